@@ -1,0 +1,3 @@
+pub mod budget;
+pub mod config;
+pub mod sqlite;

@@ -1,0 +1,173 @@
+//! What can go wrong beside a database, in the words of the metric contract.
+
+use std::fmt;
+
+use rusqlite::ffi;
+
+use crate::budget::Budget;
+
+/// The classes of `sqlite_errors_total{code}`: SQLite's primary result codes that an operator acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorCode {
+    /// Another connection holds the lock that is needed.
+    Busy,
+    /// A conflict within one connection or a shared cache.
+    Locked,
+    /// The content breaks the file format.
+    Corrupt,
+    /// The file is no SQLite database.
+    NotADatabase,
+    /// The operating system failed to read or write.
+    Io,
+    /// The disk is full.
+    Full,
+    /// The work would need the right to write.
+    ReadOnly,
+    /// The file could not be opened.
+    CannotOpen,
+    /// Everything else.
+    Other,
+}
+
+impl ErrorCode {
+    /// Every class, in the order of the exposition.
+    pub const ALL: [Self; 9] = [
+        Self::Busy,
+        Self::Locked,
+        Self::Corrupt,
+        Self::NotADatabase,
+        Self::Io,
+        Self::Full,
+        Self::ReadOnly,
+        Self::CannotOpen,
+        Self::Other,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Busy => "SQLITE_BUSY",
+            Self::Locked => "SQLITE_LOCKED",
+            Self::Corrupt => "SQLITE_CORRUPT",
+            Self::NotADatabase => "SQLITE_NOTADB",
+            Self::Io => "SQLITE_IOERR",
+            Self::Full => "SQLITE_FULL",
+            Self::ReadOnly => "SQLITE_READONLY",
+            Self::CannotOpen => "SQLITE_CANTOPEN",
+            Self::Other => "other",
+        }
+    }
+
+    /// The class of a (possibly extended) result code (<https://www.sqlite.org/rescode.html>).
+    fn of(code: i32) -> Self {
+        // No process keeps the shared memory of the WAL alive at this instant, but one is about to:
+        // the reader tried between an owner's open and its first transaction. It passes by itself.
+        if code == ffi::SQLITE_READONLY_CANTINIT {
+            return Self::Busy;
+        }
+        match code & 0xff {
+            ffi::SQLITE_BUSY => Self::Busy,
+            ffi::SQLITE_LOCKED => Self::Locked,
+            ffi::SQLITE_CORRUPT => Self::Corrupt,
+            ffi::SQLITE_NOTADB => Self::NotADatabase,
+            ffi::SQLITE_IOERR => Self::Io,
+            ffi::SQLITE_FULL => Self::Full,
+            ffi::SQLITE_READONLY => Self::ReadOnly,
+            ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => Self::CannotOpen,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Why a piece of work ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// SQLite refused or failed.
+    Sqlite(ErrorCode),
+    /// The budget's deadline passed.
+    DeadlineExceeded,
+    /// Somebody asked the work to stop.
+    Cancelled,
+}
+
+/// A failed operation on a database.
+#[derive(Debug, Clone)]
+pub struct SqliteError {
+    operation: &'static str,
+    kind: ErrorKind,
+    extended: i32,
+    message: String,
+}
+
+impl SqliteError {
+    /// Wraps what rusqlite reports. An interrupt is told apart by the budget that caused it.
+    pub(super) fn new(operation: &'static str, error: &rusqlite::Error, budget: &Budget) -> Self {
+        let (extended, message) = match error {
+            rusqlite::Error::SqliteFailure(failure, message) => (
+                failure.extended_code,
+                message.clone().unwrap_or_else(|| ffi::code_to_str(failure.extended_code).to_owned()),
+            ),
+            rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg.clone()),
+            // A value of another type than the file format promises: a damaged page can do that.
+            rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::Utf8Error(..) => {
+                (ffi::SQLITE_CORRUPT, error.to_string())
+            }
+            other => (ffi::SQLITE_ERROR, other.to_string()),
+        };
+        let mut new = Self::from_code(operation, extended, message);
+        if extended & 0xff == ffi::SQLITE_INTERRUPT {
+            new.kind =
+                if budget.cancel.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::DeadlineExceeded };
+        }
+        new
+    }
+
+    /// An error of a bare result code, with SQLite's own words for it when `message` is empty.
+    pub(super) fn from_code(operation: &'static str, extended: i32, message: String) -> Self {
+        let message = if message.is_empty() { ffi::code_to_str(extended).to_owned() } else { message };
+        Self { operation, kind: ErrorKind::Sqlite(ErrorCode::of(extended)), extended, message }
+    }
+
+    /// What failed: SQLite, the deadline or somebody's wish.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// SQLite's extended result code.
+    #[must_use]
+    pub fn extended_code(&self) -> i32 {
+        self.extended
+    }
+
+    /// The class for `sqlite_errors_total`; a deadline is no error of the database.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self.kind {
+            ErrorKind::Sqlite(code) => Some(code),
+            ErrorKind::DeadlineExceeded | ErrorKind::Cancelled => None,
+        }
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, kind, extended, message } = self;
+        match kind {
+            // What a person can do about it stands with the codes whose words alone mislead.
+            ErrorKind::Sqlite(_) if *extended == ffi::SQLITE_READONLY_ROLLBACK => write!(
+                formatter,
+                "{operation}: a hot journal is waiting: the last writer died in a transaction, and only a \
+                 connection that may write can roll it back (open the database once with its application or sqlite3)"
+            ),
+            ErrorKind::Sqlite(_) => write!(formatter, "{operation}: {message}"),
+            ErrorKind::DeadlineExceeded => {
+                write!(formatter, "{operation}: stopped, its time budget was used up")
+            }
+            ErrorKind::Cancelled => write!(formatter, "{operation}: stopped on request"),
+        }
+    }
+}
+
+impl std::error::Error for SqliteError {}

@@ -1,0 +1,178 @@
+//! A connection that cannot write.
+
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use rusqlite::backup::Backup;
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+
+use crate::budget::Budget;
+
+use super::error::SqliteError;
+use super::header::Header;
+use super::header::RawHeader;
+use super::raw;
+
+/// How often the progress handler looks at the budget, in virtual-machine instructions. At 1,000 a
+/// check ends within 5 ms of its deadline, at 10,000 within 22 ms (measured on 715 MiB).
+const PROGRESS_INSTRUCTIONS: i32 = 1_000;
+
+/// The largest value or row that a reader accepts; larger ones give an error instead of memory.
+const MAX_VALUE_BYTES: i32 = 64 * 1024 * 1024;
+
+/// How a database is opened without leaving a trace beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Under SQLite's locks, with the sidecar files that are there. Right for a rollback database
+    /// and for a WAL database whose `-shm` exists. Fails with `SQLITE_CANTOPEN` where a sidecar
+    /// would have to be made.
+    Shared,
+    /// A WAL database at rest, without a `-wal`: its main file is all there is. No locks are taken,
+    /// so the caller must check that nothing moved meanwhile and throw the answer away if it did.
+    AtRest,
+    /// A WAL database whose owner died or was copied: `-wal` but no `-shm`. The wal-index is built
+    /// in memory from the WAL. The same duty as with `AtRest`.
+    Abandoned,
+}
+
+/// Frames of a WAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalFrames {
+    /// Valid frames.
+    pub total: u32,
+    /// Those already copied into the main file.
+    pub checkpointed: u32,
+}
+
+/// A connection that cannot write, create or delete anything, held for one look and then dropped.
+pub struct Reader {
+    pub(super) connection: Connection,
+    pub(super) budget: Budget,
+    access: Access,
+}
+
+impl Reader {
+    /// Opens a database for reading: no lock is waited for beyond the budget, no sidecar is made, nothing in the file
+    /// is trusted (<https://www.sqlite.org/security.html>).
+    ///
+    /// Cost: about 35 µs with the close.
+    ///
+    /// # Errors
+    /// `CannotOpen` when the file cannot be opened; page 1 is read only by the first question.
+    pub fn open(path: &Path, access: Access, budget: &Budget) -> Result<Self, SqliteError> {
+        const OPERATION: &str = "open";
+        raw::register_read_only_vfs()
+            .map_err(|code| SqliteError::from_code("register the VFS", code, String::new()))?;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags_and_vfs(uri(path, access), flags, raw::READ_ONLY_VFS)
+            .map_err(|error| SqliteError::new(OPERATION, &error, budget))?;
+        let mut reader = Self { connection, budget: budget.clone(), access };
+        reader.harden().map_err(|error| SqliteError::new(OPERATION, &error, budget))?;
+        Ok(reader)
+    }
+
+    fn harden(&mut self) -> rusqlite::Result<()> {
+        let connection = &mut self.connection;
+        connection.busy_timeout(self.budget.busy_timeout)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
+        let budget = self.budget.clone();
+        connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(move || budget.is_spent()))
+    }
+
+    /// Reads what the header and the pager know, in one read transaction that lasts as long as the
+    /// reader, without parsing the schema.
+    ///
+    /// # Errors
+    /// `Busy` while a writer holds its exclusive lock, `NotADatabase` or `Corrupt` when page 1 is not one.
+    pub fn header(&self) -> Result<Header, SqliteError> {
+        const OPERATION: &str = "read the header";
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
+        self.connection.execute_batch("BEGIN").map_err(failed)?;
+        let schema_version = self.pragma("PRAGMA schema_version").map_err(failed)?;
+        let freelist_pages = self.pragma("PRAGMA freelist_count").map_err(failed)?;
+        let user_version = self.pragma("PRAGMA user_version").map_err(failed)?;
+        let application_id = self.pragma("PRAGMA application_id").map_err(failed)?;
+        let pages = self.page_count().map_err(failed)?;
+        let raw = raw::read_header(&self.connection)
+            .map_err(|code| SqliteError::from_code(OPERATION, code, String::new()))?;
+        let RawHeader { page_size, journal_mode, auto_vacuum, encoding, writer_version } =
+            RawHeader::parse(&raw);
+        Ok(Header {
+            page_size,
+            pages,
+            // Both fields are unsigned in the file and come as signed 32-bit numbers.
+            freelist_pages: freelist_pages as u32,
+            schema_version: schema_version as u32,
+            user_version: user_version as i32,
+            application_id: application_id as i32,
+            journal_mode,
+            auto_vacuum,
+            encoding,
+            writer_version,
+        })
+    }
+
+    fn pragma(&self, sql: &str) -> rusqlite::Result<i64> {
+        self.connection.query_row(sql, (), |row| row.get(0))
+    }
+
+    /// The pages of the database in this transaction. `PRAGMA page_count` would parse the schema
+    /// first (its `PragFlg_NeedSchema`: 45 ms with 5,000 tables); a backup's step over no page says the same for 2 µs.
+    fn page_count(&self) -> rusqlite::Result<u32> {
+        thread_local! {
+            static NOWHERE: std::cell::RefCell<Option<Connection>> = const { std::cell::RefCell::new(None) };
+        }
+        NOWHERE.with_borrow_mut(|slot| {
+            let nowhere = match slot {
+                Some(nowhere) => nowhere,
+                empty => empty.insert(Connection::open_in_memory()?),
+            };
+            let backup = Backup::new(&self.connection, nowhere)?;
+            backup.step(0)?;
+            Ok(backup.progress().pagecount.unsigned_abs())
+        })
+    }
+
+    /// Frames in the WAL and those checkpointed; `None` where no shared wal-index tells.
+    #[must_use]
+    pub fn wal_frames(&self) -> Option<WalFrames> {
+        match self.access {
+            Access::Shared => raw::wal_index(&self.connection)
+                .map(|index| WalFrames { total: index.frames, checkpointed: index.checkpointed }),
+            Access::AtRest => Some(WalFrames { total: 0, checkpointed: 0 }),
+            Access::Abandoned => None,
+        }
+    }
+}
+
+/// The URI of a path: every byte that is not plainly safe goes as `%HH`, so that names with `?`,
+/// `#`, quotes, newlines or invalid UTF-8 arrive as they are (<https://www.sqlite.org/uri.html>).
+fn uri(path: &Path, access: Access) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    let mut uri = String::with_capacity(bytes.len() + 40);
+    uri.push_str("file:");
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri.push_str(match access {
+        Access::Shared => "?readonly_shm=1",
+        Access::AtRest => "?immutable=1",
+        Access::Abandoned => "?heap_wal_index=1",
+    });
+    uri
+}
