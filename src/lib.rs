@@ -1,3 +1,7 @@
+//! litekeeper keeps watch over SQLite databases that other programs own.
 pub mod budget;
 pub mod config;
+pub mod database;
+pub mod host;
+pub mod sample;
 pub mod sqlite;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
@@ -73,6 +74,7 @@ impl Reader {
             .map_err(|error| SqliteError::new(OPERATION, &error, budget))?;
         let mut reader = Self { connection, budget: budget.clone(), access };
         reader.harden().map_err(|error| SqliteError::new(OPERATION, &error, budget))?;
+        reader.arm()?;
         Ok(reader)
     }
 
@@ -85,8 +87,7 @@ impl Reader {
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)?;
         connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
         connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
-        let budget = self.budget.clone();
-        connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(move || budget.is_spent()))
+        Ok(())
     }
 
     /// Reads what the header and the pager know, in one read transaction that lasts as long as the
@@ -122,6 +123,16 @@ impl Reader {
         })
     }
 
+    /// Ends the read transaction that [`Reader::header`] began, so that writers are not kept waiting.
+    ///
+    /// # Errors
+    /// What SQLite says; none is known.
+    pub fn end_transaction(&self) -> Result<(), SqliteError> {
+        self.connection
+            .execute_batch("COMMIT")
+            .map_err(|error| SqliteError::new("end the transaction", &error, &self.budget))
+    }
+
     fn pragma(&self, sql: &str) -> rusqlite::Result<i64> {
         self.connection.query_row(sql, (), |row| row.get(0))
     }
@@ -141,6 +152,29 @@ impl Reader {
             backup.step(0)?;
             Ok(backup.progress().pagecount.unsigned_abs())
         })
+    }
+
+    /// Does `work` with a deadline of its own inside the budget.
+    pub(super) fn within<T, E: From<SqliteError>>(
+        &mut self,
+        limit: Duration,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let whole = self.budget.clone();
+        self.budget = whole.at_most(limit);
+        let armed = self.arm();
+        let result = armed.map_err(E::from).and_then(|()| work(self));
+        self.budget = whole;
+        self.arm()?;
+        result
+    }
+
+    /// Lets the progress handler read the budget as it is now.
+    fn arm(&mut self) -> Result<(), SqliteError> {
+        let budget = self.budget.clone();
+        self.connection
+            .progress_handler(PROGRESS_INSTRUCTIONS, Some(move || budget.is_spent()))
+            .map_err(|error| SqliteError::new("set the time budget", &error, &self.budget))
     }
 
     /// Frames in the WAL and those checkpointed; `None` where no shared wal-index tells.

@@ -1,0 +1,207 @@
+//! `stat` of a database's files, and the evidence that they have not moved.
+
+use std::ffi::CStr;
+use std::io;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::database::DatabaseFiles;
+
+/// What kind of thing stands under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A file with content.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A named pipe; opening one waits for a writer.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block or character device.
+    Device,
+    /// Something else.
+    Other,
+}
+
+impl FileKind {
+    /// The word for it in a message.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Regular => "a file",
+            Self::Directory => "a directory",
+            Self::Fifo => "a named pipe",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+            Self::Other => "a special file",
+        }
+    }
+}
+
+/// What `stat` says of one file. Times in nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// Device of the file system.
+    pub device: u64,
+    /// Inode on it.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes really used on disk.
+    pub allocated: u64,
+    /// Last change of the content.
+    pub modified: i64,
+    /// Last change of content, owner, mode or name.
+    pub changed: i64,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+/// Asks for a file; `None` when there is none under that name.
+///
+/// # Errors
+/// What the system says, e.g. that a directory may not be searched.
+pub fn stat(path: &CStr) -> io::Result<Option<FileStat>> {
+    let stat = match rustix::fs::stat(path) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(FileStat {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        // POSIX counts blocks of 512 bytes here, whatever st_blksize says.
+        allocated: u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
+        modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+        kind: match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => FileKind::Regular,
+            FileType::Directory => FileKind::Directory,
+            FileType::Fifo => FileKind::Fifo,
+            FileType::Socket => FileKind::Socket,
+            FileType::BlockDevice | FileType::CharacterDevice => FileKind::Device,
+            FileType::Symlink | FileType::Unknown => FileKind::Other,
+        },
+    }))
+}
+
+fn nanoseconds(seconds: i64, nanoseconds: u64) -> i64 {
+    // A nonsense time from a damaged inode must not end the agent.
+    seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(nanoseconds)
+}
+
+/// A change within one tick of the file system's clock leaves the same time, so a file that was
+/// written this shortly before the look counts as moved. Kernel ticks are 1 to 10 ms; twice that.
+const RACY_WINDOW: Duration = Duration::from_millis(20);
+/// The same for file systems that keep whole seconds (FAT: two).
+const RACY_WINDOW_COARSE: Duration = Duration::from_secs(3);
+
+/// The state of main file and WAL at one instant: equal stamps that are not racy mean equal content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The main file.
+    pub main: Option<FileStat>,
+    /// The WAL.
+    pub wal: Option<FileStat>,
+}
+
+impl Stamp {
+    /// Takes the stamp: two `stat` calls.
+    ///
+    /// # Errors
+    /// What the system says of the first file that it refuses to look at.
+    pub fn take(files: &DatabaseFiles) -> io::Result<Self> {
+        Ok(Self { main: stat(&files.main)?, wal: stat(&files.wal)? })
+    }
+
+    /// Whether a change at or after `taken_at` could have left this same stamp.
+    #[must_use]
+    pub fn is_racy(&self, taken_at: SystemTime) -> bool {
+        let taken_at = taken_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let taken_at = i64::try_from(taken_at.as_nanos()).unwrap_or(i64::MAX);
+        [self.main, self.wal].into_iter().flatten().any(|file| {
+            let coarse = file.modified % 1_000_000_000 == 0;
+            let window = if coarse { RACY_WINDOW_COARSE } else { RACY_WINDOW };
+            // Also true for a time in the future: its next change may look the same.
+            file.modified.saturating_add(window.as_nanos() as i64) >= taken_at
+        })
+    }
+
+    /// The newest content change of main file and WAL, in seconds since 1970.
+    #[must_use]
+    pub fn last_write_seconds(&self) -> Option<f64> {
+        let newest = [self.main, self.wal].into_iter().flatten().map(|file| file.modified).max()?;
+        Some(newest as f64 / 1e9)
+    }
+}
+
+/// Size of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSize {
+    /// Bytes.
+    pub size: u64,
+    /// Bytes really used on disk.
+    pub allocated: u64,
+}
+
+impl From<FileStat> for FileSize {
+    fn from(stat: FileStat) -> Self {
+        Self { size: stat.size, allocated: stat.allocated }
+    }
+}
+
+/// The sizes of a database's files and the time of its last write.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FileFacts {
+    /// The main file.
+    pub main: FileSize,
+    /// The write-ahead log, where there is one.
+    pub wal: Option<FileSize>,
+    /// Its shared memory, where there is one.
+    pub shm: Option<FileSize>,
+    /// The rollback journal, where there is one.
+    pub journal: Option<FileSize>,
+    /// The newest change of main file and WAL, in seconds since 1970.
+    pub last_write_seconds: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(modified: i64) -> Stamp {
+        let file = FileStat {
+            device: 1,
+            inode: 1,
+            size: 1,
+            allocated: 1,
+            modified,
+            changed: modified,
+            kind: FileKind::Regular,
+        };
+        Stamp { main: Some(file), wal: None }
+    }
+
+    #[test]
+    fn a_fresh_time_counts_as_moved() {
+        const SECOND: i64 = 1_000_000_000;
+        let at = |nanoseconds: i64| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds as u64);
+        let written = 1_000 * SECOND + 1;
+        for (taken_at, racy) in [
+            (written, true),
+            (written + 19_000_000, true),
+            (written + 21_000_000, false),
+            (written - 5 * SECOND, true),
+        ] {
+            assert_eq!(stamp(written).is_racy(at(taken_at)), racy, "taken {} ns after", taken_at - written);
+        }
+        // Whole seconds mean a coarse clock.
+        assert!(stamp(1_000 * SECOND).is_racy(at(1_002 * SECOND)));
+        assert!(!stamp(1_000 * SECOND).is_racy(at(1_004 * SECOND)));
+    }
+}

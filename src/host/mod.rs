@@ -1,0 +1,17 @@
+//! What the system knows of a database without opening it: `stat`, `statvfs`, the mount table.
+//!
+//! It must never open a file of a database. Each call may hang with the file system behind it, so
+//! all of them run on threads that the sampler can do without.
+
+mod files;
+mod filesystem;
+
+pub use files::FileFacts;
+pub use files::FileKind;
+pub use files::FileSize;
+pub use files::FileStat;
+pub use files::Stamp;
+pub use files::stat;
+pub use filesystem::FilesystemFacts;
+pub use filesystem::MountTable;
+pub use filesystem::filesystem_facts;

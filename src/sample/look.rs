@@ -1,0 +1,235 @@
+//! The S-class look: file sizes, header, WAL, and the schema's objects when the schema moved.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use crate::budget::Budget;
+use crate::database::Database;
+use crate::host::FileFacts;
+use crate::host::FileKind;
+use crate::host::FileSize;
+use crate::host::Stamp;
+use crate::host::stat;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Reader;
+use crate::sqlite::SchemaObjects;
+use crate::sqlite::SqliteError;
+use crate::sqlite::WalFrames;
+
+use super::settle::SettleError;
+use super::settle::Settled;
+use super::settle::settled;
+
+/// The longest that one look may keep SQLite at work; a schema of 5,000 tables takes 8 ms of it.
+pub const LOOK_BUDGET: Duration = Duration::from_secs(2);
+
+/// After this long a database is looked at even though its files have not moved, against file
+/// systems whose times cannot be trusted.
+const TRUST_UNMOVED_FOR: Duration = Duration::from_secs(3600);
+
+/// What a look reads from an open database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Header and pager.
+    pub header: Header,
+    /// The WAL; `None` outside WAL mode, and where no wal-index tells.
+    pub wal: Option<WalFrames>,
+    /// Objects of the schema; `None` when not collected or unreadable.
+    pub objects: Option<SchemaObjects>,
+    /// Why the schema could not be read. The database is up all the same: page 1 was.
+    pub schema_error: Option<SchemaError>,
+}
+
+/// A schema that SQLite would not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaError {
+    /// Its class.
+    pub code: Option<ErrorCode>,
+    /// SQLite's words.
+    pub message: String,
+}
+
+/// Why a database is down.
+#[derive(Debug, Clone)]
+pub enum DownReason {
+    /// There is no file under the name.
+    Missing,
+    /// What stands there is no file.
+    NotAFile(FileKind),
+    /// The file has no content.
+    Empty,
+    /// The system refused to look at it.
+    Stat(Arc<std::io::Error>),
+    /// SQLite refused or failed.
+    Sqlite(SqliteError),
+}
+
+impl DownReason {
+    /// The class for `sqlite_errors_total`; a budget's end is no error of the database.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Missing | Self::NotAFile(_) | Self::Stat(_) => Some(ErrorCode::CannotOpen),
+            Self::Empty => Some(ErrorCode::NotADatabase),
+            Self::Sqlite(error) => error.code(),
+        }
+    }
+}
+
+impl fmt::Display for DownReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => formatter.write_str("no such file"),
+            Self::NotAFile(kind) => write!(formatter, "{}, not a database file", kind.describe()),
+            Self::Empty => formatter.write_str(
+                "the file is empty: its application has not written to it yet, or it was truncated",
+            ),
+            Self::Stat(error) => write!(formatter, "stat: {error}"),
+            Self::Sqlite(error) => error.fmt(formatter),
+        }
+    }
+}
+
+/// What came of a look.
+#[derive(Debug, Clone)]
+pub enum LookOutcome {
+    /// The files have not moved since the last look, so its facts still hold.
+    Unchanged,
+    /// The facts as they are.
+    Up(Arc<Facts>),
+    /// Somebody holds the lock that reading needs; nothing is known anew. It is no fault.
+    Busy(Option<SqliteError>),
+    /// The database cannot be read.
+    Down(DownReason),
+}
+
+/// One look at one database.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// When it began.
+    pub taken_at: SystemTime,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Sizes, also of a database that is busy or damaged; `None` when unchanged or not there.
+    pub files: Option<FileFacts>,
+    /// The evidence for the next look.
+    pub stamp: Option<Stamp>,
+    /// What came of it.
+    pub outcome: LookOutcome,
+}
+
+/// What the look before left behind.
+#[derive(Debug, Clone)]
+pub struct Previous {
+    /// The files as they were.
+    pub stamp: Stamp,
+    /// When that look began.
+    pub taken_at: SystemTime,
+    /// The same on a clock that nobody sets.
+    pub looked_at: Instant,
+    /// What it read.
+    pub facts: Arc<Facts>,
+}
+
+/// Looks at a database once. Two `stat` calls when nothing moved since `previous`; otherwise one
+/// open, a read transaction of some 10 µs, and a close.
+#[must_use]
+pub fn look(database: &Database, previous: Option<&Previous>) -> Look {
+    let taken_at = SystemTime::now();
+    let started = Instant::now();
+    let stamp = Stamp::take(&database.files);
+    let (files, outcome, stamp) = match stamp {
+        Ok(stamp) if previous.is_some_and(|previous| still_holds(previous, &stamp)) => {
+            (None, LookOutcome::Unchanged, Some(stamp))
+        }
+        Ok(stamp) => {
+            let (outcome, read_from) = look_inside(database, &stamp, previous);
+            (file_facts(database, &stamp), outcome, Some(read_from.unwrap_or(stamp)))
+        }
+        Err(error) => (None, LookOutcome::Down(DownReason::Stat(Arc::new(error))), None),
+    };
+    Look { taken_at, elapsed: started.elapsed(), files, stamp, outcome }
+}
+
+fn still_holds(previous: &Previous, stamp: &Stamp) -> bool {
+    previous.stamp == *stamp
+        && !stamp.is_racy(previous.taken_at)
+        && previous.looked_at.elapsed() < TRUST_UNMOVED_FOR
+}
+
+/// Reads the facts; with them the stamp that they were read under.
+fn look_inside(
+    database: &Database,
+    stamp: &Stamp,
+    previous: Option<&Previous>,
+) -> (LookOutcome, Option<Stamp>) {
+    let down = |reason| (LookOutcome::Down(reason), None);
+    let Some(main) = stamp.main else { return down(DownReason::Missing) };
+    // Opening a named pipe would wait for its writer, so the kind is known first.
+    if main.kind != FileKind::Regular {
+        return down(DownReason::NotAFile(main.kind));
+    }
+    if main.size == 0 {
+        return down(DownReason::Empty);
+    }
+    let schema_wanted = database.settings.collectors.schema;
+    let budget = Budget::impatient(LOOK_BUDGET);
+    let read = settled(&database.path, &database.files, &budget, |reader| {
+        read_facts(reader, schema_wanted, previous.map(|previous| &*previous.facts))
+    });
+    match read {
+        Ok(Settled::Read { answer, stamp }) => (LookOutcome::Up(Arc::new(answer)), Some(stamp)),
+        Ok(Settled::Moving) => (LookOutcome::Busy(None), None),
+        Err(SettleError::Question(error)) => match error.code() {
+            Some(ErrorCode::Busy | ErrorCode::Locked) => (LookOutcome::Busy(Some(error)), None),
+            _ => down(DownReason::Sqlite(error)),
+        },
+        Err(SettleError::Missing) => down(DownReason::Missing),
+        Err(SettleError::Stat(error)) => down(DownReason::Stat(Arc::new(error))),
+    }
+}
+
+fn read_facts(reader: &Reader, schema_wanted: bool, before: Option<&Facts>) -> Result<Facts, SqliteError> {
+    let header = reader.header()?;
+    let wal = match header.journal_mode {
+        JournalMode::Wal => reader.wal_frames(),
+        JournalMode::Rollback => None,
+    };
+    let mut facts = Facts { header, wal, objects: None, schema_error: None };
+    if !schema_wanted {
+        return Ok(facts);
+    }
+    // Parsing the schema costs more than all the rest, so it waits for the schema cookie to move.
+    if let Some(before) = before
+        && before.header.schema_version == header.schema_version
+        && before.objects.is_some()
+    {
+        facts.objects = before.objects;
+        return Ok(facts);
+    }
+    match reader.schema_objects() {
+        Ok(objects) => facts.objects = Some(objects),
+        Err(error) => {
+            facts.schema_error = Some(SchemaError { code: error.code(), message: error.to_string() })
+        }
+    }
+    Ok(facts)
+}
+
+/// Sizes of all files. The sidecars are asked for only now that something moved.
+fn file_facts(database: &Database, stamp: &Stamp) -> Option<FileFacts> {
+    let main = stamp.main.filter(|main| main.kind == FileKind::Regular)?;
+    let sidecar = |path: &std::ffi::CStr| stat(path).ok().flatten().map(FileSize::from);
+    Some(FileFacts {
+        main: main.into(),
+        wal: stamp.wal.map(FileSize::from),
+        shm: sidecar(&database.files.shm()),
+        journal: sidecar(&database.files.journal()),
+        last_write_seconds: stamp.last_write_seconds()?,
+    })
+}

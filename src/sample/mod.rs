@@ -1,0 +1,32 @@
+//! One look at one database, and what is known of all of them.
+//!
+//! A look is sync and holds no connection when it is over. It touches neither metrics nor logs:
+//! what it found is a value, and the sampler decides what to do with it.
+
+mod look;
+mod settle;
+mod snapshot;
+mod tables;
+mod timestamp;
+
+pub use look::DownReason;
+pub use look::Facts;
+pub use look::Look;
+pub use look::LookOutcome;
+pub use look::Previous;
+pub use look::look;
+pub use settle::settled;
+pub use snapshot::Condition;
+pub use snapshot::CustomReading;
+pub use snapshot::ErrorCounts;
+pub use snapshot::Observed;
+pub use snapshot::Snapshot;
+pub use tables::AgeReading;
+pub use tables::CountMethod;
+pub use tables::RowReading;
+pub use tables::TableLook;
+pub use tables::TableReadings;
+pub use tables::look_at_custom;
+pub use tables::look_at_tables;
+pub use timestamp::TimestampError;
+pub use timestamp::seconds_since_epoch;

@@ -1,0 +1,125 @@
+//! Opening a database in the one way that leaves no trace beside it.
+//!
+//! Which way that is depends on the sidecar files, and they come and go with the database's owner.
+//! So: look at them, choose, read, and for the ways without locks look again; if anything moved,
+//! the answer is thrown away.
+
+use std::io;
+use std::path::Path;
+
+use crate::budget::Budget;
+use crate::database::DatabaseFiles;
+use crate::host::FileStat;
+use crate::host::Stamp;
+use crate::host::stat;
+use crate::sqlite::Access;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+
+/// An owner that opens and closes a WAL database all the time can move the files during every try.
+const MAX_TRIES: usize = 3;
+
+/// What came of an attempt to read a database at peace.
+#[derive(Debug)]
+pub enum Settled<T> {
+    /// The answer, and the files as they were before it was read.
+    Read {
+        /// What the question gave.
+        answer: T,
+        /// Main file and WAL just before.
+        stamp: Stamp,
+    },
+    /// Every try met files that moved: the database is in use, and nothing is known anew.
+    Moving,
+}
+
+/// Why a database could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError<E> {
+    /// `stat` was refused.
+    #[error("stat: {0}")]
+    Stat(#[from] io::Error),
+    /// There is no main file under the name.
+    #[error("no such file")]
+    Missing,
+    /// The question failed.
+    #[error(transparent)]
+    Question(E),
+}
+
+/// Opens a database, asks it `question` and closes it again, leaving its directory as it was.
+///
+/// # Errors
+/// See [`SettleError`].
+pub fn settled<T, E: From<SqliteError> + OpenFailure>(
+    path: &Path,
+    files: &DatabaseFiles,
+    budget: &Budget,
+    mut question: impl FnMut(&mut Reader) -> Result<T, E>,
+) -> Result<Settled<T>, SettleError<E>> {
+    for _ in 0..MAX_TRIES {
+        let before = Stamp::take(files)?;
+        if before.main.is_none() {
+            return Err(SettleError::Missing);
+        }
+        let access = access_for(files, before.wal)?;
+        let mut answer = ask(path, access, budget, &mut question);
+        let mut used = access;
+        if access == Access::Shared && before.wal.is_none() && answer.as_ref().is_err_and(E::cannot_open) {
+            // The reader may not make the -wal that SQLite wanted: a WAL database at rest.
+            used = Access::AtRest;
+            answer = ask(path, used, budget, &mut question);
+        }
+        let moved = || -> io::Result<bool> {
+            let after = Stamp::take(files)?;
+            Ok(after != before || access_for(files, after.wal)? != access)
+        };
+        match answer {
+            // Under SQLite's locks the answer is one state of the database, whatever moved since.
+            Ok(answer) if used == Access::Shared || !moved()? => {
+                return Ok(Settled::Read { answer, stamp: before });
+            }
+            Err(error) if !moved()? => return Err(SettleError::Question(error)),
+            // A file that moves while its owner opens or closes it explains any answer.
+            Ok(_) => {}
+            Err(error) if used == Access::Shared && !error.cannot_open() => {
+                return Err(SettleError::Question(error));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(Settled::Moving)
+}
+
+/// Whether an error says that a file could not be opened, which a missing sidecar causes.
+pub trait OpenFailure {
+    /// True for `SQLITE_CANTOPEN`.
+    fn cannot_open(&self) -> bool;
+}
+
+impl OpenFailure for SqliteError {
+    fn cannot_open(&self) -> bool {
+        self.code() == Some(ErrorCode::CannotOpen)
+    }
+}
+
+fn ask<T, E: From<SqliteError>>(
+    path: &Path,
+    access: Access,
+    budget: &Budget,
+    question: &mut impl FnMut(&mut Reader) -> Result<T, E>,
+) -> Result<T, E> {
+    question(&mut Reader::open(path, access, budget)?)
+}
+
+/// Chooses by the sidecars that are there.
+fn access_for(files: &DatabaseFiles, wal: Option<FileStat>) -> io::Result<Access> {
+    Ok(match wal {
+        None => Access::Shared,
+        Some(_) if stat(&files.shm())?.is_some() => Access::Shared,
+        // A WAL without content says nothing; SQLite truncates it so when it is asked to keep the file.
+        Some(wal) if wal.size == 0 => Access::AtRest,
+        Some(_) => Access::Abandoned,
+    })
+}

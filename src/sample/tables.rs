@@ -1,0 +1,281 @@
+//! The M-class look: row counts, the age of logs, and the user's own SQL.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::Glob;
+
+use crate::budget::Budget;
+use crate::config::CustomMetric;
+use crate::config::TimestampColumn;
+use crate::database::Database;
+use crate::sqlite::CustomAnswer;
+use crate::sqlite::CustomError;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Reader;
+use crate::sqlite::RowCount;
+use crate::sqlite::SqliteError;
+use crate::sqlite::TableKind;
+
+use super::settle::OpenFailure;
+use super::settle::SettleError;
+use super::settle::Settled;
+use super::settle::settled;
+use super::timestamp::seconds_since_epoch;
+
+/// A writer of a rollback database waits for its readers, so a count may take a tenth of the time
+/// there that it may in a WAL database.
+const ROLLBACK_BUDGET_DIVISOR: u32 = 10;
+
+/// The longest that one look at all tables of a database may take.
+pub const TABLES_BUDGET: Duration = Duration::from_secs(30);
+
+/// How a row count was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountMethod {
+    /// Every row counted.
+    Count,
+    /// From statistics or the span of row ids.
+    Estimate,
+}
+
+impl CountMethod {
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Estimate => "estimate",
+        }
+    }
+}
+
+/// A table's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowReading {
+    /// The table.
+    pub table: String,
+    /// How many.
+    pub rows: i64,
+    /// How that is known.
+    pub method: CountMethod,
+}
+
+/// The age of a log table, in seconds since 1970.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgeReading {
+    /// The table.
+    pub table: String,
+    /// Its oldest row.
+    pub oldest: f64,
+    /// Its newest row.
+    pub newest: f64,
+}
+
+/// What is known of a database's tables.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TableReadings {
+    /// Row counts, by table.
+    pub rows: Vec<RowReading>,
+    /// Ages of log tables.
+    pub ages: Vec<AgeReading>,
+}
+
+/// What came of a look at the tables.
+#[derive(Debug, Default)]
+pub struct TableLook {
+    /// The values.
+    pub readings: TableReadings,
+    /// Why a value is missing, one line a table.
+    pub problems: Vec<String>,
+    /// Classes of SQLite's errors that were met.
+    pub errors: Vec<ErrorCode>,
+    /// Row counts left out because of the series limit.
+    pub dropped: u64,
+}
+
+/// Takes row counts and ages of the configured tables.
+///
+/// # Errors
+/// What kept the database from being opened or its schema from being read; `None` when it was busy.
+pub fn look_at_tables(database: &Database) -> Result<Option<TableLook>, SettleError<SqliteError>> {
+    let budget = Budget::impatient(TABLES_BUDGET);
+    let read = settled(&database.path, &database.files, &budget, |reader| read_tables(reader, database));
+    unless_busy(read, |error| error.code())
+}
+
+fn unless_busy<T, E>(
+    read: Result<Settled<T>, SettleError<E>>,
+    code: impl Fn(&E) -> Option<ErrorCode>,
+) -> Result<Option<T>, SettleError<E>> {
+    match read {
+        Ok(Settled::Read { answer, .. }) => Ok(Some(answer)),
+        Ok(Settled::Moving) => Ok(None),
+        Err(SettleError::Question(error))
+            if matches!(code(&error), Some(ErrorCode::Busy | ErrorCode::Locked)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableLook, SqliteError> {
+    let settings = &database.settings;
+    let journal_mode = reader.header()?.journal_mode;
+    // The transaction of the header ends here: each table is then a short transaction of its own.
+    reader.end_transaction()?;
+    let budget = match journal_mode {
+        JournalMode::Wal => settings.count_budget,
+        JournalMode::Rollback => settings.count_budget / ROLLBACK_BUDGET_DIVISOR,
+    };
+    let mut look = TableLook::default();
+    let tables = reader.tables()?;
+    if settings.collectors.row_counts {
+        let mut wanted = wanted_tables(&settings.row_counts, &tables, &mut look.problems);
+        look.dropped = wanted.len().saturating_sub(database.series_limit) as u64;
+        wanted.truncate(database.series_limit);
+        for table in wanted {
+            count(reader, table, budget, &mut look)?;
+        }
+    }
+    if settings.collectors.timestamps {
+        for column in &settings.timestamps {
+            age(reader, column, &tables, budget, &mut look)?;
+        }
+    }
+    Ok(look)
+}
+
+/// The tables that the configuration names, in its order; those that a pattern matches by name.
+fn wanted_tables(
+    patterns: &[String],
+    tables: &BTreeMap<String, TableKind>,
+    problems: &mut Vec<String>,
+) -> Vec<String> {
+    let mut wanted: Vec<String> = Vec::new();
+    let mut want = |name: &String| {
+        if !wanted.contains(name) {
+            wanted.push(name.clone());
+        }
+    };
+    for pattern in patterns {
+        // SQL names are compared without regard to ASCII case.
+        let named = tables.iter().find(|(name, _)| name.eq_ignore_ascii_case(pattern));
+        match named {
+            Some((_, TableKind::View)) => {
+                problems.push(format!("{pattern} is a view: only tables are counted"))
+            }
+            Some((name, TableKind::Table | TableKind::Virtual | TableKind::Shadow)) => want(name),
+            None if pattern.contains(['*', '?', '[']) => match Glob::new(pattern) {
+                // Counting a virtual table runs its module, so a pattern does not reach it.
+                Ok(glob) => {
+                    let glob = glob.compile_matcher();
+                    tables
+                        .iter()
+                        .filter(|(name, kind)| **kind == TableKind::Table && glob.is_match(name))
+                        .for_each(|(name, _)| want(name));
+                }
+                Err(error) => problems.push(format!("{pattern}: {error}")),
+            },
+            None => problems.push(format!("no such table: {pattern}")),
+        }
+    }
+    wanted
+}
+
+fn count(
+    reader: &mut Reader,
+    table: String,
+    budget: Duration,
+    look: &mut TableLook,
+) -> Result<(), SqliteError> {
+    let (rows, method) = match reader.count_rows(&table, budget) {
+        Ok(RowCount::Exact(rows)) => (rows, CountMethod::Count),
+        Ok(RowCount::Estimate(rows)) => (rows, CountMethod::Estimate),
+        Ok(RowCount::Unknown) => {
+            look.problems.push(format!(
+                "{table}: not counted within {budget:?}, and neither statistics (run ANALYZE) nor row ids give an \
+                 estimate; raise count_budget or leave the table out"
+            ));
+            return Ok(());
+        }
+        Err(error) => return look.note(&table, error),
+    };
+    look.readings.rows.push(RowReading { table, rows, method });
+    Ok(())
+}
+
+fn age(
+    reader: &mut Reader,
+    column: &TimestampColumn,
+    tables: &BTreeMap<String, TableKind>,
+    budget: Duration,
+    look: &mut TableLook,
+) -> Result<(), SqliteError> {
+    let TimestampColumn { table, column, format } = column;
+    let Some((table, _)) = tables.iter().find(|(name, _)| name.eq_ignore_ascii_case(table)) else {
+        look.problems.push(format!("no such table: {table}"));
+        return Ok(());
+    };
+    match reader.time_range(table, column, budget) {
+        Ok(None) => {}
+        Ok(Some((oldest, newest))) => match seconds_since_epoch(&oldest, &newest, *format) {
+            Ok((oldest, newest, _)) => {
+                look.readings.ages.push(AgeReading { table: table.clone(), oldest, newest });
+            }
+            Err(error) => look.problems.push(format!("{table}.{column}: {error}")),
+        },
+        Err(error) if error.kind() == ErrorKind::DeadlineExceeded => look.problems.push(format!(
+            "{table}.{column}: oldest and newest not found within {budget:?}; an index on the column makes it instant"
+        )),
+        Err(error) => return look.note(&format!("{table}.{column}"), error),
+    }
+    Ok(())
+}
+
+impl TableLook {
+    /// Keeps an error of one table beside the others' values; a busy database ends the look.
+    fn note(&mut self, what: &str, error: SqliteError) -> Result<(), SqliteError> {
+        match error.kind() {
+            ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked)
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Cancelled => Err(error),
+            ErrorKind::Sqlite(code) => {
+                self.problems.push(format!("{what}: {error}"));
+                self.errors.push(code);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl OpenFailure for CustomError {
+    fn cannot_open(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.cannot_open())
+    }
+}
+
+/// Asks one of the user's own queries; `None` when the database was busy.
+///
+/// # Errors
+/// What kept the database from being opened, and what the query did wrong.
+pub fn look_at_custom(
+    database: &Database,
+    metric: &CustomMetric,
+) -> Result<Option<Arc<CustomAnswer>>, SettleError<CustomError>> {
+    // The query's own budget, and a little for opening and parsing the schema.
+    let budget = Budget::impatient(metric.budget + Duration::from_secs(1));
+    let read = settled(&database.path, &database.files, &budget, |reader| {
+        let max_rows = metric.max_rows.min(database.series_limit);
+        reader.custom(&metric.sql, &metric.value, &metric.labels, max_rows, metric.budget)
+    });
+    let code = |error: &CustomError| match error {
+        CustomError::Sqlite(error) => error.code(),
+        CustomError::NoColumn(_) | CustomError::NotANumber(..) | CustomError::DuplicateLabels(_) => None,
+    };
+    Ok(unless_busy(read, code)?.map(Arc::new))
+}

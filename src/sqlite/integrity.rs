@@ -1,0 +1,95 @@
+//! SQLite's own checks of a database.
+
+use rusqlite::types::ValueRef;
+
+use super::error::SqliteError;
+use super::reader::Reader;
+
+/// The most problems that one check lists; a broken tree can report millions.
+pub const MAX_FINDINGS: usize = 100;
+
+/// How thorough a check is. What each finds stands in docs and PHYSICS: a quick one misses an
+/// index that disagrees with its table, and a full one misses foreign keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// `PRAGMA quick_check`: 1.1 GB/s from a warm cache.
+    Quick,
+    /// `PRAGMA integrity_check`: 0.26 GB/s from a warm cache, with two indexes.
+    Full,
+    /// `PRAGMA foreign_key_check`.
+    ForeignKey,
+}
+
+impl Check {
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Full => "full",
+            Self::ForeignKey => "foreign_key",
+        }
+    }
+}
+
+impl Reader {
+    /// Runs a check and returns its problems, [`MAX_FINDINGS`] at most; none is a clean verdict.
+    ///
+    /// While it runs, a writer of a rollback database cannot commit, and the WAL of a WAL database
+    /// cannot start anew. It stops within 5 ms of its deadline or a cancel.
+    ///
+    /// # Errors
+    /// `Corrupt` or `NotADatabase` when the damage keeps SQLite from checking at all.
+    pub fn check(&self, check: Check) -> Result<Vec<String>, SqliteError> {
+        match check {
+            Check::Quick => self.integrity("quick check", "PRAGMA main.quick_check(100)"),
+            Check::Full => self.integrity("integrity check", "PRAGMA main.integrity_check(100)"),
+            Check::ForeignKey => self.foreign_keys(),
+        }
+    }
+
+    fn integrity(&self, operation: &'static str, sql: &str) -> Result<Vec<String>, SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
+        let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        let mut rows = statement.query(()).map_err(failed)?;
+        let mut findings = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let text = text(row.get_ref(0).map_err(failed)?);
+            // Several problems of one tree come as lines of one row.
+            findings.extend(
+                text.lines()
+                    .filter(|line| *line != "ok" && !line.starts_with("*** in database"))
+                    .map(str::to_owned),
+            );
+        }
+        findings.truncate(MAX_FINDINGS);
+        Ok(findings)
+    }
+
+    fn foreign_keys(&self) -> Result<Vec<String>, SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new("foreign key check", &error, &self.budget);
+        let mut statement = self.connection.prepare("PRAGMA main.foreign_key_check").map_err(failed)?;
+        let mut rows = statement.query(()).map_err(failed)?;
+        let mut findings = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let table = text(row.get_ref(0).map_err(failed)?);
+            let parent = text(row.get_ref(2).map_err(failed)?);
+            // A table WITHOUT ROWID gives NULL here.
+            let row = match row.get_ref(1).map_err(failed)? {
+                ValueRef::Integer(rowid) => format!("row {rowid}"),
+                ValueRef::Null | ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => {
+                    "a row".to_owned()
+                }
+            };
+            findings.push(format!("{row} of {table} refers to a missing row of {parent}"));
+            if findings.len() == MAX_FINDINGS {
+                break;
+            }
+        }
+        Ok(findings)
+    }
+}
+
+fn text(value: ValueRef<'_>) -> String {
+    value.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+}

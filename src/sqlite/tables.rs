@@ -1,0 +1,207 @@
+//! Questions about schema and tables: what there is, how many rows, how old.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rusqlite::OptionalExtension;
+use rusqlite::types::ValueRef;
+
+use super::error::ErrorKind;
+use super::error::SqliteError;
+use super::reader::Reader;
+
+/// How many objects of each kind a schema holds. SQLite's own (`sqlite_…`) count too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SchemaObjects {
+    /// Tables, virtual ones among them.
+    pub tables: u32,
+    /// Indexes, automatic ones among them.
+    pub indexes: u32,
+    /// Views.
+    pub views: u32,
+    /// Triggers.
+    pub triggers: u32,
+}
+
+/// What kind of table a name stands for, as `PRAGMA table_list` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableKind {
+    /// An ordinary table, or a virtual one: it holds rows of its own.
+    Table,
+    /// A virtual table: counting it runs the code of its module.
+    Virtual,
+    /// A table that a virtual one keeps for itself.
+    Shadow,
+    /// A view: a stored query.
+    View,
+}
+
+/// How many rows a table has, and how far to trust the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowCount {
+    /// Counted, in one transaction.
+    Exact(i64),
+    /// From the statistics of the last ANALYZE, or the span of the row ids: the count's budget ended first.
+    Estimate(i64),
+    /// The budget ended and nothing gives an estimate.
+    Unknown,
+}
+
+/// A value of a time column as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoredTime {
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number.
+    Real(f64),
+    /// Text.
+    Text(String),
+    /// A blob: no way to write a time.
+    Blob,
+}
+
+impl Reader {
+    fn error(&self, operation: &'static str) -> impl Fn(rusqlite::Error) -> SqliteError {
+        move |error| SqliteError::new(operation, &error, &self.budget)
+    }
+
+    /// Counts the objects of the schema. It parses the schema: 0.2 ms with 10 tables, 8 ms with 5,000.
+    ///
+    /// # Errors
+    /// `Corrupt` for a schema that SQLite refuses, and what any read can meet.
+    pub fn schema_objects(&self) -> Result<SchemaObjects, SqliteError> {
+        let failed = self.error("read the schema");
+        let mut statement = self
+            .connection
+            .prepare("SELECT type, count(*) FROM main.sqlite_schema GROUP BY type")
+            .map_err(&failed)?;
+        let mut rows = statement.query(()).map_err(&failed)?;
+        let mut objects = SchemaObjects::default();
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let count: u32 = row.get(1).map_err(&failed)?;
+            match row.get_ref(0).map_err(&failed)? {
+                ValueRef::Text(b"table") => objects.tables = count,
+                ValueRef::Text(b"index") => objects.indexes = count,
+                ValueRef::Text(b"view") => objects.views = count,
+                ValueRef::Text(b"trigger") => objects.triggers = count,
+                // The schema is the user's input: SQLite would have refused anything else.
+                ValueRef::Text(_)
+                | ValueRef::Null
+                | ValueRef::Integer(_)
+                | ValueRef::Real(_)
+                | ValueRef::Blob(_) => {}
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The tables and views, by name; SQLite's own left out.
+    ///
+    /// # Errors
+    /// As for [`Reader::schema_objects`].
+    pub fn tables(&self) -> Result<BTreeMap<String, TableKind>, SqliteError> {
+        let failed = self.error("list the tables");
+        let mut statement = self
+            .connection
+            .prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+            .map_err(&failed)?;
+        let rows = statement
+            .query_map((), |row| {
+                let name = String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned();
+                let kind = match row.get_ref(1)?.as_bytes()? {
+                    b"view" => TableKind::View,
+                    b"virtual" => TableKind::Virtual,
+                    b"shadow" => TableKind::Shadow,
+                    _ => TableKind::Table,
+                };
+                Ok((name, kind))
+            })
+            .map_err(&failed)?;
+        rows.collect::<Result<_, _>>().map_err(&failed)
+    }
+
+    /// Counts a table's rows, or estimates them when `budget` ends first.
+    ///
+    /// Cost: a scan of the smallest index, or of the table; 21 ms for 4 million rows with a narrow index.
+    ///
+    /// # Errors
+    /// `Busy` and what any read can meet; a missing table is `Other`.
+    pub fn count_rows(&mut self, table: &str, budget: Duration) -> Result<RowCount, SqliteError> {
+        let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
+        let counted = self.within(budget, |reader| {
+            reader.connection.query_row(&sql, (), |row| row.get(0)).map_err(reader.error("count the rows"))
+        });
+        match counted {
+            Ok(rows) => Ok(RowCount::Exact(rows)),
+            // The table's own budget ended; when the whole look's did, the estimate fails with it.
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => self.estimate_rows(table),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn estimate_rows(&self, table: &str) -> Result<RowCount, SqliteError> {
+        let failed = self.error("estimate the rows");
+        // The first number of a statistic is the rows of its index; a partial index has fewer.
+        let statistic =
+            "SELECT max(CAST(stat AS INTEGER)) FROM main.sqlite_stat1 WHERE tbl = ?1 COLLATE NOCASE";
+        // Two sub-selects, each one step down the tree; both in one select would scan the table.
+        let span = format!(
+            "SELECT (SELECT max(rowid) FROM main.{table}) - (SELECT min(rowid) FROM main.{table}) + 1",
+            table = quoted(table)
+        );
+        for (sql, bound) in [(statistic, true), (span.as_str(), false)] {
+            // No such table (never analysed) or column (WITHOUT ROWID) is a normal state here.
+            let Ok(mut statement) = self.connection.prepare(sql) else { continue };
+            let value: Option<Option<i64>> = if bound {
+                statement.query_row([table], |row| row.get(0)).optional()
+            } else {
+                statement.query_row((), |row| row.get(0)).optional()
+            }
+            .map_err(&failed)?;
+            if let Some(rows) = value.flatten() {
+                return Ok(RowCount::Estimate(rows));
+            }
+        }
+        Ok(RowCount::Unknown)
+    }
+
+    /// The smallest and the largest value of a time column, NULLs left out; `None` for a table
+    /// without any. With an index on the column it costs microseconds, otherwise a scan within the budget.
+    ///
+    /// # Errors
+    /// `Busy` and what any read can meet; a missing table or column is `Other`.
+    pub fn time_range(
+        &mut self,
+        table: &str,
+        column: &str,
+        budget: Duration,
+    ) -> Result<Option<(StoredTime, StoredTime)>, SqliteError> {
+        let (table, column) = (quoted(table), quoted(column));
+        // Two sub-selects again. A quoted name that is no column must not silently become a string:
+        // it is qualified with the table.
+        let sql = format!(
+            "SELECT (SELECT min(t.{column}) FROM main.{table} AS t), (SELECT max(t.{column}) FROM main.{table} AS t)"
+        );
+        self.within(budget, |reader| {
+            reader
+                .connection
+                .query_row(&sql, (), |row| Ok(stored_time(row.get_ref(0)?).zip(stored_time(row.get_ref(1)?))))
+                .map_err(reader.error("read the oldest and newest row"))
+        })
+    }
+}
+
+fn stored_time(value: ValueRef<'_>) -> Option<StoredTime> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(integer) => Some(StoredTime::Integer(integer)),
+        ValueRef::Real(real) => Some(StoredTime::Real(real)),
+        ValueRef::Text(text) => Some(StoredTime::Text(String::from_utf8_lossy(text).into_owned())),
+        ValueRef::Blob(_) => Some(StoredTime::Blob),
+    }
+}
+
+/// An identifier as SQL quotes it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
