@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use crate::config::Collectors;
+
+use super::*;
+
+fn settings() -> Arc<Settings> {
+    Arc::new(Settings {
+        profile: String::new(),
+        labels: BTreeMap::new(),
+        row_counts: Vec::new(),
+        timestamps: Vec::new(),
+        custom_metrics: Vec::new(),
+        table_interval: Duration::from_secs(300),
+        count_budget: Duration::from_millis(500),
+        collectors: Collectors { schema: true, row_counts: true, timestamps: true, custom_metrics: true },
+    })
+}
+
+fn found(targets: Vec<Target>) -> (Vec<FoundIn>, Vec<ScanError>) {
+    let mut errors = Vec::new();
+    let found = targets
+        .into_iter()
+        .map(|target| {
+            let (files, failed) = scan(&Source { target, settings: settings() });
+            errors.extend(failed);
+            FoundIn { settings: settings(), files }
+        })
+        .collect();
+    (found, errors)
+}
+
+fn names(targets: Vec<Target>) -> Vec<String> {
+    let (found, errors) = found(targets);
+    assert_eq!(errors, []);
+    assemble(&found, 100, 500).databases.iter().map(|database| database.name.to_string()).collect()
+}
+
+fn file(path: &Path) -> Target {
+    Target::File { path: path.to_path_buf(), name: None }
+}
+
+fn glob(root: &Path, pattern: &str) -> Target {
+    Target::Glob { pattern: format!("{}/{pattern}", root.display()), exclude: vec![] }
+}
+
+fn directory(path: &Path, recursive: bool) -> Target {
+    let include = crate::config::DEFAULT_INCLUDE.map(str::to_owned).to_vec();
+    Target::Directory { path: path.to_path_buf(), include, exclude: vec!["skip*".to_owned()], recursive }
+}
+
+/// A tree with what confuses a scan: sidecars, other files, directories with a database's name.
+fn tree() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for directory in ["a", "b/deep", "b/named.db", ".hidden"] {
+        fs::create_dir_all(root.path().join(directory)).unwrap();
+    }
+    for file in [
+        "top.db",
+        "top.db-wal",
+        "top.db-shm",
+        "old.db-journal",
+        "notes.txt",
+        "skipped.db",
+        "a/app.db",
+        "a/app.sqlite",
+        "a/x.sqlite3",
+        "b/app.db",
+        "b/deep/app.db",
+        ".hidden/app.db",
+    ] {
+        fs::write(root.path().join(file), file).unwrap();
+    }
+    root
+}
+
+#[test]
+fn sources_find_their_files_and_name_them_from_their_root() {
+    let root = tree();
+    let at = |path: &str| root.path().join(path);
+    for (targets, expected) in [
+        (vec![directory(root.path(), false)], vec!["top"]),
+        (
+            vec![directory(root.path(), true)],
+            // Two files with one stem in one directory are told apart by more of their path.
+            vec!["WHOLE/a/app.db", "WHOLE/a/app.sqlite", "a/x", "b/app", "b/deep/app", "top"],
+        ),
+        (vec![glob(root.path(), "*.db")], vec!["skipped", "top"]),
+        (vec![glob(root.path(), "*")], vec!["notes", "skipped", "top"]),
+        (vec![glob(root.path(), "*/app.db")], vec!["a/app", "b/app"]),
+        (vec![glob(root.path(), "**/app.db")], vec!["a/app", "b/app", "b/deep/app"]),
+        (vec![glob(root.path(), "{a,b}/ap[p].db")], vec!["a/app", "b/app"]),
+        (vec![glob(root.path(), "none/*.db")], vec![]),
+        (vec![file(&at("top.db"))], vec!["top"]),
+        (vec![file(&at("missing.db"))], vec!["missing"]),
+        (vec![file(&at("a/app.db")), file(&at("b/app.db"))], vec!["a/app", "b/app"]),
+        (vec![file(&at("b/deep/app.db")), glob(root.path(), "b/*.db")], vec!["b/app", "deep/app"]),
+        (
+            vec![Target::File { path: at("a/app.db"), name: Some("app".into()) }, file(&at("b/app.db"))],
+            vec!["app", "b/app"],
+        ),
+    ] {
+        let label = format!("{targets:?}");
+        let canonical = fs::canonicalize(root.path()).unwrap();
+        let expected: Vec<String> =
+            expected.iter().map(|name| name.replace("WHOLE", &canonical.display().to_string())).collect();
+        assert_eq!(names(targets), expected, "{label}");
+    }
+}
+
+#[test]
+fn two_names_for_one_file_are_one_database() {
+    let root = tree();
+    let at = |path: &str| root.path().join(path);
+    std::os::unix::fs::symlink(at("top.db"), at("link.db")).unwrap();
+    fs::hard_link(at("b/app.db"), at("b/hard.db")).unwrap();
+    assert_eq!(names(vec![glob(root.path(), "*.db")]), ["skipped", "top"].map(str::to_owned));
+    let (both, _) = found(vec![glob(root.path(), "b/*.db")]);
+    let assembly = assemble(&both, 100, 500);
+    assert_eq!(assembly.databases.len(), 1);
+    assert_eq!(assembly.hard_links.len(), 1);
+    // The name beside which SQLite keeps its files is the one in use.
+    fs::write(at("b/hard.db-wal"), "").unwrap();
+    assert_eq!(assemble(&both, 100, 500).databases[0].name.as_str(), "hard");
+    // A symlink by itself is named as it is written, and watched where it leads.
+    let (link, _) = found(vec![file(&at("link.db"))]);
+    let database = Arc::clone(&assemble(&link, 100, 500).databases[0]);
+    assert_eq!(database.name.as_str(), "link");
+    assert_eq!(database.path, fs::canonicalize(at("top.db")).unwrap());
+}
+
+#[test]
+fn invalid_utf8_gives_distinct_valid_names() {
+    let root = tempfile::tempdir().unwrap();
+    for byte in [0xFE, 0xFF] {
+        let name = std::ffi::OsString::from_vec(vec![b'a', byte, b'.', b'd', b'b']);
+        fs::write(root.path().join(name), "x").unwrap();
+    }
+    let names = names(vec![directory(root.path(), false)]);
+    assert_eq!(names.len(), 2);
+    assert_ne!(names[0], names[1]);
+}
+
+#[test]
+fn what_cannot_be_read_is_said_and_the_rest_is_found() {
+    let root = tree();
+    let (found_here, errors) =
+        found(vec![directory(&root.path().join("nowhere"), false), directory(root.path(), false)]);
+    assert_eq!(found_here[1].files.len(), 1);
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].to_string().contains("nowhere: No such file"), "{}", errors[0]);
+}
+
+#[test]
+fn files_beyond_the_limit_are_counted() {
+    let root = tree();
+    let (all, _) = found(vec![directory(root.path(), true)]);
+    let assembly = assemble(&all, 2, 500);
+    assert_eq!((assembly.databases.len(), assembly.left_out), (2, 4));
+}
