@@ -126,8 +126,8 @@ pub struct Look {
 /// What the look before left behind.
 #[derive(Debug, Clone)]
 pub struct Previous {
-    /// The files as they were.
-    pub stamp: Stamp,
+    /// The files as they were, if that look proved the facts.
+    pub stamp: Option<Stamp>,
     /// When that look began.
     pub taken_at: SystemTime,
     /// The same on a clock that nobody sets.
@@ -157,7 +157,7 @@ pub fn look(database: &Database, previous: Option<&Previous>) -> Look {
 }
 
 fn still_holds(previous: &Previous, stamp: &Stamp) -> bool {
-    previous.stamp == *stamp
+    previous.stamp == Some(*stamp)
         && !stamp.is_racy(previous.taken_at)
         && previous.looked_at.elapsed() < TRUST_UNMOVED_FOR
 }

@@ -1,0 +1,198 @@
+//! What is served where.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::Full;
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper::header::ALLOW;
+use hyper::header::CACHE_CONTROL;
+use hyper::header::CONTENT_ENCODING;
+use hyper::header::CONTENT_LENGTH;
+use hyper::header::CONTENT_SECURITY_POLICY;
+use hyper::header::CONTENT_TYPE;
+use hyper::header::HeaderValue;
+use hyper::header::VARY;
+use hyper::header::X_CONTENT_TYPE_OPTIONS;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::blocking::run_one;
+use crate::metrics::AgentMetrics;
+use crate::metrics::Exposition;
+use crate::metrics::Handler;
+use crate::sample::Snapshot;
+
+use super::negotiate;
+use super::page;
+
+/// A wish for a reload, and where to say how it went.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
+type Reply = Response<Full<Bytes>>;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// A little compression for little time: an exposition shrinks to a twentieth at level 1, and the
+/// higher levels cost several times as much for a few per cent.
+const GZIP_LEVEL: u32 = 1;
+
+/// Everything that the routes read.
+#[derive(Debug)]
+pub struct Site {
+    /// The metrics.
+    pub exposition: Exposition,
+    /// The databases, for the page.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The agent's counters.
+    pub metrics: Arc<AgentMetrics>,
+    /// Where `POST /-/reload` goes; `None` while it is not enabled.
+    pub reload: Option<mpsc::Sender<ReloadRequest>>,
+}
+
+impl Site {
+    /// Answers one request.
+    pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Reply {
+        let handler = match request.uri().path() {
+            "/metrics" => Handler::Metrics,
+            "/" => Handler::Page,
+            "/-/healthy" => Handler::Healthy,
+            "/-/ready" => Handler::Ready,
+            "/-/reload" => Handler::Reload,
+            _ => Handler::NotFound,
+        };
+        let metrics = Arc::clone(&self.metrics);
+        let mut reply = match (handler, request.method()) {
+            (Handler::Reload, &Method::POST | &Method::PUT) => self.reload().await,
+            (Handler::Reload, _) => not_allowed("POST, PUT"),
+            (Handler::NotFound, _) => {
+                text(StatusCode::NOT_FOUND, "not found; there are /, /metrics, /-/healthy and /-/ready\n")
+            }
+            (_, &Method::GET | &Method::HEAD) => self.read(handler, &request).await,
+            _ => not_allowed("GET, HEAD"),
+        };
+        metrics.requested(handler, reply.status().as_u16());
+        reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if request.method() == Method::HEAD {
+            // The length stays as a GET would have it.
+            let length = reply.body().size();
+            reply.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+            *reply.body_mut() = Full::default();
+        }
+        reply
+    }
+
+    async fn read<B>(self: Arc<Self>, handler: Handler, request: &Request<B>) -> Reply {
+        match handler {
+            Handler::Metrics => self.metrics(request).await,
+            Handler::Page => self.page(request.uri().query()).await,
+            Handler::Healthy => text(StatusCode::OK, "litekeeper is healthy.\n"),
+            Handler::Ready if self.snapshot.load().complete => text(StatusCode::OK, "litekeeper is ready.\n"),
+            Handler::Ready => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "litekeeper is not ready: the first sweep is under way.\n",
+            ),
+            Handler::Reload | Handler::NotFound => text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+
+    async fn metrics<B>(self: Arc<Self>, request: &Request<B>) -> Reply {
+        let format = negotiate::format(request.headers());
+        let gzip = negotiate::accepts_gzip(request.headers());
+        // Formatting ten thousand databases is work of some 100 ms, which belongs on a thread of its own.
+        let body = run_one(move || {
+            let text = self.exposition.encode(format).ok()?;
+            Some(if gzip { compressed(&text) } else { Bytes::from(text) })
+        })
+        .await
+        .flatten();
+        let Some(body) = body else {
+            return text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the metrics could not be formatted; see the log\n",
+            );
+        };
+        let mut reply = Response::new(Full::new(body));
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        if gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        reply
+    }
+
+    async fn page(self: Arc<Self>, query: Option<&str>) -> Reply {
+        let number = page::number(query);
+        let html = run_one(move || page::render(&self.snapshot.load(), number)).await.unwrap_or_default();
+        let mut reply = with_type(StatusCode::OK, HTML, html);
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::SECURITY_POLICY));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        reply
+    }
+
+    async fn reload(self: Arc<Self>) -> Reply {
+        let Some(requests) = &self.reload else {
+            return text(
+                StatusCode::FORBIDDEN,
+                "reload by HTTP is not enabled; start litekeeper with --web.enable-lifecycle, or send SIGHUP\n",
+            );
+        };
+        let (sender, answer) = oneshot::channel();
+        let answer = match requests.send(sender).await {
+            Ok(()) => answer.await.ok(),
+            Err(_) => None,
+        };
+        match answer {
+            Some(Ok(())) => text(StatusCode::OK, "reloaded\n"),
+            Some(Err(message)) => text(StatusCode::BAD_REQUEST, format!("{message}\n")),
+            None => text(StatusCode::SERVICE_UNAVAILABLE, "litekeeper is stopping\n"),
+        }
+    }
+}
+
+/// The length of a body that is in memory.
+trait Size {
+    fn size(&self) -> u64;
+}
+
+impl Size for Full<Bytes> {
+    fn size(&self) -> u64 {
+        hyper::body::Body::size_hint(self).exact().unwrap_or(0)
+    }
+}
+
+fn compressed(text: &str) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 10), Compression::new(GZIP_LEVEL));
+    encoder
+        .write_all(text.as_bytes())
+        .and_then(|()| encoder.finish())
+        .map(Bytes::from)
+        .expect("writing to memory does not fail")
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    with_type(status, PLAIN, body)
+}
+
+fn not_allowed(methods: &'static str) -> Reply {
+    let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, format!("this path answers {methods} alone\n"));
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    reply
+}

@@ -1,0 +1,345 @@
+//! What the agent says of itself.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Unit;
+
+use crate::sqlite::sqlite_version;
+
+use super::families::timestamp;
+
+/// Name and HELP of the one family that comes from the snapshot.
+pub(super) const DATABASES: (&str, &str) = (
+    "litekeeper_databases",
+    "Databases under watch: readable (up), not readable (down), not yet read (pending)",
+);
+
+/// Why a database was not opened in a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipReason {
+    /// Its files had not moved.
+    Unchanged,
+    /// The file system does not answer.
+    Stuck,
+}
+
+impl SkipReason {
+    const ALL: [Self; 2] = [Self::Unchanged, Self::Stuck];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// Which collector left series out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropper {
+    /// `sqlite_table_rows`.
+    RowCounts,
+    /// `sqlite_custom_*`.
+    CustomMetrics,
+}
+
+impl Dropper {
+    const ALL: [Self; 2] = [Self::RowCounts, Self::CustomMetrics];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::RowCounts => "row_counts",
+            Self::CustomMetrics => "custom_metrics",
+        }
+    }
+}
+
+/// The parts of the web server, for its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// `/metrics`.
+    Metrics,
+    /// The page.
+    Page,
+    /// `/-/healthy`.
+    Healthy,
+    /// `/-/ready`.
+    Ready,
+    /// `/-/reload`.
+    Reload,
+    /// No page of ours.
+    NotFound,
+}
+
+impl Handler {
+    const ALL: [Self; 6] =
+        [Self::Metrics, Self::Page, Self::Healthy, Self::Ready, Self::Reload, Self::NotFound];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Metrics => "/metrics",
+            Self::Page => "/",
+            Self::Healthy => "/-/healthy",
+            Self::Ready => "/-/ready",
+            Self::Reload => "/-/reload",
+            Self::NotFound => "not_found",
+        }
+    }
+}
+
+/// Status codes that the server answers with.
+const HTTP_CODES: [u16; 6] = [200, 400, 403, 404, 405, 503];
+
+/// Counters and gauges of the agent's own work. Every counter is there from the start, at 0.
+#[derive(Debug)]
+pub struct AgentMetrics {
+    looks: Histogram,
+    sweep_nanoseconds: AtomicU64,
+    skipped: [AtomicU64; SkipReason::ALL.len()],
+    dropped: [AtomicU64; Dropper::ALL.len()],
+    discovery_errors: AtomicU64,
+    reload_ok: AtomicU64,
+    reload_at: AtomicU64,
+    series_limit: AtomicU64,
+    requests: [[AtomicU64; HTTP_CODES.len()]; Handler::ALL.len()],
+}
+
+impl Default for AgentMetrics {
+    fn default() -> Self {
+        Self {
+            // From a look at an idle database (50 µs) to one that used up its budget (2 s).
+            looks: Histogram::new([
+                0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5,
+                10.0,
+            ]),
+            sweep_nanoseconds: AtomicU64::new(0),
+            skipped: Default::default(),
+            dropped: Default::default(),
+            discovery_errors: AtomicU64::new(0),
+            reload_ok: AtomicU64::new(1),
+            reload_at: AtomicU64::new(0),
+            series_limit: AtomicU64::new(0),
+            requests: Default::default(),
+        }
+    }
+}
+
+impl AgentMetrics {
+    /// A database was opened and looked at.
+    pub fn sampled(&self, elapsed: Duration) {
+        self.looks.observe(elapsed.as_secs_f64());
+    }
+
+    /// A database was not opened.
+    pub fn sample_skipped(&self, reason: SkipReason) {
+        self.skipped[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A sweep over all databases ended.
+    pub fn swept(&self, elapsed: Duration) {
+        let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.sweep_nanoseconds.store(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// A collector left series out of the exposition.
+    pub fn series_dropped(&self, dropper: Dropper, count: u64) {
+        self.dropped[dropper as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// A scan for files met errors.
+    pub fn discovery_failed(&self, errors: u64) {
+        self.discovery_errors.fetch_add(errors, Ordering::Relaxed);
+    }
+
+    /// The configuration was loaded, at the start or again, or could not be.
+    pub fn reloaded(&self, successful: bool) {
+        self.reload_ok.store(u64::from(successful), Ordering::Relaxed);
+        if successful {
+            self.reload_at.store(timestamp(SystemTime::now()).to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// The series that one database may have in its table and custom collectors.
+    pub fn set_series_limit(&self, limit: usize) {
+        self.series_limit.store(limit as u64, Ordering::Relaxed);
+    }
+
+    /// A request was answered.
+    pub fn requested(&self, handler: Handler, code: u16) {
+        if let Some(index) = HTTP_CODES.iter().position(|known| *known == code) {
+            self.requests[handler as usize][index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The value or values of a family of the agent.
+enum Value<'a> {
+    Gauge(f64),
+    Counter(u64),
+    CounterBy(Vec<(Vec<(&'static str, &'static str)>, u64)>),
+    Info([(&'static str, &'static str); 4]),
+    Histogram(&'a Histogram),
+}
+
+/// One family of the agent.
+pub(super) struct AgentFamily {
+    pub name: &'static str,
+    pub unit: Option<Unit>,
+    pub labels: &'static [&'static str],
+    pub kind: MetricType,
+    pub help: &'static str,
+    value: fn(&AgentMetrics) -> Value<'_>,
+}
+
+/// The labels of `litekeeper_build_info`.
+fn build() -> [(&'static str, &'static str); 4] {
+    [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", env!("LITEKEEPER_REVISION")),
+        ("rustc", env!("LITEKEEPER_RUSTC")),
+        ("sqlite_version", sqlite_version()),
+    ]
+}
+
+/// The families, in the order of the exposition.
+pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
+    AgentFamily {
+        name: "litekeeper_build",
+        unit: None,
+        labels: &["version", "revision", "rustc", "sqlite_version"],
+        kind: MetricType::Info,
+        help: "The build: litekeeper's version and revision, the compiler, and the SQLite that is built in",
+        value: |_| Value::Info(build()),
+    },
+    AgentFamily {
+        name: "litekeeper_config_last_reload_successful",
+        unit: None,
+        labels: &[],
+        kind: MetricType::Gauge,
+        help: "Whether the last load of the configuration succeeded",
+        value: |agent| Value::Gauge(agent.reload_ok.load(Ordering::Relaxed) as f64),
+    },
+    AgentFamily {
+        name: "litekeeper_config_last_reload_success_timestamp",
+        unit: Some(Unit::Seconds),
+        labels: &[],
+        kind: MetricType::Gauge,
+        help: "When the configuration in force was loaded, in seconds since 1970",
+        value: |agent| Value::Gauge(f64::from_bits(agent.reload_at.load(Ordering::Relaxed))),
+    },
+    AgentFamily {
+        name: "litekeeper_discovery_errors",
+        unit: None,
+        labels: &[],
+        kind: MetricType::Counter,
+        help: "Errors of the scans for database files: directories that cannot be read, scans that hang, files beyond the limit",
+        value: |agent| Value::Counter(agent.discovery_errors.load(Ordering::Relaxed)),
+    },
+    AgentFamily {
+        name: "litekeeper_sample_duration",
+        unit: Some(Unit::Seconds),
+        labels: &[],
+        kind: MetricType::Histogram,
+        help: "How long one look at one database took; unchanged databases, which are not opened, are not counted",
+        value: |agent| Value::Histogram(&agent.looks),
+    },
+    AgentFamily {
+        name: "litekeeper_sweep_duration",
+        unit: Some(Unit::Seconds),
+        labels: &[],
+        kind: MetricType::Gauge,
+        help: "How long the last complete sweep over all databases took",
+        value: |agent| Value::Gauge(agent.sweep_nanoseconds.load(Ordering::Relaxed) as f64 / 1e9),
+    },
+    AgentFamily {
+        name: "litekeeper_samples_skipped",
+        unit: None,
+        labels: &["reason"],
+        kind: MetricType::Counter,
+        help: "Databases not opened in a sweep: their files had not moved (unchanged), or their file system does not answer (stuck)",
+        value: |agent| {
+            let by = |reason: SkipReason| {
+                (vec![("reason", reason.label())], agent.skipped[reason as usize].load(Ordering::Relaxed))
+            };
+            Value::CounterBy(SkipReason::ALL.map(by).into())
+        },
+    },
+    AgentFamily {
+        name: "litekeeper_series_limit",
+        unit: None,
+        labels: &[],
+        kind: MetricType::Gauge,
+        help: "The most series that the table and custom collectors may each publish for one database",
+        value: |agent| Value::Gauge(agent.series_limit.load(Ordering::Relaxed) as f64),
+    },
+    AgentFamily {
+        name: "litekeeper_series_dropped",
+        unit: None,
+        labels: &["collector"],
+        kind: MetricType::Counter,
+        help: "Series left out because a limit was reached",
+        value: |agent| {
+            let by = |dropper: Dropper| {
+                (
+                    vec![("collector", dropper.label())],
+                    agent.dropped[dropper as usize].load(Ordering::Relaxed),
+                )
+            };
+            Value::CounterBy(Dropper::ALL.map(by).into())
+        },
+    },
+    AgentFamily {
+        name: "litekeeper_http_requests",
+        unit: None,
+        labels: &["handler", "code"],
+        kind: MetricType::Counter,
+        help: "Requests answered, by part of the web server and status code",
+        value: |agent| Value::CounterBy(agent.requests_by_handler()),
+    },
+];
+
+impl AgentMetrics {
+    fn requests_by_handler(&self) -> Vec<(Vec<(&'static str, &'static str)>, u64)> {
+        const CODE_LABELS: [&str; HTTP_CODES.len()] = ["200", "400", "403", "404", "405", "503"];
+        let mut counts = Vec::new();
+        for (handler, by_code) in Handler::ALL.into_iter().zip(&self.requests) {
+            for (code, count) in CODE_LABELS.into_iter().zip(by_code) {
+                let labels = vec![("handler", handler.label()), ("code", code)];
+                counts.push((labels, count.load(Ordering::Relaxed)));
+            }
+        }
+        counts
+    }
+}
+
+impl Collector for AgentMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        for family in AGENT_FAMILIES {
+            let mut metric =
+                encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), family.kind)?;
+            match (family.value)(self) {
+                Value::Gauge(value) => ConstGauge::new(value).encode(metric)?,
+                Value::Counter(value) => ConstCounter::new(value).encode(metric)?,
+                Value::CounterBy(values) => {
+                    for (labels, value) in values {
+                        ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+                    }
+                }
+                Value::Info(labels) => metric.encode_info(&labels)?,
+                Value::Histogram(histogram) => histogram.encode(metric)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The metric reference, docs/METRICS.md, from the same tables as the exposition.
+
+use std::fmt::Write as _;
+
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::agent::AGENT_FAMILIES;
+use super::agent::DATABASES;
+use super::families::Class;
+use super::families::DATABASE_FAMILIES;
+use super::process::PROCESS_FAMILIES;
+
+const HEAD: &str = "\
+# Metrics
+
+Generated from the tables in `src/metrics` by `litekeeper metrics`; a test says when it is stale.
+
+Names are an interface: dashboards, alerts and tests depend on them. `sqlite_*` are facts about a database, `litekeeper_*`
+are the agent and its work. Units are bytes and seconds, times are seconds since 1970, and there are no percentages.
+Names are as Prometheus shows them, which is as they stand in the text format; OpenMetrics names a counter's family
+without `_total` and an info's without `_info`.
+";
+
+const CUSTOM: &str = "\
+## Your own
+
+`sqlite_custom_<name>` (gauge) or `sqlite_custom_<name>_total` (counter), with `db` and the label columns of the query:
+see `custom_metrics` in [CONFIGURATION.md](CONFIGURATION.md).
+";
+
+/// The reference as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(HEAD);
+    let mut section = |title: &str, words: &str, rows: &[[String; 4]]| {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n## {title}\n\n{words}\n\n| name | type | labels | meaning |\n|---|---|---|---|\n"
+        );
+        for [name, kind, labels, help] in rows {
+            let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} |");
+        }
+    };
+    let databases = |class: Class| -> Vec<[String; 4]> {
+        DATABASE_FAMILIES
+            .iter()
+            .filter(|family| family.class == class)
+            .map(|family| {
+                let labels: Vec<&str> = std::iter::once("db").chain(family.labels.iter().copied()).collect();
+                row(family.name, family.unit.as_ref(), family.kind, &labels, family.help)
+            })
+            .collect()
+    };
+    section("Databases", "Taken at every sample (`sample_interval`).", &databases(Class::Sample));
+    section(
+        "Tables",
+        "Taken at their own interval (`table_interval`), when something changed.",
+        &databases(Class::Table),
+    );
+    let mut agent: Vec<[String; 4]> = AGENT_FAMILIES
+        .iter()
+        .map(|family| row(family.name, family.unit.as_ref(), family.kind, family.labels, family.help))
+        .collect();
+    agent.insert(1, row(DATABASES.0, None, MetricType::Gauge, &["state"], DATABASES.1));
+    section("Agent", "litekeeper and its work.", &agent);
+    let process: Vec<[String; 4]> = PROCESS_FAMILIES
+        .iter()
+        .map(|family| row(family.name, family.unit.as_ref(), family.kind, &[], family.help))
+        .collect();
+    section("Process", "As every Prometheus client has them.", &process);
+    let _ = write!(text, "\n{CUSTOM}");
+    text
+}
+
+fn row(name: &str, unit: Option<&Unit>, kind: MetricType, labels: &[&str], help: &str) -> [String; 4] {
+    let unit = unit.map(|unit| format!("_{}", unit.as_str())).unwrap_or_default();
+    let suffix = match kind {
+        MetricType::Counter => "_total",
+        MetricType::Info => "_info",
+        MetricType::Gauge | MetricType::Histogram | MetricType::Unknown => "",
+    };
+    let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+    [format!("{name}{unit}{suffix}"), kind.as_str().to_owned(), labels, help.to_owned()]
+}

@@ -1,0 +1,188 @@
+//! The slower loop: row counts, log ages and custom SQL, each at its own interval.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking::Crew;
+use crate::host::Stamp;
+use crate::metrics::AgentMetrics;
+use crate::metrics::Dropper;
+use crate::sample::CustomReading;
+use crate::sample::look_at_custom;
+use crate::sample::look_at_tables;
+
+use super::watched;
+use super::watched::Watched;
+use super::watched::lock;
+
+/// How often the loop looks for work that is due; the shortest custom interval is 1 s.
+const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);
+/// Longer than any budget here ([`crate::sample::look_at_tables`] has 30 s), so only a file system gets this far.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// One thread: these looks cost real work beside the databases' owners, so they come one at a time.
+const THREADS: usize = 1;
+
+/// What is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Piece {
+    Tables,
+    Custom(usize),
+}
+
+/// When a piece was last taken, and from which content.
+#[derive(Debug)]
+pub(super) struct Done {
+    at: Instant,
+    stamp: Option<Stamp>,
+    /// What the log was told last.
+    problems: Vec<String>,
+}
+
+/// One piece of one database, and its past.
+struct Errand {
+    watched: Arc<Watched>,
+    piece: Piece,
+    stamp: Stamp,
+    past: Arc<Mutex<Option<Done>>>,
+}
+
+/// The past of every piece of one database; a piece that is being taken holds its own.
+pub(super) type Pasts = HashMap<Piece, Arc<Mutex<Option<Done>>>>;
+
+/// Works until it is told to stop.
+pub(super) async fn run(
+    fleet: watch::Receiver<Arc<[Arc<Watched>]>>,
+    metrics: Arc<AgentMetrics>,
+    stop: CancellationToken,
+) {
+    let crew = Crew::new(THREADS, STUCK_AFTER);
+    let mut ticks = tokio::time::interval(LOOK_FOR_WORK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let watched = Arc::clone(&fleet.borrow());
+        let errands = due(&watched);
+        if errands.is_empty() {
+            continue;
+        }
+        let metrics = Arc::clone(&metrics);
+        let report = tokio::select! {
+            () = stop.cancelled() => return,
+            report = crew.run(Arc::clone(&errands), move |errand: &Errand| errand.run(&metrics), || {}) => report,
+        };
+        for index in report.stuck {
+            errands[index].watched.set_stuck();
+        }
+        for index in report.panicked {
+            watched::report_panic(&errands[index].watched.database);
+        }
+    }
+}
+
+/// The pieces whose interval has passed and whose database has moved since.
+fn due(fleet: &[Arc<Watched>]) -> Arc<[Errand]> {
+    let now = Instant::now();
+    let mut errands = Vec::new();
+    for watched in fleet {
+        let settings = &watched.database.settings;
+        let collectors = settings.collectors;
+        let wants_tables = collectors.row_counts && !settings.row_counts.is_empty()
+            || collectors.timestamps && !settings.timestamps.is_empty();
+        let tables = wants_tables.then_some((Piece::Tables, settings.table_interval));
+        let custom = settings
+            .custom_metrics
+            .iter()
+            .enumerate()
+            .filter(|_| collectors.custom_metrics)
+            .map(|(index, metric)| (Piece::Custom(index), metric.interval));
+        for (piece, interval) in tables.into_iter().chain(custom) {
+            let Some(stamp) = watched.up_stamp() else { continue };
+            let past = Arc::clone(lock(&watched.pasts).entry(piece).or_default());
+            // A piece that hangs holds its past; it is not begun again.
+            let Ok(last) = past.try_lock() else { continue };
+            if last.as_ref().is_none_or(|last| last.is_due(now, interval, stamp, piece)) {
+                drop(last);
+                errands.push(Errand { watched: Arc::clone(watched), piece, stamp, past });
+            }
+        }
+    }
+    errands.into()
+}
+
+impl Done {
+    /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
+    fn is_due(&self, now: Instant, interval: Duration, stamp: Stamp, piece: Piece) -> bool {
+        let unmoved = match piece {
+            Piece::Tables => self.stamp == Some(stamp),
+            Piece::Custom(_) => false,
+        };
+        now.duration_since(self.at) >= interval && !unmoved
+    }
+}
+
+impl Errand {
+    fn run(&self, metrics: &AgentMetrics) {
+        let mut past = lock(&self.past);
+        let before = past.take();
+        let started = SystemTime::now();
+        let problems = match self.piece {
+            Piece::Tables => self.tables(metrics),
+            Piece::Custom(index) => self.custom(index, metrics),
+        };
+        let Some(problems) = problems else {
+            // Busy: the old values stay, and the next round tries again.
+            *past = before;
+            return;
+        };
+        let told = before.map(|done| done.problems).unwrap_or_default();
+        for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+            tracing::warn!(db = %self.watched.database.name, %problem, "a value of this database could not be taken");
+        }
+        // A change within the clock's tick before the look may have come after it.
+        let stamp = (!self.stamp.is_racy(started)).then_some(self.stamp);
+        *past = Some(Done { at: Instant::now(), stamp, problems });
+    }
+
+    /// `None` when the database was busy; otherwise what to tell the log.
+    fn tables(&self, metrics: &AgentMetrics) -> Option<Vec<String>> {
+        match look_at_tables(&self.watched.database) {
+            Ok(None) => None,
+            Ok(Some(look)) => {
+                self.watched.count_errors(&look.errors);
+                self.watched.set_tables(look.readings);
+                metrics.series_dropped(Dropper::RowCounts, look.dropped);
+                Some(look.problems)
+            }
+            Err(error) => {
+                self.watched.set_tables(crate::sample::TableReadings::default());
+                Some(vec![format!("tables: {error}")])
+            }
+        }
+    }
+
+    fn custom(&self, index: usize, metrics: &AgentMetrics) -> Option<Vec<String>> {
+        let metric = &self.watched.database.settings.custom_metrics[index];
+        match look_at_custom(&self.watched.database, metric) {
+            Ok(None) => None,
+            Ok(Some(answer)) => {
+                metrics.series_dropped(Dropper::CustomMetrics, answer.dropped);
+                self.watched.set_custom(index, Some(CustomReading { index, answer }));
+                Some(Vec::new())
+            }
+            Err(error) => {
+                self.watched.set_custom(index, None);
+                Some(vec![format!("custom metric {}: {error}", metric.name)])
+            }
+        }
+    }
+}

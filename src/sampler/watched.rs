@@ -1,0 +1,293 @@
+//! One database over time: what is known of it, and how a look changes that.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use crate::database::Database;
+use crate::host::FileFacts;
+use crate::host::Stamp;
+use crate::sample::Condition;
+use crate::sample::CustomReading;
+use crate::sample::ErrorCounts;
+use crate::sample::Facts;
+use crate::sample::Look;
+use crate::sample::LookOutcome;
+use crate::sample::Observed;
+use crate::sample::Previous;
+use crate::sample::TableReadings;
+use crate::sqlite::ErrorCode;
+
+use super::Directory;
+use super::hung::HungDevices;
+use super::tables::Pasts;
+
+/// Locks a mutex whose data is whole after every statement, so that a panic elsewhere cannot spoil it.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A database under watch. No lock in here is held while a file is touched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) database: Arc<Database>,
+    pub(super) directory: Arc<Directory>,
+    at_work: AtomicBool,
+    state: Mutex<State>,
+    /// When the slower pieces were last taken.
+    pub(super) pasts: Mutex<Pasts>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    condition: Option<Condition>,
+    /// What the log was told last, so that it is told once.
+    reason: Option<Arc<str>>,
+    device: Option<u64>,
+    hung_on: Option<u64>,
+    stuck: bool,
+    identity: Option<(u64, u64)>,
+    stamp: Option<Stamp>,
+    taken_at: Option<(SystemTime, Instant)>,
+    confirmed_at: Option<SystemTime>,
+    facts: Option<Arc<Facts>>,
+    files: Option<FileFacts>,
+    errors: ErrorCounts,
+    replaced: u64,
+    tables: Arc<TableReadings>,
+    custom: Vec<CustomReading>,
+}
+
+/// Held by the thread that looks at a database; given back even when the look panics.
+pub(super) struct Turn<'a> {
+    watched: &'a Watched,
+    hung: Arc<HungDevices>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.watched.state);
+        state.stuck = false;
+        if let Some(device) = state.hung_on.take() {
+            self.hung.remove(device);
+        }
+        self.watched.at_work.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Watched {
+    pub(super) fn new(database: Arc<Database>, directory: Arc<Directory>) -> Self {
+        Self::with_state(database, directory, State::default())
+    }
+
+    /// The same name with other settings or at another path: the counters go on.
+    pub(super) fn moved_to(&self, database: Arc<Database>, directory: Arc<Directory>) -> Self {
+        let before = lock(&self.state).clone();
+        let state = if database.path == self.database.path {
+            // Other settings may name other tables and queries.
+            State { tables: Arc::default(), custom: Vec::new(), hung_on: None, stuck: false, ..before }
+        } else {
+            State {
+                errors: before.errors,
+                replaced: before.replaced,
+                identity: before.identity,
+                ..State::default()
+            }
+        };
+        Self::with_state(database, directory, state)
+    }
+
+    fn with_state(database: Arc<Database>, directory: Arc<Directory>, state: State) -> Self {
+        let at_work = AtomicBool::new(false);
+        Self { database, directory, at_work, state: Mutex::new(state), pasts: Mutex::default() }
+    }
+
+    /// Takes the turn to look; `None` while an earlier look hangs, or the device does.
+    pub(super) fn begin(&self, hung: &Arc<HungDevices>) -> Option<Turn<'_>> {
+        if hung.holds(lock(&self.state).device) {
+            self.set_stuck();
+            return None;
+        }
+        if self.at_work.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        Some(Turn { watched: self, hung: Arc::clone(hung) })
+    }
+
+    /// The look at this database has hung for too long; unless it came back just now, its device is blamed.
+    pub(super) fn set_hung(&self, hung: &HungDevices) {
+        let mut state = lock(&self.state);
+        // The turn ends under the same lock, so what is added here is taken away there.
+        if !self.at_work.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(device) = state.device
+            && state.hung_on.is_none()
+        {
+            hung.add(device);
+            state.hung_on = Some(device);
+        }
+        self.mark_stuck(&mut state);
+    }
+
+    /// The values stay and grow old, visibly.
+    pub(super) fn set_stuck(&self) {
+        self.mark_stuck(&mut lock(&self.state));
+    }
+
+    /// Says once that the file system does not answer.
+    fn mark_stuck(&self, state: &mut State) {
+        if !state.stuck {
+            state.stuck = true;
+            tracing::warn!(
+                db = %self.database.name,
+                path = %self.database.path.display(),
+                "a look at the database hangs in the file system; its values grow old until it answers"
+            );
+        }
+    }
+
+    /// The evidence for the next look; `None` unless the last one read the database.
+    pub(super) fn previous(&self) -> Option<Previous> {
+        let state = lock(&self.state);
+        let (taken_at, looked_at) = state.taken_at?;
+        Some(Previous { stamp: state.stamp, taken_at, looked_at, facts: Arc::clone(state.facts.as_ref()?) })
+    }
+
+    /// Takes over what a look found, and tells the log of a change.
+    pub(super) fn apply(&self, look: Look) {
+        let mut state = lock(&self.state);
+        if let Some(main) = look.stamp.and_then(|stamp| stamp.main) {
+            let identity = (main.device, main.inode);
+            if state.identity.replace(identity).is_some_and(|before| before != identity) {
+                state.replaced += 1;
+                tracing::warn!(db = %self.database.name, "another file stands under the database's name now");
+            }
+            state.device = Some(main.device);
+        }
+        if !matches!(look.outcome, LookOutcome::Unchanged) {
+            state.files = look.files;
+        }
+        let before = (state.condition, state.reason.clone());
+        match look.outcome {
+            LookOutcome::Unchanged => state.confirmed_at = Some(look.taken_at),
+            LookOutcome::Up(facts) => {
+                if let Some(error) = &facts.schema_error
+                    && let Some(code) = error.code
+                {
+                    state.errors.count(code);
+                }
+                state.condition = Some(Condition::Up);
+                state.reason = facts.schema_error.as_ref().map(|error| Arc::from(error.message.as_str()));
+                state.confirmed_at = Some(look.taken_at);
+                state.stamp = look.stamp;
+                state.taken_at = Some((look.taken_at, Instant::now()));
+                state.facts = Some(facts);
+            }
+            LookOutcome::Busy(error) => {
+                if let Some(code) = error.and_then(|error| error.code()) {
+                    state.errors.count(code);
+                }
+                // The next look must not take the old facts for proven.
+                state.stamp = None;
+                if state.condition != Some(Condition::Up) {
+                    state.condition = Some(Condition::Pending);
+                    state.reason = Some(Arc::from("locked by another process since it was found"));
+                }
+            }
+            LookOutcome::Down(reason) => {
+                if let Some(code) = reason.code() {
+                    state.errors.count(code);
+                }
+                state.condition = Some(Condition::Down);
+                state.reason = Some(Arc::from(reason.to_string()));
+                state.facts = None;
+                state.stamp = None;
+                state.tables = Arc::default();
+                state.custom = Vec::new();
+                // When it comes back, its tables are looked at anew even if its files are the same.
+                lock(&self.pasts).clear();
+            }
+        }
+        self.log_change(before, &state);
+    }
+
+    fn log_change(&self, before: (Option<Condition>, Option<Arc<str>>), state: &State) {
+        if before == (state.condition, state.reason.clone()) {
+            return;
+        }
+        let (db, path) = (&self.database.name, self.database.path.display());
+        match (state.condition, &state.reason) {
+            (Some(Condition::Down), Some(reason)) => {
+                tracing::error!(%db, path = ?path.to_string(), %reason, "database is down");
+            }
+            (Some(Condition::Up), Some(reason)) => {
+                tracing::warn!(%db, path = ?path.to_string(), %reason, "database is up, but its schema cannot be read");
+            }
+            (Some(Condition::Pending), Some(reason)) => {
+                tracing::info!(%db, path = ?path.to_string(), %reason, "database is pending");
+            }
+            (Some(Condition::Up), None) if before.0 == Some(Condition::Down) => {
+                tracing::info!(%db, path = ?path.to_string(), "database is up again");
+            }
+            (Some(Condition::Up | Condition::Down | Condition::Pending) | None, _) => {
+                tracing::debug!(%db, path = ?path.to_string(), "database is up");
+            }
+        }
+    }
+
+    /// Counts errors that a look at the tables met.
+    pub(super) fn count_errors(&self, codes: &[ErrorCode]) {
+        let mut state = lock(&self.state);
+        codes.iter().for_each(|code| state.errors.count(*code));
+    }
+
+    /// The files as the last successful look saw them, if the database is up.
+    pub(super) fn up_stamp(&self) -> Option<Stamp> {
+        let state = lock(&self.state);
+        if state.condition == Some(Condition::Up) && !state.stuck { state.stamp } else { None }
+    }
+
+    pub(super) fn set_tables(&self, readings: TableReadings) {
+        lock(&self.state).tables = Arc::new(readings);
+    }
+
+    /// Takes over a custom metric's answer, or takes away the old one.
+    pub(super) fn set_custom(&self, index: usize, reading: Option<CustomReading>) {
+        let mut state = lock(&self.state);
+        state.custom.retain(|reading| reading.index != index);
+        state.custom.extend(reading);
+        state.custom.sort_by_key(|reading| reading.index);
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        let state = lock(&self.state);
+        Observed {
+            database: Arc::clone(&self.database),
+            condition: state.condition.unwrap_or(Condition::Pending),
+            reason: state.reason.clone(),
+            confirmed_at: state.confirmed_at,
+            facts: state.facts.clone(),
+            files: state.files,
+            filesystem: self.directory.facts(),
+            errors: state.errors,
+            replaced: state.replaced,
+            tables: Arc::clone(&state.tables),
+            custom: state.custom.clone(),
+        }
+    }
+}
+
+/// A panic is a defect of litekeeper; it is said with what is needed to report it.
+pub(super) fn report_panic(database: &Database) {
+    tracing::error!(
+        db = %database.name,
+        path = ?database.path.display().to_string(),
+        "litekeeper panicked while it looked at this database; please report it with the panic's text above"
+    );
+}
