@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary: see `litekeeper --help`.
+
+fn main() -> std::process::ExitCode {
+    litekeeper::cli::main()
+}

@@ -19,8 +19,11 @@ use crate::database::DatabaseFiles;
 use crate::database::DatabaseName;
 use crate::host::stat;
 
+mod follow;
 mod scan;
 
+pub use follow::Discovery;
+pub use follow::Targets;
 pub use scan::ScanError;
 pub use scan::scan;
 

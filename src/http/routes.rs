@@ -63,7 +63,7 @@ impl Site {
     pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Reply {
         let handler = match request.uri().path() {
             "/metrics" => Handler::Metrics,
-            "/" => Handler::Page,
+            "/" | page::STYLE_PATH => Handler::Page,
             "/-/healthy" => Handler::Healthy,
             "/-/ready" => Handler::Ready,
             "/-/reload" => Handler::Reload,
@@ -93,6 +93,9 @@ impl Site {
     async fn read<B>(self: Arc<Self>, handler: Handler, request: &Request<B>) -> Reply {
         match handler {
             Handler::Metrics => self.metrics(request).await,
+            Handler::Page if request.uri().path() == page::STYLE_PATH => {
+                with_type(StatusCode::OK, "text/css; charset=utf-8", page::STYLE)
+            }
             Handler::Page => self.page(request.uri().query()).await,
             Handler::Healthy => text(StatusCode::OK, "litekeeper is healthy.\n"),
             Handler::Ready if self.snapshot.load().complete => text(StatusCode::OK, "litekeeper is ready.\n"),

@@ -15,6 +15,8 @@ pub use look::Look;
 pub use look::LookOutcome;
 pub use look::Previous;
 pub use look::look;
+pub use settle::SettleError;
+pub use settle::Settled;
 pub use settle::settled;
 pub use snapshot::Condition;
 pub use snapshot::CustomReading;

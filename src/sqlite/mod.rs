@@ -36,3 +36,18 @@ pub use tables::TableKind;
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
+
+/// Limits the memory that SQLite may take in this process, for all connections together.
+///
+/// # Errors
+/// What SQLite says; none is known.
+pub fn limit_heap(bytes: u64) -> Result<(), rusqlite::Error> {
+    let connection = rusqlite::Connection::open_in_memory()?;
+    connection.query_row(&format!("PRAGMA hard_heap_limit = {bytes}"), (), |_| Ok(()))
+}
+
+/// A SQLite version number as people write it: 3046001 is 3.46.1.
+#[must_use]
+pub fn version_text(number: u32) -> String {
+    format!("{}.{}.{}", number / 1_000_000, number / 1_000 % 1_000, number % 1_000)
+}

@@ -206,6 +206,32 @@ pub(super) fn read_header(connection: &Connection) -> Result<[u8; HEADER_BYTES],
     if code == ffi::SQLITE_OK { Ok(header) } else { Err(code) }
 }
 
+/// A look at how many pages a connection has read from its files, for the progress of a long check.
+///
+/// The counter belongs into the progress handler of the same connection, which SQLite drops with
+/// it: then the pointer inside is never used after the close.
+pub(super) fn page_counter(connection: &Connection) -> impl Fn() -> u64 + Send + 'static {
+    // SAFETY: the handle is only kept; see `read` below for its use.
+    let handle = Shared(unsafe { connection.handle() });
+    move || {
+        // The whole struct moves into the closure, not the bare pointer, which is not Send.
+        let handle = &handle;
+        let (mut now, mut highest) = (0, 0);
+        // SAFETY: called from the progress handler, so the connection is open, and on its thread.
+        // The call reads a counter and changes nothing (SQLITE_DBSTATUS_CACHE_MISS without reset).
+        let code = unsafe {
+            ffi::sqlite3_db_status(
+                handle.0,
+                ffi::SQLITE_DBSTATUS_CACHE_MISS,
+                &raw mut now,
+                &raw mut highest,
+                0,
+            )
+        };
+        if code == ffi::SQLITE_OK { u64::try_from(now).unwrap_or(0) } else { 0 }
+    }
+}
+
 /// Reads the wal-index header from the shared memory that the connection has mapped.
 ///
 /// Call it only on a connection that reads a WAL database through a `-shm` file, inside a read

@@ -154,6 +154,39 @@ impl Reader {
         })
     }
 
+    /// Has `observe` told the number of pages read so far, many times a second while a statement
+    /// runs. It replaces the progress handler until the next deadline is set.
+    ///
+    /// # Errors
+    /// What SQLite says; none is known.
+    pub fn on_progress(&mut self, mut observe: impl FnMut(u64) + Send + 'static) -> Result<(), SqliteError> {
+        /// Between two reports, in calls of the handler.
+        const CALLS: u32 = 100;
+        let budget = self.budget.clone();
+        let pages_read = raw::page_counter(&self.connection);
+        let mut calls = 0_u32;
+        let handler = move || {
+            calls = calls.wrapping_add(1);
+            if calls.is_multiple_of(CALLS) {
+                observe(pages_read());
+            }
+            budget.is_spent()
+        };
+        self.connection
+            .progress_handler(PROGRESS_INSTRUCTIONS, Some(handler))
+            .map_err(|error| SqliteError::new("follow the progress", &error, &self.budget))
+    }
+
+    /// Gives the page cache this many bytes: a long check reads many pages twice.
+    ///
+    /// # Errors
+    /// What SQLite says; none is known.
+    pub fn set_cache_bytes(&self, bytes: u64) -> Result<(), SqliteError> {
+        self.connection
+            .execute_batch(&format!("PRAGMA cache_size = -{}", bytes / 1024))
+            .map_err(|error| SqliteError::new("set the cache", &error, &self.budget))
+    }
+
     /// Does `work` with a deadline of its own inside the budget.
     pub(super) fn within<T, E: From<SqliteError>>(
         &mut self,

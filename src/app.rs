@@ -1,0 +1,189 @@
+//! The one file that knows all rooms: it builds, binds, spawns and drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking::run_one;
+use crate::config::Config;
+use crate::discovery::Discovery;
+use crate::http;
+use crate::http::ReloadRequest;
+use crate::http::Site;
+use crate::metrics::AgentMetrics;
+use crate::metrics::Exposition;
+use crate::sample::Snapshot;
+use crate::sample::look;
+use crate::sampler::Sampler;
+use crate::sqlite;
+
+/// The most memory that SQLite may have in this process, for all looks together: a hostile schema
+/// or a huge row ends in an error. A look at a schema of 5,000 tables needs 5 MiB.
+const SQLITE_HEAP_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Threads that look at databases at the same time, at the most: more would only take turns on the
+/// same disk, and each costs memory.
+const MAX_SAMPLER_THREADS: usize = 4;
+
+/// Loads the configuration anew.
+pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// What the agent needs to run.
+pub struct Options {
+    /// The configuration at the start.
+    pub config: Config,
+    /// How to load it again.
+    pub loader: Loader,
+    /// Whether `POST /-/reload` is answered.
+    pub lifecycle: bool,
+    /// Ends the agent.
+    pub stop: CancellationToken,
+}
+
+/// Binds the configured address.
+///
+/// # Errors
+/// The address is taken or not of this machine.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address}; another program may have it (--web.listen-address names another)"
+        )
+    })
+}
+
+/// Runs the agent on a bound listener until it is told to stop.
+///
+/// # Errors
+/// Signals cannot be received, or SQLite refuses its memory limit.
+pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> {
+    let Options { config, loader, lifecycle, stop } = options;
+    sqlite::limit_heap(SQLITE_HEAP_BYTES).context("cannot limit SQLite's memory")?;
+    let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
+    let metrics = Arc::new(AgentMetrics::default());
+    metrics.reloaded(true);
+    metrics.set_series_limit(config.series_limit);
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let (targets_sender, targets) = watch::channel(None);
+    let (interval_sender, interval) = watch::channel(config.sample_interval);
+    let (config_sender, config_receiver) = watch::channel(Arc::new(config));
+    let (reload_sender, reload_requests) = mpsc::channel(1);
+
+    let discovery =
+        Discovery { config: config_receiver, targets: targets_sender, metrics: Arc::clone(&metrics) };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
+    let sampler = Sampler {
+        targets,
+        interval,
+        snapshot: Arc::clone(&snapshot),
+        metrics: Arc::clone(&metrics),
+        look,
+        threads,
+    };
+    let reloader =
+        Reloader { loader, config: config_sender, interval: interval_sender, metrics: Arc::clone(&metrics) };
+    let site = Arc::new(Site {
+        exposition: Exposition::new(Arc::clone(&snapshot), &metrics),
+        snapshot,
+        metrics,
+        reload: lifecycle.then_some(reload_sender),
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(discovery.run(stop.clone()));
+    tasks.spawn(sampler.run(stop.clone()));
+    tasks.spawn(reloader.run(hangups, reload_requests, stop.clone()));
+    tasks.spawn(http::serve(listener, site, stop.clone()));
+    while let Some(ended) = tasks.join_next().await {
+        // A loop that ends before it is told to is a defect; an agent without it would look alive and be blind.
+        if !stop.is_cancelled() {
+            stop.cancel();
+            ended.context("a part of litekeeper failed")?;
+            anyhow::bail!("a part of litekeeper ended by itself; please report it with the log");
+        }
+    }
+    Ok(())
+}
+
+/// Loads the configuration again on SIGHUP or on request; a bad one changes nothing.
+struct Reloader {
+    loader: Loader,
+    config: watch::Sender<Arc<Config>>,
+    interval: watch::Sender<Duration>,
+    metrics: Arc<AgentMetrics>,
+}
+
+impl Reloader {
+    async fn run(
+        self,
+        mut hangups: Signal,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        stop: CancellationToken,
+    ) {
+        let mut requests_open = true;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = hangups.recv() => { let _ = self.reload().await; }
+                request = requests.recv(), if requests_open => match request {
+                    // Who asked may have gone meanwhile.
+                    Some(answer) => { let _ = answer.send(self.reload().await); }
+                    None => requests_open = false,
+                },
+            }
+        }
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        let loader = Arc::clone(&self.loader);
+        let loaded = run_one(move || loader()).await.unwrap_or_else(|| Err("the load panicked".to_owned()));
+        self.metrics.reloaded(loaded.is_ok());
+        match loaded {
+            Ok(config) => {
+                if config.listen != self.config.borrow().listen {
+                    tracing::warn!(listen = %config.listen, "the address to listen on changes at a restart only");
+                }
+                self.metrics.set_series_limit(config.series_limit);
+                self.interval.send_replace(config.sample_interval);
+                self.config.send_replace(Arc::new(config));
+                tracing::info!("configuration reloaded");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "configuration not reloaded; the one in force stays");
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Ends the agent on SIGINT or SIGTERM; a second one ends the process at once.
+///
+/// # Errors
+/// Signals cannot be received.
+pub fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
+    tokio::spawn(async move {
+        for turn in 0.. {
+            let code = tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+            };
+            if turn > 0 {
+                std::process::exit(code);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! `litekeeper check`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::app;
+use crate::blocking::run_one;
+use crate::budget::Budget;
+use crate::budget::Cancel;
+use crate::report::CheckReport;
+use crate::report::FactsReport;
+use crate::report::Report;
+use crate::report::Request;
+use crate::report::RowsReport;
+use crate::report::SHAPE_VERSION;
+use crate::report::Status;
+use crate::report::report;
+use crate::units::bytes;
+use crate::units::count;
+
+use super::Exit;
+use super::block_on;
+use super::print;
+use super::progress::Progress;
+
+/// Reports on the health of databases: size, pages, free space, journal mode, WAL, row counts, and the verdict of
+/// SQLite's integrity and foreign-key checks. It reads only. While a check runs, a writer of a database in rollback mode waits
+/// with its commit, and the WAL of one in WAL mode cannot start anew.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  litekeeper check books.db --rows companies,vouchers,logs
+  litekeeper check --quick --json /srv/tenants/*.db | jq '.databases[] | select(.status != \"healthy\") | .path'
+
+Exit codes: 0 healthy, 1 problems found, 2 usage, 3 could not check. The shape of the JSON: docs/CHECK.md")]
+pub(super) struct Arguments {
+    /// Database files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Tables to count
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    rows: Vec<String>,
+    /// The quick check alone: several times faster, but blind to an index that disagrees with its table and to foreign keys
+    #[arg(long)]
+    quick: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// How long to wait for a lock that another process holds, in seconds
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds)]
+    busy_timeout: f64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    const LIMIT: f64 = 86_400.0;
+    match text.parse() {
+        Ok(seconds) if (0.0..=LIMIT).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("give a number of seconds from 0 to {LIMIT}")),
+    }
+}
+
+/// The JSON document.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    shape_version: u32,
+    litekeeper_version: &'static str,
+    sqlite_version: &'static str,
+    status: Status,
+    databases: &'a [Report],
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    block_on(async {
+        let stop = tokio_util::sync::CancellationToken::new();
+        app::stop_on_signals(stop.clone())?;
+        let cancel = Cancel::default();
+        let mut reports = Vec::new();
+        for path in &arguments.files {
+            let request = Request {
+                path: path.clone(),
+                rows: arguments.rows.clone(),
+                quick: arguments.quick,
+                budget: Budget {
+                    deadline: None,
+                    busy_timeout: Duration::from_secs_f64(arguments.busy_timeout),
+                    cancel: cancel.clone(),
+                },
+            };
+            let progress = Progress::new();
+            let observer = progress.clone();
+            let mut work = std::pin::pin!(run_one(move || report(&request, &observer)));
+            let reported = tokio::select! {
+                reported = &mut work => reported,
+                () = stop.cancelled() => {
+                    cancel.cancel();
+                    work.await
+                }
+            };
+            progress.clear();
+            let Some(reported) = reported else { anyhow::bail!("{}: the check panicked", path.display()) };
+            if !arguments.json {
+                print(&text(&reported));
+            }
+            reports.push(reported);
+            if stop.is_cancelled() {
+                break;
+            }
+        }
+        let status = reports.iter().map(|report| report.status).max().unwrap_or(Status::Unknown);
+        if arguments.json {
+            print(&json(&reports, status)?);
+        }
+        Ok(match status {
+            Status::Healthy => Exit::Success,
+            Status::Problems => Exit::Problems,
+            Status::Unknown => Exit::Failure,
+        })
+    })
+}
+
+fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
+    let document = Document {
+        shape_version: SHAPE_VERSION,
+        litekeeper_version: env!("CARGO_PKG_VERSION"),
+        sqlite_version: crate::sqlite::sqlite_version(),
+        status,
+        databases: reports,
+    };
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+/// The report for a person.
+fn text(report: &Report) -> String {
+    let verdict = match report.status {
+        Status::Healthy => "healthy",
+        Status::Problems => "PROBLEMS FOUND",
+        Status::Unknown => "could not be checked",
+    };
+    let mut text = format!("{}: {verdict}\n", report.path);
+    if let Some(error) = &report.error {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {error}");
+    }
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
+    if let Some(files) = &report.files {
+        line("size", format!("{} ({} on disk)", bytes(files.main_bytes), bytes(files.allocated_bytes)));
+    }
+    if let Some(facts) = &report.facts {
+        facts_lines(facts, &mut line);
+    }
+    if let Some(wal) = report.files.as_ref().and_then(|files| files.wal_bytes) {
+        line("WAL", wal_text(wal, report.facts.as_ref()));
+    }
+    if let Some(journal) = report.files.as_ref().and_then(|files| files.journal_bytes) {
+        line("rollback journal", bytes(journal));
+    }
+    for rows in &report.rows {
+        line(&format!("rows of {}", rows.table), rows_text(rows));
+    }
+    for check in &report.checks {
+        line(&format!("{} check", check.check.replace('_', " ")), check_text(check));
+    }
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, value) in &lines {
+        let _ = writeln!(text, "  {name:<width$}  {value}");
+    }
+    for check in report.checks.iter().filter(|check| !check.ok) {
+        check.problems.iter().for_each(|problem| {
+            let _ = writeln!(text, "  {}: {problem}", check.check);
+        });
+    }
+    text
+}
+
+fn facts_lines(facts: &FactsReport, line: &mut impl FnMut(&str, String)) {
+    line("pages", format!("{} of {} bytes", count(u64::from(facts.pages)), facts.page_size_bytes));
+    let share = 100.0 * f64::from(facts.freelist_pages) / f64::from(facts.pages.max(1));
+    line(
+        "free pages",
+        format!(
+            "{} ({share:.1} %, {} reclaimable)",
+            count(u64::from(facts.freelist_pages)),
+            bytes(facts.reclaimable_bytes)
+        ),
+    );
+    line("journal mode", facts.journal_mode.to_owned());
+    line("auto-vacuum", facts.auto_vacuum.to_owned());
+    line("last writer", format!("SQLite {}", facts.writer_version));
+    line(
+        "versions",
+        format!(
+            "schema {}, user {}, application id {}",
+            facts.schema_version, facts.user_version, facts.application_id
+        ),
+    );
+}
+
+fn wal_text(size: u64, facts: Option<&FactsReport>) -> String {
+    let frames = facts.and_then(|facts| facts.wal_frames.zip(facts.wal_checkpointed_frames));
+    match frames {
+        Some((frames, done)) => format!(
+            "{}, {} frames, {} checkpointed",
+            bytes(size),
+            count(u64::from(frames)),
+            count(u64::from(done))
+        ),
+        None => bytes(size),
+    }
+}
+
+fn rows_text(rows: &RowsReport) -> String {
+    match (rows.rows, rows.method, &rows.error) {
+        (Some(number), Some("estimate"), _) => format!("about {number}"),
+        (Some(number), _, _) => count(u64::try_from(number).unwrap_or(0)),
+        (None, _, Some(error)) => error.clone(),
+        (None, _, None) => "unknown".to_owned(),
+    }
+}
+
+fn check_text(check: &CheckReport) -> String {
+    match check.problems.len() {
+        0 => format!("ok ({:.2} s)", check.elapsed_seconds),
+        1 => "1 problem".to_owned(),
+        more => format!("{more} problems"),
+    }
+}

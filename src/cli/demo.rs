@@ -1,0 +1,73 @@
+//! `litekeeper demo`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::app;
+use crate::blocking::run_one;
+use crate::demo::Demo;
+
+use super::Exit;
+use super::block_on;
+
+/// Makes demo databases in a directory of its own, watches them, and removes them at the end.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Make the databases in this new directory and leave them there, instead of in a temporary one
+    #[arg(long, value_name = "DIRECTORY")]
+    keep: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:10321")]
+    listen: SocketAddr,
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    block_on(async {
+        let stop = CancellationToken::new();
+        app::stop_on_signals(stop.clone())?;
+        // Bound first: a taken port is said before the databases are made.
+        let listener = app::bind(arguments.listen).await?;
+        let address = listener.local_addr()?;
+        eprintln!("Making demo databases ...");
+        let made = run_one(move || Demo::make(arguments.keep.as_deref())).await;
+        let demo = made.context("making the demo databases panicked")??;
+        let config = demo.config(address);
+        eprintln!("{}", welcome(&demo, address));
+        let loader: app::Loader = {
+            let config = config.clone();
+            Arc::new(move || Ok(config.clone()))
+        };
+        let result = app::run(listener, app::Options { config, loader, lifecycle: false, stop }).await;
+        // The writer ends and the directory goes before the last word.
+        run_one(move || drop(demo)).await;
+        result?;
+        eprintln!("The demo has ended and has cleaned up after itself.");
+        Ok(Exit::Success)
+    })
+}
+
+fn welcome(demo: &Demo, address: SocketAddr) -> String {
+    format!(
+        "Demo databases in {directory}:\n\
+         {databases}\n\
+         \n\
+         Open   http://{address}/          the databases and their state\n\
+         or     http://{address}/metrics   what Prometheus scrapes\n\
+         and    litekeeper check {directory}/damaged.db   in another terminal.\n\
+         \n\
+         Ctrl-C ends the demo{end}.",
+        directory = demo.directory().display(),
+        databases = demo
+            .descriptions()
+            .iter()
+            .map(|(name, words)| format!("  {name:<12} {words}"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        end = if demo.is_kept() { " and leaves the databases" } else { " and removes them" },
+    )
+}

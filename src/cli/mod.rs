@@ -1,0 +1,183 @@
+//! The command line: one file a subcommand.
+
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+mod check;
+mod config;
+mod demo;
+mod progress;
+mod serve;
+
+/// What a command comes down to; the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Success,
+    /// A check found problems.
+    Problems,
+    /// The command line or the configuration is wrong.
+    Usage,
+    /// The work could not be done: a file, an address, a lock.
+    Failure,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Success => 0_u8,
+            Exit::Problems => 1,
+            Exit::Usage => 2,
+            Exit::Failure => 3,
+        })
+    }
+}
+
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{} (revision {}, rustc {}, SQLite {})",
+        env!("CARGO_PKG_VERSION"),
+        env!("LITEKEEPER_REVISION"),
+        env!("LITEKEEPER_RUSTC"),
+        crate::sqlite::sqlite_version()
+    )
+});
+
+/// Keeps watch over SQLite databases that other programs own.
+///
+/// It reads them without leaving a trace, serves their health to Prometheus and checks them on request. It never
+/// writes to them.
+#[derive(Debug, Parser)]
+#[command(name = "litekeeper", version = VERSION.as_str(), arg_required_else_help = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Least severe messages to log; also a filter such as `info,litekeeper::sampler=debug`
+    #[arg(
+        long = "log.level",
+        global = true,
+        default_value = "info",
+        value_name = "LEVEL",
+        env = "LITEKEEPER_LOG"
+    )]
+    log_level: String,
+    /// How log lines are written: `auto` is text on a terminal and JSON elsewhere
+    #[arg(long = "log.format", global = true, default_value = "auto", value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch databases and serve their metrics
+    Serve(serve::Arguments),
+    /// Report on the health of databases, once
+    Check(check::Arguments),
+    /// Check or show a configuration file
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Watch a set of demo databases: healthy, busy, bloated and damaged ones
+    Demo(demo::Arguments),
+    /// The program that writes to one of the demo's databases
+    #[command(name = crate::demo::WRITER_COMMAND, hide = true)]
+    DemoWriter {
+        /// The database
+        path: std::path::PathBuf,
+    },
+    /// Print the reference of all metrics, as Markdown
+    Metrics,
+    /// Print the completions for a shell
+    #[command(
+        after_help = "For bash:  litekeeper completions bash > ~/.local/share/bash-completion/completions/litekeeper"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(message) = start_log(&cli.log_level, cli.log_format) {
+        eprintln!("litekeeper: {message}");
+        return Exit::Usage.into();
+    }
+    let result = match cli.command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Config(command) => Ok(config::run(&command)),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::DemoWriter { path } => crate::demo::write_until_input_ends(&path).map(|()| Exit::Success),
+        Command::Metrics => Ok(print(&crate::metrics::reference())),
+        Command::Completions { shell } => Ok(completions(shell)),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        eprintln!("litekeeper: {error:#}");
+        Exit::Failure
+    });
+    exit.into()
+}
+
+/// Writes to standard output; a reader that has gone, as with `| head`, is no failure.
+fn print(text: &str) -> Exit {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("litekeeper: cannot write the output: {error}");
+            Exit::Failure
+        }
+        Ok(()) | Err(_) => Exit::Success,
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Exit {
+    use clap::CommandFactory as _;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "litekeeper", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+fn start_log(level: &str, format: LogFormat) -> Result<(), String> {
+    use std::io::IsTerminal as _;
+    let filter = EnvFilter::builder().parse(level).map_err(|error| {
+        format!("--log.level {level}: {error}; levels are error, warn, info, debug and trace")
+    })?;
+    let terminal = std::io::stderr().is_terminal();
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second start, in a test, changes nothing.
+    let _ = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(terminal).try_init()
+    };
+    Ok(())
+}
+
+/// The runtime for one command. Threads that hang in a file system are left behind when it ends.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    /// What runs at the end is a look of a few milliseconds, or it hangs.
+    const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(PATIENCE);
+    result
+}
