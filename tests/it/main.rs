@@ -1,0 +1,19 @@
+//! The integration tests: the real binary, real SQLite files, real second processes.
+//!
+//! One binary with a harness of its own, so that a test whose tool is not on the machine is reported as ignored,
+//! never as passed.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
+
+use libtest_mimic::Arguments;
+
+mod smoke;
+mod support;
+
+fn main() {
+    support::SecondProcess::live_if_asked();
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    trials.extend(smoke::trials());
+    libtest_mimic::run(&arguments, trials).exit();
+}

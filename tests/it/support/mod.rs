@@ -1,0 +1,65 @@
+//! What the tests share: databases, the agent as a process, scrapes, second processes.
+
+mod agent;
+mod database;
+mod scrape;
+mod second_process;
+
+use libtest_mimic::Failed;
+use libtest_mimic::Trial;
+
+pub use agent::Agent;
+pub use agent::Output;
+pub use agent::litekeeper;
+pub use database::TestDatabase;
+pub use scrape::Scrape;
+pub use second_process::SecondProcess;
+
+/// A test that every machine can run.
+pub fn test(name: &str, body: fn()) -> Trial {
+    Trial::test(name, move || catch(body))
+}
+
+/// A test that needs a tool; without it, it is reported as ignored.
+pub fn test_with_tool(name: &str, tool: Option<String>, body: fn(&str)) -> Trial {
+    let missing = tool.is_none();
+    let trial = Trial::test(name, move || {
+        let tool = tool.expect("an ignored test is not run");
+        catch(move || body(&tool))
+    });
+    trial.with_ignored_flag(missing)
+}
+
+/// Finds a program on the PATH.
+pub fn tool(name: &str) -> Option<String> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+        .map(|found| found.display().to_string())
+}
+
+fn catch(body: impl FnOnce()) -> Result<(), Failed> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).map_err(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_default();
+        Failed::from(text)
+    })
+}
+
+/// Tries until it succeeds; the limit only ends a test that would hang.
+pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(started.elapsed() < LIMIT, "waited {LIMIT:?} in vain: {what}");
+        std::thread::sleep(PAUSE);
+    }
+}
