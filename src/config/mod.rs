@@ -3,7 +3,23 @@
 //! Nothing outside this room sees a raw value, and nothing in it opens a database or looks whether
 //! a path exists: a file may come later.
 
+mod decode;
+mod duration;
+mod environment;
+mod errors;
+mod read;
+mod settings;
+mod show;
+mod targets;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use errors::ConfigErrors;
+
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +42,20 @@ pub struct Config {
     pub series_limit: usize,
     /// What to watch, in the order of the file.
     pub sources: Vec<Source>,
+}
+
+impl Default for Config {
+    /// Nothing to watch, on the port of the product.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 10_321)),
+            sample_interval: Duration::from_secs(15),
+            discovery_interval: Duration::from_secs(30),
+            max_databases: 20_000,
+            series_limit: 500,
+            sources: Vec::new(),
+        }
+    }
 }
 
 /// One entry of `databases`.
@@ -90,6 +120,22 @@ pub struct Settings {
     pub count_budget: Duration,
     /// Which collectors run.
     pub collectors: Collectors,
+}
+
+impl Default for Settings {
+    /// Header and schema alone: what costs a scan is asked for by name.
+    fn default() -> Self {
+        Self {
+            profile: String::new(),
+            labels: BTreeMap::new(),
+            row_counts: Vec::new(),
+            timestamps: Vec::new(),
+            custom_metrics: Vec::new(),
+            table_interval: Duration::from_secs(300),
+            count_budget: Duration::from_millis(500),
+            collectors: Collectors { schema: true, row_counts: true, timestamps: true, custom_metrics: true },
+        }
+    }
 }
 
 /// Which collectors run on a database.
@@ -170,7 +216,7 @@ pub struct CustomMetric {
 }
 
 fn duration_text<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{}ms", duration.as_millis()))
+    serializer.serialize_str(&duration::write(*duration))
 }
 
 /// The type of a custom metric.
