@@ -24,6 +24,7 @@ use litekeeper::metrics::Exposition;
 use litekeeper::metrics::Format;
 use litekeeper::sample::Snapshot;
 use litekeeper::sample::look;
+use litekeeper::sample::look_at_tables;
 use litekeeper::sampler::Sampler;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -86,12 +87,12 @@ fn databases(paths: &[PathBuf], schema: bool) -> Arc<[Arc<Database>]> {
     let settings = Arc::new(Settings {
         profile: String::new(),
         labels: BTreeMap::new(),
-        row_counts: vec![],
+        row_counts: vec!["companies".to_owned()],
         timestamps: vec![],
         custom_metrics: vec![],
         table_interval: Duration::from_secs(300),
         count_budget: Duration::from_millis(500),
-        collectors: Collectors { schema, row_counts: false, timestamps: false, custom_metrics: false },
+        collectors: Collectors { schema, row_counts: true, timestamps: false, custom_metrics: false },
     });
     let named = |path: &PathBuf| {
         let name = DatabaseName::new(&path.file_stem().unwrap().to_string_lossy());
@@ -141,7 +142,7 @@ impl Sweeps {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::new(AgentMetrics::default()),
             look,
-            threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),
+            threads: std::env::var("THREADS").map_or(2, |t| t.parse().unwrap()),
         };
         tokio::spawn(sampler.run(stop.clone()));
         Self { targets, snapshot, stop, _interval }
@@ -200,6 +201,18 @@ async fn measure(paths: &[PathBuf]) {
         bare.push(bare_looks(paths));
     }
     compare("never seen before, all facts, schema parsed", anew, bare, count, 3.0);
+
+    let counted = databases(paths, true);
+    let (mut tables, mut bare) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        let started = cpu();
+        for database in counted.iter() {
+            std::hint::black_box(look_at_tables(database).unwrap().unwrap());
+        }
+        tables.push(cpu() - started);
+        bare.push(bare_looks(paths));
+    }
+    compare("row count of one table, against a bare look", tables, bare, count, 3.0);
 
     sweeps.sweep(&databases(paths, true)).await;
     exposition(&sweeps.snapshot);

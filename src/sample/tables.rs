@@ -8,6 +8,7 @@ use globset::Glob;
 
 use crate::budget::Budget;
 use crate::config::CustomMetric;
+use crate::config::Settings;
 use crate::config::TimestampColumn;
 use crate::database::Database;
 use crate::sqlite::CustomAnswer;
@@ -133,7 +134,7 @@ fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableLook, Sq
         JournalMode::Rollback => settings.count_budget / ROLLBACK_BUDGET_DIVISOR,
     };
     let mut look = TableLook::default();
-    let tables = reader.tables()?;
+    let tables = known_tables(reader, settings)?;
     if settings.collectors.row_counts {
         let mut wanted = wanted_tables(&settings.row_counts, &tables, &mut look.problems);
         look.dropped = wanted.len().saturating_sub(database.series_limit) as u64;
@@ -148,6 +149,22 @@ fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableLook, Sq
         }
     }
     Ok(look)
+}
+
+/// The tables and views of the database, or, where no pattern asks for all of them, those that are named.
+fn known_tables(reader: &Reader, settings: &Settings) -> Result<BTreeMap<String, TableKind>, SqliteError> {
+    let mut names = settings.row_counts.iter().chain(settings.timestamps.iter().map(|column| &column.table));
+    if settings.row_counts.iter().any(|pattern| is_pattern(pattern)) {
+        return reader.tables();
+    }
+    names.try_fold(BTreeMap::new(), |mut known, name| {
+        known.extend(reader.table(name)?);
+        Ok(known)
+    })
+}
+
+fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
 }
 
 /// The tables that the configuration names, in its order; those that a pattern matches by name.
@@ -170,7 +187,7 @@ fn wanted_tables(
                 problems.push(format!("{pattern} is a view: only tables are counted"))
             }
             Some((name, TableKind::Table | TableKind::Virtual | TableKind::Shadow)) => want(name),
-            None if pattern.contains(['*', '?', '[']) => match Glob::new(pattern) {
+            None if is_pattern(pattern) => match Glob::new(pattern) {
                 // Counting a virtual table runs its module, so a pattern does not reach it.
                 Ok(glob) => {
                     let glob = glob.compile_matcher();

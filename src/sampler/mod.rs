@@ -14,6 +14,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -39,8 +40,8 @@ mod watched;
 use hung::HungDevices;
 use watched::Watched;
 
-/// A look at one database takes microseconds and may take [`crate::sample::LOOK_BUDGET`]; a thread that is at one
-/// for longer is in the hands of the file system.
+/// A look at one database takes microseconds and ends by its budget after 2 s; a thread that is at
+/// one for longer is in the hands of the file system.
 const LOOK_STUCK_AFTER: Duration = Duration::from_secs(5);
 /// `statvfs` answers at once or hangs.
 const FILESYSTEM_STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -62,8 +63,17 @@ pub struct Sampler {
     pub metrics: Arc<AgentMetrics>,
     /// How a database is looked at.
     pub look: LookFn,
-    /// Threads that look at the same time.
+    /// Threads that look at the same time, at the most.
     pub threads: usize,
+}
+
+/// What the two loops tell each other.
+#[derive(Debug, Default)]
+struct News {
+    /// A sweep is over: databases may have moved, or be up for the first time.
+    swept: Notify,
+    /// Values of tables are there to be published.
+    tables_taken: Notify,
 }
 
 /// A directory that holds databases, and the file system under it.
@@ -88,12 +98,22 @@ impl Sampler {
         let filesystems = Crew::new(1, FILESYSTEM_STUCK_AFTER);
         let mut fleet = Fleet { watched: Arc::from([]), directories: Arc::from([]), hung: Arc::default() };
         let (tables_feed, tables_source) = watch::channel(Arc::clone(&fleet.watched));
-        let tables = tokio::spawn(tables::run(tables_source, Arc::clone(&self.metrics), stop.clone()));
+        let news = Arc::new(News::default());
+        let tables = tokio::spawn(tables::run(
+            tables_source,
+            Arc::clone(&self.metrics),
+            Arc::clone(&news),
+            stop.clone(),
+        ));
         let mut ticks = self.ticks();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
+                () = news.tables_taken.notified() => {
+                    self.snapshot.store(Arc::new(fleet.snapshot(true)));
+                    continue;
+                }
                 changed = self.targets.changed() => if changed.is_err() { break },
                 changed = self.interval.changed() => {
                     if changed.is_err() { break }
@@ -117,6 +137,7 @@ impl Sampler {
             }
             self.snapshot.store(Arc::new(fleet.snapshot(true)));
             self.metrics.swept(started.elapsed());
+            news.swept.notify_one();
         }
         // The tables' loop ends by the same token; a hung thread of it is left behind.
         let _ = tables.await;

@@ -18,6 +18,7 @@ use crate::sample::CustomReading;
 use crate::sample::look_at_custom;
 use crate::sample::look_at_tables;
 
+use super::News;
 use super::watched;
 use super::watched::Watched;
 use super::watched::lock;
@@ -60,6 +61,7 @@ pub(super) type Pasts = HashMap<Piece, Arc<Mutex<Option<Done>>>>;
 pub(super) async fn run(
     fleet: watch::Receiver<Arc<[Arc<Watched>]>>,
     metrics: Arc<AgentMetrics>,
+    news: Arc<News>,
     stop: CancellationToken,
 ) {
     let crew = Crew::new(THREADS, STUCK_AFTER);
@@ -68,6 +70,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
+            () = news.swept.notified() => {}
             _ = ticks.tick() => {}
         }
         let watched = Arc::clone(&fleet.borrow());
@@ -80,6 +83,7 @@ pub(super) async fn run(
             () = stop.cancelled() => return,
             report = crew.run(Arc::clone(&errands), move |errand: &Errand| errand.run(&metrics), || {}) => report,
         };
+        news.tables_taken.notify_one();
         for index in report.stuck {
             errands[index].watched.set_stuck();
         }

@@ -2,6 +2,7 @@
 
 use rusqlite::types::ValueRef;
 
+use super::error::ErrorCode;
 use super::error::SqliteError;
 use super::reader::Reader;
 
@@ -53,7 +54,17 @@ impl Reader {
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
         let mut rows = statement.query(()).map_err(failed)?;
         let mut findings = Vec::new();
-        while let Some(row) = rows.next().map_err(failed)? {
+        loop {
+            let row = match rows.next().map_err(failed) {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                // Damage can end the check itself; what it found before is not lost.
+                Err(error) if !findings.is_empty() && error.code() == Some(ErrorCode::Corrupt) => {
+                    findings.push(error.to_string());
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             let text = text(row.get_ref(0).map_err(failed)?);
             // Several problems of one tree come as lines of one row.
             findings.extend(
