@@ -27,10 +27,6 @@ use crate::sample::look;
 use crate::sampler::Sampler;
 use crate::sqlite;
 
-/// The most memory that SQLite may have in this process, for all looks together: a hostile schema
-/// or a huge row ends in an error. A look at a schema of 5,000 tables needs 5 MiB.
-const SQLITE_HEAP_BYTES: u64 = 512 * 1024 * 1024;
-
 /// Threads that look at databases at the same time, at the most: more would only take turns on the
 /// same disk, and each costs memory.
 const MAX_SAMPLER_THREADS: usize = 4;
@@ -68,7 +64,7 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Signals cannot be received, or SQLite refuses its memory limit.
 pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> {
     let Options { config, loader, lifecycle, stop } = options;
-    sqlite::limit_heap(SQLITE_HEAP_BYTES).context("cannot limit SQLite's memory")?;
+    sqlite::limit_heap().context("cannot limit SQLite's memory")?;
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let metrics = Arc::new(AgentMetrics::default());
     metrics.reloaded(true);

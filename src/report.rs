@@ -13,6 +13,7 @@ use crate::database::DatabaseFiles;
 use crate::database::is_sidecar;
 use crate::host::FileKind;
 use crate::host::Stamp;
+use crate::host::read_denied;
 use crate::host::stat;
 use crate::sample::CountMethod;
 use crate::sample::SettleError;
@@ -262,7 +263,10 @@ fn examine(request: &Request, observer: &impl Observer, report: &mut Report) -> 
         Ok(Settled::Moving) => Err(Failure::Unknown(
             "the database's files come and go while they are read; try again".to_owned(),
         )),
-        Err(SettleError::Question(error)) => Err(Failure::of(&error, "open")),
+        Err(SettleError::Question(error)) => match read_denied(&files.main) {
+            Some(denied) => Err(Failure::Unknown(format!("this user may not read it: {denied}"))),
+            None => Err(Failure::of(&error, "open")),
+        },
         Err(error @ (SettleError::Missing | SettleError::Stat(_))) => {
             Err(Failure::Unknown(error.to_string()))
         }

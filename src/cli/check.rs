@@ -19,6 +19,7 @@ use crate::report::RowsReport;
 use crate::report::SHAPE_VERSION;
 use crate::report::Status;
 use crate::report::report;
+use crate::sqlite;
 use crate::units::bytes;
 use crate::units::count;
 
@@ -74,6 +75,7 @@ struct Document<'a> {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    sqlite::limit_heap()?;
     block_on(async {
         let stop = tokio_util::sync::CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
@@ -126,7 +128,7 @@ fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
     let document = Document {
         shape_version: SHAPE_VERSION,
         litekeeper_version: env!("CARGO_PKG_VERSION"),
-        sqlite_version: crate::sqlite::sqlite_version(),
+        sqlite_version: sqlite::sqlite_version(),
         status,
         databases: reports,
     };
@@ -138,7 +140,8 @@ fn text(report: &Report) -> String {
     let verdict = match report.status {
         Status::Healthy => "healthy",
         Status::Problems => "PROBLEMS FOUND",
-        Status::Unknown => "could not be checked",
+        Status::Unknown if report.checks.is_empty() => "could not be checked",
+        Status::Unknown => "checked in part",
     };
     let mut text = format!("{}: {verdict}\n", report.path);
     if let Some(error) = &report.error {

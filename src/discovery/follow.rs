@@ -179,7 +179,7 @@ fn log_change(before: Option<&[Arc<Database>]>, now: &[Arc<Database>]) {
         if names.len() > MAX_NAMED {
             tracing::info!(databases = names.len(), "databases {change}");
         } else {
-            names.iter().for_each(|db| tracing::info!(%db, "database {change}"));
+            names.iter().for_each(|db| tracing::info!(db = db.as_str(), "database {change}"));
         }
     }
 }
@@ -194,13 +194,14 @@ struct Told {
 impl Told {
     fn tell(&mut self, problems: BTreeSet<String>, hard_links: Vec<(PathBuf, PathBuf)>) {
         for problem in problems.difference(&self.problems) {
-            tracing::warn!(%problem, "the scan for databases is incomplete");
+            tracing::warn!(problem, "the scan for databases is incomplete");
         }
         self.problems = problems;
         for link in hard_links {
             if self.hard_links.insert(link.clone()) {
                 tracing::warn!(
-                    watched = %link.0.display(), other = %link.1.display(),
+                    watched = &*link.0.to_string_lossy(),
+                    other = &*link.1.to_string_lossy(),
                     "one database file has two names (hard links); programs that write through both will corrupt it"
                 );
             }

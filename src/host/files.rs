@@ -90,6 +90,18 @@ pub fn stat(path: &CStr) -> io::Result<Option<FileStat>> {
     }))
 }
 
+/// Why this process may not read a file, if that is so.
+#[must_use]
+pub fn read_denied(path: &CStr) -> Option<io::Error> {
+    let readable = rustix::fs::accessat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::Access::READ_OK,
+        rustix::fs::AtFlags::EACCESS,
+    );
+    readable.err().map(io::Error::from)
+}
+
 fn nanoseconds(seconds: i64, nanoseconds: u64) -> i64 {
     // A nonsense time from a damaged inode must not end the agent.
     seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(nanoseconds)

@@ -11,6 +11,7 @@ pub use files::FileKind;
 pub use files::FileSize;
 pub use files::FileStat;
 pub use files::Stamp;
+pub use files::read_denied;
 pub use files::stat;
 pub use filesystem::FilesystemFacts;
 pub use filesystem::MountTable;

@@ -19,8 +19,9 @@ use super::routes::Site;
 
 /// Connections at the same time; a further one waits in the kernel's queue.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a client may take to send a request's head, also the idle time of a kept connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send a request's head, also the idle time of a kept connection: more
+/// than the usual scrape intervals, so that Prometheus can keep its own.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// The most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How long one connection may last; Prometheus keeps its own and opens another then.

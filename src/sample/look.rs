@@ -12,6 +12,7 @@ use crate::host::FileFacts;
 use crate::host::FileKind;
 use crate::host::FileSize;
 use crate::host::Stamp;
+use crate::host::read_denied;
 use crate::host::stat;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::Header;
@@ -65,6 +66,8 @@ pub enum DownReason {
     Empty,
     /// The system refused to look at it.
     Stat(Arc<std::io::Error>),
+    /// This process may not read it.
+    Denied(Arc<std::io::Error>),
     /// SQLite refused or failed.
     Sqlite(SqliteError),
 }
@@ -74,7 +77,9 @@ impl DownReason {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Missing | Self::NotAFile(_) | Self::Stat(_) => Some(ErrorCode::CannotOpen),
+            Self::Missing | Self::NotAFile(_) | Self::Stat(_) | Self::Denied(_) => {
+                Some(ErrorCode::CannotOpen)
+            }
             Self::Empty => Some(ErrorCode::NotADatabase),
             Self::Sqlite(error) => error.code(),
         }
@@ -90,6 +95,7 @@ impl fmt::Display for DownReason {
                 "the file is empty: its application has not written to it yet, or it was truncated",
             ),
             Self::Stat(error) => write!(formatter, "stat: {error}"),
+            Self::Denied(error) => write!(formatter, "litekeeper may not read it: {error}"),
             Self::Sqlite(error) => error.fmt(formatter),
         }
     }
@@ -187,6 +193,10 @@ fn look_inside(
         Ok(Settled::Moving) => (LookOutcome::Busy(None), None),
         Err(SettleError::Question(error)) => match error.code() {
             Some(ErrorCode::Busy | ErrorCode::Locked) => (LookOutcome::Busy(Some(error)), None),
+            Some(ErrorCode::CannotOpen) => down(match read_denied(&database.files.main) {
+                Some(denied) => DownReason::Denied(Arc::new(denied)),
+                None => DownReason::Sqlite(error),
+            }),
             _ => down(DownReason::Sqlite(error)),
         },
         Err(SettleError::Missing) => down(DownReason::Missing),

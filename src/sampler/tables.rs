@@ -27,8 +27,11 @@ use super::watched::lock;
 const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);
 /// Longer than any budget here ([`crate::sample::look_at_tables`] has 30 s), so only a file system gets this far.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
-/// One thread: these looks cost real work beside the databases' owners, so they come one at a time.
-const THREADS: usize = 1;
+/// These looks cost real work beside the databases' owners, so they come one at a time; a second
+/// thread joins when one look lasts over a second, so that a file system that hangs holds up no other.
+const THREADS: usize = 2;
+/// A database that was locked is tried again after this long, or its interval if that is shorter.
+const BUSY_RETRY: Duration = Duration::from_secs(10);
 
 /// What is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,10 +40,10 @@ pub(super) enum Piece {
     Custom(usize),
 }
 
-/// When a piece was last taken, and from which content.
+/// When a piece is to be taken again, and from which content it was taken.
 #[derive(Debug)]
 pub(super) struct Done {
-    at: Instant,
+    due_at: Instant,
     stamp: Option<Stamp>,
     /// What the log was told last.
     problems: Vec<String>,
@@ -50,6 +53,7 @@ pub(super) struct Done {
 struct Errand {
     watched: Arc<Watched>,
     piece: Piece,
+    interval: Duration,
     stamp: Stamp,
     past: Arc<Mutex<Option<Done>>>,
 }
@@ -114,9 +118,9 @@ fn due(fleet: &[Arc<Watched>]) -> Arc<[Errand]> {
             let past = Arc::clone(lock(&watched.pasts).entry(piece).or_default());
             // A piece that hangs holds its past; it is not begun again.
             let Ok(last) = past.try_lock() else { continue };
-            if last.as_ref().is_none_or(|last| last.is_due(now, interval, stamp, piece)) {
+            if last.as_ref().is_none_or(|last| last.is_due(now, stamp, piece)) {
                 drop(last);
-                errands.push(Errand { watched: Arc::clone(watched), piece, stamp, past });
+                errands.push(Errand { watched: Arc::clone(watched), piece, interval, stamp, past });
             }
         }
     }
@@ -125,36 +129,39 @@ fn due(fleet: &[Arc<Watched>]) -> Arc<[Errand]> {
 
 impl Done {
     /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
-    fn is_due(&self, now: Instant, interval: Duration, stamp: Stamp, piece: Piece) -> bool {
+    fn is_due(&self, now: Instant, stamp: Stamp, piece: Piece) -> bool {
         let unmoved = match piece {
             Piece::Tables => self.stamp == Some(stamp),
             Piece::Custom(_) => false,
         };
-        now.duration_since(self.at) >= interval && !unmoved
+        now >= self.due_at && !unmoved
     }
 }
 
 impl Errand {
     fn run(&self, metrics: &AgentMetrics) {
         let mut past = lock(&self.past);
-        let before = past.take();
-        let started = SystemTime::now();
+        let told = past.take().map(|done| done.problems).unwrap_or_default();
+        let (started, now) = (SystemTime::now(), Instant::now());
+        // Stands when the look panics, so that a defect does not come again every second.
+        *past = Some(Done { due_at: now + self.interval, stamp: None, problems: Vec::new() });
         let problems = match self.piece {
             Piece::Tables => self.tables(metrics),
             Piece::Custom(index) => self.custom(index, metrics),
         };
         let Some(problems) = problems else {
-            // Busy: the old values stay, and the next round tries again.
-            *past = before;
+            // Locked: the old values stay.
+            let due_at = now + self.interval.min(BUSY_RETRY);
+            *past = Some(Done { due_at, stamp: None, problems: told });
             return;
         };
-        let told = before.map(|done| done.problems).unwrap_or_default();
         for problem in problems.iter().filter(|problem| !told.contains(problem)) {
-            tracing::warn!(db = %self.watched.database.name, %problem, "a value of this database could not be taken");
+            let db = self.watched.database.name.as_str();
+            tracing::warn!(db, problem, "a value of this database could not be taken");
         }
         // A change within the clock's tick before the look may have come after it.
         let stamp = (!self.stamp.is_racy(started)).then_some(self.stamp);
-        *past = Some(Done { at: Instant::now(), stamp, problems });
+        *past = Some(Done { due_at: now + self.interval, stamp, problems });
     }
 
     /// `None` when the database was busy; otherwise what to tell the log.

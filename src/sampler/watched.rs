@@ -90,7 +90,15 @@ impl Watched {
         let before = lock(&self.state).clone();
         let state = if database.path == self.database.path {
             // Other settings may name other tables and queries.
-            State { tables: Arc::default(), custom: Vec::new(), hung_on: None, stuck: false, ..before }
+            // … and other facts: without a stamp the next look reads them.
+            State {
+                tables: Arc::default(),
+                custom: Vec::new(),
+                hung_on: None,
+                stuck: false,
+                stamp: None,
+                ..before
+            }
         } else {
             State {
                 errors: before.errors,
@@ -145,8 +153,8 @@ impl Watched {
         if !state.stuck {
             state.stuck = true;
             tracing::warn!(
-                db = %self.database.name,
-                path = %self.database.path.display(),
+                db = self.database.name.as_str(),
+                path = &*self.database.path.to_string_lossy(),
                 "a look at the database hangs in the file system; its values grow old until it answers"
             );
         }
@@ -166,7 +174,10 @@ impl Watched {
             let identity = (main.device, main.inode);
             if state.identity.replace(identity).is_some_and(|before| before != identity) {
                 state.replaced += 1;
-                tracing::warn!(db = %self.database.name, "another file stands under the database's name now");
+                tracing::warn!(
+                    db = self.database.name.as_str(),
+                    "another file stands under the database's name now"
+                );
             }
             state.device = Some(main.device);
         }
@@ -221,22 +232,23 @@ impl Watched {
         if before == (state.condition, state.reason.clone()) {
             return;
         }
-        let (db, path) = (&self.database.name, self.database.path.display());
+        // Passed as text, a value is quoted in the log's text form and plain in its JSON.
+        let (db, path) = (self.database.name.as_str(), &*self.database.path.to_string_lossy());
         match (state.condition, &state.reason) {
             (Some(Condition::Down), Some(reason)) => {
-                tracing::error!(%db, path = ?path.to_string(), %reason, "database is down");
+                tracing::error!(db, path, reason = &**reason, "database is down");
             }
             (Some(Condition::Up), Some(reason)) => {
-                tracing::warn!(%db, path = ?path.to_string(), %reason, "database is up, but its schema cannot be read");
+                tracing::warn!(db, path, reason = &**reason, "database is up, but its schema cannot be read");
             }
             (Some(Condition::Pending), Some(reason)) => {
-                tracing::info!(%db, path = ?path.to_string(), %reason, "database is pending");
+                tracing::info!(db, path, reason = &**reason, "database is pending");
             }
             (Some(Condition::Up), None) if before.0 == Some(Condition::Down) => {
-                tracing::info!(%db, path = ?path.to_string(), "database is up again");
+                tracing::info!(db, path, "database is up again");
             }
             (Some(Condition::Up | Condition::Down | Condition::Pending) | None, _) => {
-                tracing::debug!(%db, path = ?path.to_string(), "database is up");
+                tracing::debug!(db, path, "database is up");
             }
         }
     }
@@ -286,8 +298,8 @@ impl Watched {
 /// A panic is a defect of litekeeper; it is said with what is needed to report it.
 pub(super) fn report_panic(database: &Database) {
     tracing::error!(
-        db = %database.name,
-        path = ?database.path.display().to_string(),
+        db = database.name.as_str(),
+        path = &*database.path.to_string_lossy(),
         "litekeeper panicked while it looked at this database; please report it with the panic's text above"
     );
 }

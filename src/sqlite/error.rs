@@ -61,9 +61,12 @@ impl ErrorCode {
 
     /// The class of a (possibly extended) result code (<https://www.sqlite.org/rescode.html>).
     fn of(code: i32) -> Self {
-        // No process keeps the shared memory of the WAL alive at this instant, but one is about to:
-        // the reader tried between an owner's open and its first transaction. It passes by itself.
-        if code == ffi::SQLITE_READONLY_CANTINIT {
+        // The shared memory of the WAL is not ready: the reader came between an owner's open and its
+        // first transaction. Only the owner may set it up, and it passes by itself.
+        if matches!(
+            code,
+            ffi::SQLITE_READONLY_CANTINIT | ffi::SQLITE_READONLY_RECOVERY | ffi::SQLITE_READONLY_CANTLOCK
+        ) {
             return Self::Busy;
         }
         match code & 0xff {
@@ -127,6 +130,12 @@ impl SqliteError {
     pub(super) fn from_code(operation: &'static str, extended: i32, message: String) -> Self {
         let message = if message.is_empty() { ffi::code_to_str(extended).to_owned() } else { message };
         Self { operation, kind: ErrorKind::Sqlite(ErrorCode::of(extended)), extended, message }
+    }
+
+    /// The same without a name that the reader of the message knows already.
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.message = self.message.replace(&format!(": {name}"), "");
+        self
     }
 
     /// What failed: SQLite, the deadline or somebody's wish.

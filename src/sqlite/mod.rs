@@ -37,13 +37,17 @@ pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
-/// Limits the memory that SQLite may take in this process, for all connections together.
+/// The most memory that SQLite may have in one process, for all connections together: a hostile
+/// schema or a huge row ends in an error. A look at a schema of 5,000 tables needs 5 MiB.
+const HEAP_LIMIT_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Limits the memory that SQLite may take in this process.
 ///
 /// # Errors
 /// What SQLite says; none is known.
-pub fn limit_heap(bytes: u64) -> Result<(), rusqlite::Error> {
+pub fn limit_heap() -> Result<(), rusqlite::Error> {
     let connection = rusqlite::Connection::open_in_memory()?;
-    connection.query_row(&format!("PRAGMA hard_heap_limit = {bytes}"), (), |_| Ok(()))
+    connection.query_row(&format!("PRAGMA hard_heap_limit = {HEAP_LIMIT_BYTES}"), (), |_| Ok(()))
 }
 
 /// A SQLite version number as people write it: 3046001 is 3.46.1.

@@ -5,6 +5,8 @@
 //!    that stands beside a zero-byte main file (`pagerOpenWalIfPresent`, `hasHotJournal` in pager.c).
 //!    Both would break the owner, so the promise is kept here, below everything else: this VFS is
 //!    the default unix one with two methods replaced.
+//!    As root, SQLite also gives sidecars to the owner of the main file (`robustFchown`) and may change an empty
+//!    one's mode; both system calls are taken out.
 //! 2. The **header bytes** of the main file, read through SQLite's own file handle
 //!    (`SQLITE_FCNTL_FILE_POINTER`). Opening the file ourselves would drop SQLite's POSIX locks at the close.
 //! 3. The **wal-index header** from the mapping that SQLite already has: frames and backfilled frames.
@@ -81,10 +83,35 @@ pub(super) fn register_read_only_vfs() -> Result<(), c_int> {
             shim.xDelete = Some(refuse_delete);
             Box::into_raw(Box::new(shim))
         };
+        // SAFETY: the default VFS is valid for the life of the process.
+        unsafe { keep_owners_and_modes(original) };
         // SAFETY: `shim` is leaked on purpose, as SQLite asks of a registered VFS.
         unsafe { ffi::sqlite3_vfs_register(shim, 0) }
     });
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(code) }
+}
+
+/// Replaces the system calls by which SQLite changes owner and mode of sidecar files, in the whole
+/// process: nothing in litekeeper makes such files, so nothing needs them.
+unsafe fn keep_owners_and_modes(vfs: *mut ffi::sqlite3_vfs) {
+    unsafe extern "C" fn keep_owner(_file: c_int, _user: u32, _group: u32) -> c_int {
+        0
+    }
+    unsafe extern "C" fn keep_mode(_file: c_int, _mode: u32) -> c_int {
+        0
+    }
+    type Untyped = unsafe extern "C" fn();
+    // SAFETY: SQLite casts each pointer back to the system call's own signature before it calls
+    // (os_unix.c, aSyscall), and those are the signatures above.
+    unsafe {
+        let owner =
+            std::mem::transmute::<unsafe extern "C" fn(c_int, u32, u32) -> c_int, Untyped>(keep_owner);
+        let mode = std::mem::transmute::<unsafe extern "C" fn(c_int, u32) -> c_int, Untyped>(keep_mode);
+        if let Some(set) = (*vfs).xSetSystemCall {
+            set(vfs, c"fchown".as_ptr(), Some(owner));
+            set(vfs, c"fchmod".as_ptr(), Some(mode));
+        }
+    }
 }
 
 /// `xOpen`: the default one, with the right to write and to create taken away for everything that

@@ -70,8 +70,9 @@ impl Reader {
             .map_err(|code| SqliteError::from_code("register the VFS", code, String::new()))?;
         let flags =
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let connection = Connection::open_with_flags_and_vfs(uri(path, access), flags, raw::READ_ONLY_VFS)
-            .map_err(|error| SqliteError::new(OPERATION, &error, budget))?;
+        let uri = uri(path, access);
+        let connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::READ_ONLY_VFS)
+            .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
         let mut reader = Self { connection, budget: budget.clone(), access };
         reader.harden().map_err(|error| SqliteError::new(OPERATION, &error, budget))?;
         reader.arm()?;
