@@ -28,9 +28,6 @@ use super::block_on;
 use super::print;
 use super::progress::Progress;
 
-/// Reports on the health of databases: size, pages, free space, journal mode, WAL, row counts, and the verdict of
-/// SQLite's integrity and foreign-key checks. It reads only. While a check runs, a writer of a database in rollback mode waits
-/// with its commit, and the WAL of one in WAL mode cannot start anew.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

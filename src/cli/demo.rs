@@ -15,7 +15,6 @@ use crate::demo::Demo;
 use super::Exit;
 use super::block_on;
 
-/// Makes demo databases in a directory of its own, watches them, and removes them at the end.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Make the databases in this new directory and leave them there, instead of in a temporary one

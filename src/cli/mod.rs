@@ -81,13 +81,22 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Watch databases and serve their metrics
+    ///
+    /// What is named on the command line is a file, a directory (searched for *.db, *.sqlite, *.sqlite3 and *.db3) or
+    /// a quoted pattern. /metrics, the page and /-/healthy are at 127.0.0.1:10321 unless another address is given.
     Serve(serve::Arguments),
     /// Report on the health of databases, once
+    ///
+    /// Size, pages, free space, journal mode, WAL, row counts, and the verdict of SQLite's integrity and foreign-key
+    /// checks. It reads only. While a check runs, a writer of a database in rollback mode waits with its commit, and
+    /// the WAL of one in WAL mode cannot start anew.
     Check(check::Arguments),
     /// Check or show a configuration file
     #[command(subcommand)]
     Config(config::Command),
     /// Watch a set of demo databases: healthy, busy, bloated and damaged ones
+    ///
+    /// They are made in a directory of their own, which is removed at the end.
     Demo(demo::Arguments),
     /// The program that writes to one of the demo's databases
     #[command(name = crate::demo::WRITER_COMMAND, hide = true)]

@@ -13,8 +13,6 @@ use crate::config::Config;
 use super::Exit;
 use super::block_on;
 
-/// Watches databases and serves their metrics at `/metrics`, by default on 127.0.0.1:10321. What is named
-/// on the command line is a file, a directory (searched for *.db, *.sqlite, *.sqlite3, *.db3) or a quoted pattern.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
