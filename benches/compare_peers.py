@@ -337,15 +337,15 @@ class Litekeeper(Peer):
     }
 
     def command(self, interval, with_missing):
-        databases = [{"directory": str(self.directory), "row_counts": [TABLE]}]
-        if with_missing:
-            databases.append({"path": str(self.missing), "row_counts": [TABLE]})
         # Row counts have a longer interval by default; here everybody counts at every sweep.
+        settings = {"row_counts": [TABLE], "table_interval": f"{interval}s"}
+        databases = [{"directory": str(self.directory), **settings}]
+        if with_missing:
+            databases.append({"path": str(self.missing), **settings})
         config = {
             "listen": f"127.0.0.1:{self.port}",
             "sample_interval": f"{interval}s",
             "discovery_interval": f"{interval}s",
-            "table_interval": f"{interval}s",
             "databases": databases,
         }
         path = self.workdir / "litekeeper.yaml"
