@@ -51,7 +51,7 @@ unsafe impl<T> Sync for Shared<T> {}
 
 /// SQLite's default VFS, which does all the work.
 static ORIGINAL: OnceLock<Shared<*mut ffi::sqlite3_vfs>> = OnceLock::new();
-/// The default VFS's methods for a main file, with `xShmMap` replaced.
+/// The default VFS's methods for a main file, with `xShmMap` and `xShmLock` replaced.
 static HEAP_METHODS: OnceLock<Shared<(*const ffi::sqlite3_io_methods, ffi::sqlite3_io_methods)>> =
     OnceLock::new();
 /// The outcome of the registration, done once a process.
@@ -165,7 +165,8 @@ unsafe extern "C" fn refuse_delete(
 }
 
 /// Replaces `xShmMap` of an open file by one that answers `SQLITE_READONLY_CANTINIT`, upon which
-/// SQLite builds the wal-index in heap memory from the WAL (`walBeginShmUnreliable` in wal.c) and touches no `-shm`.
+/// SQLite builds the wal-index in heap memory from the WAL (`walBeginShmUnreliable` in wal.c) and touches
+/// no `-shm`. Locks on that file, which is not there, are granted: whether somebody made it meanwhile the caller checks.
 unsafe fn keep_wal_index_in_heap(file: *mut ffi::sqlite3_file) {
     // SAFETY: the caller passes an open file, whose method table is static in SQLite.
     unsafe {
@@ -174,6 +175,7 @@ unsafe fn keep_wal_index_in_heap(file: *mut ffi::sqlite3_file) {
             .get_or_init(|| {
                 let mut methods = std::ptr::read(original);
                 methods.xShmMap = Some(refuse_shared_memory);
+                methods.xShmLock = Some(grant_lock);
                 Shared((original, methods))
             })
             .0;
@@ -195,6 +197,15 @@ unsafe extern "C" fn refuse_shared_memory(
     // SAFETY: SQLite passes a valid place for the answer.
     unsafe { *out = std::ptr::null_mut() };
     ffi::SQLITE_READONLY_CANTINIT
+}
+
+unsafe extern "C" fn grant_lock(
+    _file: *mut ffi::sqlite3_file,
+    _first: c_int,
+    _count: c_int,
+    _flags: c_int,
+) -> c_int {
+    ffi::SQLITE_OK
 }
 
 /// The open main file of a connection.
