@@ -32,6 +32,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the page says of a database whose file system does not answer.
+const HANGS: &str = "a look hangs in the file system; what is shown is old";
+
 /// A database under watch. No lock in here is held while a file is touched.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -72,7 +75,9 @@ pub(super) struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.watched.state);
-        state.stuck = false;
+        if std::mem::take(&mut state.stuck) {
+            tracing::info!(db = self.watched.database.name.as_str(), "the file system answers again");
+        }
         if let Some(device) = state.hung_on.take() {
             self.hung.remove(device);
         }
@@ -282,7 +287,7 @@ impl Watched {
         Observed {
             database: Arc::clone(&self.database),
             condition: state.condition.unwrap_or(Condition::Pending),
-            reason: state.reason.clone(),
+            reason: if state.stuck { Some(Arc::from(HANGS)) } else { state.reason.clone() },
             confirmed_at: state.confirmed_at,
             facts: state.facts.clone(),
             files: state.files,

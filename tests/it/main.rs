@@ -7,6 +7,7 @@
 
 use libtest_mimic::Arguments;
 
+mod promises;
 mod smoke;
 mod support;
 
@@ -14,6 +15,7 @@ fn main() {
     support::SecondProcess::live_if_asked();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    trials.extend(promises::trials());
     trials.extend(smoke::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

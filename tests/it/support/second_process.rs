@@ -16,6 +16,9 @@ use rusqlite::Connection;
 
 const MARK: &str = "LITEKEEPER_TEST_SECOND_PROCESS";
 
+/// Asks for another connection.
+const REOPEN: &str = "-- reopen";
+
 /// A process with a connection to a database, which runs SQL on request and keeps its locks between.
 pub struct SecondProcess {
     child: Child,
@@ -47,6 +50,11 @@ impl SecondProcess {
         self
     }
 
+    /// Closes the database there and opens it again.
+    pub fn reopen(&mut self) -> &mut Self {
+        self.run(REOPEN)
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -60,8 +68,19 @@ impl SecondProcess {
     /// The life of the second process: nothing, unless this is one.
     pub fn live_if_asked() {
         let Some(path) = std::env::var_os(MARK) else { return };
-        let connection = Connection::open(path).unwrap();
+        let open = || {
+            let connection = Connection::open(&path).unwrap();
+            connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+            connection
+        };
+        let mut connection = open();
         for line in std::io::stdin().lines().map_while(Result::ok) {
+            if line == REOPEN {
+                drop(connection);
+                connection = open();
+                println!("done");
+                continue;
+            }
             match connection.execute_batch(&line) {
                 Ok(()) => println!("done"),
                 Err(error) => println!("{error}"),
