@@ -7,15 +7,21 @@
 
 use libtest_mimic::Arguments;
 
+mod exposition;
+mod http;
 mod promises;
 mod smoke;
 mod support;
+mod untrusted;
 
 fn main() {
     support::SecondProcess::live_if_asked();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    trials.extend(exposition::trials());
+    trials.extend(http::trials());
     trials.extend(promises::trials());
     trials.extend(smoke::trials());
+    trials.extend(untrusted::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

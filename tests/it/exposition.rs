@@ -1,0 +1,309 @@
+//! The metric contract: golden texts, independent readers, and the reference.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use libtest_mimic::Trial;
+use litekeeper::config::CustomKind;
+use litekeeper::config::CustomMetric;
+use litekeeper::config::Settings;
+use litekeeper::database::Database;
+use litekeeper::database::DatabaseName;
+use litekeeper::host::FileFacts;
+use litekeeper::host::FileSize;
+use litekeeper::host::FilesystemFacts;
+use litekeeper::metrics::AgentMetrics;
+use litekeeper::metrics::Exposition;
+use litekeeper::metrics::Format;
+use litekeeper::sample::AgeReading;
+use litekeeper::sample::Condition;
+use litekeeper::sample::CountMethod;
+use litekeeper::sample::CustomReading;
+use litekeeper::sample::ErrorCounts;
+use litekeeper::sample::Facts;
+use litekeeper::sample::Observed;
+use litekeeper::sample::RowReading;
+use litekeeper::sample::Snapshot;
+use litekeeper::sample::TableReadings;
+use litekeeper::sqlite::AutoVacuum;
+use litekeeper::sqlite::CustomAnswer;
+use litekeeper::sqlite::Encoding;
+use litekeeper::sqlite::ErrorCode;
+use litekeeper::sqlite::Header;
+use litekeeper::sqlite::JournalMode;
+use litekeeper::sqlite::SchemaObjects;
+use litekeeper::sqlite::WalFrames;
+
+use crate::support::Agent;
+use crate::support::TestDatabase;
+use crate::support::test;
+use crate::support::test_with_tool;
+use crate::support::tool;
+
+pub fn trials() -> Vec<Trial> {
+    let python = std::env::var("LITEKEEPER_TEST_PYTHON").ok();
+    vec![
+        test("the_exposition_is_the_golden_one", the_exposition_is_the_golden_one),
+        test("the_reference_is_fresh", the_reference_is_fresh),
+        test("the_contract_is_kept", the_contract_is_kept),
+        test_with_tool("promtool_finds_nothing", tool("promtool"), promtool_finds_nothing),
+        test_with_tool(
+            "an_independent_parser_reads_both_forms",
+            python,
+            an_independent_parser_reads_both_forms,
+        ),
+    ]
+}
+
+fn observed(name: &str, settings: Settings) -> Observed {
+    let path = Path::new("/srv").join(format!("{name}.db"));
+    Observed {
+        database: Arc::new(Database::new(DatabaseName::new(name), path, Arc::new(settings), 500)),
+        condition: Condition::Pending,
+        reason: None,
+        confirmed_at: None,
+        facts: None,
+        files: None,
+        filesystem: None,
+        errors: ErrorCounts::default(),
+        replaced: 0,
+        tables: Arc::default(),
+        custom: Vec::new(),
+    }
+}
+
+/// A database of which everything is known.
+fn full() -> Observed {
+    let metric = |name: &str, kind| CustomMetric {
+        name: name.to_owned(),
+        kind,
+        help: "Orders by state, \"open\" or not\nand more \\ less".to_owned(),
+        sql: String::new(),
+        value: "value".to_owned(),
+        labels: vec!["state".to_owned()],
+        interval: Duration::from_secs(60),
+        budget: Duration::from_secs(1),
+        max_rows: 10,
+    };
+    let settings = Settings {
+        profile: "tenant".to_owned(),
+        labels: BTreeMap::from([("app".to_owned(), "a \"quoted\" label".to_owned())]),
+        custom_metrics: vec![metric("orders", CustomKind::Gauge), metric("sold", CustomKind::Counter)],
+        ..Settings::default()
+    };
+    let answer = |pairs: &[(&str, f64)]| {
+        let rows = pairs.iter().map(|(label, value)| (vec![(*label).to_owned()], *value)).collect();
+        Arc::new(CustomAnswer { rows, dropped: 0 })
+    };
+    let mut errors = ErrorCounts::default();
+    errors.count(ErrorCode::Busy);
+    let size = |size| FileSize { size, allocated: size + 512 };
+    Observed {
+        condition: Condition::Up,
+        confirmed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_482_123_250)),
+        facts: Some(Arc::new(Facts {
+            header: Header {
+                page_size: 4096,
+                pages: 1000,
+                freelist_pages: 250,
+                schema_version: 7,
+                user_version: -3,
+                application_id: 252_006_673,
+                journal_mode: JournalMode::Wal,
+                auto_vacuum: AutoVacuum::Incremental,
+                encoding: Encoding::Utf8,
+                writer_version: 3_046_001,
+            },
+            wal: Some(WalFrames { total: 40, checkpointed: 30 }),
+            objects: Some(SchemaObjects { tables: 3, indexes: 2, views: 1, triggers: 0 }),
+            schema_error: None,
+        })),
+        files: Some(FileFacts {
+            main: size(4_096_000),
+            wal: Some(size(164_832)),
+            shm: Some(size(32_768)),
+            journal: None,
+            last_write_seconds: 1_795_482_100.5,
+        }),
+        filesystem: Some(Arc::new(FilesystemFacts {
+            available_bytes: 1 << 40,
+            size_bytes: u64::MAX,
+            fstype: Arc::from("nfs4"),
+            network: true,
+        })),
+        errors,
+        replaced: 2,
+        tables: Arc::new(TableReadings {
+            rows: vec![
+                RowReading { table: "logs".to_owned(), rows: 12, method: CountMethod::Count },
+                RowReading {
+                    table: "odd\"table\n".to_owned(),
+                    rows: 5_000_000_000,
+                    method: CountMethod::Estimate,
+                },
+            ],
+            ages: vec![AgeReading {
+                table: "logs".to_owned(),
+                oldest: 1_778_207_426.0,
+                newest: 1_795_486_994.0,
+            }],
+        }),
+        custom: vec![
+            CustomReading { index: 0, answer: answer(&[("open", 3.0), ("back\\slash", -0.5)]) },
+            CustomReading { index: 1, answer: answer(&[("", 9.0)]) },
+        ],
+        ..observed("books", settings)
+    }
+}
+
+fn encoded(format: Format) -> String {
+    let down =
+        Observed { condition: Condition::Down, ..observed("down \"quoted\"\nname\\", Settings::default()) };
+    let databases = vec![full(), down, observed("pending", Settings::default())];
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { databases, complete: true }));
+    let agent = Arc::new(AgentMetrics::default());
+    Exposition::new(snapshot, &agent).encode(format).unwrap()
+}
+
+/// Leaves out the values that differ between machines and builds, but not their names.
+fn steady(text: &str) -> String {
+    text.lines()
+        .map(|line| match line.split_once(['{', ' ']) {
+            Some((name, _)) if name.starts_with("process_") => format!("{name} …\n"),
+            Some((name, _)) if name == "litekeeper_build_info" => format!("{name}{{…}} 1\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect()
+}
+
+fn the_exposition_is_the_golden_one() {
+    for (format, file) in [(Format::OpenMetrics, "openmetrics.txt"), (Format::Text, "text.txt")] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden").join(file);
+        let now = steady(&encoded(format));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        let first = golden.lines().zip(now.lines()).find(|(golden, now)| golden != now);
+        assert!(
+            golden == now,
+            "{file}: names, types, labels and HELP are an interface; the first difference is {first:?}.\n\
+             If the change is meant, UPDATE_GOLDEN=1 cargo test --test it, and say so in CHANGELOG.md"
+        );
+    }
+}
+
+fn the_reference_is_fresh() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/METRICS.md");
+    assert!(
+        std::fs::read_to_string(path).unwrap() == litekeeper::metrics::reference(),
+        "docs/METRICS.md is stale; write it anew: cargo run -- metrics > docs/METRICS.md"
+    );
+}
+
+/// The metrics of the contract that a watching agent has.
+const CONTRACT: [&str; 40] = [
+    "litekeeper_build_info",
+    "litekeeper_config_last_reload_success_timestamp_seconds",
+    "litekeeper_config_last_reload_successful",
+    "litekeeper_databases",
+    "litekeeper_discovery_errors_total",
+    "litekeeper_http_requests_total",
+    "litekeeper_sample_duration_seconds",
+    "litekeeper_samples_skipped_total",
+    "litekeeper_series_dropped_total",
+    "litekeeper_series_limit",
+    "litekeeper_sweep_duration_seconds",
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_virtual_memory_bytes",
+    "sqlite_db_info",
+    "sqlite_errors_total",
+    "sqlite_file_allocated_bytes",
+    "sqlite_file_replaced_total",
+    "sqlite_file_size_bytes",
+    "sqlite_filesystem_avail_bytes",
+    "sqlite_filesystem_info",
+    "sqlite_filesystem_size_bytes",
+    "sqlite_freelist_pages",
+    "sqlite_last_write_timestamp_seconds",
+    "sqlite_page_size_bytes",
+    "sqlite_pages",
+    "sqlite_sample_timestamp_seconds",
+    "sqlite_schema_objects",
+    "sqlite_schema_version",
+    "sqlite_table_newest_row_timestamp_seconds",
+    "sqlite_table_oldest_row_timestamp_seconds",
+    "sqlite_table_rows",
+    "sqlite_up",
+    "sqlite_user_version",
+    "sqlite_wal_checkpointed_frames",
+    "sqlite_wal_frames",
+    "sqlite_writer_version",
+];
+
+fn the_contract_is_kept() {
+    let reference = litekeeper::metrics::reference();
+    let mut named: Vec<&str> =
+        reference.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    named.sort_unstable();
+    assert_eq!(named, CONTRACT);
+    // No label that Prometheus gives itself.
+    let text = encoded(Format::Text);
+    for label in ["job=", "instance="] {
+        assert!(!text.contains(&format!("{{{label}")) && !text.contains(&format!(",{label}")), "{label}");
+    }
+    // Counters are there before the first event.
+    for line in ["code=\"SQLITE_CORRUPT\"} 0", "reason=\"stuck\"} 0", "handler=\"/metrics\",code=\"200\"} 0"]
+    {
+        assert!(text.contains(line), "{line}");
+    }
+}
+
+fn piped(command: &mut Command, input: &str) -> (bool, String) {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn live() -> (Agent, TestDatabase) {
+    let made = TestDatabase::new("live").wal().rows(20).make();
+    (Agent::serve(&[made.path()]).ready(), made)
+}
+
+fn promtool_finds_nothing(promtool: &str) {
+    let (agent, _made) = live();
+    for text in [encoded(Format::Text), agent.metrics().text] {
+        let (good, words) = piped(Command::new(promtool).args(["check", "metrics"]), &text);
+        assert!(good && words.trim().is_empty(), "{words}");
+    }
+}
+
+fn an_independent_parser_reads_both_forms(python: &str) {
+    let (agent, _made) = live();
+    let accept = ("Accept", "application/openmetrics-text;version=1.0.0");
+    let openmetrics = agent.request("GET", "/metrics", &[accept]).text();
+    for (form, text) in [
+        ("openmetrics", encoded(Format::OpenMetrics)),
+        ("text", encoded(Format::Text)),
+        ("openmetrics", openmetrics),
+        ("text", agent.metrics().text),
+    ] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openmetrics.py");
+        let (good, words) = piped(Command::new(python).arg(script).arg(form), &text);
+        assert!(good, "{form}: {words}");
+    }
+}
