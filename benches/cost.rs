@@ -142,7 +142,7 @@ impl Sweeps {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::new(AgentMetrics::default()),
             look,
-            threads: std::env::var("THREADS").map_or(2, |t| t.parse().unwrap()),
+            threads: 4,
         };
         tokio::spawn(sampler.run(stop.clone()));
         Self { targets, snapshot, stop, _interval }

@@ -65,6 +65,7 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> {
     let Options { config, loader, lifecycle, stop } = options;
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
+    tracing::info!(address = %listener.local_addr().context("cannot tell the address")?, "listening");
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let metrics = Arc::new(AgentMetrics::default());
     metrics.reloaded(true);

@@ -62,7 +62,6 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let listener = app::bind(config.listen).await?;
-        tracing::info!(address = %listener.local_addr()?, "listening");
         app::run(listener, app::Options { config, loader, lifecycle, stop }).await?;
         tracing::info!("stopped");
         Ok(Exit::Success)

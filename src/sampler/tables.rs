@@ -33,6 +33,10 @@ const THREADS: usize = 2;
 /// A database that was locked is tried again after this long, or its interval if that is shorter.
 const BUSY_RETRY: Duration = Duration::from_secs(10);
 
+/// A piece that falls due this soon is taken now: with the interval of the sweeps it would otherwise
+/// miss each by a hair and wait for the next look for work.
+const SLACK: Duration = Duration::from_millis(250);
+
 /// What is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Piece {
@@ -134,7 +138,7 @@ impl Done {
             Piece::Tables => self.stamp == Some(stamp),
             Piece::Custom(_) => false,
         };
-        now >= self.due_at && !unmoved
+        now + SLACK >= self.due_at && !unmoved
     }
 }
 

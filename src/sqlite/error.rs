@@ -120,10 +120,16 @@ impl SqliteError {
         };
         let mut new = Self::from_code(operation, extended, message);
         if extended & 0xff == ffi::SQLITE_INTERRUPT {
-            new.kind =
-                if budget.cancel.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::DeadlineExceeded };
+            new.kind = Self::spent(operation, budget).kind;
         }
         new
+    }
+
+    /// The end of a budget, before or while SQLite was at work.
+    pub(super) fn spent(operation: &'static str, budget: &Budget) -> Self {
+        let kind =
+            if budget.cancel.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::DeadlineExceeded };
+        Self { kind, ..Self::from_code(operation, ffi::SQLITE_INTERRUPT, String::new()) }
     }
 
     /// An error of a bare result code, with SQLite's own words for it when `message` is empty.

@@ -140,7 +140,7 @@ impl Reader {
 
     /// The pages of the database in this transaction. `PRAGMA page_count` would parse the schema
     /// first (its `PragFlg_NeedSchema`: 45 ms with 5,000 tables); a backup's step over no page says the same for 2 µs.
-    fn page_count(&self) -> rusqlite::Result<u32> {
+    pub(super) fn page_count(&self) -> rusqlite::Result<u32> {
         thread_local! {
             static NOWHERE: std::cell::RefCell<Option<Connection>> = const { std::cell::RefCell::new(None) };
         }

@@ -1,8 +1,10 @@
 //! Questions about schema and tables: what there is, how many rows, how old.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::types::ValueRef;
 
@@ -150,7 +152,7 @@ impl Reader {
     pub fn count_rows(&mut self, table: &str, budget: Duration) -> Result<RowCount, SqliteError> {
         let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
         let counted = self.within(budget, |reader| {
-            reader.connection.query_row(&sql, (), |row| row.get(0)).map_err(reader.error("count the rows"))
+            reader.interrupted_in_time(|connection| connection.query_row(&sql, (), |row| row.get(0)))
         });
         match counted {
             Ok(rows) => Ok(RowCount::Exact(rows)),
@@ -158,6 +160,40 @@ impl Reader {
             Err(error) if error.kind() == ErrorKind::DeadlineExceeded => self.estimate_rows(table),
             Err(error) => Err(error),
         }
+    }
+
+    /// Runs a count so that it ends with the budget. SQLite counts a b-tree in one instruction, within
+    /// which the progress handler is not called (`sqlite3BtreeCount`); only an interrupt ends it.
+    fn interrupted_in_time<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, SqliteError> {
+        /// Up to here (16 MiB of usual pages) a count takes some milliseconds, and a watching thread
+        /// would cost more than it saves.
+        const SMALL_PAGES: u32 = 4_000;
+        const WATCH_PERIOD: Duration = Duration::from_millis(5);
+        const OPERATION: &str = "count the rows";
+        let failed = self.error(OPERATION);
+        if self.budget.is_spent() {
+            return Err(SqliteError::spent(OPERATION, &self.budget));
+        }
+        if self.page_count().map_err(&failed)? <= SMALL_PAGES {
+            return work(&self.connection).map_err(failed);
+        }
+        let (interrupt, budget) = (self.connection.get_interrupt_handle(), &self.budget);
+        std::thread::scope(|scope| {
+            let (done, watched) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                while watched.recv_timeout(WATCH_PERIOD) == Err(RecvTimeoutError::Timeout) {
+                    if budget.is_spent() {
+                        interrupt.interrupt();
+                    }
+                }
+            });
+            let result = work(&self.connection);
+            drop(done);
+            result.map_err(failed)
+        })
     }
 
     fn estimate_rows(&self, table: &str) -> Result<RowCount, SqliteError> {

@@ -7,8 +7,10 @@
 
 use libtest_mimic::Arguments;
 
+mod check;
 mod exposition;
 mod http;
+mod process;
 mod promises;
 mod smoke;
 mod support;
@@ -18,8 +20,10 @@ fn main() {
     support::SecondProcess::live_if_asked();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    trials.extend(check::trials());
     trials.extend(exposition::trials());
     trials.extend(http::trials());
+    trials.extend(process::trials());
     trials.extend(promises::trials());
     trials.extend(smoke::trials());
     trials.extend(untrusted::trials());

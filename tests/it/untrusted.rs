@@ -11,7 +11,6 @@ use rusqlite::Connection;
 
 use crate::support::Agent;
 use crate::support::SecondProcess;
-use crate::support::TestDatabase;
 use crate::support::eventually;
 use crate::support::litekeeper;
 use crate::support::test;
