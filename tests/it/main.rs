@@ -11,9 +11,11 @@ mod check;
 mod exposition;
 mod http;
 mod process;
+mod prometheus;
 mod promises;
 mod smoke;
 mod support;
+mod tidy;
 mod untrusted;
 
 fn main() {
@@ -24,8 +26,10 @@ fn main() {
     trials.extend(exposition::trials());
     trials.extend(http::trials());
     trials.extend(process::trials());
+    trials.extend(prometheus::trials());
     trials.extend(promises::trials());
     trials.extend(smoke::trials());
+    trials.extend(tidy::trials());
     trials.extend(untrusted::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

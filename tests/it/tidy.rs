@@ -1,0 +1,205 @@
+//! The borders of ARCHITECTURE.md, held over the source text. Each failure says why the border is there.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use libtest_mimic::Trial;
+
+use crate::support::test;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        test("rooms_use_only_the_rooms_they_may", rooms_use_only_the_rooms_they_may),
+        test("each_crate_has_one_door", each_crate_has_one_door),
+        test("files_keep_the_habits_of_the_house", files_keep_the_habits_of_the_house),
+        test("each_dependency_is_named_for_its_reason", each_dependency_is_named_for_its_reason),
+    ]
+}
+
+/// A source file: its path below the root, its room, its text without its tests.
+struct Source {
+    path: String,
+    room: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    collect(&root().join("src"), &mut files);
+    files.sort();
+    files.iter().filter(|path| !path.ends_with("tests.rs")).map(|path| read(path)).collect()
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> Source {
+    let below = path.strip_prefix(root().join("src")).unwrap();
+    let room = below.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+    Source { path: below.display().to_string(), room, text }
+}
+
+/// Which room may use which, as the table in ARCHITECTURE.md says.
+const ROOMS: [(&str, &str); 16] = [
+    ("app", "blocking config discovery http metrics sample sampler sqlite"),
+    ("blocking", ""),
+    ("budget", ""),
+    ("cli", "app blocking budget config demo metrics report sqlite units"),
+    ("config", "database"),
+    ("database", "config"),
+    ("demo", "config"),
+    ("discovery", "blocking config database host metrics"),
+    ("host", "database"),
+    ("http", "blocking metrics sample sqlite units"),
+    ("main", ""),
+    ("metrics", "config host sample sqlite"),
+    ("report", "budget database host sample sqlite"),
+    ("sample", "budget config database host sqlite"),
+    ("sampler", "blocking database host metrics sample sqlite"),
+    ("sqlite", "budget"),
+];
+
+fn rooms_use_only_the_rooms_they_may() {
+    for source in sources().iter().filter(|source| source.room != "lib" && source.room != "units") {
+        let allowed = ROOMS.iter().find(|(room, _)| *room == source.room);
+        let (_, allowed) = allowed
+            .unwrap_or_else(|| panic!("{}: a new room wants a row in ARCHITECTURE.md and here", source.path));
+        for (line, used) in source.text.lines().enumerate().flat_map(|(line, text)| {
+            text.split("crate::").skip(1).map(move |rest| {
+                (line, rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap())
+            })
+        }) {
+            assert!(
+                used == source.room
+                    || used.starts_with(char::is_uppercase)
+                    || allowed.split(' ').any(|room| room == used),
+                "src/{}:{}: the room `{}` may not use `{used}`: nothing points back against the flow of ARCHITECTURE.md, \
+                 so that a scrape cannot reach a database and policy cannot creep into mechanism",
+                source.path,
+                line + 1,
+                source.room
+            );
+        }
+    }
+}
+
+/// Crates that only some rooms may name, and why.
+const DOORS: [(&str, &str, &str); 8] = [
+    ("rusqlite::", "sqlite demo", "every use of SQLite has a budget and cannot write"),
+    ("libsqlite3_sys", "", "rusqlite's ffi is the way, in sqlite/raw.rs"),
+    ("prometheus_client::", "metrics", "names are an interface, kept in one place"),
+    ("hyper::", "http", "limits on clients are in one place"),
+    ("clap::", "cli", "the library does not know the command line"),
+    ("rustix::", "host", "system calls that may hang are in one place"),
+    ("procfs::", "metrics", "only process metrics come from there"),
+    ("spawn_blocking", "blocking", "a thread that hangs must be given up and replaced"),
+];
+
+fn each_crate_has_one_door() {
+    for source in sources() {
+        for (name, rooms, why) in DOORS {
+            let code = source.text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let used = code.into_iter().any(|line| line.contains(name));
+            let allowed = rooms.split(' ').any(|room| room == source.room);
+            assert!(!used || allowed, "src/{}: `{name}` belongs to {rooms:?}: {why}", source.path);
+        }
+        let raw = source.path == "sqlite/raw.rs";
+        assert!(
+            raw || !source.text.contains("unsafe "),
+            "src/{}: `unsafe` belongs in sqlite/raw.rs",
+            source.path
+        );
+    }
+}
+
+const MAX_FILE_LINES: usize = 400;
+const MAX_FUNCTION_LINES: usize = 70;
+
+fn files_keep_the_habits_of_the_house() {
+    for Source { path, text, .. } in sources() {
+        assert!(
+            text.starts_with("//!"),
+            "src/{path}: a file begins with what it holds and what it must never do"
+        );
+        let count = text.lines().count();
+        assert!(
+            count <= MAX_FILE_LINES,
+            "src/{path} has {count} lines; {MAX_FILE_LINES} are the most, so that a file has one subject"
+        );
+        for word in
+            [".unwrap()", "todo!(", "unimplemented!(", "dbg!(", "TODO", "FIXME", "fn get_", "use crate::{"]
+        {
+            assert!(!text.contains(word), "src/{path}: `{word}` is not of this house, see ARCHITECTURE.md");
+        }
+        for (name, lines) in functions(&text) {
+            assert!(
+                lines <= MAX_FUNCTION_LINES,
+                "src/{path}: {name} has {lines} lines; {MAX_FUNCTION_LINES} are the most"
+            );
+        }
+        for call in
+            ["File::open(", "fs::read(", "fs::read_to_string(", "OpenOptions::new(", "Connection::open("]
+        {
+            for (at, _) in text.match_indices(call) {
+                let before: Vec<&str> = text[..at].lines().rev().take(4).collect();
+                assert!(
+                    before.iter().any(|line| line.contains("clippy::disallowed_methods")),
+                    "src/{path}: `{call}` without a reason: opening a database file past SQLite drops its locks"
+                );
+            }
+        }
+    }
+}
+
+/// Names and lengths of the functions of a formatted file.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let trimmed = line.trim_start();
+        let is_function =
+            ["fn ", "pub fn ", "pub(super) fn ", "async fn ", "pub async fn ", "pub(super) async fn "]
+                .iter()
+                .any(|head| trimmed.starts_with(head));
+        if !is_function {
+            continue;
+        }
+        let indent = line.len() - trimmed.len();
+        let end = format!("{}}}", " ".repeat(indent));
+        let length = lines[start..].iter().position(|line| *line == end);
+        let name = trimmed.split('(').next().unwrap().to_owned();
+        found.extend(length.map(|length| (name, length + 1)));
+    }
+    found
+}
+
+fn each_dependency_is_named_for_its_reason() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let named =
+        architecture.split("## Dependencies").nth(1).expect("ARCHITECTURE.md has a section Dependencies");
+    for section in ["[dependencies]", "[dev-dependencies]"] {
+        let lines =
+            manifest.split(section).nth(1).unwrap().lines().skip(1).take_while(|line| !line.starts_with('['));
+        for name in lines.filter_map(|line| line.split(" = ").next()).filter(|name| !name.is_empty()) {
+            assert!(
+                named.contains(&format!("`{name}`")),
+                "ARCHITECTURE.md does not say why `{name}` is there"
+            );
+        }
+    }
+}
