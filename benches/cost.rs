@@ -5,7 +5,6 @@
 //! ≤ 2 × a bare look (header facts) and ≤ 3 × (all facts), exposition ≤ 2 × prometheus-client's own encode.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,7 +14,6 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use litekeeper::config::Collectors;
 use litekeeper::config::Settings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
@@ -84,16 +82,9 @@ fn age(paths: &[PathBuf], turn: u64) {
 }
 
 fn databases(paths: &[PathBuf], schema: bool) -> Arc<[Arc<Database>]> {
-    let settings = Arc::new(Settings {
-        profile: String::new(),
-        labels: BTreeMap::new(),
-        row_counts: vec!["companies".to_owned()],
-        timestamps: vec![],
-        custom_metrics: vec![],
-        table_interval: Duration::from_secs(300),
-        count_budget: Duration::from_millis(500),
-        collectors: Collectors { schema, row_counts: true, timestamps: false, custom_metrics: false },
-    });
+    let mut settings = Settings { row_counts: vec!["companies".to_owned()], ..Settings::default() };
+    settings.collectors.schema = schema;
+    let settings = Arc::new(settings);
     let named = |path: &PathBuf| {
         let name = DatabaseName::new(&path.file_stem().unwrap().to_string_lossy());
         Arc::new(Database::new(name, path.clone(), Arc::clone(&settings), 500))

@@ -13,5 +13,6 @@ pub mod metrics;
 pub mod report;
 pub mod sample;
 pub mod sampler;
+pub mod sidecar;
 pub mod sqlite;
 pub mod units;

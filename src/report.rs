@@ -9,8 +9,6 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::budget::Budget;
-use crate::database::DatabaseFiles;
-use crate::database::is_sidecar;
 use crate::host::FileKind;
 use crate::host::Stamp;
 use crate::host::read_denied;
@@ -19,6 +17,8 @@ use crate::sample::CountMethod;
 use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::settled;
+use crate::sidecar::DatabaseFiles;
+use crate::sidecar::is_sidecar;
 use crate::sqlite::Check;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;

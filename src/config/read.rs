@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::database::is_sidecar;
+use crate::sidecar::is_sidecar;
 
 use super::Config;
 use super::DEFAULT_INCLUDE;

@@ -15,9 +15,9 @@ use crate::config::Settings;
 use crate::config::Source;
 use crate::config::Target;
 use crate::database::Database;
-use crate::database::DatabaseFiles;
 use crate::database::DatabaseName;
 use crate::host::stat;
+use crate::sidecar::DatabaseFiles;
 
 mod follow;
 mod scan;

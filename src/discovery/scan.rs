@@ -16,10 +16,10 @@ use globset::GlobSetBuilder;
 
 use crate::config::Source;
 use crate::config::Target;
-use crate::database::is_sidecar;
 use crate::host::FileKind;
 use crate::host::FileStat;
 use crate::host::stat;
+use crate::sidecar::is_sidecar;
 
 use super::Found;
 

@@ -1,23 +1,10 @@
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::time::Duration;
-
-use crate::config::Collectors;
 
 use super::*;
 
 fn settings() -> Arc<Settings> {
-    Arc::new(Settings {
-        profile: String::new(),
-        labels: BTreeMap::new(),
-        row_counts: Vec::new(),
-        timestamps: Vec::new(),
-        custom_metrics: Vec::new(),
-        table_interval: Duration::from_secs(300),
-        count_budget: Duration::from_millis(500),
-        collectors: Collectors { schema: true, row_counts: true, timestamps: true, custom_metrics: true },
-    })
+    Arc::default()
 }
 
 fn found(targets: Vec<Target>) -> (Vec<FoundIn>, Vec<ScanError>) {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::database::DatabaseFiles;
+use crate::sidecar::DatabaseFiles;
 
 /// What kind of thing stands under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use prometheus_client::registry::Unit;
 
 use crate::sqlite::sqlite_version;
 
-use super::families::timestamp;
+use super::sink::timestamp;
 
 /// Name and HELP of the one family that comes from the snapshot.
 pub(super) const DATABASES: (&str, &str) = (

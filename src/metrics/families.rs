@@ -2,7 +2,6 @@
 //! query where it is measured.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -11,7 +10,8 @@ use crate::sample::Condition;
 use crate::sample::Observed;
 use crate::sqlite::Header;
 
-use super::databases::Sink;
+use super::sink::Sink;
+use super::sink::timestamp;
 
 /// When a value is taken: the third column of the metric reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +49,6 @@ fn header(observed: &Observed, sink: &mut Sink<'_, '_>, value: fn(&Header) -> f6
 
 fn optional(sink: &mut Sink<'_, '_>, labels: &[(&'static str, &str)], value: Option<f64>) -> fmt::Result {
     value.map_or(Ok(()), |value| sink.gauge(labels, value))
-}
-
-/// Seconds since 1970.
-pub(super) fn timestamp(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 const fn gauge(

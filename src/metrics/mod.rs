@@ -15,6 +15,7 @@ mod databases;
 mod families;
 mod process;
 mod reference;
+mod sink;
 mod text;
 
 pub use agent::AgentMetrics;

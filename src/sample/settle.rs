@@ -8,10 +8,10 @@ use std::io;
 use std::path::Path;
 
 use crate::budget::Budget;
-use crate::database::DatabaseFiles;
 use crate::host::FileStat;
 use crate::host::Stamp;
 use crate::host::stat;
+use crate::sidecar::DatabaseFiles;
 use crate::sqlite::Access;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::Reader;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use super::watched::lock;
+use super::lock::lock;
 
 const HUNG_FROM: usize = 2;
 

@@ -34,10 +34,13 @@ use crate::sample::Previous;
 use crate::sample::Snapshot;
 
 mod hung;
+mod lock;
+mod past;
 mod tables;
 mod watched;
 
 use hung::HungDevices;
+use lock::lock;
 use watched::Watched;
 
 /// A look at one database takes microseconds and ends by its budget after 2 s; a thread that is at
@@ -264,15 +267,15 @@ impl Directory {
     fn measure(&self, mounts: &MountTable) {
         use std::sync::atomic::Ordering;
         if self.busy.swap(true, Ordering::SeqCst) {
-            *watched::lock(&self.facts) = None;
+            *lock(&self.facts) = None;
             return;
         }
         let facts = filesystem_facts(&self.path, mounts).ok().map(Arc::new);
-        *watched::lock(&self.facts) = facts;
+        *lock(&self.facts) = facts;
         self.busy.store(false, Ordering::SeqCst);
     }
 
     fn facts(&self) -> Option<Arc<FilesystemFacts>> {
-        watched::lock(&self.facts).clone()
+        lock(&self.facts).clone()
     }
 }

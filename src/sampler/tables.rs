@@ -1,6 +1,5 @@
 //! The slower loop: row counts, log ages and custom SQL, each at its own interval.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -19,9 +18,11 @@ use crate::sample::look_at_custom;
 use crate::sample::look_at_tables;
 
 use super::News;
+use super::lock::lock;
+use super::past::Done;
+use super::past::Piece;
 use super::watched;
 use super::watched::Watched;
-use super::watched::lock;
 
 /// How often the loop looks for work that is due; the shortest custom interval is 1 s.
 const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);
@@ -33,26 +34,6 @@ const THREADS: usize = 2;
 /// A database that was locked is tried again after this long, or its interval if that is shorter.
 const BUSY_RETRY: Duration = Duration::from_secs(10);
 
-/// A piece that falls due this soon is taken now: with the interval of the sweeps it would otherwise
-/// miss each by a hair and wait for the next look for work.
-const SLACK: Duration = Duration::from_millis(250);
-
-/// What is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Piece {
-    Tables,
-    Custom(usize),
-}
-
-/// When a piece is to be taken again, and from which content it was taken.
-#[derive(Debug)]
-pub(super) struct Done {
-    due_at: Instant,
-    stamp: Option<Stamp>,
-    /// What the log was told last.
-    problems: Vec<String>,
-}
-
 /// One piece of one database, and its past.
 struct Errand {
     watched: Arc<Watched>,
@@ -61,9 +42,6 @@ struct Errand {
     stamp: Stamp,
     past: Arc<Mutex<Option<Done>>>,
 }
-
-/// The past of every piece of one database; a piece that is being taken holds its own.
-pub(super) type Pasts = HashMap<Piece, Arc<Mutex<Option<Done>>>>;
 
 /// Works until it is told to stop.
 pub(super) async fn run(
@@ -129,17 +107,6 @@ fn due(fleet: &[Arc<Watched>]) -> Arc<[Errand]> {
         }
     }
     errands.into()
-}
-
-impl Done {
-    /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
-    fn is_due(&self, now: Instant, stamp: Stamp, piece: Piece) -> bool {
-        let unmoved = match piece {
-            Piece::Tables => self.stamp == Some(stamp),
-            Piece::Custom(_) => false,
-        };
-        now + SLACK >= self.due_at && !unmoved
-    }
 }
 
 impl Errand {

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -25,12 +23,8 @@ use crate::sqlite::ErrorCode;
 
 use super::Directory;
 use super::hung::HungDevices;
-use super::tables::Pasts;
-
-/// Locks a mutex whose data is whole after every statement, so that a panic elsewhere cannot spoil it.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use super::lock::lock;
+use super::past::Pasts;
 
 /// What the page says of a database whose file system does not answer.
 const HANGS: &str = "a look hangs in the file system; what is shown is old";

@@ -1,0 +1,43 @@
+//! When the slower pieces of a database were last taken, and when they are to be taken again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::host::Stamp;
+
+/// A piece that falls due this soon is taken now: with the interval of the sweeps it would otherwise
+/// miss each by a hair and wait for the next look for work.
+const SLACK: Duration = Duration::from_millis(250);
+
+/// What is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Piece {
+    Tables,
+    Custom(usize),
+}
+
+/// When a piece is to be taken again, and from which content it was taken.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub due_at: Instant,
+    pub stamp: Option<Stamp>,
+    /// What the log was told last.
+    pub problems: Vec<String>,
+}
+
+/// The past of every piece of one database; a piece that is being taken holds its own.
+pub(super) type Pasts = HashMap<Piece, Arc<Mutex<Option<Done>>>>;
+
+impl Done {
+    /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
+    pub(super) fn is_due(&self, now: Instant, stamp: Stamp, piece: Piece) -> bool {
+        let unmoved = match piece {
+            Piece::Tables => self.stamp == Some(stamp),
+            Piece::Custom(_) => false,
+        };
+        now + SLACK >= self.due_at && !unmoved
+    }
+}
