@@ -8,6 +8,7 @@
 use libtest_mimic::Arguments;
 
 mod check;
+mod custom;
 mod exposition;
 mod http;
 mod process;
@@ -23,6 +24,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     trials.extend(check::trials());
+    trials.extend(custom::trials());
     trials.extend(exposition::trials());
     trials.extend(http::trials());
     trials.extend(process::trials());

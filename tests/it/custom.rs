@@ -1,0 +1,154 @@
+//! The user's own SQL: it reads, within its budget, or it is refused.
+
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use litekeeper::budget::Budget;
+use litekeeper::sqlite::Access;
+use litekeeper::sqlite::CustomAnswer;
+use litekeeper::sqlite::CustomError;
+use litekeeper::sqlite::Reader;
+
+use crate::support::TestDatabase;
+use crate::support::eventually;
+use crate::support::test;
+use crate::untrusted::quick_agent;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        test("custom_sql_does_nothing_but_read", custom_sql_does_nothing_but_read),
+        test("custom_sql_gives_samples_or_says_why_not", custom_sql_gives_samples_or_says_why_not),
+        test(
+            "custom_metrics_are_published_and_their_faults_told_once",
+            custom_metrics_are_published_and_their_faults_told_once,
+        ),
+    ]
+}
+
+fn ask(
+    made: &TestDatabase,
+    sql: &str,
+    labels: &[&str],
+    max_rows: usize,
+) -> Result<CustomAnswer, CustomError> {
+    let budget = Budget::impatient(Duration::from_secs(60));
+    let mut reader = Reader::open(&made.path(), Access::Shared, &budget).unwrap();
+    let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
+    // A query without an end must meet its own budget, not the reader's.
+    reader.custom(sql, "value", &labels, max_rows, Duration::from_millis(200))
+}
+
+fn database() -> TestDatabase {
+    TestDatabase::new("custom")
+        .rows(50)
+        .sql("CREATE VIEW seen AS SELECT count(*) AS value FROM items;")
+        .make()
+}
+
+fn custom_sql_does_nothing_but_read() {
+    let made = database();
+    let before = std::fs::read(made.path()).unwrap();
+    for sql in [
+        "DELETE FROM items",
+        "INSERT INTO items VALUES (1000, 'x') RETURNING id AS value",
+        "UPDATE items SET text = 'x' RETURNING id AS value",
+        "DROP TABLE items",
+        "CREATE TABLE more (a)",
+        "CREATE TEMP TABLE more (a)",
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA user_version",
+        "SELECT user_version AS value FROM pragma_user_version",
+        "ATTACH '/tmp/other.db' AS other",
+        "VACUUM",
+        "VACUUM INTO '/tmp/copy.db'",
+        "BEGIN EXCLUSIVE",
+        "SAVEPOINT here",
+        "REINDEX",
+        "ANALYZE",
+        "SELECT load_extension('x') AS value",
+        "SELECT 1 AS value; DELETE FROM items",
+        "",
+    ] {
+        let answer = ask(&made, sql, &[], 10);
+        assert!(answer.is_err(), "{sql}: {answer:?}");
+    }
+    assert_eq!(std::fs::read(made.path()).unwrap(), before);
+}
+
+fn custom_sql_gives_samples_or_says_why_not() {
+    let made = database();
+    let rows = |pairs: &[(&[&str], f64)], dropped| {
+        let rows =
+            pairs.iter().map(|(labels, value)| (labels.iter().map(ToString::to_string).collect(), *value));
+        CustomAnswer { rows: rows.collect(), dropped }
+    };
+    for (sql, labels, expected) in [
+        ("SELECT count(*) AS value FROM items", &[][..], rows(&[(&[], 50.0)], 0)),
+        ("SELECT value FROM seen", &[], rows(&[(&[], 50.0)], 0)),
+        ("SELECT NULL AS value", &[], rows(&[], 0)),
+        (
+            "SELECT id % 2 AS odd, upper('x') AS fixed, count(*) AS value FROM items GROUP BY 1",
+            &["odd", "fixed"],
+            rows(&[(&["0", "X"], 25.0), (&["1", "X"], 25.0)], 0),
+        ),
+        (
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT i, i * 1.5 AS value FROM n",
+            &["i"],
+            rows(&[(&["1"], 1.5), (&["2"], 3.0), (&["3"], 4.5), (&["4"], 6.0)], 5),
+        ),
+    ] {
+        assert_eq!(ask(&made, sql, labels, 4).unwrap(), expected, "{sql}");
+    }
+    for (sql, labels, words) in [
+        ("SELECT 1 AS other", &[][..], "no column \"value\""),
+        ("SELECT 1 AS value", &["state"], "no column \"state\""),
+        ("SELECT 'x' AS value", &[], "holds text, not a number"),
+        ("SELECT id % 2 AS odd, 1 AS value FROM items", &["odd"], "the same labels"),
+        ("SELECT count(*) AS value FROM nowhere", &[], "no such table"),
+        ("SELEC 1", &[], "syntax error"),
+        (
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS value FROM n",
+            &[],
+            "time budget",
+        ),
+    ] {
+        let error = ask(&made, sql, labels, 10).expect_err(sql).to_string();
+        assert!(error.contains(words), "{sql}: {error}");
+    }
+}
+
+fn custom_metrics_are_published_and_their_faults_told_once() {
+    let made = database();
+    let metric = |name: &str, kind: &str, sql: &str, labels: &str| {
+        format!(
+            "      - {{name: {name}, type: {kind}, help: Some help, interval: 1s, labels: [{labels}], max_rows: 2, sql: \"{sql}\"}}\n"
+        )
+    };
+    let metrics = [
+        metric("items", "gauge", "SELECT count(*) AS value FROM items", ""),
+        metric("sold", "counter", "SELECT sum(id) AS value FROM items", ""),
+        metric("many", "gauge", "SELECT id, 1 AS value FROM items", "id"),
+        metric("broken", "gauge", "SELECT count(*) AS value FROM nowhere", ""),
+    ]
+    .concat();
+    let agent = quick_agent(
+        made.directory(),
+        &format!("  - path: {}\n    custom_metrics:\n{metrics}", made.path().display()),
+    );
+    let db = [("db", "custom")];
+    agent.until("sqlite_custom_items", &db, 50.0);
+    agent.until("sqlite_custom_sold_total", &db, 1275.0);
+    let scrape = eventually("the rest are dropped, and counted", || {
+        let scrape = agent.metrics();
+        let dropped = scrape.value("litekeeper_series_dropped_total", &[("collector", "custom_metrics")]);
+        (dropped >= Some(96.0)).then_some(scrape)
+    });
+    assert_eq!(scrape.count("sqlite_custom_many", &db), 2);
+    assert!(!scrape.text.contains("sqlite_custom_broken"));
+    let told = agent
+        .log()
+        .iter()
+        .filter(|line| line.contains("custom metric broken") && line.contains("no such table"))
+        .count();
+    assert_eq!(told, 1, "{:#?}", agent.log());
+}
