@@ -20,6 +20,8 @@ use litekeeper::database::DatabaseName;
 use litekeeper::metrics::AgentMetrics;
 use litekeeper::metrics::Exposition;
 use litekeeper::metrics::Format;
+use litekeeper::sample::LookOutcome;
+use litekeeper::sample::Previous;
 use litekeeper::sample::Snapshot;
 use litekeeper::sample::look;
 use litekeeper::sample::look_at_tables;
@@ -208,6 +210,50 @@ async fn measure(paths: &[PathBuf]) {
     sweeps.sweep(&databases(paths, true)).await;
     exposition(&sweeps.snapshot);
     sweeps.stop.cancel();
+    shapes();
+}
+
+/// A look at a database that moved must not depend on its size or on its schema.
+fn shapes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    Connection::open(path("small.db")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    let tables: String = (0..5_000).map(|index| format!("CREATE TABLE t{index} (a, b, c);")).collect();
+    Connection::open(path("tables.db")).unwrap().execute_batch(&format!("BEGIN; {tables} COMMIT;")).unwrap();
+    sparse(&path("sparse.db"));
+    let names = ["small.db", "tables.db", "sparse.db"];
+    let looked = databases(&names.map(path), true);
+    let mut times = [vec![], vec![], vec![]];
+    let first: Vec<_> = looked.iter().map(|database| look(database, None)).collect();
+    for _ in 0..500 {
+        for ((database, first), times) in looked.iter().zip(&first).zip(&mut times) {
+            let LookOutcome::Up(facts) = &first.outcome else { panic!("{first:?}") };
+            // No stamp: the database counts as moved, its schema as known.
+            let facts = Arc::clone(facts);
+            let previous = Previous {
+                stamp: None,
+                taken_at: first.taken_at,
+                looked_at: std::time::Instant::now(),
+                facts,
+            };
+            let started = cpu();
+            std::hint::black_box(look(database, Some(&previous)));
+            times.push(cpu() - started);
+        }
+    }
+    let [small, tables, sparse] = times;
+    compare("5,000 tables, against a small database", tables, small.clone(), 1, 1.0);
+    compare("10 GB sparse, against a small database", sparse, small, 1, 1.0);
+}
+
+/// A database of 10 GB with almost nothing on disk: its page count and its size say so.
+fn sparse(path: &Path) {
+    const PAGES: u32 = 2_500_000;
+    Connection::open(path).unwrap().execute_batch("PRAGMA page_size = 4096; CREATE TABLE t (a)").unwrap();
+    let mut content = std::fs::read(path).unwrap();
+    content[28..32].copy_from_slice(&PAGES.to_be_bytes());
+    std::fs::write(path, content).unwrap();
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(u64::from(PAGES) * 4096).unwrap();
 }
 
 fn bare_stats(paths: &[PathBuf]) -> Duration {

@@ -306,7 +306,16 @@ fn files_that_come_and_go_are_followed() {
     agent.until("sqlite_file_replaced_total", &[("db", "first")], 1.0);
     std::fs::remove_file(at("second.db")).unwrap();
     eventually("its series are gone", || (!agent.metrics().text.contains("db=\"second\"")).then_some(()));
-    assert_eq!(agent.metrics().value("sqlite_up", &[("db", "first")]), Some(1.0));
+    // Damaged in place, it is down and nothing old is said of it but its size; mended, it is up again.
+    let sound = std::fs::read(at("first.db")).unwrap();
+    std::fs::write(at("first.db"), noise()).unwrap();
+    let scrape = agent.until("sqlite_up", &[("db", "first")], 0.0);
+    assert_eq!(scrape.value("sqlite_pages", &[("db", "first")]), None);
+    assert_eq!(scrape.value("sqlite_file_size_bytes", &[("db", "first"), ("file", "main")]), Some(50_000.0));
+    std::fs::write(at("first.db"), sound).unwrap();
+    let scrape = agent.until("sqlite_up", &[("db", "first")], 1.0);
+    assert!(scrape.value("sqlite_pages", &[("db", "first")]).is_some());
+    assert!(agent.log().iter().any(|line| line.contains("database is up again")));
 }
 
 /// A lease makes `open()` wait, for 45 s on most systems: as real a hang as a dead server's.
