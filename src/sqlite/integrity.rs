@@ -49,6 +49,20 @@ impl Reader {
         }
     }
 
+    /// Every table with the number of its indexes.
+    ///
+    /// # Errors
+    /// `Corrupt` for a schema that SQLite refuses, and what any read can meet.
+    pub fn tables_with_indexes(&self) -> Result<Vec<(String, u64)>, SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new("read the schema", &error, &self.budget);
+        let sql = "SELECT tbl_name, sum(type = 'index') FROM main.sqlite_schema \
+                   WHERE type IN ('table', 'index') AND rootpage > 0 GROUP BY tbl_name";
+        let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        let rows =
+            statement.query_map((), |row| Ok((row.get(0)?, row.get::<_, u32>(1)?.into()))).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
     fn integrity(&self, operation: &'static str, sql: &str) -> Result<Vec<String>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
         let mut statement = self.connection.prepare(sql).map_err(failed)?;

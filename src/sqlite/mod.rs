@@ -26,6 +26,7 @@ pub use integrity::MAX_FINDINGS;
 pub use reader::Access;
 pub use reader::Reader;
 pub use reader::WalFrames;
+pub use reader::Work;
 pub use tables::RowCount;
 pub use tables::SchemaObjects;
 pub use tables::StoredTime;

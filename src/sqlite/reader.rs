@@ -49,6 +49,15 @@ pub struct WalFrames {
     pub checkpointed: u32,
 }
 
+/// What a statement has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Pages read from the files since the connection was opened.
+    pub pages_read: u64,
+    /// Virtual-machine instructions of the statement, rounded down.
+    pub instructions: u64,
+}
+
 /// A connection that cannot write, create or delete anything, held for one look and then dropped.
 pub struct Reader {
     pub(super) connection: Connection,
@@ -155,27 +164,34 @@ impl Reader {
         })
     }
 
-    /// Has `observe` told the number of pages read so far, many times a second while a statement
-    /// runs. It replaces the progress handler until the next deadline is set.
+    /// Has `observe` told how much work is done, many times a second while a statement runs. It
+    /// replaces the progress handler until the next deadline is set.
     ///
     /// # Errors
     /// What SQLite says; none is known.
-    pub fn on_progress(&mut self, mut observe: impl FnMut(u64) + Send + 'static) -> Result<(), SqliteError> {
+    pub fn on_progress(&mut self, mut observe: impl FnMut(Work) + Send + 'static) -> Result<(), SqliteError> {
         /// Between two reports, in calls of the handler.
-        const CALLS: u32 = 100;
+        const CALLS: u64 = 100;
         let budget = self.budget.clone();
         let pages_read = raw::page_counter(&self.connection);
-        let mut calls = 0_u32;
+        let mut calls = 0_u64;
         let handler = move || {
-            calls = calls.wrapping_add(1);
+            calls += 1;
             if calls.is_multiple_of(CALLS) {
-                observe(pages_read());
+                let instructions = calls * u64::from(PROGRESS_INSTRUCTIONS.unsigned_abs());
+                observe(Work { pages_read: pages_read(), instructions });
             }
             budget.is_spent()
         };
         self.connection
             .progress_handler(PROGRESS_INSTRUCTIONS, Some(handler))
             .map_err(|error| SqliteError::new("follow the progress", &error, &self.budget))
+    }
+
+    /// The pages that the connection has read so far.
+    #[must_use]
+    pub fn work_done(&self) -> Work {
+        Work { pages_read: raw::page_counter(&self.connection)(), instructions: 0 }
     }
 
     /// Gives the page cache this many bytes: a long check reads many pages twice.

@@ -196,6 +196,15 @@ impl Reader {
         })
     }
 
+    /// About how many rows a table has, from what is known at once; 0 where nothing is.
+    #[must_use]
+    pub fn roughly(&self, table: &str) -> u64 {
+        match self.estimate_rows(table) {
+            Ok(RowCount::Exact(rows) | RowCount::Estimate(rows)) => u64::try_from(rows).unwrap_or(0),
+            Ok(RowCount::Unknown) | Err(_) => 0,
+        }
+    }
+
     fn estimate_rows(&self, table: &str) -> Result<RowCount, SqliteError> {
         let failed = self.error("estimate the rows");
         // The first number of a statistic is the rows of its index; a partial index has fewer.

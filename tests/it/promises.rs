@@ -43,8 +43,8 @@ pub fn trials() -> Vec<Trial> {
 pub struct Silent;
 
 impl Observer for Silent {
-    fn begin(&self, _phase: &'static str, _pages: u64, _page_size: u32) {}
-    fn pages_read(&self, _pages: u64) {}
+    fn begin(&self, _check: &'static str) {}
+    fn done(&self, _share: f64) {}
 }
 
 pub fn database(path: &Path) -> Database {

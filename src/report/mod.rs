@@ -2,6 +2,10 @@
 //!
 //! It is sync and reads only. The shape of its JSON is an interface, documented in docs/CHECK.md.
 
+mod progress;
+
+pub use progress::Observer;
+
 use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
@@ -29,6 +33,8 @@ use crate::sqlite::RowCount;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
 use crate::sqlite::version_text;
+
+use progress::Progress;
 
 /// The version of the JSON shape; it grows when a field changes its meaning or goes.
 pub const SHAPE_VERSION: u32 = 1;
@@ -153,14 +159,6 @@ pub struct Request {
     pub quick: bool,
     /// Limits of the work.
     pub budget: Budget,
-}
-
-/// Told the phase, pages read and pages expected, while a check runs.
-pub trait Observer: Clone + Send + 'static {
-    /// A phase of the report begins, expected to read so many pages of so many bytes.
-    fn begin(&self, phase: &'static str, pages: u64, page_size: u32);
-    /// So many pages were read since the report began.
-    fn pages_read(&self, pages: u64);
 }
 
 /// Checks one database. While it runs, a writer of a rollback database cannot commit.
@@ -302,9 +300,10 @@ fn read_all(
     }
     let checks: &[Check] = if request.quick { &[Check::Quick] } else { &[Check::Full, Check::ForeignKey] };
     for &check in checks {
-        observer.begin(check.label(), expected_pages(check, &header), header.page_size);
+        observer.begin(check.label());
+        let progress = Progress::expect(reader, check, &header);
         let told = observer.clone();
-        reader.on_progress(move |pages| told.pages_read(pages))?;
+        reader.on_progress(move |work| told.done(progress.share(work)))?;
         run_check(reader, check, report)?;
     }
     Ok(())
@@ -328,16 +327,6 @@ fn run_check(reader: &Reader, check: Check, report: &mut Report) -> Result<(), S
         elapsed_seconds,
     });
     Ok(())
-}
-
-/// A quick check reads every page once. A full one reads the tables again for their indexes; how
-/// much of it from the cache nobody knows before.
-fn expected_pages(check: Check, header: &Header) -> u64 {
-    let pages = u64::from(header.pages);
-    match check {
-        Check::Quick | Check::ForeignKey => pages,
-        Check::Full => pages * 2,
-    }
 }
 
 fn facts(header: &Header, wal: Option<WalFrames>) -> FactsReport {
