@@ -90,16 +90,22 @@ pub fn stat(path: &CStr) -> io::Result<Option<FileStat>> {
     }))
 }
 
-/// Why this process may not read a file, if that is so.
+/// Which of a database's files this process may not read, and why. SQLite says of all of them no
+/// more than "unable to open database file".
 #[must_use]
-pub fn read_denied(path: &CStr) -> Option<io::Error> {
-    let readable = rustix::fs::accessat(
-        rustix::fs::CWD,
-        path,
-        rustix::fs::Access::READ_OK,
-        rustix::fs::AtFlags::EACCESS,
-    );
-    readable.err().map(io::Error::from)
+pub fn read_denied(files: &DatabaseFiles) -> Option<(&'static str, io::Error)> {
+    use rustix::fs::Access;
+    use rustix::fs::AtFlags;
+    use rustix::fs::CWD;
+    let shm = files.shm();
+    let files = [("main file", &files.main), ("-wal file", &files.wal), ("-shm file", &shm)];
+    files.into_iter().find_map(|(name, path)| {
+        match rustix::fs::accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS) {
+            // A sidecar that is not there is not denied.
+            Ok(()) | Err(Errno::NOENT) => None,
+            Err(error) => Some((name, error.into())),
+        }
+    })
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: u64) -> i64 {

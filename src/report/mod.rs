@@ -261,8 +261,10 @@ fn examine(request: &Request, observer: &impl Observer, report: &mut Report) -> 
         Ok(Settled::Moving) => Err(Failure::Unknown(
             "the database's files come and go while they are read; try again".to_owned(),
         )),
-        Err(SettleError::Question(error)) => match read_denied(&files.main) {
-            Some(denied) => Err(Failure::Unknown(format!("this user may not read it: {denied}"))),
+        Err(SettleError::Question(error)) => match read_denied(&files) {
+            Some((file, denied)) => {
+                Err(Failure::Unknown(format!("this user may not read the {file}: {denied}")))
+            }
             None => Err(Failure::of(&error, "open")),
         },
         Err(error @ (SettleError::Missing | SettleError::Stat(_))) => {

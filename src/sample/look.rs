@@ -66,8 +66,8 @@ pub enum DownReason {
     Empty,
     /// The system refused to look at it.
     Stat(Arc<std::io::Error>),
-    /// This process may not read it.
-    Denied(Arc<std::io::Error>),
+    /// This process may not read one of its files.
+    Denied(&'static str, Arc<std::io::Error>),
     /// SQLite refused or failed.
     Sqlite(SqliteError),
 }
@@ -77,7 +77,7 @@ impl DownReason {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Missing | Self::NotAFile(_) | Self::Stat(_) | Self::Denied(_) => {
+            Self::Missing | Self::NotAFile(_) | Self::Stat(_) | Self::Denied(..) => {
                 Some(ErrorCode::CannotOpen)
             }
             Self::Empty => Some(ErrorCode::NotADatabase),
@@ -95,7 +95,7 @@ impl fmt::Display for DownReason {
                 "the file is empty: its application has not written to it yet, or it was truncated",
             ),
             Self::Stat(error) => write!(formatter, "stat: {error}"),
-            Self::Denied(error) => write!(formatter, "litekeeper may not read it: {error}"),
+            Self::Denied(file, error) => write!(formatter, "litekeeper may not read the {file}: {error}"),
             Self::Sqlite(error) => error.fmt(formatter),
         }
     }
@@ -193,8 +193,8 @@ fn look_inside(
         Ok(Settled::Moving) => (LookOutcome::Busy(None), None),
         Err(SettleError::Question(error)) => match error.code() {
             Some(ErrorCode::Busy | ErrorCode::Locked) => (LookOutcome::Busy(Some(error)), None),
-            Some(ErrorCode::CannotOpen) => down(match read_denied(&database.files.main) {
-                Some(denied) => DownReason::Denied(Arc::new(denied)),
+            Some(ErrorCode::CannotOpen) => down(match read_denied(&database.files) {
+                Some((file, error)) => DownReason::Denied(file, Arc::new(error)),
                 None => DownReason::Sqlite(error),
             }),
             _ => down(DownReason::Sqlite(error)),

@@ -14,11 +14,14 @@ use crate::support::SecondProcess;
 use crate::support::TestDatabase;
 use crate::support::litekeeper;
 use crate::support::test;
+use crate::support::test_with_tool;
+use crate::support::tool;
 
 pub fn trials() -> Vec<Trial> {
     vec![
         test("each_kind_of_damage_is_found", each_kind_of_damage_is_found),
         test("what_cannot_be_checked_is_told_apart", what_cannot_be_checked_is_told_apart),
+        test_with_tool("what_may_not_be_read_is_named", tool("setpriv"), what_may_not_be_read_is_named),
         test("the_json_has_its_shape", the_json_has_its_shape),
         test("an_interrupt_ends_a_check", an_interrupt_ends_a_check),
         test("a_count_out_of_time_is_an_estimate", a_count_out_of_time_is_an_estimate),
@@ -176,6 +179,43 @@ fn what_cannot_be_checked_is_told_apart() {
     std::fs::write(&sidecar, "").unwrap();
     let output = Output::of(&["check".as_ref(), sidecar.as_os_str()]);
     assert!(output.stdout.contains("name the database itself"), "{}", output.stdout);
+}
+
+/// As root everything may be read, so the check runs as somebody else then.
+fn what_may_not_be_read_is_named(setpriv: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let made = TestDatabase::new("denied").wal().rows(5).make();
+    let owner = made.connect();
+    owner.execute_batch("INSERT INTO items (text) VALUES ('in the WAL')").unwrap();
+    let mode =
+        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let program = made.directory().join("litekeeper");
+    std::fs::copy(env!("CARGO_BIN_EXE_litekeeper"), &program).unwrap();
+    let sidecar = |suffix: &str| made.directory().join(format!("denied.db{suffix}"));
+    let check = || {
+        let mut command = std::process::Command::new(setpriv);
+        if rustix::process::geteuid().is_root() {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        } else {
+            command.arg("--no-new-privs");
+        }
+        let output = command.arg(&program).arg("check").arg(made.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    // A directory that may not be written to is no hindrance.
+    mode(made.directory(), 0o555);
+    let (code, text) = check();
+    assert_eq!(code, Some(0), "{text}");
+    for (suffix, name) in [("-shm", "-shm file"), ("-wal", "-wal file"), ("", "main file")] {
+        mode(&sidecar(suffix), 0o000);
+        let (code, text) = check();
+        assert!(
+            code == Some(3) && text.contains(&format!("may not read the {name}: Permission denied")),
+            "{text}"
+        );
+        mode(&sidecar(suffix), 0o644);
+    }
+    mode(made.directory(), 0o755);
 }
 
 fn the_json_has_its_shape() {
