@@ -44,12 +44,13 @@ fn with_suffix(path: &[u8], suffix: &str) -> CString {
     CString::new(bytes).expect("a path of the system holds no NUL byte")
 }
 
-/// The suffixes of the files that SQLite keeps beside a database.
-pub const SIDECAR_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// The files that SQLite keeps beside a database: suffix and what it is.
+pub const SIDECARS: [(&str, &str); 3] =
+    [("-wal", "the write-ahead log"), ("-shm", "the shared memory"), ("-journal", "the rollback journal")];
 
 /// Whether a file's name is that of a sidecar.
 #[must_use]
 pub fn is_sidecar(path: &Path) -> bool {
     let name = path.as_os_str().as_bytes();
-    SIDECAR_SUFFIXES.iter().any(|suffix| name.ends_with(suffix.as_bytes()))
+    SIDECARS.iter().any(|(suffix, _)| name.ends_with(suffix.as_bytes()))
 }

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let loader: app::Loader = Arc::new(move || {
         let mut loaded = match &config {
             Some(file) => Config::load(file).map_err(|errors| errors.to_string())?,
-            None => Config::for_targets(&targets, &rows),
+            None => Config::for_targets(&targets, &rows).map_err(|errors| errors.to_string())?,
         };
         if let Some(listen) = listen {
             loaded.listen = listen;

@@ -1,221 +1,316 @@
-//! From places to types: fields are taken one by one, and what is wrong is noted and gone past.
+//! Access to the fields of a tree, that notes what is wrong and goes on.
+//!
+//! A reader asks for a field of a type and gets it or nothing; with nothing, an error is noted, and the
+//! reader carries on with the next field, so that one run tells everything. This file knows types,
+//! never a key of the configuration.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::str::FromStr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use globset::Glob;
+use crate::config::environment::Environment;
+use crate::config::environment::expand;
+use crate::config::error::ConfigError;
+use crate::config::error::Position;
+use crate::config::tree::Node;
+use crate::config::tree::Tree;
+use crate::config::units::format_duration;
+use crate::config::units::parse_duration;
 
-use super::duration;
-use super::environment::Environment;
-use super::environment::expand;
-use super::errors::ConfigError;
-use super::errors::Place;
-use super::tree::Node;
-use super::tree::Value;
+/// The longest excerpt of a value that a message quotes, in characters.
+const MAX_QUOTED: usize = 80;
 
-/// What goes wrong on the way, and where variables come from.
-pub(super) struct Decoder<'a> {
-    pub errors: Vec<ConfigError>,
-    pub environment: Environment<'a>,
+/// Collects what is wrong while a tree is read.
+pub(super) struct Decoder<'d> {
+    file: &'d str,
+    environment: Environment<'d>,
+    errors: Vec<ConfigError>,
 }
 
-impl Decoder<'_> {
+/// A value and the key under which it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Value<'t> {
+    /// The node.
+    pub tree: &'t Tree,
+    /// The whole key, such as `databases[0].path`.
+    pub key: String,
+}
+
+/// A mapping whose keys are the configuration's.
+pub(super) struct Fields<'t> {
+    /// Where the mapping begins.
+    pub position: Position,
+    /// The mapping's own key.
+    pub key: String,
+    values: BTreeMap<&'t str, (Position, &'t Tree)>,
+    /// Keys that an unknown one was probably meant to be.
+    meant: Vec<&'static str>,
+}
+
+impl<'t> Fields<'t> {
+    /// The value of a key, if it is there.
+    pub fn find(&self, name: &str) -> Option<Value<'t>> {
+        self.values.get(name).map(|(_, tree)| Value { tree, key: child(&self.key, name) })
+    }
+
+    /// Where a key stands, if it does.
+    pub fn key_position(&self, name: &str) -> Option<Position> {
+        self.values.get(name).map(|(position, _)| *position)
+    }
+
+    /// Where a field's value stands; without the field, where the mapping does.
+    pub fn position_of(&self, name: &str) -> Position {
+        self.values.get(name).map_or(self.position, |(_, tree)| tree.position)
+    }
+
+    /// Whether a key is there, or an unknown one that was probably meant to be it. A typo is one error,
+    /// not one for the unknown key and one for the missing.
+    pub fn intends(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.meant.contains(&name)
+    }
+
+    /// The whole key of a field.
+    pub fn child(&self, name: &str) -> String {
+        child(&self.key, name)
+    }
+}
+
+fn child(parent: &str, name: &str) -> String {
+    if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
+}
+
+impl<'d> Decoder<'d> {
+    /// A decoder without findings, for errors in `file`.
+    pub fn new(file: &'d str, environment: Environment<'d>) -> Self {
+        Self { file, environment, errors: Vec::new() }
+    }
+
+    /// Everything that was noted.
+    pub fn into_errors(self) -> Vec<ConfigError> {
+        self.errors
+    }
+
     /// Notes an error.
-    pub(super) fn fail(&mut self, place: Place, key: &str, message: impl Into<String>) {
-        self.errors.push(ConfigError { place, key: key.to_owned(), message: message.into() });
+    pub fn refuse(&mut self, position: Position, key: &str, message: impl Into<String>) {
+        let (file, key, message) = (self.file.to_owned(), key.to_owned(), message.into());
+        self.errors.push(ConfigError { file, position: Some(position), key, message });
     }
 
-    /// A mapping's fields; nothing and an error for anything else.
-    pub(super) fn fields(&mut self, node: Node, key: &str) -> Fields {
-        let place = node.place;
-        let mut fields = Fields { place, key: key.to_owned(), entries: Vec::new(), known: Vec::new() };
-        match node.value {
-            Value::Mapping(entries) => {
-                for (place, name, value) in entries {
-                    if fields.entries.iter().any(|(_, taken, _)| *taken == name) {
-                        self.fail(
-                            place,
-                            &fields.path(&name),
-                            "this key stands here twice; remove one of them",
-                        );
-                    } else {
-                        fields.entries.push((place, name, value));
-                    }
+    /// Notes an error at a value.
+    pub fn refuse_value(&mut self, value: &Value<'_>, message: impl Into<String>) {
+        self.refuse(value.tree.position, &value.key, message);
+    }
+
+    /// A mapping with the given keys. Unknown and duplicate keys are noted.
+    pub fn fields<'t>(&mut self, value: &Value<'t>, known: &[&'static str]) -> Option<Fields<'t>> {
+        let entries = self.entries(value)?;
+        let (position, key) = (value.tree.position, value.key.clone());
+        let mut fields = Fields { position, key, values: BTreeMap::new(), meant: Vec::new() };
+        for (name, position, tree) in entries {
+            if known.contains(&name) {
+                fields.values.insert(name, (position, tree));
+                continue;
+            }
+            let guess = closest(name, known.iter().copied());
+            fields.meant.extend(guess);
+            let message = match guess {
+                Some(guess) => format!("unknown key; did you mean `{guess}`?"),
+                None => format!("unknown key; the keys here are {}", listing(known)),
+            };
+            self.refuse(position, &child(&value.key, name), message);
+        }
+        Some(fields)
+    }
+
+    /// A mapping with keys of the user's choice: each key, its position and its value. Duplicates are
+    /// noted, and the first one counts.
+    pub fn entries<'t>(&mut self, value: &Value<'t>) -> Option<Vec<(&'t str, Position, &'t Tree)>> {
+        let Node::Mapping(entries) = &value.tree.node else {
+            self.refuse_kind(value, "a mapping of keys to values");
+            return None;
+        };
+        let mut lines: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut found = Vec::with_capacity(entries.len());
+        for (key, tree) in entries {
+            let Node::Scalar(name) = &key.node else {
+                let message = format!("a key must be text, not {}", kind(&key.node));
+                self.refuse(key.position, &value.key, message);
+                continue;
+            };
+            if let Some(line) = lines.get(name.as_str()) {
+                let message = format!("duplicate key; it already stands on line {line}");
+                self.refuse(key.position, &child(&value.key, name), message);
+                continue;
+            }
+            lines.insert(name, key.position.line);
+            found.push((name.as_str(), key.position, tree));
+        }
+        Some(found)
+    }
+
+    /// A key that must be there.
+    pub fn require<'t>(&mut self, fields: &Fields<'t>, name: &str, example: &str) -> Option<Value<'t>> {
+        let value = fields.find(name);
+        if !fields.intends(name) {
+            self.refuse(fields.position, &fields.child(name), format!("missing key; write `{example}`"));
+        }
+        value
+    }
+
+    /// A list.
+    pub fn items<'t>(&mut self, value: &Value<'t>) -> Option<Vec<Value<'t>>> {
+        let Node::Sequence(items) = &value.tree.node else {
+            self.refuse_kind(value, "a list");
+            return None;
+        };
+        let item = |(index, tree)| Value { tree, key: format!("{}[{index}]", value.key) };
+        Some(items.iter().enumerate().map(item).collect())
+    }
+
+    /// A scalar with its environment variables expanded.
+    pub fn scalar<'t>(&mut self, value: &Value<'t>) -> Option<Cow<'t, str>> {
+        let Node::Scalar(text) = &value.tree.node else {
+            self.refuse_kind(value, "a single value");
+            return None;
+        };
+        match expand(text, self.environment) {
+            Ok(text) => Some(text),
+            Err(problems) => {
+                for problem in problems {
+                    self.refuse_value(value, problem);
                 }
-            }
-            Value::Null => {}
-            other => {
-                self.fail(place, key, format!("this is {}, a mapping of keys is wanted", other.describe()))
-            }
-        }
-        fields
-    }
-
-    /// A list's items; nothing and an error for anything else.
-    pub(super) fn items(&mut self, node: Node, key: &str) -> Vec<(String, Node)> {
-        match node.value {
-            Value::Sequence(items) => {
-                items.into_iter().enumerate().map(|(index, item)| (format!("{key}[{index}]"), item)).collect()
-            }
-            other => {
-                self.fail(node.place, key, format!("this is {}, a list is wanted: [a, b]", other.describe()));
-                Vec::new()
-            }
-        }
-    }
-
-    /// A single value with its variables replaced.
-    pub(super) fn text(&mut self, node: &Node, key: &str) -> Option<String> {
-        match &node.value {
-            Value::Scalar(text) => match expand(text, self.environment) {
-                Ok(text) => Some(text),
-                Err(message) => {
-                    self.fail(node.place, key, message);
-                    None
-                }
-            },
-            other => {
-                self.fail(node.place, key, format!("this is {}, a single value is wanted", other.describe()));
                 None
             }
         }
     }
 
-    /// A list of patterns that compile.
-    pub(super) fn patterns(&mut self, node: Node, key: &str) -> Vec<String> {
-        let items = self.items(node, key);
-        items.iter().filter_map(|(key, item)| self.pattern(item, key)).collect()
-    }
-
-    /// A pattern that compiles.
-    pub(super) fn pattern(&mut self, node: &Node, key: &str) -> Option<String> {
-        let text = self.text(node, key)?;
-        if let Err(error) = Glob::new(&text) {
-            self.fail(node.place, key, format!("{error}; wildcards are *, ?, [abc], {{a,b}} and **"));
+    /// A text that is not blank.
+    pub fn text(&mut self, value: &Value<'_>) -> Option<String> {
+        let text = self.scalar(value)?;
+        if text.trim().is_empty() {
+            self.refuse_value(value, "must not be empty");
+            return None;
         }
-        Some(text)
+        Some(text.into_owned())
     }
 
-    /// A duration of at least `least`.
-    pub(super) fn duration(&mut self, node: &Node, key: &str, least: Duration) -> Option<Duration> {
-        let text = self.text(node, key)?;
-        match duration::parse(&text) {
-            Some(duration) if duration >= least => Some(duration),
-            Some(_) => {
-                self.fail(
-                    node.place,
-                    key,
-                    format!("{text} is too short; {} is the least", duration::write(least)),
-                );
-                None
+    /// A list of texts that are not blank.
+    pub fn texts(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
+        let items = self.items(value)?;
+        let count = items.len();
+        let texts: Vec<String> = items.iter().filter_map(|item| self.text(item)).collect();
+        (texts.len() == count).then_some(texts)
+    }
+
+    /// A duration within bounds.
+    pub fn duration(&mut self, value: &Value<'_>, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+        let text = self.scalar(value)?;
+        let duration = match parse_duration(&text) {
+            Ok(duration) => duration,
+            Err(problem) => {
+                self.refuse_value(value, problem);
+                return None;
             }
-            None => {
-                self.fail(
-                    node.place,
-                    key,
-                    format!("{text:?} is no duration; write it like 250ms, 15s, 1h30m or 2d"),
-                );
-                None
-            }
+        };
+        if bounds.contains(&duration) {
+            return Some(duration);
         }
-    }
-
-    /// A whole number from 1 to `most`.
-    pub(super) fn count(&mut self, node: &Node, key: &str, most: usize) -> Option<usize> {
-        let wanted = format!("a whole number from 1 to {most} is wanted");
-        let number: usize = self.parsed(node, key, &wanted)?;
-        if (1..=most).contains(&number) {
-            return Some(number);
-        }
-        self.fail(node.place, key, format!("{number} is out of range; {wanted}"));
+        let (least, most) = (format_duration(*bounds.start()), format_duration(*bounds.end()));
+        self.refuse_value(value, format!("must be from {least} to {most}, not {}", quoted(&text)));
         None
     }
 
-    /// `on` or `off`.
-    pub(super) fn switch(&mut self, node: &Node, key: &str) -> Option<bool> {
-        self.choice(node, key, &[("on", true), ("off", false), ("true", true), ("false", false)])
-    }
-
-    /// One of a set of words.
-    pub(super) fn choice<T: Copy>(&mut self, node: &Node, key: &str, words: &[(&str, T)]) -> Option<T> {
-        let text = self.text(node, key)?;
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-        if found.is_none() {
-            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            self.fail(node.place, key, format!("{text:?} is not one of {}", words.join(", ")));
-        }
-        found
-    }
-
-    /// Anything that parses from text.
-    pub(super) fn parsed<T: FromStr<Err: Display>>(
-        &mut self,
-        node: &Node,
-        key: &str,
-        wanted: &str,
-    ) -> Option<T> {
-        let text = self.text(node, key)?;
+    /// A whole number within bounds.
+    pub fn number(&mut self, value: &Value<'_>, bounds: RangeInclusive<usize>) -> Option<usize> {
+        let text = self.scalar(value)?;
         match text.parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.fail(node.place, key, format!("{text:?}: {error}; {wanted}"));
+            Ok(number) if bounds.contains(&number) => Some(number),
+            Ok(_) | Err(_) => {
+                let (least, most) = (bounds.start(), bounds.end());
+                let message = format!("must be a whole number from {least} to {most}, not {}", quoted(&text));
+                self.refuse_value(value, message);
                 None
             }
         }
     }
-}
 
-/// The fields of one mapping, taken by name.
-pub(super) struct Fields {
-    pub place: Place,
-    pub key: String,
-    entries: Vec<(Place, String, Node)>,
-    known: Vec<&'static str>,
-}
-
-impl Fields {
-    /// The path of a field.
-    pub(super) fn path(&self, name: &str) -> String {
-        if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) }
+    /// A switch: on, off, true or false.
+    pub fn switch(&mut self, value: &Value<'_>) -> Option<bool> {
+        self.choice(value, &[("on", true), ("off", false), ("true", true), ("false", false)])
     }
 
-    /// Takes a field; a name that is asked for is known from then on.
-    pub(super) fn take(&mut self, name: &'static str) -> Option<(String, Node)> {
-        self.known.push(name);
-        let at = self.entries.iter().position(|(_, taken, _)| taken == name)?;
-        let (_, _, node) = self.entries.remove(at);
-        Some((self.path(name), node))
-    }
-
-    /// Takes a field that must be there.
-    pub(super) fn need(&mut self, decoder: &mut Decoder<'_>, name: &'static str) -> Option<(String, Node)> {
-        let found = self.take(name);
+    /// One of the given words.
+    pub fn choice<T: Copy>(&mut self, value: &Value<'_>, words: &[(&'static str, T)]) -> Option<T> {
+        let text = self.scalar(value)?;
+        let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
-            decoder.fail(self.place, &self.key, format!("`{name}` is missing"));
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let guess = closest(&text, known.iter().copied());
+            let hint = guess.map(|guess| format!("; did you mean `{guess}`?")).unwrap_or_default();
+            let message = format!("must be one of {}, not {}{hint}", listing(&known), quoted(&text));
+            self.refuse_value(value, message);
         }
-        found
+        found.map(|(_, meaning)| *meaning)
     }
 
-    /// Takes all that is left, for mappings with free names.
-    pub(super) fn rest(&mut self) -> Vec<(Place, String, Node)> {
-        std::mem::take(&mut self.entries)
+    fn refuse_kind(&mut self, value: &Value<'_>, wanted: &str) {
+        let message = match &value.tree.node {
+            Node::Null => format!("has no value; it must be {wanted}"),
+            Node::Scalar(text) => format!("must be {wanted}, not the text {}", quoted(text)),
+            Node::Sequence(_) | Node::Mapping(_) => {
+                format!("must be {wanted}, not {}", kind(&value.tree.node))
+            }
+        };
+        self.refuse_value(value, message);
     }
+}
 
-    /// Says of every field that nobody took that it is unknown.
-    pub(super) fn finish(self, decoder: &mut Decoder<'_>) {
-        /// Words that are less alike than this are not taken for a slip.
-        const ALIKE: f64 = 0.75;
-        for (place, name, _) in &self.entries {
-            let alike = |known: &&&str| strsim::jaro_winkler(name, known);
-            let nearest = self.known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
-            let message = match nearest {
-                Some(nearest) if alike(&nearest) >= ALIKE => {
-                    format!("unknown key; did you mean `{nearest}`?")
-                }
-                _ => format!("unknown key; known here are {}", self.known.join(", ")),
-            };
-            decoder.fail(*place, &self.path(name), message);
-        }
+fn kind(node: &Node) -> &'static str {
+    match node {
+        Node::Null => "nothing",
+        Node::Scalar(_) => "text",
+        Node::Sequence(_) => "a list",
+        Node::Mapping(_) => "a mapping",
+    }
+}
+
+/// The one known word that a user probably meant.
+pub(super) fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let known: Vec<&str> = known.collect();
+    // A third of the letters may be wrong, but never all of a short word.
+    let tolerance = (word.chars().count() / 3).max(1);
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= tolerance && *distance < candidate.len())
+        .min();
+    if let Some((_, candidate)) = near {
+        return Some(candidate);
+    }
+    // `metrics` for `custom_metrics`: a part stands for the whole if it is a part of one alone.
+    let mut wholes = known.iter().filter(|candidate| word.len() >= 4 && candidate.contains(word));
+    match (wholes.next(), wholes.next()) {
+        (Some(only), None) => Some(only),
+        (None | Some(_), _) => None,
+    }
+}
+
+/// Words for a message: `a`, `b` and `c`.
+pub(super) fn listing<T: Display>(words: &[T]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+/// A value for a message, shortened.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("`{}…`", &text[..end]),
+        None => format!("`{text}`"),
     }
 }

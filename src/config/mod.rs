@@ -1,24 +1,26 @@
 //! The configuration: YAML in, valid types out. Parsed means valid.
 //!
-//! Nothing outside this room sees a raw value, and nothing in it opens a database or looks whether
-//! a path exists: a file may come later.
+//! Nothing outside this room sees a raw value, and nothing in it opens a database. Nor does it look
+//! whether a path exists, since a file may come later; the targets of the command line alone are looked
+//! at by `stat`, to tell a directory from a file.
 
+mod custom;
 mod decode;
-mod duration;
 mod environment;
-mod errors;
+mod error;
+mod load;
+mod names;
+mod paths;
 mod read;
 mod settings;
 mod show;
-mod targets;
-mod tree;
-
 #[cfg(test)]
 mod tests;
-
-pub use errors::ConfigErrors;
+mod tree;
+mod units;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use crate::config::error::ConfigError;
+pub use crate::config::error::ConfigErrors;
+pub use crate::config::error::Position;
+pub use crate::config::paths::compile_pattern;
 
 /// The effective configuration, every default filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,20 +49,6 @@ pub struct Config {
     pub series_limit: usize,
     /// What to watch, in the order of the file.
     pub sources: Vec<Source>,
-}
-
-impl Default for Config {
-    /// Nothing to watch, on the port of the product.
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 10_321)),
-            sample_interval: Duration::from_secs(15),
-            discovery_interval: Duration::from_secs(30),
-            max_databases: 20_000,
-            series_limit: 500,
-            sources: Vec::new(),
-        }
-    }
 }
 
 /// One entry of `databases`.
@@ -97,6 +90,39 @@ pub enum Target {
     },
 }
 
+/// Where the agent listens by default: this machine alone can reach it.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10321);
+
+/// How often a database is looked at by default; Prometheus scrapes about as often.
+pub const DEFAULT_SAMPLE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How often files are scanned for by default.
+pub const DEFAULT_DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The most databases watched at once by default.
+pub const DEFAULT_MAX_DATABASES: usize = 20_000;
+
+/// The most series of the table and custom collectors for one database by default.
+pub const DEFAULT_SERIES_LIMIT: usize = 500;
+
+/// How often row counts and timestamps are taken anew by default.
+pub const DEFAULT_TABLE_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// How long one table's exact count may take by default.
+pub const DEFAULT_COUNT_BUDGET: Duration = Duration::from_millis(500);
+
+/// The column with a custom metric's value by default.
+pub const DEFAULT_CUSTOM_VALUE: &str = "value";
+
+/// How often a custom metric is asked by default.
+pub const DEFAULT_CUSTOM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a custom metric's answer may take by default.
+pub const DEFAULT_CUSTOM_BUDGET: Duration = Duration::from_millis(200);
+
+/// The most rows of a custom metric by default.
+pub const DEFAULT_CUSTOM_MAX_ROWS: usize = 100;
+
 /// File names that a directory is searched for by default.
 pub const DEFAULT_INCLUDE: [&str; 4] = ["*.db", "*.sqlite", "*.sqlite3", "*.db3"];
 
@@ -122,8 +148,22 @@ pub struct Settings {
     pub collectors: Collectors,
 }
 
+impl Config {
+    /// The defaults of the agent, for the given sources.
+    fn with_sources(sources: Vec<Source>) -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            sample_interval: DEFAULT_SAMPLE_INTERVAL,
+            discovery_interval: DEFAULT_DISCOVERY_INTERVAL,
+            max_databases: DEFAULT_MAX_DATABASES,
+            series_limit: DEFAULT_SERIES_LIMIT,
+            sources,
+        }
+    }
+}
+
 impl Default for Settings {
-    /// Header and schema alone: what costs a scan is asked for by name.
+    /// What a database is watched with when nothing is said: no row is read before someone asks for it.
     fn default() -> Self {
         Self {
             profile: String::new(),
@@ -131,15 +171,23 @@ impl Default for Settings {
             row_counts: Vec::new(),
             timestamps: Vec::new(),
             custom_metrics: Vec::new(),
-            table_interval: Duration::from_secs(300),
-            count_budget: Duration::from_millis(500),
-            collectors: Collectors { schema: true, row_counts: true, timestamps: true, custom_metrics: true },
+            table_interval: DEFAULT_TABLE_INTERVAL,
+            count_budget: DEFAULT_COUNT_BUDGET,
+            collectors: Collectors::default(),
         }
+    }
+}
+
+impl Default for Collectors {
+    /// All of them; without tables, columns or SQL to work on, most have nothing to do.
+    fn default() -> Self {
+        Self { schema: true, row_counts: true, timestamps: true, custom_metrics: true }
     }
 }
 
 /// Which collectors run on a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "four switches, which are what the user writes")]
 pub struct Collectors {
     /// `sqlite_schema_objects`: reads the schema whenever it changed.
     #[serde(serialize_with = "on_off")]
@@ -216,7 +264,7 @@ pub struct CustomMetric {
 }
 
 fn duration_text<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&duration::write(*duration))
+    serializer.serialize_str(&units::format_duration(*duration))
 }
 
 /// The type of a custom metric.

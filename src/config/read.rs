@@ -1,270 +1,364 @@
-//! The shape of the file: the top level, profiles and databases.
+//! The tree of a file into a [`Config`]: the top level and the entries of `databases`.
+//!
+//! This file must never ask whether a path exists: `config check` gives the same answer on the
+//! machine where the file is written and on the one where it is used.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sidecar::is_sidecar;
+use crate::config::Config;
+use crate::config::DEFAULT_INCLUDE;
+use crate::config::Settings;
+use crate::config::Source;
+use crate::config::Target;
+use crate::config::custom::Families;
+use crate::config::decode::Decoder;
+use crate::config::decode::Fields;
+use crate::config::decode::Value;
+use crate::config::decode::closest;
+use crate::config::decode::listing;
+use crate::config::decode::quoted;
+use crate::config::paths::pattern_problem;
+use crate::config::paths::resolve_exclude;
+use crate::config::paths::resolve_path;
+use crate::config::paths::resolve_pattern;
+use crate::config::paths::sidecar_problem;
+use crate::config::settings::Layer;
+use crate::config::settings::SETTINGS_KEYS;
+use crate::config::settings::read_layer;
+use crate::config::tree::Node;
+use crate::config::tree::Tree;
 
-use super::Config;
-use super::DEFAULT_INCLUDE;
-use super::Source;
-use super::Target;
-use super::decode::Decoder;
-use super::decode::Fields;
-use super::environment::Environment;
-use super::errors::ConfigErrors;
-use super::errors::Place;
-use super::settings::Overrides;
-use super::settings::read_overrides;
-use super::tree;
-use super::tree::Node;
+const TOP_KEYS: [&str; 7] = [
+    "listen",
+    "sample_interval",
+    "discovery_interval",
+    "max_databases",
+    "series_limit",
+    "profiles",
+    "databases",
+];
 
-/// The largest configuration file; one with 20,000 databases has 2 MiB.
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
-/// The most that `max_databases` may be: beyond it the memory of one agent is no longer what it should cost.
-const MOST_DATABASES: usize = 200_000;
-/// The most that `series_limit` may be.
-const MOST_SERIES: usize = 100_000;
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// The keys that say where an entry's files are; an entry has one of them.
+const TARGET_KEYS: [&str; 3] = ["path", "glob", "directory"];
 
-impl Config {
-    /// Loads a file, with the variables of this process' environment.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let file = path.display().to_string();
-        let text = read_file(path).map_err(|message| {
-            let error = super::errors::ConfigError { place: Place::START, key: String::new(), message };
-            ConfigErrors::new(&file, vec![error])
-        })?;
-        let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        Self::parse(&text, &file, &base, &|name| std::env::var(name).ok())
+/// Further keys of an entry, each with the target keys that it goes with.
+const TARGET_OPTIONS: [(&str, &[&str]); 4] = [
+    ("name", &["path"]),
+    ("exclude", &["glob", "directory"]),
+    ("include", &["directory"]),
+    ("recursive", &["directory"]),
+];
+
+/// From what a busy scraper needs, to what still shows a WAL that grows.
+const SAMPLE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
+
+/// A scan walks directories; a day's delay for a new file is the most that is of use.
+const DISCOVERY_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+
+/// Five times the default; a sample of each must fit into memory.
+const MAX_DATABASES: (usize, usize) = (1, 100_000);
+
+/// Two hundred times the default.
+const SERIES_LIMIT: (usize, usize) = (1, 100_000);
+
+/// The longest name of a database, in bytes: it stands in every one of its series.
+const MAX_NAME_BYTES: usize = 200;
+
+/// What is known of the file while its entries are read.
+struct Reader<'r> {
+    base: &'r Path,
+    profiles: BTreeMap<String, Layer>,
+    families: Families,
+    /// Names that were given, with the key of the entry.
+    names: BTreeMap<String, String>,
+    /// Paths that were given, with the key of the entry.
+    paths: BTreeMap<PathBuf, String>,
+}
+
+/// Reads a whole file. What is wrong is noted in the decoder; the result is of use only without.
+pub(super) fn read(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> Option<Config> {
+    let root = Value { tree, key: String::new() };
+    if matches!(tree.node, Node::Null) {
+        decoder.refuse_value(&root, "is empty; write at least `databases: [{path: /srv/app/app.db}]`");
+        return None;
     }
+    let fields = decoder.fields(&root, &TOP_KEYS)?;
+    let mut config = Config::with_sources(Vec::new());
+    read_agent(&fields, &mut config, decoder);
+    let (profiles, names, paths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut reader = Reader { base, profiles, families: Families::default(), names, paths };
+    if let Some(value) = fields.find("profiles") {
+        reader.read_profiles(&value, decoder);
+    }
+    let entries = decoder.require(&fields, "databases", "databases: [{path: /srv/app/app.db}]")?;
+    let items = decoder.items(&entries)?;
+    if items.is_empty() {
+        decoder.refuse_value(&entries, "must name at least one database, as in `- path: /srv/app/app.db`");
+    }
+    config.sources = items.iter().filter_map(|item| reader.read_entry(item, decoder)).collect();
+    Some(config)
+}
 
-    /// Parses a text; `file` is its name in messages, and relative paths are below `base`.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub fn parse(
-        text: &str,
-        file: &str,
-        base: &Path,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigErrors> {
-        let root = tree::parse(text).map_err(|error| ConfigErrors::new(file, vec![error]))?;
-        let mut reader = FileReader::new(base, environment);
-        let config = reader.config(root);
-        if reader.decoder.errors.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigErrors::new(file, reader.decoder.errors))
-        }
+/// The settings of the agent itself.
+fn read_agent(fields: &Fields<'_>, config: &mut Config, decoder: &mut Decoder<'_>) {
+    if let Some(listen) = fields.find("listen").and_then(|value| read_listen(&value, decoder)) {
+        config.listen = listen;
+    }
+    let intervals = [
+        ("sample_interval", SAMPLE_INTERVAL, &mut config.sample_interval),
+        ("discovery_interval", DISCOVERY_INTERVAL, &mut config.discovery_interval),
+    ];
+    for (name, (least, most), place) in intervals {
+        let Some(value) = fields.find(name) else { continue };
+        *place = decoder.duration(&value, least..=most).unwrap_or(*place);
+    }
+    let numbers = [
+        ("max_databases", MAX_DATABASES, &mut config.max_databases),
+        ("series_limit", SERIES_LIMIT, &mut config.series_limit),
+    ];
+    for (name, (least, most), place) in numbers {
+        let Some(value) = fields.find(name) else { continue };
+        *place = decoder.number(&value, least..=most).unwrap_or(*place);
     }
 }
 
-fn read_file(path: &Path) -> Result<String, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(format!(
-            "has {} bytes, more than a configuration may ({MAX_FILE_BYTES})",
-            metadata.len()
-        ));
+fn read_listen(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<SocketAddr> {
+    let text = decoder.scalar(value)?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
     }
-    #[expect(clippy::disallowed_methods, reason = "the configuration, never a database")]
-    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+    let message = match text.rsplit_once(':') {
+        // Who may read the page is not to be decided by an omission.
+        Some(("", port)) => format!(
+            "has no address; write `0.0.0.0:{port}` for every network, or `127.0.0.1:{port}` for this machine alone"
+        ),
+        Some(("localhost", port)) => format!("must be a numeric address; write `127.0.0.1:{port}`"),
+        Some(_) | None => {
+            format!(
+                "{} is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`",
+                quoted(&text)
+            )
+        }
+    };
+    decoder.refuse_value(value, message);
+    None
 }
 
-struct FileReader<'a> {
-    decoder: Decoder<'a>,
-    base: &'a Path,
-    profiles: HashMap<String, Overrides>,
-    names: HashMap<String, Place>,
-}
-
-impl<'a> FileReader<'a> {
-    fn new(base: &'a Path, environment: Environment<'a>) -> Self {
-        let decoder = Decoder { errors: Vec::new(), environment };
-        Self { decoder, base, profiles: HashMap::new(), names: HashMap::new() }
-    }
-
-    fn config(&mut self, root: Node) -> Config {
-        let mut config = Config::default();
-        let place = root.place;
-        let mut fields = self.decoder.fields(root, "");
-        if let Some((key, node)) = fields.take("listen") {
-            const WANTED: &str = "an address and a port are wanted, like 127.0.0.1:10321 or 0.0.0.0:10321";
-            if let Some(listen) = self.decoder.parsed::<SocketAddr>(&node, &key, WANTED) {
-                config.listen = listen;
+impl Reader<'_> {
+    fn read_profiles(&mut self, value: &Value<'_>, decoder: &mut Decoder<'_>) {
+        for (name, position, tree) in decoder.entries(value).unwrap_or_default() {
+            let profile = Value { tree, key: format!("{}.{name}", value.key) };
+            if name.trim().is_empty() {
+                decoder.refuse(position, &profile.key, "a profile needs a name");
             }
-        }
-        for (name, interval) in [
-            ("sample_interval", &mut config.sample_interval),
-            ("discovery_interval", &mut config.discovery_interval),
-        ] {
-            if let Some((key, node)) = fields.take(name)
-                && let Some(duration) = self.decoder.duration(&node, &key, SHORTEST_INTERVAL)
-            {
-                *interval = duration;
-            }
-        }
-        for (name, limit, most) in [
-            ("max_databases", &mut config.max_databases, MOST_DATABASES),
-            ("series_limit", &mut config.series_limit, MOST_SERIES),
-        ] {
-            if let Some((key, node)) = fields.take(name)
-                && let Some(number) = self.decoder.count(&node, &key, most)
-            {
-                *limit = number;
-            }
-        }
-        self.read_profiles(&mut fields);
-        match fields.take("databases") {
-            Some((key, node)) => config.sources = self.databases(node, &key),
-            None => self.decoder.fail(
-                place,
-                "databases",
-                "nothing to watch; name files: `databases: [{path: app.db}]`",
-            ),
-        }
-        fields.finish(&mut self.decoder);
-        self.check_families(&config);
-        config
-    }
-
-    fn read_profiles(&mut self, fields: &mut Fields) {
-        let Some((key, node)) = fields.take("profiles") else { return };
-        let mut profiles = self.decoder.fields(node, &key);
-        for (_, name, node) in profiles.rest() {
-            let key = format!("{key}.{name}");
-            let mut fields = self.decoder.fields(node, &key);
-            let overrides = read_overrides(&mut self.decoder, &mut fields);
-            fields.finish(&mut self.decoder);
-            self.profiles.insert(name, overrides);
+            let layer = match decoder.fields(&profile, &SETTINGS_KEYS) {
+                Some(fields) => read_layer(&fields, &mut self.families, decoder),
+                // The name is known all the same: what is wrong with it is said once.
+                None => Layer::default(),
+            };
+            self.profiles.insert(name.to_owned(), layer);
         }
     }
 
-    fn databases(&mut self, node: Node, key: &str) -> Vec<Source> {
-        let place = node.place;
-        let items = self.decoder.items(node, key);
-        if items.is_empty() {
-            self.decoder.fail(place, key, "nothing to watch; name files: [{path: app.db}]");
-        }
-        items.into_iter().filter_map(|(key, item)| self.source(item, &key)).collect()
-    }
-
-    fn source(&mut self, node: Node, key: &str) -> Option<Source> {
-        let mut fields = self.decoder.fields(node, key);
-        let (path, glob, directory) = (fields.take("path"), fields.take("glob"), fields.take("directory"));
-        let target = match (path, glob, directory) {
-            (Some((key, node)), None, None) => self.file(&mut fields, &key, &node),
-            (None, Some((key, node)), None) => self.glob(&mut fields, &key, &node),
-            (None, None, Some((key, node))) => self.directory(&mut fields, &key, &node),
-            (None, None, None) => {
-                self.decoder.fail(fields.place, key, "one of `path`, `glob` and `directory` is missing");
-                None
-            }
-            _ => {
-                self.decoder.fail(
-                    fields.place,
-                    key,
-                    "only one of `path`, `glob` and `directory` can be; make two entries",
-                );
-                None
-            }
-        };
-        let profile = fields.take("profile").and_then(|(key, node)| {
-            let name = self.decoder.text(&node, &key)?;
-            if !self.profiles.contains_key(&name) {
-                let mut known: Vec<&str> = self.profiles.keys().map(String::as_str).collect();
-                known.sort_unstable();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                self.decoder.fail(
-                    node.place,
-                    &key,
-                    format!("there is no profile {name:?}; defined are: {known}"),
-                );
-            }
-            Some(name)
-        });
-        let own = read_overrides(&mut self.decoder, &mut fields);
-        fields.finish(&mut self.decoder);
-        let base = profile.as_ref().and_then(|name| self.profiles.get(name)).cloned().unwrap_or_default();
-        let settings = base.under(own).settings(profile.unwrap_or_default());
+    fn read_entry(&mut self, value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Source> {
+        let mut known: Vec<&str> = TARGET_KEYS.to_vec();
+        known.extend(TARGET_OPTIONS.iter().map(|(name, _)| *name));
+        known.push("profile");
+        known.extend(SETTINGS_KEYS);
+        let fields = decoder.fields(value, &known)?;
+        let target = self.read_target(&fields, decoder);
+        let settings = self.read_settings(&fields, decoder);
         Some(Source { target: target?, settings: Arc::new(settings) })
     }
 
-    fn file(&mut self, fields: &mut Fields, key: &str, node: &Node) -> Option<Target> {
-        let name = fields.take("name").and_then(|(key, node)| {
-            let name = self.decoder.text(&node, &key)?;
-            if name.is_empty() {
-                self.decoder.fail(node.place, &key, "a name is not empty; leave it out for the file's own");
+    fn read_settings(&mut self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Settings {
+        let mut settings = Settings::default();
+        let own = read_layer(fields, &mut self.families, decoder);
+        if let Some(value) = fields.find("profile")
+            && let Some(name) = decoder.text(&value)
+        {
+            match self.profiles.get(&name) {
+                Some(profile) => {
+                    refuse_repeated_metrics(profile, &own, &name, fields, decoder);
+                    profile.clone().apply(&mut settings);
+                }
+                None => decoder.refuse_value(&value, unknown_profile(&name, &self.profiles)),
             }
-            if let Some(first) = self.names.insert(name.clone(), node.place) {
-                let message = format!(
-                    "{name:?} is the name of another database (line {}); names are unique",
-                    first.line
-                );
-                self.decoder.fail(node.place, &key, message);
-            }
-            Some(name)
-        });
-        let path = self.path(node, key)?;
-        if is_sidecar(&path) {
-            let message = "this is a file that SQLite keeps beside a database; name the database, without -wal, -shm or -journal";
-            self.decoder.fail(node.place, key, message);
+            settings.profile = name;
         }
-        Some(Target::File { path, name })
+        own.apply(&mut settings);
+        settings
     }
 
-    fn glob(&mut self, fields: &mut Fields, key: &str, node: &Node) -> Option<Target> {
-        let exclude = self.patterns(fields, "exclude", &[]);
-        let pattern = self.decoder.pattern(node, key)?;
-        let pattern = self.base.join(pattern).to_string_lossy().into_owned();
-        Some(Target::Glob { pattern, exclude })
-    }
-
-    fn directory(&mut self, fields: &mut Fields, key: &str, node: &Node) -> Option<Target> {
-        let include = self.patterns(fields, "include", &DEFAULT_INCLUDE);
-        let exclude = self.patterns(fields, "exclude", &[]);
-        let recursive = fields.take("recursive").and_then(|(key, node)| self.decoder.switch(&node, &key));
-        let path = self.path(node, key)?;
-        Some(Target::Directory { path, include, exclude, recursive: recursive.unwrap_or(false) })
-    }
-
-    fn patterns(&mut self, fields: &mut Fields, name: &'static str, default: &[&str]) -> Vec<String> {
-        match fields.take(name) {
-            Some((key, node)) => self.decoder.patterns(node, &key),
-            None => default.iter().map(ToString::to_string).collect(),
+    fn read_target(&mut self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Target> {
+        let given: Vec<&str> =
+            TARGET_KEYS.into_iter().filter(|name| fields.key_position(name).is_some()).collect();
+        let [kind] = given.as_slice() else {
+            refuse_target(&given, fields, decoder);
+            return None;
+        };
+        for (option, targets) in TARGET_OPTIONS {
+            if let Some(position) = fields.key_position(option)
+                && !targets.contains(kind)
+            {
+                let message = format!("goes with {}, not with `{kind}`; remove it", listing(targets));
+                decoder.refuse(position, &fields.child(option), message);
+            }
+        }
+        let value = fields.find(kind)?;
+        match *kind {
+            "path" => self.read_file(&value, fields, decoder),
+            "glob" => self.read_glob(&value, fields, decoder),
+            _ => self.read_directory(&value, fields, decoder),
         }
     }
 
-    fn path(&mut self, node: &Node, key: &str) -> Option<PathBuf> {
-        let text = self.decoder.text(node, key)?;
-        if text.is_empty() {
-            self.decoder.fail(node.place, key, "a path is not empty");
+    fn read_file(
+        &mut self,
+        value: &Value<'_>,
+        fields: &Fields<'_>,
+        decoder: &mut Decoder<'_>,
+    ) -> Option<Target> {
+        let name = fields.find("name").map(|name| self.read_name(&name, fields, decoder));
+        let text = decoder.text(value)?;
+        if text.contains('*') {
+            decoder.refuse_value(value, format!("is one file; for a pattern write `glob: {text}`"));
             return None;
         }
-        Some(self.base.join(text))
+        let path = resolve_path(self.base, &text);
+        if let Some(problem) = sidecar_problem(&path) {
+            decoder.refuse_value(value, problem);
+        }
+        if let Some(first) = self.paths.get(&path) {
+            let message = format!("is watched already, by `{first}`; remove one of the two");
+            decoder.refuse_value(value, message);
+        }
+        self.paths.entry(path.clone()).or_insert_with(|| fields.key.clone());
+        Some(Target::File { path, name: name.flatten() })
     }
 
-    /// One name is one family in the exposition: with one type, HELP and set of labels.
-    fn check_families(&mut self, config: &Config) {
-        let mut families: BTreeMap<&str, &super::CustomMetric> = BTreeMap::new();
-        for metric in config.sources.iter().flat_map(|source| &source.settings.custom_metrics) {
-            let first = families.entry(&metric.name).or_insert(metric);
-            if (first.kind, &first.help, &first.labels) != (metric.kind, &metric.help, &metric.labels) {
-                let message = format!(
-                    "the custom metric {:?} is defined twice with another type, help or labels; give one of them another name",
-                    metric.name
-                );
-                self.decoder.fail(Place::START, "custom_metrics", message);
-            }
+    fn read_name(
+        &mut self,
+        value: &Value<'_>,
+        fields: &Fields<'_>,
+        decoder: &mut Decoder<'_>,
+    ) -> Option<String> {
+        let name = decoder.text(value)?;
+        if name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
+            let message =
+                format!("must be one line of at most {MAX_NAME_BYTES} bytes, as it is a label's value");
+            decoder.refuse_value(value, message);
+        }
+        if let Some(first) = self.names.get(&name) {
+            let message = format!("{} is the name of `{first}` already; names are unique", quoted(&name));
+            decoder.refuse_value(value, message);
+        }
+        self.names.entry(name.clone()).or_insert_with(|| fields.key.clone());
+        Some(name)
+    }
+
+    fn read_glob(&self, value: &Value<'_>, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Target> {
+        let exclude = self.read_exclude(fields, decoder);
+        let text = decoder.text(value)?;
+        if let Some(problem) = pattern_problem(&text) {
+            decoder.refuse_value(value, format!("{} {problem}", quoted(&text)));
+        }
+        Some(Target::Glob { pattern: resolve_pattern(self.base, &text), exclude })
+    }
+
+    fn read_directory(
+        &self,
+        value: &Value<'_>,
+        fields: &Fields<'_>,
+        decoder: &mut Decoder<'_>,
+    ) -> Option<Target> {
+        let exclude = self.read_exclude(fields, decoder);
+        let include = match fields.find("include") {
+            None => DEFAULT_INCLUDE.map(str::to_owned).to_vec(),
+            Some(include) => read_include(&include, decoder),
+        };
+        let recursive = fields.find("recursive").and_then(|value| decoder.switch(&value)).unwrap_or(false);
+        let path = resolve_path(self.base, &decoder.text(value)?);
+        Some(Target::Directory { path, include, exclude, recursive })
+    }
+
+    fn read_exclude(&self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Vec<String> {
+        let Some(value) = fields.find("exclude") else { return Vec::new() };
+        let patterns = read_patterns(&value, decoder);
+        patterns.iter().map(|pattern| resolve_exclude(self.base, pattern)).collect()
+    }
+}
+
+/// Patterns of file names; one with a slash would never match a name.
+fn read_include(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Vec<String> {
+    let patterns = read_patterns(value, decoder);
+    if patterns.iter().any(|pattern| pattern.contains('/')) {
+        decoder
+            .refuse_value(value, "takes file names, without `/`; for subdirectories write `recursive: true`");
+    }
+    if patterns.is_empty() {
+        decoder.refuse_value(value, "must take at least one pattern, as in `include: [\"*.db\"]`");
+    }
+    patterns
+}
+
+fn read_patterns(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Vec<String> {
+    let mut patterns = Vec::new();
+    for item in decoder.items(value).unwrap_or_default() {
+        let Some(pattern) = decoder.text(&item) else { continue };
+        if let Some(problem) = pattern_problem(&pattern) {
+            decoder.refuse_value(&item, format!("{} {problem}", quoted(&pattern)));
+        }
+        patterns.push(pattern);
+    }
+    patterns
+}
+
+/// An entry with no target, or with several.
+fn refuse_target(given: &[&str], fields: &Fields<'_>, decoder: &mut Decoder<'_>) {
+    if given.is_empty() {
+        if !TARGET_KEYS.iter().any(|name| fields.intends(name)) {
+            let message = "names no files; write one of `path`, `glob` and `directory`";
+            decoder.refuse(fields.position, &fields.key, message);
+        }
+        return;
+    }
+    let mut keys: BTreeSet<_> = given.iter().map(|name| (fields.key_position(name), *name)).collect();
+    keys.pop_first();
+    for (position, name) in keys {
+        let message = "an entry has one of `path`, `glob` and `directory`; make it two entries";
+        decoder.refuse(position.unwrap_or(fields.position), &fields.child(name), message);
+    }
+}
+
+/// A metric in a profile and in an entry that uses it would be the same series twice.
+fn refuse_repeated_metrics(
+    profile: &Layer,
+    own: &Layer,
+    name: &str,
+    fields: &Fields<'_>,
+    decoder: &mut Decoder<'_>,
+) {
+    for metric in own.metric_names() {
+        if profile.metric_names().any(|other| other == metric) {
+            let message = format!("{} comes from the profile {} already", quoted(metric), quoted(name));
+            decoder.refuse(fields.position_of("custom_metrics"), &fields.child("custom_metrics"), message);
         }
     }
+}
+
+fn unknown_profile(name: &str, profiles: &BTreeMap<String, Layer>) -> String {
+    let known: Vec<&String> = profiles.keys().collect();
+    let hint = match closest(name, profiles.keys().map(String::as_str)) {
+        Some(guess) => format!("did you mean `{guess}`?"),
+        None if known.is_empty() => "the file has no `profiles`".to_owned(),
+        None => format!("the profiles are {}", listing(&known)),
+    };
+    format!("there is no profile {}; {hint}", quoted(name))
 }

@@ -1,34 +1,38 @@
-//! How a database is watched: its profile with its own settings laid over it.
+//! The settings of a profile or a database, and how one is laid over the other.
+//!
+//! A layer holds what was written and nothing else; defaults come in once, when the layers are laid
+//! together. Filled in earlier, a database's default would hide its profile's choice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Collectors;
-use super::CustomKind;
-use super::CustomMetric;
-use super::Settings;
-use super::TimestampColumn;
-use super::TimestampFormat;
-use super::decode::Decoder;
-use super::decode::Fields;
-use super::tree::Node;
-use super::tree::Value;
+use crate::config::Collectors;
+use crate::config::CustomMetric;
+use crate::config::Settings;
+use crate::config::TimestampColumn;
+use crate::config::TimestampFormat;
+use crate::config::custom::Families;
+use crate::config::custom::read_custom_metrics;
+use crate::config::decode::Decoder;
+use crate::config::decode::Fields;
+use crate::config::decode::Value;
+use crate::config::decode::quoted;
+use crate::config::names::info_label_problem;
+use crate::config::tree::Node;
 
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-const SHORTEST_BUDGET: Duration = Duration::from_millis(1);
-/// The most rows of a custom metric.
-const MOST_ROWS: usize = 10_000;
-/// Labels of `sqlite_db_info` that are not the user's to give, and those that Prometheus gives itself.
-const RESERVED_LABELS: [&str; 9] =
-    ["db", "job", "instance", "path", "journal_mode", "auto_vacuum", "encoding", "application_id", "profile"];
-/// Label columns of custom metrics that would collide.
-const RESERVED_COLUMNS: [&str; 5] = ["db", "job", "instance", "le", "quantile"];
-/// Suffixes that mean something to Prometheus; `_total` is added to a counter's name.
-const RESERVED_SUFFIXES: [&str; 6] = ["_total", "_count", "_sum", "_bucket", "_info", "_created"];
+/// The keys of a profile, and of every entry of `databases`.
+pub(super) const SETTINGS_KEYS: [&str; 7] =
+    ["labels", "row_counts", "timestamps", "custom_metrics", "table_interval", "count_budget", "collectors"];
 
-/// The settings that a profile or a database names; what it leaves out is `None`.
+/// Below a second, counting would be all that the agent does; above a week, a metric is no metric.
+const TABLE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
+
+/// A count holds back checkpoints (WAL) or writers (rollback journal) as long as it runs.
+const COUNT_BUDGET: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
+
+/// What a profile or a database says itself.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Overrides {
+pub(super) struct Layer {
     labels: BTreeMap<String, String>,
     row_counts: Option<Vec<String>>,
     timestamps: Option<Vec<TimestampColumn>>,
@@ -38,213 +42,131 @@ pub(super) struct Overrides {
     schema: Option<bool>,
     count_rows: Option<bool>,
     read_timestamps: Option<bool>,
-    run_custom: Option<bool>,
+    run_custom_metrics: Option<bool>,
 }
 
-impl Overrides {
-    /// These settings with `own` laid over them: maps by key, lists of metrics one after the other.
-    pub(super) fn under(mut self, own: Self) -> Self {
-        self.labels.extend(own.labels);
-        self.custom_metrics.extend(own.custom_metrics);
-        Self {
-            labels: self.labels,
-            custom_metrics: self.custom_metrics,
-            row_counts: own.row_counts.or(self.row_counts),
-            timestamps: own.timestamps.or(self.timestamps),
-            table_interval: own.table_interval.or(self.table_interval),
-            count_budget: own.count_budget.or(self.count_budget),
-            schema: own.schema.or(self.schema),
-            count_rows: own.count_rows.or(self.count_rows),
-            read_timestamps: own.read_timestamps.or(self.read_timestamps),
-            run_custom: own.run_custom.or(self.run_custom),
-        }
+impl Layer {
+    /// The names of its own custom metrics.
+    pub fn metric_names(&self) -> impl Iterator<Item = &str> {
+        self.custom_metrics.iter().map(|metric| metric.name.as_str())
     }
 
-    /// The settings with every default filled in.
-    pub(super) fn settings(self, profile: String) -> Settings {
-        let default = Settings::default();
-        Settings {
-            profile,
-            labels: self.labels,
-            row_counts: self.row_counts.unwrap_or(default.row_counts),
-            timestamps: self.timestamps.unwrap_or(default.timestamps),
-            custom_metrics: self.custom_metrics,
-            table_interval: self.table_interval.unwrap_or(default.table_interval),
-            count_budget: self.count_budget.unwrap_or(default.count_budget),
-            collectors: Collectors {
-                schema: self.schema.unwrap_or(default.collectors.schema),
-                row_counts: self.count_rows.unwrap_or(default.collectors.row_counts),
-                timestamps: self.read_timestamps.unwrap_or(default.collectors.timestamps),
-                custom_metrics: self.run_custom.unwrap_or(default.collectors.custom_metrics),
-            },
-        }
+    /// Lays the layer over settings: what it says replaces what was there, while labels are merged by
+    /// name and custom metrics are added.
+    pub fn apply(self, settings: &mut Settings) {
+        settings.labels.extend(self.labels);
+        settings.custom_metrics.extend(self.custom_metrics);
+        replace(&mut settings.row_counts, self.row_counts);
+        replace(&mut settings.timestamps, self.timestamps);
+        replace(&mut settings.table_interval, self.table_interval);
+        replace(&mut settings.count_budget, self.count_budget);
+        let Collectors { schema, row_counts, timestamps, custom_metrics } = &mut settings.collectors;
+        replace(schema, self.schema);
+        replace(row_counts, self.count_rows);
+        replace(timestamps, self.read_timestamps);
+        replace(custom_metrics, self.run_custom_metrics);
     }
 }
 
-/// Takes the settings out of a mapping that may hold other keys besides.
-pub(super) fn read_overrides(decoder: &mut Decoder<'_>, fields: &mut Fields) -> Overrides {
-    let mut overrides = Overrides::default();
-    if let Some((key, node)) = fields.take("labels") {
-        overrides.labels = labels(decoder, node, &key);
+fn replace<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
     }
-    if let Some((key, node)) = fields.take("row_counts") {
-        overrides.row_counts = Some(row_counts(decoder, node, &key));
-    }
-    if let Some((key, node)) = fields.take("timestamps") {
-        let items = decoder.items(node, &key);
-        overrides.timestamps =
-            Some(items.into_iter().filter_map(|(key, item)| timestamp(decoder, item, &key)).collect());
-    }
-    if let Some((key, node)) = fields.take("custom_metrics") {
-        let items = decoder.items(node, &key);
-        overrides.custom_metrics =
-            items.into_iter().filter_map(|(key, item)| custom(decoder, item, &key)).collect();
-    }
-    if let Some((key, node)) = fields.take("table_interval") {
-        overrides.table_interval = decoder.duration(&node, &key, SHORTEST_INTERVAL);
-    }
-    if let Some((key, node)) = fields.take("count_budget") {
-        overrides.count_budget = decoder.duration(&node, &key, SHORTEST_BUDGET);
-    }
-    if let Some((key, node)) = fields.take("collectors") {
-        let mut switches = decoder.fields(node, &key);
-        for (name, switch) in [
-            ("schema", &mut overrides.schema),
-            ("row_counts", &mut overrides.count_rows),
-            ("timestamps", &mut overrides.read_timestamps),
-            ("custom_metrics", &mut overrides.run_custom),
-        ] {
-            *switch = switches.take(name).and_then(|(key, node)| decoder.switch(&node, &key));
-        }
-        switches.finish(decoder);
-    }
-    overrides
 }
 
-fn labels(decoder: &mut Decoder<'_>, node: Node, key: &str) -> BTreeMap<String, String> {
+/// Reads the settings among the fields of a profile or an entry.
+pub(super) fn read_layer(fields: &Fields<'_>, families: &mut Families, decoder: &mut Decoder<'_>) -> Layer {
+    let mut layer = Layer::default();
+    if let Some(value) = fields.find("labels") {
+        layer.labels = read_labels(&value, decoder);
+    }
+    layer.row_counts = fields.find("row_counts").and_then(|value| read_row_counts(&value, decoder));
+    layer.timestamps = fields.find("timestamps").and_then(|value| read_timestamps(&value, decoder));
+    if let Some(value) = fields.find("custom_metrics") {
+        layer.custom_metrics = read_custom_metrics(&value, families, decoder);
+    }
+    layer.table_interval = fields
+        .find("table_interval")
+        .and_then(|value| decoder.duration(&value, TABLE_INTERVAL.0..=TABLE_INTERVAL.1));
+    layer.count_budget = fields
+        .find("count_budget")
+        .and_then(|value| decoder.duration(&value, COUNT_BUDGET.0..=COUNT_BUDGET.1));
+    if let Some(value) = fields.find("collectors") {
+        read_collectors(&value, &mut layer, decoder);
+    }
+    layer
+}
+
+fn read_labels(value: &Value<'_>, decoder: &mut Decoder<'_>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
-    for (place, name, value) in decoder.fields(node, key).rest() {
-        let key = format!("{key}.{name}");
-        if RESERVED_LABELS.contains(&name.as_str()) {
-            decoder.fail(
-                place,
-                &key,
-                format!("the label {name:?} is given by litekeeper or Prometheus; choose another name"),
-            );
-        } else if !is_label_name(&name) {
-            decoder.fail(
-                place,
-                &key,
-                "this is no label name; letters, digits and _ are allowed, no digit first and no __",
-            );
+    for (name, position, tree) in decoder.entries(value).unwrap_or_default() {
+        let label = Value { tree, key: format!("{}.{name}", value.key) };
+        if let Some(problem) = info_label_problem(name) {
+            decoder.refuse(position, &label.key, problem);
         }
-        if let Some(value) = decoder.text(&value, &key) {
-            labels.insert(name, value);
+        if let Some(text) = decoder.scalar(&label) {
+            labels.insert(name.to_owned(), text.into_owned());
         }
     }
     labels
 }
 
-fn is_label_name(name: &str) -> bool {
-    let first = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-    let all = name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
-    first && all && !name.starts_with("__")
-}
-
-fn row_counts(decoder: &mut Decoder<'_>, node: Node, key: &str) -> Vec<String> {
-    if matches!(&node.value, Value::Scalar(word) if word == "all") {
-        return vec!["*".to_owned()];
+/// A list of tables, or the word `all`.
+fn read_row_counts(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Vec<String>> {
+    let Node::Scalar(_) = &value.tree.node else { return decoder.texts(value) };
+    let text = decoder.scalar(value)?;
+    if text == "all" {
+        return Some(vec!["*".to_owned()]);
     }
-    if matches!(&node.value, Value::Scalar(_)) {
-        decoder.fail(node.place, key, "a list of tables is wanted, [companies, logs_*], or the word all");
-        return Vec::new();
-    }
-    decoder.patterns(node, key)
+    let message = format!("must be a list of tables or the word `all`, not {}", quoted(&text));
+    decoder.refuse_value(value, message);
+    None
 }
 
-fn timestamp(decoder: &mut Decoder<'_>, node: Node, key: &str) -> Option<TimestampColumn> {
-    let mut fields = decoder.fields(node, key);
-    let table = fields.need(decoder, "table").and_then(|(key, node)| decoder.text(&node, &key));
-    let column = fields.need(decoder, "column").and_then(|(key, node)| decoder.text(&node, &key));
-    let format = fields.take("format").and_then(|(key, node)| {
-        decoder.choice(
-            &node,
-            &key,
-            &[
-                ("auto", TimestampFormat::Auto),
-                ("iso8601", TimestampFormat::Iso8601),
-                ("unix_seconds", TimestampFormat::UnixSeconds),
-                ("unix_milliseconds", TimestampFormat::UnixMilliseconds),
-                ("unix_microseconds", TimestampFormat::UnixMicroseconds),
-                ("julian_day", TimestampFormat::JulianDay),
-            ],
-        )
-    });
-    fields.finish(decoder);
-    Some(TimestampColumn { table: table?, column: column?, format: format.unwrap_or(TimestampFormat::Auto) })
-}
-
-fn custom(decoder: &mut Decoder<'_>, node: Node, key: &str) -> Option<CustomMetric> {
-    let mut fields = decoder.fields(node, key);
-    let name = fields.need(decoder, "name").and_then(|(key, node)| metric_name(decoder, &node, &key));
-    let kind = fields.need(decoder, "type").and_then(|(key, node)| {
-        decoder.choice(&node, &key, &[("gauge", CustomKind::Gauge), ("counter", CustomKind::Counter)])
-    });
-    let help = fields.need(decoder, "help").and_then(|(key, node)| decoder.text(&node, &key));
-    let sql = fields.need(decoder, "sql").and_then(|(key, node)| decoder.text(&node, &key));
-    let value = fields.take("value").and_then(|(key, node)| decoder.text(&node, &key));
-    let labels = fields.take("labels").map(|(key, node)| columns(decoder, node, &key));
-    let interval =
-        fields.take("interval").and_then(|(key, node)| decoder.duration(&node, &key, SHORTEST_INTERVAL));
-    let budget = fields.take("budget").and_then(|(key, node)| decoder.duration(&node, &key, SHORTEST_BUDGET));
-    let max_rows = fields.take("max_rows").and_then(|(key, node)| decoder.count(&node, &key, MOST_ROWS));
-    fields.finish(decoder);
-    Some(CustomMetric {
-        name: name?,
-        kind: kind?,
-        help: help?,
-        sql: sql?,
-        value: value.unwrap_or_else(|| "value".to_owned()),
-        labels: labels.unwrap_or_default(),
-        interval: interval.unwrap_or(Duration::from_secs(60)),
-        budget: budget.unwrap_or(Duration::from_millis(200)),
-        max_rows: max_rows.unwrap_or(100),
-    })
-}
-
-fn metric_name(decoder: &mut Decoder<'_>, node: &Node, key: &str) -> Option<String> {
-    let name = decoder.text(node, key)?;
-    let valid = name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '_');
-    if !valid {
-        decoder.fail(
-            node.place,
-            key,
-            format!(
-                "{name:?} is no metric name; lower-case letters, digits and _ are allowed, a letter first"
-            ),
-        );
-    } else if let Some(suffix) = RESERVED_SUFFIXES.iter().find(|suffix| name.ends_with(**suffix)) {
-        decoder.fail(node.place, key, format!("leave {suffix} out; a counter gets _total by itself"));
-    }
-    Some(name)
-}
-
-fn columns(decoder: &mut Decoder<'_>, node: Node, key: &str) -> Vec<String> {
-    let items = decoder.items(node, key);
-    let mut columns = Vec::new();
-    for (key, item) in items {
-        let Some(name) = decoder.text(&item, &key) else { continue };
-        if RESERVED_COLUMNS.contains(&name.as_str()) || !is_label_name(&name) {
-            decoder.fail(
-                item.place,
-                &key,
-                format!("{name:?} cannot be a label here; rename the column with AS"),
-            );
-        } else if columns.contains(&name) {
-            decoder.fail(item.place, &key, format!("{name:?} stands here twice"));
+fn read_timestamps(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Vec<TimestampColumn>> {
+    let mut columns: Vec<TimestampColumn> = Vec::new();
+    for item in decoder.items(value)? {
+        let Some(column) = read_timestamp(&item, decoder) else { continue };
+        // The series have the table as their only label: a second column would be the same series.
+        if columns.iter().any(|other| other.table == column.table) {
+            let message =
+                format!("the table {} is listed already; it has one time column", quoted(&column.table));
+            decoder.refuse_value(&item, message);
+            continue;
         }
-        columns.push(name);
+        columns.push(column);
     }
-    columns
+    Some(columns)
+}
+
+fn read_timestamp(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<TimestampColumn> {
+    let fields = decoder.fields(value, &["table", "column", "format"])?;
+    let table = decoder.require(&fields, "table", "table: logs").and_then(|value| decoder.text(&value));
+    let column =
+        decoder.require(&fields, "column", "column: created_at").and_then(|value| decoder.text(&value));
+    let words = [
+        ("auto", TimestampFormat::Auto),
+        ("iso8601", TimestampFormat::Iso8601),
+        ("unix_seconds", TimestampFormat::UnixSeconds),
+        ("unix_milliseconds", TimestampFormat::UnixMilliseconds),
+        ("unix_microseconds", TimestampFormat::UnixMicroseconds),
+        ("julian_day", TimestampFormat::JulianDay),
+    ];
+    let format = match fields.find("format") {
+        None => Some(TimestampFormat::Auto),
+        Some(value) => decoder.choice(&value, &words),
+    };
+    Some(TimestampColumn { table: table?, column: column?, format: format? })
+}
+
+fn read_collectors(value: &Value<'_>, layer: &mut Layer, decoder: &mut Decoder<'_>) {
+    let Some(fields) = decoder.fields(value, &["schema", "row_counts", "timestamps", "custom_metrics"])
+    else {
+        return;
+    };
+    let mut switch = |name| fields.find(name).and_then(|value| decoder.switch(&value));
+    layer.schema = switch("schema");
+    layer.count_rows = switch("row_counts");
+    layer.read_timestamps = switch("timestamps");
+    layer.run_custom_metrics = switch("custom_metrics");
 }

@@ -1,120 +1,160 @@
-//! The effective configuration as a file that says the same.
+//! The effective configuration as YAML, every default filled in.
+//!
+//! What is shown must parse to an equal configuration: nothing may be left out, and a `$` in a value
+//! must not become a variable.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Collectors;
-use super::Config;
-use super::CustomMetric;
-use super::Source;
-use super::Target;
-use super::TimestampColumn;
-use super::duration;
+use crate::config::Collectors;
+use crate::config::Config;
+use crate::config::CustomMetric;
+use crate::config::Source;
+use crate::config::Target;
+use crate::config::TimestampColumn;
+use crate::config::environment::escape;
+use crate::config::units::format_duration;
 
 #[derive(Serialize)]
-struct Document<'a> {
+#[expect(clippy::zero_sized_map_values, reason = "the map is written out, as `name: {}`")]
+struct ShownConfig<'c> {
     listen: String,
     sample_interval: String,
     discovery_interval: String,
     max_databases: usize,
     series_limit: usize,
+    /// Empty ones: their settings stand at each database, while the names are labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    profiles: BTreeMap<&'a str, BTreeMap<&'static str, &'static str>>,
-    databases: Vec<Entry<'a>>,
+    profiles: BTreeMap<&'c str, ShownProfile>,
+    databases: Vec<ShownSource>,
 }
 
 #[derive(Serialize)]
-struct Entry<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    glob: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    directory: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    include: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exclude: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recursive: Option<bool>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    profile: &'a str,
-    labels: BTreeMap<&'a str, String>,
+struct ShownProfile {}
+
+#[derive(Serialize)]
+struct ShownSource {
+    #[serde(flatten)]
+    target: ShownTarget,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    profile: String,
+    labels: BTreeMap<String, String>,
     row_counts: Vec<String>,
-    timestamps: &'a [TimestampColumn],
+    timestamps: Vec<TimestampColumn>,
     custom_metrics: Vec<CustomMetric>,
     table_interval: String,
     count_budget: String,
     collectors: Collectors,
 }
 
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownTarget {
+    File {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        path: String,
+    },
+    Glob {
+        glob: String,
+        exclude: Vec<String>,
+    },
+    Directory {
+        directory: String,
+        include: Vec<String>,
+        exclude: Vec<String>,
+        recursive: bool,
+    },
+}
+
 impl Config {
-    /// The configuration as YAML, every default filled in and every profile spelled out where it is used.
+    /// The configuration as YAML that [`Config::load`] reads to an equal one: every default is filled in,
+    /// profiles are laid into the databases that use them, and paths stand as they were resolved. Two
+    /// file names of the command line cannot be written as they are: bytes that are no UTF-8 are
+    /// replaced, and a file with a `*` in its name becomes a `glob` for it alone.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the expectation below cannot fail")]
     pub fn to_yaml(&self) -> String {
-        // The profiles' settings stand in the entries; their names stay, as they are a label.
-        let names = self.sources.iter().map(|source| source.settings.profile.as_str());
-        let profiles = names.filter(|name| !name.is_empty()).map(|name| (name, BTreeMap::new())).collect();
-        let document = Document {
+        let profiles = self.sources.iter().map(|source| source.settings.profile.as_str());
+        let shown = ShownConfig {
             listen: self.listen.to_string(),
-            sample_interval: duration::write(self.sample_interval),
-            discovery_interval: duration::write(self.discovery_interval),
+            sample_interval: format_duration(self.sample_interval),
+            discovery_interval: format_duration(self.discovery_interval),
             max_databases: self.max_databases,
             series_limit: self.series_limit,
-            profiles,
-            databases: self.sources.iter().map(entry).collect(),
+            profiles: profiles.filter(|name| !name.is_empty()).map(|name| (name, ShownProfile {})).collect(),
+            databases: self.sources.iter().map(shown_source).collect(),
         };
-        serde_saphyr::to_string(&document).expect("the document holds only texts, numbers, lists and maps")
+        let options = serde_saphyr::ser_options! {
+            // A long text stays on its line; one with line breaks becomes a block.
+            folded_wrap_chars: usize::MAX,
+            // `on` and `off` need no quotes: this room reads every scalar as text.
+            yaml_12: true,
+            no_lang_directive: true,
+        };
+        serde_saphyr::to_string_with_options(&shown, options)
+            .expect("maps, lists, texts and numbers can always be written as YAML")
     }
 }
 
-/// A dollar sign as it must be written, so that no variable is seen in it.
-fn literal(text: &str) -> String {
-    text.replace('$', "$$")
+fn shown_source(source: &Source) -> ShownSource {
+    let settings = &source.settings;
+    let labels = settings.labels.iter().map(|(name, value)| (name.clone(), escape(value)));
+    ShownSource {
+        target: shown_target(&source.target),
+        profile: escape(&settings.profile),
+        labels: labels.collect(),
+        row_counts: escape_all(&settings.row_counts),
+        timestamps: settings.timestamps.iter().map(shown_timestamp).collect(),
+        custom_metrics: settings.custom_metrics.iter().map(shown_metric).collect(),
+        table_interval: format_duration(settings.table_interval),
+        count_budget: format_duration(settings.count_budget),
+        collectors: settings.collectors,
+    }
 }
 
-fn entry(source: &Source) -> Entry<'_> {
-    let settings = &*source.settings;
-    let list = |texts: &[String]| Some(texts.iter().map(|text| literal(text)).collect());
-    let mut entry = Entry {
-        path: None,
-        name: None,
-        glob: None,
-        directory: None,
-        include: None,
-        exclude: None,
-        recursive: None,
-        profile: &settings.profile,
-        labels: settings.labels.iter().map(|(name, value)| (name.as_str(), literal(value))).collect(),
-        row_counts: settings.row_counts.iter().map(|text| literal(text)).collect(),
-        timestamps: &settings.timestamps,
-        custom_metrics: settings.custom_metrics.iter().map(literal_metric).collect(),
-        table_interval: duration::write(settings.table_interval),
-        count_budget: duration::write(settings.count_budget),
-        collectors: settings.collectors,
-    };
-    match &source.target {
+fn shown_target(target: &Target) -> ShownTarget {
+    match target {
+        // A shell can hand over a file with a `*` in its name. In a file, such a `path` is refused, as a
+        // pattern was meant almost always; a pattern that matches this file alone says the same.
+        Target::File { path, name: None } if path.to_string_lossy().contains('*') => {
+            ShownTarget::Glob { glob: escape(&globset::escape(&path.to_string_lossy())), exclude: Vec::new() }
+        }
         Target::File { path, name } => {
-            entry.path = Some(literal(&path.to_string_lossy()));
-            entry.name = name.as_deref();
+            ShownTarget::File { name: name.as_deref().map(escape), path: escape(&path.to_string_lossy()) }
         }
         Target::Glob { pattern, exclude } => {
-            entry.glob = Some(literal(pattern));
-            entry.exclude = list(exclude);
+            ShownTarget::Glob { glob: escape(pattern), exclude: escape_all(exclude) }
         }
-        Target::Directory { path, include, exclude, recursive } => {
-            entry.directory = Some(literal(&path.to_string_lossy()));
-            entry.include = list(include);
-            entry.exclude = list(exclude);
-            entry.recursive = Some(*recursive);
-        }
+        Target::Directory { path, include, exclude, recursive } => ShownTarget::Directory {
+            directory: escape(&path.to_string_lossy()),
+            include: escape_all(include),
+            exclude: escape_all(exclude),
+            recursive: *recursive,
+        },
     }
-    entry
 }
 
-fn literal_metric(metric: &CustomMetric) -> CustomMetric {
-    CustomMetric { help: literal(&metric.help), sql: literal(&metric.sql), ..metric.clone() }
+fn shown_timestamp(column: &TimestampColumn) -> TimestampColumn {
+    let TimestampColumn { table, column, format } = column;
+    TimestampColumn { table: escape(table), column: escape(column), format: *format }
+}
+
+fn shown_metric(metric: &CustomMetric) -> CustomMetric {
+    CustomMetric {
+        name: escape(&metric.name),
+        help: escape(&metric.help),
+        sql: escape(&metric.sql),
+        value: escape(&metric.value),
+        labels: escape_all(&metric.labels),
+        kind: metric.kind,
+        interval: metric.interval,
+        budget: metric.budget,
+        max_rows: metric.max_rows,
+    }
+}
+
+fn escape_all(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| escape(text)).collect()
 }

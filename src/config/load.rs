@@ -1,0 +1,179 @@
+//! Where a configuration comes from: a file, a text, or the arguments of `litekeeper serve`.
+//!
+//! The one file that is read here is the configuration. A database file must never be opened and closed
+//! like this: closing it drops the POSIX locks that SQLite holds on it in this process.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::config::DEFAULT_INCLUDE;
+use crate::config::Settings;
+use crate::config::Source;
+use crate::config::Target;
+use crate::config::decode::Decoder;
+use crate::config::environment::Environment;
+use crate::config::error::ConfigError;
+use crate::config::error::ConfigErrors;
+use crate::config::paths::has_wildcard;
+use crate::config::paths::pattern_problem;
+use crate::config::paths::resolve_pattern;
+use crate::config::paths::sidecar_of;
+use crate::config::paths::sidecar_problem;
+use crate::config::read::read;
+use crate::config::tree;
+use crate::config::tree::MAX_FILE_BYTES;
+
+/// What stands in an error in place of a file's name when an argument is at fault.
+const COMMAND_LINE: &str = "command line";
+
+impl Config {
+    /// Reads a configuration file, with the environment of the process. Relative paths in it are below
+    /// its directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, or that it cannot be read.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let file = path.display().to_string();
+        let text = read_file(path).map_err(|problem| ConfigErrors::whole(&file, problem))?;
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let base = absolute.parent().unwrap_or(Path::new(""));
+        parse(&text, &file, base, &|name| std::env::var(name).ok())
+    }
+
+    /// Reads the text of a configuration file called `file`: errors are about that name, and relative
+    /// paths are below its directory, which is not made absolute.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text, in its order.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
+        parse(text, file, Path::new(file).parent().unwrap_or(Path::new("")), environment)
+    }
+
+    /// The configuration of `litekeeper serve TARGET…`, without a file. A target is a directory or file
+    /// that exists, else a pattern if it has a wildcard, else a file that may come later. Patterns in
+    /// `row_counts` say which tables are counted in all of them (`all` for every table).
+    ///
+    /// A shell's wildcard also names the `-wal` and `-shm` files: they are passed over beside their main
+    /// file, and so is a target that is named twice.
+    ///
+    /// # Errors
+    /// No target, a malformed pattern, or a sidecar without its main file.
+    pub fn for_targets(targets: &[PathBuf], row_counts: &[String]) -> Result<Self, ConfigErrors> {
+        let all = row_counts.iter().any(|pattern| pattern == "all");
+        let row_counts = if all { vec!["*".to_owned()] } else { row_counts.to_vec() };
+        let settings = Arc::new(Settings { row_counts, ..Settings::default() });
+        let mut sources: Vec<Source> = Vec::new();
+        let mut errors = Vec::new();
+        for argument in targets {
+            let path = std::path::absolute(argument).unwrap_or_else(|_| argument.clone());
+            if let Some((main, _)) = sidecar_of(&path)
+                && targets.iter().any(|other| names(other, &main))
+            {
+                continue;
+            }
+            match target(argument, path) {
+                Ok(target) if sources.iter().any(|source| source.target == target) => {}
+                Ok(target) => sources.push(Source { target, settings: Arc::clone(&settings) }),
+                Err(message) => {
+                    let (file, key) = (COMMAND_LINE.to_owned(), argument.display().to_string());
+                    errors.push(ConfigError { file, position: None, key, message });
+                }
+            }
+        }
+        if !errors.is_empty() {
+            return Err(ConfigErrors::new(errors));
+        }
+        if sources.is_empty() {
+            let message = "names no database; give a file, a directory, a pattern or a configuration file";
+            return Err(ConfigErrors::whole(COMMAND_LINE, message.to_owned()));
+        }
+        Ok(Self::with_sources(sources))
+    }
+}
+
+/// Whether an argument names the given absolute path.
+fn names(argument: &Path, path: &Path) -> bool {
+    std::path::absolute(argument).is_ok_and(|absolute| absolute == path)
+}
+
+fn target(argument: &Path, path: PathBuf) -> Result<Target, String> {
+    if path.is_dir() {
+        let include = DEFAULT_INCLUDE.map(str::to_owned).to_vec();
+        return Ok(Target::Directory { path, include, exclude: Vec::new(), recursive: false });
+    }
+    // A file may be called `a[1].db`: what exists is what was meant.
+    if !path.exists()
+        && let Some(pattern) = argument.to_str().filter(|text| has_wildcard(text))
+    {
+        return match pattern_problem(pattern) {
+            Some(problem) => Err(problem),
+            None => Ok(Target::Glob { pattern: absolute_pattern(pattern), exclude: Vec::new() }),
+        };
+    }
+    match sidecar_problem(&path) {
+        Some(problem) => Err(problem),
+        None => Ok(Target::File { path, name: None }),
+    }
+}
+
+fn absolute_pattern(pattern: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    resolve_pattern(&here, pattern)
+}
+
+fn parse(text: &str, file: &str, base: &Path, environment: Environment<'_>) -> Result<Config, ConfigErrors> {
+    if text.len() > MAX_FILE_BYTES {
+        return Err(ConfigErrors::whole(file, too_large(text.len() as u64)));
+    }
+    let tree = tree::parse(text).map_err(|error| {
+        let (file, key, message) =
+            (file.to_owned(), String::new(), format!("is no valid YAML: {}", error.message));
+        ConfigErrors::new(vec![ConfigError { file, position: error.position, key, message }])
+    })?;
+    let mut decoder = Decoder::new(file, environment);
+    let config = read(&tree, base, &mut decoder);
+    let errors = decoder.into_errors();
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        Some(_) | None => Err(ConfigErrors::new(errors)),
+    }
+}
+
+fn too_large(bytes: u64) -> String {
+    format!("is too large: {bytes} bytes, of at most {MAX_FILE_BYTES}; is it a configuration?")
+}
+
+/// The one place in this room that reads a file.
+fn read_file(path: &Path) -> Result<String, String> {
+    let describe = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::InvalidData => "is no text in UTF-8; is it a configuration?".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    let metadata = std::fs::metadata(path).map_err(describe)?;
+    if metadata.is_dir() {
+        return Err("is a directory; name the configuration file in it".to_owned());
+    }
+    // Before the read, so that a wrong argument does not fill the memory.
+    if metadata.len() > MAX_FILE_BYTES as u64 {
+        return Err(too_large(metadata.len()));
+    }
+    // A SQLite file begins with this name; one that is named by mistake must be refused unread, since
+    // closing it would drop the locks of a connection to it. Its name is the only thing to go by.
+    if path.extension().and_then(OsStr::to_str).is_some_and(is_database_extension) {
+        return Err("has the name of a database; name a YAML file, or pass databases as targets".to_owned());
+    }
+    #[expect(clippy::disallowed_methods, reason = "a configuration, which no SQLite connection has open")]
+    let text = std::fs::read_to_string(path);
+    text.map_err(describe)
+}
+
+fn is_database_extension(extension: &str) -> bool {
+    DEFAULT_INCLUDE.iter().any(|pattern| pattern.strip_prefix("*.") == Some(extension))
+}

@@ -1,0 +1,57 @@
+//! Durations, as Prometheus writes them: `250ms`, `15s`, `1h30m`, `2d`.
+
+use std::time::Duration;
+
+/// The units in milliseconds, from the largest, in the order in which a duration may name them. The
+/// flag says that a unit is printed only when nothing remains: `1w`, but `8d`.
+const UNITS: [(&str, u64, bool); 7] = [
+    ("y", 365 * 24 * 3_600_000, true),
+    ("w", 7 * 24 * 3_600_000, true),
+    ("d", 24 * 3_600_000, false),
+    ("h", 3_600_000, false),
+    ("m", 60_000, false),
+    ("s", 1_000, false),
+    ("ms", 1, false),
+];
+
+/// Reads a duration.
+///
+/// # Errors
+/// What is wrong with the text, as a message that also says what would be right.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`");
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("`{text}` has no unit; write `{text}s` for seconds, or use ms, m, h, d or w"));
+    }
+    let mut milliseconds: u64 = 0;
+    let mut allowed = &UNITS[..];
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (digits, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+        let count: u64 = digits.parse().map_err(|_| wrong())?;
+        let index = allowed.iter().position(|(name, ..)| *name == unit).ok_or_else(wrong)?;
+        let part = count.checked_mul(allowed[index].1).ok_or_else(wrong)?;
+        milliseconds = milliseconds.checked_add(part).ok_or_else(wrong)?;
+        allowed = &allowed[index + 1..];
+        rest = after;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_millis(milliseconds)) }
+}
+
+/// Writes a duration in the shortest form that is exact to the millisecond, as Prometheus does.
+pub(super) fn format_duration(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if rest == 0 {
+        return "0s".to_owned();
+    }
+    let mut parts = Vec::new();
+    for (unit, milliseconds, exact) in UNITS {
+        let fits = if exact { rest.is_multiple_of(milliseconds) } else { rest >= milliseconds };
+        if fits && rest > 0 {
+            parts.push(format!("{}{unit}", rest / milliseconds));
+            rest %= milliseconds;
+        }
+    }
+    parts.concat()
+}
