@@ -31,7 +31,8 @@ fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     collect(&root().join("src"), &mut files);
     files.sort();
-    files.iter().filter(|path| !path.ends_with("tests.rs")).map(|path| read(path)).collect()
+    let is_test = |path: &PathBuf| path.ends_with("tests.rs") || path.iter().any(|part| part == "tests");
+    files.iter().filter(|path| !is_test(path)).map(|path| read(path)).collect()
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
