@@ -8,14 +8,11 @@ use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
-use globset::Glob;
-use globset::GlobBuilder;
 use globset::GlobMatcher;
-use globset::GlobSet;
-use globset::GlobSetBuilder;
 
 use crate::config::Source;
 use crate::config::Target;
+use crate::config::compile_pattern;
 use crate::host::FileKind;
 use crate::host::FileStat;
 use crate::host::stat;
@@ -108,34 +105,27 @@ enum Step {
 
 /// Patterns for file names, and for whole paths where they hold a slash.
 struct Filter {
-    names: GlobSet,
-    paths: GlobSet,
+    names: Vec<GlobMatcher>,
+    paths: Vec<GlobMatcher>,
 }
 
 impl Filter {
     fn new(patterns: &[String]) -> Result<Self, ScanError> {
-        let set = |with_slash: bool| {
-            let mut builder = GlobSetBuilder::new();
-            for pattern in patterns.iter().filter(|pattern| pattern.contains('/') == with_slash) {
-                builder.add(compiled(pattern)?);
-            }
-            builder.build().map_err(|error| ScanError::Pattern {
-                pattern: patterns.join(", "),
-                message: error.to_string(),
-            })
+        let matchers = |with_slash: bool| -> Result<Vec<GlobMatcher>, ScanError> {
+            let chosen = patterns.iter().filter(|pattern| pattern.contains('/') == with_slash);
+            chosen.map(|pattern| compiled(pattern)).collect()
         };
-        Ok(Self { names: set(false)?, paths: set(true)? })
+        Ok(Self { names: matchers(false)?, paths: matchers(true)? })
     }
 
     fn matches(&self, path: &Path) -> bool {
-        path.file_name().is_some_and(|name| self.names.is_match(name)) || self.paths.is_match(path)
+        path.file_name().is_some_and(|name| self.names.iter().any(|pattern| pattern.is_match(name)))
+            || self.paths.iter().any(|pattern| pattern.is_match(path))
     }
 }
 
-fn compiled(pattern: &str) -> Result<Glob, ScanError> {
-    GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .build()
+fn compiled(pattern: &str) -> Result<GlobMatcher, ScanError> {
+    compile_pattern(pattern)
         .map_err(|error| ScanError::Pattern { pattern: pattern.to_owned(), message: error.to_string() })
 }
 
@@ -327,7 +317,7 @@ fn steps(pattern: &str) -> Result<(PathBuf, Vec<Step>), ScanError> {
         let wild = matches!(component, Component::Normal(_)) && text.contains(['*', '?', '[', '{']);
         match (wild, text) {
             (true, "**") => steps.push(Step::AnyDepth),
-            (true, _) => steps.push(Step::Matching(compiled(text)?.compile_matcher())),
+            (true, _) => steps.push(Step::Matching(compiled(text)?)),
             (false, _) if steps.is_empty() => root.push(component),
             (false, _) => steps.push(Step::Literal(PathBuf::from(component.as_os_str()))),
         }
