@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -184,17 +185,18 @@ fn unique_names(files: &[&Found]) -> Vec<String> {
     }
 }
 
-/// Names that only invalid UTF-8 tells apart look the same as text; they are numbered.
+/// Names that only invalid UTF-8 tells apart look the same as text; they are numbered. Two series
+/// with one name would make Prometheus refuse the whole scrape.
 fn number_the_same(names: Vec<String>) -> Vec<String> {
-    let mut taken: HashMap<String, usize> = HashMap::new();
-    names
-        .into_iter()
-        .map(|name| {
-            let count = taken.entry(name.clone()).or_default();
-            *count += 1;
-            if *count == 1 { name } else { format!("{name}#{count}") }
-        })
-        .collect()
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut numbered = |name: String| {
+        let others = (2..).map(|number| format!("{name}#{number}"));
+        let free = std::iter::once(name.clone()).chain(others).find(|name| !taken.contains(name));
+        let free = free.expect("some number is not taken");
+        taken.insert(free.clone());
+        free
+    };
+    names.into_iter().map(&mut numbered).collect()
 }
 
 fn highest_level(file: &Found) -> usize {

@@ -238,6 +238,10 @@ fn age(
         look.problems.push(format!("no such table: {table}"));
         return Ok(());
     };
+    // Named twice in other letters, it is one series all the same.
+    if look.readings.ages.iter().any(|age| age.table == *table) {
+        return Ok(());
+    }
     match reader.time_range(table, column, budget) {
         Ok(None) => {}
         Ok(Some((oldest, newest))) => match seconds_since_epoch(&oldest, &newest, *format) {
