@@ -15,4 +15,5 @@ pub mod sample;
 pub mod sampler;
 pub mod sidecar;
 pub mod sqlite;
+pub mod task;
 pub mod units;
