@@ -16,12 +16,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking::run_one;
 use crate::config::Config;
+use crate::config::Maintenance;
 use crate::discovery::Discovery;
+use crate::history::History;
+use crate::host::is_root;
 use crate::http;
 use crate::http::ReloadRequest;
 use crate::http::Site;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Exposition;
+use crate::metrics::JobMetrics;
+use crate::runner::Runner;
+use crate::runner::Workshop;
 use crate::sample::Snapshot;
 use crate::sample::look;
 use crate::sampler::Sampler;
@@ -67,6 +73,8 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
     tracing::info!(address = %listener.local_addr().context("cannot tell the address")?, "listening");
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
+    let workshop = workshop(&config.maintenance)?;
+    let jobs = Arc::clone(&workshop.metrics);
     let metrics = Arc::new(AgentMetrics::default());
     metrics.reloaded(true);
     metrics.set_series_limit(config.series_limit);
@@ -77,8 +85,9 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
     let (reload_sender, reload_requests) = mpsc::channel(1);
 
     let discovery =
-        Discovery { config: config_receiver, targets: targets_sender, metrics: Arc::clone(&metrics) };
+        Discovery { config: config_receiver.clone(), targets: targets_sender, metrics: Arc::clone(&metrics) };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
+    let runner = Runner { targets: targets.clone(), config: config_receiver, workshop };
     let sampler = Sampler {
         targets,
         interval,
@@ -90,7 +99,7 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
     let reloader =
         Reloader { loader, config: config_sender, interval: interval_sender, metrics: Arc::clone(&metrics) };
     let site = Arc::new(Site {
-        exposition: Exposition::new(Arc::clone(&snapshot), &metrics),
+        exposition: Exposition::new(Arc::clone(&snapshot), &jobs, &metrics),
         snapshot,
         metrics,
         reload: lifecycle.then_some(reload_sender),
@@ -98,6 +107,7 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(discovery.run(stop.clone()));
     tasks.spawn(sampler.run(stop.clone()));
+    tasks.spawn(runner.run(stop.clone()));
     tasks.spawn(reloader.run(hangups, reload_requests, stop.clone()));
     tasks.spawn(http::serve(listener, site, stop.clone()));
     while let Some(ended) = tasks.join_next().await {
@@ -109,6 +119,26 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
         }
     }
     Ok(())
+}
+
+/// Opens the state file and prepares what every run needs. To be called before any database is opened, as SQLite takes its
+/// temporary directory for the whole process.
+///
+/// # Errors
+/// The state file or the temporary directory cannot be used.
+pub fn workshop(maintenance: &Maintenance) -> anyhow::Result<Workshop> {
+    if let Some(directory) = &maintenance.temp_directory {
+        anyhow::ensure!(
+            directory.is_dir(),
+            "temp_directory {}: there is no such directory",
+            directory.display()
+        );
+        sqlite::set_temporary_directory(directory)
+            .with_context(|| format!("temp_directory {} cannot be used", directory.display()))?;
+    }
+    let file = maintenance.state.file(&|name| std::env::var(name).ok(), is_root());
+    let history = History::open(file.as_deref())?;
+    Ok(Workshop::new(Arc::new(history), Arc::new(JobMetrics::default()), maintenance))
 }
 
 /// Loads the configuration again on SIGHUP or on request; a bad one changes nothing.
@@ -148,6 +178,10 @@ impl Reloader {
             Ok(config) => {
                 if config.listen != self.config.borrow().listen {
                     tracing::warn!(listen = %config.listen, "the address to listen on changes at a restart only");
+                }
+                let (now, before) = (&config.maintenance, self.config.borrow().maintenance.clone());
+                if now.state != before.state || now.temp_directory != before.temp_directory {
+                    tracing::warn!("`state` and `temp_directory` change at a restart only");
                 }
                 self.metrics.set_series_limit(config.series_limit);
                 self.interval.send_replace(config.sample_interval);

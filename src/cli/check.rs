@@ -20,6 +20,7 @@ use crate::report::SHAPE_VERSION;
 use crate::report::Status;
 use crate::report::report;
 use crate::sqlite;
+use crate::sqlite::Check;
 use crate::units::bytes;
 use crate::units::count;
 
@@ -77,12 +78,14 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let stop = tokio_util::sync::CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
+        let checks = if arguments.quick { vec![Check::Quick] } else { vec![Check::Full, Check::ForeignKey] };
         let mut reports = Vec::new();
         for path in &arguments.files {
             let request = Request {
                 path: path.clone(),
                 rows: arguments.rows.clone(),
-                quick: arguments.quick,
+                checks: checks.clone(),
+                manners: None,
                 budget: Budget {
                     deadline: None,
                     busy_timeout: Duration::from_secs_f64(arguments.busy_timeout),
@@ -133,7 +136,7 @@ fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
 }
 
 /// The report for a person.
-fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report) -> String {
     let verdict = match report.status {
         Status::Healthy => "healthy",
         Status::Problems => "PROBLEMS FOUND",

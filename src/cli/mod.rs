@@ -11,7 +11,12 @@ use tracing_subscriber::EnvFilter;
 mod check;
 mod config;
 mod demo;
+mod history;
+mod maintenance;
+mod pause;
 mod progress;
+mod run;
+mod schedule;
 mod serve;
 
 /// What a command comes down to; the process's exit code.
@@ -25,6 +30,8 @@ pub enum Exit {
     Usage,
     /// The work could not be done: a file, an address, a lock.
     Failure,
+    /// A job was not allowed to run.
+    Skipped,
 }
 
 impl From<Exit> for ExitCode {
@@ -34,6 +41,7 @@ impl From<Exit> for ExitCode {
             Exit::Problems => 1,
             Exit::Usage => 2,
             Exit::Failure => 3,
+            Exit::Skipped => 4,
         })
     }
 }
@@ -50,8 +58,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 
 /// Keeps watch over SQLite databases that other programs own.
 ///
-/// It reads them without leaving a trace, serves their health to Prometheus and checks them on request. It never
-/// writes to them.
+/// It reads them without leaving a trace, serves their health to Prometheus, and maintains those for which the
+/// configuration asks for it: health checks, vacuum, log cleaning.
 #[derive(Debug, Parser)]
 #[command(name = "litekeeper", version = VERSION.as_str(), arg_required_else_help = true, max_term_width = 110)]
 struct Cli {
@@ -91,6 +99,19 @@ enum Command {
     /// checks. It reads only. While a check runs, a writer of a database in rollback mode waits with its commit, and
     /// the WAL of one in WAL mode cannot start anew.
     Check(check::Arguments),
+    /// Do maintenance now: health_check, vacuum, log_cleaning, or all of them
+    ///
+    /// What the configuration names for each database, by the same code and with the same record as a scheduled run,
+    /// also while the agent serves.
+    Run(run::Arguments),
+    /// Show the last runs of maintenance, and why each was skipped or failed
+    History(history::Arguments),
+    /// Show what runs next, when, and in which time zone
+    Schedule(schedule::Arguments),
+    /// Pause maintenance: no job starts, and one that runs ends at its next safe point
+    Pause(pause::Arguments),
+    /// End a pause
+    Resume(pause::Arguments),
     /// Check or show a configuration file
     #[command(subcommand)]
     Config(config::Command),
@@ -126,6 +147,11 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::History(arguments) => history::run(&arguments),
+        Command::Schedule(arguments) => schedule::run(&arguments),
+        Command::Pause(arguments) => pause::run(&arguments, true),
+        Command::Resume(arguments) => pause::run(&arguments, false),
         Command::Config(command) => Ok(config::run(&command)),
         Command::Demo(arguments) => demo::run(arguments),
         Command::DemoWriter { path } => crate::demo::write_until_input_ends(&path).map(|()| Exit::Success),

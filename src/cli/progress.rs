@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 use indicatif::ProgressDrawTarget;
 use indicatif::ProgressStyle;
 
+use crate::job;
 use crate::report::Observer;
 
 /// Steps of the bar.
@@ -24,13 +25,32 @@ impl Progress {
         } else {
             ProgressDrawTarget::hidden()
         });
-        let style = "{msg} {wide_bar} {percent:>3} %, {elapsed} gone, about {eta} to go";
+        let style = "{msg} {wide_bar} {percent:>3} %{prefix}, {elapsed} gone, about {eta} to go";
         bar.set_style(ProgressStyle::with_template(style).expect("the template is constant and valid"));
         Self(bar)
     }
 
     pub(super) fn clear(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+impl job::Observer for Progress {
+    fn begin(&self, part: &str) {
+        self.0.reset();
+        self.0.set_message(part.to_owned());
+        self.0.set_prefix("");
+    }
+
+    fn done(&self, share: f64, words: &str) {
+        Observer::done(self, share);
+        if !words.is_empty() {
+            self.0.set_prefix(format!(", {words}"));
+        }
+    }
+
+    fn say(&self, words: &str) {
+        self.0.suspend(|| eprintln!("{words}"));
     }
 }
 

@@ -17,6 +17,7 @@ use crate::config::error::Position;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
 use crate::config::units::format_duration;
+use crate::config::units::parse_bytes;
 use crate::config::units::parse_duration;
 
 /// The longest excerpt of a value that a message quotes, in characters.
@@ -50,6 +51,12 @@ pub(super) struct Fields<'t> {
 }
 
 impl<'t> Fields<'t> {
+    /// A mapping without any key, for a value that stands for its defaults.
+    pub fn empty(value: &Value<'t>) -> Self {
+        let (position, key) = (value.tree.position, value.key.clone());
+        Self { position, key, values: BTreeMap::new(), meant: Vec::new() }
+    }
+
     /// The value of a key, if it is there.
     pub fn find(&self, name: &str) -> Option<Value<'t>> {
         self.values.get(name).map(|(_, tree)| Value { tree, key: child(&self.key, name) })
@@ -234,6 +241,37 @@ impl<'d> Decoder<'d> {
                 None
             }
         }
+    }
+
+    /// A number of bytes, plain or with a unit.
+    pub fn bytes(&mut self, value: &Value<'_>) -> Option<u64> {
+        let text = self.scalar(value)?;
+        match parse_bytes(&text) {
+            Ok(bytes) => Some(bytes),
+            Err(problem) => {
+                self.refuse_value(value, problem);
+                None
+            }
+        }
+    }
+
+    /// A number that need not be whole, within bounds.
+    pub fn fraction(&mut self, value: &Value<'_>, bounds: RangeInclusive<f64>) -> Option<f64> {
+        let text = self.scalar(value)?;
+        match text.parse() {
+            Ok(number) if bounds.contains(&number) => Some(number),
+            Ok(_) | Err(_) => {
+                let (least, most) = (bounds.start(), bounds.end());
+                let message = format!("must be a number from {least} to {most}, not {}", quoted(&text));
+                self.refuse_value(value, message);
+                None
+            }
+        }
+    }
+
+    /// A variable of the environment.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        (self.environment)(name)
     }
 
     /// A switch: on, off, true or false.

@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::config::DEFAULT_INCLUDE;
 use crate::config::Settings;
 use crate::config::Source;
+use crate::config::State;
 use crate::config::Target;
+use crate::config::Tasks;
 use crate::config::decode::Decoder;
 use crate::config::environment::Environment;
 use crate::config::error::ConfigError;
@@ -23,6 +25,7 @@ use crate::config::paths::resolve_pattern;
 use crate::config::paths::sidecar_of;
 use crate::config::paths::sidecar_problem;
 use crate::config::read::read;
+use crate::config::tasks_read::default_health_check;
 use crate::config::tree;
 use crate::config::tree::MAX_FILE_BYTES;
 
@@ -68,7 +71,9 @@ impl Config {
     pub fn for_targets(targets: &[PathBuf], row_counts: &[String]) -> Result<Self, ConfigErrors> {
         let all = row_counts.iter().any(|pattern| pattern == "all");
         let row_counts = if all { vec!["*".to_owned()] } else { row_counts.to_vec() };
-        let settings = Arc::new(Settings { row_counts, ..Settings::default() });
+        // Reading is all that was asked for, so the only task is the one that reads.
+        let tasks = Tasks { health_check: Some(default_health_check()), ..Tasks::default() };
+        let settings = Arc::new(Settings { row_counts, tasks, ..Settings::default() });
         let mut sources: Vec<Source> = Vec::new();
         let mut errors = Vec::new();
         for argument in targets {
@@ -94,7 +99,9 @@ impl Config {
             let message = "names no database; give a file, a directory, a pattern or a configuration file";
             return Err(ConfigErrors::whole(COMMAND_LINE, message.to_owned()));
         }
-        Ok(Self::with_sources(sources))
+        let mut config = Self::with_sources(sources);
+        config.maintenance.state = State::Memory;
+        Ok(config)
     }
 }
 

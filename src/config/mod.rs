@@ -14,6 +14,9 @@ mod paths;
 mod read;
 mod settings;
 mod show;
+mod show_tasks;
+mod tasks;
+mod tasks_read;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -33,6 +36,13 @@ pub use crate::config::error::ConfigError;
 pub use crate::config::error::ConfigErrors;
 pub use crate::config::error::Position;
 pub use crate::config::paths::compile_pattern;
+pub use crate::config::tasks::HealthCheck;
+pub use crate::config::tasks::LogCleaning;
+pub use crate::config::tasks::Manners;
+pub use crate::config::tasks::Retention;
+pub use crate::config::tasks::Tasks;
+pub use crate::config::tasks::Timing;
+pub use crate::config::tasks::Vacuum;
 
 /// The effective configuration, every default filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,8 +57,79 @@ pub struct Config {
     pub max_databases: usize,
     /// The most series that the table and custom collectors may publish for one database.
     pub series_limit: usize,
+    /// How maintenance is done.
+    pub maintenance: Maintenance,
     /// What to watch, in the order of the file.
     pub sources: Vec<Source>,
+}
+
+/// How maintenance is done, whatever the task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Maintenance {
+    /// Where history, verdicts and due times are kept.
+    pub state: State,
+    /// The time zone of schedules that name none.
+    pub timezone: chrono_tz::Tz,
+    /// Where SQLite puts temporary files; `None` for SQLite's own choice.
+    pub temp_directory: Option<PathBuf>,
+    /// While this file is there, no job runs.
+    pub pause_file: Option<PathBuf>,
+    /// The most jobs at once.
+    pub max_jobs: usize,
+    /// The most jobs at once on one file system.
+    pub max_jobs_per_filesystem: usize,
+    /// How long after its start the agent does what fell due while it was down.
+    pub catch_up_delay: Duration,
+    /// How long runs are remembered.
+    pub history_retention: Duration,
+}
+
+/// Where the agent keeps what it must know after a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// In the place that is usual for the user, see [`State::file`].
+    Default,
+    /// In memory: nothing is written anywhere, and nothing is known after a restart.
+    Memory,
+    /// In this SQLite file.
+    File(PathBuf),
+}
+
+impl State {
+    /// The file, if there is one: as configured, or `state.db` in the directory that systemd names, for root in
+    /// `/var/lib/litekeeper`, for others in `$XDG_STATE_HOME/litekeeper` (`~/.local/state/litekeeper`).
+    #[must_use]
+    pub fn file(&self, environment: &dyn Fn(&str) -> Option<String>, is_root: bool) -> Option<PathBuf> {
+        const NAME: &str = "state.db";
+        let directory = match self {
+            Self::Memory => return None,
+            Self::File(path) => return Some(path.clone()),
+            Self::Default => environment("STATE_DIRECTORY").map(PathBuf::from),
+        };
+        let home = || {
+            let state = environment("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+            let state =
+                state.or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+            state.map(|state| state.join("litekeeper"))
+        };
+        let usual = || if is_root { Some(PathBuf::from("/var/lib/litekeeper")) } else { home() };
+        directory.or_else(usual).map(|directory| directory.join(NAME))
+    }
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Self {
+            state: State::Default,
+            timezone: chrono_tz::UTC,
+            temp_directory: None,
+            pause_file: None,
+            max_jobs: 1,
+            max_jobs_per_filesystem: 1,
+            catch_up_delay: Duration::from_secs(60),
+            history_retention: Duration::from_secs(400 * 86_400),
+        }
+    }
 }
 
 /// One entry of `databases`.
@@ -146,6 +227,8 @@ pub struct Settings {
     pub count_budget: Duration,
     /// Which collectors run.
     pub collectors: Collectors,
+    /// What is done to it.
+    pub tasks: Tasks,
 }
 
 impl Config {
@@ -157,6 +240,7 @@ impl Config {
             discovery_interval: DEFAULT_DISCOVERY_INTERVAL,
             max_databases: DEFAULT_MAX_DATABASES,
             series_limit: DEFAULT_SERIES_LIMIT,
+            maintenance: Maintenance::default(),
             sources,
         }
     }
@@ -174,6 +258,7 @@ impl Default for Settings {
             table_interval: DEFAULT_TABLE_INTERVAL,
             count_budget: DEFAULT_COUNT_BUDGET,
             collectors: Collectors::default(),
+            tasks: Tasks::default(),
         }
     }
 }

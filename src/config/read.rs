@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::DEFAULT_INCLUDE;
+use crate::config::Maintenance;
 use crate::config::Settings;
 use crate::config::Source;
+use crate::config::State;
 use crate::config::Target;
 use crate::config::custom::Families;
 use crate::config::decode::Decoder;
@@ -31,11 +33,21 @@ use crate::config::paths::sidecar_problem;
 use crate::config::settings::Layer;
 use crate::config::settings::SETTINGS_KEYS;
 use crate::config::settings::read_layer;
+use crate::config::tasks_read::Surroundings;
+use crate::config::tasks_read::read_timezone;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
 
-const TOP_KEYS: [&str; 7] = [
+const TOP_KEYS: [&str; 15] = [
     "listen",
+    "state",
+    "timezone",
+    "temp_directory",
+    "pause_file",
+    "max_jobs",
+    "max_jobs_per_filesystem",
+    "catch_up_delay",
+    "history_retention",
     "sample_interval",
     "discovery_interval",
     "max_databases",
@@ -67,12 +79,23 @@ const MAX_DATABASES: (usize, usize) = (1, 100_000);
 /// Two hundred times the default.
 const SERIES_LIMIT: (usize, usize) = (1, 100_000);
 
+/// More jobs than this would only wait for each other's disks.
+const MAX_JOBS: (usize, usize) = (1, 64);
+
+/// From at once to the next day.
+const CATCH_UP_DELAY: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(86_400));
+
+/// A month of history says whether a monthly job works; ten years is a safe most.
+const HISTORY_RETENTION: (Duration, Duration) =
+    (Duration::from_secs(31 * 86_400), Duration::from_secs(3_660 * 86_400));
+
 /// The longest name of a database, in bytes: it stands in every one of its series.
 const MAX_NAME_BYTES: usize = 200;
 
 /// What is known of the file while its entries are read.
 struct Reader<'r> {
     base: &'r Path,
+    timezone: chrono_tz::Tz,
     profiles: BTreeMap<String, Layer>,
     families: Families,
     /// Names that were given, with the key of the entry.
@@ -91,8 +114,10 @@ pub(super) fn read(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> Optio
     let fields = decoder.fields(&root, &TOP_KEYS)?;
     let mut config = Config::with_sources(Vec::new());
     read_agent(&fields, &mut config, decoder);
+    read_maintenance(&fields, &mut config.maintenance, base, decoder);
     let (profiles, names, paths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut reader = Reader { base, profiles, families: Families::default(), names, paths };
+    let timezone = config.maintenance.timezone;
+    let mut reader = Reader { base, timezone, profiles, families: Families::default(), names, paths };
     if let Some(value) = fields.find("profiles") {
         reader.read_profiles(&value, decoder);
     }
@@ -128,6 +153,43 @@ fn read_agent(fields: &Fields<'_>, config: &mut Config, decoder: &mut Decoder<'_
     }
 }
 
+/// How maintenance is done.
+fn read_maintenance(
+    fields: &Fields<'_>,
+    maintenance: &mut Maintenance,
+    base: &Path,
+    decoder: &mut Decoder<'_>,
+) {
+    let mut path = |name| {
+        let text = fields.find(name).and_then(|value| decoder.text(&value))?;
+        Some(resolve_path(base, &text))
+    };
+    if let Some(file) = path("state") {
+        maintenance.state = State::File(file);
+    }
+    maintenance.temp_directory = path("temp_directory");
+    maintenance.pause_file = path("pause_file");
+    if let Some(zone) = fields.find("timezone").and_then(|value| read_timezone(&value, decoder)) {
+        maintenance.timezone = zone;
+    }
+    let numbers = [
+        ("max_jobs", &mut maintenance.max_jobs),
+        ("max_jobs_per_filesystem", &mut maintenance.max_jobs_per_filesystem),
+    ];
+    for (name, place) in numbers {
+        let Some(value) = fields.find(name) else { continue };
+        *place = decoder.number(&value, MAX_JOBS.0..=MAX_JOBS.1).unwrap_or(*place);
+    }
+    let durations = [
+        ("catch_up_delay", CATCH_UP_DELAY, &mut maintenance.catch_up_delay),
+        ("history_retention", HISTORY_RETENTION, &mut maintenance.history_retention),
+    ];
+    for (name, (least, most), place) in durations {
+        let Some(value) = fields.find(name) else { continue };
+        *place = decoder.duration(&value, least..=most).unwrap_or(*place);
+    }
+}
+
 fn read_listen(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<SocketAddr> {
     let text = decoder.scalar(value)?;
     if let Ok(address) = text.parse() {
@@ -158,7 +220,12 @@ impl Reader<'_> {
                 decoder.refuse(position, &profile.key, "a profile needs a name");
             }
             let layer = match decoder.fields(&profile, &SETTINGS_KEYS) {
-                Some(fields) => read_layer(&fields, &mut self.families, decoder),
+                Some(fields) => read_layer(
+                    &fields,
+                    &mut self.families,
+                    &Surroundings { base: self.base, timezone: self.timezone },
+                    decoder,
+                ),
                 // The name is known all the same: what is wrong with it is said once.
                 None => Layer::default(),
             };
@@ -179,7 +246,8 @@ impl Reader<'_> {
 
     fn read_settings(&mut self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Settings {
         let mut settings = Settings::default();
-        let own = read_layer(fields, &mut self.families, decoder);
+        let surroundings = Surroundings { base: self.base, timezone: self.timezone };
+        let own = read_layer(fields, &mut self.families, &surroundings, decoder);
         if let Some(value) = fields.find("profile")
             && let Some(name) = decoder.text(&value)
         {

@@ -18,11 +18,22 @@ use crate::config::decode::Fields;
 use crate::config::decode::Value;
 use crate::config::decode::quoted;
 use crate::config::names::info_label_problem;
+use crate::config::tasks_read::Surroundings;
+use crate::config::tasks_read::TaskLayer;
+use crate::config::tasks_read::read_tasks;
 use crate::config::tree::Node;
 
 /// The keys of a profile, and of every entry of `databases`.
-pub(super) const SETTINGS_KEYS: [&str; 7] =
-    ["labels", "row_counts", "timestamps", "custom_metrics", "table_interval", "count_budget", "collectors"];
+pub(super) const SETTINGS_KEYS: [&str; 8] = [
+    "labels",
+    "row_counts",
+    "timestamps",
+    "custom_metrics",
+    "table_interval",
+    "count_budget",
+    "collectors",
+    "tasks",
+];
 
 /// Below a second, counting would be all that the agent does; above a week, a metric is no metric.
 const TABLE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
@@ -43,6 +54,7 @@ pub(super) struct Layer {
     count_rows: Option<bool>,
     read_timestamps: Option<bool>,
     run_custom_metrics: Option<bool>,
+    tasks: TaskLayer,
 }
 
 impl Layer {
@@ -65,6 +77,9 @@ impl Layer {
         replace(row_counts, self.count_rows);
         replace(timestamps, self.read_timestamps);
         replace(custom_metrics, self.run_custom_metrics);
+        replace(&mut settings.tasks.health_check, self.tasks.health_check);
+        replace(&mut settings.tasks.vacuum, self.tasks.vacuum);
+        replace(&mut settings.tasks.log_cleaning, self.tasks.log_cleaning);
     }
 }
 
@@ -75,7 +90,12 @@ fn replace<T>(place: &mut T, value: Option<T>) {
 }
 
 /// Reads the settings among the fields of a profile or an entry.
-pub(super) fn read_layer(fields: &Fields<'_>, families: &mut Families, decoder: &mut Decoder<'_>) -> Layer {
+pub(super) fn read_layer(
+    fields: &Fields<'_>,
+    families: &mut Families,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Layer {
     let mut layer = Layer::default();
     if let Some(value) = fields.find("labels") {
         layer.labels = read_labels(&value, decoder);
@@ -93,6 +113,9 @@ pub(super) fn read_layer(fields: &Fields<'_>, families: &mut Families, decoder: 
         .and_then(|value| decoder.duration(&value, COUNT_BUDGET.0..=COUNT_BUDGET.1));
     if let Some(value) = fields.find("collectors") {
         read_collectors(&value, &mut layer, decoder);
+    }
+    if let Some(value) = fields.find("tasks") {
+        layer.tasks = read_tasks(&value, surroundings, decoder);
     }
     layer
 }
@@ -144,6 +167,15 @@ fn read_timestamp(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Timest
     let table = decoder.require(&fields, "table", "table: logs").and_then(|value| decoder.text(&value));
     let column =
         decoder.require(&fields, "column", "column: created_at").and_then(|value| decoder.text(&value));
+    let format = match fields.find("format") {
+        None => Some(TimestampFormat::Auto),
+        Some(value) => read_format(&value, decoder),
+    };
+    Some(TimestampColumn { table: table?, column: column?, format: format? })
+}
+
+/// How a column writes a time.
+pub(super) fn read_format(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<TimestampFormat> {
     let words = [
         ("auto", TimestampFormat::Auto),
         ("iso8601", TimestampFormat::Iso8601),
@@ -152,11 +184,7 @@ fn read_timestamp(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Timest
         ("unix_microseconds", TimestampFormat::UnixMicroseconds),
         ("julian_day", TimestampFormat::JulianDay),
     ];
-    let format = match fields.find("format") {
-        None => Some(TimestampFormat::Auto),
-        Some(value) => decoder.choice(&value, &words),
-    };
-    Some(TimestampColumn { table: table?, column: column?, format: format? })
+    decoder.choice(value, &words)
 }
 
 fn read_collectors(value: &Value<'_>, layer: &mut Layer, decoder: &mut Decoder<'_>) {

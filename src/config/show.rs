@@ -14,12 +14,18 @@ use crate::config::Source;
 use crate::config::Target;
 use crate::config::TimestampColumn;
 use crate::config::environment::escape;
+use crate::config::show_tasks::ShownMaintenance;
+use crate::config::show_tasks::ShownTasks;
+use crate::config::show_tasks::shown_maintenance;
+use crate::config::show_tasks::shown_tasks;
 use crate::config::units::format_duration;
 
 #[derive(Serialize)]
 #[expect(clippy::zero_sized_map_values, reason = "the map is written out, as `name: {}`")]
 struct ShownConfig<'c> {
     listen: String,
+    #[serde(flatten)]
+    maintenance: ShownMaintenance,
     sample_interval: String,
     discovery_interval: String,
     max_databases: usize,
@@ -46,6 +52,7 @@ struct ShownSource {
     table_interval: String,
     count_budget: String,
     collectors: Collectors,
+    tasks: ShownTasks,
 }
 
 #[derive(Serialize)]
@@ -79,6 +86,7 @@ impl Config {
         let profiles = self.sources.iter().map(|source| source.settings.profile.as_str());
         let shown = ShownConfig {
             listen: self.listen.to_string(),
+            maintenance: shown_maintenance(&self.maintenance),
             sample_interval: format_duration(self.sample_interval),
             discovery_interval: format_duration(self.discovery_interval),
             max_databases: self.max_databases,
@@ -111,6 +119,7 @@ fn shown_source(source: &Source) -> ShownSource {
         table_interval: format_duration(settings.table_interval),
         count_budget: format_duration(settings.count_budget),
         collectors: settings.collectors,
+        tasks: shown_tasks(&settings.tasks),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Durations, as Prometheus writes them: `250ms`, `15s`, `1h30m`, `2d`.
+//! Durations, as Prometheus writes them: `250ms`, `15s`, `1h30m`, `2d`; and sizes: `10MiB`.
 
 use std::time::Duration;
 
@@ -54,4 +54,39 @@ pub(super) fn format_duration(duration: Duration) -> String {
         }
     }
     parts.concat()
+}
+
+/// The units of sizes, from the largest.
+const BYTE_UNITS: [(&str, u64); 8] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+/// Reads a size.
+///
+/// # Errors
+/// What is wrong with the text, as a message that also says what would be right.
+pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no size; write it as in `4096`, `512KiB`, `10MiB` or `2GB`");
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let count: u64 = digits.parse().map_err(|_| wrong())?;
+    let unit = unit.trim_start();
+    let factor = match BYTE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
+        Some((_, factor)) => *factor,
+        None if unit.is_empty() => 1,
+        None => return Err(wrong()),
+    };
+    count.checked_mul(factor).ok_or_else(wrong)
+}
+
+/// Writes a size with the largest unit that is exact.
+pub(super) fn format_bytes(bytes: u64) -> String {
+    let exact = BYTE_UNITS[..4].iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
+    exact.map_or_else(|| bytes.to_string(), |(unit, factor)| format!("{}{unit}", bytes / factor))
 }

@@ -90,6 +90,20 @@ pub fn units(config: &Config) -> Vec<Unit> {
     units
 }
 
+/// Scans once for the databases of a configuration, for a command that does its work and ends.
+#[must_use]
+pub fn look_once(config: &Config) -> (Vec<Arc<Database>>, Vec<ScanError>) {
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    for source in &config.sources {
+        let (files, problems) = scan(source);
+        errors.extend(problems);
+        found.push(FoundIn { settings: Arc::clone(&source.settings), files });
+    }
+    let assembly = assemble(&found, config.max_databases, config.series_limit);
+    (assembly.databases, errors)
+}
+
 /// Makes one database of each file, with names that are unique and depend on nothing but the files
 /// found and the configuration.
 #[must_use]

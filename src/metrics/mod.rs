@@ -13,6 +13,8 @@ use crate::sample::Snapshot;
 mod agent;
 mod databases;
 mod families;
+mod job_families;
+mod jobs;
 mod process;
 mod reference;
 mod sink;
@@ -22,10 +24,13 @@ pub use agent::AgentMetrics;
 pub use agent::Dropper;
 pub use agent::Handler;
 pub use agent::SkipReason;
+pub use jobs::JobMetrics;
+pub use jobs::JobTarget;
 pub use reference::reference;
 pub use text::Format;
 
 use databases::DatabaseCollector;
+use job_families::JobCollector;
 use process::ProcessCollector;
 
 /// The text of a scrape.
@@ -37,11 +42,12 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// An exposition of a snapshot and the agent's own metrics.
+    /// An exposition of a snapshot, of maintenance and of the agent's own metrics.
     #[must_use]
-    pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, agent: &Arc<AgentMetrics>) -> Self {
+    pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, jobs: &Arc<JobMetrics>, agent: &Arc<AgentMetrics>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(DatabaseCollector::new(Arc::clone(&snapshot))));
+        registry.register_collector(Box::new(JobCollector(Arc::clone(jobs))));
         registry.register_collector(Box::new(Arc::clone(agent)));
         registry.register_collector(Box::new(ProcessCollector));
         Self { registry, snapshot, last_bytes: std::sync::atomic::AtomicUsize::new(0) }

@@ -9,6 +9,10 @@ use super::agent::AGENT_FAMILIES;
 use super::agent::DATABASES;
 use super::families::Class;
 use super::families::DATABASE_FAMILIES;
+use super::job_families::DURATION;
+use super::job_families::INTEGRITY_FAMILIES;
+use super::job_families::JOB_FAMILIES;
+use super::job_families::PAUSED;
 use super::process::PROCESS_FAMILIES;
 
 const HEAD: &str = "\
@@ -59,6 +63,14 @@ pub fn reference() -> String {
         "Taken at their own interval (`table_interval`), when something changed.",
         &databases(Class::Table),
     );
+    let integrity: Vec<[String; 4]> = INTEGRITY_FAMILIES
+        .iter()
+        .map(|family| {
+            row(family.name, family.unit.as_ref(), MetricType::Gauge, &["db", "check"], family.help)
+        })
+        .collect();
+    section("Integrity", "Written by `health_check`, for databases that have one configured.", &integrity);
+    section("Jobs", "For every task that is configured, from the start.", &jobs());
     let mut agent: Vec<[String; 4]> = AGENT_FAMILIES
         .iter()
         .map(|family| row(family.name, family.unit.as_ref(), family.kind, family.labels, family.help))
@@ -72,6 +84,19 @@ pub fn reference() -> String {
     section("Process", "As every Prometheus client has them.", &process);
     let _ = write!(text, "\n{CUSTOM}");
     text
+}
+
+fn jobs() -> Vec<[String; 4]> {
+    let mut rows: Vec<[String; 4]> = JOB_FAMILIES
+        .iter()
+        .map(|family| {
+            let labels: Vec<&str> = ["db", "task"].into_iter().chain(family.labels.iter().copied()).collect();
+            row(family.name, family.unit.as_ref(), family.kind, &labels, family.help)
+        })
+        .collect();
+    rows.push(row(PAUSED.0, None, MetricType::Gauge, &["db"], PAUSED.1));
+    rows.push(row(DURATION.0, Some(&Unit::Seconds), MetricType::Histogram, &["task"], DURATION.1));
+    rows
 }
 
 fn row(name: &str, unit: Option<&Unit>, kind: MetricType, labels: &[&str], help: &str) -> [String; 4] {

@@ -68,7 +68,7 @@ mod tests {
         for (pages_read, instructions, share) in
             [(10, 0, 0.0), (60, 0, 0.1), (999, 500, 0.6), (999, 9_999, 1.0)]
         {
-            let done = progress.share(Work { pages_read, instructions });
+            let done = progress.share(Work { pages_read, instructions, ..Work::default() });
             assert!((done - share).abs() < 1e-9, "{pages_read} pages, {instructions} instructions: {done}");
         }
     }

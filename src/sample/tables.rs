@@ -163,12 +163,14 @@ fn known_tables(reader: &Reader, settings: &Settings) -> Result<BTreeMap<String,
     })
 }
 
-fn is_pattern(name: &str) -> bool {
+/// Whether a name of a table in the configuration stands for several.
+#[must_use]
+pub fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 
 /// The tables that the configuration names, in its order; those that a pattern matches by name.
-fn wanted_tables(
+pub fn wanted_tables(
     patterns: &[String],
     tables: &BTreeMap<String, TableKind>,
     problems: &mut Vec<String>,

@@ -57,8 +57,11 @@ pub fn seconds_since_epoch(
     Ok((convert(oldest, oldest_format)?, convert(newest, oldest_format)?, oldest_format))
 }
 
-/// Ranges of numbers that only one format uses for the years 1973 to 5138.
-fn detect(value: &StoredTime) -> Result<TimestampFormat, TimestampError> {
+/// The format of one value, by ranges of numbers that only one format uses for the years 1973 to 5138.
+///
+/// # Errors
+/// The value fits no format, or several.
+pub fn detect(value: &StoredTime) -> Result<TimestampFormat, TimestampError> {
     let by_size = |number: f64| match number {
         n if (1_721_060.0..5_373_485.0).contains(&n) => Some(TimestampFormat::JulianDay),
         n if (1e8..1e11).contains(&n) => Some(TimestampFormat::UnixSeconds),
@@ -75,7 +78,11 @@ fn detect(value: &StoredTime) -> Result<TimestampFormat, TimestampError> {
     found.ok_or_else(|| TimestampError::Unclear(describe(value)))
 }
 
-fn convert(value: &StoredTime, format: TimestampFormat) -> Result<f64, TimestampError> {
+/// The moment that a value of a format means, in seconds since 1970.
+///
+/// # Errors
+/// The value is not of the format.
+pub fn convert(value: &StoredTime, format: TimestampFormat) -> Result<f64, TimestampError> {
     /// The Julian day of 1970-01-01T00:00Z.
     const JULIAN_DAY_OF_EPOCH: f64 = 2_440_587.5;
     const SECONDS_PER_DAY: f64 = 86_400.0;

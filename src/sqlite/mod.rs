@@ -3,14 +3,22 @@
 //! It must never open a database, `-wal` or `-shm` file but through SQLite, make or delete a
 //! sidecar, keep a connection beyond one look, or decide what a finding means.
 
+mod archive;
 mod custom;
 mod error;
 mod header;
 mod integrity;
 mod raw;
 mod reader;
+mod retention;
+mod shape;
 mod tables;
+mod times;
+mod turns;
+mod vacuum;
+mod writer;
 
+pub use archive::Archive;
 pub use custom::CustomAnswer;
 pub use custom::CustomError;
 pub use custom::CustomRows;
@@ -24,13 +32,32 @@ pub use header::JournalMode;
 pub use integrity::Check;
 pub use integrity::MAX_FINDINGS;
 pub use reader::Access;
+pub use reader::Go;
 pub use reader::Reader;
 pub use reader::WalFrames;
 pub use reader::Work;
+pub use retention::Batch;
+pub use retention::Cursor;
+pub use retention::Expired;
+pub use retention::Expiry;
+pub use retention::TextZone;
+pub use retention::TimeForm;
+pub use retention::Walk;
+pub use shape::Column;
+pub use shape::ShapeProblem;
+pub use shape::TableShape;
 pub use tables::RowCount;
 pub use tables::SchemaObjects;
 pub use tables::StoredTime;
 pub use tables::TableKind;
+pub use times::TimeColumn;
+pub use vacuum::Checkpoint;
+pub use vacuum::Checkpointed;
+pub use vacuum::set_temporary_directory;
+pub use vacuum::temporary_directory;
+pub use writer::Held;
+pub use writer::Writer;
+pub use writer::took_too_long;
 
 /// The version of SQLite that is built in, e.g. `3.54.1`.
 #[must_use]

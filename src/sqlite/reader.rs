@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
@@ -15,8 +16,10 @@ use crate::budget::Budget;
 
 use super::error::SqliteError;
 use super::header::Header;
+use super::header::JournalMode;
 use super::header::RawHeader;
 use super::raw;
+use super::turns::ReaderTurn;
 
 /// How often the progress handler looks at the budget, in virtual-machine instructions. At 1,000 a
 /// check ends within 5 ms of its deadline, at 10,000 within 22 ms (measured on 715 MiB).
@@ -49,13 +52,29 @@ pub struct WalFrames {
     pub checkpointed: u32,
 }
 
-/// What a statement has done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How often a statement's work is reported while it runs.
+const REPORT_PERIOD: Duration = Duration::from_millis(2);
+
+/// What a statement has done so far, and what it does to others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Work {
     /// Pages read from the files since the connection was opened.
     pub pages_read: u64,
     /// Virtual-machine instructions of the statement, rounded down.
     pub instructions: u64,
+    /// Another process is writing; in rollback mode it cannot commit before the reader is gone.
+    pub writer_waits: bool,
+    /// Frames in the WAL, which only grows while a reader is there; `None` outside WAL mode.
+    pub wal_frames: Option<u32>,
+}
+
+/// Whether a statement may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Go {
+    /// It may.
+    On,
+    /// It ends with [`ErrorKind::DeadlineExceeded`](super::ErrorKind::DeadlineExceeded), as if its time were used up.
+    Stop,
 }
 
 /// A connection that cannot write, create or delete anything, held for one look and then dropped.
@@ -63,6 +82,9 @@ pub struct Reader {
     pub(super) connection: Connection,
     pub(super) budget: Budget,
     access: Access,
+    journal_mode: std::cell::Cell<Option<JournalMode>>,
+    /// After the connection, so that it is closed when the turn ends.
+    _turn: ReaderTurn,
 }
 
 impl Reader {
@@ -72,17 +94,22 @@ impl Reader {
     /// Cost: about 35 µs with the close.
     ///
     /// # Errors
-    /// `CannotOpen` when the file cannot be opened; page 1 is read only by the first question.
+    /// `CannotOpen` when the file cannot be opened; page 1 is read only by the first question. `Busy` while a
+    /// writer of this process opens or closes the database.
     pub fn open(path: &Path, access: Access, budget: &Budget) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open";
         raw::register_read_only_vfs()
             .map_err(|code| SqliteError::from_code("register the VFS", code, String::new()))?;
         let flags =
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let Some(turn) = ReaderTurn::begin(path) else {
+            return Err(SqliteError::from_code(OPERATION, rusqlite::ffi::SQLITE_BUSY, String::new()));
+        };
         let uri = uri(path, access);
         let connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::READ_ONLY_VFS)
             .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
-        let mut reader = Self { connection, budget: budget.clone(), access };
+        let journal_mode = std::cell::Cell::new(None);
+        let mut reader = Self { connection, budget: budget.clone(), access, journal_mode, _turn: turn };
         reader.harden().map_err(|error| SqliteError::new(OPERATION, &error, budget))?;
         reader.arm()?;
         Ok(reader)
@@ -118,6 +145,7 @@ impl Reader {
             .map_err(|code| SqliteError::from_code(OPERATION, code, String::new()))?;
         let RawHeader { page_size, journal_mode, auto_vacuum, encoding, writer_version } =
             RawHeader::parse(&raw);
+        self.journal_mode.set(Some(journal_mode));
         Ok(Header {
             page_size,
             pages,
@@ -164,34 +192,45 @@ impl Reader {
         })
     }
 
-    /// Has `observe` told how much work is done, many times a second while a statement runs. It
-    /// replaces the progress handler until the next deadline is set.
+    /// Has `observe` told of the work, many times a second while a statement runs, and asked whether it may
+    /// go on. It replaces the progress handler until the next deadline is set.
     ///
     /// # Errors
     /// What SQLite says; none is known.
-    pub fn on_progress(&mut self, mut observe: impl FnMut(Work) + Send + 'static) -> Result<(), SqliteError> {
-        /// Between two reports, in calls of the handler.
-        const CALLS: u64 = 100;
+    pub fn on_progress(
+        &mut self,
+        mut observe: impl FnMut(Work) -> Go + Send + 'static,
+    ) -> Result<(), SqliteError> {
         let budget = self.budget.clone();
-        let pages_read = raw::page_counter(&self.connection);
-        let mut calls = 0_u64;
+        let gauge = raw::strain_gauge(&self.connection, self.reads_shared_wal());
+        let (mut calls, mut reported) = (0_u64, Instant::now());
         let handler = move || {
             calls += 1;
-            if calls.is_multiple_of(CALLS) {
+            let mut go = Go::On;
+            if reported.elapsed() >= REPORT_PERIOD {
+                reported = Instant::now();
                 let instructions = calls * u64::from(PROGRESS_INSTRUCTIONS.unsigned_abs());
-                observe(Work { pages_read: pages_read(), instructions });
+                let raw::Strain { pages_read, writer_waits, wal_frames } = gauge();
+                go = observe(Work { pages_read, instructions, writer_waits, wal_frames });
             }
-            budget.is_spent()
+            go == Go::Stop || budget.is_spent()
         };
         self.connection
             .progress_handler(PROGRESS_INSTRUCTIONS, Some(handler))
             .map_err(|error| SqliteError::new("follow the progress", &error, &self.budget))
     }
 
-    /// The pages that the connection has read so far.
+    /// The work that the connection has done so far, and what it does to others now.
     #[must_use]
     pub fn work_done(&self) -> Work {
-        Work { pages_read: raw::page_counter(&self.connection)(), instructions: 0 }
+        let raw::Strain { pages_read, writer_waits, wal_frames } =
+            raw::strain_gauge(&self.connection, self.reads_shared_wal())();
+        Work { pages_read, instructions: 0, writer_waits, wal_frames }
+    }
+
+    /// Whether the shared memory of a WAL is mapped, in a transaction that [`Reader::header`] began.
+    fn reads_shared_wal(&self) -> bool {
+        self.access == Access::Shared && self.journal_mode.get() == Some(JournalMode::Wal)
     }
 
     /// Gives the page cache this many bytes: a long check reads many pages twice.
@@ -239,9 +278,20 @@ impl Reader {
     }
 }
 
+/// The URI of a database for one kind of access.
+fn uri(path: &Path, access: Access) -> String {
+    let mut uri = uri_of(path);
+    uri.push_str(match access {
+        Access::Shared => "?readonly_shm=1",
+        Access::AtRest => "?immutable=1",
+        Access::Abandoned => "?heap_wal_index=1",
+    });
+    uri
+}
+
 /// The URI of a path: every byte that is not plainly safe goes as `%HH`, so that names with `?`,
 /// `#`, quotes, newlines or invalid UTF-8 arrive as they are (<https://www.sqlite.org/uri.html>).
-fn uri(path: &Path, access: Access) -> String {
+pub(super) fn uri_of(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let mut uri = String::with_capacity(bytes.len() + 40);
     uri.push_str("file:");
@@ -253,10 +303,5 @@ fn uri(path: &Path, access: Access) -> String {
             let _ = write!(uri, "%{byte:02X}");
         }
     }
-    uri.push_str(match access {
-        Access::Shared => "?readonly_shm=1",
-        Access::AtRest => "?immutable=1",
-        Access::Abandoned => "?heap_wal_index=1",
-    });
     uri
 }

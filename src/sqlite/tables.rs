@@ -257,7 +257,7 @@ impl Reader {
     }
 }
 
-fn stored_time(value: ValueRef<'_>) -> Option<StoredTime> {
+pub(super) fn stored_time(value: ValueRef<'_>) -> Option<StoredTime> {
     match value {
         ValueRef::Null => None,
         ValueRef::Integer(integer) => Some(StoredTime::Integer(integer)),

@@ -66,7 +66,13 @@ pub fn checked(path: &Path) -> Report {
         ..Budget::impatient(std::time::Duration::from_secs(60))
     };
     report(
-        &Request { path: path.to_path_buf(), rows: vec!["items".to_owned()], quick: false, budget },
+        &Request {
+            path: path.to_path_buf(),
+            rows: vec!["items".to_owned()],
+            checks: vec![litekeeper::sqlite::Check::Full],
+            manners: None,
+            budget,
+        },
         &Silent,
     )
 }

@@ -1,0 +1,78 @@
+//! `litekeeper history`.
+
+use clap::Args;
+use comfy_table::ContentArrangement;
+use comfy_table::Table;
+use comfy_table::presets;
+
+use crate::history::Question;
+use crate::job::Run;
+
+use super::Exit;
+use super::maintenance::ConfigFile;
+use super::maintenance::Premises;
+use super::maintenance::iso;
+use super::maintenance::run_json;
+use super::print;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  litekeeper history --db books --task vacuum
+  litekeeper history --json | jq '.runs[] | select(.outcome == \"failed\")'")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Databases, by name, also such as are gone
+    #[arg(long, value_name = "NAME")]
+    db: Vec<String>,
+    /// Tasks: health_check, vacuum, log_cleaning
+    #[arg(long, value_name = "TASK", value_parser = ["health_check", "vacuum", "log_cleaning"])]
+    task: Vec<String>,
+    /// So many runs at the most, the newest
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    limit: u32,
+    /// JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let Premises { workshop, .. } = match arguments.config.open(&[])? {
+        Ok(premises) => premises,
+        Err(exit) => return Ok(exit),
+    };
+    let question =
+        Question { databases: arguments.db.clone(), tasks: arguments.task.clone(), limit: arguments.limit };
+    let runs = workshop.history.runs(&question)?;
+    if arguments.json {
+        let runs: Vec<_> = runs.iter().map(|past| run_json(&past.run)).collect();
+        return Ok(print(&(serde_json::to_string_pretty(&serde_json::json!({ "runs": runs }))? + "\n")));
+    }
+    if runs.is_empty() {
+        return Ok(print("no runs yet\n"));
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["STARTED", "DATABASE", "TASK", "TRIGGER", "SECONDS", "OUTCOME", "WHAT"]);
+    for past in &runs {
+        let run = &past.run;
+        table.add_row([
+            iso(run.started_at),
+            run.database.as_str().to_owned(),
+            run.task.to_string(),
+            run.trigger.label().to_owned(),
+            format!("{:.2}", run.elapsed.as_secs_f64()),
+            outcome(run),
+            run.message.clone().unwrap_or_else(|| run.words()),
+        ]);
+    }
+    Ok(print(&format!("{}\n", table.trim_fmt())))
+}
+
+fn outcome(run: &Run) -> String {
+    match &run.reason {
+        Some(reason) => format!("{}: {reason}", run.outcome),
+        None => run.outcome.clone(),
+    }
+}

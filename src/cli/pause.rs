@@ -1,0 +1,48 @@
+//! `litekeeper pause` and `litekeeper resume`.
+
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::Exit;
+use super::maintenance::ConfigFile;
+use super::maintenance::Premises;
+use super::print;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Databases, by name; everything when none is given
+    #[arg(long, value_name = "NAME")]
+    db: Vec<String>,
+}
+
+pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
+    let Premises { workshop, .. } = match arguments.config.open(&arguments.db)? {
+        Ok(premises) => premises,
+        Err(exit) => return Ok(exit),
+    };
+    let history = &workshop.history;
+    let mut names: Vec<Option<&str>> = arguments.db.iter().map(|name| Some(name.as_str())).collect();
+    if names.is_empty() {
+        names.push(None);
+    }
+    for name in names {
+        let what = name.unwrap_or("everything");
+        if pause {
+            history.pause(name, SystemTime::now())?;
+            print(&format!("{what} is paused; a running agent sees it within seconds\n"));
+        } else {
+            history.resume(name)?;
+            let still = history.pauses()?.0;
+            let note =
+                if still { ", but everything is still paused: `litekeeper resume` ends that" } else { "" };
+            print(&format!("{what} goes on{note}\n"));
+        }
+    }
+    if let Some(file) = workshop.pause_file.filter(|file| !pause && file.exists()) {
+        eprintln!("litekeeper: the pause file {} is still there, and pauses everything", file.display());
+    }
+    Ok(Exit::Success)
+}

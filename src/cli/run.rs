@@ -1,0 +1,366 @@
+//! `litekeeper run`.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use clap::Args;
+use clap::ValueEnum;
+use tokio_util::sync::CancellationToken;
+
+use crate::app;
+use crate::blocking::run_one;
+use crate::budget::Cancel;
+use crate::database::Database;
+use crate::job::Details;
+use crate::job::FailureReason;
+use crate::job::Forecast;
+use crate::job::LogCleaningReport;
+use crate::job::Outcome;
+use crate::job::Run;
+use crate::job::SkipReason;
+use crate::job::Trigger;
+use crate::runner::Executed;
+use crate::runner::Order;
+use crate::runner::Workshop;
+use crate::sqlite;
+use crate::task::Task;
+use crate::units::bytes;
+use crate::units::count;
+
+use super::Exit;
+use super::block_on;
+use super::check;
+use super::maintenance::ConfigFile;
+use super::maintenance::Premises;
+use super::maintenance::run_json;
+use super::print;
+use super::progress::Progress;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  litekeeper run all --config litekeeper.yml
+  litekeeper run log_cleaning --db books --dry-run
+  litekeeper run vacuum --json | jq '.runs[].details.vacuum.saved_bytes'
+
+Exit codes: 0 done or not needed, 1 a health check found problems, 2 usage or configuration, 3 failed, 4 not allowed now
+(paused, no space, another run, replicated, not writable, unhealthy).")]
+pub(super) struct Arguments {
+    /// What to do
+    task: Wanted,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Databases, by name; all that have the task when none is given
+    #[arg(long, value_name = "NAME")]
+    db: Vec<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Wanted {
+    /// Delete rows older than their retention
+    LogCleaning,
+    /// Give free pages back to the file system
+    Vacuum,
+    /// Run every check and show the statistics
+    HealthCheck,
+    /// Everything that is configured, in this order
+    All,
+}
+
+impl Wanted {
+    fn tasks(self) -> &'static [Task] {
+        match self {
+            Self::LogCleaning => &[Task::LogCleaning],
+            Self::Vacuum => &[Task::Vacuum],
+            Self::HealthCheck => &[Task::HealthCheck],
+            Self::All => &[Task::LogCleaning, Task::Vacuum, Task::HealthCheck],
+        }
+    }
+}
+
+/// What came of one task on one database.
+enum Result {
+    Forecast(Box<Forecast>),
+    Run(Box<Run>, Box<Outcome>),
+    NotDone(Box<Outcome>),
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let Premises { databases, workshop, .. } = match arguments.config.open(&arguments.db)? {
+        Ok(premises) => premises,
+        Err(exit) => return Ok(exit),
+    };
+    let orders = orders(&arguments, &databases);
+    if orders.is_empty() {
+        eprintln!(
+            "litekeeper: none of these databases has this task in the configuration; name it under `tasks`, as in \
+             `tasks: {{vacuum: {{}}}}`"
+        );
+        return Ok(Exit::Usage);
+    }
+    sqlite::limit_heap()?;
+    block_on(async {
+        let stop = CancellationToken::new();
+        app::stop_on_signals(stop.clone())?;
+        let mut worst = Exit::Success;
+        let mut results = Vec::new();
+        for order in orders {
+            let result = execute(&workshop, &order, arguments.dry_run, &stop).await?;
+            worst = worse(worst, exit_of(&result));
+            if !arguments.json {
+                print(&text(&order, &result));
+            }
+            results.push(json(&order, &result));
+            if stop.is_cancelled() {
+                break;
+            }
+        }
+        if arguments.json {
+            print(&(serde_json::to_string_pretty(&serde_json::json!({ "runs": results }))? + "\n"));
+        }
+        Ok(worst)
+    })
+}
+
+/// Every wanted task of every database that has it, database by database.
+fn orders(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<Order> {
+    let mut orders = Vec::new();
+    for database in databases {
+        for &task in arguments.task.tasks() {
+            if database.settings.tasks.timings().any(|(configured, _)| configured == task) {
+                orders.push(Order {
+                    database: Arc::clone(database),
+                    task,
+                    trigger: Trigger::Manual,
+                    due_at: None,
+                    must_end_by: None,
+                    cancel: Cancel::default(),
+                });
+            }
+        }
+    }
+    orders
+}
+
+async fn execute(
+    workshop: &Workshop,
+    order: &Order,
+    dry_run: bool,
+    stop: &CancellationToken,
+) -> anyhow::Result<Result> {
+    let progress = Progress::new();
+    let (observer, workshop, ordered) = (Arc::new(progress.clone()), workshop.clone(), order.clone());
+    let mut work = std::pin::pin!(run_one(move || {
+        if dry_run {
+            return match workshop.forecast(&ordered, observer) {
+                Ok(forecast) => Result::Forecast(Box::new(forecast)),
+                Err(outcome) => Result::NotDone(Box::new(outcome)),
+            };
+        }
+        match workshop.execute(&ordered, observer) {
+            Executed::Done(run, outcome) => Result::Run(run, outcome),
+            Executed::HeldElsewhere => {
+                let detail =
+                    "another litekeeper process is at work on the database; try again when it is done";
+                Result::NotDone(Box::new(Outcome::skipped(SkipReason::Overlap, detail)))
+            }
+        }
+    }));
+    let done = tokio::select! {
+        done = &mut work => done,
+        () = stop.cancelled() => {
+            order.cancel.cancel();
+            let patience = std::time::Duration::from_secs(1);
+            match tokio::time::timeout(patience, &mut work).await {
+                Ok(done) => done,
+                Err(_) => {
+                    eprintln!(
+                        "litekeeper: waiting for the last part of the job, which cannot be stopped; Ctrl-C again ends \
+                         litekeeper at once, and SQLite rolls the job back when the database is opened next"
+                    );
+                    work.await
+                }
+            }
+        }
+    };
+    progress.clear();
+    done.ok_or_else(|| anyhow::anyhow!("{}: {} panicked", order.database.name, order.task))
+}
+
+fn exit_of(result: &Result) -> Exit {
+    let outcome = match result {
+        Result::Forecast(_) => return Exit::Success,
+        Result::Run(_, outcome) | Result::NotDone(outcome) => outcome,
+    };
+    match outcome.as_ref() {
+        Outcome::Success(_) | Outcome::Skipped { reason: SkipReason::BelowThreshold, .. } => Exit::Success,
+        Outcome::Skipped { .. } => Exit::Skipped,
+        Outcome::Failed { reason, report, .. } => match report.as_ref().map(|report| &report.details) {
+            Some(Details::HealthCheck(_))
+                if [FailureReason::Corrupt, FailureReason::Other].contains(reason) =>
+            {
+                Exit::Problems
+            }
+            Some(_) | None => Exit::Failure,
+        },
+    }
+}
+
+fn worse(one: Exit, other: Exit) -> Exit {
+    let rank = |exit: Exit| match exit {
+        Exit::Success => 0,
+        Exit::Skipped => 1,
+        Exit::Usage => 2,
+        Exit::Failure => 3,
+        Exit::Problems => 4,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+fn json(order: &Order, result: &Result) -> serde_json::Value {
+    let heading = serde_json::json!({
+        "database": order.database.name.as_str(),
+        "path": order.database.path.to_string_lossy(),
+        "task": order.task.label(),
+    });
+    let mut object = match result {
+        Result::Run(run, _) => return run_json(run),
+        Result::Forecast(forecast) => serde_json::json!({ "dry_run": true, "forecast": forecast }),
+        Result::NotDone(outcome) => serde_json::json!({
+            "outcome": outcome.label(),
+            "reason": outcome.reason(),
+            "message": outcome.message(),
+        }),
+    };
+    if let (Some(object), Some(heading)) = (object.as_object_mut(), heading.as_object()) {
+        object.extend(heading.clone());
+    }
+    object
+}
+
+/// What happened, for a person.
+fn text(order: &Order, result: &Result) -> String {
+    let head = format!("{}: {}", order.database.name, order.task);
+    match result {
+        Result::Forecast(forecast) => format!("{head}, dry run\n{}", forecast_text(forecast)),
+        Result::NotDone(outcome) => outcome_line(&head, outcome, ""),
+        Result::Run(run, outcome) => {
+            let seconds = format!(" ({:.2} s)", run.elapsed.as_secs_f64());
+            let mut text = outcome_line(&head, outcome, &seconds);
+            let words = run.words();
+            if !words.is_empty() {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "  {words}");
+            }
+            if let Some(report) = outcome.report() {
+                match &report.details {
+                    Details::LogCleaning(report) => text.push_str(&tables_text(report)),
+                    Details::HealthCheck(health) => {
+                        check::text(&health.report).lines().skip(1).for_each(|line| {
+                            let _ = writeln!(text, "{line}");
+                        });
+                    }
+                    Details::Vacuum(_) => {}
+                }
+                if order.task.writes() {
+                    let hold = report.max_hold.as_secs_f64() * 1e3;
+                    let _ = writeln!(text, "  longest hold of the write lock: {hold:.1} ms");
+                }
+            }
+            text
+        }
+    }
+}
+
+fn outcome_line(head: &str, outcome: &Outcome, seconds: &str) -> String {
+    match (outcome.reason(), outcome.message()) {
+        (Some(reason), Some(message)) => {
+            format!("{head} {} ({reason}){seconds}: {message}\n", outcome.label())
+        }
+        _ => format!("{head} succeeded{seconds}\n"),
+    }
+}
+
+fn tables_text(report: &LogCleaningReport) -> String {
+    let mut text = String::new();
+    for table in &report.tables {
+        let state = if table.complete { "" } else { ", not complete" };
+        let older = table.cutoff.as_ref().map(|cutoff| format!(" older than {cutoff}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  {}: {} rows{older} in {} transactions{state}",
+            table.table,
+            count(table.deleted_rows),
+            count(table.batches)
+        );
+        if let Some(archive) = &table.archive {
+            let _ = writeln!(text, "    archived in {}", archive.display());
+        }
+        if let Some(note) = &table.note {
+            let _ = writeln!(text, "    {note}");
+        }
+    }
+    text
+}
+
+fn forecast_text(forecast: &Forecast) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| {
+        let _ = writeln!(text, "  {words}");
+    };
+    if let Some(reason) = &forecast.would_not_run {
+        line(format!("would not run: {reason}"));
+    }
+    if let Some(size) = forecast.size_bytes {
+        line(format!("database: {}", bytes(size)));
+    }
+    if let Some(reclaimable) = forecast.reclaimable_bytes {
+        line(format!("reclaimable: {}", bytes(reclaimable)));
+    }
+    if !forecast.checks.is_empty() {
+        line(format!("checks: {}", forecast.checks.join(", ")));
+    }
+    for need in &forecast.needs {
+        line(format!(
+            "{} in {}: needs {}, {} are free",
+            need.purpose,
+            need.directory,
+            bytes(need.bytes),
+            bytes(need.available_bytes)
+        ));
+    }
+    for table in &forecast.tables {
+        let rows = table.rows.map_or_else(|| "an unknown number of".to_owned(), count);
+        let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
+        line(format!("{}: {rows} rows would be deleted{size}", table.table));
+        let details = [
+            ("older than", &table.cutoff),
+            ("oldest", &table.oldest),
+            ("newest of them", &table.newest),
+            ("times", &table.format),
+            ("index", &table.index),
+        ];
+        for (name, value) in
+            details.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
+        {
+            line(format!("  {name}: {value}"));
+        }
+        if let Some(note) = &table.note {
+            line(format!("  {note}"));
+        }
+        if let Some(seconds) = table.expected_seconds {
+            line(format!("  about {seconds:.1} s, as the last run went"));
+        }
+    }
+    if let Some(seconds) = forecast.expected_seconds {
+        line(format!("about {seconds:.1} s"));
+    }
+    text
+}

@@ -1,0 +1,211 @@
+//! The tasks of the effective configuration as YAML, every default filled in.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::config::HealthCheck;
+use crate::config::LogCleaning;
+use crate::config::Maintenance;
+use crate::config::Manners;
+use crate::config::Retention;
+use crate::config::State;
+use crate::config::Tasks;
+use crate::config::TimestampFormat;
+use crate::config::Timing;
+use crate::config::Vacuum;
+use crate::config::environment::escape;
+use crate::config::units::format_bytes;
+use crate::config::units::format_duration;
+
+#[derive(Serialize)]
+pub(super) struct ShownMaintenance {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    timezone: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temp_directory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause_file: Option<String>,
+    max_jobs: usize,
+    max_jobs_per_filesystem: usize,
+    catch_up_delay: String,
+    history_retention: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct ShownTasks {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_check: Option<ShownHealthCheck>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vacuum: Option<ShownVacuum>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_cleaning: Option<ShownLogCleaning>,
+}
+
+#[derive(Serialize)]
+struct ShownTiming {
+    schedule: String,
+    timezone: &'static str,
+    spread: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<String>,
+    start_deadline: String,
+    timeout: String,
+}
+
+#[derive(Serialize)]
+struct ShownManners {
+    target_hold: String,
+    pause_ratio: f64,
+    lock_wait: String,
+    allow_network: bool,
+}
+
+#[derive(Serialize)]
+struct ShownHealthCheck {
+    #[serde(flatten)]
+    timing: ShownTiming,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quick: Option<ShownTiming>,
+    foreign_keys: bool,
+    max_wait: String,
+    max_wal_growth: String,
+}
+
+#[derive(Serialize)]
+struct ShownReclaimable {
+    bytes: String,
+    ratio: f64,
+}
+
+#[derive(Serialize)]
+struct ShownVacuum {
+    #[serde(flatten)]
+    timing: ShownTiming,
+    min_reclaimable: ShownReclaimable,
+    convert: &'static str,
+    reserve: String,
+    allow_replicated: bool,
+    #[serde(flatten)]
+    manners: ShownManners,
+}
+
+#[derive(Serialize)]
+struct ShownLogCleaning {
+    #[serde(flatten)]
+    timing: ShownTiming,
+    tables: Vec<ShownRetention>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    foreign_keys: Option<bool>,
+    #[serde(flatten)]
+    manners: ShownManners,
+}
+
+#[derive(Serialize)]
+struct ShownRetention {
+    table: String,
+    column: String,
+    format: TimestampFormat,
+    retention: String,
+    allow_short_retention: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_latest: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<String>,
+    max_newest_age: String,
+}
+
+fn shown_path(path: &Path) -> String {
+    escape(&path.to_string_lossy())
+}
+
+pub(super) fn shown_maintenance(maintenance: &Maintenance) -> ShownMaintenance {
+    ShownMaintenance {
+        state: match &maintenance.state {
+            State::File(path) => Some(shown_path(path)),
+            State::Default | State::Memory => None,
+        },
+        timezone: maintenance.timezone.name(),
+        temp_directory: maintenance.temp_directory.as_deref().map(shown_path),
+        pause_file: maintenance.pause_file.as_deref().map(shown_path),
+        max_jobs: maintenance.max_jobs,
+        max_jobs_per_filesystem: maintenance.max_jobs_per_filesystem,
+        catch_up_delay: format_duration(maintenance.catch_up_delay),
+        history_retention: format_duration(maintenance.history_retention),
+    }
+}
+
+pub(super) fn shown_tasks(tasks: &Tasks) -> ShownTasks {
+    ShownTasks {
+        health_check: tasks.health_check.as_ref().map(shown_health_check),
+        vacuum: tasks.vacuum.as_ref().map(shown_vacuum),
+        log_cleaning: tasks.log_cleaning.as_ref().map(shown_log_cleaning),
+    }
+}
+
+fn shown_timing(timing: &Timing) -> ShownTiming {
+    ShownTiming {
+        schedule: timing.schedule.to_string(),
+        timezone: timing.zone.name(),
+        spread: format_duration(timing.spread),
+        window: timing.window.as_ref().map(ToString::to_string),
+        start_deadline: format_duration(timing.start_deadline),
+        timeout: format_duration(timing.timeout),
+    }
+}
+
+fn shown_manners(manners: &Manners) -> ShownManners {
+    ShownManners {
+        target_hold: format_duration(manners.target_hold),
+        pause_ratio: manners.pause_ratio,
+        lock_wait: format_duration(manners.lock_wait),
+        allow_network: manners.allow_network,
+    }
+}
+
+fn shown_health_check(task: &HealthCheck) -> ShownHealthCheck {
+    ShownHealthCheck {
+        timing: shown_timing(&task.timing),
+        quick: task.quick.as_ref().map(shown_timing),
+        foreign_keys: task.foreign_keys,
+        max_wait: format_duration(task.max_wait),
+        max_wal_growth: format_bytes(task.max_wal_growth),
+    }
+}
+
+fn shown_vacuum(task: &Vacuum) -> ShownVacuum {
+    ShownVacuum {
+        timing: shown_timing(&task.timing),
+        min_reclaimable: ShownReclaimable { bytes: format_bytes(task.min_bytes), ratio: task.min_ratio },
+        convert: if task.convert { "incremental" } else { "off" },
+        reserve: format_bytes(task.reserve),
+        allow_replicated: task.allow_replicated,
+        manners: shown_manners(&task.manners),
+    }
+}
+
+fn shown_log_cleaning(task: &LogCleaning) -> ShownLogCleaning {
+    ShownLogCleaning {
+        timing: shown_timing(&task.timing),
+        tables: task.tables.iter().map(shown_retention).collect(),
+        foreign_keys: task.foreign_keys,
+        manners: shown_manners(&task.manners),
+    }
+}
+
+fn shown_retention(retention: &Retention) -> ShownRetention {
+    ShownRetention {
+        table: escape(&retention.table),
+        column: escape(&retention.column),
+        format: retention.format,
+        retention: format_duration(retention.retention),
+        allow_short_retention: retention.allow_short_retention,
+        condition: retention.condition.as_deref().map(escape),
+        keep_latest: retention.keep_latest,
+        archive: retention.archive.as_deref().map(shown_path),
+        max_newest_age: format_duration(retention.max_newest_age),
+    }
+}

@@ -1,0 +1,139 @@
+//! The tasks of a database: what may be done to it, when, and within which bounds.
+//!
+//! Only what stands here is ever done: a job that writes runs where the file names it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use crate::config::TimestampFormat;
+use crate::schedule::Schedule;
+use crate::schedule::Window;
+use crate::task::Task;
+
+/// The tasks that are configured for a database.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tasks {
+    /// Checks and statistics.
+    pub health_check: Option<HealthCheck>,
+    /// Giving free pages back.
+    pub vacuum: Option<Vacuum>,
+    /// Deleting old rows.
+    pub log_cleaning: Option<LogCleaning>,
+}
+
+/// When a task runs and how long it may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timing {
+    /// When it falls due, with its time zone.
+    pub schedule: Schedule,
+    /// The zone of schedule and window.
+    pub zone: Tz,
+    /// How far the runs of a fleet are spread after the schedule's times.
+    pub spread: Duration,
+    /// When it may run at all.
+    pub window: Option<Window>,
+    /// How late a run may begin; later it is left out.
+    pub start_deadline: Duration,
+    /// How long a run may take.
+    pub timeout: Duration,
+}
+
+/// How gently a job works beside the database's owner.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Manners {
+    /// The longest that the write lock is to be held at once.
+    pub target_hold: Duration,
+    /// The pause after a hold, as a part of the hold. It is never shorter than what a waiting writer needs.
+    pub pause_ratio: f64,
+    /// How long a lock that another process holds is waited for.
+    pub lock_wait: Duration,
+    /// Whether a WAL is written on a network or virtual file system too.
+    pub allow_network: bool,
+}
+
+/// The task `health_check`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthCheck {
+    /// When every check runs.
+    pub timing: Timing,
+    /// When the quick check alone runs, beside that.
+    pub quick: Option<Timing>,
+    /// Whether foreign keys are checked too.
+    pub foreign_keys: bool,
+    /// How long the check may keep a writer of a rollback database waiting; then it goes on table by table.
+    pub max_wait: Duration,
+    /// How far a WAL may grow while the check reads; then it goes on table by table.
+    pub max_wal_growth: u64,
+}
+
+/// The task `vacuum`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vacuum {
+    /// When it runs.
+    pub timing: Timing,
+    /// The least number of bytes that are worth it.
+    pub min_bytes: u64,
+    /// The least part of the file that is worth it.
+    pub min_ratio: f64,
+    /// Whether a full vacuum makes the database one that is vacuumed incrementally from then on.
+    pub convert: bool,
+    /// Bytes that stay free on every file system that the vacuum needs room on.
+    pub reserve: u64,
+    /// Whether it runs although Litestream or LiteFS replicates the database.
+    pub allow_replicated: bool,
+    /// How gently.
+    pub manners: Manners,
+}
+
+/// The task `log_cleaning`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogCleaning {
+    /// When it runs.
+    pub timing: Timing,
+    /// What is cleaned.
+    pub tables: Vec<Retention>,
+    /// Whether foreign keys are enforced; needed where others refer to a table.
+    pub foreign_keys: Option<bool>,
+    /// How gently.
+    pub manners: Manners,
+}
+
+/// The retention of one table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retention {
+    /// The table.
+    pub table: String,
+    /// Its time column.
+    pub column: String,
+    /// How the column writes a time.
+    pub format: TimestampFormat,
+    /// How old a row becomes.
+    pub retention: Duration,
+    /// Whether a retention below one day is meant.
+    pub allow_short_retention: bool,
+    /// Only rows for which this SQL is true are deleted.
+    pub condition: Option<String>,
+    /// So many of the newest rows stay whatever their age.
+    pub keep_latest: Option<u64>,
+    /// Where rows go before they are deleted.
+    pub archive: Option<PathBuf>,
+    /// How old the newest row may be at the most. When it is older, the clock is not believed.
+    pub max_newest_age: Duration,
+}
+
+impl Tasks {
+    /// The tasks that are configured, each with its timing.
+    pub fn timings(&self) -> impl Iterator<Item = (Task, &Timing)> {
+        let health = self.health_check.as_ref();
+        [
+            (Task::LogCleaning, self.log_cleaning.as_ref().map(|task| &task.timing)),
+            (Task::Vacuum, self.vacuum.as_ref().map(|task| &task.timing)),
+            (Task::QuickCheck, health.and_then(|task| task.quick.as_ref())),
+            (Task::HealthCheck, health.map(|task| &task.timing)),
+        ]
+        .into_iter()
+        .filter_map(|(task, timing)| timing.map(|timing| (task, timing)))
+    }
+}

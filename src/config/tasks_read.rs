@@ -1,0 +1,378 @@
+//! Reads the tasks of a profile or an entry.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use crate::config::HealthCheck;
+use crate::config::LogCleaning;
+use crate::config::Manners;
+use crate::config::Retention;
+use crate::config::TimestampFormat;
+use crate::config::Timing;
+use crate::config::Vacuum;
+use crate::config::decode::Decoder;
+use crate::config::decode::Fields;
+use crate::config::decode::Value;
+use crate::config::decode::quoted;
+use crate::config::paths::resolve_path;
+use crate::config::settings::read_format;
+use crate::config::tree::Node;
+use crate::config::units::parse_duration;
+use crate::schedule::Schedule;
+use crate::schedule::Window;
+
+/// What every task takes.
+const TIMING_KEYS: [&str; 6] = ["schedule", "timezone", "spread", "window", "start_deadline", "timeout"];
+
+/// What every task that writes takes.
+const MANNERS_KEYS: [&str; 4] = ["target_hold", "pause_ratio", "lock_wait", "allow_network"];
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const MIB: u64 = 1024 * 1024;
+
+/// How late a run may begin.
+const START_DEADLINE: Duration = Duration::from_secs(2 * 3600);
+
+/// How long a check may keep a writer waiting: a tenth of a second is felt by nobody.
+const MAX_WAIT: Duration = Duration::from_millis(100);
+
+/// How far a WAL may grow under a check.
+const MAX_WAL_GROWTH: u64 = 64 * MIB;
+
+/// The retention where nothing is said.
+const DEFAULT_RETENTION_DAYS: u64 = 90;
+
+/// A retention below this deletes what somebody may still look at today.
+const SHORT_RETENTION: Duration = DAY;
+
+/// The variable with the default of the retention, in days.
+const RETENTION_VARIABLE: &str = "LOG_RETENTION_DAYS";
+
+/// What the tasks of a file have in common.
+pub(super) struct Surroundings<'s> {
+    /// The file's directory, for relative paths.
+    pub base: &'s Path,
+    /// The zone of schedules that name none.
+    pub timezone: Tz,
+}
+
+/// The tasks that a profile or an entry names; a task inside is `None` when it is switched off there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TaskLayer {
+    pub health_check: Option<Option<HealthCheck>>,
+    pub vacuum: Option<Option<Vacuum>>,
+    pub log_cleaning: Option<Option<LogCleaning>>,
+}
+
+/// What a task's timing is where the file does not say.
+struct TimingDefaults {
+    schedule: &'static str,
+    timeout: Duration,
+}
+
+const HEALTH_CHECK: TimingDefaults =
+    TimingDefaults { schedule: "0 4 * * *", timeout: Duration::from_secs(6 * 3600) };
+const QUICK_CHECK: TimingDefaults = TimingDefaults { schedule: "1h", timeout: HOUR };
+const VACUUM: TimingDefaults =
+    TimingDefaults { schedule: "0 3 * * SUN", timeout: Duration::from_secs(4 * 3600) };
+const LOG_CLEANING: TimingDefaults = TimingDefaults { schedule: "0 1 * * *", timeout: HOUR };
+
+/// Reads `tasks`.
+pub(super) fn read_tasks(
+    value: &Value<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> TaskLayer {
+    let mut layer = TaskLayer::default();
+    let Some(fields) = decoder.fields(value, &["health_check", "vacuum", "log_cleaning"]) else {
+        return layer;
+    };
+    if let Some(value) = fields.find("health_check") {
+        layer.health_check =
+            task(&value, decoder, &keys(&["foreign_keys", "quick", "max_wait", "max_wal_growth"], false))
+                .map(|fields| fields.and_then(|fields| read_health_check(&fields, surroundings, decoder)));
+    }
+    if let Some(value) = fields.find("vacuum") {
+        let own = ["min_reclaimable", "convert", "reserve", "allow_replicated"];
+        layer.vacuum = task(&value, decoder, &keys(&own, true))
+            .map(|fields| fields.and_then(|fields| read_vacuum(&fields, surroundings, decoder)));
+    }
+    if let Some(value) = fields.find("log_cleaning") {
+        layer.log_cleaning = task(&value, decoder, &keys(&["tables", "foreign_keys"], true))
+            .map(|fields| fields.and_then(|fields| read_log_cleaning(&fields, surroundings, decoder)));
+    }
+    layer
+}
+
+fn keys(own: &[&'static str], writes: bool) -> Vec<&'static str> {
+    let manners: &[&'static str] = if writes { &MANNERS_KEYS } else { &[] };
+    [&TIMING_KEYS, own, manners].concat()
+}
+
+/// The fields of a task; `Some(None)` for one that is off. A task may be named with nothing behind it.
+fn task<'t>(
+    value: &Value<'t>,
+    decoder: &mut Decoder<'_>,
+    known: &[&'static str],
+) -> Option<Option<Fields<'t>>> {
+    match &value.tree.node {
+        Node::Null => Some(Some(Fields::empty(value))),
+        Node::Scalar(_) => match decoder.switch(value)? {
+            true => Some(Some(Fields::empty(value))),
+            false => Some(None),
+        },
+        Node::Sequence(_) | Node::Mapping(_) => decoder.fields(value, known).map(Some),
+    }
+}
+
+/// A field that may be left out: the default without it, or when it is wrong, which is noted then.
+fn read<'t, T>(fields: &Fields<'t>, name: &str, default: T, read: impl FnOnce(&Value<'t>) -> Option<T>) -> T {
+    fields.find(name).and_then(|value| read(&value)).unwrap_or(default)
+}
+
+fn read_timing(
+    fields: &Fields<'_>,
+    defaults: &TimingDefaults,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Timing {
+    let zone = read(fields, "timezone", surroundings.timezone, |value| read_timezone(value, decoder));
+    let default = parse_schedule(defaults.schedule, zone).expect("the defaults are schedules");
+    let schedule = read(fields, "schedule", default, |value| read_schedule(value, zone, decoder));
+    let window = fields.find("window").and_then(|value| {
+        let text = decoder.text(&value)?;
+        Window::parse(&text, zone).map_err(|error| decoder.refuse_value(&value, error.to_string())).ok()
+    });
+    let mut duration = |name, default, bounds: RangeInclusive<Duration>| {
+        read(fields, name, default, |value| decoder.duration(value, bounds))
+    };
+    Timing {
+        schedule,
+        zone,
+        window,
+        spread: duration("spread", Duration::ZERO, Duration::ZERO..=7 * DAY),
+        start_deadline: duration("start_deadline", START_DEADLINE, MINUTE..=7 * DAY),
+        timeout: duration("timeout", defaults.timeout, SECOND..=7 * DAY),
+    }
+}
+
+/// Reads a time zone by its name in the IANA database.
+pub(super) fn read_timezone(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Tz> {
+    let text = decoder.text(value)?;
+    let zone = text.parse().ok();
+    if zone.is_none() {
+        let message = format!("{} is no time zone; write it as in `Europe/Berlin` or `UTC`", quoted(&text));
+        decoder.refuse_value(value, message);
+    }
+    zone
+}
+
+fn read_schedule(value: &Value<'_>, zone: Tz, decoder: &mut Decoder<'_>) -> Option<Schedule> {
+    let text = decoder.text(value)?;
+    parse_schedule(&text, zone).map_err(|message| decoder.refuse_value(value, message)).ok()
+}
+
+/// A cron expression, or a duration for every so often.
+fn parse_schedule(text: &str, zone: Tz) -> Result<Schedule, String> {
+    let often = text.trim().strip_prefix("every ").unwrap_or(text.trim());
+    match parse_duration(often) {
+        Ok(interval) if (MINUTE..=366 * DAY).contains(&interval) => Ok(Schedule::every(interval)),
+        Ok(_) => Err(format!("an interval must be from 1m to 366d, not {}", quoted(text))),
+        Err(_) => Schedule::cron(text, zone).map_err(|error| error.to_string()),
+    }
+}
+
+fn read_manners(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Manners {
+    const HOLD: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+    Manners {
+        target_hold: read(fields, "target_hold", Duration::from_millis(20), |value| {
+            decoder.duration(value, HOLD)
+        }),
+        pause_ratio: read(fields, "pause_ratio", 0.0, |value| decoder.fraction(value, 0.0..=100.0)),
+        lock_wait: read(fields, "lock_wait", 5 * MINUTE, |value| decoder.duration(value, SECOND..=DAY)),
+        allow_network: read(fields, "allow_network", false, |value| decoder.switch(value)),
+    }
+}
+
+fn read_health_check(
+    fields: &Fields<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<HealthCheck> {
+    const WAIT: RangeInclusive<Duration> = Duration::from_millis(5)..=HOUR;
+    let quick = fields.find("quick").and_then(|value| read_quick(&value, surroundings, decoder));
+    Some(HealthCheck {
+        timing: read_timing(fields, &HEALTH_CHECK, surroundings, decoder),
+        quick,
+        foreign_keys: read(fields, "foreign_keys", true, |value| decoder.switch(value)),
+        max_wait: read(fields, "max_wait", MAX_WAIT, |value| decoder.duration(value, WAIT)),
+        max_wal_growth: read(fields, "max_wal_growth", MAX_WAL_GROWTH, |value| decoder.bytes(value)),
+    })
+}
+
+/// `quick: on`, `quick: 1h`, or a mapping as a task has it.
+fn read_quick(
+    value: &Value<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<Timing> {
+    let is_switch = |text: &str| ["on", "off", "true", "false"].contains(&text);
+    if let Node::Scalar(text) = &value.tree.node
+        && !is_switch(text)
+    {
+        let schedule = read_schedule(value, surroundings.timezone, decoder)?;
+        let timing = read_timing(&Fields::empty(value), &QUICK_CHECK, surroundings, decoder);
+        return Some(Timing { schedule, ..timing });
+    }
+    let fields = task(value, decoder, &TIMING_KEYS)??;
+    Some(read_timing(&fields, &QUICK_CHECK, surroundings, decoder))
+}
+
+/// The health check of databases that are named on the command line.
+pub(super) fn default_health_check() -> HealthCheck {
+    let zone = Tz::UTC;
+    HealthCheck {
+        timing: Timing {
+            schedule: parse_schedule(HEALTH_CHECK.schedule, zone).expect("the defaults are schedules"),
+            zone,
+            window: None,
+            spread: Duration::ZERO,
+            start_deadline: START_DEADLINE,
+            timeout: HEALTH_CHECK.timeout,
+        },
+        quick: None,
+        foreign_keys: true,
+        max_wait: MAX_WAIT,
+        max_wal_growth: MAX_WAL_GROWTH,
+    }
+}
+
+fn read_vacuum(
+    fields: &Fields<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<Vacuum> {
+    let (mut min_bytes, mut min_ratio) = (10 * MIB, 0.1);
+    if let Some(value) = fields.find("min_reclaimable")
+        && let Some(least) = decoder.fields(&value, &["bytes", "ratio"])
+    {
+        min_bytes = read(&least, "bytes", min_bytes, |value| decoder.bytes(value));
+        min_ratio = read(&least, "ratio", min_ratio, |value| decoder.fraction(value, 0.0..=1.0));
+    }
+    Some(Vacuum {
+        timing: read_timing(fields, &VACUUM, surroundings, decoder),
+        min_bytes,
+        min_ratio,
+        convert: read(fields, "convert", false, |value| {
+            decoder.choice(value, &[("incremental", true), ("off", false)])
+        }),
+        reserve: read(fields, "reserve", 100 * MIB, |value| decoder.bytes(value)),
+        allow_replicated: read(fields, "allow_replicated", false, |value| decoder.switch(value)),
+        manners: read_manners(fields, decoder),
+    })
+}
+
+fn read_log_cleaning(
+    fields: &Fields<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<LogCleaning> {
+    let timing = read_timing(fields, &LOG_CLEANING, surroundings, decoder);
+    let foreign_keys = fields.find("foreign_keys").and_then(|value| decoder.switch(&value));
+    let manners = read_manners(fields, decoder);
+    let value = decoder.require(fields, "tables", "tables: [{table: logs, column: created_at}]")?;
+    let items = decoder.items(&value)?;
+    if items.is_empty() {
+        decoder.refuse_value(
+            &value,
+            "must name at least one table, as in `- {table: logs, column: created_at}`",
+        );
+    }
+    let mut tables: Vec<Retention> = Vec::new();
+    for item in items {
+        let Some(retention) = read_retention(&item, surroundings, decoder) else { continue };
+        // Two retentions for one table are one too many, and the metrics have one series a table.
+        if tables.iter().any(|other| other.table.eq_ignore_ascii_case(&retention.table)) {
+            decoder.refuse_value(&item, format!("{} is listed already", quoted(&retention.table)));
+        }
+        tables.push(retention);
+    }
+    Some(LogCleaning { timing, tables, foreign_keys, manners })
+}
+
+fn read_retention(
+    value: &Value<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<Retention> {
+    const RETENTION: RangeInclusive<Duration> = SECOND..=Duration::from_secs(100 * 365 * 86_400);
+    let known = [
+        "table",
+        "column",
+        "format",
+        "retention",
+        "allow_short_retention",
+        "condition",
+        "keep_latest",
+        "archive",
+        "max_newest_age",
+    ];
+    let fields = decoder.fields(value, &known)?;
+    let mut text =
+        |name, example| decoder.require(&fields, name, example).and_then(|value| decoder.text(&value));
+    let (table, column) = (text("table", "table: logs"), text("column", "column: created_at"));
+    let retention = match fields.find("retention") {
+        Some(value) => decoder.duration(&value, RETENTION)?,
+        None => default_retention(&fields, decoder)?,
+    };
+    let allowed = read(&fields, "allow_short_retention", false, |value| decoder.switch(value));
+    if retention < SHORT_RETENTION && !allowed {
+        let message = "is below one day; if that is meant, write `allow_short_retention: true` beside it";
+        decoder.refuse(fields.position_of("retention"), &fields.child("retention"), message);
+    }
+    let max_newest_age = (retention / 3).clamp(DAY, 30 * DAY);
+    let mut optional = |name| fields.find(name).and_then(|value| decoder.text(&value));
+    let (condition, archive) = (optional("condition"), optional("archive"));
+    Some(Retention {
+        table: table?,
+        column: column?,
+        format: read(&fields, "format", TimestampFormat::Auto, |value| read_format(value, decoder)),
+        retention,
+        allow_short_retention: allowed,
+        condition,
+        keep_latest: fields
+            .find("keep_latest")
+            .and_then(|value| decoder.number(&value, 1..=usize::MAX >> 1))
+            .map(|latest| latest as u64),
+        archive: archive.map(|directory| resolve_path(surroundings.base, &directory)),
+        max_newest_age: read(&fields, "max_newest_age", max_newest_age, |value| {
+            decoder.duration(value, SECOND..=*RETENTION.end())
+        }),
+    })
+}
+
+/// The retention where none is written: the environment's, else 90 days.
+fn default_retention(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Duration> {
+    const MOST_DAYS: u64 = 36_500;
+    let Some(text) = decoder.variable(RETENTION_VARIABLE) else {
+        return Some(DEFAULT_RETENTION_DAYS as u32 * DAY);
+    };
+    match text.trim().parse::<u64>() {
+        Ok(days) if (1..=MOST_DAYS).contains(&days) => Some(Duration::from_secs(days * DAY.as_secs())),
+        Ok(_) | Err(_) => {
+            let message = format!(
+                "comes from the environment here, where {RETENTION_VARIABLE} is {}; it must be a number of days from 1 to \
+                 {MOST_DAYS}",
+                quoted(&text)
+            );
+            decoder.refuse(fields.position, &fields.child("retention"), message);
+            None
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The tables of the state file.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::HistoryError;
+
+/// Marks the file as litekeeper's: "ltkp" as a number.
+const APPLICATION_ID: i64 = 0x6c74_6b70;
+
+/// The format of the tables; it grows with every change.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        process TEXT NOT NULL,
+        database TEXT NOT NULL,
+        path NOT NULL,
+        task TEXT NOT NULL,
+        trigger TEXT NOT NULL,
+        due_at REAL,
+        started_at REAL NOT NULL,
+        elapsed REAL NOT NULL,
+        outcome TEXT NOT NULL,
+        reason TEXT,
+        message TEXT,
+        details TEXT
+    );
+    CREATE INDEX runs_by_task ON runs (path, task, id);
+    CREATE INDEX runs_by_time ON runs (started_at);
+    CREATE TABLE verdicts (
+        path NOT NULL,
+        kind TEXT NOT NULL,
+        ok INTEGER NOT NULL,
+        problems INTEGER NOT NULL,
+        first_problem TEXT,
+        completed_at REAL NOT NULL,
+        whole_at REAL NOT NULL,
+        PRIMARY KEY (path, kind)
+    ) WITHOUT ROWID;
+    CREATE TABLE slots (
+        path NOT NULL,
+        task TEXT NOT NULL,
+        handled_until REAL NOT NULL,
+        PRIMARY KEY (path, task)
+    ) WITHOUT ROWID;
+    CREATE TABLE pauses (database TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE clocks (
+        path PRIMARY KEY NOT NULL,
+        wall REAL NOT NULL,
+        since_boot REAL NOT NULL,
+        boot TEXT NOT NULL
+    ) WITHOUT ROWID;";
+
+/// Makes the tables in a new file, and refuses one that is not ours.
+pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), HistoryError> {
+    let failed = |error| HistoryError::Sqlite(shown.to_owned(), error);
+    // Two processes may meet on a new file; the second waits and finds it made.
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+    let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
+    let (id, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
+    let objects = number("SELECT count(*) FROM sqlite_schema")?;
+    let made = if id == 0 && version == 0 && objects == 0 {
+        let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
+        connection.execute_batch(TABLES).and_then(|()| connection.execute_batch(&marks)).map_err(failed)
+    } else if id != APPLICATION_ID {
+        Err(HistoryError::Foreign(shown.to_owned()))
+    } else if version > VERSION {
+        Err(HistoryError::Later(shown.to_owned(), version, VERSION))
+    } else {
+        Ok(())
+    };
+    connection.execute_batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).map_err(failed)?;
+    made
+}

@@ -1,0 +1,124 @@
+//! What else uses the database, and whether a job may write beside it.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::database::Database;
+use crate::host::FileKind;
+use crate::host::FilesystemFacts;
+use crate::host::MountTable;
+use crate::host::filesystem_facts;
+use crate::host::owner_could_use_sidecars;
+use crate::host::stat;
+use crate::host::write_denied;
+use crate::sqlite::JournalMode;
+
+use super::outcome::FailureReason;
+use super::outcome::Outcome;
+use super::outcome::SkipReason;
+
+/// The directory of a path, for system calls.
+pub(super) fn directory_of(path: &Path) -> CString {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    CString::new(directory.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
+}
+
+/// The file system under a directory.
+///
+/// # Errors
+/// A failed run, with what the system said.
+pub(super) fn filesystem(directory: &CString) -> Result<FilesystemFacts, Outcome> {
+    filesystem_facts(directory, &MountTable::read()).map_err(|error| {
+        let message = format!("{}: cannot tell the free space: {error}", directory.to_string_lossy());
+        Outcome::failed(FailureReason::Io, message)
+    })
+}
+
+/// Whether a job may write a database at all.
+///
+/// # Errors
+/// The outcome of a run that may not.
+pub(super) fn refuse_unless_writable(
+    database: &Database,
+    journal_mode: JournalMode,
+    allow_network: bool,
+) -> Result<(), Outcome> {
+    let directory = directory_of(&database.path);
+    if let Some((what, error)) = write_denied(&database.files, &directory) {
+        let detail = format!("litekeeper may not write the {what}: {error}");
+        return Err(Outcome::skipped(SkipReason::ReadOnly, detail));
+    }
+    let usable = owner_could_use_sidecars(&database.files.main)
+        .map_err(|error| Outcome::failed(FailureReason::Io, format!("stat: {error}")))?;
+    if !usable {
+        let detail = "litekeeper runs as another user than the database's owner, who could not use the -wal or -journal \
+                      file that a killed job leaves; run litekeeper as root, as the owner, or in the file's group with g+rw";
+        return Err(Outcome::skipped(SkipReason::ReadOnly, detail));
+    }
+    let facts = filesystem(&directory)?;
+    if facts.network && journal_mode == JournalMode::Wal && !allow_network {
+        let message = format!(
+            "the database is in WAL mode on {}, a network or virtual file system, where its locks do not reach every \
+             machine; nothing is written there unless the task says `allow_network: true`",
+            facts.fstype
+        );
+        return Err(Outcome::failed(FailureReason::Config, message));
+    }
+    Ok(())
+}
+
+/// The program that replicates a database, by its marks: a vacuum or a foreign checkpoint would make it send all again.
+///
+/// Litestream keeps its state in `.NAME-litestream` beside the database and, in older versions, in tables of its own
+/// (<https://litestream.io/how-it-works/>); LiteFS is a FUSE file system.
+pub(super) fn replicator(database: &Database, tables: &[String]) -> Option<String> {
+    const TABLES: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
+    if let Some(table) = tables.iter().find(|table| TABLES.contains(&table.as_str())) {
+        return Some(format!("Litestream (it has the table {table})"));
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(database.path.file_name()?);
+    name.push("-litestream");
+    let mark = database.path.with_file_name(name);
+    let mark = CString::new(mark.as_os_str().as_bytes()).ok()?;
+    if stat(&mark).ok().flatten().is_some_and(|found| found.kind == FileKind::Directory) {
+        return Some(format!("Litestream (it has the directory {})", mark.to_string_lossy()));
+    }
+    let facts = filesystem_facts(&directory_of(&database.path), &MountTable::read()).ok()?;
+    facts.fstype.contains("litefs").then(|| "LiteFS (the database is on its file system)".to_owned())
+}
+
+/// Whether a SQLite version has the bug by which a WAL can be reset while another process checkpoints it: 3.7.0 to 3.51.2,
+/// but for the versions with the fix (<https://www.sqlite.org/wal.html#walresetbug>).
+pub(super) fn has_wal_reset_bug(version: u32) -> bool {
+    const FIRST: u32 = 3_007_000;
+    const FIXED: u32 = 3_051_003;
+    // 3.44.6 and 3.50.7 carry the fix too, each up to the end of its branch.
+    let patched = (3_044_006..3_045_000).contains(&version) || (3_050_007..3_051_000).contains(&version);
+    (FIRST..FIXED).contains(&version) && !patched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_versions_with_the_bug_are_known() {
+        for (version, bug) in [
+            (3_006_023, false),
+            (3_007_000, true),
+            (3_044_005, true),
+            (3_044_006, false),
+            (3_045_000, true),
+            (3_050_006, true),
+            (3_050_007, false),
+            (3_051_000, true),
+            (3_051_002, true),
+            (3_051_003, false),
+            (3_054_001, false),
+        ] {
+            assert_eq!(has_wal_reset_bug(version), bug, "{version}");
+        }
+    }
+}

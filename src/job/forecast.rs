@@ -1,0 +1,227 @@
+//! What a run would do, without doing it: the dry run.
+
+use serde::Serialize;
+
+use crate::config::LogCleaning;
+use crate::config::Vacuum;
+use crate::sample::Settled;
+use crate::sample::settled;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+use crate::task::Task;
+
+use super::Context;
+use super::Survey;
+use super::coexist;
+use super::health_check;
+use super::outcome::Outcome;
+use super::retention::PlanError;
+use super::retention::iso;
+use super::retention::plan;
+use super::survey;
+use super::vacuum;
+use super::vacuum::Method;
+use super::vacuum::Need;
+
+/// What a run would do.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Forecast {
+    /// Why it would do nothing.
+    pub would_not_run: Option<String>,
+    /// How long it would take, where an earlier run tells.
+    pub expected_seconds: Option<f64>,
+    /// Bytes of the database.
+    pub size_bytes: Option<u64>,
+    /// The checks of a health check.
+    pub checks: Vec<&'static str>,
+    /// How a vacuum would be done.
+    pub method: Option<Method>,
+    /// Bytes that a vacuum would give back.
+    pub reclaimable_bytes: Option<u64>,
+    /// Room that it needs.
+    pub needs: Vec<Need>,
+    /// What a log cleaning would delete.
+    pub tables: Vec<TableForecast>,
+}
+
+/// What would be deleted from one table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TableForecast {
+    /// The table.
+    pub table: String,
+    /// Why it would not be cleaned, or what would make it cheaper.
+    pub note: Option<String>,
+    /// Rows; unknown when they could not be counted in time.
+    pub rows: Option<u64>,
+    /// Bytes of their values, about.
+    pub bytes: Option<u64>,
+    /// The moment before which rows have expired.
+    pub cutoff: Option<String>,
+    /// The oldest of these rows.
+    pub oldest: Option<String>,
+    /// The newest of these rows.
+    pub newest: Option<String>,
+    /// How the column writes a time.
+    pub format: Option<String>,
+    /// The index by which they are found.
+    pub index: Option<String>,
+    /// How long it would take, where an earlier run tells.
+    pub expected_seconds: Option<f64>,
+}
+
+/// Says what a run would do now.
+///
+/// # Errors
+/// The outcome of a run that could not even look.
+pub fn forecast(task: Task, context: &Context<'_>) -> Result<Forecast, Outcome> {
+    let tasks = &context.database.settings.tasks;
+    let found = survey(context)?;
+    let header = found.header;
+    let size = u64::from(header.pages) * u64::from(header.page_size);
+    let mut forecast = Forecast { size_bytes: Some(size), ..Forecast::default() };
+    if task.writes()
+        && let Some(problem) = &context.past.unhealthy
+    {
+        forecast.would_not_run = Some(format!("an integrity check failed: {problem}"));
+    }
+    match task {
+        Task::HealthCheck | Task::QuickCheck => {
+            if let Some(health_check) = &tasks.health_check {
+                let checks = health_check::checks(health_check, task == Task::QuickCheck);
+                forecast.checks = checks.iter().map(|check| check.label()).collect();
+                forecast.expected_seconds = context.past.rate.map(|rate| size as f64 / rate.max(1.0));
+            }
+        }
+        Task::Vacuum => {
+            if let Some(task) = &tasks.vacuum {
+                of_vacuum(task, context, &found, &mut forecast)?;
+            }
+        }
+        Task::LogCleaning => {
+            if let Some(task) = &tasks.log_cleaning {
+                of_log_cleaning(task, context, &found, &mut forecast)?;
+            }
+        }
+    }
+    Ok(forecast)
+}
+
+fn of_vacuum(
+    task: &Vacuum,
+    context: &Context<'_>,
+    found: &Survey,
+    forecast: &mut Forecast,
+) -> Result<(), Outcome> {
+    let header = &found.header;
+    let method = vacuum::method(task, header);
+    forecast.method = Some(method);
+    forecast.reclaimable_bytes = Some(u64::from(header.freelist_pages) * u64::from(header.page_size));
+    let refused = vacuum::worth_it(task, header)
+        .and_then(|()| vacuum::refuse_if_replicated(task, context, &found.tables))
+        .and_then(|()| {
+            coexist::refuse_unless_writable(context.database, header.journal_mode, task.manners.allow_network)
+        });
+    if let Err(outcome) = refused {
+        note(forecast, outcome.message());
+    }
+    if method == Method::Incremental {
+        return Ok(());
+    }
+    forecast.expected_seconds = Some(vacuum::expected(header, context.past.rate).as_secs_f64());
+    let temporary = &context.past.temporary_directory;
+    forecast.needs = vacuum::needs(&context.database.path, header, temporary, task.reserve)?;
+    if forecast.needs.iter().any(|need| need.available_bytes < need.bytes) {
+        note(forecast, Some("a disk has not enough room"));
+    }
+    Ok(())
+}
+
+fn note(forecast: &mut Forecast, reason: Option<&str>) {
+    if forecast.would_not_run.is_none() {
+        forecast.would_not_run = reason.map(str::to_owned);
+    }
+}
+
+fn of_log_cleaning(
+    task: &LogCleaning,
+    context: &Context<'_>,
+    found: &Survey,
+    forecast: &mut Forecast,
+) -> Result<(), Outcome> {
+    let journal_mode = found.header.journal_mode;
+    if let Err(outcome) =
+        coexist::refuse_unless_writable(context.database, journal_mode, task.manners.allow_network)
+    {
+        note(forecast, outcome.message());
+    }
+    let database = context.database;
+    let read = settled(&database.path, &database.files, context.budget, |reader| {
+        let mut tables = Vec::new();
+        for retention in &task.tables {
+            let mut table = TableForecast { table: retention.table.clone(), ..TableForecast::default() };
+            match plan(reader, retention, task.foreign_keys, context.now) {
+                Ok(Some(plan)) => {
+                    of_table(reader, &plan, context, journal_mode, &retention.column, &mut table)?
+                }
+                Ok(None) => table.rows = Some(0),
+                Err(PlanError::Sqlite(error)) => return Err(error),
+                Err(error @ (PlanError::Config(_) | PlanError::Clock(_))) => {
+                    table.note = Some(error.to_string())
+                }
+            }
+            tables.push(table);
+        }
+        Ok(tables)
+    });
+    match read {
+        Ok(Settled::Read { answer, .. }) => forecast.tables = answer,
+        Ok(Settled::Moving) => note(forecast, Some("the database's files come and go while they are read")),
+        Err(error) => note(forecast, Some(&error.to_string())),
+    }
+    Ok(())
+}
+
+fn of_table(
+    reader: &mut Reader,
+    plan: &super::retention::Plan,
+    context: &Context<'_>,
+    journal_mode: JournalMode,
+    column: &str,
+    table: &mut TableForecast,
+) -> Result<(), SqliteError> {
+    // A writer of a rollback database waits for a count; the time for it is short there.
+    let limit = match journal_mode {
+        JournalMode::Wal => context.database.settings.count_budget * 10,
+        JournalMode::Rollback => context.database.settings.count_budget,
+    };
+    table.cutoff = Some(iso(plan.cutoff));
+    table.format = Some(plan.format.clone());
+    if plan.walk.is_by_time() {
+        table.index =
+            plan.shape.index_on(column).map(str::to_owned).or_else(|| Some("primary key".to_owned()));
+    } else {
+        table.note = Some(format!(
+            "no index on {column}: every row is looked at; the application should have {}",
+            plan.shape.create_index(column)
+        ));
+    }
+    match reader.expired(&plan.walk, limit) {
+        Ok(expired) => {
+            table.rows = Some(expired.rows);
+            table.bytes = Some(expired.bytes);
+            let moment = |value: Option<_>| value.and_then(|value| plan.moment(&value)).map(iso);
+            table.oldest = moment(expired.oldest);
+            table.newest = moment(expired.newest);
+            table.expected_seconds = context.past.rate.map(|rate| expired.rows as f64 / rate.max(1.0));
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+            let late = format!("not counted within {limit:?}");
+            table.note = Some(table.note.take().map_or(late.clone(), |note| format!("{note}; {late}")));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

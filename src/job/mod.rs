@@ -1,0 +1,140 @@
+//! POLICY: when a piece of maintenance is worth it, when it must not be done, what it reports.
+//!
+//! Sync, one file a job. A job holds no SQL, which is `sqlite`'s; it touches neither metrics nor the log of its outcome,
+//! which is `record`'s.
+
+mod clock;
+mod coexist;
+mod forecast;
+mod health_check;
+mod log_cleaning;
+mod outcome;
+mod pace;
+mod retention;
+mod run;
+mod vacuum;
+
+pub use forecast::Forecast;
+pub use forecast::TableForecast;
+pub use forecast::forecast;
+pub use health_check::HealthReport;
+pub use health_check::Verdict;
+pub use log_cleaning::LogCleaningReport;
+pub use log_cleaning::TableReport;
+pub use outcome::Details;
+pub use outcome::FailureReason;
+pub use outcome::Outcome;
+pub use outcome::Report;
+pub use outcome::SkipReason;
+pub use run::Run;
+pub use run::Summary;
+pub use run::Trigger;
+pub use run::Verdicts;
+pub use vacuum::VacuumReport;
+
+use std::time::Duration;
+use std::time::SystemTime;
+
+use crate::budget::Budget;
+use crate::database::Database;
+use crate::host::ClockMark;
+use crate::sample::SettleError;
+use crate::sample::Settled;
+use crate::sample::settled;
+use crate::sqlite::Header;
+use crate::sqlite::SqliteError;
+use crate::task::Task;
+
+/// How long a first look waits for a writer that is just committing.
+const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Told how a job goes on.
+pub trait Observer: Send + Sync {
+    /// A part of the job begins.
+    fn begin(&self, part: &str);
+    /// This share of the part is done, from 0 to 1, with what to say of it.
+    fn done(&self, share: f64, words: &str);
+    /// Something that a person who waits wants to know at once.
+    fn say(&self, words: &str);
+}
+
+/// What is known of a database from earlier runs.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// What the last failed integrity check found, until a full one passes.
+    pub unhealthy: Option<String>,
+    /// How fast the task's last run went: bytes a second for a vacuum or check, rows for a cleaning.
+    pub rate: Option<f64>,
+    /// The clocks at the last run of any job.
+    pub clock: Option<ClockMark>,
+    /// The temporary directory that SQLite uses.
+    pub temporary_directory: std::path::PathBuf,
+}
+
+/// One run's surroundings.
+pub struct Context<'a> {
+    /// The database.
+    pub database: &'a Database,
+    /// The time by which rows are old.
+    pub now: SystemTime,
+    /// The machine's clocks, to be held against those at the last run.
+    pub clock: ClockMark,
+    /// When the task's window closes.
+    pub must_end_by: Option<SystemTime>,
+    /// Time limit and stop.
+    pub budget: &'a Budget,
+    /// What is known from before.
+    pub past: &'a Past,
+    /// Who is told how it goes on.
+    pub observer: std::sync::Arc<dyn Observer>,
+}
+
+/// What every job looks at first.
+struct Survey {
+    header: Header,
+    tables: Vec<String>,
+}
+
+/// Looks at the database without writing.
+fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
+    let database = context.database;
+    let budget = Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() };
+    let read = settled(&database.path, &database.files, &budget, |reader| -> Result<Survey, SqliteError> {
+        let header = reader.header()?;
+        let tables = reader.tables()?.into_keys().collect();
+        Ok(Survey { header, tables })
+    });
+    match read {
+        Ok(Settled::Read { answer, .. }) => Ok(answer),
+        Ok(Settled::Moving) => {
+            let message = "the database's files come and go while they are read";
+            Err(Outcome::failed(FailureReason::Busy, message))
+        }
+        Err(SettleError::Question(error)) => Err(Outcome::of(&error, None)),
+        Err(error @ (SettleError::Missing | SettleError::Stat(_))) => {
+            Err(Outcome::failed(FailureReason::Io, error.to_string()))
+        }
+    }
+}
+
+/// Runs a task on a database that is locked for maintenance by the caller.
+#[must_use]
+pub fn run(task: Task, context: &Context<'_>) -> Outcome {
+    let tasks = &context.database.settings.tasks;
+    if task.writes()
+        && let Some(problem) = &context.past.unhealthy
+    {
+        let detail =
+            format!("an integrity check failed ({problem}); nothing is written until a full one passes");
+        return Outcome::Skipped { reason: SkipReason::Unhealthy, detail };
+    }
+    let missing =
+        || Outcome::failed(FailureReason::Config, format!("{task} is not configured for this database"));
+    match task {
+        Task::HealthCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, false, context)),
+        Task::QuickCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, true, context)),
+        Task::Vacuum => tasks.vacuum.as_ref().map(|t| vacuum::run(t, context)),
+        Task::LogCleaning => tasks.log_cleaning.as_ref().map(|t| log_cleaning::run(t, context)),
+    }
+    .unwrap_or_else(missing)
+}

@@ -1,0 +1,202 @@
+//! A run that is over, as history keeps it and metrics count it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::database::DatabaseName;
+use crate::task::Task;
+
+use super::health_check::Verdict;
+use super::log_cleaning::LogCleaningReport;
+use super::outcome::Outcome;
+use super::vacuum::VacuumReport;
+
+/// Why a run was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// Its schedule said so.
+    Schedule,
+    /// It fell due while the agent was down.
+    CatchUp,
+    /// Somebody ran it by hand.
+    Manual,
+}
+
+impl Trigger {
+    /// The word for it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::CatchUp => "catch_up",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// The trigger with a word.
+    #[must_use]
+    pub fn of(label: &str) -> Self {
+        [Self::Schedule, Self::CatchUp].into_iter().find(|one| one.label() == label).unwrap_or(Self::Manual)
+    }
+}
+
+/// A run that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The database.
+    pub database: DatabaseName,
+    /// Its file.
+    pub path: PathBuf,
+    /// What was run.
+    pub task: Task,
+    /// Why.
+    pub trigger: Trigger,
+    /// When it fell due.
+    pub due_at: Option<SystemTime>,
+    /// When it began.
+    pub started_at: SystemTime,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// `success`, `skipped` or `failed`.
+    pub outcome: String,
+    /// The reason of a skip or failure, as the metrics name it.
+    pub reason: Option<String>,
+    /// The reason in words.
+    pub message: Option<String>,
+    /// What was done, as JSON.
+    pub details: serde_json::Value,
+}
+
+/// The numbers in a run's details that metrics are made of.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Summary {
+    /// The longest hold of the write lock.
+    pub max_write_hold_seconds: f64,
+    /// Of a vacuum.
+    pub vacuum: Option<VacuumReport>,
+    /// Of a log cleaning.
+    pub log_cleaning: Option<LogCleaningReport>,
+    /// Of a health check.
+    pub health_check: Option<Verdicts>,
+}
+
+/// The verdicts of a health check.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Verdicts {
+    /// One a check.
+    pub verdicts: Vec<Verdict>,
+    /// Bytes that were checked.
+    pub checked_bytes: u64,
+}
+
+impl Run {
+    /// Puts a run together from what came of it.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "a record with as many columns")]
+    pub fn new(
+        database: DatabaseName,
+        path: PathBuf,
+        task: Task,
+        trigger: Trigger,
+        due_at: Option<SystemTime>,
+        started_at: SystemTime,
+        elapsed: Duration,
+        outcome: &Outcome,
+    ) -> Self {
+        let details = outcome.report().map(|report| {
+            serde_json::to_value(report).expect("a report is made of numbers, texts and lists")
+        });
+        Self {
+            database,
+            path,
+            task,
+            trigger,
+            due_at,
+            started_at,
+            elapsed,
+            outcome: outcome.label().to_owned(),
+            reason: outcome.reason().map(str::to_owned),
+            message: outcome.message().map(str::to_owned),
+            details: details.unwrap_or(serde_json::Value::Null),
+        }
+    }
+
+    /// Whether it did its work.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.outcome == "success"
+    }
+
+    /// Whether it was not needed or not allowed.
+    #[must_use]
+    pub fn is_skip(&self) -> bool {
+        self.outcome == "skipped"
+    }
+
+    /// The numbers in the details; none where an older version wrote them in another shape.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary::deserialize(&self.details).unwrap_or_default()
+    }
+
+    /// When it ended.
+    #[must_use]
+    pub fn ended_at(&self) -> SystemTime {
+        self.started_at + self.elapsed
+    }
+
+    /// How fast it went: bytes a second for a vacuum or a check, rows for a cleaning; `None` when it did not do its work.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        /// Shorter runs say more of the start than of the work.
+        const LEAST_SECONDS: f64 = 0.01;
+        let summary = self.summary();
+        let units = match self.task {
+            Task::Vacuum => summary.vacuum.map(|report| report.size_after_bytes),
+            Task::LogCleaning => summary.log_cleaning.map(|report| report.deleted_rows),
+            Task::HealthCheck | Task::QuickCheck => summary.health_check.map(|report| report.checked_bytes),
+        };
+        let units = units.filter(|units| *units > 0 && self.is_success())?;
+        Some(units as f64 / self.elapsed.as_secs_f64().max(LEAST_SECONDS))
+    }
+
+    /// What it did, in a few words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        use crate::units::bytes;
+        use crate::units::count;
+        let summary = self.summary();
+        if let Some(vacuum) = summary.vacuum {
+            return format!(
+                "{} to {}, {} saved ({:.1} %)",
+                bytes(vacuum.size_before_bytes),
+                bytes(vacuum.size_after_bytes),
+                bytes(vacuum.saved_bytes),
+                vacuum.saved_percent
+            );
+        }
+        if let Some(cleaning) = summary.log_cleaning {
+            let incomplete = cleaning.tables.iter().any(|table| !table.complete);
+            let rest = if incomplete { ", more is left" } else { "" };
+            return format!("{} rows deleted{rest}", count(cleaning.deleted_rows));
+        }
+        let Some(health) = summary.health_check else { return String::new() };
+        let checks: Vec<String> = health
+            .verdicts
+            .iter()
+            .map(|verdict| {
+                let word =
+                    if verdict.ok { "ok".to_owned() } else { format!("{} problems", verdict.problems) };
+                let sliced = if verdict.whole { "" } else { " (table by table)" };
+                format!("{} {word}{sliced}", verdict.check.label())
+            })
+            .collect();
+        checks.join(", ")
+    }
+}

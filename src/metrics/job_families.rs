@@ -1,0 +1,343 @@
+//! The table of everything that is said of maintenance and integrity.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use crate::history::Standing;
+use crate::job::FailureReason;
+use crate::job::SkipReason;
+
+use super::jobs::Integrity;
+use super::jobs::Job;
+use super::jobs::JobMetrics;
+use super::jobs::Jobs;
+use super::jobs::LABELS;
+use super::jobs::TableCounts;
+use super::sink::Labels;
+use super::sink::Sink;
+use super::sink::timestamp;
+
+/// One family of a task of a database.
+pub(super) struct JobFamily {
+    pub name: &'static str,
+    pub unit: Option<Unit>,
+    pub kind: MetricType,
+    /// Labels besides `db` and `task`.
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+    samples: fn(&Job, &'static str, &mut Sink<'_, '_>) -> fmt::Result,
+}
+
+/// One family of a database's integrity.
+pub(super) struct IntegrityFamily {
+    pub name: &'static str,
+    pub unit: Option<Unit>,
+    pub help: &'static str,
+    /// The value for a check that is configured, from its last word and its interval.
+    value: fn(Option<&Standing>, f64) -> Option<f64>,
+}
+
+/// Name and HELP of the histogram, which has the label `task` alone.
+pub(super) const DURATION: (&str, &str) =
+    ("litekeeper_job_duration", "How long runs took, skipped ones not counted");
+
+/// Name and HELP of the pauses.
+pub(super) const PAUSED: (&str, &str) = (
+    "litekeeper_maintenance_paused",
+    "Whether maintenance of the database is paused (1), by itself or with everything else",
+);
+
+type Samples = fn(&Job, &'static str, &mut Sink<'_, '_>) -> fmt::Result;
+
+const fn gauge(name: &'static str, unit: Option<Unit>, help: &'static str, samples: Samples) -> JobFamily {
+    JobFamily { name, unit, kind: MetricType::Gauge, labels: &[], help, samples }
+}
+
+const fn counter(
+    name: &'static str,
+    unit: Option<Unit>,
+    labels: &'static [&'static str],
+    help: &'static str,
+    samples: Samples,
+) -> JobFamily {
+    JobFamily { name, unit, kind: MetricType::Counter, labels, help, samples }
+}
+
+fn optional(sink: &mut Sink<'_, '_>, task: &str, value: Option<f64>) -> fmt::Result {
+    value.map_or(Ok(()), |value| sink.gauge(&[("task", task)], value))
+}
+
+fn tables(
+    job: &Job,
+    task: &str,
+    mut sample: impl FnMut(&[(&str, &str)], &TableCounts) -> fmt::Result,
+) -> fmt::Result {
+    job.tables.iter().try_for_each(|(table, counts)| sample(&[("task", task), ("table", table)], counts))
+}
+
+/// The families of jobs, in the order of the exposition.
+pub(super) static JOB_FAMILIES: &[JobFamily] = &[
+    counter(
+        "litekeeper_job_runs",
+        None,
+        &[],
+        "Runs that ended, with success or not; skipped ones not counted",
+        |job, task, sink| sink.counter(&[("task", task)], job.runs),
+    ),
+    counter(
+        "litekeeper_job_failures",
+        None,
+        &["reason"],
+        "Runs that failed; a health check that finds damage has the reason corrupt",
+        |job, task, sink| {
+            FailureReason::ALL.iter().zip(job.failures).try_for_each(|(reason, count)| {
+                sink.counter(&[("task", task), ("reason", reason.label())], count)
+            })
+        },
+    ),
+    counter(
+        "litekeeper_job_skips",
+        None,
+        &["reason"],
+        "Runs that fell due and were not needed (below_threshold) or not allowed",
+        |job, task, sink| {
+            SkipReason::ALL.iter().zip(job.skips).try_for_each(|(reason, count)| {
+                sink.counter(&[("task", task), ("reason", reason.label())], count)
+            })
+        },
+    ),
+    counter(
+        "litekeeper_job_missed_runs",
+        None,
+        &[],
+        "Due times that passed without a run of their own, because litekeeper was down, the machine slept or a run took too long",
+        |job, task, sink| sink.counter(&[("task", task)], job.missed),
+    ),
+    gauge(
+        "litekeeper_job_running",
+        None,
+        "Whether the task is running in this agent (1)",
+        |job, task, sink| sink.gauge(&[("task", task)], f64::from(job.running.min(1))),
+    ),
+    gauge(
+        "litekeeper_job_progress_ratio",
+        None,
+        "How far the running part of the task is, from 0 to 1; absent while it does not run",
+        |job, task, sink| optional(sink, task, (job.running > 0).then_some(job.progress)),
+    ),
+    gauge(
+        "litekeeper_job_last_start_timestamp",
+        Some(Unit::Seconds),
+        "When the last run began, in seconds since 1970; kept across restarts",
+        |job, task, sink| optional(sink, task, job.last_start),
+    ),
+    gauge(
+        "litekeeper_job_last_completion_timestamp",
+        Some(Unit::Seconds),
+        "When the last run ended, with success or not, in seconds since 1970; kept across restarts",
+        |job, task, sink| optional(sink, task, job.last_completion),
+    ),
+    gauge(
+        "litekeeper_job_last_success_timestamp",
+        Some(Unit::Seconds),
+        "When the last successful run ended, in seconds since 1970; kept across restarts",
+        |job, task, sink| optional(sink, task, job.last_success),
+    ),
+    gauge(
+        "litekeeper_job_next_run_timestamp",
+        Some(Unit::Seconds),
+        "When the task runs next, in seconds since 1970",
+        |job, task, sink| optional(sink, task, job.next_runs.values().copied().reduce(f64::min)),
+    ),
+    gauge(
+        "litekeeper_job_last_run_success",
+        None,
+        "Whether the last run that was not skipped succeeded (1) or failed (0); kept across restarts",
+        |job, task, sink| optional(sink, task, job.succeeded.map(|ok| f64::from(u8::from(ok)))),
+    ),
+    gauge(
+        "litekeeper_job_last_duration",
+        Some(Unit::Seconds),
+        "How long the last run took; kept across restarts",
+        |job, task, sink| optional(sink, task, job.last_duration),
+    ),
+    gauge(
+        "litekeeper_job_expected_interval",
+        Some(Unit::Seconds),
+        "The longest time between two due times of the task's schedule",
+        |job, task, sink| sink.gauge(&[("task", task)], job.expected_interval.as_secs_f64()),
+    ),
+    gauge(
+        "litekeeper_job_timeout",
+        Some(Unit::Seconds),
+        "How long a run may take before it is ended",
+        |job, task, sink| sink.gauge(&[("task", task)], job.timeout.as_secs_f64()),
+    ),
+    gauge(
+        "litekeeper_job_max_write_hold",
+        Some(Unit::Seconds),
+        "The longest that the last run held the write lock at once, or a check kept a writer of a rollback database waiting",
+        |job, task, sink| optional(sink, task, job.max_write_hold),
+    ),
+    counter(
+        "litekeeper_vacuum_reclaimed",
+        Some(Unit::Bytes),
+        &[],
+        "Bytes that vacuums gave back",
+        |job, task, sink| match task {
+            "vacuum" => sink.counter(&[("task", task)], job.reclaimed_bytes),
+            _ => Ok(()),
+        },
+    ),
+    gauge(
+        "litekeeper_vacuum_last_size_before",
+        Some(Unit::Bytes),
+        "Pages times their size before the last vacuum; kept across restarts",
+        |job, task, sink| optional(sink, task, job.size_before.map(|bytes| bytes as f64)),
+    ),
+    gauge(
+        "litekeeper_vacuum_last_size_after",
+        Some(Unit::Bytes),
+        "Pages times their size after the last vacuum; kept across restarts",
+        |job, task, sink| optional(sink, task, job.size_after.map(|bytes| bytes as f64)),
+    ),
+    counter(
+        "litekeeper_retention_deleted_rows",
+        None,
+        &["table"],
+        "Rows deleted by log cleaning, those of triggers and foreign keys not counted",
+        |job, task, sink| tables(job, task, |labels, counts| sink.counter(labels, counts.deleted_rows)),
+    ),
+    counter(
+        "litekeeper_retention_batches",
+        None,
+        &["table"],
+        "Transactions in which log cleaning deleted rows",
+        |job, task, sink| tables(job, task, |labels, counts| sink.counter(labels, counts.batches)),
+    ),
+    JobFamily {
+        name: "litekeeper_retention_window",
+        unit: Some(Unit::Seconds),
+        kind: MetricType::Gauge,
+        labels: &["table"],
+        help: "The configured retention of the table",
+        samples: |job, task, sink| {
+            tables(job, task, |labels, counts| sink.gauge(labels, counts.window.as_secs_f64()))
+        },
+    },
+    JobFamily {
+        name: "litekeeper_retention_complete",
+        unit: None,
+        kind: MetricType::Gauge,
+        labels: &["table"],
+        help: "Whether the last log cleaning deleted every expired row (1) or ended before (0); kept across restarts",
+        samples: |job, task, sink| {
+            tables(job, task, |labels, counts| match counts.complete {
+                Some(complete) => sink.gauge(labels, f64::from(u8::from(complete))),
+                None => Ok(()),
+            })
+        },
+    },
+];
+
+/// The families of integrity, in the order of the exposition.
+pub(super) static INTEGRITY_FAMILIES: &[IntegrityFamily] = &[
+    IntegrityFamily {
+        name: "sqlite_integrity_ok",
+        unit: None,
+        help: "Last verdict of the check: sound (1) or damaged (0); a failed quick or full check stays 0 until a full check of the whole database passes; kept across restarts",
+        value: |standing, _| standing.map(|standing| f64::from(u8::from(standing.ok))),
+    },
+    IntegrityFamily {
+        name: "sqlite_integrity_problems",
+        unit: None,
+        help: "Problems that the check reported, capped at 100; those of a failed check stay as long as its verdict",
+        value: |standing, _| standing.map(|standing| f64::from(standing.problems)),
+    },
+    IntegrityFamily {
+        name: "sqlite_integrity_last_completed_timestamp",
+        unit: Some(Unit::Seconds),
+        help: "When the check last ran to its end, in seconds since 1970, kept across restarts; 0 is never",
+        value: |standing, _| Some(standing.map_or(0.0, |standing| timestamp(standing.completed_at))),
+    },
+    IntegrityFamily {
+        name: "sqlite_integrity_last_whole_timestamp",
+        unit: Some(Unit::Seconds),
+        help: "When the check last looked at the whole database at once, in seconds since 1970; table by table, beside an owner at work, it does not see freelist, unused pages and pages used twice; 0 is never",
+        value: |standing, _| Some(standing.map_or(0.0, |standing| timestamp(standing.whole_at))),
+    },
+    IntegrityFamily {
+        name: "sqlite_integrity_check_interval",
+        unit: Some(Unit::Seconds),
+        help: "How often the check runs by its schedule",
+        value: |_, interval| Some(interval),
+    },
+];
+
+/// Formats what is known of maintenance at every scrape.
+#[derive(Debug)]
+pub(super) struct JobCollector(pub Arc<JobMetrics>);
+
+impl Collector for JobCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        {
+            let jobs = self.0.lock();
+            encode_integrity(&jobs, &mut encoder)?;
+            for family in JOB_FAMILIES {
+                let mut metric =
+                    encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), family.kind)?;
+                for ((database, task), job) in &jobs.jobs {
+                    let mut sink = Sink { encoder: &mut metric, db: database.as_str() };
+                    (family.samples)(job, task, &mut sink)?;
+                }
+            }
+            encode_paused(&jobs, &mut encoder)?;
+        }
+        let (name, help) = DURATION;
+        let mut metric =
+            encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (label, histogram) in LABELS.iter().zip(&self.0.durations) {
+            let labels = Labels { db: None, more: &[("task", label)] };
+            histogram.encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn encode_integrity(jobs: &Jobs, encoder: &mut DescriptorEncoder) -> fmt::Result {
+    for family in INTEGRITY_FAMILIES {
+        let mut metric =
+            encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), MetricType::Gauge)?;
+        for (database, Integrity { standings, intervals }) in &jobs.integrity {
+            let mut sink = Sink { encoder: &mut metric, db: database.as_str() };
+            for (check, interval) in intervals {
+                if let Some(value) = (family.value)(standings.get(check), interval.as_secs_f64()) {
+                    sink.gauge(&[("check", check.label())], value)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_paused(jobs: &Jobs, encoder: &mut DescriptorEncoder) -> fmt::Result {
+    let (name, help) = PAUSED;
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let mut last = None;
+    for (database, _) in jobs.jobs.keys() {
+        if last == Some(database) {
+            continue;
+        }
+        last = Some(database);
+        let paused = jobs.everything_paused || jobs.paused.contains(database.as_str());
+        let mut sink = Sink { encoder: &mut metric, db: database.as_str() };
+        sink.gauge(&[], f64::from(u8::from(paused)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! What maintenance did: counters since the start of the agent, and times and verdicts that outlive it.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::database::DatabaseName;
+use crate::history::Standing;
+use crate::job::FailureReason;
+use crate::job::Run;
+use crate::job::SkipReason;
+use crate::sqlite::Check;
+use crate::task::Task;
+
+use super::sink::timestamp;
+
+/// The tasks as the world knows them, each with a histogram.
+pub(super) const LABELS: [&str; 3] = ["health_check", "log_cleaning", "vacuum"];
+
+/// A task of a database that is configured.
+#[derive(Debug, Clone)]
+pub struct JobTarget {
+    /// The database.
+    pub database: DatabaseName,
+    /// The task.
+    pub task: Task,
+    /// How often it runs.
+    pub expected_interval: Duration,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Tables of a log cleaning with their retention.
+    pub retentions: Vec<(String, Duration)>,
+    /// Checks of a health check.
+    pub checks: Vec<Check>,
+}
+
+/// One table of a log cleaning.
+#[derive(Debug, Default)]
+pub(super) struct TableCounts {
+    pub deleted_rows: u64,
+    pub batches: u64,
+    pub complete: Option<bool>,
+    pub window: Duration,
+}
+
+/// One task of one database.
+#[derive(Debug, Default)]
+pub(super) struct Job {
+    pub runs: u64,
+    pub failures: [u64; FailureReason::ALL.len()],
+    pub skips: [u64; SkipReason::ALL.len()],
+    pub missed: u64,
+    pub running: u32,
+    pub progress: f64,
+    pub last_start: Option<f64>,
+    pub last_completion: Option<f64>,
+    pub last_success: Option<f64>,
+    pub succeeded: Option<bool>,
+    pub last_duration: Option<f64>,
+    pub next_runs: BTreeMap<Task, f64>,
+    pub expected_interval: Duration,
+    pub timeout: Duration,
+    pub max_write_hold: Option<f64>,
+    pub reclaimed_bytes: u64,
+    pub size_before: Option<u64>,
+    pub size_after: Option<u64>,
+    pub tables: BTreeMap<String, TableCounts>,
+}
+
+/// The integrity of one database.
+#[derive(Debug, Default)]
+pub(super) struct Integrity {
+    pub standings: BTreeMap<Check, Standing>,
+    pub intervals: BTreeMap<Check, Duration>,
+}
+
+/// Everything, behind one lock that is held for no longer than a scrape takes to format it.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    pub jobs: BTreeMap<(DatabaseName, &'static str), Job>,
+    pub integrity: BTreeMap<DatabaseName, Integrity>,
+    pub everything_paused: bool,
+    pub paused: BTreeSet<String>,
+}
+
+/// Counters and gauges of maintenance.
+#[derive(Debug)]
+pub struct JobMetrics {
+    jobs: Mutex<Jobs>,
+    pub(super) durations: [Histogram; LABELS.len()],
+}
+
+impl Default for JobMetrics {
+    fn default() -> Self {
+        // From a skip's neighbour, a vacuum of nothing, to a check of a terabyte.
+        let histogram =
+            || Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0]);
+        Self { jobs: Mutex::default(), durations: LABELS.map(|_| histogram()) }
+    }
+}
+
+impl JobMetrics {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with(&self, database: &DatabaseName, task: Task, change: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.lock().jobs.get_mut(&(database.clone(), task.label())) {
+            change(job);
+        }
+    }
+
+    /// The tasks that are configured now. Those that stay keep their counts; a database that goes takes its own along.
+    pub fn set_targets(&self, targets: &[JobTarget]) {
+        let mut jobs = self.lock();
+        let mut old = std::mem::take(&mut jobs.jobs);
+        let mut standings = std::mem::take(&mut jobs.integrity);
+        for target in targets {
+            let key = (target.database.clone(), target.task.label());
+            let taken = old.remove(&key);
+            let known = jobs.jobs.contains_key(&key);
+            let job = jobs.jobs.entry(key).or_insert_with(|| taken.unwrap_or_default());
+            // The quick check and the full one are one task: the shorter interval is when something is expected.
+            job.expected_interval = if known {
+                job.expected_interval.min(target.expected_interval)
+            } else {
+                target.expected_interval
+            };
+            job.timeout = if known { job.timeout.max(target.timeout) } else { target.timeout };
+            if !known {
+                job.next_runs.clear();
+            }
+            if !target.retentions.is_empty() {
+                let mut tables = std::mem::take(&mut job.tables);
+                for (table, window) in &target.retentions {
+                    let counts = tables.remove(table).unwrap_or_default();
+                    job.tables.insert(table.clone(), TableCounts { window: *window, ..counts });
+                }
+            }
+            for check in &target.checks {
+                let integrity = jobs.integrity.entry(target.database.clone()).or_insert_with(|| Integrity {
+                    standings: standings.remove(&target.database).unwrap_or_default().standings,
+                    intervals: BTreeMap::new(),
+                });
+                integrity.intervals.insert(*check, target.expected_interval);
+            }
+        }
+    }
+
+    /// What is known from before the start: the last run that was not skipped, and the last that did its work.
+    pub fn restore(&self, database: &DatabaseName, task: Task, last: Option<&Run>, success: Option<&Run>) {
+        self.with(database, task, |job| {
+            if let Some(run) =
+                last.filter(|run| job.last_start.is_none_or(|known| known < timestamp(run.started_at)))
+            {
+                job.finished(run);
+            }
+            let succeeded = success.map(|run| timestamp(run.ended_at()));
+            job.last_success = [job.last_success, succeeded].into_iter().flatten().reduce(f64::max);
+        });
+    }
+
+    /// What the checks of a database came to.
+    pub fn set_standings(&self, database: &DatabaseName, standings: BTreeMap<Check, Standing>) {
+        if let Some(integrity) = self.lock().integrity.get_mut(database) {
+            integrity.standings = standings;
+        }
+    }
+
+    /// When a task runs next.
+    pub fn set_next_run(&self, database: &DatabaseName, task: Task, next: Option<SystemTime>) {
+        self.with(database, task, |job| {
+            match next {
+                Some(next) => job.next_runs.insert(task, timestamp(next)),
+                None => job.next_runs.remove(&task),
+            };
+        });
+    }
+
+    /// What is paused.
+    pub fn set_paused(&self, everything: bool, databases: BTreeSet<String>) {
+        let mut jobs = self.lock();
+        jobs.everything_paused = everything;
+        jobs.paused = databases;
+    }
+
+    /// Due times passed without a run.
+    pub fn missed(&self, database: &DatabaseName, task: Task, count: u32) {
+        self.with(database, task, |job| job.missed += u64::from(count));
+    }
+
+    /// A run begins.
+    pub fn started(&self, database: &DatabaseName, task: Task, at: SystemTime) {
+        self.with(database, task, |job| {
+            job.running += 1;
+            job.progress = 0.0;
+            job.last_start = Some(timestamp(at));
+        });
+    }
+
+    /// A run goes on.
+    pub fn progressed(&self, database: &DatabaseName, task: Task, share: f64) {
+        self.with(database, task, |job| job.progress = share);
+    }
+
+    /// A run that was begun here is over, whatever came of it.
+    pub fn ended(&self, database: &DatabaseName, task: Task) {
+        self.with(database, task, |job| job.running = job.running.saturating_sub(1));
+    }
+
+    /// Counts a run that is over.
+    pub fn observe(&self, run: &Run) {
+        if run.is_skip() {
+            self.with(&run.database, run.task, |job| {
+                let index =
+                    SkipReason::ALL.iter().position(|reason| run.reason.as_deref() == Some(reason.label()));
+                if let Some(index) = index {
+                    job.skips[index] += 1;
+                }
+            });
+            return;
+        }
+        if let Some(index) = LABELS.iter().position(|label| *label == run.task.label()) {
+            self.durations[index].observe(run.elapsed.as_secs_f64());
+        }
+        self.with(&run.database, run.task, |job| {
+            job.runs += 1;
+            let index =
+                FailureReason::ALL.iter().position(|reason| run.reason.as_deref() == Some(reason.label()));
+            if let Some(index) = index {
+                job.failures[index] += 1;
+            }
+            job.finished(run);
+            job.count(run);
+        });
+    }
+}
+
+impl Job {
+    /// Takes over the gauges of the last run.
+    fn finished(&mut self, run: &Run) {
+        let summary = run.summary();
+        self.last_start = Some(timestamp(run.started_at));
+        self.last_completion = Some(timestamp(run.ended_at()));
+        self.last_duration = Some(run.elapsed.as_secs_f64());
+        self.succeeded = Some(run.is_success());
+        if run.is_success() {
+            self.last_success = self.last_completion;
+        }
+        self.max_write_hold = Some(summary.max_write_hold_seconds);
+        if let Some(vacuum) = summary.vacuum {
+            (self.size_before, self.size_after) =
+                (Some(vacuum.size_before_bytes), Some(vacuum.size_after_bytes));
+        }
+        for table in summary.log_cleaning.into_iter().flat_map(|report| report.tables) {
+            if let Some(counts) = self.tables.get_mut(&table.table) {
+                counts.complete = Some(table.complete);
+            }
+        }
+    }
+
+    /// Adds to the counters what the run did.
+    fn count(&mut self, run: &Run) {
+        let summary = run.summary();
+        if let Some(vacuum) = summary.vacuum {
+            self.reclaimed_bytes += vacuum.saved_bytes;
+        }
+        for table in summary.log_cleaning.into_iter().flat_map(|report| report.tables) {
+            if let Some(counts) = self.tables.get_mut(&table.table) {
+                counts.deleted_rows += table.deleted_rows;
+                counts.batches += table.batches;
+            }
+        }
+    }
+}

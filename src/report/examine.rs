@@ -1,0 +1,276 @@
+//! The examination of one database, from its files to SQLite's checks.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::host::FileKind;
+use crate::host::Stamp;
+use crate::host::read_denied;
+use crate::host::stat;
+use crate::sample::CountMethod;
+use crate::sample::SettleError;
+use crate::sample::Settled;
+use crate::sample::is_pattern;
+use crate::sample::settled;
+use crate::sample::wanted_tables;
+use crate::sidecar::DatabaseFiles;
+use crate::sidecar::is_sidecar;
+use crate::sqlite::Check;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Reader;
+use crate::sqlite::RowCount;
+use crate::sqlite::SqliteError;
+use crate::sqlite::WalFrames;
+use crate::sqlite::version_text;
+
+use super::CheckReport;
+use super::FactsReport;
+use super::Files;
+use super::Observer;
+use super::Report;
+use super::Request;
+use super::RowsReport;
+use super::manners::Strain;
+use super::manners::in_slices;
+use super::progress::Progress;
+
+/// A full check looks index entries up in their tables; with this much cache most of them are there.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long a row count may take before its estimate is given, when a person waits for it.
+const COUNT_BUDGET: Duration = Duration::from_secs(30);
+
+/// Why a report ends early.
+pub(super) enum Failure {
+    /// The file itself is the problem.
+    Damaged { check: &'static str, problem: String },
+    /// The checks could not run.
+    Unknown { message: String, kind: Option<ErrorKind> },
+}
+
+impl Failure {
+    /// Something that is not SQLite's to say.
+    fn unknown(message: impl ToString) -> Self {
+        Self::Unknown { message: message.to_string(), kind: None }
+    }
+
+    fn of(error: &SqliteError, check: &'static str) -> Self {
+        let unknown = |message| Self::Unknown { message, kind: Some(error.kind()) };
+        match error.kind() {
+            ErrorKind::Sqlite(ErrorCode::Corrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { check, problem: error.to_string() }
+            }
+            ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) => unknown(format!(
+                "{error}; another process holds the lock, a later try or a longer --busy-timeout may help"
+            )),
+            ErrorKind::Sqlite(
+                ErrorCode::Io
+                | ErrorCode::Full
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::Other,
+            )
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Cancelled => unknown(error.to_string()),
+        }
+    }
+}
+
+pub(super) fn examine(
+    request: &Request,
+    observer: &impl Observer,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let path = std::fs::canonicalize(&request.path).map_err(Failure::unknown)?;
+    if is_sidecar(&path) {
+        return Err(Failure::unknown(
+            "this is a file that SQLite keeps beside a database; name the database itself",
+        ));
+    }
+    let files = DatabaseFiles::of(&path);
+    let stamp = Stamp::take(&files).map_err(Failure::unknown)?;
+    let Some(main) = stamp.main else { return Err(Failure::unknown("no such file")) };
+    if main.kind != FileKind::Regular {
+        return Err(Failure::unknown(format!("{}, not a database file", main.kind.describe())));
+    }
+    let journal = stat(&files.journal()).ok().flatten();
+    report.files = Some(Files {
+        main_bytes: main.size,
+        allocated_bytes: main.allocated,
+        wal_bytes: stamp.wal.map(|wal| wal.size),
+        journal_bytes: journal.map(|journal| journal.size),
+    });
+    if main.size == 0 {
+        return Err(Failure::Damaged { check: "file_size", problem: "the file is empty".to_owned() });
+    }
+    let blank = report.clone();
+    let read = settled(&path, &files, &request.budget, |reader| {
+        // A second try, after the files moved, starts afresh.
+        *report = blank.clone();
+        read_all(reader, request, &files, observer, report)
+    });
+    match read {
+        Ok(Settled::Read { .. }) => Ok(()),
+        Ok(Settled::Moving) => {
+            Err(Failure::unknown("the database's files come and go while they are read; try again"))
+        }
+        Err(SettleError::Question(error)) => match read_denied(&files) {
+            Some((file, denied)) => {
+                Err(Failure::unknown(format!("this user may not read the {file}: {denied}")))
+            }
+            None => Err(Failure::of(&error, "open")),
+        },
+        Err(error @ (SettleError::Missing | SettleError::Stat(_))) => Err(Failure::unknown(error)),
+    }
+}
+
+fn read_all(
+    reader: &mut Reader,
+    request: &Request,
+    files: &DatabaseFiles,
+    observer: &impl Observer,
+    report: &mut Report,
+) -> Result<(), SqliteError> {
+    let started = Instant::now();
+    let header = reader.header()?;
+    let wal = match header.journal_mode {
+        JournalMode::Wal => reader.wal_frames(),
+        JournalMode::Rollback => None,
+    };
+    report.facts = Some(facts(&header, wal));
+    if let Some(problems) = size_problems(files, &header, wal) {
+        let elapsed_seconds = started.elapsed().as_secs_f64();
+        report.checks.push(CheckReport {
+            check: "file_size",
+            ok: problems.is_empty(),
+            whole: true,
+            problems,
+            elapsed_seconds,
+        });
+    }
+    reader.set_cache_bytes(CACHE_BYTES)?;
+    for table in tables_to_count(reader, &request.rows)? {
+        report.rows.push(rows(reader, &table)?);
+    }
+    for &check in &request.checks {
+        observer.begin(check.label());
+        let progress = Progress::expect(reader, check, &header);
+        let (told, manners) = (observer.clone(), request.manners);
+        let strain = Strain::watch(manners, &header, reader.work_done());
+        let watched = strain.clone();
+        reader.on_progress(move |work| {
+            told.done(progress.share(work));
+            watched.go(work)
+        })?;
+        let whole = run_check(reader, check, report);
+        report.longest_wait = report.longest_wait.max(strain.longest_wait());
+        if !strain.was_too_much() {
+            whole?;
+            continue;
+        }
+        // The owner needs its turn: the rest goes table by table, with pauses.
+        in_slices(reader, check, request, &header, observer, report)?;
+    }
+    Ok(())
+}
+
+/// A check that fails as a whole is a finding when the file is to blame for it.
+fn run_check(reader: &Reader, check: Check, report: &mut Report) -> Result<(), SqliteError> {
+    let started = Instant::now();
+    let problems = problems_or_damage(reader.check(check), check)?;
+    let elapsed_seconds = started.elapsed().as_secs_f64();
+    let (check, ok) = (check.label(), problems.is_empty());
+    report.checks.push(CheckReport { check, ok, whole: true, problems, elapsed_seconds });
+    Ok(())
+}
+
+/// What a check found, where damage that ends it is a finding too.
+pub(super) fn problems_or_damage(
+    checked: Result<Vec<String>, SqliteError>,
+    check: Check,
+) -> Result<Vec<String>, SqliteError> {
+    checked.or_else(|error| match Failure::of(&error, check.label()) {
+        Failure::Damaged { problem, .. } => Ok(vec![problem]),
+        Failure::Unknown { .. } => Err(error),
+    })
+}
+
+fn facts(header: &Header, wal: Option<WalFrames>) -> FactsReport {
+    FactsReport {
+        pages: header.pages,
+        page_size_bytes: header.page_size,
+        freelist_pages: header.freelist_pages,
+        reclaimable_bytes: u64::from(header.freelist_pages) * u64::from(header.page_size),
+        journal_mode: header.journal_mode.label(),
+        auto_vacuum: header.auto_vacuum.label(),
+        encoding: header.encoding.label(),
+        application_id: header.application_id,
+        user_version: header.user_version,
+        schema_version: header.schema_version,
+        writer_version: version_text(header.writer_version),
+        wal_frames: wal.map(|wal| wal.total),
+        wal_checkpointed_frames: wal.map(|wal| wal.checkpointed),
+    }
+}
+
+/// Compares the file's size with its pages, which none of SQLite's checks does: appended garbage
+/// shows here alone. `None` while a WAL holds pages, as the main file is then behind it. The
+/// reader's transaction keeps a rollback database from changing between header and stat.
+fn size_problems(files: &DatabaseFiles, header: &Header, wal: Option<WalFrames>) -> Option<Vec<String>> {
+    let settled = match header.journal_mode {
+        JournalMode::Rollback => true,
+        JournalMode::Wal => wal.is_some_and(|wal| wal.total == 0),
+    };
+    if !settled {
+        return None;
+    }
+    let actual = stat(&files.main).ok().flatten()?.size;
+    let expected = u64::from(header.pages) * u64::from(header.page_size);
+    Some(if actual == expected {
+        Vec::new()
+    } else {
+        vec![format!(
+            "the file has {actual} bytes, its {} pages of {} bytes make {expected}",
+            header.pages, header.page_size
+        )]
+    })
+}
+
+/// The tables that names and patterns stand for.
+fn tables_to_count(reader: &Reader, patterns: &[String]) -> Result<Vec<String>, SqliteError> {
+    if !patterns.iter().any(|pattern| is_pattern(pattern)) {
+        return Ok(patterns.to_vec());
+    }
+    let mut unknown = Vec::new();
+    let mut tables = wanted_tables(patterns, &reader.tables()?, &mut unknown);
+    // What is not there is reported by the count.
+    tables.extend(
+        patterns
+            .iter()
+            .filter(|name| !is_pattern(name) && !tables.contains(name))
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
+    Ok(tables)
+}
+
+fn rows(reader: &mut Reader, table: &str) -> Result<RowsReport, SqliteError> {
+    let report = |rows, method: Option<CountMethod>, error| RowsReport {
+        table: table.to_owned(),
+        rows,
+        method: method.map(CountMethod::label),
+        error,
+    };
+    Ok(match reader.count_rows(table, COUNT_BUDGET) {
+        Ok(RowCount::Exact(rows)) => report(Some(rows), Some(CountMethod::Count), None),
+        Ok(RowCount::Estimate(rows)) => report(Some(rows), Some(CountMethod::Estimate), None),
+        Ok(RowCount::Unknown) => report(None, None, Some("not counted in time, and no estimate".to_owned())),
+        Err(error) => match error.kind() {
+            ErrorKind::Cancelled | ErrorKind::DeadlineExceeded => return Err(error),
+            ErrorKind::Sqlite(_) => report(None, None, Some(error.to_string())),
+        },
+    })
+}

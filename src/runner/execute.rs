@@ -1,0 +1,226 @@
+//! One run from the lock to the record: the same for the schedule and for `litekeeper run`.
+
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use crate::budget::Budget;
+use crate::budget::Cancel;
+use crate::config::Maintenance;
+use crate::database::Database;
+use crate::history::History;
+use crate::history::HistoryError;
+use crate::host::ClockMark;
+use crate::host::MaintenanceLock;
+use crate::host::Stamp;
+use crate::job;
+use crate::job::Context;
+use crate::job::FailureReason;
+use crate::job::Forecast;
+use crate::job::Observer;
+use crate::job::Outcome;
+use crate::job::Past;
+use crate::job::Run;
+use crate::job::SkipReason;
+use crate::job::Trigger;
+use crate::metrics::JobMetrics;
+use crate::record::record;
+use crate::sqlite::temporary_directory;
+use crate::task::Task;
+
+/// What every run needs.
+#[derive(Debug, Clone)]
+pub struct Workshop {
+    /// The state file.
+    pub history: Arc<History>,
+    /// The metrics.
+    pub metrics: Arc<JobMetrics>,
+    /// While this file is there, nothing runs.
+    pub pause_file: Option<PathBuf>,
+}
+
+/// A run to be done.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The database.
+    pub database: Arc<Database>,
+    /// The task.
+    pub task: Task,
+    /// Why it is done.
+    pub trigger: Trigger,
+    /// When it fell due.
+    pub due_at: Option<SystemTime>,
+    /// When its window closes.
+    pub must_end_by: Option<SystemTime>,
+    /// Stops it.
+    pub cancel: Cancel,
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub enum Executed {
+    /// It is over and written down; with what came of it in full.
+    Done(Box<Run>, Box<Outcome>),
+    /// Another process of litekeeper maintains the database.
+    HeldElsewhere,
+}
+
+impl Workshop {
+    /// A workshop with the settings of a configuration.
+    #[must_use]
+    pub fn new(history: Arc<History>, metrics: Arc<JobMetrics>, maintenance: &Maintenance) -> Self {
+        Self { history, metrics, pause_file: maintenance.pause_file.clone() }
+    }
+
+    /// Does an order, unless another process has the database.
+    #[must_use]
+    pub fn execute(&self, order: &Order, observer: Arc<dyn Observer>) -> Executed {
+        let _lock = match self.lock(&order.database) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Executed::HeldElsewhere,
+            Err(error) => {
+                let message = format!("the lock beside the state file cannot be taken: {error}");
+                return self.done(order, SystemTime::now(), Outcome::failed(FailureReason::Io, message));
+            }
+        };
+        let now = SystemTime::now();
+        match self.paused(&order.database) {
+            Ok(None) => {}
+            Ok(Some(how)) => {
+                let outcome = Outcome::skipped(SkipReason::Paused, format!("maintenance is paused; {how}"));
+                return self.done(order, now, outcome);
+            }
+            Err(error) => return self.done(order, now, state_failed(&error)),
+        }
+        let (begun, metrics) = (Instant::now(), &self.metrics);
+        metrics.started(&order.database.name, order.task, now);
+        let outcome = self.attempt(order, now, observer);
+        metrics.ended(&order.database.name, order.task);
+        let run = self.run_of(order, now, begun.elapsed(), &outcome);
+        record(&run, &self.history, metrics);
+        Executed::Done(Box::new(run), Box::new(outcome))
+    }
+
+    /// Says what an order would do.
+    ///
+    /// # Errors
+    /// The outcome of a run that could not even look.
+    pub fn forecast(&self, order: &Order, observer: Arc<dyn Observer>) -> Result<Forecast, Outcome> {
+        let past = self.past(order).map_err(|error| state_failed(&error))?;
+        let budget = Budget { deadline: None, busy_timeout: Duration::ZERO, cancel: order.cancel.clone() };
+        let clock = ClockMark::read();
+        let (now, database) = (SystemTime::now(), &order.database);
+        let must_end_by = order.must_end_by;
+        job::forecast(
+            order.task,
+            &Context { database, now, clock, must_end_by, budget: &budget, past: &past, observer },
+        )
+    }
+
+    /// Writes down a run that never began.
+    #[must_use]
+    pub fn done(&self, order: &Order, at: SystemTime, outcome: Outcome) -> Executed {
+        let run = self.run_of(order, at, Duration::ZERO, &outcome);
+        record(&run, &self.history, &self.metrics);
+        Executed::Done(Box::new(run), Box::new(outcome))
+    }
+
+    fn run_of(&self, order: &Order, at: SystemTime, elapsed: Duration, outcome: &Outcome) -> Run {
+        let Order { database, task, trigger, due_at, .. } = order;
+        let (name, path) = (database.name.clone(), database.path.clone());
+        Run::new(name, path, *task, *trigger, *due_at, at, elapsed, outcome)
+    }
+
+    /// Whether maintenance of a database is paused, and how.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub fn paused(&self, database: &Database) -> Result<Option<String>, HistoryError> {
+        if let Some(file) = self.pause_file.as_ref().filter(|file| file.exists()) {
+            return Ok(Some(format!("the pause file {} is there", file.display())));
+        }
+        let (everything, databases) = self.history.pauses()?;
+        let one = databases.contains(database.name.as_str());
+        Ok((everything || one).then(|| "`litekeeper resume` ends the pause".to_owned()))
+    }
+
+    fn lock(&self, database: &Database) -> std::io::Result<Option<LockOrNone>> {
+        // In memory, nothing that writes is configured, and two health checks do no harm.
+        let Some(state) = self.history.file() else { return Ok(Some(LockOrNone::None)) };
+        let Some(main) = Stamp::take(&database.files)?.main else { return Ok(Some(LockOrNone::None)) };
+        let mut directory = state.as_os_str().to_owned();
+        directory.push(".locks");
+        let lock = MaintenanceLock::take(&PathBuf::from(directory), main.device, main.inode)?;
+        Ok(lock.map(LockOrNone::Lock))
+    }
+
+    fn past(&self, order: &Order) -> Result<Past, HistoryError> {
+        let path = &order.database.path;
+        let (_, success) = self.history.last_runs(path, order.task)?;
+        Ok(Past {
+            unhealthy: self.history.unhealthy(path)?,
+            rate: success.and_then(|past| past.run.rate()),
+            clock: self.history.clock(path)?,
+            temporary_directory: temporary_directory(),
+        })
+    }
+
+    fn attempt(&self, order: &Order, now: SystemTime, observer: Arc<dyn Observer>) -> Outcome {
+        let past = match self.past(order) {
+            Ok(past) => past,
+            Err(error) => return state_failed(&error),
+        };
+        let timeout = timeout(&order.database, order.task);
+        let until_close = order.must_end_by.map(|end| end.duration_since(now).unwrap_or_default());
+        let limit = until_close.map_or(timeout, |close| timeout.min(close));
+        let budget = Budget {
+            deadline: Some(Instant::now() + limit),
+            busy_timeout: Duration::ZERO,
+            cancel: order.cancel.clone(),
+        };
+        let (clock, must_end_by) = (ClockMark::read(), order.must_end_by);
+        let context = Context {
+            database: &order.database,
+            now,
+            clock: clock.clone(),
+            must_end_by,
+            budget: &budget,
+            past: &past,
+            observer,
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| job::run(order.task, &context)));
+        if order.task == Task::LogCleaning
+            && let Err(error) = self.history.set_clock(&order.database.path, &clock)
+        {
+            tracing::error!(%error, "the clock could not be written to the state file");
+        }
+        outcome.unwrap_or_else(|_| {
+            let message = "the job panicked, which is a defect of litekeeper; please report it with the log";
+            Outcome::failed(FailureReason::Other, message)
+        })
+    }
+}
+
+/// A lock, or the absence of a need for one.
+#[expect(dead_code, reason = "the lock is held, not read")]
+enum LockOrNone {
+    Lock(MaintenanceLock),
+    None,
+}
+
+/// Without the state file nobody knows whether the database is sound, so nothing is done.
+fn state_failed(error: &HistoryError) -> Outcome {
+    Outcome::failed(FailureReason::Io, error.to_string())
+}
+
+/// How long a run of a task may take.
+fn timeout(database: &Database, task: Task) -> Duration {
+    /// For a task that is not configured, which ends at once.
+    const SHORT: Duration = Duration::from_secs(60);
+    let timing = database.settings.tasks.timings().find(|(of, _)| *of == task);
+    timing.map_or(SHORT, |(_, timing)| timing.timeout)
+}

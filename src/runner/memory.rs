@@ -1,0 +1,189 @@
+//! What the runner asks of the state file and the file system. Everything here may wait for a disk, so it is sync and runs on
+//! threads of its own.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use chrono::Utc;
+
+use crate::database::Database;
+use crate::database::DatabaseName;
+use crate::history::HistoryError;
+use crate::host::Stamp;
+use crate::job::FailureReason;
+use crate::job::Observer;
+use crate::job::Outcome;
+use crate::metrics::JobTarget;
+use crate::sqlite::Check;
+use crate::task::Task;
+
+use super::execute::Executed;
+use super::execute::Order;
+use super::execute::Workshop;
+
+/// What is known of a task of a database.
+#[derive(Debug, Clone)]
+pub(super) struct Remembered {
+    path: std::path::PathBuf,
+    /// The last due time that was handled.
+    pub handled_until: Option<SystemTime>,
+    /// The device that the database is on.
+    pub filesystem: u64,
+}
+
+/// What happened beside this process.
+#[derive(Debug)]
+pub(super) struct News {
+    pub last_seen: i64,
+    pub paused: BTreeSet<DatabaseName>,
+}
+
+/// The name by which a task's runs are spread: the quick check has times of its own.
+#[must_use]
+pub fn slot(task: Task) -> &'static str {
+    match task {
+        Task::QuickCheck => "quick_check",
+        Task::HealthCheck | Task::Vacuum | Task::LogCleaning => task.label(),
+    }
+}
+
+/// The tasks of databases as the metrics want them.
+pub(super) fn job_targets(databases: &[Arc<Database>]) -> Vec<JobTarget> {
+    let now = Utc::now();
+    let mut targets = Vec::new();
+    // Thousands of databases share a few schedules, and an interval takes milliseconds to work out.
+    let mut intervals: Vec<(crate::schedule::Schedule, std::time::Duration)> = Vec::new();
+    for database in databases {
+        let tasks = &database.settings.tasks;
+        for (task, timing) in tasks.timings() {
+            let known = intervals.iter().find(|(schedule, _)| *schedule == timing.schedule);
+            let expected_interval = known.map(|(_, interval)| *interval).unwrap_or_else(|| {
+                let interval = timing.schedule.interval(now);
+                intervals.push((timing.schedule.clone(), interval));
+                interval
+            });
+            let retentions = match (task, &tasks.log_cleaning) {
+                (Task::LogCleaning, Some(cleaning)) => {
+                    cleaning.tables.iter().map(|table| (table.table.clone(), table.retention)).collect()
+                }
+                _ => Vec::new(),
+            };
+            let foreign_keys = tasks.health_check.as_ref().is_some_and(|check| check.foreign_keys);
+            let checks = match task {
+                Task::QuickCheck => vec![Check::Quick],
+                Task::HealthCheck if foreign_keys => vec![Check::Full, Check::ForeignKey],
+                Task::HealthCheck => vec![Check::Full],
+                Task::Vacuum | Task::LogCleaning => Vec::new(),
+            };
+            let (database, timeout) = (database.name.clone(), timing.timeout);
+            targets.push(JobTarget { database, task, expected_interval, timeout, retentions, checks });
+        }
+    }
+    targets
+}
+
+/// Reads what is known of every task, and tells the metrics of those that are new here.
+pub(super) fn remember(
+    workshop: &Workshop,
+    databases: &[Arc<Database>],
+    mut known: HashMap<(DatabaseName, Task), Remembered>,
+) -> HashMap<(DatabaseName, Task), Remembered> {
+    let mut remembered = HashMap::new();
+    for database in databases {
+        for (task, _) in database.settings.tasks.timings() {
+            let key = (database.name.clone(), task);
+            let kept = known.remove(&key).filter(|old| old.path == database.path);
+            let entry = kept.unwrap_or_else(|| match recall(workshop, database, task) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    tracing::error!(%error, database = %database.name, "what ran before could not be read");
+                    Remembered { path: database.path.clone(), handled_until: None, filesystem: 0 }
+                }
+            });
+            remembered.insert(key, entry);
+        }
+    }
+    remembered
+}
+
+fn recall(workshop: &Workshop, database: &Database, task: Task) -> Result<Remembered, HistoryError> {
+    let (history, metrics) = (&workshop.history, &workshop.metrics);
+    let (last, success) = history.last_runs(&database.path, task)?;
+    metrics.restore(
+        &database.name,
+        task,
+        last.as_ref().map(|past| &past.run),
+        success.as_ref().map(|past| &past.run),
+    );
+    metrics.set_standings(&database.name, history.standings(&database.path)?);
+    let main = Stamp::take(&database.files).ok().and_then(|stamp| stamp.main);
+    Ok(Remembered {
+        path: database.path.clone(),
+        handled_until: history.handled_until(&database.path, task)?,
+        filesystem: main.map_or(0, |main| main.device),
+    })
+}
+
+/// Does an order that fell due. Its due time counts as handled from the start, so that a run that ends the agent is not begun
+/// again and again; only one that a stop of the agent cut short is made up for.
+pub(super) fn execute_once(
+    workshop: &Workshop,
+    order: &Order,
+    handled_before: Option<SystemTime>,
+    observer: Arc<dyn Observer>,
+) -> Executed {
+    handle(workshop, order, order.due_at);
+    let executed = workshop.execute(order, observer);
+    let cut_short = match &executed {
+        Executed::HeldElsewhere => true,
+        Executed::Done(run, _) => {
+            order.cancel.is_cancelled() && run.reason.as_deref() == Some(FailureReason::Canceled.label())
+        }
+    };
+    if cut_short {
+        // Without an earlier one, the moment before this one stands for it.
+        let before = order.due_at.and_then(|due_at| due_at.checked_sub(std::time::Duration::from_secs(1)));
+        handle(workshop, order, handled_before.or(before));
+    }
+    executed
+}
+
+/// Writes down a run that never began.
+pub(super) fn skip(workshop: &Workshop, order: &Order, outcome: Outcome) {
+    handle(workshop, order, order.due_at);
+    let _ = workshop.done(order, SystemTime::now(), outcome);
+}
+
+fn handle(workshop: &Workshop, order: &Order, due_at: Option<SystemTime>) {
+    let Some(due_at) = due_at else { return };
+    if let Err(error) = workshop.history.handle(&order.database.path, order.task, due_at) {
+        tracing::error!(%error, database = %order.database.name, "the due time could not be written to the state file");
+    }
+}
+
+/// Counts the runs of other processes and tells the metrics what is paused.
+pub(super) fn news(workshop: &Workshop, last_seen: i64, running: &[Arc<Database>]) -> Option<News> {
+    let seen = workshop.history.of_others_since(last_seen);
+    let pauses = workshop.history.pauses();
+    let (others, (everything, databases)) = match (seen, pauses) {
+        (Ok(others), Ok(pauses)) => (others, pauses),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "the state file could not be read");
+            return None;
+        }
+    };
+    let mut last_seen = last_seen;
+    for past in others {
+        last_seen = last_seen.max(past.id);
+        workshop.metrics.observe(&past.run);
+        if let Ok(standings) = workshop.history.standings(&past.run.path) {
+            workshop.metrics.set_standings(&past.run.database, standings);
+        }
+    }
+    let file = workshop.pause_file.as_ref().is_some_and(|file| file.exists());
+    workshop.metrics.set_paused(everything || file, databases);
+    let paused = running.iter().filter(|database| workshop.paused(database).ok().flatten().is_some());
+    Some(News { last_seen, paused: paused.map(|database| database.name.clone()).collect() })
+}

@@ -1,0 +1,344 @@
+//! The loop that has maintenance done when it is due.
+//!
+//! It asks the planner what to start, has each run done on a thread of its own, and tells the planner when it is over. It
+//! must never decide itself what runs, nor write down what came of it.
+
+mod execute;
+mod memory;
+
+pub use execute::Executed;
+pub use execute::Order;
+pub use execute::Workshop;
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking::run_one;
+use crate::budget::Cancel;
+use crate::config::Config;
+use crate::config::Maintenance;
+use crate::database::Database;
+use crate::database::DatabaseName;
+use crate::job::Observer;
+use crate::job::Outcome;
+use crate::job::SkipReason;
+use crate::job::Trigger;
+use crate::metrics::JobMetrics;
+use crate::planner::Decision;
+use crate::planner::Key;
+use crate::planner::Limits;
+use crate::planner::Planner;
+use crate::planner::SkipCause;
+use crate::planner::Start;
+use crate::planner::Target;
+use crate::task::Task;
+
+pub use memory::slot;
+
+use memory::Remembered;
+
+/// How often the state file is asked what others did: runs by hand, pauses.
+const POLL_PERIOD: Duration = Duration::from_secs(2);
+
+/// How long a run waits for another process that maintains the database, before it asks again.
+const HELD_RETRY: TimeDelta = TimeDelta::seconds(30);
+
+/// What the runner works on.
+pub struct Runner {
+    /// The databases, from discovery; `None` until its first word.
+    pub targets: watch::Receiver<Option<Arc<[Arc<Database>]>>>,
+    /// The configuration in force.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// How a run is done.
+    pub workshop: Workshop,
+}
+
+/// A run that is under way.
+struct Underway {
+    database: Arc<Database>,
+    cancel: Cancel,
+}
+
+/// What is known while the loop runs.
+struct Loop {
+    planner: Planner,
+    workshop: Workshop,
+    databases: HashMap<DatabaseName, Arc<Database>>,
+    remembered: HashMap<(DatabaseName, Task), Remembered>,
+    underway: BTreeMap<Key, Underway>,
+    ended: JoinSet<(Start, Option<Executed>)>,
+    last_seen: i64,
+}
+
+fn limits(maintenance: &Maintenance) -> Limits {
+    Limits {
+        jobs: maintenance.max_jobs,
+        jobs_per_filesystem: maintenance.max_jobs_per_filesystem,
+        catch_up_delay: maintenance.catch_up_delay,
+    }
+}
+
+impl Runner {
+    /// Runs what is due until it is told to stop, and then waits for what is under way to end at a safe point.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let history = Arc::clone(&self.workshop.history);
+        let last_seen = run_one(move || history.last_id().unwrap_or(0)).await.unwrap_or(0);
+        let maintenance = self.config.borrow().maintenance.clone();
+        let mut state = Loop {
+            planner: Planner::new(limits(&maintenance)),
+            workshop: self.workshop.clone(),
+            databases: HashMap::new(),
+            remembered: HashMap::new(),
+            underway: BTreeMap::new(),
+            ended: JoinSet::new(),
+            last_seen,
+        };
+        state.forget_old(maintenance.history_retention).await;
+        loop {
+            state.start_due().await;
+            let pause = state.until_next();
+            let running = !state.ended.is_empty();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = self.targets.changed() => {
+                    if changed.is_err() { break }
+                    let targets = self.targets.borrow_and_update().clone();
+                    if let Some(targets) = targets {
+                        state.follow(&targets).await;
+                    }
+                }
+                changed = self.config.changed() => {
+                    if changed.is_err() { break }
+                    let maintenance = self.config.borrow_and_update().maintenance.clone();
+                    state.planner.set_limits(limits(&maintenance));
+                    state.workshop.pause_file = maintenance.pause_file;
+                }
+                Some(ended) = state.ended.join_next(), if running => state.finish(ended.ok()),
+                () = tokio::time::sleep(pause) => state.poll().await,
+            }
+        }
+        state.drain().await;
+    }
+}
+
+impl Loop {
+    /// How long nothing is to be done; the clock may be set meanwhile, so never for long.
+    fn until_next(&self) -> Duration {
+        let now = Utc::now();
+        let next = self.planner.next_wakeup(now).map(|at| (at - now).to_std().unwrap_or_default());
+        next.map_or(POLL_PERIOD, |next| next.min(POLL_PERIOD))
+    }
+
+    /// Follows the databases and their tasks.
+    async fn follow(&mut self, targets: &[Arc<Database>]) {
+        let wanted: Vec<Arc<Database>> = targets
+            .iter()
+            .filter(|database| database.settings.tasks.timings().next().is_some())
+            .cloned()
+            .collect();
+        self.databases =
+            wanted.iter().map(|database| (database.name.clone(), Arc::clone(database))).collect();
+        self.workshop.metrics.set_targets(&memory::job_targets(&wanted));
+        // One that is gone, or another file under its name, is not worked on any longer.
+        for (key, run) in &self.underway {
+            let same = self.databases.get(&key.database).is_some_and(|now| now.path == run.database.path);
+            if !same {
+                run.cancel.cancel();
+            }
+        }
+        let workshop = self.workshop.clone();
+        let known = std::mem::take(&mut self.remembered);
+        let databases = wanted.clone();
+        let remembered = run_one(move || memory::remember(&workshop, &databases, known)).await;
+        self.remembered = remembered.unwrap_or_default();
+        let mut plan = BTreeMap::new();
+        for database in &wanted {
+            for (task, timing) in database.settings.tasks.timings() {
+                let key = Key { database: database.name.clone(), task };
+                let Some(remembered) = self.remembered.get(&(database.name.clone(), task)) else { continue };
+                let schedule =
+                    timing.schedule.clone().spread(timing.spread, database.name.as_str(), slot(task));
+                let target = Target {
+                    schedule,
+                    window: timing.window.clone(),
+                    start_deadline: timing.start_deadline,
+                    filesystem: remembered.filesystem,
+                    handled_until: remembered.handled_until.map(DateTime::from),
+                };
+                plan.insert(key, target);
+            }
+        }
+        let keys: Vec<Key> = plan.keys().cloned().collect();
+        self.planner.set_targets(plan, Utc::now());
+        keys.iter().for_each(|key| self.tell_next(key));
+        self.poll().await;
+    }
+
+    fn tell_next(&self, key: &Key) {
+        let next = self.planner.next_run(key).map(SystemTime::from);
+        self.workshop.metrics.set_next_run(&key.database, key.task, next);
+    }
+
+    async fn start_due(&mut self) {
+        for decision in self.planner.start_due(Utc::now()) {
+            match decision {
+                Decision::Start(start) => self.start(start),
+                Decision::Skip { key, due_at, cause } => self.skip(&key, due_at, cause).await,
+                Decision::Missed { key, count } => {
+                    tracing::warn!(database = %key.database, task = %key.task, count, "due times passed without a run");
+                    self.workshop.metrics.missed(&key.database, key.task, count);
+                    self.tell_next(&key);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, start: Start) {
+        let Some(database) = self.databases.get(&start.key.database).cloned() else {
+            self.planner.finish(&start.key);
+            return;
+        };
+        let cancel = Cancel::default();
+        let trigger = if start.catch_up { Trigger::CatchUp } else { Trigger::Schedule };
+        let order = Order {
+            database: Arc::clone(&database),
+            task: start.key.task,
+            trigger,
+            due_at: Some(start.due_at.into()),
+            must_end_by: start.must_end_by.map(SystemTime::from),
+            cancel: cancel.clone(),
+        };
+        let before = self.handled(&start.key, start.due_at);
+        self.underway.insert(start.key.clone(), Underway { database, cancel });
+        let workshop = self.workshop.clone();
+        let observer = Arc::new(Told {
+            metrics: Arc::clone(&workshop.metrics),
+            database: start.key.database.clone(),
+            task: start.key.task,
+        });
+        self.ended.spawn(async move {
+            let executed = run_one(move || memory::execute_once(&workshop, &order, before, observer)).await;
+            (start, executed)
+        });
+    }
+
+    /// Remembers a due time as handled and gives back what was remembered before.
+    fn handled(&mut self, key: &Key, due_at: DateTime<Utc>) -> Option<SystemTime> {
+        let slot = self.remembered.get_mut(&(key.database.clone(), key.task))?;
+        slot.handled_until.replace(due_at.into())
+    }
+
+    async fn skip(&mut self, key: &Key, due_at: DateTime<Utc>, cause: SkipCause) {
+        let Some(database) = self.databases.get(&key.database).cloned() else { return };
+        let (reason, why) = match cause {
+            SkipCause::OutsideWindow => (SkipReason::OutsideWindow, "it fell due outside its window"),
+            SkipCause::Overlap => {
+                (SkipReason::Overlap, "other runs had the database or its disk until its start deadline")
+            }
+        };
+        let order = Order {
+            database,
+            task: key.task,
+            trigger: Trigger::Schedule,
+            due_at: Some(due_at.into()),
+            must_end_by: None,
+            cancel: Cancel::default(),
+        };
+        self.handled(key, due_at);
+        let workshop = self.workshop.clone();
+        let outcome = Outcome::skipped(reason, why);
+        run_one(move || memory::skip(&workshop, &order, outcome)).await;
+        self.tell_next(key);
+    }
+
+    /// A run is over, or could not begin.
+    fn finish(&mut self, ended: Option<(Start, Option<Executed>)>) {
+        let Some((start, executed)) = ended else { return };
+        self.underway.remove(&start.key);
+        match executed {
+            Some(Executed::HeldElsewhere) => self.planner.postpone(&start, Utc::now() + HELD_RETRY),
+            Some(Executed::Done(..)) | None => self.planner.finish(&start.key),
+        }
+        self.tell_next(&start.key);
+    }
+
+    /// Looks what other processes did, and what is paused.
+    async fn poll(&mut self) {
+        let (workshop, last_seen) = (self.workshop.clone(), self.last_seen);
+        let databases: Vec<Arc<Database>> =
+            self.underway.values().map(|run| Arc::clone(&run.database)).collect();
+        let news = run_one(move || memory::news(&workshop, last_seen, &databases)).await.flatten();
+        let Some(news) = news else { return };
+        self.last_seen = news.last_seen;
+        for (key, run) in &self.underway {
+            if news.paused.contains(&key.database) && !run.cancel.is_cancelled() {
+                tracing::info!(database = %key.database, task = %key.task, "paused; the run ends at its next safe point");
+                run.cancel.cancel();
+            }
+        }
+    }
+
+    async fn forget_old(&self, retention: Duration) {
+        let history = Arc::clone(&self.workshop.history);
+        let before = SystemTime::now().checked_sub(retention).unwrap_or(SystemTime::UNIX_EPOCH);
+        run_one(move || {
+            if let Err(error) = history.forget_before(before) {
+                tracing::warn!(%error, "old runs could not be forgotten");
+            }
+        })
+        .await;
+    }
+
+    /// Stops what is under way and waits for it. A full VACUUM that copies its result back cannot be stopped.
+    async fn drain(&mut self) {
+        const SAY_AFTER: Duration = Duration::from_secs(1);
+        self.underway.values().for_each(|run| run.cancel.cancel());
+        while !self.ended.is_empty() {
+            match tokio::time::timeout(SAY_AFTER, self.ended.join_next()).await {
+                Ok(Some(ended)) => self.finish(ended.ok()),
+                Ok(None) => break,
+                Err(_) => {
+                    for key in self.underway.keys() {
+                        tracing::warn!(
+                            database = %key.database,
+                            task = %key.task,
+                            "waiting for the last part of the job, which cannot be stopped; a second signal ends litekeeper at once, \
+                             and SQLite rolls the job back when the database is opened next"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells metrics and log how a job goes on.
+struct Told {
+    metrics: Arc<JobMetrics>,
+    database: DatabaseName,
+    task: Task,
+}
+
+impl Observer for Told {
+    fn begin(&self, _part: &str) {
+        self.metrics.progressed(&self.database, self.task, 0.0);
+    }
+
+    fn done(&self, share: f64, _words: &str) {
+        self.metrics.progressed(&self.database, self.task, share);
+    }
+
+    fn say(&self, words: &str) {
+        tracing::info!(database = %self.database, task = %self.task, "{words}");
+    }
+}

@@ -1,0 +1,39 @@
+//! The only place with `unsafe`: what SQLite offers to C alone and the reader cannot do without.
+//!
+//! 1. A **VFS that can neither create, write nor delete**. SQLite's own read-only open still
+//!    creates a `-wal` and a `-shm` beside a WAL database at rest, and *deletes* a `-wal` or `-journal`
+//!    that stands beside a zero-byte main file (`pagerOpenWalIfPresent`, `hasHotJournal` in pager.c).
+//!    Both would break the owner, so the promise is kept here, below everything else: this VFS is
+//!    the default unix one with two methods replaced.
+//!    SQLite also gives sidecars to the owner of the main file when it runs as root (`robustFchown`), and may change
+//!    an empty one's mode: right for a writer, who makes them, and never for a reader. Both system calls do
+//!    nothing but on a thread that holds an [`OwnerRights`].
+//! 2. The **header bytes** of the main file, read through SQLite's own file handle
+//!    (`SQLITE_FCNTL_FILE_POINTER`). Opening the file ourselves would drop SQLite's POSIX locks at the close.
+//! 3. The **wal-index header** from the mapping that SQLite already has: frames and backfilled frames.
+//!    `PRAGMA wal_checkpoint(NOOP)` would say the same, but SQLite 3.54.1 refuses it
+//!    (`SQLITE_READONLY`) on a connection that holds the WAL read-only, as ours does on purpose.
+//!
+//! It must never: panic inside a callback, keep a pointer beyond the call, write through one.
+#![expect(unsafe_code, reason = "SQLite offers its VFS, file handles and shared memory to C alone")]
+
+mod live;
+mod vfs;
+
+pub(super) use live::HEADER_BYTES;
+pub(super) use live::Strain;
+pub(super) use live::change_mark;
+pub(super) use live::read_header;
+pub(super) use live::strain_gauge;
+pub(super) use live::wal_index;
+pub(super) use vfs::OwnerRights;
+pub(super) use vfs::READ_ONLY_VFS;
+pub(super) use vfs::register_read_only_vfs;
+
+/// A value of C that SQLite may use from every thread.
+struct Shared<T>(T);
+// SAFETY: the values are written once, before they are shared, and hold function pointers, sizes
+// and pointers to data that lives as long as the process, or as long as the closure that uses it.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}

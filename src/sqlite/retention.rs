@@ -1,0 +1,356 @@
+//! Deleting rows that are older than a moment, a short transaction at a time.
+//!
+//! Rows are walked in the order of a key, from a cursor to a cursor, so that a batch costs the same at the end as
+//! at the beginning, whatever stays behind. It must never delete a row whose time it cannot read.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
+
+use super::archive::Archive;
+use super::error::SqliteError;
+use super::reader::Reader;
+use super::shape::TableShape;
+use super::tables::StoredTime;
+use super::tables::quoted;
+use super::tables::stored_time;
+use super::writer::Held;
+use super::writer::Writer;
+
+const OPERATION: &str = "delete a batch";
+
+/// How a column writes a time, as far as comparing two of them depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeForm {
+    /// As a number.
+    Number,
+    /// As ISO-8601 text, with this character between date and time; `None` for dates alone.
+    Text {
+        /// `T` or a space.
+        separator: Option<char>,
+        /// What names the zone.
+        zone: TextZone,
+    },
+}
+
+/// What names the zone at the end of a time as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextZone {
+    /// Nothing.
+    None,
+    /// The same text in every row, such as `Z`. Then the order of the texts is that of the times.
+    Same(String),
+    /// One text or another. Then SQLite reads each time, and the texts' order only narrows the search.
+    Various,
+}
+
+impl TimeForm {
+    /// SQL that is true for values of this form, and with `Various` zones only for those that have expired.
+    fn sql(&self, column: &str) -> Option<String> {
+        const DATE: &str = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]";
+        let Self::Text { separator, zone } = self else { return None };
+        let Some(separator) = separator else { return Some(format!("{column} GLOB '{DATE}'")) };
+        let head = format!("{DATE}{separator}[0-9][0-9]:[0-9][0-9]");
+        Some(match zone {
+            TextZone::None => {
+                format!("{column} GLOB '{head}*' AND substr({column}, 12) NOT GLOB '*[-+A-Za-z]*'")
+            }
+            TextZone::Same(zone) => format!("{column} GLOB '{head}*{}'", zone.replace('\'', "''")),
+            TextZone::Various => format!("{column} GLOB '{head}*' AND unixepoch({column}) < ?3"),
+        })
+    }
+}
+
+/// Which rows have expired.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expiry {
+    /// The column with the time.
+    pub column: String,
+    /// Values below this one are no times in the column's format, and stay.
+    pub floor: StoredTime,
+    /// Values from this one on have not expired.
+    pub below: StoredTime,
+    /// How the column writes a time.
+    pub form: TimeForm,
+    /// The moment before which rows have expired, as Unix seconds.
+    pub cutoff_seconds: f64,
+    /// The user's own condition.
+    pub condition: Option<String>,
+}
+
+/// A way through a table's expired rows.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    columns: Vec<String>,
+    key: Vec<String>,
+    by_time: bool,
+    from: String,
+    filter: String,
+    parameters: Vec<Value>,
+}
+
+/// A place on a walk: the key of the last row that was looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cursor(Vec<Value>);
+
+/// What one batch did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Rows deleted, those of triggers and foreign keys not counted.
+    pub deleted: u64,
+    /// Where the next one begins; `None` at the end of the walk.
+    pub next: Option<Cursor>,
+    /// How long it took, reading included.
+    pub elapsed: Duration,
+}
+
+/// What a walk would delete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expired {
+    /// Rows.
+    pub rows: u64,
+    /// The smallest time among them.
+    pub oldest: Option<StoredTime>,
+    /// The largest.
+    pub newest: Option<StoredTime>,
+    /// Bytes of their values, from a sample of at most a thousand.
+    pub bytes: u64,
+}
+
+impl Cursor {
+    /// The first value of the key: a time on a walk by time, else a row id.
+    #[must_use]
+    pub fn first(&self) -> Option<StoredTime> {
+        self.0.first().and_then(|value| stored_time(value.into()))
+    }
+}
+
+impl Walk {
+    /// A way through a table: by an index on the time column where there is one, by the key otherwise.
+    #[must_use]
+    pub fn plan(shape: &TableShape, expiry: &Expiry) -> Self {
+        let column = quoted(&expiry.column);
+        let index = shape.index_on(&expiry.column);
+        let by_key = shape.key_begins_with(&expiry.column);
+        let mut key = Vec::new();
+        if index.is_some() && !by_key {
+            key.push(column.clone());
+        }
+        key.extend(shape.key.iter().filter(|part| **part != column || by_key).cloned());
+        let table = format!("main.{}", quoted(&shape.name));
+        let from = match index {
+            Some(index) if !by_key => format!("{table} INDEXED BY {}", quoted(index)),
+            // A row id is found without an index; a table WITHOUT ROWID is one.
+            Some(_) | None if shape.without_rowid => table.clone(),
+            Some(_) | None => format!("{table} NOT INDEXED"),
+        };
+        let mut filter = format!("{column} >= ?1 AND {column} < ?2");
+        let mut parameters = vec![value(&expiry.floor), value(&expiry.below)];
+        if let Some(form) = expiry.form.sql(&column) {
+            filter.push_str(" AND ");
+            filter.push_str(&form);
+        }
+        parameters.push(Value::Real(expiry.cutoff_seconds));
+        // Used or not, so that the numbers of the cursor's parameters are known.
+        filter.push_str(" AND ?3 IS NOT NULL");
+        if let Some(condition) = &expiry.condition {
+            // In a function, so that no index on its columns draws the walk off its way. The line break ends a comment.
+            filter.push_str(&format!(" AND ifnull(({condition}\n), 0)"));
+        }
+        let columns = shape.columns.iter().map(|column| quoted(&column.name)).collect();
+        Self { columns, key, by_time: index.is_some() || by_key, from, filter, parameters }
+    }
+
+    /// Whether the walk meets the expired rows alone, in the order of time.
+    #[must_use]
+    pub fn is_by_time(&self) -> bool {
+        self.by_time
+    }
+
+    /// The columns, as SQL names them.
+    pub(super) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The condition for what lies after a cursor and up to another, with its parameters.
+    fn between(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> (String, Vec<Value>) {
+        let key = tuple(&self.key);
+        let mut parameters = self.parameters.clone();
+        let mut sql = String::new();
+        for (operator, cursor) in [(">", after), ("<=", upto)] {
+            let Some(Cursor(values)) = cursor else { continue };
+            let numbers: Vec<String> =
+                (1..=values.len()).map(|index| format!("?{}", parameters.len() + index)).collect();
+            sql.push_str(&format!(" AND {key} {operator} {}", tuple(&numbers)));
+            parameters.extend(values.iter().cloned());
+        }
+        (sql, parameters)
+    }
+
+    /// The key `rows` further on; `None` when fewer are left.
+    fn further(
+        &self,
+        connection: &Connection,
+        after: Option<&Cursor>,
+        rows: u32,
+    ) -> rusqlite::Result<Option<Cursor>> {
+        let (place, parameters) = self.between(after, None);
+        // On a walk by time only expired rows are counted. By key every row is, so that a batch's work is bounded.
+        let bound = if self.by_time {
+            format!("{} >= ?1 AND {} < ?2", self.key[0], self.key[0])
+        } else {
+            "?1 IS NOT NULL AND ?2 IS NOT NULL".to_owned()
+        };
+        let sql = format!(
+            "SELECT {keys} FROM {from} WHERE {bound} AND ?3 IS NOT NULL{place} ORDER BY {keys} LIMIT 1 OFFSET {offset}",
+            keys = self.key.join(", "),
+            from = self.from,
+            offset = rows.saturating_sub(1),
+        );
+        let count = self.key.len();
+        connection
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(parameters), |row| (0..count).map(|index| row.get(index)).collect())
+            .optional()
+            .map(|found| found.map(Cursor))
+    }
+
+    /// `SELECT`s the expired rows of a batch.
+    pub(super) fn select(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> (String, Vec<Value>) {
+        let (place, parameters) = self.between(after, upto);
+        let columns = self.columns.join(", ");
+        (format!("SELECT {columns} FROM {} WHERE {}{place}", self.from, self.filter), parameters)
+    }
+
+    fn delete(
+        &self,
+        connection: &Connection,
+        after: Option<&Cursor>,
+        upto: Option<&Cursor>,
+    ) -> rusqlite::Result<u64> {
+        let (place, parameters) = self.between(after, upto);
+        let sql = format!("DELETE FROM {} WHERE {}{place}", self.from, self.filter);
+        connection.prepare_cached(&sql)?.execute(params_from_iter(parameters)).map(|rows| rows as u64)
+    }
+}
+
+/// One column as it is, several as a row value, which SQLite compares from left to right.
+fn tuple(parts: &[String]) -> String {
+    match parts {
+        [one] => one.clone(),
+        several => format!("({})", several.join(", ")),
+    }
+}
+
+fn value(time: &StoredTime) -> Value {
+    match time {
+        StoredTime::Integer(integer) => Value::Integer(*integer),
+        StoredTime::Real(real) => Value::Real(*real),
+        StoredTime::Text(text) => Value::Text(text.clone()),
+        StoredTime::Blob => Value::Null,
+    }
+}
+
+impl Writer {
+    /// Has foreign keys enforced or not, as the application does it.
+    ///
+    /// # Errors
+    /// What SQLite says; none is known.
+    pub fn enforce_foreign_keys(&self, on: bool) -> Result<(), SqliteError> {
+        let sql = if on { "PRAGMA foreign_keys = ON" } else { "PRAGMA foreign_keys = OFF" };
+        self.connection().execute_batch(sql).map_err(self.failed("set the foreign keys"))
+    }
+
+    /// Deletes the expired ones of the next `rows` rows of a walk, after they are safe in the archive.
+    ///
+    /// # Errors
+    /// `Busy`, `Full`, a trigger's or a foreign key's refusal, and so on; `DeadlineExceeded` when it took longer than
+    /// `limit`. The database is as before then; the archive may hold rows that are still there.
+    pub fn delete_batch(
+        &mut self,
+        walk: &Walk,
+        after: Option<&Cursor>,
+        rows: u32,
+        limit: Duration,
+        archive: Option<&mut Archive>,
+    ) -> Result<Held<Batch>, SqliteError> {
+        let begun = Instant::now();
+        if !walk.by_time && !self.has_expired(walk, after, rows, limit)? {
+            let next = walk.further(self.connection(), after, rows).map_err(self.failed(OPERATION))?;
+            let value = Batch { deleted: 0, next, elapsed: begun.elapsed() };
+            return Ok(Held { value, hold: Duration::ZERO });
+        }
+        let mut archive = archive;
+        let result = self.transaction(OPERATION, limit, |connection| {
+            let next = walk.further(connection, after, rows)?;
+            if let Some(archive) = archive.as_deref_mut() {
+                archive.take(connection, walk, after, next.as_ref())?;
+            }
+            let deleted = walk.delete(connection, after, next.as_ref())?;
+            Ok(Batch { deleted, next, elapsed: begun.elapsed() })
+        });
+        if let (Err(_), Some(archive)) = (&result, archive) {
+            archive.forget_last().map_err(self.failed("take rows back from the archive"))?;
+        }
+        result
+    }
+
+    /// Whether there is anything to delete in the next rows of a walk by key: for an answer of no, nobody needs to wait.
+    fn has_expired(
+        &mut self,
+        walk: &Walk,
+        after: Option<&Cursor>,
+        rows: u32,
+        limit: Duration,
+    ) -> Result<bool, SqliteError> {
+        self.arm(Some(Instant::now() + limit))?;
+        let result = walk.further(self.connection(), after, rows).and_then(|next| {
+            let (sql, parameters) = walk.select(after, next.as_ref());
+            self.connection().prepare_cached(&sql)?.exists(params_from_iter(parameters))
+        });
+        self.arm(None)?;
+        result.map_err(self.failed(OPERATION))
+    }
+}
+
+impl Reader {
+    /// Counts what a walk would delete, within `limit`. By key it reads the whole table.
+    ///
+    /// # Errors
+    /// What any read can meet; a condition that is no SQL is `Other`, `DeadlineExceeded` after `limit`.
+    pub fn expired(&mut self, walk: &Walk, limit: Duration) -> Result<Expired, SqliteError> {
+        self.within(limit, |reader| reader.count_expired(walk))
+    }
+
+    fn count_expired(&self, walk: &Walk) -> Result<Expired, SqliteError> {
+        const OPERATION: &str = "count the expired rows";
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
+        let column = if walk.by_time { &walk.key[0] } else { "NULL" };
+        let sql =
+            format!("SELECT count(*), min({column}), max({column}) FROM {} WHERE {}", walk.from, walk.filter);
+        let (rows, oldest, newest) = self
+            .connection
+            .query_row(&sql, params_from_iter(&walk.parameters), |row| {
+                Ok((row.get::<_, i64>(0)?, stored_time(row.get_ref(1)?), stored_time(row.get_ref(2)?)))
+            })
+            .map_err(failed)?;
+        let lengths: Vec<String> =
+            walk.columns.iter().map(|column| format!("ifnull(length(CAST({column} AS BLOB)), 0)")).collect();
+        let sql = format!(
+            "SELECT ifnull(avg(bytes), 0) FROM (SELECT {} AS bytes FROM {} WHERE {} LIMIT 1000)",
+            lengths.join(" + "),
+            walk.from,
+            walk.filter
+        );
+        let average: f64 = self
+            .connection
+            .query_row(&sql, params_from_iter(&walk.parameters), |row| row.get(0))
+            .map_err(failed)?;
+        let rows = rows.unsigned_abs();
+        Ok(Expired { rows, oldest, newest, bytes: (average * rows as f64) as u64 })
+    }
+}

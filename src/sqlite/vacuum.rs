@@ -1,0 +1,135 @@
+//! Giving pages back: slices of an incremental vacuum, the full VACUUM, and the checkpoint after either.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use super::error::SqliteError;
+use super::header::AutoVacuum;
+use super::writer::Held;
+use super::writer::Writer;
+
+/// How a checkpoint treats others (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// Copies what it can and waits for nobody; writers go on meanwhile.
+    Passive,
+    /// Empties the WAL file too, if nobody uses it just now. It holds the write lock while it copies, so a passive one
+    /// belongs before it.
+    Truncate,
+}
+
+/// What a checkpoint came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpointed {
+    /// Whether somebody was in the way.
+    pub busy: bool,
+    /// Whether every frame of the WAL is in the main file.
+    pub complete: bool,
+}
+
+impl Writer {
+    /// Moves up to `pages` free pages to the end of the file and cuts them off.
+    ///
+    /// # Errors
+    /// `Busy`, `Full`, `Corrupt` and so on; `DeadlineExceeded` when it took longer than `limit`. Nothing is changed then.
+    pub fn incremental_vacuum(&mut self, pages: u32, limit: Duration) -> Result<Held<()>, SqliteError> {
+        let sql = format!("PRAGMA main.incremental_vacuum({pages})");
+        self.transaction("incremental vacuum", limit, |connection| run_to_the_end(connection, &sql))
+    }
+
+    /// Writes the whole database anew without free pages, and with another kind of auto-vacuum if told to.
+    ///
+    /// It holds the write lock all the time, and in rollback mode keeps readers out too. It ends early with
+    /// the budget until it copies the result back, which SQLite cannot interrupt.
+    ///
+    /// # Errors
+    /// `Busy` when somebody holds the lock; `Full` when a disk has no room: nothing is changed then.
+    pub fn vacuum(
+        &mut self,
+        convert: Option<AutoVacuum>,
+        observe: impl FnMut(Duration) + Send + 'static,
+    ) -> Result<Held<()>, SqliteError> {
+        let failed = self.failed("vacuum");
+        // The automatic checkpoint of a commit would be part of the statement; it comes apart, after the lock.
+        self.connection().execute_batch("PRAGMA wal_autocheckpoint = 0").map_err(&failed)?;
+        if let Some(kind) = convert {
+            let sql = format!("PRAGMA main.auto_vacuum = {}", kind.label());
+            self.connection().execute_batch(&sql).map_err(&failed)?;
+        }
+        let begun = Instant::now();
+        self.tell(begun, observe)?;
+        let result = self.connection().execute_batch("VACUUM main");
+        let hold = begun.elapsed();
+        self.arm(None)?;
+        result.map(|()| Held { value: (), hold }).map_err(failed)
+    }
+
+    /// Copies the WAL into the main file, waiting for nobody.
+    ///
+    /// # Errors
+    /// `Io`, `Full`; that somebody is in the way is no error.
+    pub fn checkpoint(&mut self, kind: Checkpoint) -> Result<Held<Checkpointed>, SqliteError> {
+        let failed = self.failed("checkpoint");
+        let sql = match kind {
+            Checkpoint::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
+            Checkpoint::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
+        };
+        let patience = self.connection().pragma_query_value(None, "busy_timeout", |row| row.get::<_, u32>(0));
+        let patience = patience.map_err(&failed)?;
+        self.connection().busy_timeout(Duration::ZERO).map_err(&failed)?;
+        let begun = Instant::now();
+        let result = self.connection().query_row(sql, (), |row| {
+            let (busy, frames, done): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Checkpointed { busy: busy != 0, complete: frames == done })
+        });
+        let elapsed = begun.elapsed();
+        self.connection().busy_timeout(Duration::from_millis(u64::from(patience))).map_err(&failed)?;
+        // A passive one takes no lock that a writer wants.
+        let hold = match kind {
+            Checkpoint::Passive => Duration::ZERO,
+            Checkpoint::Truncate => elapsed,
+        };
+        result.map(|value| Held { value, hold }).map_err(failed)
+    }
+}
+
+/// Steps a pragma to its end: `incremental_vacuum` frees a page a step, and `execute` would take one alone.
+fn run_to_the_end(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query(())?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Where SQLite puts its temporary files, such as the copy that a VACUUM makes: as `unixTempFileDir` chooses.
+#[must_use]
+pub fn temporary_directory() -> PathBuf {
+    let set = Connection::open_in_memory()
+        .and_then(|connection| {
+            connection.query_row("PRAGMA temp_store_directory", (), |row| row.get::<_, String>(0))
+        })
+        .ok()
+        .map(PathBuf::from);
+    let named = ["SQLITE_TMPDIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let usual = ["/var/tmp", "/usr/tmp", "/tmp", "."].into_iter().map(PathBuf::from);
+    set.into_iter()
+        .chain(named)
+        .chain(usual)
+        .find(|directory| directory.is_dir())
+        .unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// Has SQLite put its temporary files, such as the copy that a VACUUM makes, into a directory of the user's choice,
+/// in the whole process. To be called before any connection is opened (<https://www.sqlite.org/c3ref/temp_directory.html>).
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn set_temporary_directory(directory: &Path) -> Result<(), rusqlite::Error> {
+    let connection = Connection::open_in_memory()?;
+    let text = directory.to_string_lossy().replace('\'', "''");
+    connection.execute_batch(&format!("PRAGMA temp_store_directory = '{text}'"))
+}

@@ -1,0 +1,335 @@
+//! A connection that writes, for a job that the configuration asks for.
+//!
+//! Every transaction here is short, measured and followed by a pause in which others get their turn. It must
+//! never wait for a lock while it holds one, change a mode that the application chose, or leave a sidecar behind that
+//! was not there.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
+
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use rusqlite::config::DbConfig;
+
+use crate::budget::Budget;
+
+use super::error::ErrorCode;
+use super::error::ErrorKind;
+use super::error::SqliteError;
+use super::header::AutoVacuum;
+use super::header::JournalMode;
+use super::header::RawHeader;
+use super::raw;
+use super::reader::uri_of;
+use super::turns::Alone;
+
+/// How often the progress handler looks at the budget, in virtual-machine instructions; see the reader's.
+const PROGRESS_INSTRUCTIONS: i32 = 1_000;
+
+/// One try to get the write lock. It is short so that a stop is seen soon.
+const LOCK_TRY: Duration = Duration::from_millis(50);
+
+/// The pauses between tries to get the lock grow up to this.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// How long a commit waits for readers of a rollback database. They keep it out, while it keeps out new ones.
+const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// SQLite's own page cache of a writer; the default of 2 MiB makes a batch read its pages again.
+const CACHE_KIB: u32 = 16 * 1024;
+
+/// What a piece of work gave and how long it held the write lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held<T> {
+    /// What it gave.
+    pub value: T,
+    /// From the lock to the end of the commit.
+    pub hold: Duration,
+}
+
+/// A connection that may write.
+pub struct Writer {
+    // None only while it is closed.
+    pub(super) connection: Option<Connection>,
+    pub(super) budget: Budget,
+    path: PathBuf,
+    journal_mode: JournalMode,
+    // Makes the writer stay on its thread, where it may make files in the owner's name.
+    _rights: raw::OwnerRights,
+}
+
+impl Writer {
+    /// Opens a database for writing. It waits for this process's own readers, and for a lock of others, no longer than
+    /// `patience`.
+    ///
+    /// # Errors
+    /// `CannotOpen`, `NotADatabase`, `Busy` when the readers of this process do not leave in time, and `ReadOnly` when the
+    /// file cannot be written.
+    pub fn open(path: &Path, patience: Duration, budget: &Budget) -> Result<Self, SqliteError> {
+        const OPERATION: &str = "open for writing";
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, budget);
+        raw::register_read_only_vfs()
+            .map_err(|code| SqliteError::from_code("register the VFS", code, String::new()))?;
+        let rights = raw::OwnerRights::take();
+        let Some(_alone) = Alone::begin(path, &budget.at_most(patience)) else {
+            return Err(SqliteError::from_code(OPERATION, rusqlite::ffi::SQLITE_BUSY, String::new()));
+        };
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let uri = uri_of(path);
+        #[expect(clippy::disallowed_methods, reason = "this is the writer")]
+        let connection = Connection::open_with_flags(&uri, flags)
+            .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
+        connection.busy_timeout(LOCK_TRY).map_err(failed)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
+        let mut writer = Self {
+            connection: Some(connection),
+            budget: budget.clone(),
+            path: path.to_owned(),
+            journal_mode: JournalMode::Rollback,
+            _rights: rights,
+        };
+        writer.arm(None)?;
+        // The first transaction maps the shared memory, so it belongs into the time alone.
+        writer.retry_while_busy(patience, |writer| {
+            writer
+                .connection()
+                .execute_batch("BEGIN; SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1); COMMIT")
+                .map_err(|error| {
+                    let _ = writer.connection().execute_batch("ROLLBACK");
+                    SqliteError::new(OPERATION, &error, &writer.budget)
+                })
+        })?;
+        writer.journal_mode = writer.header()?.journal_mode;
+        let settings = format!("PRAGMA synchronous = FULL; PRAGMA cache_size = -{CACHE_KIB}");
+        writer.connection().execute_batch(&settings).map_err(failed)?;
+        Ok(writer)
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("the connection is taken by the drop alone")
+    }
+
+    pub(super) fn failed(
+        &self,
+        operation: &'static str,
+    ) -> impl Fn(rusqlite::Error) -> SqliteError + 'static {
+        let budget = self.budget.clone();
+        move |error| SqliteError::new(operation, &error, &budget)
+    }
+
+    fn header(&self) -> Result<RawHeader, SqliteError> {
+        let raw = raw::read_header(self.connection())
+            .map_err(|code| SqliteError::from_code("read the header", code, String::new()))?;
+        Ok(RawHeader::parse(&raw))
+    }
+
+    /// Whether the database is in WAL mode.
+    #[must_use]
+    pub fn journal_mode(&self) -> JournalMode {
+        self.journal_mode
+    }
+
+    /// Whether and how the database gives free pages back, as `PRAGMA auto_vacuum` tells it now.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    pub fn auto_vacuum(&self) -> Result<AutoVacuum, SqliteError> {
+        let number: i64 = self.pragma("PRAGMA main.auto_vacuum")?;
+        Ok(match number {
+            0 => AutoVacuum::None,
+            1 => AutoVacuum::Full,
+            _ => AutoVacuum::Incremental,
+        })
+    }
+
+    /// Pages of the database and those that are free.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    pub fn pages(&self) -> Result<(u64, u64), SqliteError> {
+        let pages: i64 = self.pragma("PRAGMA main.page_count")?;
+        let free: i64 = self.pragma("PRAGMA main.freelist_count")?;
+        Ok((pages.unsigned_abs(), free.unsigned_abs()))
+    }
+
+    pub(super) fn pragma<T: rusqlite::types::FromSql>(&self, sql: &str) -> Result<T, SqliteError> {
+        self.connection().query_row(sql, (), |row| row.get(0)).map_err(self.failed("read a pragma"))
+    }
+
+    /// Has the progress handler end a statement with the budget, or at an earlier deadline.
+    pub(super) fn arm(&mut self, deadline: Option<Instant>) -> Result<(), SqliteError> {
+        let budget = self.budget.clone();
+        let failed = self.failed("set the time budget");
+        let spent = move || budget.is_spent() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
+        connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(spent)).map_err(failed)
+    }
+
+    /// Has the progress handler tell how long a statement lasts, some ten times a second.
+    pub(super) fn tell(
+        &mut self,
+        begun: Instant,
+        mut observe: impl FnMut(Duration) + Send + 'static,
+    ) -> Result<(), SqliteError> {
+        const PERIOD: Duration = Duration::from_millis(100);
+        let (budget, failed) = (self.budget.clone(), self.failed("follow the progress"));
+        let mut told = begun;
+        let handler = move || {
+            if told.elapsed() >= PERIOD {
+                told = Instant::now();
+                observe(begun.elapsed());
+            }
+            budget.is_spent()
+        };
+        let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
+        connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(handler)).map_err(failed)
+    }
+
+    /// Does `work` until it does not end with `Busy`, with growing pauses in between, for as long as `patience` and
+    /// the budget last.
+    ///
+    /// # Errors
+    /// Those of `work`; the last `Busy` when the time is over first, `Cancelled` on request.
+    pub fn retry_while_busy<T>(
+        &mut self,
+        patience: Duration,
+        mut work: impl FnMut(&mut Self) -> Result<T, SqliteError>,
+    ) -> Result<T, SqliteError> {
+        let mut backoff = LOCK_TRY;
+        let budget = self.budget.at_most(patience);
+        loop {
+            let error = match work(self) {
+                Err(error) if matches!(error.code(), Some(ErrorCode::Busy | ErrorCode::Locked)) => error,
+                other => return other,
+            };
+            if !sleep(backoff, &budget) {
+                let cancelled = self.budget.cancel.is_cancelled();
+                return Err(if cancelled {
+                    SqliteError::spent("wait for a lock", &self.budget)
+                } else {
+                    error
+                });
+            }
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+        }
+    }
+
+    /// One write transaction. Nothing is waited for while it holds the lock, but for readers at the
+    /// commit of a rollback database, and these no longer than 50 ms.
+    ///
+    /// # Errors
+    /// `Busy` when the lock is held, or readers do not let the commit through; `DeadlineExceeded` when the
+    /// work did not end within `limit`. All is rolled back then.
+    pub(super) fn transaction<T>(
+        &mut self,
+        operation: &'static str,
+        limit: Duration,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<Held<T>, SqliteError> {
+        self.connection().execute_batch("BEGIN IMMEDIATE").map_err(self.failed(operation))?;
+        let begun = Instant::now();
+        self.arm(Some(begun + limit))?;
+        let result = work(self.connection()).and_then(|value| self.commit().map(|()| value));
+        let result = result.map_err(|error| {
+            let error = SqliteError::new(operation, &error, &self.budget);
+            // Many errors have rolled back already; then there is nothing left to do.
+            if !self.connection().is_autocommit() {
+                let _ = self.connection().execute_batch("ROLLBACK");
+            }
+            error
+        });
+        let hold = begun.elapsed();
+        self.arm(None)?;
+        result.map(|value| Held { value, hold })
+    }
+
+    fn commit(&self) -> rusqlite::Result<()> {
+        let waits_until = Instant::now() + COMMIT_PATIENCE;
+        self.connection().busy_timeout(Duration::from_millis(5))?;
+        let result = loop {
+            match self.connection().execute_batch("COMMIT") {
+                Err(error) if is_busy(&error) && Instant::now() < waits_until => {}
+                other => break other,
+            }
+        };
+        self.connection().busy_timeout(LOCK_TRY)?;
+        result
+    }
+
+    /// Lets others have their turn after a hold.
+    ///
+    /// SQLite's busy handler sleeps 1, 2, 5, 10, 15, 20, 25 … ms between its tries, so a pause must be as long as such
+    /// a sleep to be met for sure: 10 ms after a hold of 18 ms, 15 ms after one of 33 ms. A writer that waited is then
+    /// through at the latest 33 ms after it came. When another process has committed, nobody of those who
+    /// wait needs more, and the pause ends early.
+    pub fn pause_for_others(&self, hold: Duration, ratio: f64) {
+        const STEP: Duration = Duration::from_micros(500);
+        let begun = Instant::now();
+        let least = hold.mul_f64(ratio);
+        let most = least.max(pause_met_for_sure(hold));
+        let wal = self.journal_mode == JournalMode::Wal;
+        let before = raw::change_mark(self.connection(), wal);
+        while begun.elapsed() < most && !self.budget.cancel.is_cancelled() {
+            std::thread::sleep(STEP);
+            if begun.elapsed() >= least && raw::change_mark(self.connection(), wal) != before {
+                return;
+            }
+        }
+    }
+}
+
+/// The longest sleep of SQLite's busy handler that can be under way when a hold of this length ends.
+fn pause_met_for_sure(hold: Duration) -> Duration {
+    /// When the handler wakes after the first try failed, in milliseconds (`sqliteDefaultBusyCallback`).
+    const WAKES: [u64; 8] = [1, 3, 8, 18, 33, 53, 78, 103];
+    const MARGIN: Duration = Duration::from_micros(500);
+    let mut slept_from = 0;
+    for wake in WAKES {
+        if hold <= Duration::from_millis(wake) {
+            return Duration::from_millis(wake - slept_from) + MARGIN;
+        }
+        slept_from = wake;
+    }
+    Duration::from_millis(25) + MARGIN
+}
+
+impl Drop for Writer {
+    /// Closes the connection alone, so that SQLite tidies up the sidecars when no other process has the database open.
+    fn drop(&mut self) {
+        /// Looks of this process end within milliseconds; a hung one is not worth more patience.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let _alone = Alone::begin(&self.path, &Budget::impatient(PATIENCE));
+        drop(self.connection.take());
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
+}
+
+/// Sleeps unless the budget ends first.
+fn sleep(length: Duration, budget: &Budget) -> bool {
+    const STEP: Duration = Duration::from_millis(20);
+    let until = Instant::now() + length;
+    loop {
+        if budget.is_spent() {
+            return false;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(STEP));
+    }
+}
+
+/// Whether an error means that the work did not fit its time, so that less of it may.
+#[must_use]
+pub fn took_too_long(error: &SqliteError, budget: &Budget) -> bool {
+    error.kind() == ErrorKind::DeadlineExceeded && !budget.is_spent()
+}
