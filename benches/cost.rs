@@ -296,7 +296,7 @@ struct Labels {
 
 fn exposition(snapshot: &Arc<ArcSwap<Snapshot>>) {
     let agent = Arc::new(AgentMetrics::default());
-    let exposition = Exposition::new(Arc::clone(snapshot), &agent);
+    let exposition = Exposition::new(Arc::clone(snapshot), &Arc::default(), &agent);
     let text = exposition.encode(Format::OpenMetrics).unwrap();
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     let databases = snapshot.load().databases.len();

@@ -115,10 +115,10 @@ fn a_file_that_is_not_ours_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("app.db");
     #[allow(clippy::disallowed_methods)]
-    rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+    Connection::open(&file).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
     assert!(matches!(History::open(Some(&file)), Err(HistoryError::Foreign(_))));
     #[allow(clippy::disallowed_methods)]
-    let connection = rusqlite::Connection::open(&file).unwrap();
+    let connection = Connection::open(&file).unwrap();
     let objects: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).unwrap();
     assert_eq!(objects, 1);

@@ -148,7 +148,9 @@ impl Walk {
             Some(_) | None if shape.without_rowid => table.clone(),
             Some(_) | None => format!("{table} NOT INDEXED"),
         };
-        let mut filter = format!("{column} >= ?1 AND {column} < ?2");
+        // The plus keeps these from the index, which is entered at the cursor: SQLite would take the floor instead and
+        // walk over all that was looked at before, in every batch.
+        let mut filter = format!("+{column} >= ?1 AND +{column} < ?2");
         let mut parameters = vec![value(&expiry.floor), value(&expiry.below)];
         if let Some(form) = expiry.form.sql(&column) {
             filter.push_str(" AND ");
@@ -181,8 +183,13 @@ impl Walk {
         let key = tuple(&self.key);
         let mut parameters = self.parameters.clone();
         let mut sql = String::new();
-        for (operator, cursor) in [(">", after), ("<=", upto)] {
-            let Some(Cursor(values)) = cursor else { continue };
+        for (operator, cursor, bound) in [(">", after, ">= ?1"), ("<=", upto, "< ?2")] {
+            let Some(Cursor(values)) = cursor else {
+                if self.by_time {
+                    sql.push_str(&format!(" AND {} {bound}", self.key[0]));
+                }
+                continue;
+            };
             let numbers: Vec<String> =
                 (1..=values.len()).map(|index| format!("?{}", parameters.len() + index)).collect();
             sql.push_str(&format!(" AND {key} {operator} {}", tuple(&numbers)));
@@ -200,13 +207,9 @@ impl Walk {
     ) -> rusqlite::Result<Option<Cursor>> {
         let (place, parameters) = self.between(after, None);
         // On a walk by time only expired rows are counted. By key every row is, so that a batch's work is bounded.
-        let bound = if self.by_time {
-            format!("{} >= ?1 AND {} < ?2", self.key[0], self.key[0])
-        } else {
-            "?1 IS NOT NULL AND ?2 IS NOT NULL".to_owned()
-        };
         let sql = format!(
-            "SELECT {keys} FROM {from} WHERE {bound} AND ?3 IS NOT NULL{place} ORDER BY {keys} LIMIT 1 OFFSET {offset}",
+            "SELECT {keys} FROM {from} WHERE ?1 IS NOT NULL AND ?2 IS NOT NULL AND ?3 IS NOT NULL{place} \
+             ORDER BY {keys} LIMIT 1 OFFSET {offset}",
             keys = self.key.join(", "),
             from = self.from,
             offset = rows.saturating_sub(1),
@@ -341,10 +344,11 @@ impl Reader {
         let lengths: Vec<String> =
             walk.columns.iter().map(|column| format!("ifnull(length(CAST({column} AS BLOB)), 0)")).collect();
         let sql = format!(
-            "SELECT ifnull(avg(bytes), 0) FROM (SELECT {} AS bytes FROM {} WHERE {} LIMIT 1000)",
+            "SELECT ifnull(avg(bytes), 0) FROM (SELECT {} AS bytes FROM {} WHERE {}{} LIMIT 1000)",
             lengths.join(" + "),
             walk.from,
-            walk.filter
+            walk.filter,
+            walk.between(None, None).0
         );
         let average: f64 = self
             .connection

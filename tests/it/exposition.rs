@@ -16,12 +16,17 @@ use litekeeper::config::CustomMetric;
 use litekeeper::config::Settings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
+use litekeeper::history::Standing;
 use litekeeper::host::FileFacts;
 use litekeeper::host::FileSize;
 use litekeeper::host::FilesystemFacts;
+use litekeeper::job::Run;
+use litekeeper::job::Trigger;
 use litekeeper::metrics::AgentMetrics;
 use litekeeper::metrics::Exposition;
 use litekeeper::metrics::Format;
+use litekeeper::metrics::JobMetrics;
+use litekeeper::metrics::JobTarget;
 use litekeeper::sample::AgeReading;
 use litekeeper::sample::Condition;
 use litekeeper::sample::CountMethod;
@@ -33,6 +38,7 @@ use litekeeper::sample::RowReading;
 use litekeeper::sample::Snapshot;
 use litekeeper::sample::TableReadings;
 use litekeeper::sqlite::AutoVacuum;
+use litekeeper::sqlite::Check;
 use litekeeper::sqlite::CustomAnswer;
 use litekeeper::sqlite::Encoding;
 use litekeeper::sqlite::ErrorCode;
@@ -40,6 +46,7 @@ use litekeeper::sqlite::Header;
 use litekeeper::sqlite::JournalMode;
 use litekeeper::sqlite::SchemaObjects;
 use litekeeper::sqlite::WalFrames;
+use litekeeper::task::Task;
 
 use crate::support::Agent;
 use crate::support::TestDatabase;
@@ -163,13 +170,73 @@ fn full() -> Observed {
     }
 }
 
+/// Every kind of job with a run behind it, so that each family has a sample.
+fn jobs() -> Arc<JobMetrics> {
+    let jobs = JobMetrics::default();
+    let database = DatabaseName::new("books");
+    let target = |task, checks: &[Check]| JobTarget {
+        database: database.clone(),
+        task,
+        expected_interval: Duration::from_secs(86_400),
+        timeout: Duration::from_secs(3_600),
+        retentions: match task {
+            Task::LogCleaning => vec![("logs".to_owned(), Duration::from_secs(7_776_000))],
+            Task::HealthCheck | Task::QuickCheck | Task::Vacuum => Vec::new(),
+        },
+        checks: checks.to_vec(),
+    };
+    let targets = [
+        target(Task::HealthCheck, &[Check::Full, Check::ForeignKey]),
+        target(Task::LogCleaning, &[]),
+        target(Task::Vacuum, &[]),
+    ];
+    jobs.set_targets(&targets);
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let run = |task, outcome: &str, reason: Option<&str>, details: serde_json::Value| Run {
+        database: database.clone(),
+        path: "/srv/books.db".into(),
+        task,
+        trigger: Trigger::Schedule,
+        due_at: Some(at(1_795_000_000)),
+        started_at: at(1_795_000_000),
+        elapsed: Duration::from_secs(2),
+        outcome: outcome.to_owned(),
+        reason: reason.map(str::to_owned),
+        message: None,
+        details,
+    };
+    let vacuum = serde_json::json!({ "max_write_hold_seconds": 0.5, "vacuum": {
+        "method": "full", "size_before_bytes": 3000, "size_after_bytes": 1000, "saved_bytes": 2000,
+        "saved_percent": 66.7, "complete": true, "wal_truncated": null } });
+    let cleaning = serde_json::json!({ "max_write_hold_seconds": 0.02, "log_cleaning": { "deleted_rows": 7, "tables": [
+        { "table": "logs", "deleted_rows": 7, "batches": 2, "complete": true, "retention_seconds": 7776000,
+          "cutoff": null, "format": null, "archive": null, "note": null } ] } });
+    jobs.observe(&run(Task::Vacuum, "success", None, vacuum));
+    jobs.observe(&run(Task::LogCleaning, "success", None, cleaning));
+    jobs.observe(&run(Task::HealthCheck, "failed", Some("corrupt"), serde_json::Value::Null));
+    jobs.observe(&run(Task::Vacuum, "skipped", Some("below_threshold"), serde_json::Value::Null));
+    jobs.started(&database, Task::Vacuum, at(1_795_000_100));
+    jobs.progressed(&database, Task::Vacuum, 0.25);
+    jobs.set_next_run(&database, Task::Vacuum, Some(at(1_795_600_000)));
+    jobs.missed(&database, Task::LogCleaning, 3);
+    let standing = Standing {
+        ok: false,
+        problems: 2,
+        first_problem: None,
+        completed_at: at(1_795_000_002),
+        whole_at: at(1_795_000_002),
+    };
+    jobs.set_standings(&database, [(Check::Full, standing)].into());
+    Arc::new(jobs)
+}
+
 fn encoded(format: Format) -> String {
     let down =
         Observed { condition: Condition::Down, ..observed("down \"quoted\"\nname\\", Settings::default()) };
     let databases = vec![full(), down, observed("pending", Settings::default())];
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { databases, complete: true }));
     let agent = Arc::new(AgentMetrics::default());
-    Exposition::new(snapshot, &agent).encode(format).unwrap()
+    Exposition::new(snapshot, &jobs(), &agent).encode(format).unwrap()
 }
 
 /// Leaves out the values that differ between machines and builds, but not their names.
