@@ -12,6 +12,7 @@ mod load;
 mod names;
 mod paths;
 mod read;
+mod read_agent;
 mod settings;
 mod show;
 mod show_tasks;

@@ -5,6 +5,7 @@ mod custom;
 mod entry;
 mod refused;
 mod targets;
+mod tasks;
 mod text;
 
 use crate::config::Config;

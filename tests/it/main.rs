@@ -11,6 +11,7 @@ mod check;
 mod custom;
 mod exposition;
 mod http;
+mod maintenance;
 mod process;
 mod prometheus;
 mod promises;
@@ -27,6 +28,7 @@ fn main() {
     trials.extend(custom::trials());
     trials.extend(exposition::trials());
     trials.extend(http::trials());
+    trials.extend(maintenance::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());
     trials.extend(promises::trials());

@@ -116,7 +116,7 @@ fn rooms_use_only_the_rooms_they_may() {
 /// Crates that only some rooms may name, and why.
 const DOORS: [(&str, &str, &str); 8] = [
     ("rusqlite::", "sqlite history demo", "every use of SQLite has a budget and cannot write"),
-    ("libsqlite3_sys", "", "rusqlite's ffi is the way, in sqlite/raw.rs"),
+    ("libsqlite3_sys", "", "rusqlite's ffi is the way, in sqlite/raw/"),
     ("prometheus_client::", "metrics", "names are an interface, kept in one place"),
     ("hyper::", "http", "limits on clients are in one place"),
     ("clap::", "cli", "the library does not know the command line"),
@@ -136,10 +136,10 @@ fn each_crate_has_one_door() {
         let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
             .iter()
             .any(|form| source.text.contains(form));
-        let audited = source.path == "sqlite/raw.rs";
+        let audited = source.path.starts_with("sqlite/raw/");
         assert!(
             audited || !is_unsafe,
-            "src/{}: `unsafe` belongs in sqlite/raw.rs, the one audited file",
+            "src/{}: `unsafe` belongs in sqlite/raw/, the one audited place",
             source.path
         );
     }

@@ -4,12 +4,12 @@ use super::entry::check_entry;
 use super::refuse;
 use crate::config::tree::MAX_FILE_BYTES;
 
-const TOP_KEYS: &str = "the keys here are `listen`, `sample_interval`, `discovery_interval`, \
+const TOP_KEYS: &str = "the keys here are `listen`, `state`, `timezone`, `temp_directory`, `pause_file`, `max_jobs`, `max_jobs_per_filesystem`, `catch_up_delay`, `history_retention`, `sample_interval`, `discovery_interval`, \
      `max_databases`, `series_limit`, `profiles` and `databases`";
 
 const ENTRY_KEYS: &str = "the keys here are `path`, `glob`, `directory`, `name`, `exclude`, `include`, \
      `recursive`, `profile`, `labels`, `row_counts`, `timestamps`, `custom_metrics`, `table_interval`, \
-     `count_budget` and `collectors`";
+     `count_budget`, `collectors` and `tasks`";
 
 /// Checks the errors of whole files; `TOP` and `ENTRY` stand for the lists of keys.
 #[track_caller]
@@ -108,15 +108,6 @@ fn keys() {
         ("databases:\n  - pth: /a.db\n", &["2:5: databases[0].pth: unknown key; did you mean `path`?"]),
         ("nothing: 1\ndatabases: [{path: /a.db}]\n", &["1:1: nothing: unknown key; TOP"]),
         ("interval: 1\ndatabases: [{path: /a.db}]\n", &["1:1: interval: unknown key; TOP"]),
-        // What does not exist yet is refused: no option may do nothing.
-        (
-            "state: /x\ntimezone: UTC\ndatabases: [{path: /a.db, tasks: {vacuum: {}}}]\n",
-            &[
-                "1:1: state: unknown key; TOP",
-                "2:1: timezone: unknown key; TOP",
-                "3:27: databases[0].tasks: unknown key; ENTRY",
-            ],
-        ),
         (
             "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\ndatabases: [{path: /a.db, path: /b.db}]\n",
             &[

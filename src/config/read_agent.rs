@@ -1,0 +1,119 @@
+//! The settings of the agent itself and of its maintenance, from the top level of a file.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::config::Maintenance;
+use crate::config::State;
+use crate::config::decode::Decoder;
+use crate::config::decode::Fields;
+use crate::config::decode::Value;
+use crate::config::decode::quoted;
+use crate::config::paths::resolve_path;
+use crate::config::tasks_read::read_timezone;
+
+/// From what a busy scraper needs, to what still shows a WAL that grows.
+const SAMPLE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
+
+/// A scan walks directories; a day's delay for a new file is the most that is of use.
+const DISCOVERY_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+
+/// Five times the default; a sample of each must fit into memory.
+const MAX_DATABASES: (usize, usize) = (1, 100_000);
+
+/// Two hundred times the default.
+const SERIES_LIMIT: (usize, usize) = (1, 100_000);
+
+/// More jobs than this would only wait for each other's disks.
+const MAX_JOBS: (usize, usize) = (1, 64);
+
+/// From at once to the next day.
+const CATCH_UP_DELAY: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(86_400));
+
+/// A month of history says whether a monthly job works; ten years is a safe most.
+const HISTORY_RETENTION: (Duration, Duration) =
+    (Duration::from_secs(31 * 86_400), Duration::from_secs(3_660 * 86_400));
+
+/// The settings of the agent itself.
+pub(super) fn read_agent(fields: &Fields<'_>, config: &mut Config, decoder: &mut Decoder<'_>) {
+    if let Some(listen) = fields.find("listen").and_then(|value| read_listen(&value, decoder)) {
+        config.listen = listen;
+    }
+    let intervals = [
+        ("sample_interval", SAMPLE_INTERVAL, &mut config.sample_interval),
+        ("discovery_interval", DISCOVERY_INTERVAL, &mut config.discovery_interval),
+    ];
+    for (name, (least, most), place) in intervals {
+        let Some(value) = fields.find(name) else { continue };
+        *place = decoder.duration(&value, least..=most).unwrap_or(*place);
+    }
+    let numbers = [
+        ("max_databases", MAX_DATABASES, &mut config.max_databases),
+        ("series_limit", SERIES_LIMIT, &mut config.series_limit),
+    ];
+    for (name, (least, most), place) in numbers {
+        let Some(value) = fields.find(name) else { continue };
+        *place = decoder.number(&value, least..=most).unwrap_or(*place);
+    }
+}
+
+/// How maintenance is done.
+pub(super) fn read_maintenance(
+    fields: &Fields<'_>,
+    maintenance: &mut Maintenance,
+    base: &Path,
+    decoder: &mut Decoder<'_>,
+) {
+    let mut path = |name| {
+        let text = fields.find(name).and_then(|value| decoder.text(&value))?;
+        Some(resolve_path(base, &text))
+    };
+    if let Some(file) = path("state") {
+        maintenance.state = State::File(file);
+    }
+    maintenance.temp_directory = path("temp_directory");
+    maintenance.pause_file = path("pause_file");
+    if let Some(zone) = fields.find("timezone").and_then(|value| read_timezone(&value, decoder)) {
+        maintenance.timezone = zone;
+    }
+    let numbers = [
+        ("max_jobs", &mut maintenance.max_jobs),
+        ("max_jobs_per_filesystem", &mut maintenance.max_jobs_per_filesystem),
+    ];
+    for (name, place) in numbers {
+        let Some(value) = fields.find(name) else { continue };
+        *place = decoder.number(&value, MAX_JOBS.0..=MAX_JOBS.1).unwrap_or(*place);
+    }
+    let durations = [
+        ("catch_up_delay", CATCH_UP_DELAY, &mut maintenance.catch_up_delay),
+        ("history_retention", HISTORY_RETENTION, &mut maintenance.history_retention),
+    ];
+    for (name, (least, most), place) in durations {
+        let Some(value) = fields.find(name) else { continue };
+        *place = decoder.duration(&value, least..=most).unwrap_or(*place);
+    }
+}
+
+fn read_listen(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<SocketAddr> {
+    let text = decoder.scalar(value)?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let message = match text.rsplit_once(':') {
+        // Who may read the page is not to be decided by an omission.
+        Some(("", port)) => format!(
+            "has no address; write `0.0.0.0:{port}` for every network, or `127.0.0.1:{port}` for this machine alone"
+        ),
+        Some(("localhost", port)) => format!("must be a numeric address; write `127.0.0.1:{port}`"),
+        Some(_) | None => {
+            format!(
+                "{} is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`",
+                quoted(&text)
+            )
+        }
+    };
+    decoder.refuse_value(value, message);
+    None
+}

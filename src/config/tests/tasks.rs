@@ -1,0 +1,118 @@
+//! Tasks: what is accepted with which meaning, and what is refused with which words.
+
+use std::time::Duration;
+
+use super::accept;
+use super::parse;
+use super::refuse;
+use crate::config::Config;
+use crate::config::Tasks;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn entry(tasks: &str) -> String {
+    format!("databases:\n  - path: /srv/a.db\n    tasks: {tasks}\n")
+}
+
+fn tasks(config: &Config) -> &Tasks {
+    &config.sources[0].settings.tasks
+}
+
+#[test]
+fn a_task_that_is_named_takes_its_defaults() {
+    let config = accept(&entry(
+        "{health_check: {}, vacuum: {}, log_cleaning: {tables: [{table: logs, column: created_at}]}}",
+    ));
+    let tasks = tasks(&config);
+    let schedules: Vec<String> =
+        tasks.timings().map(|(task, timing)| format!("{task} {}", timing.schedule)).collect();
+    assert_eq!(schedules, ["log_cleaning 0 1 * * *", "vacuum 0 3 * * SUN", "health_check 0 4 * * *"]);
+    let vacuum = tasks.vacuum.as_ref().unwrap();
+    assert_eq!((vacuum.min_bytes, vacuum.min_ratio, vacuum.convert), (10 << 20, 0.1, false));
+    assert_eq!(vacuum.manners.target_hold, Duration::from_millis(20));
+    let retention = &tasks.log_cleaning.as_ref().unwrap().tables[0];
+    assert_eq!((retention.retention, retention.max_newest_age), (90 * DAY, 30 * DAY));
+    assert!(tasks.health_check.as_ref().unwrap().quick.is_none());
+}
+
+#[test]
+fn no_task_runs_that_is_not_named() {
+    assert_eq!(tasks(&accept("databases: [{path: /srv/a.db}]")), &Tasks::default());
+    assert_eq!(tasks(&accept(&entry("{vacuum: off}"))), &Tasks::default());
+}
+
+#[test]
+fn an_entry_is_laid_over_its_profile_task_by_task() {
+    let config = accept(
+        "profiles: {p: {tasks: {health_check: {quick: 6h}, vacuum: {}}}}\n\
+         databases: [{path: /srv/a.db, profile: p, tasks: {vacuum: off, health_check: {quick: on}}}, {path: /srv/b.db, profile: p}]",
+    );
+    let quick = |index: usize| {
+        let check = config.sources[index].settings.tasks.health_check.clone().unwrap();
+        check.quick.unwrap().schedule.to_string()
+    };
+    assert_eq!((quick(0), quick(1)), ("every 1h".to_owned(), "every 6h".to_owned()));
+    assert!(config.sources[0].settings.tasks.vacuum.is_none());
+    assert!(config.sources[1].settings.tasks.vacuum.is_some());
+}
+
+#[test]
+fn the_retention_comes_from_the_environment_where_none_is_written() {
+    let text = entry("{log_cleaning: {tables: [{table: logs, column: at}]}}");
+    let retention = |days: &str| {
+        let days = days.to_owned();
+        let environment = move |name: &str| (name == "LOG_RETENTION_DAYS").then(|| days.clone());
+        let config =
+            Config::parse(&text, "/etc/lk.yml", &environment).map_err(|errors| errors.to_string())?;
+        Ok(config.sources[0].settings.tasks.log_cleaning.as_ref().unwrap().tables[0].retention)
+    };
+    assert_eq!(retention("14"), Ok(14 * DAY));
+    let errors: String = retention("two weeks").unwrap_err();
+    assert!(errors.contains("LOG_RETENTION_DAYS is `two weeks`"), "{errors}");
+}
+
+#[test]
+fn tasks_survive_the_way_through_yaml() {
+    let config = accept(&format!(
+        "timezone: Europe/Berlin\nstate: /var/lib/litekeeper/state.db\ntemp_directory: /var/tmp\npause_file: /run/p\n\
+         max_jobs: 4\nmax_jobs_per_filesystem: 2\ncatch_up_delay: 5m\nhistory_retention: 100d\n{}",
+        entry(
+            "{health_check: {quick: {schedule: 30m, timeout: 5m}, max_wait: 1s, max_wal_growth: 2GiB}, \
+              vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert: incremental, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
+              log_cleaning: {timezone: UTC, spread: 2h, foreign_keys: off, pause_ratio: 1.5, lock_wait: 1m, target_hold: 5ms, \
+                tables: [{table: logs, column: at, format: unix_milliseconds, retention: 12h, allow_short_retention: true, \
+                  condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d}]}}"
+        )
+    ));
+    let cleaning = tasks(&config).log_cleaning.as_ref().unwrap();
+    assert_eq!((cleaning.timing.spread, cleaning.tables[0].retention), (2 * HOUR, 12 * HOUR));
+    let shown = config.to_yaml();
+    assert_eq!(parse(&shown), Ok(config), "--- shown\n{shown}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_would_be_right() {
+    let table = |more: &str| format!("{{log_cleaning: {{tables: [{{table: logs, column: at, {more}}}]}}}}");
+    for (tasks, words) in [
+        ("{vaccum: {}}".to_owned(), "did you mean `vacuum`?"),
+        ("{vacuum: {schedule: \"0 25 * * *\"}}".to_owned(), "`25` is no hour"),
+        ("{vacuum: {schedule: 5s}}".to_owned(), "an interval must be from 1m to 366d"),
+        ("{vacuum: {timezone: Berlin}}".to_owned(), "is no time zone; write it as in `Europe/Berlin`"),
+        ("{vacuum: {window: \"22-6\"}}".to_owned(), "is no window"),
+        ("{vacuum: {min_reclaimable: {bytes: 10 apples}}}".to_owned(), "is no size"),
+        ("{vacuum: {min_reclaimable: {ratio: 10}}}".to_owned(), "must be a number from 0 to 1"),
+        ("{log_cleaning: {}}".to_owned(), "missing key; write `tables:"),
+        ("{log_cleaning: {tables: []}}".to_owned(), "must name at least one table"),
+        (table("retention: 1h"), "is below one day; if that is meant, write `allow_short_retention: true`"),
+        (table("format: epoch"), "must be one of `auto`"),
+        (
+            "{log_cleaning: {tables: [{table: logs, column: at}, {table: LOGS, column: at}]}}".to_owned(),
+            "`LOGS` is listed already",
+        ),
+        ("{health_check: {quick: often}}".to_owned(), "five fields"),
+    ] {
+        let errors = refuse(&entry(&tasks));
+        assert!(errors.len() == 1 && errors[0].contains(words), "{tasks}: {errors:#?}");
+    }
+}
