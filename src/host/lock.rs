@@ -27,10 +27,8 @@ impl MaintenanceLock {
         std::fs::create_dir_all(directory)?;
         let path = directory.join(format!("{device:x}-{inode:x}.lock"));
         loop {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false);
             #[expect(clippy::disallowed_methods, reason = "a lock file of our own")]
-            let file = options.open(&path)?;
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),

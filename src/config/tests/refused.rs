@@ -119,7 +119,7 @@ fn keys() {
             "profiles: {a: {path: /x}, a: {}, '': {}}\ndatabases: [{path: /a.db}]\n",
             &[
                 "1:16: profiles.a.path: unknown key; the keys here are `labels`, `row_counts`, `timestamps`, \
-             `custom_metrics`, `table_interval`, `count_budget` and `collectors`",
+             `custom_metrics`, `table_interval`, `count_budget`, `collectors` and `tasks`",
                 "1:27: profiles.a: duplicate key; it already stands on line 1",
                 "1:34: profiles.: a profile needs a name",
             ],

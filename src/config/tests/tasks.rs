@@ -110,7 +110,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
             "{log_cleaning: {tables: [{table: logs, column: at}, {table: LOGS, column: at}]}}".to_owned(),
             "`LOGS` is listed already",
         ),
-        ("{health_check: {quick: often}}".to_owned(), "five fields"),
+        ("{health_check: {quick: often}}".to_owned(), "a cron expression has five"),
     ] {
         let errors = refuse(&entry(&tasks));
         assert!(errors.len() == 1 && errors[0].contains(words), "{tasks}: {errors:#?}");
