@@ -54,8 +54,6 @@ impl Writer {
         observe: impl FnMut(Duration) + Send + 'static,
     ) -> Result<Held<()>, SqliteError> {
         let failed = self.failed("vacuum");
-        // The automatic checkpoint of a commit would be part of the statement; it comes apart, after the lock.
-        self.connection().execute_batch("PRAGMA wal_autocheckpoint = 0").map_err(&failed)?;
         if let Some(kind) = convert {
             let sql = format!("PRAGMA main.auto_vacuum = {}", kind.label());
             self.connection().execute_batch(&sql).map_err(&failed)?;

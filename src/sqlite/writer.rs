@@ -40,6 +40,10 @@ const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
 /// SQLite's own page cache of a writer; the default of 2 MiB makes a batch read its pages again.
 const CACHE_KIB: u32 = 16 * 1024;
 
+/// From so many frames in the WAL on, it is checkpointed in a pause: below the 1,000 at which an owner's commit would
+/// do it, and pay for what the job wrote.
+const CHECKPOINT_FRAMES: u32 = 900;
+
 /// What a piece of work gave and how long it held the write lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held<T> {
@@ -104,7 +108,10 @@ impl Writer {
                 })
         })?;
         writer.journal_mode = writer.header()?.journal_mode;
-        let settings = format!("PRAGMA synchronous = FULL; PRAGMA cache_size = -{CACHE_KIB}");
+        // Checkpoints come in the pauses, where nobody waits for the lock, and not as a part of a commit.
+        let settings = format!(
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = 0"
+        );
         writer.connection().execute_batch(&settings).map_err(failed)?;
         Ok(writer)
     }
@@ -273,6 +280,12 @@ impl Writer {
         let most = least.max(pause_met_for_sure(hold));
         let wal = self.journal_mode == JournalMode::Wal;
         let before = raw::change_mark(self.connection(), wal);
+        if let Some(raw::ChangeMark::Wal(_, frames)) = before
+            && frames > CHECKPOINT_FRAMES
+        {
+            // Passive: it takes no lock that a writer wants. That it could not copy all is no failure of the job.
+            let _ = self.connection().query_row("PRAGMA main.wal_checkpoint(PASSIVE)", (), |_| Ok(()));
+        }
         while begun.elapsed() < most && !self.budget.cancel.is_cancelled() {
             std::thread::sleep(STEP);
             if begun.elapsed() >= least && raw::change_mark(self.connection(), wal) != before {

@@ -15,6 +15,7 @@ use crate::support::TestDatabase;
 use crate::support::eventually;
 use crate::support::litekeeper;
 use crate::support::test;
+use crate::support::test_with_tool;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -24,6 +25,13 @@ pub fn trials() -> Vec<Trial> {
         test("conditions_newest_rows_and_archives", conditions_newest_rows_and_archives),
         test("vacuum_in_slices_at_once_and_converting", vacuum_in_slices_at_once_and_converting),
         test("a_kill_at_any_moment_loses_nothing", a_kill_at_any_moment_loses_nothing),
+        test("a_stop_ends_a_run_at_a_safe_point", a_stop_ends_a_run_at_a_safe_point),
+        test_with_tool(
+            "a_full_disk_loses_nothing",
+            can_mount().then(|| "mount".to_owned()),
+            a_full_disk_loses_nothing,
+        ),
+        test("a_database_that_is_replaced_ends_the_run", a_database_that_is_replaced_ends_the_run),
         test("a_lock_held_for_ever_is_busy", a_lock_held_for_ever_is_busy),
         test("damage_stops_every_job_that_writes", damage_stops_every_job_that_writes),
         test("a_check_gives_way_to_its_owner", a_check_gives_way_to_its_owner),
@@ -344,6 +352,134 @@ fn a_kill_at_any_moment_loses_nothing() {
         drop(owner);
         is_sound(&made.path());
     }
+}
+
+/// Many expired rows, and a pause after each batch that makes the cleaning last.
+fn slow_cleaning() -> (TestDatabase, String) {
+    let made = TestDatabase::new("app")
+        .wal()
+        .sql(
+            "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER); CREATE INDEX logs_at ON logs (at);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+             INSERT INTO logs (at) SELECT unixepoch() - 100 * 86400 + i FROM n;
+             INSERT INTO logs (at) VALUES (unixepoch());",
+        )
+        .make();
+    let tasks = "{log_cleaning: {target_hold: 1ms, pause_ratio: 100, tables: [{table: logs, column: at, retention: 30d}]}}";
+    let config = configure(&made, tasks);
+    (made, config)
+}
+
+/// Starts a slow cleaning and waits until it has deleted something.
+fn cleaning_under_way(made: &TestDatabase, config: &str) -> std::process::Child {
+    let child = litekeeper()
+        .args(["run", "log_cleaning", "--json", "--config", config, "--log.level", "off"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let connection = made.connect();
+    eventually("a batch is deleted", || {
+        (number(&connection, "SELECT count(*) FROM logs") < 100_001).then_some(())
+    });
+    child
+}
+
+fn outcome_of(child: std::process::Child) -> (Option<i32>, Value) {
+    let output = child.wait_with_output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    (output.status.code(), document["runs"][0].clone())
+}
+
+fn a_stop_ends_a_run_at_a_safe_point() {
+    let (made, config) = slow_cleaning();
+    let child = cleaning_under_way(&made, &config);
+    // A second run beside it has no place.
+    let (code, runs) = run("log_cleaning", &config);
+    assert_eq!((code, &runs[0]["reason"]), (Some(4), &"overlap".into()), "{runs:#?}");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .unwrap();
+    let (code, run_) = outcome_of(child);
+    assert_eq!((code, &run_["reason"]), (Some(3), &"canceled".into()), "{run_:#?}");
+    let table = &run_["details"]["log_cleaning"]["tables"][0];
+    assert!(table["deleted_rows"].as_u64() > Some(0) && table["complete"] == false, "{run_:#?}");
+    let left = number(&made.connect(), "SELECT count(*) FROM logs");
+    assert_eq!(left as u64 + table["deleted_rows"].as_u64().unwrap(), 100_001, "what it says is what it did");
+    is_sound(&made.path());
+    let tasks = "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}}";
+    assert_eq!(run("log_cleaning", &configure(&made, tasks)).0, Some(0));
+    assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 1);
+}
+
+fn a_database_that_is_replaced_ends_the_run() {
+    let (made, config) = slow_cleaning();
+    let child = cleaning_under_way(&made, &config);
+    let other = made.directory().join("other");
+    Connection::open(&other)
+        .unwrap()
+        .execute_batch("CREATE TABLE logs (at INTEGER); INSERT INTO logs VALUES (1)")
+        .unwrap();
+    for suffix in ["-wal", "-shm"] {
+        std::fs::remove_file(made.directory().join(format!("app.db{suffix}"))).unwrap();
+    }
+    std::fs::rename(&other, made.path()).unwrap();
+    let (code, run) = outcome_of(child);
+    assert_eq!((code, &run["reason"]), (Some(3), &"io".into()), "{run:#?}");
+    assert!(run["message"].as_str().unwrap().contains("replaced"), "{run:#?}");
+    assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 1, "the new one is untouched");
+}
+
+/// Whether this machine lets the tests make a file system of a few megabytes.
+fn can_mount() -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    let mounted = mount(directory.path(), "1m");
+    if mounted {
+        unmount(directory.path());
+    }
+    mounted
+}
+
+fn mount(directory: &Path, size: &str) -> bool {
+    let mut command = std::process::Command::new("mount");
+    command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(directory);
+    command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn unmount(directory: &Path) {
+    std::process::Command::new("umount").arg(directory).status().unwrap();
+}
+
+/// A vacuum on a disk that becomes full ends with that reason, and changes nothing.
+fn a_full_disk_loses_nothing(_mount: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(mount(directory.path(), "8m"));
+    let database = directory.path().join("app.db");
+    let result = std::panic::catch_unwind(|| {
+        let connection = Connection::open(&database).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = OFF; CREATE TABLE items (id INTEGER PRIMARY KEY, body BLOB);
+                 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+                 INSERT INTO items SELECT i, randomblob(1000) FROM n; DELETE FROM items WHERE id % 3 = 0;
+                 DELETE FROM items WHERE id < 1000;",
+            )
+            .unwrap();
+        drop(connection);
+        let state = tempfile::tempdir().unwrap();
+        let config = state.path().join("litekeeper.yml");
+        let settings = |vacuum: &str| {
+            format!(
+                "state: state.sqlite\ndatabases: [{{path: {}, tasks: {{vacuum: {{min_reclaimable: {{bytes: 1, ratio: 0}}, {vacuum}}}}}}}]\n",
+                database.display()
+            )
+        };
+        std::fs::write(&config, settings("reserve: 0")).unwrap();
+        let (code, runs) = run("vacuum", config.to_str().unwrap());
+        assert_eq!((code, &runs[0]["reason"]), (Some(4), &"no_space".into()), "{runs:#?}");
+        is_sound(&database);
+    });
+    unmount(directory.path());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 fn a_lock_held_for_ever_is_busy() {

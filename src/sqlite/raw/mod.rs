@@ -20,6 +20,7 @@
 mod live;
 mod vfs;
 
+pub(super) use live::ChangeMark;
 pub(super) use live::HEADER_BYTES;
 pub(super) use live::Strain;
 pub(super) use live::change_mark;
