@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking::run_one;
 use crate::config::Config;
-use crate::config::Maintenance;
+use crate::config::State;
 use crate::discovery::Discovery;
 use crate::history::History;
 use crate::host::is_root;
@@ -73,7 +73,7 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
     tracing::info!(address = %listener.local_addr().context("cannot tell the address")?, "listening");
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
-    let workshop = workshop(&config.maintenance)?;
+    let workshop = workshop(&config)?;
     let jobs = Arc::clone(&workshop.metrics);
     let metrics = Arc::new(AgentMetrics::default());
     metrics.reloaded(true);
@@ -126,7 +126,8 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
 ///
 /// # Errors
 /// The state file or the temporary directory cannot be used.
-pub fn workshop(maintenance: &Maintenance) -> anyhow::Result<Workshop> {
+pub fn workshop(config: &Config) -> anyhow::Result<Workshop> {
+    let maintenance = &config.maintenance;
     if let Some(directory) = &maintenance.temp_directory {
         anyhow::ensure!(
             directory.is_dir(),
@@ -136,7 +137,13 @@ pub fn workshop(maintenance: &Maintenance) -> anyhow::Result<Workshop> {
         sqlite::set_temporary_directory(directory)
             .with_context(|| format!("temp_directory {} cannot be used", directory.display()))?;
     }
-    let file = maintenance.state.file(&|name| std::env::var(name).ok(), is_root());
+    // Without a task there is nothing to remember, and a file that nobody asked for is not made.
+    let has_tasks = config.sources.iter().any(|source| source.settings.tasks.timings().next().is_some());
+    let place = match &maintenance.state {
+        State::Default if !has_tasks => &State::Memory,
+        place => place,
+    };
+    let file = place.file(&|name| std::env::var(name).ok(), is_root());
     let history = History::open(file.as_deref())?;
     Ok(Workshop::new(Arc::new(history), Arc::new(JobMetrics::default()), maintenance))
 }

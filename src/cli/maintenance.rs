@@ -66,7 +66,7 @@ impl ConfigFile {
         if !names.is_empty() {
             databases.retain(|database| names.iter().any(|name| name == database.name.as_str()));
         }
-        let workshop = app::workshop(&config.maintenance)?;
+        let workshop = app::workshop(&config)?;
         Ok(Ok(Premises { databases, workshop }))
     }
 }
