@@ -57,7 +57,9 @@ fn welcome(demo: &Demo, address: SocketAddr) -> String {
          \n\
          Open   http://{address}/          the databases and their state\n\
          or     http://{address}/metrics   what Prometheus scrapes\n\
-         and    litekeeper check {directory}/damaged.db   in another terminal.\n\
+         and, in another terminal,\n\
+         \x20      litekeeper check {directory}/damaged.db\n\
+         \x20      litekeeper run all --db books --config {directory}/litekeeper.yml\n\
          \n\
          Ctrl-C ends the demo{end}.",
         directory = demo.directory().display(),
