@@ -30,6 +30,16 @@ impl Task {
         }
     }
 
+    /// The name where the quick check is told apart from the full one: in the state file, and for the spread of a fleet,
+    /// since each has times of its own.
+    #[must_use]
+    pub fn slot(self) -> &'static str {
+        match self {
+            Self::QuickCheck => "quick_check",
+            Self::HealthCheck | Self::Vacuum | Self::LogCleaning => self.label(),
+        }
+    }
+
     /// Whether it changes the database.
     #[must_use]
     pub fn writes(self) -> bool {

@@ -1,9 +1,6 @@
 //! `litekeeper history`.
 
 use clap::Args;
-use comfy_table::ContentArrangement;
-use comfy_table::Table;
-use comfy_table::presets;
 
 use crate::history::Question;
 use crate::job::Run;
@@ -13,6 +10,7 @@ use super::maintenance::ConfigFile;
 use super::maintenance::Premises;
 use super::maintenance::iso;
 use super::maintenance::run_json;
+use super::maintenance::table;
 use super::print;
 
 #[derive(Debug, Args)]
@@ -52,9 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if runs.is_empty() {
         return Ok(print("no runs yet\n"));
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["STARTED", "DATABASE", "TASK", "TRIGGER", "SECONDS", "OUTCOME", "WHAT"]);
+    let mut table = table(["STARTED", "DATABASE", "TASK", "TRIGGER", "SECONDS", "OUTCOME", "WHAT"]);
     for past in &runs {
         let run = &past.run;
         table.add_row([

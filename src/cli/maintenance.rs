@@ -8,6 +8,9 @@ use chrono::DateTime;
 use chrono::SecondsFormat;
 use chrono::Utc;
 use clap::Args;
+use comfy_table::ContentArrangement;
+use comfy_table::Table;
+use comfy_table::presets;
 
 use crate::app;
 use crate::config::Config;
@@ -74,6 +77,14 @@ impl ConfigFile {
 /// A moment as JSON and tables have it.
 pub(super) fn iso(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A table without lines, for a person and for `awk`.
+pub(super) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header);
+    table
 }
 
 /// A run as JSON; the shape is documented in docs/MAINTENANCE.md.

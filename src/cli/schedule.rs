@@ -5,19 +5,16 @@ use chrono::SecondsFormat;
 use chrono::Utc;
 use chrono_tz::Tz;
 use clap::Args;
-use comfy_table::ContentArrangement;
-use comfy_table::Table;
-use comfy_table::presets;
 
 use crate::config::Timing;
 use crate::database::Database;
-use crate::runner::slot;
 use crate::task::Task;
 
 use super::Exit;
 use super::maintenance::ConfigFile;
 use super::maintenance::Premises;
 use super::maintenance::iso;
+use super::maintenance::table;
 use super::print;
 
 #[derive(Debug, Args)]
@@ -71,9 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if lines.is_empty() {
         return Ok(print("no task is configured; name some under `tasks` in the configuration\n"));
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["NEXT", "ZONE", "DATABASE", "TASK", "SCHEDULE", "WINDOW", "LAST"]);
+    let mut table = table(["NEXT", "ZONE", "DATABASE", "TASK", "SCHEDULE", "WINDOW", "LAST"]);
     for line in &lines {
         let next = if line.paused { "paused".to_owned() } else { local(line) };
         table.add_row([
@@ -97,7 +92,7 @@ fn line(
     last: Option<String>,
     paused: bool,
 ) -> Line {
-    let schedule = timing.schedule.clone().spread(timing.spread, database.name.as_str(), slot(task));
+    let schedule = timing.schedule.clone().spread(timing.spread, database.name.as_str(), task.slot());
     Line {
         next: schedule.next_after(now),
         zone: timing.zone,

@@ -112,7 +112,7 @@ impl History {
     pub fn handled_until(&self, path: &Path, task: Task) -> Result<Option<SystemTime>, HistoryError> {
         let sql = "SELECT handled_until FROM slots WHERE path = ?1 AND task = ?2";
         self.connection()
-            .query_row(sql, params![path_value(path), task_value(task)], |row| row.get(0))
+            .query_row(sql, params![path_value(path), task.slot()], |row| row.get(0))
             .optional()
             .map(|found| found.map(time))
             .map_err(self.failed())
@@ -126,7 +126,7 @@ impl History {
         let sql = "INSERT INTO slots (path, task, handled_until) VALUES (?1, ?2, ?3)
                    ON CONFLICT (path, task) DO UPDATE SET handled_until = excluded.handled_until";
         self.connection()
-            .execute(sql, params![path_value(path), task_value(task), seconds(due_at)])
+            .execute(sql, params![path_value(path), task.slot(), seconds(due_at)])
             .map(|_| ())
             .map_err(self.failed())
     }
@@ -182,14 +182,6 @@ fn path_of(value: ValueRef<'_>) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(value.as_bytes().unwrap_or_default()))
 }
 
-/// The name of a task in the file, where the quick check is told apart.
-fn task_value(task: Task) -> &'static str {
-    match task {
-        Task::QuickCheck => "quick_check",
-        Task::HealthCheck | Task::Vacuum | Task::LogCleaning => task.label(),
-    }
-}
-
 fn task_of(text: &str) -> Option<Task> {
-    Task::ALL.into_iter().find(|task| task_value(*task) == text)
+    Task::ALL.into_iter().find(|task| task.slot() == text)
 }

@@ -21,7 +21,6 @@ use super::path_of;
 use super::path_value;
 use super::seconds;
 use super::task_of;
-use super::task_value;
 use super::time;
 
 /// A run with its number in the file.
@@ -85,7 +84,7 @@ impl History {
                     self.process,
                     run.database.as_str(),
                     path_value(&run.path),
-                    task_value(run.task),
+                    run.task.slot(),
                     run.trigger.label(),
                     run.due_at.map(seconds),
                     seconds(run.started_at),
@@ -118,7 +117,7 @@ impl History {
         };
         narrow("database", question.databases.clone());
         let labelled = |task: &Task| question.tasks.iter().any(|label| label == task.label());
-        let tasks = Task::ALL.iter().filter(|task| labelled(task)).map(|task| task_value(*task).to_owned());
+        let tasks = Task::ALL.iter().filter(|task| labelled(task)).map(|task| task.slot().to_owned());
         narrow("task", tasks.collect());
         sql.push_str(&format!(" ORDER BY id DESC LIMIT {}", question.limit));
         self.select(&sql, parameters)
@@ -168,7 +167,7 @@ impl History {
                 "SELECT {COLUMNS} FROM runs WHERE path = ?1 AND task = ?2 AND {which} ORDER BY id DESC LIMIT 1"
             );
             connection
-                .query_row(&sql, params![path_value(path), task_value(task)], past_run)
+                .query_row(&sql, params![path_value(path), task.slot()], past_run)
                 .optional()
                 .map(Option::flatten)
                 .map_err(self.failed())

@@ -68,7 +68,8 @@ impl report::Observer for Told {
 }
 
 /// The checks of a run, the most thorough first.
-pub(super) fn checks(task: &HealthCheck, quick: bool) -> Vec<Check> {
+#[must_use]
+pub fn checks(task: &HealthCheck, quick: bool) -> Vec<Check> {
     match (quick, task.foreign_keys) {
         (true, _) => vec![Check::Quick],
         (false, true) => vec![Check::Full, Check::ForeignKey],

@@ -19,6 +19,7 @@ pub use forecast::TableForecast;
 pub use forecast::forecast;
 pub use health_check::HealthReport;
 pub use health_check::Verdict;
+pub use health_check::checks;
 pub use log_cleaning::LogCleaningReport;
 pub use log_cleaning::TableReport;
 pub use outcome::Details;

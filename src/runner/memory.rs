@@ -15,8 +15,8 @@ use crate::host::Stamp;
 use crate::job::FailureReason;
 use crate::job::Observer;
 use crate::job::Outcome;
+use crate::job::checks;
 use crate::metrics::JobTarget;
-use crate::sqlite::Check;
 use crate::task::Task;
 
 use super::execute::Executed;
@@ -40,15 +40,6 @@ pub(super) struct News {
     pub paused: BTreeSet<DatabaseName>,
 }
 
-/// The name by which a task's runs are spread: the quick check has times of its own.
-#[must_use]
-pub fn slot(task: Task) -> &'static str {
-    match task {
-        Task::QuickCheck => "quick_check",
-        Task::HealthCheck | Task::Vacuum | Task::LogCleaning => task.label(),
-    }
-}
-
 /// The tasks of databases as the metrics want them.
 pub(super) fn job_targets(databases: &[Arc<Database>]) -> Vec<JobTarget> {
     let now = Utc::now();
@@ -70,12 +61,11 @@ pub(super) fn job_targets(databases: &[Arc<Database>]) -> Vec<JobTarget> {
                 }
                 _ => Vec::new(),
             };
-            let foreign_keys = tasks.health_check.as_ref().is_some_and(|check| check.foreign_keys);
-            let checks = match task {
-                Task::QuickCheck => vec![Check::Quick],
-                Task::HealthCheck if foreign_keys => vec![Check::Full, Check::ForeignKey],
-                Task::HealthCheck => vec![Check::Full],
-                Task::Vacuum | Task::LogCleaning => Vec::new(),
+            let checks = match (task, &tasks.health_check) {
+                (Task::HealthCheck | Task::QuickCheck, Some(health_check)) => {
+                    checks(health_check, task == Task::QuickCheck)
+                }
+                _ => Vec::new(),
             };
             let (database, timeout) = (database.name.clone(), timing.timeout);
             targets.push(JobTarget { database, task, expected_interval, timeout, retentions, checks });

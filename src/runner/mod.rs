@@ -43,8 +43,6 @@ use crate::planner::Start;
 use crate::planner::Target;
 use crate::task::Task;
 
-pub use memory::slot;
-
 use memory::Remembered;
 
 /// How often the state file is asked what others did: runs by hand, pauses.
@@ -167,7 +165,7 @@ impl Loop {
                 let key = Key { database: database.name.clone(), task };
                 let Some(remembered) = self.remembered.get(&(database.name.clone(), task)) else { continue };
                 let schedule =
-                    timing.schedule.clone().spread(timing.spread, database.name.as_str(), slot(task));
+                    timing.schedule.clone().spread(timing.spread, database.name.as_str(), task.slot());
                 let target = Target {
                     schedule,
                     window: timing.window.clone(),

@@ -80,24 +80,65 @@ fn time_of_rank(
     Ok(found.flatten())
 }
 
+/// A connection of either kind that can be asked within its budget. Not to be named outside of this room.
+pub trait Asked {
+    /// Asks, and says which operation it was when that fails.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    fn ask<T>(
+        &self,
+        operation: &'static str,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, SqliteError>;
+}
+
+impl Asked for Writer {
+    fn ask<T>(
+        &self,
+        operation: &'static str,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, SqliteError> {
+        question(self.connection()).map_err(self.failed(operation))
+    }
+}
+
+impl Asked for Reader {
+    fn ask<T>(
+        &self,
+        operation: &'static str,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, SqliteError> {
+        question(&self.connection).map_err(|error| SqliteError::new(operation, &error, &self.budget))
+    }
+}
+
 /// What is asked of a time column before anything is deleted, by a dry run and by the run itself.
-pub trait TimeColumn {
+pub trait TimeColumn: Asked {
     /// What a table is made of; inside, why its rows cannot be walked.
     ///
     /// # Errors
     /// What any read can meet.
-    fn shape(&self, table: &str) -> Result<Result<TableShape, ShapeProblem>, SqliteError>;
+    fn shape(&self, table: &str) -> Result<Result<TableShape, ShapeProblem>, SqliteError> {
+        self.ask("read the table's schema", |connection| shape(connection, table))
+    }
+
     /// The first and the last key of a table whose key is one whole number.
     ///
     /// # Errors
     /// What any read can meet.
-    fn key_range(&self, shape: &TableShape) -> Result<Option<(i64, i64)>, SqliteError>;
+    fn key_range(&self, shape: &TableShape) -> Result<Option<(i64, i64)>, SqliteError> {
+        self.ask("read the range of keys", |connection| key_range(connection, shape))
+    }
 
     /// Values from all over a table, NULLs left out.
     ///
     /// # Errors
     /// What any read can meet.
-    fn sample_times(&self, shape: &TableShape, column: &str) -> Result<Vec<StoredTime>, SqliteError>;
+    fn sample_times(&self, shape: &TableShape, column: &str) -> Result<Vec<StoredTime>, SqliteError> {
+        self.ask("sample the times", |connection| sample_times(connection, shape, column))
+    }
+
     /// The time of the row that is `rank`th from the newest.
     ///
     /// # Errors
@@ -107,55 +148,10 @@ pub trait TimeColumn {
         shape: &TableShape,
         column: &str,
         rank: u64,
-    ) -> Result<Option<StoredTime>, SqliteError>;
-}
-
-impl TimeColumn for Writer {
-    fn key_range(&self, shape: &TableShape) -> Result<Option<(i64, i64)>, SqliteError> {
-        key_range(self.connection(), shape).map_err(self.failed("read the range of keys"))
-    }
-
-    fn shape(&self, table: &str) -> Result<Result<TableShape, ShapeProblem>, SqliteError> {
-        shape(self.connection(), table).map_err(self.failed("read the table's schema"))
-    }
-
-    fn sample_times(&self, shape: &TableShape, column: &str) -> Result<Vec<StoredTime>, SqliteError> {
-        sample_times(self.connection(), shape, column).map_err(self.failed("sample the times"))
-    }
-
-    fn time_of_rank(
-        &self,
-        shape: &TableShape,
-        column: &str,
-        rank: u64,
     ) -> Result<Option<StoredTime>, SqliteError> {
-        time_of_rank(self.connection(), shape, column, rank).map_err(self.failed("find the newest rows"))
+        self.ask("find the newest rows", |connection| time_of_rank(connection, shape, column, rank))
     }
 }
 
-impl TimeColumn for Reader {
-    fn key_range(&self, shape: &TableShape) -> Result<Option<(i64, i64)>, SqliteError> {
-        key_range(&self.connection, shape)
-            .map_err(|error| SqliteError::new("read the range of keys", &error, &self.budget))
-    }
-
-    fn shape(&self, table: &str) -> Result<Result<TableShape, ShapeProblem>, SqliteError> {
-        shape(&self.connection, table)
-            .map_err(|error| SqliteError::new("read the table's schema", &error, &self.budget))
-    }
-
-    fn sample_times(&self, shape: &TableShape, column: &str) -> Result<Vec<StoredTime>, SqliteError> {
-        sample_times(&self.connection, shape, column)
-            .map_err(|error| SqliteError::new("sample the times", &error, &self.budget))
-    }
-
-    fn time_of_rank(
-        &self,
-        shape: &TableShape,
-        column: &str,
-        rank: u64,
-    ) -> Result<Option<StoredTime>, SqliteError> {
-        time_of_rank(&self.connection, shape, column, rank)
-            .map_err(|error| SqliteError::new("find the newest rows", &error, &self.budget))
-    }
-}
+impl TimeColumn for Writer {}
+impl TimeColumn for Reader {}
