@@ -281,13 +281,15 @@ impl Run<'_> {
             let rate = (table.deleted_rows as f64 / begun.elapsed().as_secs_f64().max(0.001)) as u64;
             let words = format!("{} rows deleted, {} a second", count(table.deleted_rows), count(rate));
             self.observer.done(share, &words);
-            pace.held(held.value.elapsed);
+            pace.held(held.value.looked + held.hold);
             cursor = held.value.next;
             if cursor.is_none() {
                 table.complete = true;
                 return Ok(());
             }
-            self.writer.pause_for_others(held.value.elapsed, self.manners.pause_ratio);
+            // Rows that were only looked at kept nobody waiting, but the disk at work.
+            let length = if held.hold.is_zero() { held.value.looked } else { held.hold };
+            self.writer.pause_for_others(length, self.manners.pause_ratio);
         }
     }
 

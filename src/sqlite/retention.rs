@@ -104,8 +104,8 @@ pub struct Batch {
     pub deleted: u64,
     /// Where the next one begins; `None` at the end of the walk.
     pub next: Option<Cursor>,
-    /// How long it took, reading included.
-    pub elapsed: Duration,
+    /// How long was read before the lock was taken.
+    pub looked: Duration,
 }
 
 /// What a walk would delete.
@@ -148,9 +148,14 @@ impl Walk {
             Some(_) | None if shape.without_rowid => table.clone(),
             Some(_) | None => format!("{table} NOT INDEXED"),
         };
-        // The plus keeps these from the index, which is entered at the cursor: SQLite would take the floor instead and
-        // walk over all that was looked at before, in every batch.
-        let mut filter = format!("+{column} >= ?1 AND +{column} < ?2");
+        let by_time = index.is_some() || by_key;
+        // A walk by time is between its cursors, which lie between these bounds; to say it again for every row would
+        // cost, and SQLite might enter the index at the floor and walk over all that was looked at before.
+        let mut filter = if by_time {
+            "?1 IS NOT NULL AND ?2 IS NOT NULL".to_owned()
+        } else {
+            format!("+{column} >= ?1 AND +{column} < ?2")
+        };
         let mut parameters = vec![value(&expiry.floor), value(&expiry.below)];
         if let Some(form) = expiry.form.sql(&column) {
             filter.push_str(" AND ");
@@ -164,7 +169,7 @@ impl Walk {
             filter.push_str(&format!(" AND ifnull(({condition}\n), 0)"));
         }
         let columns = shape.columns.iter().map(|column| quoted(&column.name)).collect();
-        Self { columns, key, by_time: index.is_some() || by_key, from, filter, parameters }
+        Self { columns, key, by_time, from, filter, parameters }
     }
 
     /// Whether the walk meets the expired rows alone, in the order of time.
@@ -235,9 +240,53 @@ impl Walk {
         after: Option<&Cursor>,
         upto: Option<&Cursor>,
     ) -> rusqlite::Result<u64> {
-        let (place, parameters) = self.between(after, upto);
-        let sql = format!("DELETE FROM {} WHERE {}{place}", self.from, self.filter);
-        connection.prepare_cached(&sql)?.execute(params_from_iter(parameters)).map(|rows| rows as u64)
+        let mut deleted = 0;
+        for (place, parameters) in self.pieces(after, upto) {
+            let sql = format!("DELETE FROM {} WHERE {}{place}", self.from, self.filter);
+            deleted += connection.prepare_cached(&sql)?.execute(params_from_iter(parameters))?;
+        }
+        Ok(deleted as u64)
+    }
+
+    /// What lies after a cursor and up to another, as conditions that SQLite need not test row by row.
+    ///
+    /// It tests row values again for each row of a range that it found by them, which made a batch 13 % dearer. So a walk
+    /// by time is cut in three: the rest of the first moment, all between, and the beginning of the last.
+    fn pieces(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
+        let (time, rest) = (&self.key[0], &self.key[1..]);
+        let (first, last) = (after.map(|cursor| cursor.0.as_slice()), upto.map(|cursor| cursor.0.as_slice()));
+        let same_moment = first.zip(last).is_some_and(|(first, last)| first[0] == last[0]);
+        if !self.by_time || rest.is_empty() || same_moment {
+            return vec![self.between(after, upto)];
+        }
+        let numbers = |count: usize| -> Vec<String> {
+            (0..count).map(|index| format!("?{}", self.parameters.len() + 1 + index)).collect()
+        };
+        let at = |values: &[Value], operator: &str| {
+            let numbers = numbers(values.len());
+            let sql = format!(
+                " AND {time} = {} AND {} {operator} {}",
+                numbers[0],
+                tuple(rest),
+                tuple(&numbers[1..])
+            );
+            (sql, [self.parameters.as_slice(), values].concat())
+        };
+        let mut between = String::new();
+        let mut parameters = self.parameters.clone();
+        for (values, inside, bound) in [(first, ">", ">= ?1"), (last, "<", "< ?2")] {
+            match values {
+                None => between.push_str(&format!(" AND {time} {bound}")),
+                Some(values) => {
+                    parameters.push(values[0].clone());
+                    between.push_str(&format!(" AND {time} {inside} ?{}", parameters.len()));
+                }
+            }
+        }
+        let mut pieces = vec![(between, parameters)];
+        pieces.extend(first.map(|values| at(values, ">")));
+        pieces.extend(last.map(|values| at(values, "<=")));
+        pieces
     }
 }
 
@@ -284,9 +333,10 @@ impl Writer {
         let begun = Instant::now();
         if !walk.by_time && !self.has_expired(walk, after, rows, limit)? {
             let next = walk.further(self.connection(), after, rows).map_err(self.failed(OPERATION))?;
-            let value = Batch { deleted: 0, next, elapsed: begun.elapsed() };
+            let value = Batch { deleted: 0, next, looked: begun.elapsed() };
             return Ok(Held { value, hold: Duration::ZERO });
         }
+        let looked = begun.elapsed();
         let mut archive = archive;
         let result = self.transaction(OPERATION, limit, |connection| {
             let next = walk.further(connection, after, rows)?;
@@ -294,7 +344,7 @@ impl Writer {
                 archive.take(connection, walk, after, next.as_ref())?;
             }
             let deleted = walk.delete(connection, after, next.as_ref())?;
-            Ok(Batch { deleted, next, elapsed: begun.elapsed() })
+            Ok(Batch { deleted, next, looked })
         });
         if let (Err(_), Some(archive)) = (&result, archive) {
             archive.forget_last().map_err(self.failed("take rows back from the archive"))?;
@@ -333,26 +383,24 @@ impl Reader {
         const OPERATION: &str = "count the expired rows";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
         let column = if walk.by_time { &walk.key[0] } else { "NULL" };
-        let sql =
-            format!("SELECT count(*), min({column}), max({column}) FROM {} WHERE {}", walk.from, walk.filter);
+        let (place, parameters) = walk.between(None, None);
+        let expired = format!("FROM {} WHERE {}{place}", walk.from, walk.filter);
+        let sql = format!("SELECT count(*), min({column}), max({column}) {expired}");
         let (rows, oldest, newest) = self
             .connection
-            .query_row(&sql, params_from_iter(&walk.parameters), |row| {
+            .query_row(&sql, params_from_iter(&parameters), |row| {
                 Ok((row.get::<_, i64>(0)?, stored_time(row.get_ref(1)?), stored_time(row.get_ref(2)?)))
             })
             .map_err(failed)?;
         let lengths: Vec<String> =
             walk.columns.iter().map(|column| format!("ifnull(length(CAST({column} AS BLOB)), 0)")).collect();
         let sql = format!(
-            "SELECT ifnull(avg(bytes), 0) FROM (SELECT {} AS bytes FROM {} WHERE {}{} LIMIT 1000)",
+            "SELECT ifnull(avg(bytes), 0) FROM (SELECT {} AS bytes {expired} LIMIT 1000)",
             lengths.join(" + "),
-            walk.from,
-            walk.filter,
-            walk.between(None, None).0
         );
         let average: f64 = self
             .connection
-            .query_row(&sql, params_from_iter(&walk.parameters), |row| row.get(0))
+            .query_row(&sql, params_from_iter(&parameters), |row| row.get(0))
             .map_err(failed)?;
         let rows = rows.unsigned_abs();
         Ok(Expired { rows, oldest, newest, bytes: (average * rows as f64) as u64 })
