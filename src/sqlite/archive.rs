@@ -12,10 +12,10 @@ use crate::budget::Budget;
 
 use super::error::SqliteError;
 use super::reader::uri_of;
-use super::retention::Cursor;
-use super::retention::Walk;
 use super::shape::TableShape;
 use super::tables::quoted;
+use super::walk::Cursor;
+use super::walk::Walk;
 
 /// Rows of one table of one run. The file comes with the first row.
 pub struct Archive {
@@ -76,7 +76,7 @@ impl Archive {
         let (sql, parameters) = walk.select(after, upto);
         let mut statement = source.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(parameters))?;
-        let count = walk.columns().len();
+        let count = walk.columns.len();
         let mut written = 0;
         self.last = 0;
         while let Some(row) = rows.next()? {

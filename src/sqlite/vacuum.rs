@@ -76,8 +76,6 @@ impl Writer {
             Checkpoint::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
             Checkpoint::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
         };
-        let patience = self.connection().pragma_query_value(None, "busy_timeout", |row| row.get::<_, u32>(0));
-        let patience = patience.map_err(&failed)?;
         self.connection().busy_timeout(Duration::ZERO).map_err(&failed)?;
         let begun = Instant::now();
         let result = self.connection().query_row(sql, (), |row| {
@@ -85,7 +83,7 @@ impl Writer {
             Ok(Checkpointed { busy: busy != 0, complete: frames == done })
         });
         let elapsed = begun.elapsed();
-        self.connection().busy_timeout(Duration::from_millis(u64::from(patience))).map_err(&failed)?;
+        self.look_again().map_err(&failed)?;
         // A passive one takes no lock that a writer wants.
         let hold = match kind {
             Checkpoint::Passive => Duration::ZERO,

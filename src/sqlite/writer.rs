@@ -31,6 +31,10 @@ const PROGRESS_INSTRUCTIONS: i32 = 1_000;
 /// One try to get the write lock. It is short so that a stop is seen soon.
 const LOCK_TRY: Duration = Duration::from_millis(50);
 
+/// How soon within a try the lock is looked at again. SQLite's own handler sleeps 1, 2, 5, 10 … ms, in which the lock
+/// lies idle: a foreign commit that ended a pause is over in less than that.
+const LOOK_AGAIN: Duration = Duration::from_micros(250);
+
 /// The pauses between tries to get the lock grow up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -60,6 +64,7 @@ pub struct Writer {
     pub(super) budget: Budget,
     path: PathBuf,
     journal_mode: JournalMode,
+    pauses: u32,
     // Makes the writer stay on its thread, where it may make files in the owner's name.
     _rights: raw::OwnerRights,
 }
@@ -84,9 +89,9 @@ impl Writer {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let uri = uri_of(path);
         #[expect(clippy::disallowed_methods, reason = "this is the writer")]
-        let connection = Connection::open_with_flags(&uri, flags)
+        let mut connection = Connection::open_with_flags(&uri, flags)
             .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
-        connection.busy_timeout(LOCK_TRY).map_err(failed)?;
+        connection.busy_handler(Some(look_again)).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
         let mut writer = Self {
@@ -94,6 +99,7 @@ impl Writer {
             budget: budget.clone(),
             path: path.to_owned(),
             journal_mode: JournalMode::Rollback,
+            pauses: 0,
             _rights: rights,
         };
         writer.arm(None)?;
@@ -240,7 +246,10 @@ impl Writer {
         self.connection().execute_batch("BEGIN IMMEDIATE").map_err(self.failed(operation))?;
         let begun = Instant::now();
         self.arm(Some(begun + limit))?;
-        let result = work(self.connection()).and_then(|value| self.commit().map(|()| value));
+        let result = match work(self.connection()) {
+            Ok(value) => self.commit().map(|()| value),
+            Err(error) => Err(error),
+        };
         let result = result.map_err(|error| {
             let error = SqliteError::new(operation, &error, &self.budget);
             // Many errors have rolled back already; then there is nothing left to do.
@@ -254,7 +263,7 @@ impl Writer {
         result.map(|value| Held { value, hold })
     }
 
-    fn commit(&self) -> rusqlite::Result<()> {
+    fn commit(&mut self) -> rusqlite::Result<()> {
         let waits_until = Instant::now() + COMMIT_PATIENCE;
         self.connection().busy_timeout(Duration::from_millis(5))?;
         let result = loop {
@@ -263,19 +272,28 @@ impl Writer {
                 other => break other,
             }
         };
-        self.connection().busy_timeout(LOCK_TRY)?;
+        self.look_again()?;
         result
+    }
+
+    /// Has a lock waited for as usual again.
+    pub(super) fn look_again(&mut self) -> rusqlite::Result<()> {
+        let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
+        connection.busy_handler(Some(look_again))
     }
 
     /// Lets others have their turn after a hold.
     ///
     /// SQLite's busy handler sleeps 1, 2, 5, 10, 15, 20, 25 … ms between its tries, so a pause must be as long as such
     /// a sleep to be met for sure: 10 ms after a hold of 18 ms, 15 ms after one of 33 ms. A writer that waited is then
-    /// through at the latest 33 ms after it came. When another process has committed, nobody of those who
-    /// wait needs more, and the pause ends early.
-    pub fn pause_for_others(&self, hold: Duration, ratio: f64) {
-        const STEP: Duration = Duration::from_micros(500);
+    /// through at the latest 33 ms after it came. When another process has committed, a single writer beside us needs no
+    /// more, and the pause ends early; where there are several, every eighth pause, which does not, meets the rest.
+    pub fn pause_for_others(&mut self, hold: Duration, ratio: f64) {
+        const STEP: Duration = Duration::from_micros(200);
+        const WHOLE_EVERY: u32 = 8;
         let begun = Instant::now();
+        self.pauses = self.pauses.wrapping_add(1);
+        let may_end_early = !self.pauses.is_multiple_of(WHOLE_EVERY);
         let least = hold.mul_f64(ratio);
         let most = least.max(pause_met_for_sure(hold));
         let wal = self.journal_mode == JournalMode::Wal;
@@ -288,11 +306,18 @@ impl Writer {
         }
         while begun.elapsed() < most && !self.budget.cancel.is_cancelled() {
             std::thread::sleep(STEP);
-            if begun.elapsed() >= least && raw::change_mark(self.connection(), wal) != before {
+            if may_end_early && begun.elapsed() >= least && raw::change_mark(self.connection(), wal) != before
+            {
                 return;
             }
         }
     }
+}
+
+/// A busy handler that looks often, for one `LOCK_TRY`.
+fn look_again(looks: i32) -> bool {
+    std::thread::sleep(LOOK_AGAIN);
+    LOOK_AGAIN * looks.unsigned_abs() < LOCK_TRY
 }
 
 /// The longest sleep of SQLite's busy handler that can be under way when a hold of this length ends.

@@ -1,0 +1,268 @@
+//! The way from one row that may have expired to the next, as SQL: which index or key it follows, where a batch begins
+//! and ends. It runs no transaction; that is `retention`'s.
+
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
+
+use super::shape::TableShape;
+use super::tables::StoredTime;
+use super::tables::quoted;
+use super::tables::stored_time;
+
+/// How a column writes a time, as far as comparing two of them depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeForm {
+    /// As a number.
+    Number,
+    /// As ISO-8601 text, with this character between date and time; `None` for dates alone.
+    Text {
+        /// `T` or a space.
+        separator: Option<char>,
+        /// What names the zone.
+        zone: TextZone,
+    },
+}
+
+/// What names the zone at the end of a time as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextZone {
+    /// Nothing.
+    None,
+    /// The same text in every row, such as `Z`. Then the order of the texts is that of the times.
+    Same(String),
+    /// One text or another. Then SQLite reads each time, and the texts' order only narrows the search.
+    Various,
+}
+
+impl TimeForm {
+    /// SQL that is true for values of this form, and with `Various` zones only for those that have expired.
+    fn sql(&self, column: &str) -> Option<String> {
+        const DATE: &str = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]";
+        let Self::Text { separator, zone } = self else { return None };
+        let Some(separator) = separator else { return Some(format!("{column} GLOB '{DATE}'")) };
+        let head = format!("{DATE}{separator}[0-9][0-9]:[0-9][0-9]");
+        Some(match zone {
+            TextZone::None => {
+                format!("{column} GLOB '{head}*' AND substr({column}, 12) NOT GLOB '*[-+A-Za-z]*'")
+            }
+            TextZone::Same(zone) => format!("{column} GLOB '{head}*{}'", zone.replace('\'', "''")),
+            TextZone::Various => format!("{column} GLOB '{head}*' AND unixepoch({column}) < ?3"),
+        })
+    }
+}
+
+/// Which rows have expired.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expiry {
+    /// The column with the time.
+    pub column: String,
+    /// Values below this one are no times in the column's format, and stay.
+    pub floor: StoredTime,
+    /// Values from this one on have not expired.
+    pub below: StoredTime,
+    /// How the column writes a time.
+    pub form: TimeForm,
+    /// The moment before which rows have expired, as Unix seconds.
+    pub cutoff_seconds: f64,
+    /// The user's own condition.
+    pub condition: Option<String>,
+}
+
+/// A way through a table's expired rows.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    pub(super) columns: Vec<String>,
+    pub(super) key: Vec<String>,
+    by_time: bool,
+    pub(super) from: String,
+    pub(super) filter: String,
+    parameters: Vec<Value>,
+}
+
+/// A place on a walk: the key of the last row that was looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cursor(Vec<Value>);
+
+impl Cursor {
+    /// The first value of the key: a time on a walk by time, else a row id.
+    #[must_use]
+    pub fn first(&self) -> Option<StoredTime> {
+        self.0.first().and_then(|value| stored_time(value.into()))
+    }
+}
+
+impl Walk {
+    /// A way through a table: by an index on the time column where there is one, by the key otherwise.
+    #[must_use]
+    pub fn plan(shape: &TableShape, expiry: &Expiry) -> Self {
+        let column = quoted(&expiry.column);
+        let index = shape.index_on(&expiry.column);
+        let by_key = shape.key_begins_with(&expiry.column);
+        let mut key = Vec::new();
+        if index.is_some() && !by_key {
+            key.push(column.clone());
+        }
+        key.extend(shape.key.iter().filter(|part| **part != column || by_key).cloned());
+        let table = format!("main.{}", quoted(&shape.name));
+        let from = match index {
+            Some(index) if !by_key => format!("{table} INDEXED BY {}", quoted(index)),
+            // A row id is found without an index; a table WITHOUT ROWID is one.
+            Some(_) | None if shape.without_rowid => table.clone(),
+            Some(_) | None => format!("{table} NOT INDEXED"),
+        };
+        let by_time = index.is_some() || by_key;
+        // A walk by time is between its cursors, which lie between these bounds; to say it again for every row would
+        // cost, and SQLite might enter the index at the floor and walk over all that was looked at before.
+        let mut filter = if by_time {
+            "?1 IS NOT NULL AND ?2 IS NOT NULL".to_owned()
+        } else {
+            format!("+{column} >= ?1 AND +{column} < ?2")
+        };
+        let mut parameters = vec![value(&expiry.floor), value(&expiry.below)];
+        if let Some(form) = expiry.form.sql(&column) {
+            filter.push_str(" AND ");
+            filter.push_str(&form);
+        }
+        parameters.push(Value::Real(expiry.cutoff_seconds));
+        // Used or not, so that the numbers of the cursor's parameters are known.
+        filter.push_str(" AND ?3 IS NOT NULL");
+        if let Some(condition) = &expiry.condition {
+            // In a function, so that no index on its columns draws the walk off its way. The line break ends a comment.
+            filter.push_str(&format!(" AND ifnull(({condition}\n), 0)"));
+        }
+        let columns = shape.columns.iter().map(|column| quoted(&column.name)).collect();
+        Self { columns, key, by_time, from, filter, parameters }
+    }
+
+    /// Whether the walk meets the expired rows alone, in the order of time.
+    #[must_use]
+    pub fn is_by_time(&self) -> bool {
+        self.by_time
+    }
+
+    /// The condition for what lies after a cursor and up to another, with its parameters.
+    pub(super) fn between(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> (String, Vec<Value>) {
+        let key = tuple(&self.key);
+        let mut parameters = self.parameters.clone();
+        let mut sql = String::new();
+        for (operator, cursor, bound) in [(">", after, ">= ?1"), ("<=", upto, "< ?2")] {
+            let Some(Cursor(values)) = cursor else {
+                if self.by_time {
+                    sql.push_str(&format!(" AND {} {bound}", self.key[0]));
+                }
+                continue;
+            };
+            let numbers: Vec<String> =
+                (1..=values.len()).map(|index| format!("?{}", parameters.len() + index)).collect();
+            sql.push_str(&format!(" AND {key} {operator} {}", tuple(&numbers)));
+            parameters.extend(values.iter().cloned());
+        }
+        (sql, parameters)
+    }
+
+    /// The key `rows` further on; `None` when fewer are left.
+    pub(super) fn further(
+        &self,
+        connection: &Connection,
+        after: Option<&Cursor>,
+        rows: u32,
+    ) -> rusqlite::Result<Option<Cursor>> {
+        let (place, parameters) = self.between(after, None);
+        // On a walk by time only expired rows are counted. By key every row is, so that a batch's work is bounded.
+        let sql = format!(
+            "SELECT {keys} FROM {from} WHERE ?1 IS NOT NULL AND ?2 IS NOT NULL AND ?3 IS NOT NULL{place} \
+             ORDER BY {keys} LIMIT 1 OFFSET {offset}",
+            keys = self.key.join(", "),
+            from = self.from,
+            offset = rows.saturating_sub(1),
+        );
+        let count = self.key.len();
+        connection
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(parameters), |row| (0..count).map(|index| row.get(index)).collect())
+            .optional()
+            .map(|found| found.map(Cursor))
+    }
+
+    /// `SELECT`s the expired rows of a batch.
+    pub(super) fn select(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> (String, Vec<Value>) {
+        let (place, parameters) = self.between(after, upto);
+        let columns = self.columns.join(", ");
+        (format!("SELECT {columns} FROM {} WHERE {}{place}", self.from, self.filter), parameters)
+    }
+
+    /// Deletes the expired rows of a batch; returns how many they were.
+    pub(super) fn delete(
+        &self,
+        connection: &Connection,
+        after: Option<&Cursor>,
+        upto: Option<&Cursor>,
+    ) -> rusqlite::Result<u64> {
+        let mut deleted = 0;
+        for (place, parameters) in self.pieces(after, upto) {
+            let sql = format!("DELETE FROM {} WHERE {}{place}", self.from, self.filter);
+            deleted += connection.prepare_cached(&sql)?.execute(params_from_iter(parameters))?;
+        }
+        Ok(deleted as u64)
+    }
+
+    /// What lies after a cursor and up to another, as conditions that SQLite need not test row by row.
+    ///
+    /// It tests row values again for each row of a range that it found by them, which made a batch 13 % dearer. So a walk
+    /// by time is cut in three: the rest of the first moment, all between, and the beginning of the last.
+    fn pieces(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
+        let (time, rest) = (&self.key[0], &self.key[1..]);
+        let (first, last) = (after.map(|cursor| cursor.0.as_slice()), upto.map(|cursor| cursor.0.as_slice()));
+        let same_moment = first.zip(last).is_some_and(|(first, last)| first[0] == last[0]);
+        if !self.by_time || rest.is_empty() || same_moment {
+            return vec![self.between(after, upto)];
+        }
+        let numbers = |count: usize| -> Vec<String> {
+            (0..count).map(|index| format!("?{}", self.parameters.len() + 1 + index)).collect()
+        };
+        let at = |values: &[Value], operator: &str| {
+            let numbers = numbers(values.len());
+            let sql = format!(
+                " AND {time} = {} AND {} {operator} {}",
+                numbers[0],
+                tuple(rest),
+                tuple(&numbers[1..])
+            );
+            (sql, [self.parameters.as_slice(), values].concat())
+        };
+        let mut between = String::new();
+        let mut parameters = self.parameters.clone();
+        for (values, inside, bound) in [(first, ">", ">= ?1"), (last, "<", "< ?2")] {
+            match values {
+                None => between.push_str(&format!(" AND {time} {bound}")),
+                Some(values) => {
+                    parameters.push(values[0].clone());
+                    between.push_str(&format!(" AND {time} {inside} ?{}", parameters.len()));
+                }
+            }
+        }
+        let mut pieces = vec![(between, parameters)];
+        pieces.extend(first.map(|values| at(values, ">")));
+        pieces.extend(last.map(|values| at(values, "<=")));
+        pieces
+    }
+}
+
+/// One column as it is, several as a row value, which SQLite compares from left to right.
+fn tuple(parts: &[String]) -> String {
+    match parts {
+        [one] => one.clone(),
+        several => format!("({})", several.join(", ")),
+    }
+}
+
+fn value(time: &StoredTime) -> Value {
+    match time {
+        StoredTime::Integer(integer) => Value::Integer(*integer),
+        StoredTime::Real(real) => Value::Real(*real),
+        StoredTime::Text(text) => Value::Text(text.clone()),
+        StoredTime::Blob => Value::Null,
+    }
+}
