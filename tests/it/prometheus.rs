@@ -1,19 +1,9 @@
 //! End to end: a real Prometheus scrapes the agent, and its query API is asked for the values.
 
-use std::io::Read as _;
-use std::io::Write as _;
-use std::net::SocketAddr;
-use std::net::TcpListener;
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
-
 use libtest_mimic::Trial;
 use rusqlite::Connection;
-use serde_json::Value;
 
+use crate::support::Prometheus;
 use crate::support::eventually;
 use crate::support::test_with_tool;
 use crate::support::tool;
@@ -25,75 +15,6 @@ pub fn trials() -> Vec<Trial> {
         tool("prometheus"),
         a_real_prometheus_sees_the_databases,
     )]
-}
-
-/// A Prometheus of this test's own, ended when dropped.
-struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Prometheus {
-    fn scraping(program: &str, target: SocketAddr, directory: &Path) -> Self {
-        // Free a moment ago; Prometheus cannot be asked which port it chose.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let configuration = directory.join("prometheus.yml");
-        std::fs::write(
-            &configuration,
-            format!(
-                "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
-                 scrape_configs:\n- job_name: litekeeper\n  static_configs: [{{targets: ['{target}']}}]\n"
-            ),
-        )
-        .unwrap();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", configuration.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, address }
-    }
-
-    /// Asks the API; `None` while it does not answer.
-    fn api(&self, path: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(self.address).ok()?;
-        write!(stream, "GET /api/v1/{path} HTTP/1.0\r\nHost: prometheus\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let body = answer.split_once("\r\n\r\n")?.1;
-        serde_json::from_str(body).ok()
-    }
-
-    /// The results of an instant query.
-    fn query(&self, expression: &str) -> Vec<Value> {
-        let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = self.api(&format!("query?query={encoded}"));
-        answer.and_then(|answer| answer["data"]["result"].as_array().cloned()).unwrap_or_default()
-    }
-
-    /// The value of a query with one result.
-    fn value(&self, expression: &str) -> Option<f64> {
-        let results = self.query(expression);
-        assert!(results.len() <= 1, "{expression} gives {results:?}");
-        results.first()?["value"][1].as_str()?.parse().ok()
-    }
-
-    fn until(&self, expression: &str, expected: f64) {
-        eventually(&format!("{expression} is {expected}"), || {
-            (self.value(expression) == Some(expected)).then_some(())
-        });
-    }
 }
 
 fn a_real_prometheus_sees_the_databases(program: &str) {

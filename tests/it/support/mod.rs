@@ -2,6 +2,7 @@
 
 mod agent;
 mod database;
+mod prometheus;
 mod scrape;
 mod second_process;
 
@@ -12,6 +13,7 @@ pub use agent::Agent;
 pub use agent::Output;
 pub use agent::litekeeper;
 pub use database::TestDatabase;
+pub use prometheus::Prometheus;
 pub use scrape::Scrape;
 pub use second_process::SecondProcess;
 
