@@ -1,12 +1,10 @@
 //! The one file that knows all rooms: it builds, binds, spawns and drains.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -16,11 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking::run_one;
 use crate::config::Config;
+use crate::config::Listen;
 use crate::config::State;
 use crate::discovery::Discovery;
+use crate::doors;
+use crate::doors::Doors;
 use crate::history::History;
 use crate::host::is_root;
 use crate::http;
+use crate::http::Listener;
 use crate::http::ReloadRequest;
 use crate::http::Site;
 use crate::metrics::AgentMetrics;
@@ -44,6 +46,8 @@ pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 pub struct Options {
     /// The configuration at the start.
     pub config: Config,
+    /// Who may come in.
+    pub doors: Arc<Doors>,
     /// How to load it again.
     pub loader: Loader,
     /// Whether `POST /-/reload` is answered.
@@ -52,26 +56,26 @@ pub struct Options {
     pub stop: CancellationToken,
 }
 
-/// Binds the configured address.
+/// Binds the configured places, or takes the sockets that systemd hands over.
 ///
 /// # Errors
-/// The address is taken or not of this machine.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "cannot listen on {address}; another program may have it (--web.listen-address names another)"
-        )
-    })
+/// A place is taken or not of this machine, or systemd hands over nothing.
+pub async fn bind(places: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<Listener>> {
+    if from_systemd { http::inherited() } else { http::bind(places).await }
 }
 
-/// Runs the agent on a bound listener until it is told to stop.
+/// Runs the agent on bound listeners until it is told to stop.
 ///
 /// # Errors
 /// Signals cannot be received, or SQLite refuses its memory limit.
-pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> {
-    let Options { config, loader, lifecycle, stop } = options;
+pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<()> {
+    let Options { config, doors, loader, lifecycle, stop } = options;
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
-    tracing::info!(address = %listener.local_addr().context("cannot tell the address")?, "listening");
+    let places: Vec<Listen> = listeners.iter().map(|listener| listener.place().clone()).collect();
+    for place in &places {
+        tracing::info!(address = %place, tls = doors.has_tls(), "listening");
+    }
+    doors::warn_of_open_doors(&doors, &places);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let workshop = workshop(&config)?;
     let jobs = Arc::clone(&workshop.metrics);
@@ -96,12 +100,18 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
         look,
         threads,
     };
-    let reloader =
-        Reloader { loader, config: config_sender, interval: interval_sender, metrics: Arc::clone(&metrics) };
+    let reloader = Reloader {
+        loader,
+        config: config_sender,
+        interval: interval_sender,
+        metrics: Arc::clone(&metrics),
+        doors: Arc::clone(&doors),
+    };
     let site = Arc::new(Site {
         exposition: Exposition::new(Arc::clone(&snapshot), &jobs, &metrics),
         snapshot,
         metrics,
+        doors: Arc::clone(&doors),
         reload: lifecycle.then_some(reload_sender),
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -109,7 +119,8 @@ pub async fn run(listener: TcpListener, options: Options) -> anyhow::Result<()> 
     tasks.spawn(sampler.run(stop.clone()));
     tasks.spawn(runner.run(stop.clone()));
     tasks.spawn(reloader.run(hangups, reload_requests, stop.clone()));
-    tasks.spawn(http::serve(listener, site, stop.clone()));
+    tasks.spawn(doors::follow(doors, stop.clone()));
+    tasks.spawn(http::serve(listeners, site, stop.clone()));
     while let Some(ended) = tasks.join_next().await {
         // A loop that ends before it is told to is a defect; an agent without it would look alive and be blind.
         if !stop.is_cancelled() {
@@ -154,6 +165,7 @@ struct Reloader {
     config: watch::Sender<Arc<Config>>,
     interval: watch::Sender<Duration>,
     metrics: Arc<AgentMetrics>,
+    doors: Arc<Doors>,
 }
 
 impl Reloader {
@@ -180,11 +192,19 @@ impl Reloader {
     async fn reload(&self) -> Result<(), String> {
         let loader = Arc::clone(&self.loader);
         let loaded = run_one(move || loader()).await.unwrap_or_else(|| Err("the load panicked".to_owned()));
+        let loaded = loaded.and_then(|config| {
+            self.doors.set_acting_users(&config.web.acting_users)?;
+            Ok(config)
+        });
         self.metrics.reloaded(loaded.is_ok());
         match loaded {
             Ok(config) => {
-                if config.listen != self.config.borrow().listen {
-                    tracing::warn!(listen = %config.listen, "the address to listen on changes at a restart only");
+                let same = {
+                    let before = self.config.borrow();
+                    config.listen == before.listen && config.web.config_file == before.web.config_file
+                };
+                if !same {
+                    tracing::warn!("`listen` and `web.config_file` change at a restart only");
                 }
                 let (now, before) = (&config.maintenance, self.config.borrow().maintenance.clone());
                 if now.state != before.state || now.temp_directory != before.temp_directory {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod database;
 pub mod demo;
 pub mod discovery;
+pub mod doors;
 pub mod history;
 pub mod host;
 pub mod http;

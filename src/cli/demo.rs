@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::blocking::run_one;
+use crate::config::Listen;
 use crate::demo::Demo;
+use crate::doors::Doors;
 
 use super::Exit;
 use super::block_on;
@@ -30,18 +32,24 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         // Bound first: a taken port is said before the databases are made.
-        let listener = app::bind(arguments.listen).await?;
-        let address = listener.local_addr()?;
+        let listeners = app::bind(&[Listen::Tcp(arguments.listen)], false).await?;
+        let bound = listeners.iter().find_map(|listener| match listener.place() {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix(_) => None,
+        });
+        let address = bound.unwrap_or(arguments.listen);
         eprintln!("Making demo databases ...");
         let made = run_one(move || Demo::make(arguments.keep.as_deref())).await;
         let demo = made.context("making the demo databases panicked")??;
         let config = demo.config(address);
+        let doors = Arc::new(Doors::open(&config.web).map_err(anyhow::Error::msg)?);
         eprintln!("{}", welcome(&demo, address));
         let loader: app::Loader = {
             let config = config.clone();
             Arc::new(move || Ok(config.clone()))
         };
-        let result = app::run(listener, app::Options { config, loader, lifecycle: false, stop }).await;
+        let result =
+            app::run(listeners, app::Options { config, doors, loader, lifecycle: false, stop }).await;
         // The writer ends and the directory goes before the last word.
         run_one(move || drop(demo)).await;
         result?;

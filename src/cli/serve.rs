@@ -1,6 +1,5 @@
 //! `litekeeper serve`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::config::Config;
+use crate::config::Listen;
+use crate::doors::Doors;
 
 use super::Exit;
 use super::block_on;
@@ -31,23 +32,32 @@ pub(super) struct Arguments {
     /// Tables whose rows are counted, by name or pattern; only with paths on the command line
     #[arg(long, value_delimiter = ',', value_name = "TABLE", conflicts_with = "config")]
     rows: Vec<String>,
-    /// Address to listen on, instead of the configuration's
-    #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
-    listen: Option<SocketAddr>,
+    /// Address to listen on, instead of the configuration's; can be given several times
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT|unix:PATH")]
+    listen: Vec<Listen>,
+    /// Listen on the sockets that systemd hands over, instead of addresses
+    #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
+    systemd_socket: bool,
+    /// File with TLS and users, in the format of Prometheus' exporters, instead of the configuration's
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config: Option<PathBuf>,
     /// Answer POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     lifecycle: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
-    let Arguments { targets, config, rows, listen, lifecycle } = arguments;
+    let Arguments { targets, config, rows, listen, systemd_socket, web_config, lifecycle } = arguments;
     let loader: app::Loader = Arc::new(move || {
         let mut loaded = match &config {
             Some(file) => Config::load(file).map_err(|errors| errors.to_string())?,
             None => Config::for_targets(&targets, &rows).map_err(|errors| errors.to_string())?,
         };
-        if let Some(listen) = listen {
-            loaded.listen = listen;
+        if !listen.is_empty() {
+            loaded.listen.clone_from(&listen);
+        }
+        if web_config.is_some() {
+            loaded.web.config_file.clone_from(&web_config);
         }
         Ok(loaded)
     });
@@ -58,11 +68,18 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
+    let doors = match Doors::open(&config.web) {
+        Ok(doors) => Arc::new(doors),
+        Err(error) => {
+            eprintln!("litekeeper: the web configuration is not usable\n{error}");
+            return Ok(Exit::Usage);
+        }
+    };
     block_on(async {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
-        let listener = app::bind(config.listen).await?;
-        app::run(listener, app::Options { config, loader, lifecycle, stop }).await?;
+        let listeners = app::bind(&config.listen, systemd_socket).await?;
+        app::run(listeners, app::Options { config, doors, loader, lifecycle, stop }).await?;
         tracing::info!("stopped");
         Ok(Exit::Success)
     })

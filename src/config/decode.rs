@@ -26,7 +26,8 @@ const MAX_QUOTED: usize = 80;
 /// Collects what is wrong while a tree is read.
 pub(super) struct Decoder<'d> {
     file: &'d str,
-    environment: Environment<'d>,
+    /// `None` where a `$` is nothing special.
+    environment: Option<Environment<'d>>,
     errors: Vec<ConfigError>,
 }
 
@@ -91,7 +92,17 @@ fn child(parent: &str, name: &str) -> String {
 impl<'d> Decoder<'d> {
     /// A decoder without findings, for errors in `file`.
     pub fn new(file: &'d str, environment: Environment<'d>) -> Self {
-        Self { file, environment, errors: Vec::new() }
+        Self { file, environment: Some(environment), errors: Vec::new() }
+    }
+
+    /// A decoder for a format that knows no variables.
+    pub fn verbatim(file: &'d str) -> Self {
+        Self { file, environment: None, errors: Vec::new() }
+    }
+
+    /// Whether anything was noted yet.
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
     }
 
     /// Everything that was noted.
@@ -182,7 +193,8 @@ impl<'d> Decoder<'d> {
             self.refuse_kind(value, "a single value");
             return None;
         };
-        match expand(text, self.environment) {
+        let Some(environment) = self.environment else { return Some(Cow::Borrowed(text)) };
+        match expand(text, environment) {
             Ok(text) => Some(text),
             Err(problems) => {
                 for problem in problems {
@@ -271,7 +283,7 @@ impl<'d> Decoder<'d> {
 
     /// A variable of the environment.
     pub fn variable(&self, name: &str) -> Option<String> {
-        (self.environment)(name)
+        self.environment.and_then(|environment| environment(name))
     }
 
     /// A switch: on, off, true or false.

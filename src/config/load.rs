@@ -15,6 +15,7 @@ use crate::config::Source;
 use crate::config::State;
 use crate::config::Target;
 use crate::config::Tasks;
+use crate::config::WebConfig;
 use crate::config::decode::Decoder;
 use crate::config::environment::Environment;
 use crate::config::error::ConfigError;
@@ -28,6 +29,8 @@ use crate::config::read::read;
 use crate::config::tasks_read::default_health_check;
 use crate::config::tree;
 use crate::config::tree::MAX_FILE_BYTES;
+use crate::config::tree::Tree;
+use crate::config::web_read::read_web;
 
 /// What stands in an error in place of a file's name when an argument is at fault.
 const COMMAND_LINE: &str = "command line";
@@ -105,6 +108,32 @@ impl Config {
     }
 }
 
+impl WebConfig {
+    /// Reads a web configuration file. Relative paths in it are below its directory, as other exporters have it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, or that it cannot be read.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let file = path.display().to_string();
+        let text = read_file(path).map_err(|problem| ConfigErrors::whole(&file, problem))?;
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let base = absolute.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, &file, base)
+    }
+
+    /// Reads the text of a web configuration file called `file`, with paths below `base`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text, in its order.
+    pub fn parse(text: &str, file: &str, base: &Path) -> Result<Self, ConfigErrors> {
+        // A hash is full of dollar signs, and the format knows no variables.
+        let mut decoder = Decoder::verbatim(file);
+        let config = read_web(&tree_of(text, file)?, base, &mut decoder);
+        let errors = decoder.into_errors();
+        if errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(errors)) }
+    }
+}
+
 /// Whether an argument names the given absolute path.
 fn names(argument: &Path, path: &Path) -> bool {
     std::path::absolute(argument).is_ok_and(|absolute| absolute == path)
@@ -136,14 +165,7 @@ fn absolute_pattern(pattern: &str) -> String {
 }
 
 fn parse(text: &str, file: &str, base: &Path, environment: Environment<'_>) -> Result<Config, ConfigErrors> {
-    if text.len() > MAX_FILE_BYTES {
-        return Err(ConfigErrors::whole(file, too_large(text.len() as u64)));
-    }
-    let tree = tree::parse(text).map_err(|error| {
-        let (file, key, message) =
-            (file.to_owned(), String::new(), format!("is no valid YAML: {}", error.message));
-        ConfigErrors::new(vec![ConfigError { file, position: error.position, key, message }])
-    })?;
+    let tree = tree_of(text, file)?;
     let mut decoder = Decoder::new(file, environment);
     let config = read(&tree, base, &mut decoder);
     let errors = decoder.into_errors();
@@ -151,6 +173,17 @@ fn parse(text: &str, file: &str, base: &Path, environment: Environment<'_>) -> R
         Some(config) if errors.is_empty() => Ok(config),
         Some(_) | None => Err(ConfigErrors::new(errors)),
     }
+}
+
+fn tree_of(text: &str, file: &str) -> Result<Tree, ConfigErrors> {
+    if text.len() > MAX_FILE_BYTES {
+        return Err(ConfigErrors::whole(file, too_large(text.len() as u64)));
+    }
+    tree::parse(text).map_err(|error| {
+        let (file, key, message) =
+            (file.to_owned(), String::new(), format!("is no valid YAML: {}", error.message));
+        ConfigErrors::new(vec![ConfigError { file, position: error.position, key, message }])
+    })
 }
 
 fn too_large(bytes: u64) -> String {

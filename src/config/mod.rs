@@ -8,6 +8,7 @@ mod custom;
 mod decode;
 mod environment;
 mod error;
+mod listen;
 mod load;
 mod names;
 mod paths;
@@ -22,6 +23,8 @@ mod tasks_read;
 mod tests;
 mod tree;
 mod units;
+mod web;
+mod web_read;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -36,6 +39,7 @@ use serde::Serialize;
 pub use crate::config::error::ConfigError;
 pub use crate::config::error::ConfigErrors;
 pub use crate::config::error::Position;
+pub use crate::config::listen::Listen;
 pub use crate::config::paths::compile_pattern;
 pub use crate::config::tasks::HealthCheck;
 pub use crate::config::tasks::LogCleaning;
@@ -44,12 +48,19 @@ pub use crate::config::tasks::Retention;
 pub use crate::config::tasks::Tasks;
 pub use crate::config::tasks::Timing;
 pub use crate::config::tasks::Vacuum;
+pub use crate::config::web::ClientAuth;
+pub use crate::config::web::Pem;
+pub use crate::config::web::RateLimit;
+pub use crate::config::web::TlsConfig;
+pub use crate::config::web::WebConfig;
 
 /// The effective configuration, every default filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where `/metrics` and the page are served. Loopback by default.
-    pub listen: SocketAddr,
+    /// Where `/metrics` and the page are served. Loopback by default; never empty.
+    pub listen: Vec<Listen>,
+    /// Who may come in, and what they may do.
+    pub web: WebSettings,
     /// How often every database is looked at.
     pub sample_interval: Duration,
     /// How often the configured paths, globs and directories are scanned for files.
@@ -62,6 +73,15 @@ pub struct Config {
     pub maintenance: Maintenance,
     /// What to watch, in the order of the file.
     pub sources: Vec<Source>,
+}
+
+/// The doors of the web server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WebSettings {
+    /// A web configuration file: TLS and users.
+    pub config_file: Option<PathBuf>,
+    /// Users of that file who may run, pause and resume tasks. Nobody may when it is empty.
+    pub acting_users: Vec<String>,
 }
 
 /// How maintenance is done, whatever the task.
@@ -236,7 +256,8 @@ impl Config {
     /// The defaults of the agent, for the given sources.
     fn with_sources(sources: Vec<Source>) -> Self {
         Self {
-            listen: DEFAULT_LISTEN,
+            listen: vec![Listen::Tcp(DEFAULT_LISTEN)],
+            web: WebSettings::default(),
             sample_interval: DEFAULT_SAMPLE_INTERVAL,
             discovery_interval: DEFAULT_DISCOVERY_INTERVAL,
             max_databases: DEFAULT_MAX_DATABASES,

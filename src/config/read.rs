@@ -27,6 +27,7 @@ use crate::config::paths::resolve_path;
 use crate::config::paths::resolve_pattern;
 use crate::config::paths::sidecar_problem;
 use crate::config::read_agent::read_agent;
+use crate::config::read_agent::read_doors;
 use crate::config::read_agent::read_maintenance;
 use crate::config::settings::Layer;
 use crate::config::settings::SETTINGS_KEYS;
@@ -35,8 +36,9 @@ use crate::config::tasks_read::Surroundings;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
 
-const TOP_KEYS: [&str; 15] = [
+const TOP_KEYS: [&str; 16] = [
     "listen",
+    "web",
     "state",
     "timezone",
     "temp_directory",
@@ -89,6 +91,7 @@ pub(super) fn read(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> Optio
     let fields = decoder.fields(&root, &TOP_KEYS)?;
     let mut config = Config::with_sources(Vec::new());
     read_agent(&fields, &mut config, decoder);
+    config.web = read_doors(&fields, base, decoder);
     read_maintenance(&fields, &mut config.maintenance, base, decoder);
     let (profiles, names, paths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let timezone = config.maintenance.timezone;

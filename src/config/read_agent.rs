@@ -1,18 +1,19 @@
 //! The settings of the agent itself and of its maintenance, from the top level of a file.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::config::Listen;
 use crate::config::Maintenance;
 use crate::config::State;
+use crate::config::WebSettings;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
 use crate::config::decode::Value;
-use crate::config::decode::quoted;
 use crate::config::paths::resolve_path;
 use crate::config::tasks_read::read_timezone;
+use crate::config::tree::Node;
 
 /// From what a busy scraper needs, to what still shows a WAL that grows.
 const SAMPLE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
@@ -96,24 +97,38 @@ pub(super) fn read_maintenance(
     }
 }
 
-fn read_listen(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<SocketAddr> {
-    let text = decoder.scalar(value)?;
-    if let Ok(address) = text.parse() {
-        return Some(address);
+/// One place to listen, or a list of them.
+fn read_listen(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Vec<Listen>> {
+    if !matches!(value.tree.node, Node::Sequence(_)) {
+        return read_place(value, decoder).map(|place| vec![place]);
     }
-    let message = match text.rsplit_once(':') {
-        // Who may read the page is not to be decided by an omission.
-        Some(("", port)) => format!(
-            "has no address; write `0.0.0.0:{port}` for every network, or `127.0.0.1:{port}` for this machine alone"
-        ),
-        Some(("localhost", port)) => format!("must be a numeric address; write `127.0.0.1:{port}`"),
-        Some(_) | None => {
-            format!(
-                "{} is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`",
-                quoted(&text)
-            )
+    let items = decoder.items(value)?;
+    if items.is_empty() {
+        decoder.refuse_value(value, "must name at least one address, as in `127.0.0.1:10321`");
+    }
+    Some(items.iter().filter_map(|item| read_place(item, decoder)).collect())
+}
+
+fn read_place(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Listen> {
+    let text = decoder.scalar(value)?;
+    match text.parse() {
+        Ok(place) => Some(place),
+        Err(problem) => {
+            decoder.refuse_value(value, problem);
+            None
         }
-    };
-    decoder.refuse_value(value, message);
-    None
+    }
+}
+
+/// Who may come in, and what they may do.
+pub(super) fn read_doors(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder<'_>) -> WebSettings {
+    let mut web = WebSettings::default();
+    let Some(value) = fields.find("web") else { return web };
+    let Some(fields) = decoder.fields(&value, &["config_file", "acting_users"]) else { return web };
+    let file = fields.find("config_file").and_then(|value| decoder.text(&value));
+    web.config_file = file.map(|text| resolve_path(base, &text));
+    if let Some(value) = fields.find("acting_users") {
+        web.acting_users = decoder.texts(&value).unwrap_or_default();
+    }
+    web
 }

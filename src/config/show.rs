@@ -10,9 +10,11 @@ use serde::Serialize;
 use crate::config::Collectors;
 use crate::config::Config;
 use crate::config::CustomMetric;
+use crate::config::Listen;
 use crate::config::Source;
 use crate::config::Target;
 use crate::config::TimestampColumn;
+use crate::config::WebSettings;
 use crate::config::environment::escape;
 use crate::config::show_tasks::ShownMaintenance;
 use crate::config::show_tasks::ShownTasks;
@@ -23,7 +25,9 @@ use crate::config::units::format_duration;
 #[derive(Serialize)]
 #[expect(clippy::zero_sized_map_values, reason = "the map is written out, as `name: {}`")]
 struct ShownConfig<'c> {
-    listen: String,
+    listen: ShownListen,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    web: Option<ShownWeb>,
     #[serde(flatten)]
     maintenance: ShownMaintenance,
     sample_interval: String,
@@ -34,6 +38,21 @@ struct ShownConfig<'c> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     profiles: BTreeMap<&'c str, ShownProfile>,
     databases: Vec<ShownSource>,
+}
+
+/// One place as it is written most often, several as a list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownListen {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Serialize)]
+struct ShownWeb {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_file: Option<String>,
+    acting_users: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -85,7 +104,8 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         let profiles = self.sources.iter().map(|source| source.settings.profile.as_str());
         let shown = ShownConfig {
-            listen: self.listen.to_string(),
+            listen: shown_listen(&self.listen),
+            web: (self.web != WebSettings::default()).then(|| shown_web(&self.web)),
             maintenance: shown_maintenance(&self.maintenance),
             sample_interval: format_duration(self.sample_interval),
             discovery_interval: format_duration(self.discovery_interval),
@@ -103,6 +123,21 @@ impl Config {
         };
         serde_saphyr::to_string_with_options(&shown, options)
             .expect("maps, lists, texts and numbers can always be written as YAML")
+    }
+}
+
+fn shown_listen(listen: &[Listen]) -> ShownListen {
+    let shown = |listen: &Listen| escape(&listen.to_string());
+    match listen {
+        [one] => ShownListen::One(shown(one)),
+        several => ShownListen::Several(several.iter().map(shown).collect()),
+    }
+}
+
+fn shown_web(web: &WebSettings) -> ShownWeb {
+    ShownWeb {
+        config_file: web.config_file.as_ref().map(|path| escape(&path.to_string_lossy())),
+        acting_users: escape_all(&web.acting_users),
     }
 }
 

@@ -7,6 +7,7 @@ mod refused;
 mod targets;
 mod tasks;
 mod text;
+mod web;
 
 use crate::config::Config;
 use crate::config::ConfigErrors;

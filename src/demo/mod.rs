@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::config::Config;
+use crate::config::Listen;
 
 const CONFIGURATION: &str = include_str!("litekeeper.yml");
 
@@ -71,7 +72,7 @@ impl Demo {
     /// The configuration of the demo, listening at an address.
     #[must_use]
     pub fn config(&self, listen: std::net::SocketAddr) -> Config {
-        Config { listen, ..self.config.clone() }
+        Config { listen: vec![Listen::Tcp(listen)], ..self.config.clone() }
     }
 
     /// Where the databases are.

@@ -1,6 +1,7 @@
 //! What is served where.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,24 +14,32 @@ use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::ALLOW;
+use hyper::header::AUTHORIZATION;
 use hyper::header::CACHE_CONTROL;
 use hyper::header::CONTENT_ENCODING;
 use hyper::header::CONTENT_LENGTH;
 use hyper::header::CONTENT_SECURITY_POLICY;
 use hyper::header::CONTENT_TYPE;
+use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
+use hyper::header::RETRY_AFTER;
 use hyper::header::VARY;
+use hyper::header::WWW_AUTHENTICATE;
 use hyper::header::X_CONTENT_TYPE_OPTIONS;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::blocking::run_one;
+use crate::doors::Doors;
+use crate::doors::Refusal;
+use crate::doors::Visitor;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Exposition;
 use crate::metrics::Handler;
 use crate::sample::Snapshot;
 
 use super::negotiate;
+use super::origin;
 use super::page;
 
 /// A wish for a reload, and where to say how it went.
@@ -54,13 +63,15 @@ pub struct Site {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The agent's counters.
     pub metrics: Arc<AgentMetrics>,
+    /// Who may come in.
+    pub doors: Arc<Doors>,
     /// Where `POST /-/reload` goes; `None` while it is not enabled.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
 }
 
 impl Site {
     /// Answers one request.
-    pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Reply {
+    pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>, from: Option<IpAddr>) -> Reply {
         let handler = match request.uri().path() {
             "/metrics" => Handler::Metrics,
             "/" | page::STYLE_PATH => Handler::Page,
@@ -69,18 +80,20 @@ impl Site {
             "/-/reload" => Handler::Reload,
             _ => Handler::NotFound,
         };
-        let metrics = Arc::clone(&self.metrics);
-        let mut reply = match (handler, request.method()) {
-            (Handler::Reload, &Method::POST | &Method::PUT) => self.reload().await,
-            (Handler::Reload, _) => not_allowed("POST, PUT"),
-            (Handler::NotFound, _) => {
-                text(StatusCode::NOT_FOUND, "not found; there are /, /metrics, /-/healthy and /-/ready\n")
-            }
-            (_, &Method::GET | &Method::HEAD) => self.read(handler, &request).await,
-            _ => not_allowed("GET, HEAD"),
+        let (metrics, doors) = (Arc::clone(&self.metrics), Arc::clone(&self.doors));
+        let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let mut reply = match doors.admit(from, authorization).await {
+            Ok(visitor) => self.answer_visitor(handler, &request, &visitor).await,
+            Err(refusal) => refused(refusal),
         };
         metrics.requested(handler, reply.status().as_u16());
         reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        for (name, value) in doors.headers() {
+            // Names and values were checked when they were read.
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                reply.headers_mut().insert(name, value);
+            }
+        }
         if request.method() == Method::HEAD {
             // The length stays as a GET would have it.
             let length = reply.body().size();
@@ -88,6 +101,23 @@ impl Site {
             *reply.body_mut() = Full::default();
         }
         reply
+    }
+
+    async fn answer_visitor<B>(
+        self: Arc<Self>,
+        handler: Handler,
+        request: &Request<B>,
+        visitor: &Visitor,
+    ) -> Reply {
+        match (handler, request.method()) {
+            (Handler::Reload, &Method::POST | &Method::PUT) => self.reload(request, visitor).await,
+            (Handler::Reload, _) => not_allowed("POST, PUT"),
+            (Handler::NotFound, _) => {
+                text(StatusCode::NOT_FOUND, "not found; there are /, /metrics, /-/healthy and /-/ready\n")
+            }
+            (_, &Method::GET | &Method::HEAD) => self.read(handler, request).await,
+            _ => not_allowed("GET, HEAD"),
+        }
     }
 
     async fn read<B>(self: Arc<Self>, handler: Handler, request: &Request<B>) -> Reply {
@@ -143,13 +173,20 @@ impl Site {
         reply
     }
 
-    async fn reload(self: Arc<Self>) -> Reply {
+    async fn reload<B>(self: Arc<Self>, request: &Request<B>, visitor: &Visitor) -> Reply {
         let Some(requests) = &self.reload else {
             return text(
                 StatusCode::FORBIDDEN,
                 "reload by HTTP is not enabled; start litekeeper with --web.enable-lifecycle, or send SIGHUP\n",
             );
         };
+        // Where some may act and others may not, a reload is an act.
+        if self.doors.has_acting_users() && !visitor.may_act {
+            return text(StatusCode::FORBIDDEN, "this user may read, and not reload; see web.acting_users\n");
+        }
+        if !origin::is_own(request.headers(), request.uri()) {
+            return text(StatusCode::FORBIDDEN, "a page of another site asks for this reload\n");
+        }
         let (sender, answer) = oneshot::channel();
         let answer = match requests.send(sender).await {
             Ok(()) => answer.await.ok(),
@@ -192,6 +229,22 @@ fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> 
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     with_type(status, PLAIN, body)
+}
+
+fn refused(refusal: Refusal) -> Reply {
+    match refusal {
+        Refusal::SignIn => {
+            let mut reply = text(StatusCode::UNAUTHORIZED, "sign in\n");
+            let challenge = HeaderValue::from_static("Basic realm=\"litekeeper\", charset=\"UTF-8\"");
+            reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            reply
+        }
+        Refusal::TooManyFailures | Refusal::TooManyRequests => {
+            let mut reply = text(StatusCode::TOO_MANY_REQUESTS, "too many requests; try again later\n");
+            reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            reply
+        }
+    }
 }
 
 fn not_allowed(methods: &'static str) -> Reply {

@@ -1,29 +1,42 @@
 //! Accepting connections, with a limit on everything.
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::guests::Guest;
+use super::guests::Guests;
+use super::guests::Place;
+use super::listener::Listener;
+use super::listener::Stream;
+use super::patience::Patient;
 use super::routes::Site;
 
-/// Connections at the same time; a further one waits in the kernel's queue.
+/// Connections at the same time; for a further one, the one goes that was of no use for longest.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a client may take to send a request's head, also the idle time of a kept connection: more
 /// than the usual scrape intervals, so that Prometheus can keep its own.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a client may take to agree on TLS.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Requests at the same time on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 16;
+/// How long a connection of HTTP/2 may say nothing before it is asked whether it is there, and to answer that.
+const PING_EVERY: Duration = Duration::from_secs(60);
+const PING_LIMIT: Duration = Duration::from_secs(20);
 /// How long one connection may last; Prometheus keeps its own and opens another then.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// How long open connections may go on after the agent was told to stop.
@@ -31,28 +44,18 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// After an error of accept, e.g. no descriptor left: a pause, or the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves a site until it is told to stop, then lets open requests end.
-pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// Serves a site at every place until it is told to stop, then lets open requests end.
+pub async fn serve(listeners: Vec<Listener>, site: Arc<Site>, stop: CancellationToken) {
+    let guests = Guests::new(MAX_CONNECTIONS);
     let connections = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        match accepted {
-            Ok((stream, place)) => {
-                let (site, stop) = (Arc::clone(&site), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, site, stop).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    let loops = listeners.into_iter().map(|listener| {
+        let (guests, site) = (Arc::clone(&guests), Arc::clone(&site));
+        let (connections, stop) = (connections.clone(), stop.clone());
+        tokio::spawn(async move { accept_all(&listener, &guests, &site, &connections, &stop).await })
+    });
+    for ended in loops.collect::<Vec<_>>() {
+        // A panic in one loop is a defect; the others go on until the stop.
+        let _ = ended.await;
     }
     connections.close();
     if tokio::time::timeout(DRAIN_LIMIT, connections.wait()).await.is_err() {
@@ -60,34 +63,120 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationTok
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+async fn accept_all(
+    listener: &Listener,
+    guests: &Arc<Guests>,
+    site: &Arc<Site>,
+    connections: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                let place = tokio::select! {
+                    () = stop.cancelled() => return,
+                    place = guests.admit(from) => place,
+                };
+                let Some(place) = place else { return };
+                connections.spawn(connection(stream, place, Arc::clone(site), stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
-async fn connection(stream: TcpStream, site: Arc<Site>, stop: CancellationToken) {
-    let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.answer(request).await) }
-    });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<Site>, stop: CancellationToken) {
+    let guest = Arc::clone(place.guest());
+    let stream: Box<dyn Stream> = Box::new(Patient::new(stream, Arc::clone(&guest)));
+    let work = async {
+        let Some(acceptor) = site.doors.acceptor() else {
+            return speak(stream, Protocol::Http1, &guest, site, &stop).await;
+        };
+        let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            // A wrong certificate is worth a word to whoever looks for it; a port scan is not.
+            Ok(Err(error)) => {
+                tracing::debug!(%error, address = ?guest.from(), "a client could not agree on TLS");
+                return;
+            }
+            Err(_) => return,
+        };
+        let protocol = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            Some(_) | None => Protocol::Http1,
+        };
+        speak(Box::new(stream), protocol, &guest, site, &stop).await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = guest.told_to_leave() => tracing::debug!("a connection of no use made room for another"),
+    }
+    drop(place);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Has a connection's requests answered, until it ends or has lasted long enough.
+async fn speak(
+    stream: Box<dyn Stream>,
+    protocol: Protocol,
+    guest: &Arc<Guest>,
+    site: Arc<Site>,
+    stop: &CancellationToken,
+) {
+    let guest = Arc::clone(guest);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (site, guest) = (Arc::clone(&site), Arc::clone(&guest));
+        async move {
+            let _answering = guest.answering();
+            Ok::<_, Infallible>(site.answer(request, guest.from()).await)
         }
-        () = tokio::time::sleep(CONNECTION_LIMIT) => {
-            connection.as_mut().graceful_shutdown();
-            // A client that does not read its answer is let go.
-            tokio::time::timeout(HEAD_TIMEOUT, connection).await.unwrap_or(Ok(()))
+    });
+    let stream = TokioIo::new(stream);
+    /// Serves a connection to its end; both kinds have the same methods and no common trait.
+    macro_rules! to_the_end {
+        ($connection:expr) => {{
+            let mut connection = std::pin::pin!($connection);
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                () = tokio::time::sleep(CONNECTION_LIMIT) => {
+                    connection.as_mut().graceful_shutdown();
+                    // A client that does not read its answer is let go.
+                    tokio::time::timeout(HEAD_TIMEOUT, connection).await.unwrap_or(Ok(()))
+                }
+            }
+        }};
+    }
+    let ended = match protocol {
+        Protocol::Http1 => {
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+            to_the_end!(builder.serve_connection(stream, service))
+        }
+        Protocol::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_EVERY)
+                .keep_alive_timeout(PING_LIMIT)
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(MAX_HEAD_BYTES as u32);
+            to_the_end!(builder.serve_connection(stream, service))
         }
     };
     if let Err(error) = ended {

@@ -99,7 +99,7 @@ impl Handler {
 }
 
 /// Status codes that the server answers with.
-const HTTP_CODES: [u16; 6] = [200, 400, 403, 404, 405, 503];
+const HTTP_CODES: [u16; 8] = [200, 400, 401, 403, 404, 405, 429, 503];
 
 /// Counters and gauges of the agent's own work. Every counter is there from the start, at 0.
 #[derive(Debug)]
@@ -311,7 +311,8 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
 
 impl AgentMetrics {
     fn requests_by_handler(&self) -> Vec<(Vec<(&'static str, &'static str)>, u64)> {
-        const CODE_LABELS: [&str; HTTP_CODES.len()] = ["200", "400", "403", "404", "405", "503"];
+        const CODE_LABELS: [&str; HTTP_CODES.len()] =
+            ["200", "400", "401", "403", "404", "405", "429", "503"];
         let mut counts = Vec::new();
         for (handler, by_code) in Handler::ALL.into_iter().zip(&self.requests) {
             for (code, count) in CODE_LABELS.into_iter().zip(by_code) {

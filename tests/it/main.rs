@@ -9,6 +9,7 @@ use libtest_mimic::Arguments;
 
 mod check;
 mod custom;
+mod doors;
 mod exposition;
 mod http;
 mod maintenance;
@@ -26,6 +27,7 @@ fn main() {
     let mut trials = Vec::new();
     trials.extend(check::trials());
     trials.extend(custom::trials());
+    trials.extend(doors::trials());
     trials.extend(exposition::trials());
     trials.extend(http::trials());
     trials.extend(maintenance::trials());

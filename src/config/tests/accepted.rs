@@ -78,6 +78,21 @@ fn queue_depth() -> CustomMetric {
     }
 }
 
+fn places(config: &Config) -> Vec<String> {
+    config.listen.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_web_server_is_read_and_shown() {
+    let text = "listen: [\"127.0.0.1:9\", \"[::]:9\", \"unix:/run/lk.sock\"]\n\
+                web: {config_file: web.yml, acting_users: [anna]}\ndatabases: [{path: /a.db}]\n";
+    let config = accept(text);
+    assert_eq!(places(&config), ["127.0.0.1:9", "[::]:9", "unix:/run/lk.sock"]);
+    assert_eq!(config.web.config_file, Some(PathBuf::from("/etc/web.yml")));
+    assert_eq!(config.web.acting_users, ["anna"]);
+    assert_eq!(parse(&config.to_yaml()), Ok(config));
+}
+
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
@@ -85,7 +100,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
 #[test]
 fn the_least_that_can_be_written_takes_every_default() {
     let config = accept("databases: [{path: app.db}]");
-    assert_eq!(config.listen.to_string(), "127.0.0.1:10321");
+    assert_eq!(places(&config), ["127.0.0.1:10321"]);
     assert_eq!(config.sample_interval, Duration::from_secs(15));
     assert_eq!(config.discovery_interval, Duration::from_secs(30));
     assert_eq!((config.max_databases, config.series_limit), (20_000, 500));
@@ -99,7 +114,7 @@ fn the_least_that_can_be_written_takes_every_default() {
 #[test]
 fn the_agent_and_the_targets_are_read() {
     let config = accept(FULL);
-    assert_eq!(config.listen.to_string(), "[::1]:9100");
+    assert_eq!(places(&config), ["[::1]:9100"]);
     assert_eq!(config.sample_interval, Duration::from_secs(60));
     assert_eq!(config.discovery_interval, Duration::from_secs(5400));
     assert_eq!((config.max_databases, config.series_limit), (7, 9));
@@ -222,7 +237,7 @@ fn the_environment_is_expanded_before_values_are_typed() {
          databases: [{path: '/${PORT}.db', labels: {a: '${STRUCTURE}', b: '$$x $${PORT} $y $', c: '${EMPTY}', \
          d: '${NO:-}', e: '${PORT:-1}${NO:-$$2}'}, row_counts: ['t${PORT}']}]",
     );
-    assert_eq!(config.listen.port(), 9000);
+    assert_eq!(places(&config), ["127.0.0.1:9000"]);
     assert_eq!((config.sample_interval, config.max_databases), (Duration::from_secs(90), 3));
     assert_eq!(config.sources.len(), 1, "a value adds no entry");
     assert_eq!(config.sources[0].target, Target::File { path: PathBuf::from("/9000.db"), name: None });
@@ -330,6 +345,6 @@ fn every_text_survives_the_way_through_yaml() {
 /// The form of what `litekeeper config show` prints.
 #[test]
 fn the_effective_configuration_is_easy_to_read() {
-    let config = Config { listen: "0.0.0.0:1".parse().unwrap(), ..accept(FULL) };
+    let config = Config { listen: vec!["0.0.0.0:1".parse().unwrap()], ..accept(FULL) };
     assert_eq!(config.to_yaml(), include_str!("shown.yml"));
 }

@@ -4,7 +4,7 @@ use super::entry::check_entry;
 use super::refuse;
 use crate::config::tree::MAX_FILE_BYTES;
 
-const TOP_KEYS: &str = "the keys here are `listen`, `state`, `timezone`, `temp_directory`, `pause_file`, `max_jobs`, `max_jobs_per_filesystem`, `catch_up_delay`, `history_retention`, `sample_interval`, `discovery_interval`, \
+const TOP_KEYS: &str = "the keys here are `listen`, `web`, `state`, `timezone`, `temp_directory`, `pause_file`, `max_jobs`, `max_jobs_per_filesystem`, `catch_up_delay`, `history_retention`, `sample_interval`, `discovery_interval`, \
      `max_databases`, `series_limit`, `profiles` and `databases`";
 
 const ENTRY_KEYS: &str = "the keys here are `path`, `glob`, `directory`, `name`, `exclude`, `include`, \
@@ -137,7 +137,7 @@ fn keys() {
 #[test]
 fn addresses_durations_and_numbers() {
     let no_duration = "is no duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`";
-    let listen = "is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`";
+    let listen = "is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, or `unix:/run/litekeeper/web.sock`";
     check_top(&[
         (
             "listen: :10321",
@@ -146,7 +146,7 @@ fn addresses_durations_and_numbers() {
         ("listen: localhost:80", "9 must be a numeric address; write `127.0.0.1:80`"),
         ("listen: 10321", &format!("9 `10321` {listen}")),
         ("listen: 127.0.0.1:99999", &format!("9 `127.0.0.1:99999` {listen}")),
-        ("listen: [1]", "9 must be a single value, not a list"),
+        ("listen: []", "9 must name at least one address, as in `127.0.0.1:10321`"),
         ("sample_interval: 15", "18 `15` has no unit; write `15s` for seconds, or use ms, m, h, d or w"),
         ("sample_interval: 0x10 # hex", &format!("18 `0x10` {no_duration}")),
         ("sample_interval: 1.5s", &format!("18 `1.5s` {no_duration}")),

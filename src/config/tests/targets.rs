@@ -34,7 +34,7 @@ fn a_target_is_what_exists_else_a_pattern_else_a_file_to_come() {
         ]
     );
     assert!(config.sources.iter().all(|source| source.settings.row_counts == ["logs"]));
-    assert_eq!(config.listen.to_string(), "127.0.0.1:10321");
+    assert_eq!(config.listen, ["127.0.0.1:10321".parse().unwrap()]);
     let all = Config::for_targets(&[at("a.db")], &["all".to_owned()]).unwrap();
     assert_eq!(all.sources[0].settings.row_counts, ["*"]);
     // A path with `*` would be refused as a pattern that was meant; as a pattern it can be loaded again.

@@ -63,6 +63,19 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Takes a whole answer apart.
+    pub fn parse(answer: &[u8]) -> Self {
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer has a head");
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines
+            .map(|line| line.split_once(':').unwrap())
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            .collect();
+        Self { status, headers, body: answer[end + 4..].to_vec() }
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
@@ -94,9 +107,10 @@ impl Agent {
                 panic!("the agent ended with {status}: {:#?}", log.lock().unwrap());
             }
             let log = log.lock().unwrap();
-            let line = log.iter().find(|line| line.contains("\"listening\""))?;
-            let address = line.split("\"address\":\"").nth(1)?.split('"').next()?;
-            address.parse().ok()
+            // A unix socket is no address.
+            log.iter()
+                .filter(|line| line.contains("\"listening\""))
+                .find_map(|line| line.split("\"address\":\"").nth(1)?.split('"').next()?.parse().ok())
         });
         Self { child, address, log }
     }
@@ -140,15 +154,7 @@ impl Agent {
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer has a head");
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-        let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers = lines
-            .map(|line| line.split_once(':').unwrap())
-            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
-            .collect();
-        Answer { status, headers, body: answer[end + 4..].to_vec() }
+        Answer::parse(&answer)
     }
 
     /// A scrape in the text format.

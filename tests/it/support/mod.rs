@@ -5,17 +5,21 @@ mod database;
 mod prometheus;
 mod scrape;
 mod second_process;
+mod tls;
 
 use libtest_mimic::Failed;
 use libtest_mimic::Trial;
 
 pub use agent::Agent;
+pub use agent::Answer;
 pub use agent::Output;
 pub use agent::litekeeper;
 pub use database::TestDatabase;
 pub use prometheus::Prometheus;
 pub use scrape::Scrape;
 pub use second_process::SecondProcess;
+pub use tls::Authority;
+pub use tls::TlsClient;
 
 /// A test that every machine can run.
 pub fn test(name: &str, body: fn()) -> Trial {

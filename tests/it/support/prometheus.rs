@@ -31,6 +31,11 @@ impl Drop for Prometheus {
 impl Prometheus {
     /// One that scrapes this address every second, and has its data in this directory.
     pub fn scraping(program: &str, target: SocketAddr, directory: &Path) -> Self {
+        Self::scraping_with(program, target, directory, "")
+    }
+
+    /// The same, with more settings of the job.
+    pub fn scraping_with(program: &str, target: SocketAddr, directory: &Path, job: &str) -> Self {
         // Free a moment ago; Prometheus cannot be asked which port it chose.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let configuration = directory.join("prometheus.yml");
@@ -38,7 +43,7 @@ impl Prometheus {
             &configuration,
             format!(
                 "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
-                 scrape_configs:\n- job_name: litekeeper\n  static_configs: [{{targets: ['{target}']}}]\n"
+                 scrape_configs:\n- job_name: litekeeper\n  static_configs: [{{targets: ['{target}']}}]\n{job}"
             ),
         )
         .unwrap();

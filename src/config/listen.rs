@@ -1,0 +1,94 @@
+//! Where the web server listens: addresses with a port, and unix sockets.
+//!
+//! Only texts are looked at here; binding is the server's affair.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What stands before the path of a unix socket.
+const UNIX: &str = "unix:";
+
+/// One place to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address with a port.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "{address}"),
+            Self::Unix(path) => write!(formatter, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix(UNIX) {
+            // systemd and curl write the same socket with two more slashes.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if !path.starts_with('/') {
+                return Err(format!("`{text}` needs the whole path, as in `unix:/run/litekeeper/web.sock`"));
+            }
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        // Who may read the page is not to be decided by an omission, except where other exporters take it so.
+        text.parse().map(Self::Tcp).map_err(|_| problem(text))
+    }
+}
+
+/// What is wrong with an address.
+fn problem(text: &str) -> String {
+    match text.rsplit_once(':') {
+        Some(("", port)) => format!(
+            "has no address; write `0.0.0.0:{port}` for every network, or `127.0.0.1:{port}` for this machine alone"
+        ),
+        Some(("localhost", port)) => format!("must be a numeric address; write `127.0.0.1:{port}`"),
+        Some(_) | None => format!(
+            "`{text}` is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, or `unix:/run/litekeeper/web.sock`"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_and_written() {
+        for (text, local) in [
+            ("127.0.0.1:10321", true),
+            ("[::1]:9", true),
+            ("[::ffff:127.0.0.1]:9", true),
+            ("0.0.0.0:10321", false),
+            ("[::]:80", false),
+            ("unix:/run/a b.sock", true),
+        ] {
+            let place: Listen = text.parse().unwrap();
+            assert_eq!((place.to_string().as_str(), place.is_local()), (text, local));
+        }
+        assert_eq!("unix:///run/a".parse(), Ok(Listen::Unix("/run/a".into())));
+        for text in ["", "unix:", "unix:a.sock", ":9", "localhost:9", "here", "1.2.3.4"] {
+            assert!(text.parse::<Listen>().is_err(), "{text}");
+        }
+    }
+}

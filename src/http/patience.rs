@@ -1,0 +1,115 @@
+//! A stream whose other end must go on reading: one that takes nothing for a while is let go.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::ReadBuf;
+use tokio::time::Sleep;
+
+use super::guests::Guest;
+use super::listener::Stream;
+
+/// How long a client may take nothing of an answer that is waiting for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The stream.
+pub(super) struct Patient {
+    stream: Box<dyn Stream>,
+    guest: Arc<Guest>,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    pub fn new(stream: Box<dyn Stream>, guest: Arc<Guest>) -> Self {
+        Self { stream, guest, waiting: None }
+    }
+
+    /// Ends the wait, or a wait that was too long.
+    fn judge<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.waiting = None;
+            self.guest.used();
+            return written;
+        }
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        match waiting.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judge(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.judge(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ended = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.judge(ended, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::http::guests::Guests;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_let_go() {
+        let place = Guests::new(1).admit(None).await.unwrap();
+        let (mut client, server) = tokio::io::duplex(16);
+        let mut patient = Patient::new(Box::new(server), Arc::clone(place.guest()));
+        let write = tokio::spawn(async move { patient.write_all(&[0; 64]).await });
+        // One that reads now and then is waited for.
+        for _ in 0..2 {
+            tokio::time::sleep(PATIENCE / 2).await;
+            let mut some = [0; 16];
+            client.read_exact(&mut some).await.unwrap();
+        }
+        assert!(!write.is_finished());
+        let ended = write.await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}
