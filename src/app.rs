@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ use crate::sample::Snapshot;
 use crate::sample::look;
 use crate::sampler::Sampler;
 use crate::sqlite;
+use crate::trends::Trends;
 
 /// Threads that look at databases at the same time, at the most: more would only take turns on the
 /// same disk, and each costs memory.
@@ -78,7 +80,8 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     doors::warn_of_open_doors(&doors, &places);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let workshop = workshop(&config)?;
-    let jobs = Arc::clone(&workshop.metrics);
+    let (jobs, history) = (Arc::clone(&workshop.metrics), Arc::clone(&workshop.history));
+    let trends = Arc::new(Trends::new(Arc::clone(&history)));
     let metrics = Arc::new(AgentMetrics::default());
     metrics.reloaded(true);
     metrics.set_series_limit(config.series_limit);
@@ -109,9 +112,13 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     };
     let site = Arc::new(Site {
         exposition: Exposition::new(Arc::clone(&snapshot), &jobs, &metrics),
-        snapshot,
+        snapshot: Arc::clone(&snapshot),
         metrics,
         doors: Arc::clone(&doors),
+        jobs,
+        trends: Arc::clone(&trends),
+        history,
+        debugging: Arc::new(Semaphore::new(1)),
         reload: lifecycle.then_some(reload_sender),
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -119,6 +126,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     tasks.spawn(sampler.run(stop.clone()));
     tasks.spawn(runner.run(stop.clone()));
     tasks.spawn(reloader.run(hangups, reload_requests, stop.clone()));
+    tasks.spawn(trends.run(snapshot, stop.clone()));
     tasks.spawn(doors::follow(doors, stop.clone()));
     tasks.spawn(http::serve(listeners, site, stop.clone()));
     while let Some(ended) = tasks.join_next().await {

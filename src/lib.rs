@@ -23,4 +23,5 @@ pub mod schedule;
 pub mod sidecar;
 pub mod sqlite;
 pub mod task;
+pub mod trends;
 pub mod units;

@@ -3,18 +3,23 @@
 //! It is written by the agent and by every `litekeeper run` beside it, each in short transactions. It must never hold anything
 //! that cannot be lost: without it the agent starts afresh, as on its first day.
 
+mod actions;
 mod pauses;
 mod runs;
 mod schema;
 mod standing;
+mod trends;
 
 #[cfg(test)]
 mod tests;
 
+pub use actions::Action;
 pub use runs::PastRun;
 pub use runs::Question;
 pub use standing::Standing;
 pub use standing::judge;
+pub use trends::Level;
+pub use trends::Point;
 
 use std::path::Path;
 use std::path::PathBuf;

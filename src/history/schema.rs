@@ -10,7 +10,7 @@ use super::HistoryError;
 const APPLICATION_ID: i64 = 0x6c74_6b70;
 
 /// The format of the tables; it grows with every change.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE runs (
@@ -54,6 +54,30 @@ const TABLES: &str = "
         boot TEXT NOT NULL
     ) WITHOUT ROWID;";
 
+/// What format 2 added: trends, and what users of the page did.
+const TABLES_2: &str = "
+    CREATE TABLE trend_paths (id INTEGER PRIMARY KEY, path UNIQUE NOT NULL);
+    CREATE TABLE trends (
+        id INTEGER NOT NULL,
+        level INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        free INTEGER,
+        wal INTEGER NOT NULL,
+        rows INTEGER,
+        PRIMARY KEY (id, level, at)
+    ) WITHOUT ROWID;
+    CREATE TABLE actions (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        user TEXT NOT NULL,
+        address TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        database TEXT,
+        task TEXT,
+        result TEXT NOT NULL
+    );";
+
 /// Makes the tables in a new file, and refuses one that is not ours.
 pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), HistoryError> {
     let failed = |error| HistoryError::Sqlite(shown.to_owned(), error);
@@ -64,11 +88,14 @@ pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), Histo
     let objects = number("SELECT count(*) FROM sqlite_schema")?;
     let made = if id == 0 && version == 0 && objects == 0 {
         let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
-        connection.execute_batch(TABLES).and_then(|()| connection.execute_batch(&marks)).map_err(failed)
+        connection.execute_batch(&format!("{TABLES}{TABLES_2}{marks}")).map_err(failed)
     } else if id != APPLICATION_ID {
         Err(HistoryError::Foreign(shown.to_owned()))
     } else if version > VERSION {
         Err(HistoryError::Later(shown.to_owned(), version, VERSION))
+    } else if version < VERSION {
+        let mark = format!("PRAGMA user_version = {VERSION}");
+        connection.execute_batch(&format!("{TABLES_2}{mark}")).map_err(failed)
     } else {
         Ok(())
     };

@@ -1,14 +1,16 @@
 //! The only door to hyper: the listener, the routes, the page.
 //!
-//! A handler formats what is already known. It must never touch a database or a file system, and a
-//! slow client must never hold up another.
+//! A handler formats what is already known. Nothing that a client does not sign in for or ask for by name touches a
+//! database; what comes from the state file has a limit on its time (`reading`). A slow client must never hold up another.
 
+mod acting;
 mod guests;
 mod listener;
 mod negotiate;
 mod origin;
-mod page;
+mod pages;
 mod patience;
+mod reading;
 mod routes;
 mod server;
 

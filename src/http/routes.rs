@@ -15,10 +15,8 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::ALLOW;
 use hyper::header::AUTHORIZATION;
-use hyper::header::CACHE_CONTROL;
 use hyper::header::CONTENT_ENCODING;
 use hyper::header::CONTENT_LENGTH;
-use hyper::header::CONTENT_SECURITY_POLICY;
 use hyper::header::CONTENT_TYPE;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
@@ -26,6 +24,7 @@ use hyper::header::RETRY_AFTER;
 use hyper::header::VARY;
 use hyper::header::WWW_AUTHENTICATE;
 use hyper::header::X_CONTENT_TYPE_OPTIONS;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -33,22 +32,26 @@ use crate::blocking::run_one;
 use crate::doors::Doors;
 use crate::doors::Refusal;
 use crate::doors::Visitor;
+use crate::history::History;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Exposition;
 use crate::metrics::Handler;
+use crate::metrics::JobMetrics;
 use crate::sample::Snapshot;
+use crate::trends::Trends;
 
 use super::negotiate;
 use super::origin;
-use super::page;
+use super::pages;
+use super::reading::not_found;
 
 /// A wish for a reload, and where to say how it went.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
 
 /// A little compression for little time: an exposition shrinks to a twentieth at level 1, and the
 /// higher levels cost several times as much for a few per cent.
@@ -65,6 +68,14 @@ pub struct Site {
     pub metrics: Arc<AgentMetrics>,
     /// Who may come in.
     pub doors: Arc<Doors>,
+    /// Maintenance, for the pages.
+    pub jobs: Arc<JobMetrics>,
+    /// How databases went over time.
+    pub trends: Arc<Trends>,
+    /// The state file.
+    pub history: Arc<History>,
+    /// Given to the one look on request.
+    pub debugging: Arc<Semaphore>,
     /// Where `POST /-/reload` goes; `None` while it is not enabled.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
 }
@@ -74,7 +85,8 @@ impl Site {
     pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>, from: Option<IpAddr>) -> Reply {
         let handler = match request.uri().path() {
             "/metrics" => Handler::Metrics,
-            "/" | page::STYLE_PATH => Handler::Page,
+            "/" | "/tasks" | pages::STYLE_PATH | pages::ICON_PATH => Handler::Page,
+            path if path.starts_with("/db/") => Handler::Page,
             "/-/healthy" => Handler::Healthy,
             "/-/ready" => Handler::Ready,
             "/-/reload" => Handler::Reload,
@@ -112,21 +124,16 @@ impl Site {
         match (handler, request.method()) {
             (Handler::Reload, &Method::POST | &Method::PUT) => self.reload(request, visitor).await,
             (Handler::Reload, _) => not_allowed("POST, PUT"),
-            (Handler::NotFound, _) => {
-                text(StatusCode::NOT_FOUND, "not found; there are /, /metrics, /-/healthy and /-/ready\n")
-            }
-            (_, &Method::GET | &Method::HEAD) => self.read(handler, request).await,
+            (Handler::NotFound, _) => not_found(),
+            (_, &Method::GET | &Method::HEAD) => self.read(handler, request, visitor).await,
             _ => not_allowed("GET, HEAD"),
         }
     }
 
-    async fn read<B>(self: Arc<Self>, handler: Handler, request: &Request<B>) -> Reply {
+    async fn read<B>(self: Arc<Self>, handler: Handler, request: &Request<B>, visitor: &Visitor) -> Reply {
         match handler {
             Handler::Metrics => self.metrics(request).await,
-            Handler::Page if request.uri().path() == page::STYLE_PATH => {
-                with_type(StatusCode::OK, "text/css; charset=utf-8", page::STYLE)
-            }
-            Handler::Page => self.page(request.uri().query()).await,
+            Handler::Page => self.pages(request, visitor).await,
             Handler::Healthy => text(StatusCode::OK, "litekeeper is healthy.\n"),
             Handler::Ready if self.snapshot.load().complete => text(StatusCode::OK, "litekeeper is ready.\n"),
             Handler::Ready => text(
@@ -160,16 +167,6 @@ impl Site {
         if gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        reply
-    }
-
-    async fn page(self: Arc<Self>, query: Option<&str>) -> Reply {
-        let number = page::number(query);
-        let html = run_one(move || page::render(&self.snapshot.load(), number)).await.unwrap_or_default();
-        let mut reply = with_type(StatusCode::OK, HTML, html);
-        let headers = reply.headers_mut();
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::SECURITY_POLICY));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         reply
     }
 
@@ -220,14 +217,25 @@ fn compressed(text: &str) -> Bytes {
         .expect("writing to memory does not fail")
 }
 
-fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(super) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+/// An answer whose text may be long, compressed for those who take that.
+pub(super) fn send<B>(request: &Request<B>, status: StatusCode, kind: &'static str, body: String) -> Reply {
+    let gzip = negotiate::accepts_gzip(request.headers());
+    let mut reply = with_type(status, kind, if gzip { compressed(&body) } else { Bytes::from(body) });
+    reply.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if gzip {
+        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    reply
+}
+
+pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     with_type(status, PLAIN, body)
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 
+use crate::sample::Observed;
 use crate::sample::Snapshot;
 
 mod agent;
@@ -15,6 +16,7 @@ mod databases;
 mod families;
 mod job_families;
 mod jobs;
+mod overview;
 mod process;
 mod reference;
 mod sink;
@@ -26,6 +28,9 @@ pub use agent::Handler;
 pub use agent::SkipReason;
 pub use jobs::JobMetrics;
 pub use jobs::JobTarget;
+pub use overview::TaskState;
+pub use overview::Upcoming;
+pub use overview::Upkeep;
 pub use reference::reference;
 pub use text::Format;
 
@@ -51,6 +56,22 @@ impl Exposition {
         registry.register_collector(Box::new(Arc::clone(agent)));
         registry.register_collector(Box::new(ProcessCollector));
         Self { registry, snapshot, last_bytes: std::sync::atomic::AtomicUsize::new(0) }
+    }
+
+    /// The samples of one database, without what describes them.
+    ///
+    /// # Errors
+    /// None is known; prometheus-client's signature has one.
+    pub fn of_database(&self, observed: Observed) -> Result<String, std::fmt::Error> {
+        let snapshot = Snapshot { databases: vec![observed], complete: true };
+        let mut registry = Registry::default();
+        registry
+            .register_collector(Box::new(DatabaseCollector::new(Arc::new(ArcSwap::from_pointee(snapshot)))));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry)?;
+        // What is said of all databases together is not of this one.
+        let lines = text.lines().filter(|line| line.starts_with("sqlite_"));
+        Ok(lines.map(|line| format!("{line}\n")).collect())
     }
 
     /// Formats what is known now.

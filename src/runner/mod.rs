@@ -290,7 +290,8 @@ impl Loop {
         let history = Arc::clone(&self.workshop.history);
         let before = SystemTime::now().checked_sub(retention).unwrap_or(SystemTime::UNIX_EPOCH);
         run_one(move || {
-            if let Err(error) = history.forget_before(before) {
+            let forgotten = history.forget_before(before).and_then(|_| history.forget_actions_before(before));
+            if let Err(error) = forgotten {
                 tracing::warn!(%error, "old runs could not be forgotten");
             }
         })

@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         test("head_is_get_without_a_body", head_is_get_without_a_body),
         test("paths_and_methods_are_refused_rightly", paths_and_methods_are_refused_rightly),
         test("the_page_lists_the_worst_first", the_page_lists_the_worst_first),
+        test("a_database_has_a_page_of_its_own", a_database_has_a_page_of_its_own),
         test("clients_that_misbehave_hold_up_nobody", clients_that_misbehave_hold_up_nobody),
         test("reload_replaces_what_is_watched", reload_replaces_what_is_watched),
     ]
@@ -55,13 +56,13 @@ fn metrics_come_in_the_form_that_is_asked_for() {
 
 fn head_is_get_without_a_body() {
     let (agent, _made) = agent();
-    for path in ["/", "/-/healthy", "/-/ready", "/style.css"] {
+    for path in ["/", "/tasks", "/-/healthy", "/-/ready", "/style.css", "/icon.svg"] {
         let (get, head) = (agent.get(path), agent.request("HEAD", path, &[]));
         assert_eq!((get.status, head.status), (200, 200), "{path}");
         assert!(head.body.is_empty() && !get.body.is_empty());
         assert_eq!(head.header("content-type"), get.header("content-type"));
         // The page tells the time, so its length may differ by a digit.
-        if path != "/" {
+        if path != "/" && path != "/tasks" {
             assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
         }
     }
@@ -96,7 +97,7 @@ fn paths_and_methods_are_refused_rightly() {
 
 fn the_page_lists_the_worst_first() {
     let directory = tempfile::tempdir().unwrap();
-    for index in 0..260 {
+    for index in 0..130 {
         let path = directory.path().join(format!("many{index:03}.db"));
         rusqlite::Connection::open(path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
     }
@@ -107,15 +108,83 @@ fn the_page_lists_the_worst_first() {
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'self'"), "{policy}");
     assert!(page.find(">zz<").unwrap() < page.find(">many000<").unwrap(), "the one that is down comes first");
-    assert!(page.contains("file is not a database") && page.contains("page 1 of 2"));
-    assert!(page.len() < 200_000, "{} bytes", page.len());
-    let second = agent.get("/?page=2").text();
-    assert!(second.contains(">many259<") && second.contains("page 2 of 2") && !second.contains(">zz<"));
-    for query in ["page=0", "page=x", "page=", "page=-1", "nothing"] {
-        assert!(agent.get(&format!("/?{query}")).text().contains("page 1 of 2"), "{query}");
+    assert!(page.contains("file is not a database") && page.contains("page 1 of 3"));
+    assert!(page.len() < 100_000, "{} bytes", page.len());
+    let third = agent.get("/?page=3").text();
+    assert!(third.contains(">many129<") && third.contains("page 3 of 3") && !third.contains(">zz<"));
+    for query in ["page=0", "page=x", "page=", "page=-1", "nothing", "page=99999999999999999999"] {
+        assert!(agent.get(&format!("/?{query}")).text().contains("page 1 of 3"), "{query}");
     }
-    assert!(agent.get("/?page=99999999999999999999").text().contains("page 1 of 2"));
-    assert!(agent.get("/?page=77").text().contains("page 2 of 2"));
+    assert!(agent.get("/?page=77").text().contains("page 3 of 3"));
+    let first = |query: &str| {
+        let page = agent.get(&format!("/?{query}")).text();
+        let row =
+            page.split("<th scope=\"row\">").nth(1).map(|row| row.split("\">").nth(1).unwrap().to_owned());
+        row.map(|row| row.split('<').next().unwrap().to_owned())
+    };
+    for (query, expected) in [
+        ("sort=name", Some("many000")),
+        ("sort=name&order=desc", Some("zz")),
+        ("sort=size&order=asc", Some("zz")),
+        ("sort=nonsense", Some("zz")),
+        ("q=MANY01", Some("many010")),
+        ("q=many%3A", None),
+        ("state=down", Some("zz")),
+        ("state=up", Some("many000")),
+        ("state=pending", None),
+        ("label=app%3Dx", None),
+    ] {
+        assert_eq!(first(query).as_deref(), expected, "{query}");
+    }
+    // What a user types is shown as text, and kept by the links.
+    let page = agent.get("/?q=%22%3E%3Cscript%3E&sort=name").text();
+    assert!(page.contains("&quot;&gt;&lt;script&gt;") && !page.contains("<script"), "{page}");
+}
+
+fn a_database_has_a_page_of_its_own() {
+    let made = TestDatabase::new("books").rows(3).make();
+    let file = made.directory().join("lk.yml");
+    std::fs::write(
+        &file,
+        "sample_interval: 1s\nstate: state.db\ndatabases:\n- {name: \"bo/o ks<b>\", path: books.db, labels: {app: shop}, row_counts: [items], \
+         tasks: {health_check: {}}}\n",
+    )
+    .unwrap();
+    let output = Output::of(&["run".as_ref(), "all".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let mut command = litekeeper();
+    command.args(["serve", "--config"]).arg(&file);
+    let agent = Agent::start(command).ready();
+    let index = agent.get("/").text();
+    assert!(index.contains("href=\"/db/bo/o%20ks%3Cb%3E\"") && index.contains("bo/o ks&lt;b&gt;"), "{index}");
+    assert_eq!(agent.get("/?label=app%3Dshop").text().matches("<th scope=\"row\">").count(), 1);
+    assert_eq!(agent.get("/?label=app%3Dother").text().matches("<th scope=\"row\">").count(), 0);
+    let page = eventually("rows and a trend are known", || {
+        let page = agent.get("/db/bo/o%20ks%3Cb%3E").text();
+        (page.contains(">items<") && page.contains("all counted tables")).then_some(page)
+    });
+    for words in
+        ["<title>bo/o ks&lt;b&gt; · litekeeper", "health_check", "full ok", "shop", "manual", "file from"]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(page.len() < 100_000);
+    let tasks = agent.get("/tasks").text();
+    assert!(tasks.contains("1 scheduled") && tasks.contains("full ok"), "{tasks}");
+    let told = agent.get("/db/bo/o%20ks%3Cb%3E?debug=true");
+    assert_eq!(told.header("content-type"), Some("text/plain; charset=utf-8"));
+    let told = told.text();
+    assert!(told.contains("page_size: 4096") && told.contains("sqlite_up{db=\"bo/o ks<b>\"} 1.0"), "{told}");
+    assert!(!told.contains("litekeeper_"), "the database's metrics alone: {told}");
+    for path in ["/db/", "/db/none", "/db", "/db/books"] {
+        assert_eq!(agent.get(path).status, 404, "{path}");
+    }
+    // What is kept outlives the agent.
+    drop(agent);
+    let mut command = litekeeper();
+    command.args(["serve", "--config"]).arg(&file);
+    let again = Agent::start(command).ready();
+    assert!(again.get("/db/bo/o%20ks%3Cb%3E?range=year").text().contains("file from"));
 }
 
 fn clients_that_misbehave_hold_up_nobody() {

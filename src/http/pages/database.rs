@@ -1,0 +1,233 @@
+//! `/db/NAME`: everything that is known of one database.
+
+use std::time::SystemTime;
+
+use maud::Markup;
+use maud::html;
+
+use crate::doors::Visitor;
+use crate::history::Action;
+use crate::history::Level;
+use crate::history::PastRun;
+use crate::history::Point;
+use crate::metrics::Upkeep;
+use crate::sample::Observed;
+use crate::units::bytes;
+use crate::units::count;
+
+use super::Query;
+use super::chart::Line;
+use super::chart::chart;
+use super::encode;
+use super::index::percent;
+use super::index::reclaimable;
+use super::layout;
+use super::tasks::actions_table;
+use super::tasks::runs_table;
+use super::words::moment;
+use super::words::outcome;
+use super::words::pill;
+use super::words::when;
+
+/// What the page is made of.
+pub(in crate::http) struct DatabasePage<'p> {
+    pub observed: &'p Observed,
+    pub upkeep: &'p Upkeep,
+    pub query: &'p Query,
+    pub visitor: &'p Visitor,
+    /// From the state file; words where it did not answer.
+    pub past: Result<Past, String>,
+    /// Forms for who may act.
+    pub acts: Markup,
+}
+
+/// What the state file knows of a database.
+#[derive(Debug, Clone, Default)]
+pub(in crate::http) struct Past {
+    pub points: Vec<Point>,
+    pub runs: Vec<PastRun>,
+    pub actions: Vec<Action>,
+}
+
+/// The stretches of time that can be looked at: a word, how finely, and how many seconds.
+const RANGES: [(&str, Level, u64); 3] = [
+    ("day", Level::Fine, 86_400),
+    ("weeks", Level::Hourly, 14 * 86_400),
+    ("year", Level::Daily, 366 * 86_400),
+];
+
+impl DatabasePage<'_> {
+    /// How finely and since when points are wanted, by the address.
+    pub fn range(query: &Query) -> (&'static str, Level, u64) {
+        let wanted = query.value("range");
+        RANGES.into_iter().find(|(word, ..)| *word == wanted).unwrap_or(RANGES[0])
+    }
+
+    /// The page as HTML.
+    pub fn render(&self) -> String {
+        let now = SystemTime::now();
+        let observed = self.observed;
+        let database = &observed.database;
+        let name = database.name.as_str();
+        let unsound = self.upkeep.verdicts.iter().any(|(_, standing)| !standing.ok);
+        let content = html! {
+            p.soft { a href="/" { "Databases" } " / " (name) }
+            h1 { (name) " " (pill(observed.condition, unsound)) }
+            @if let Some(reason) = &observed.reason { p.note.bad { (reason.as_ref()) } }
+            @if self.upkeep.paused { p.note { "Maintenance of this database is paused." } }
+            @for (check, standing) in self.upkeep.verdicts.iter().filter(|(_, standing)| !standing.ok) {
+                p.note.bad {
+                    "The check " (check.label()) " found " (count(u64::from(standing.problems))) " problems "
+                    (when(standing.completed_at, now))
+                    @if let Some(problem) = &standing.first_problem { ": " (problem) }
+                }
+            }
+            (self.acts)
+            (self.facts(now))
+            h2 { "Trends" }
+            (self.trends(now))
+            div.two {
+                @if !observed.tables.rows.is_empty() { section { h2 { "Tables" } (self.tables(now)) } }
+                section { h2 { "Maintenance" } (self.maintenance(now)) }
+            }
+            (self.history(now))
+            p.soft {
+                a href={ "/db/" (encode(name)) "?debug=true" } { "Look now, and say how it went" }
+                " (with the exact metrics)"
+            }
+        };
+        layout(&format!("{name} · litekeeper"), "", self.visitor, &content)
+    }
+
+    fn facts(&self, now: SystemTime) -> Markup {
+        let observed = self.observed;
+        let files = observed.files.as_ref();
+        let header = observed.facts.as_ref().map(|facts| facts.header);
+        let fact = |name: &str, value: Markup| html! { div { dt { (name) } dd { (value) } } };
+        html! {
+            dl.facts {
+                @if let Some(files) = files {
+                    (fact("Size", html! { (bytes(files.main.size)) }))
+                    @if let Some(wal) = files.wal { (fact("WAL", html! { (bytes(wal.size)) })) }
+                    (fact("Last write", when(moment(files.last_write_seconds), now)))
+                }
+                @if let Some(time) = observed.confirmed_at { (fact("Last look", when(time, now))) }
+                @if let Some(free) = reclaimable(observed) { (fact("Reclaimable", html! { (bytes(free)) })) }
+                @if let Some(header) = header {
+                    (fact("Pages", html! { (count(u64::from(header.pages))) " × " (header.page_size) " B" }))
+                    (fact("Journal mode", html! { (header.journal_mode.label()) }))
+                    (fact("Auto-vacuum", html! { (header.auto_vacuum.label()) }))
+                    (fact("Encoding", html! { (header.encoding.label()) }))
+                    (fact("User version", html! { (header.user_version) }))
+                }
+                @if let Some(filesystem) = &observed.filesystem {
+                    (fact("Free disk space", html! { (bytes(filesystem.available_bytes)) small { (filesystem.fstype) } }))
+                }
+                @for (name, value) in &observed.database.settings.labels { (fact(name, html! { (value) })) }
+            }
+            p.soft { (observed.database.path.to_string_lossy()) }
+        }
+    }
+
+    fn trends(&self, now: SystemTime) -> Markup {
+        let (chosen, level, seconds) = Self::range(self.query);
+        let links = html! {
+            nav.ranges aria-label="Stretch of time" {
+                @for (word, ..) in RANGES {
+                    a href=(self.query.with(&format!("/db/{}", encode(self.observed.database.name.as_str())), &[("range", word)]))
+                        aria-current=[(word == chosen).then_some("true")] { (word) }
+                }
+            }
+        };
+        let past = match &self.past {
+            Ok(past) => past,
+            Err(problem) => return html! { (links) p.note { (problem) } },
+        };
+        let until = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let frame = (until.saturating_sub(seconds), until);
+        // What does not change is written down each hour at the finest level.
+        let gap = level.period().as_secs().max(1_200) * 3 + 600;
+        let series = |value: fn(&Point) -> Option<u64>| -> Vec<(u64, f64)> {
+            past.points.iter().filter_map(|point| Some((point.at, value(point)? as f64))).collect()
+        };
+        let size = series(|point| Some(point.size));
+        let live = series(|point| Some(point.size.saturating_sub(point.free?)));
+        let wal = series(|point| Some(point.wal));
+        let rows = series(|point| point.rows);
+        let in_bytes: fn(f64) -> String = |value| bytes(value as u64);
+        html! {
+            (links)
+            div.charts {
+                (chart("Size", &[
+                    Line { class: "free", label: "file", points: &size },
+                    Line { class: "live", label: "in use", points: &live },
+                ], frame, gap, in_bytes))
+                @if wal.iter().any(|(_, value)| *value > 0.0) {
+                    (chart("WAL", &[Line { class: "live", label: "WAL", points: &wal }], frame, gap, in_bytes))
+                }
+                @if !rows.is_empty() {
+                    (chart("Rows", &[Line { class: "live", label: "all counted tables", points: &rows }], frame, gap, |value| count(value as u64)))
+                }
+            }
+        }
+    }
+
+    fn tables(&self, now: SystemTime) -> Markup {
+        let tables = &self.observed.tables;
+        let mut rows: Vec<_> = tables.rows.iter().collect();
+        rows.sort_by_key(|reading| std::cmp::Reverse(reading.rows));
+        html! {
+            table {
+                thead { tr { th scope="col" { "Table" } th.number scope="col" { "Rows" } th scope="col" { "Oldest row" } } }
+                tbody {
+                    @for reading in rows {
+                        @let age = tables.ages.iter().find(|age| age.table == reading.table);
+                        tr {
+                            th scope="row" { (reading.table) }
+                            td.number {
+                                (count(u64::try_from(reading.rows).unwrap_or(0)))
+                                @if reading.method.label() != "count" { small { "estimated" } }
+                            }
+                            td { @if let Some(age) = age { (when(moment(age.oldest), now)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn maintenance(&self, now: SystemTime) -> Markup {
+        if self.upkeep.tasks.is_empty() {
+            return html! { p.empty { "No task is configured for this database." } };
+        }
+        html! {
+            table {
+                thead { tr { th scope="col" { "Task" } th scope="col" { "Last run" } th scope="col" { "Next run" } } }
+                tbody {
+                    @for task in &self.upkeep.tasks {
+                        tr {
+                            th scope="row" { (task.task) }
+                            td {
+                                @if let Some(progress) = task.progress { "running, " (percent(progress)) " done" }
+                                @else if let Some(last) = task.last_completion {
+                                    (outcome(if task.succeeded == Some(true) { "success" } else { "failed" }))
+                                    " " (when(moment(last), now))
+                                } @else { span.soft { "never" } }
+                            }
+                            td { @if let Some(next) = task.next_run { (when(moment(next), now)) } @else { span.soft { "–" } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn history(&self, now: SystemTime) -> Markup {
+        let Ok(past) = &self.past else { return html! {} };
+        html! {
+            h2 id="runs" { "Runs" }
+            @if past.runs.is_empty() { p.empty { "Nothing has run yet." } } @else { (runs_table(&past.runs, false, now)) }
+            @if !past.actions.is_empty() { h2 { "Actions" } (actions_table(&past.actions, now)) }
+        }
+    }
+}

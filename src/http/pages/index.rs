@@ -1,0 +1,301 @@
+//! `/`: every database, the worst first.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use maud::Markup;
+use maud::html;
+
+use crate::database::DatabaseName;
+use crate::doors::Visitor;
+use crate::metrics::JobMetrics;
+use crate::metrics::Upkeep;
+use crate::sample::Condition;
+use crate::sample::Observed;
+use crate::sample::Snapshot;
+use crate::sqlite::Check;
+use crate::trends::Trends;
+use crate::units::bytes;
+use crate::units::count;
+
+use super::Query;
+use super::chart::spark;
+use super::cut;
+use super::encode;
+use super::layout;
+use super::pager;
+use super::words::moment;
+use super::words::outcome;
+use super::words::pill;
+use super::words::when;
+
+/// Rows on one page: under 100 kB of HTML.
+const ROWS: usize = 50;
+
+/// What the list is made of.
+pub(in crate::http) struct IndexPage<'p> {
+    pub snapshot: &'p Snapshot,
+    pub jobs: &'p JobMetrics,
+    pub trends: &'p Trends,
+    pub query: &'p Query,
+    pub visitor: &'p Visitor,
+}
+
+/// By what the list can be sorted, and what stands in its head.
+const COLUMNS: [(&str, &str, &str); 7] = [
+    ("name", "Database", ""),
+    ("state", "State", ""),
+    ("size", "Size", "number"),
+    ("free", "Reclaimable", "number wide"),
+    ("wal", "WAL", "number wide"),
+    ("", "Integrity", "wide"),
+    ("", "Tasks", "wide"),
+];
+
+/// Bytes that a vacuum would give back.
+pub(super) fn reclaimable(observed: &Observed) -> Option<u64> {
+    let header = observed.facts.as_ref()?.header;
+    Some(u64::from(header.freelist_pages) * u64::from(header.page_size))
+}
+
+impl IndexPage<'_> {
+    /// The page as HTML.
+    pub fn render(&self) -> String {
+        let now = SystemTime::now();
+        let unsound = self.jobs.unsound();
+        let mut found: Vec<&Observed> =
+            self.snapshot.databases.iter().filter(|observed| self.matches(observed, &unsound)).collect();
+        self.sort(&mut found, &unsound);
+        let (shown, number, pages) = cut(&found, self.query.page(), ROWS);
+        let content = html! {
+            h1 { "Databases" }
+            (self.summary(&unsound))
+            (self.search())
+            @if self.snapshot.databases.is_empty() {
+                p.empty { (nothing_yet(self.snapshot)) }
+            } @else if found.is_empty() {
+                p.empty { "No database matches. " a href="/" { "Show all" } }
+            } @else {
+                table {
+                    caption {
+                        (count(found.len() as u64)) " of " (count(self.snapshot.databases.len() as u64))
+                        @if self.sorted_by() == "state" { ", worst first" }
+                    }
+                    (self.head())
+                    tbody { @for observed in shown { (self.row(observed, &unsound, now)) } }
+                }
+                (pager(self.query, "/", number, pages))
+            }
+        };
+        layout("litekeeper", "/", self.visitor, &content)
+    }
+
+    fn sorted_by(&self) -> &str {
+        let wanted = self.query.value("sort");
+        COLUMNS.iter().map(|(key, ..)| *key).find(|key| !key.is_empty() && *key == wanted).unwrap_or("state")
+    }
+
+    fn is_reversed(&self) -> bool {
+        self.query.value("order") == "desc"
+    }
+
+    fn matches(&self, observed: &Observed, unsound: &BTreeSet<DatabaseName>) -> bool {
+        let database = &observed.database;
+        let text = self.query.value("q").to_lowercase();
+        let found = text.is_empty()
+            || database.name.as_str().to_lowercase().contains(&text)
+            || database.path.to_string_lossy().to_lowercase().contains(&text);
+        let state = match self.query.value("state") {
+            "damaged" => unsound.contains(&database.name),
+            wanted => {
+                Condition::ALL.iter().all(|one| one.label() != wanted) || observed.condition.label() == wanted
+            }
+        };
+        let labels = &database.settings.labels;
+        let label = match self.query.value("label").split_once('=') {
+            Some((name, value)) => labels.get(name.trim()).is_some_and(|known| known == value.trim()),
+            None => {
+                let name = self.query.value("label").trim();
+                name.is_empty() || labels.contains_key(name)
+            }
+        };
+        found && state && label
+    }
+
+    fn sort(&self, found: &mut [&Observed], unsound: &BTreeSet<DatabaseName>) {
+        let size = |observed: &Observed| observed.files.map_or(0, |files| files.main.size);
+        let wal = |observed: &Observed| observed.files.and_then(|files| files.wal).map_or(0, |wal| wal.size);
+        // Sorting is stable, and the snapshot is in the order of names.
+        match self.sorted_by() {
+            "name" => {}
+            "size" => found.sort_by_key(|observed| size(observed)),
+            "free" => found.sort_by_key(|observed| reclaimable(observed)),
+            "wal" => found.sort_by_key(|observed| wal(observed)),
+            _ => found.sort_by_key(|observed| {
+                let sound = !unsound.contains(&observed.database.name);
+                (
+                    observed.condition != Condition::Down && sound,
+                    observed.condition,
+                    observed.reason.is_none(),
+                )
+            }),
+        }
+        if self.is_reversed() {
+            found.reverse();
+        }
+    }
+
+    fn summary(&self, unsound: &BTreeSet<DatabaseName>) -> Markup {
+        let tile = |label: &str, class: &str, number: usize| {
+            let chosen = self.query.value("state") == label;
+            let href = self.query.with("/", &[("state", if chosen { "" } else { label }), ("page", "")]);
+            html! {
+                a class={ "tile " (if number == 0 { "zero" } else { class }) } href=(href) aria-current=[chosen.then_some("true")] {
+                    strong { (count(number as u64)) } " " (label)
+                }
+            }
+        };
+        html! {
+            nav.tiles aria-label="States" {
+                @for condition in Condition::ALL {
+                    (tile(condition.label(), condition.label(), self.snapshot.count(condition)))
+                }
+                (tile("damaged", "down", unsound.len()))
+            }
+            @if !self.snapshot.complete { p.note { "The first sweep is under way." } }
+            @if self.jobs.is_everything_paused() { p.note { "All maintenance is paused." } }
+        }
+    }
+
+    fn search(&self) -> Markup {
+        let state = self.query.value("state");
+        html! {
+            form.search role="search" method="get" action="/" {
+                label { span { "Name or path" } input type="search" name="q" value=(self.query.value("q")); }
+                label {
+                    span { "State" }
+                    select name="state" {
+                        option value="" { "any" }
+                        @for word in ["up", "down", "pending", "damaged"] {
+                            option value=(word) selected[state == word] { (word) }
+                        }
+                    }
+                }
+                label {
+                    span { "Label" }
+                    input type="text" name="label" placeholder="app=accounting" value=(self.query.value("label"));
+                }
+                @for name in ["sort", "order"] {
+                    @if !self.query.value(name).is_empty() {
+                        input type="hidden" name=(name) value=(self.query.value(name));
+                    }
+                }
+                button type="submit" { "Search" }
+            }
+        }
+    }
+
+    fn head(&self) -> Markup {
+        html! {
+            thead {
+                tr {
+                    @for (key, name, class) in COLUMNS {
+                        @let sorted = !key.is_empty() && key == self.sorted_by();
+                        @let order = if self.is_reversed() { "descending" } else { "ascending" };
+                        th scope="col" class=[(!class.is_empty()).then_some(class)] aria-sort=[sorted.then_some(order)] {
+                            @if key.is_empty() { (name) } @else {
+                                // Sizes are asked for with the largest first.
+                                @let first = if class.is_empty() { "" } else { "desc" };
+                                @let next = if !sorted { first } else if self.is_reversed() { "" } else { "desc" };
+                                a href=(self.query.with("/", &[("sort", key), ("order", next), ("page", "")])) {
+                                    (name)
+                                    @if sorted { span aria-hidden="true" { (if self.is_reversed() { " ↓" } else { " ↑" }) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn row(&self, observed: &Observed, unsound: &BTreeSet<DatabaseName>, now: SystemTime) -> Markup {
+        let database = &observed.database;
+        let files = observed.files.as_ref();
+        let upkeep = self.jobs.upkeep(&database.name);
+        let free = reclaimable(observed);
+        html! {
+            tr {
+                th scope="row" {
+                    a href={ "/db/" (encode(database.name.as_str())) } { (database.name.as_str()) }
+                    small { (database.path.to_string_lossy()) }
+                    @if let Some(reason) = &observed.reason { small.bad { (reason.as_ref()) } }
+                }
+                td {
+                    (pill(observed.condition, unsound.contains(&database.name)))
+                    @if let Some(time) = observed.confirmed_at { small { (when(time, now)) } }
+                }
+                td.number {
+                    @if let Some(files) = files { (bytes(files.main.size)) }
+                    (spark(&self.trends.hours(&database.path)))
+                }
+                td.number.wide {
+                    @if let Some(free) = free { (bytes(free)) }
+                    @if let (Some(free), Some(files)) = (free, files) {
+                        @if files.main.size > 0 { small { (free * 100 / files.main.size) " %" } }
+                    }
+                }
+                td.number.wide { @if let Some(wal) = files.and_then(|files| files.wal) { (bytes(wal.size)) } }
+                td.wide { (integrity(&upkeep, now)) }
+                td.wide { (tasks(&upkeep, now)) }
+            }
+        }
+    }
+}
+
+/// The last word of the checks, and how old it is.
+fn integrity(upkeep: &Upkeep, now: SystemTime) -> Markup {
+    let checks = upkeep.verdicts.iter().filter(|(check, _)| *check != Check::ForeignKey);
+    let failed = checks.clone().find(|(_, standing)| !standing.ok);
+    let last = checks.max_by_key(|(_, standing)| standing.completed_at);
+    html! {
+        @match (failed, last) {
+            (Some((_, standing)), _) => {
+                (outcome("failed"))
+                small { (when(standing.completed_at, now)) }
+            },
+            (None, Some((_, standing))) => { span.pill.up { "● ok" } small { (when(standing.completed_at, now)) } },
+            (None, None) => span.soft { "never checked" },
+        }
+    }
+}
+
+/// The last and the next run of each task.
+fn tasks(upkeep: &Upkeep, now: SystemTime) -> Markup {
+    html! {
+        @if upkeep.paused { small { "paused" } }
+        @for task in &upkeep.tasks {
+            small class=[(task.succeeded == Some(false)).then_some("bad")] {
+                (task.task)
+                @if let Some(progress) = task.progress { ": running, " (percent(progress)) }
+                @else if let Some(last) = task.last_completion {
+                    @if task.succeeded == Some(false) { " failed" }
+                    " " (when(moment(last), now))
+                }
+                @if let Some(next) = task.next_run { ", next " (when(moment(next), now)) }
+            }
+        }
+    }
+}
+
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.0} %", share.clamp(0.0, 1.0) * 100.0)
+}
+
+fn nothing_yet(snapshot: &Snapshot) -> &'static str {
+    if snapshot.complete {
+        "No database was found under the configured paths. The log says what could not be read."
+    } else {
+        "The first sweep is under way."
+    }
+}

@@ -1,0 +1,150 @@
+//! `/tasks`: what runs next, and what ran.
+
+use std::time::SystemTime;
+
+use maud::Markup;
+use maud::html;
+
+use crate::doors::Visitor;
+use crate::history::Action;
+use crate::history::PastRun;
+use crate::metrics::Upcoming;
+use crate::units::count;
+
+use super::Query;
+use super::cut;
+use super::encode;
+use super::layout;
+use super::pager;
+use super::words::moment;
+use super::words::outcome;
+use super::words::when;
+
+/// Rows of the schedule on one page.
+const ROWS: usize = 50;
+
+/// What the page is made of.
+pub(in crate::http) struct TasksPage<'p> {
+    pub upcoming: &'p [Upcoming],
+    pub everything_paused: bool,
+    pub query: &'p Query,
+    pub visitor: &'p Visitor,
+    /// The last runs and actions, from the state file; words where it did not answer.
+    pub past: Result<(Vec<PastRun>, Vec<Action>), String>,
+    /// Forms for who may act.
+    pub acts: Markup,
+}
+
+impl TasksPage<'_> {
+    /// The page as HTML.
+    pub fn render(&self) -> String {
+        let now = SystemTime::now();
+        let (shown, number, pages) = cut(self.upcoming, self.query.page(), ROWS);
+        let content = html! {
+            h1 { "Tasks" }
+            @if self.everything_paused { p.note { "All maintenance is paused." } }
+            (self.acts)
+            h2 { "Schedule" }
+            @if self.upcoming.is_empty() {
+                p.empty { "No task is configured; name some under " code { "tasks" } " in the configuration." }
+            } @else {
+                table {
+                    caption { (count(self.upcoming.len() as u64)) " scheduled" }
+                    thead { tr { th scope="col" { "Next" } th scope="col" { "Database" } th scope="col" { "Task" } } }
+                    tbody {
+                        @for entry in shown {
+                            tr {
+                                td { @if let Some(at) = entry.at { (when(moment(at), now)) } @else { "never" } }
+                                th scope="row" { (link(entry.database.as_str())) }
+                                td { (entry.task) }
+                            }
+                        }
+                    }
+                }
+                (pager(self.query, "/tasks", number, pages))
+            }
+            @match &self.past {
+                Ok((runs, actions)) => {
+                    h2 { "Last runs" }
+                    @if runs.is_empty() { p.empty { "Nothing has run yet." } } @else { (runs_table(runs, true, now)) }
+                    @if !actions.is_empty() { h2 { "Actions" } (actions_table(actions, now)) }
+                },
+                Err(problem) => p.note { (problem) },
+            }
+        };
+        layout("Tasks · litekeeper", "/tasks", self.visitor, &content)
+    }
+}
+
+fn link(database: &str) -> Markup {
+    html! { a href={ "/db/" (encode(database)) } { (database) } }
+}
+
+/// Runs, with the database where there are several.
+pub(super) fn runs_table(runs: &[PastRun], with_database: bool, now: SystemTime) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th scope="col" { "When" }
+                    @if with_database { th scope="col" { "Database" } }
+                    th scope="col" { "Task" }
+                    th scope="col" { "Outcome" }
+                    th.number.wide scope="col" { "Took" }
+                    th.wide scope="col" { "Trigger" }
+                }
+            }
+            tbody {
+                @for PastRun { run, .. } in runs {
+                    tr {
+                        td { (when(run.started_at, now)) }
+                        @if with_database { td { (link(run.database.as_str())) } }
+                        td { (run.task) }
+                        td {
+                            (outcome(&run.outcome))
+                            @if let Some(reason) = &run.reason { " " (reason) }
+                            @let words = run.words();
+                            @if !words.is_empty() { small { (words) } }
+                            @if let Some(message) = &run.message { small { (message) } }
+                        }
+                        td.number.wide { (format!("{:.2} s", run.elapsed.as_secs_f64())) }
+                        td.wide { (run.trigger.label()) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What users did.
+pub(super) fn actions_table(actions: &[Action], now: SystemTime) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th scope="col" { "When" }
+                    th scope="col" { "Who" }
+                    th scope="col" { "What" }
+                    th scope="col" { "Result" }
+                }
+            }
+            tbody {
+                @for action in actions {
+                    tr {
+                        td { (when(action.at, now)) }
+                        td { (action.user) @if !action.address.is_empty() { small { (action.address) } } }
+                        td {
+                            (action.kind)
+                            @if let Some(task) = &action.task { " " (task) }
+                            @match &action.database {
+                                Some(database) => { " " (link(database)) },
+                                None => " everything",
+                            }
+                        }
+                        td { (action.result) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The loop that keeps how databases went over time, and the last day's sizes in memory for the list of databases.
+//!
+//! It reads the snapshot, never a database. What it keeps is bounded: 25 sizes a database in memory, and in the state file
+//! what `history` says. Without a state file it keeps half-hours of a day.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking::run_one;
+use crate::history::History;
+use crate::history::Level;
+use crate::history::Point;
+use crate::sample::Observed;
+use crate::sample::Snapshot;
+
+/// How often it is asked whether a new period has begun.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Hours in the list's small curves, the present one included.
+const HOURS: usize = 25;
+/// What did not change is written down all the same after so many fine periods, so that a curve can tell it from a gap.
+const UNCHANGED_PERIODS: u64 = 12;
+/// Fine periods between two points where all is kept in memory.
+const MEMORY_PERIODS: u64 = 6;
+/// Points in one transaction, for others to have the state file in between.
+const BATCH: usize = 1_000;
+
+/// The trends of all databases.
+#[derive(Debug)]
+pub struct Trends {
+    history: Arc<History>,
+    recent: Mutex<HashMap<PathBuf, Recent>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Recent {
+    /// Hours since 1970 and the last size in each.
+    hours: Vec<(u64, u64)>,
+    /// The last fine point that was written down.
+    written: Option<Point>,
+}
+
+impl Recent {
+    fn add(&mut self, at: u64, size: u64) {
+        let hour = at / Level::Hourly.period().as_secs();
+        match self.hours.last_mut() {
+            Some(last) if last.0 == hour => last.1 = size,
+            Some(_) | None => self.hours.push((hour, size)),
+        }
+        if self.hours.len() > HOURS {
+            self.hours.remove(0);
+        }
+    }
+
+    /// Whether a fine point says something new.
+    fn wants(&self, point: &Point, in_memory: bool) -> bool {
+        let Some(written) = self.written else { return true };
+        let periods = point.at.saturating_sub(written.at) / Level::Fine.period().as_secs();
+        if in_memory {
+            return periods >= MEMORY_PERIODS;
+        }
+        periods >= UNCHANGED_PERIODS || Point { at: written.at, ..*point } != written
+    }
+}
+
+impl Trends {
+    /// Trends in a state file.
+    #[must_use]
+    pub fn new(history: Arc<History>) -> Self {
+        Self { history, recent: Mutex::default() }
+    }
+
+    /// Keeps what the snapshot says until it is told to stop.
+    pub async fn run(self: Arc<Self>, snapshot: Arc<ArcSwap<Snapshot>>, stop: CancellationToken) {
+        let known = Arc::clone(&self);
+        run_one(move || known.remember(SystemTime::now())).await;
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last: Option<SystemTime> = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let now = SystemTime::now();
+            let begun = |level: Level| last.is_none_or(|last| level.slot(last) != level.slot(now));
+            let snapshot = snapshot.load_full();
+            if !snapshot.complete || !begun(Level::Fine) {
+                continue;
+            }
+            let levels: Vec<Level> = Level::ALL.into_iter().filter(|level| begun(*level)).collect();
+            let this = Arc::clone(&self);
+            run_one(move || this.keep(&snapshot, &levels, now)).await;
+            last = Some(now);
+        }
+    }
+
+    /// Reads what was kept before the start.
+    fn remember(&self, now: SystemTime) {
+        let ago = |duration| now.checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH);
+        if let Err(error) = self.history.forget_trends_before(ago(Level::Daily.retention())) {
+            tracing::warn!(%error, "old trends could not be forgotten");
+        }
+        match self.history.sizes_since(ago(Level::Hourly.period() * HOURS as u32)) {
+            Ok(sizes) => {
+                let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+                for (path, points) in sizes {
+                    let entry = recent.entry(path).or_default();
+                    points.into_iter().for_each(|(at, size)| entry.add(at, size));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "trends could not be read"),
+        }
+    }
+
+    fn keep(&self, snapshot: &Snapshot, levels: &[Level], now: SystemTime) {
+        let in_memory = self.history.file().is_none();
+        let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut points = Vec::new();
+        {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = HashMap::with_capacity(snapshot.databases.len());
+            for observed in &snapshot.databases {
+                let path = &observed.database.path;
+                let mut entry = recent.remove(path).unwrap_or_default();
+                if let Some(point) = point_of(observed, at) {
+                    entry.add(at, point.size);
+                    for level in levels {
+                        let wanted = match level {
+                            Level::Fine => entry.wants(&point, in_memory),
+                            Level::Hourly | Level::Daily => !in_memory,
+                        };
+                        if wanted {
+                            points.push((path.clone(), *level, point));
+                        }
+                    }
+                    if points.last().is_some_and(|(of, ..)| of == path) {
+                        entry.written = Some(point);
+                    }
+                }
+                kept.insert(path.clone(), entry);
+            }
+            // A database that is gone takes its memory along; the state file knows it for a while.
+            *recent = kept;
+        }
+        for batch in points.chunks(BATCH) {
+            if let Err(error) = self.history.record_points(batch) {
+                tracing::warn!(%error, "trends could not be written to the state file");
+                return;
+            }
+        }
+    }
+
+    /// The sizes of a database in each of the last hours that is known: hours since 1970, and bytes.
+    #[must_use]
+    pub fn hours(&self, path: &std::path::Path) -> Vec<(u64, u64)> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.get(path).map(|recent| recent.hours.clone()).unwrap_or_default()
+    }
+
+    /// The points of a database since a moment, the oldest first. Waits for a disk.
+    ///
+    /// # Errors
+    /// The state file cannot be read; in words.
+    pub fn points(
+        &self,
+        path: &std::path::Path,
+        level: Level,
+        since: SystemTime,
+    ) -> Result<Vec<Point>, String> {
+        self.history.points(path, level, since).map_err(|error| error.to_string())
+    }
+}
+
+/// What is kept of a database; nothing while it cannot be read.
+fn point_of(observed: &Observed, at: u64) -> Option<Point> {
+    let files = observed.files.as_ref()?;
+    let header = observed.facts.as_ref()?.header;
+    let rows = &observed.tables.rows;
+    let total = rows.iter().map(|reading| u64::try_from(reading.rows).unwrap_or(0)).sum();
+    Some(Point {
+        at,
+        size: files.main.size,
+        free: Some(u64::from(header.freelist_pages) * u64::from(header.page_size)),
+        wal: files.wal.map_or(0, |wal| wal.size),
+        rows: (!rows.is_empty()).then_some(total),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_a_database_is_bounded() {
+        let mut recent = Recent::default();
+        for minute in 0..10_000 {
+            recent.add(minute * 60, minute);
+        }
+        assert_eq!(recent.hours.len(), HOURS);
+        assert_eq!(recent.hours.last(), Some(&(166, 9_999)));
+    }
+
+    #[test]
+    fn what_does_not_change_is_written_once_an_hour() {
+        let point = |at, size| Point { at, size, free: None, wal: 0, rows: None };
+        let recent = Recent { written: Some(point(600, 5)), ..Recent::default() };
+        for (given, in_memory, wanted) in [
+            (point(900, 5), false, false),
+            (point(900, 6), false, true),
+            (point(4_200, 5), false, true),
+            (point(900, 6), true, false),
+            (point(2_400, 6), true, true),
+        ] {
+            assert_eq!(recent.wants(&given, in_memory), wanted, "{given:?} {in_memory}");
+        }
+    }
+
+    #[test]
+    fn points_are_kept_by_level_and_for_their_time() {
+        let history = History::open(None).unwrap();
+        let path = PathBuf::from("/srv/a.db");
+        let start = 1_800_000_000_u64;
+        let points: Vec<_> = (0..60 * 24)
+            .map(|hour| {
+                let at = start + hour * 3_600;
+                let point = Point { at, size: hour, free: Some(1), wal: 2, rows: None };
+                let level = if hour % 24 == 0 { Level::Daily } else { Level::Hourly };
+                (path.clone(), level, point)
+            })
+            .collect();
+        history.record_points(&points).unwrap();
+        let read = |level| history.points(&path, level, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(read(Level::Daily).len(), 60);
+        // One in twenty-four went to the other level.
+        assert_eq!(read(Level::Hourly).len(), 15 * 23 + 1);
+        assert_eq!(read(Level::Fine), []);
+        let last = read(Level::Hourly).pop().unwrap();
+        assert_eq!((last.size, last.free, last.wal, last.rows), (60 * 24 - 1, Some(1), 2, None));
+        let later = SystemTime::UNIX_EPOCH + Duration::from_secs(start) + Duration::from_secs(500 * 86_400);
+        assert!(history.forget_trends_before(later).unwrap() > 0);
+        assert_eq!(read(Level::Daily), []);
+    }
+}
