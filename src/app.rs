@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::acting::Desk;
 use crate::blocking::run_one;
 use crate::config::Config;
 use crate::config::Listen;
@@ -73,11 +74,7 @@ pub async fn bind(places: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<L
 pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<()> {
     let Options { config, doors, loader, lifecycle, stop } = options;
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
-    let places: Vec<Listen> = listeners.iter().map(|listener| listener.place().clone()).collect();
-    for place in &places {
-        tracing::info!(address = %place, tls = doors.has_tls(), "listening");
-    }
-    doors::warn_of_open_doors(&doors, &places);
+    say_where(&listeners, &doors);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let workshop = workshop(&config)?;
     let (jobs, history) = (Arc::clone(&workshop.metrics), Arc::clone(&workshop.history));
@@ -94,6 +91,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let discovery =
         Discovery { config: config_receiver.clone(), targets: targets_sender, metrics: Arc::clone(&metrics) };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
+    let desk = Arc::new(Desk::new(workshop.clone()));
     let runner = Runner { targets: targets.clone(), config: config_receiver, workshop };
     let sampler = Sampler {
         targets,
@@ -118,6 +116,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         jobs,
         trends: Arc::clone(&trends),
         history,
+        desk: Arc::clone(&desk),
         debugging: Arc::new(Semaphore::new(1)),
         reload: lifecycle.then_some(reload_sender),
     });
@@ -126,6 +125,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     tasks.spawn(sampler.run(stop.clone()));
     tasks.spawn(runner.run(stop.clone()));
     tasks.spawn(reloader.run(hangups, reload_requests, stop.clone()));
+    tasks.spawn(desk.run(stop.clone()));
     tasks.spawn(trends.run(snapshot, stop.clone()));
     tasks.spawn(doors::follow(doors, stop.clone()));
     tasks.spawn(http::serve(listeners, site, stop.clone()));
@@ -138,6 +138,15 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         }
     }
     Ok(())
+}
+
+/// Says where it listens, and when that is not wise.
+fn say_where(listeners: &[Listener], doors: &Doors) {
+    let places: Vec<Listen> = listeners.iter().map(|listener| listener.place().clone()).collect();
+    for place in &places {
+        tracing::info!(address = %place, tls = doors.has_tls(), "listening");
+    }
+    doors::warn_of_open_doors(doors, &places);
 }
 
 /// Opens the state file and prepares what every run needs. To be called before any database is opened, as SQLite takes its

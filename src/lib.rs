@@ -1,4 +1,5 @@
 //! litekeeper keeps watch over SQLite databases that other programs own.
+pub mod acting;
 pub mod app;
 pub mod blocking;
 pub mod budget;

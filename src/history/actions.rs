@@ -54,6 +54,15 @@ impl History {
         self.connection().execute(sql, params![id, result]).map(|_| ()).map_err(self.failed())
     }
 
+    /// Writes down that actions which are under way will not end any more: their process is gone.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn close_actions(&self, result: &str) -> Result<usize, HistoryError> {
+        let sql = "UPDATE actions SET result = ?1 WHERE result IN ('waiting', 'running')";
+        self.connection().execute(sql, [result]).map_err(self.failed())
+    }
+
     /// The last actions, of one database or of all, the newest first.
     ///
     /// # Errors

@@ -4,6 +4,9 @@
 //! database; what comes from the state file has a limit on its time (`reading`). A slow client must never hold up another.
 
 mod acting;
+mod api;
+mod api_json;
+mod body;
 mod guests;
 mod listener;
 mod negotiate;

@@ -12,6 +12,7 @@ use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
+use hyper::body::Body;
 use hyper::body::Bytes;
 use hyper::header::ALLOW;
 use hyper::header::AUTHORIZATION;
@@ -28,6 +29,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::acting::Desk;
 use crate::blocking::run_one;
 use crate::doors::Doors;
 use crate::doors::Refusal;
@@ -40,10 +42,20 @@ use crate::metrics::JobMetrics;
 use crate::sample::Snapshot;
 use crate::trends::Trends;
 
+use super::acting;
+use super::api;
+use super::body;
 use super::negotiate;
 use super::origin;
 use super::pages;
 use super::reading::not_found;
+
+impl Handler {
+    /// Whether a request of this method comes with something to read.
+    fn takes_body(self, method: &Method) -> bool {
+        *method == Method::POST && matches!(self, Self::Api | Self::Act)
+    }
+}
 
 /// A wish for a reload, and where to say how it went.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -74,6 +86,8 @@ pub struct Site {
     pub trends: Arc<Trends>,
     /// The state file.
     pub history: Arc<History>,
+    /// Has done what users ask for.
+    pub desk: Arc<Desk>,
     /// Given to the one look on request.
     pub debugging: Arc<Semaphore>,
     /// Where `POST /-/reload` goes; `None` while it is not enabled.
@@ -82,11 +96,19 @@ pub struct Site {
 
 impl Site {
     /// Answers one request.
-    pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>, from: Option<IpAddr>) -> Reply {
+    pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>, from: Option<IpAddr>) -> Reply
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, ());
         let handler = match request.uri().path() {
             "/metrics" => Handler::Metrics,
             "/" | "/tasks" | pages::STYLE_PATH | pages::ICON_PATH => Handler::Page,
             path if path.starts_with("/db/") => Handler::Page,
+            acting::ACT_PATH => Handler::Act,
+            path if path.strip_prefix(api::ROOT).is_some_and(|rest| rest.starts_with('/')) => Handler::Api,
             "/-/healthy" => Handler::Healthy,
             "/-/ready" => Handler::Ready,
             "/-/reload" => Handler::Reload,
@@ -95,7 +117,12 @@ impl Site {
         let (metrics, doors) = (Arc::clone(&self.metrics), Arc::clone(&self.doors));
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let mut reply = match doors.admit(from, authorization).await {
-            Ok(visitor) => self.answer_visitor(handler, &request, &visitor).await,
+            // Only what takes a body reads one, and only from somebody who was let in.
+            Ok(visitor) if handler.takes_body(request.method()) => match body::whole(body).await {
+                Ok(body) => self.take(handler, &request, &body, from, &visitor).await,
+                Err(status) => text(status, "the body cannot be taken\n"),
+            },
+            Ok(visitor) => self.answer_visitor(handler, &request, from, &visitor).await,
             Err(refusal) => refused(refusal),
         };
         metrics.requested(handler, reply.status().as_u16());
@@ -115,15 +142,39 @@ impl Site {
         reply
     }
 
-    async fn answer_visitor<B>(
+    /// Answers what comes with a body.
+    async fn take(
         self: Arc<Self>,
         handler: Handler,
-        request: &Request<B>,
+        request: &Request<()>,
+        body: &[u8],
+        from: Option<IpAddr>,
+        visitor: &Visitor,
+    ) -> Reply {
+        match handler {
+            Handler::Api => self.api(request, body, from, visitor).await,
+            Handler::Act => self.act(request, body, from, visitor).await,
+            Handler::Metrics
+            | Handler::Page
+            | Handler::Healthy
+            | Handler::Ready
+            | Handler::Reload
+            | Handler::NotFound => not_found(),
+        }
+    }
+
+    async fn answer_visitor(
+        self: Arc<Self>,
+        handler: Handler,
+        request: &Request<()>,
+        from: Option<IpAddr>,
         visitor: &Visitor,
     ) -> Reply {
         match (handler, request.method()) {
             (Handler::Reload, &Method::POST | &Method::PUT) => self.reload(request, visitor).await,
             (Handler::Reload, _) => not_allowed("POST, PUT"),
+            (Handler::Api, _) => self.api(request, &[], from, visitor).await,
+            (Handler::Act, _) => not_allowed("POST"),
             (Handler::NotFound, _) => not_found(),
             (_, &Method::GET | &Method::HEAD) => self.read(handler, request, visitor).await,
             _ => not_allowed("GET, HEAD"),
@@ -140,7 +191,9 @@ impl Site {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "litekeeper is not ready: the first sweep is under way.\n",
             ),
-            Handler::Reload | Handler::NotFound => text(StatusCode::NOT_FOUND, "not found\n"),
+            Handler::Reload | Handler::Api | Handler::Act | Handler::NotFound => {
+                text(StatusCode::NOT_FOUND, "not found\n")
+            }
         }
     }
 
@@ -204,7 +257,7 @@ trait Size {
 
 impl Size for Full<Bytes> {
     fn size(&self) -> u64 {
-        hyper::body::Body::size_hint(self).exact().unwrap_or(0)
+        Body::size_hint(self).exact().unwrap_or(0)
     }
 }
 

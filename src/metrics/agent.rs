@@ -78,13 +78,25 @@ pub enum Handler {
     Ready,
     /// `/-/reload`.
     Reload,
+    /// `/api/v1/`.
+    Api,
+    /// `/act`: the forms.
+    Act,
     /// No page of ours.
     NotFound,
 }
 
 impl Handler {
-    const ALL: [Self; 6] =
-        [Self::Metrics, Self::Page, Self::Healthy, Self::Ready, Self::Reload, Self::NotFound];
+    const ALL: [Self; 8] = [
+        Self::Metrics,
+        Self::Page,
+        Self::Healthy,
+        Self::Ready,
+        Self::Reload,
+        Self::Api,
+        Self::Act,
+        Self::NotFound,
+    ];
 
     fn label(self) -> &'static str {
         match self {
@@ -93,13 +105,15 @@ impl Handler {
             Self::Healthy => "/-/healthy",
             Self::Ready => "/-/ready",
             Self::Reload => "/-/reload",
+            Self::Api => "/api/v1",
+            Self::Act => "/act",
             Self::NotFound => "not_found",
         }
     }
 }
 
 /// Status codes that the server answers with.
-const HTTP_CODES: [u16; 8] = [200, 400, 401, 403, 404, 405, 429, 503];
+const HTTP_CODES: [u16; 13] = [200, 202, 303, 400, 401, 403, 404, 405, 409, 413, 415, 429, 503];
 
 /// Counters and gauges of the agent's own work. Every counter is there from the start, at 0.
 #[derive(Debug)]
@@ -312,7 +326,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
 impl AgentMetrics {
     fn requests_by_handler(&self) -> Vec<(Vec<(&'static str, &'static str)>, u64)> {
         const CODE_LABELS: [&str; HTTP_CODES.len()] =
-            ["200", "400", "401", "403", "404", "405", "429", "503"];
+            ["200", "202", "303", "400", "401", "403", "404", "405", "409", "413", "415", "429", "503"];
         let mut counts = Vec::new();
         for (handler, by_code) in Handler::ALL.into_iter().zip(&self.requests) {
             for (code, count) in CODE_LABELS.into_iter().zip(by_code) {

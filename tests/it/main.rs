@@ -20,6 +20,7 @@ mod smoke;
 mod support;
 mod tidy;
 mod untrusted;
+mod web;
 
 fn main() {
     support::SecondProcess::live_if_asked();
@@ -37,5 +38,6 @@ fn main() {
     trials.extend(smoke::trials());
     trials.extend(tidy::trials());
     trials.extend(untrusted::trials());
+    trials.extend(web::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

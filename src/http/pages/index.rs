@@ -18,6 +18,7 @@ use crate::trends::Trends;
 use crate::units::bytes;
 use crate::units::count;
 
+use super::Filter;
 use super::Query;
 use super::chart::spark;
 use super::cut;
@@ -63,8 +64,9 @@ impl IndexPage<'_> {
     pub fn render(&self) -> String {
         let now = SystemTime::now();
         let unsound = self.jobs.unsound();
+        let filter = Filter::of(self.query);
         let mut found: Vec<&Observed> =
-            self.snapshot.databases.iter().filter(|observed| self.matches(observed, &unsound)).collect();
+            self.snapshot.databases.iter().filter(|observed| filter.matches(observed, &unsound)).collect();
         self.sort(&mut found, &unsound);
         let (shown, number, pages) = cut(&found, self.query.page(), ROWS);
         let content = html! {
@@ -97,29 +99,6 @@ impl IndexPage<'_> {
 
     fn is_reversed(&self) -> bool {
         self.query.value("order") == "desc"
-    }
-
-    fn matches(&self, observed: &Observed, unsound: &BTreeSet<DatabaseName>) -> bool {
-        let database = &observed.database;
-        let text = self.query.value("q").to_lowercase();
-        let found = text.is_empty()
-            || database.name.as_str().to_lowercase().contains(&text)
-            || database.path.to_string_lossy().to_lowercase().contains(&text);
-        let state = match self.query.value("state") {
-            "damaged" => unsound.contains(&database.name),
-            wanted => {
-                Condition::ALL.iter().all(|one| one.label() != wanted) || observed.condition.label() == wanted
-            }
-        };
-        let labels = &database.settings.labels;
-        let label = match self.query.value("label").split_once('=') {
-            Some((name, value)) => labels.get(name.trim()).is_some_and(|known| known == value.trim()),
-            None => {
-                let name = self.query.value("label").trim();
-                name.is_empty() || labels.contains_key(name)
-            }
-        };
-        found && state && label
     }
 
     fn sort(&self, found: &mut [&Observed], unsound: &BTreeSet<DatabaseName>) {
@@ -176,7 +155,7 @@ impl IndexPage<'_> {
                     span { "State" }
                     select name="state" {
                         option value="" { "any" }
-                        @for word in ["up", "down", "pending", "damaged"] {
+                        @for word in Filter::states() {
                             option value=(word) selected[state == word] { (word) }
                         }
                     }

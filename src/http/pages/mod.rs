@@ -5,14 +5,18 @@
 
 mod chart;
 mod database;
+mod filter;
 mod index;
+mod plan;
 mod query;
 mod tasks;
 mod words;
 
 pub(super) use database::DatabasePage;
 pub(super) use database::Past;
+pub(super) use filter::Filter;
 pub(super) use index::IndexPage;
+pub(super) use plan::plan;
 pub(super) use query::Query;
 pub(super) use query::encode;
 pub(super) use query::percent_decode;

@@ -15,9 +15,14 @@ impl Query {
         )
     }
 
+    /// The first value of a name.
+    pub fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The first value of a name; empty without one.
     pub fn value(&self, name: &str) -> &str {
-        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        self.find(name).unwrap_or_default()
     }
 
     /// The number of a page, from 1.

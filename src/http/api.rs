@@ -1,0 +1,254 @@
+//! `/api/v1/`: what the pages show, as JSON; described by `openapi.json`, which a test compares with the answers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hyper::Method;
+use hyper::Request;
+use hyper::StatusCode;
+use hyper::header::ALLOW;
+use hyper::header::CONTENT_TYPE;
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::acting::Asker;
+use crate::acting::Deed;
+use crate::blocking::run_one;
+use crate::doors::Visitor;
+use crate::history::HistoryError;
+use crate::history::Question;
+
+use super::acting::denied;
+use super::acting::task_of;
+use super::api_json;
+use super::pages::Filter;
+use super::pages::Query;
+use super::pages::percent_decode;
+use super::reading::in_time;
+use super::routes::Reply;
+use super::routes::Site;
+use super::routes::send;
+
+const JSON: &str = "application/json";
+const DESCRIPTION: &str = include_str!("openapi.json");
+/// Where it begins.
+pub(super) const ROOT: &str = "/api/v1";
+/// The most that one request gets, and what it gets by default.
+const MAX_LIMIT: usize = 1_000;
+const DEFAULT_LIMIT: usize = 100;
+/// Beyond this nothing is ever listed.
+const MAX_OFFSET: usize = 1_000_000;
+
+/// An answer that says what is wrong.
+pub(super) struct Problem(pub StatusCode, pub String);
+
+type Answer = Result<(StatusCode, Value), Problem>;
+
+fn wrong(words: impl Into<String>) -> Problem {
+    Problem(StatusCode::BAD_REQUEST, words.into())
+}
+
+fn unanswered(words: String) -> Problem {
+    Problem(StatusCode::SERVICE_UNAVAILABLE, words)
+}
+
+/// A number of the query within bounds.
+fn number(
+    query: &Query,
+    name: &str,
+    default: usize,
+    bounds: std::ops::RangeInclusive<usize>,
+) -> Result<usize, Problem> {
+    let Some(text) = query.find(name) else { return Ok(default) };
+    text.parse().ok().filter(|number| bounds.contains(number)).ok_or_else(|| {
+        wrong(format!("{name} must be a whole number from {} to {}", bounds.start(), bounds.end()))
+    })
+}
+
+fn limit(query: &Query) -> Result<usize, Problem> {
+    number(query, "limit", DEFAULT_LIMIT, 1..=MAX_LIMIT)
+}
+
+/// What is asked to be done.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum Wish {
+    Run {
+        database: String,
+        task: String,
+        #[serde(default)]
+        dry_run: bool,
+    },
+    Recheck {
+        database: String,
+    },
+    Pause {
+        database: Option<String>,
+    },
+    Resume {
+        database: Option<String>,
+    },
+}
+
+impl Site {
+    /// Answers a request below `/api/v1`.
+    pub(super) async fn api(
+        self: Arc<Self>,
+        request: &Request<()>,
+        body: &[u8],
+        from: Option<IpAddr>,
+        visitor: &Visitor,
+    ) -> Reply {
+        let path = request.uri().path().strip_prefix(ROOT).unwrap_or_default();
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let answer = match path {
+            "/actions" if *request.method() == Method::POST => self.wish(request, body, from, visitor).await,
+            "/actions" if !reads => return not_allowed("GET, HEAD, POST"),
+            _ if !reads => return not_allowed("GET, HEAD"),
+            "/openapi.json" => return send(request, StatusCode::OK, JSON, DESCRIPTION.to_owned()),
+            "/databases" => Arc::clone(&self).databases(query).await,
+            "/runs" => self.runs(&query).await,
+            "/schedule" => self.schedule(&query),
+            "/actions" => self.actions(&query).await,
+            path => match path.strip_prefix("/databases/").map(percent_decode) {
+                Some(name) => self.one(&name),
+                None => Err(Problem(
+                    StatusCode::NOT_FOUND,
+                    "not found; /api/v1/openapi.json says what there is".to_owned(),
+                )),
+            },
+        };
+        let (status, value) =
+            answer.unwrap_or_else(|Problem(status, words)| (status, json!({ "error": words })));
+        send(request, status, JSON, format!("{value}\n"))
+    }
+
+    async fn databases(self: Arc<Self>, query: Query) -> Answer {
+        let (limit, offset) = (limit(&query)?, number(&query, "offset", 0, 0..=MAX_OFFSET)?);
+        if let Some(state) = query.find("state")
+            && !Filter::states().contains(&state)
+        {
+            return Err(wrong(format!("state must be one of {}", Filter::states().join(", "))));
+        }
+        let listed = run_one(move || {
+            let (snapshot, unsound) = (self.snapshot.load(), self.jobs.unsound());
+            let filter = Filter::of(&query);
+            let found: Vec<_> =
+                snapshot.databases.iter().filter(|observed| filter.matches(observed, &unsound)).collect();
+            let shown = found.iter().skip(offset).take(limit);
+            let shown: Vec<Value> = shown
+                .map(|observed| api_json::database(observed, &self.jobs.upkeep(&observed.database.name)))
+                .collect();
+            json!({ "total": found.len(), "complete": snapshot.complete, "databases": shown })
+        });
+        let listed = listed.await.ok_or_else(|| unanswered("an internal failure; see the log".to_owned()))?;
+        Ok((StatusCode::OK, listed))
+    }
+
+    fn one(&self, name: &str) -> Answer {
+        let observed = self.known(name)?;
+        Ok((StatusCode::OK, api_json::database(&observed, &self.jobs.upkeep(&observed.database.name))))
+    }
+
+    fn known(&self, name: &str) -> Result<crate::sample::Observed, Problem> {
+        self.find(name).ok_or_else(|| Problem(StatusCode::NOT_FOUND, format!("there is no database {name}")))
+    }
+
+    async fn runs(&self, query: &Query) -> Answer {
+        let limit = limit(query)?;
+        let tasks = match query.find("task") {
+            None => Vec::new(),
+            Some(label) if task_of(label).is_some() => vec![label.to_owned()],
+            Some(_) => return Err(wrong("task must be one of health_check, vacuum, log_cleaning")),
+        };
+        let databases = query.find("database").map(str::to_owned).into_iter().collect();
+        let question = Question { databases, tasks, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
+        let history = Arc::clone(&self.history);
+        let runs = in_time(move || history.runs(&question).map_err(|error| error.to_string()));
+        let runs = runs.await.map_err(unanswered)?;
+        let runs: Vec<Value> = runs.iter().map(api_json::run).collect();
+        Ok((StatusCode::OK, json!({ "runs": runs })))
+    }
+
+    fn schedule(&self, query: &Query) -> Answer {
+        let (limit, offset) = (limit(query)?, number(query, "offset", 0, 0..=MAX_OFFSET)?);
+        let upcoming = self.jobs.upcoming();
+        let shown: Vec<Value> = upcoming.iter().skip(offset).take(limit).map(api_json::upcoming).collect();
+        let paused = self.jobs.is_everything_paused();
+        Ok((StatusCode::OK, json!({ "total": upcoming.len(), "paused": paused, "schedule": shown })))
+    }
+
+    async fn actions(&self, query: &Query) -> Answer {
+        let limit = u32::try_from(limit(query)?).unwrap_or(u32::MAX);
+        let history = Arc::clone(&self.history);
+        let actions =
+            in_time(move || history.actions(None, limit).map_err(|error: HistoryError| error.to_string()));
+        let actions: Vec<Value> = actions.await.map_err(unanswered)?.iter().map(api_json::action).collect();
+        Ok((StatusCode::OK, json!({ "actions": actions })))
+    }
+
+    /// Something is to be done. No page of another site can send JSON without being asked first, which nobody answers.
+    async fn wish(
+        &self,
+        request: &Request<()>,
+        body: &[u8],
+        from: Option<IpAddr>,
+        visitor: &Visitor,
+    ) -> Answer {
+        let user = self
+            .allowed(request.headers(), request, visitor)
+            .map_err(|words| Problem(StatusCode::FORBIDDEN, words.trim_end().to_owned()))?;
+        let kind =
+            request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if kind.split(';').next().map(str::trim) != Some(JSON) {
+            let words = "Content-Type must be application/json".to_owned();
+            return Err(Problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
+        }
+        let wish: Wish = serde_json::from_slice(body).map_err(|error| wrong(format!("the body: {error}")))?;
+        let named = |name: &Option<String>| {
+            name.as_deref().map(|name| Ok(self.known(name)?.database.name.clone())).transpose()
+        };
+        let deed = match wish {
+            Wish::Run { database, task, dry_run } => {
+                let task = task_of(&task)
+                    .ok_or_else(|| wrong("task must be one of health_check, vacuum, log_cleaning"))?;
+                let database = self.known(&database)?.database;
+                if dry_run {
+                    let forecast = self.desk.plan(database, task).await.map_err(refused)?;
+                    let forecast =
+                        serde_json::to_value(forecast).map_err(|error| unanswered(error.to_string()))?;
+                    return Ok((StatusCode::OK, json!({ "dry_run": true, "forecast": forecast })));
+                }
+                Deed::Run(database, task)
+            }
+            Wish::Recheck { database } => Deed::Recheck(self.known(&database)?.database),
+            Wish::Pause { database } => Deed::Pause(named(&database)?),
+            Wish::Resume { database } => Deed::Resume(named(&database)?),
+        };
+        let asker = Asker { user, address: from.map(|from| from.to_string()).unwrap_or_default() };
+        let action = self.desk.ask(asker, deed).await.map_err(refused)?;
+        let status = if action.result == "done" { StatusCode::OK } else { StatusCode::ACCEPTED };
+        Ok((status, json!({ "action": api_json::action(&action) })))
+    }
+}
+
+fn refused(denial: crate::acting::Denial) -> Problem {
+    let (status, words) = denied(&denial);
+    Problem(status, words)
+}
+
+fn not_allowed(methods: &'static str) -> Reply {
+    let value = json!({ "error": format!("this path answers {methods} alone") });
+    let mut reply = super::routes::with_type(StatusCode::METHOD_NOT_ALLOWED, JSON, format!("{value}\n"));
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    reply
+}
+
+/// A moment as RFC 3339 has it.
+pub(super) fn iso(time: SystemTime) -> String {
+    chrono::DateTime::<chrono::Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}

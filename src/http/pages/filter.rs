@@ -1,0 +1,58 @@
+//! Which databases are asked for: by name or path, by state, by label. The same for the page and for the API.
+
+use std::collections::BTreeSet;
+
+use crate::database::DatabaseName;
+use crate::sample::Condition;
+use crate::sample::Observed;
+
+use super::Query;
+
+/// The word for a database of which a check failed.
+const DAMAGED: &str = "damaged";
+
+/// What a database must be to be shown.
+#[derive(Debug, Clone, Default)]
+pub(in crate::http) struct Filter {
+    text: String,
+    /// A state's label; empty for any.
+    state: String,
+    /// A label's name, and its value if one is asked for.
+    label: Option<(String, Option<String>)>,
+}
+
+impl Filter {
+    pub fn of(query: &Query) -> Self {
+        let label = query.value("label");
+        let label = match label.split_once('=') {
+            Some((name, value)) => Some((name.trim().to_owned(), Some(value.trim().to_owned()))),
+            None => Some(label.trim()).filter(|name| !name.is_empty()).map(|name| (name.to_owned(), None)),
+        };
+        // A state that there is none asks for nothing.
+        let state = Self::states().into_iter().find(|state| *state == query.value("state"));
+        Self { text: query.value("q").to_lowercase(), state: state.unwrap_or_default().to_owned(), label }
+    }
+
+    /// The words for states.
+    pub fn states() -> [&'static str; 4] {
+        let [up, down, pending] = Condition::ALL.map(Condition::label);
+        [up, down, pending, DAMAGED]
+    }
+
+    pub fn matches(&self, observed: &Observed, unsound: &BTreeSet<DatabaseName>) -> bool {
+        let database = &observed.database;
+        let has = |text: &str| text.to_lowercase().contains(&self.text);
+        let found =
+            self.text.is_empty() || has(database.name.as_str()) || has(&database.path.to_string_lossy());
+        let state = match self.state.as_str() {
+            "" => true,
+            DAMAGED => unsound.contains(&database.name),
+            wanted => observed.condition.label() == wanted,
+        };
+        let label = self.label.as_ref().is_none_or(|(name, value)| {
+            let known = database.settings.labels.get(name);
+            known.is_some_and(|known| value.as_ref().is_none_or(|value| value == known))
+        });
+        found && state && label
+    }
+}

@@ -1,0 +1,390 @@
+//! The API and its description; what users may do, what they may not, and what stays of it.
+
+use std::process::Command;
+
+use base64::Engine as _;
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::support::Agent;
+use crate::support::Answer;
+use crate::support::Output;
+use crate::support::TestDatabase;
+use crate::support::eventually;
+use crate::support::litekeeper;
+use crate::support::test;
+use crate::support::test_with_tool;
+use crate::support::tool;
+
+pub fn trials() -> Vec<Trial> {
+    let schemathesis = std::env::var("LITEKEEPER_TEST_SCHEMATHESIS").ok().or_else(|| tool("schemathesis"));
+    vec![
+        test("the_api_says_what_its_description_says", the_api_says_what_its_description_says),
+        test("the_api_refuses_what_is_wrong", the_api_refuses_what_is_wrong),
+        test("users_act_by_forms_after_a_dry_run", users_act_by_forms_after_a_dry_run),
+        test("users_act_by_the_api", users_act_by_the_api),
+        test("nobody_acts_who_may_not", nobody_acts_who_may_not),
+        test("an_old_state_file_is_taken_over", an_old_state_file_is_taken_over),
+        test_with_tool("schemathesis_finds_no_failure", schemathesis, schemathesis_finds_no_failure),
+    ]
+}
+
+/// An agent where anna may act and rudi may read.
+pub struct Office {
+    pub made: TestDatabase,
+    pub agent: Agent,
+}
+
+const PASSWORDS: [(&str, &str); 2] = [("anna", "acts"), ("rudi", "reads")];
+
+/// The header of a user.
+pub fn basic(name: &str) -> String {
+    let (_, password) = PASSWORDS.into_iter().find(|(known, _)| *known == name).unwrap();
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
+}
+
+impl Office {
+    pub fn open(more: &str) -> Self {
+        let made = TestDatabase::new("books")
+            .rows(3)
+            .sql(
+                "CREATE TABLE logs (id INTEGER PRIMARY KEY, created_at TEXT); CREATE INDEX logs_by_time ON logs (created_at);
+                 INSERT INTO logs (created_at) VALUES (datetime('now', '-300 days')), (datetime('now', '-200 days')), (datetime('now'));",
+            )
+            .make();
+        let write = |name: &str, text: &str| std::fs::write(made.directory().join(name), text).unwrap();
+        let users: Vec<String> = PASSWORDS
+            .iter()
+            .map(|(name, password)| format!("{name}: '{}'", bcrypt::hash(password, 4).unwrap()))
+            .collect();
+        write("web.yml", &format!("basic_auth_users: {{{}}}", users.join(", ")));
+        write(
+            "lk.yml",
+            &format!(
+                "web: {{config_file: web.yml, acting_users: [anna]}}\nstate: state.db\nsample_interval: 1s\n{more}\ndatabases:\n\
+                 - path: books.db\n  labels: {{app: shop}}\n  row_counts: [items, logs]\n  timestamps: [{{table: logs, column: created_at}}]\n  tasks:\n    \
+                 health_check: {{}}\n    log_cleaning: {{tables: [{{table: logs, column: created_at, retention: 90d}}]}}\n"
+            ),
+        );
+        let mut command = litekeeper();
+        command.args(["serve", "--config"]).arg(made.directory().join("lk.yml"));
+        let office = Self { made, agent: Agent::start(command) };
+        eventually("the first sweep", || (office.get("rudi", "/-/ready").status == 200).then_some(()));
+        office
+    }
+
+    pub fn get(&self, user: &str, path: &str) -> Answer {
+        self.agent.request("GET", path, &[("Authorization", &basic(user))])
+    }
+
+    pub fn json(&self, path: &str) -> Value {
+        let answer = self.get("rudi", path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    fn post(&self, user: &str, path: &str, kind: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let text = format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: {}\r\nContent-Type: {kind}\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            basic(user),
+            body.len()
+        );
+        self.agent.send(text.as_bytes())
+    }
+
+    fn wish(&self, user: &str, body: &str) -> Answer {
+        self.post(user, "/api/v1/actions", "application/json", body, &[])
+    }
+
+    fn form(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+        self.post(user, "/act", "application/x-www-form-urlencoded", body, headers)
+    }
+
+    fn logs(&self) -> i64 {
+        self.made.connect().query_row("SELECT count(*) FROM logs", (), |row| row.get(0)).unwrap()
+    }
+
+    /// The last action, when it is over.
+    fn last_action(&self) -> Value {
+        eventually("the action is over", || {
+            let action = self.json("/api/v1/actions")["actions"][0].clone();
+            let result = action["result"].as_str()?;
+            (result != "waiting" && result != "running").then_some(action)
+        })
+    }
+}
+
+/// The value of a hidden field, from the first form that has this kind.
+fn hidden(page: &str, kind: &str, name: &str) -> String {
+    let forms = page.split("<form").skip(1).map(|form| form.split("</form>").next().unwrap());
+    let form = forms
+        .into_iter()
+        .find(|form| form.contains(&format!("value=\"{kind}\"")))
+        .expect("the form is there");
+    let field = form.split(&format!("name=\"{name}\" value=\"")).nth(1).expect("the field is there");
+    field.split('"').next().unwrap().to_owned()
+}
+
+/// What is wrong with a value, by the schema of the description.
+fn mismatch(value: &Value, schema: &Value, document: &Value) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return mismatch(
+            value,
+            document.pointer(name.trim_start_matches('#')).expect("the reference leads somewhere"),
+            document,
+        );
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let kinds: Vec<&str> = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        other => other.as_str().into_iter().collect(),
+    };
+    let fits = kinds.contains(&kind) || kind == "integer" && kinds.contains(&"number");
+    if !fits {
+        return Some(format!("{value} is {kind}, not {kinds:?}"));
+    }
+    if let Some(allowed) = schema["enum"].as_array()
+        && !allowed.contains(value)
+    {
+        return Some(format!("{value} is none of {allowed:?}"));
+    }
+    if let Value::Array(items) = value {
+        return items.iter().find_map(|item| mismatch(item, &schema["items"], document));
+    }
+    let Value::Object(fields) = value else { return None };
+    let required = schema["required"].as_array().into_iter().flatten();
+    if let Some(missing) = required.filter_map(Value::as_str).find(|name| !fields.contains_key(*name)) {
+        return Some(format!("{missing} is missing in {value}"));
+    }
+    fields.iter().find_map(|(name, value)| match schema["properties"].get(name) {
+        Some(schema) => mismatch(value, schema, document),
+        None if schema["additionalProperties"] == false => Some(format!("{name} is not described")),
+        None => None,
+    })
+}
+
+fn the_api_says_what_its_description_says() {
+    let office = Office::open("");
+    let output = Output::of(&[
+        "run".as_ref(),
+        "all".as_ref(),
+        "--config".as_ref(),
+        office.made.directory().join("lk.yml").as_os_str(),
+    ]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(office.wish("anna", r#"{"kind": "pause"}"#).status, 200);
+    let document = office.json("/api/v1/openapi.json");
+    eventually("rows are counted and runs are seen", || {
+        let found = office.json("/api/v1/databases/books");
+        (found["tables"][1]["newest_row_at"].is_string() && found["tasks"][0]["last_succeeded"] == true)
+            .then_some(())
+    });
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 6);
+    for (path, operations) in paths {
+        let real = path.replace("{name}", "books");
+        let answer = office.json(&format!("/api/v1{real}"));
+        let schema = &operations["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        assert_eq!(mismatch(&answer, schema, &document), None, "{path}: {answer:#}");
+        let lists = answer.as_object().unwrap().values().filter_map(Value::as_array);
+        lists.into_iter().for_each(|list| assert!(!list.is_empty(), "{path} lists something: {answer:#}"));
+    }
+    let found = office.json("/api/v1/databases?q=BOOK&state=up&label=app%3Dshop");
+    assert_eq!((&found["total"], &found["databases"][0]["tables"][0]["rows"]), (&1.into(), &3.into()));
+    assert_eq!(office.json("/api/v1/databases?q=none")["total"], 0);
+    assert_eq!(office.json("/api/v1/databases?offset=1")["databases"], serde_json::json!([]));
+    assert_eq!(office.json("/api/v1/runs?task=vacuum")["runs"], serde_json::json!([]));
+    assert_eq!(office.json("/api/v1/runs?database=books&limit=1")["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(office.json("/api/v1/schedule")["paused"], true);
+}
+
+fn the_api_refuses_what_is_wrong() {
+    let office = Office::open("");
+    for (path, status) in [
+        ("/api/v1/databases/none", 404),
+        ("/api/v1/", 404),
+        ("/api/v1/nothing", 404),
+        ("/api/v1/databases?limit=0", 400),
+        ("/api/v1/databases?limit=1001", 400),
+        ("/api/v1/databases?limit=", 400),
+        ("/api/v1/databases?offset=-1", 400),
+        ("/api/v1/databases?state=well", 400),
+        ("/api/v1/runs?task=none", 400),
+    ] {
+        let answer = office.get("rudi", path);
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, Some("application/json")),
+            "{path}"
+        );
+        let value: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert!(value["error"].is_string(), "{path}: {value}");
+    }
+    let answer = office.agent.request("DELETE", "/api/v1/runs", &[("Authorization", &basic("rudi"))]);
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
+    let answer = office.agent.request("DELETE", "/api/v1/actions", &[("Authorization", &basic("rudi"))]);
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, POST")));
+}
+
+fn users_act_by_forms_after_a_dry_run() {
+    let office = Office::open("");
+    let page = office.get("anna", "/db/books").text();
+    let token = hidden(&page, "plan", "token");
+    let fields = format!("token={token}&database=books&task=log_cleaning");
+    // A run without its dry run is refused.
+    let early = office.form("anna", &format!("{fields}&kind=run"), &[]);
+    assert_eq!(early.status, 403);
+    assert!(early.text().contains("a dry run comes first"));
+    let plan = office.form("anna", &format!("{fields}&kind=plan"), &[("Sec-Fetch-Site", "same-origin")]);
+    assert_eq!(plan.status, 200);
+    let plan = plan.text();
+    assert!(
+        plan.contains(">logs<") && plan.contains(">2<") && plan.contains("Nothing has been changed yet"),
+        "{plan}"
+    );
+    assert_eq!(office.logs(), 3);
+    let planned = hidden(&plan, "run", "planned");
+    // It is for this task of this database alone.
+    let other = office.form(
+        "anna",
+        &format!("token={token}&kind=run&database=books&task=vacuum&planned={planned}"),
+        &[],
+    );
+    assert_eq!(other.status, 403);
+    let run = office.form("anna", &format!("{fields}&kind=run&planned={planned}"), &[]);
+    assert_eq!((run.status, run.header("location")), (303, Some("/db/books")));
+    let action = office.last_action();
+    assert_eq!(
+        (&action["user"], &action["kind"], &action["task"]),
+        (&"anna".into(), &"run".into(), &"log_cleaning".into())
+    );
+    assert_eq!(action["address"], "127.0.0.1");
+    assert!(action["result"].as_str().unwrap().starts_with("success: 2 rows deleted"), "{action}");
+    assert_eq!(office.logs(), 1);
+    let page = office.get("rudi", "/db/books").text();
+    assert!(page.contains("run log_cleaning") && page.contains(">anna<"), "it is to be seen: {page}");
+    assert!(!page.contains("<form method=\"post\""), "who may read has no buttons");
+    // Checks need no dry run; a pause is seen at once, and keeps a run from being done.
+    assert_eq!(office.form("anna", &format!("token={token}&kind=recheck&database=books"), &[]).status, 303);
+    assert_eq!(office.last_action()["result"], "success: full ok, foreign_key ok");
+    assert_eq!(
+        office.form("anna", &format!("token={token}&kind=pause"), &[]).header("location"),
+        Some("/tasks")
+    );
+    assert!(office.get("anna", "/db/books").text().contains("Maintenance of this database is paused."));
+    assert_eq!(office.form("anna", &format!("token={token}&kind=recheck&database=books"), &[]).status, 303);
+    let result = office.last_action()["result"].as_str().unwrap().to_owned();
+    assert!(result.starts_with("skipped: maintenance is paused"), "{result}");
+    assert_eq!(office.form("anna", &format!("token={token}&kind=resume"), &[]).status, 303);
+    assert!(!office.get("anna", "/tasks").text().contains("All maintenance is paused"));
+    assert!(office.agent.log().iter().any(|line| line.contains("a user acts") && line.contains("anna")));
+}
+
+fn users_act_by_the_api() {
+    let office = Office::open("");
+    let dry = office
+        .wish("anna", r#"{"kind": "run", "database": "books", "task": "log_cleaning", "dry_run": true}"#);
+    let dry: Value = serde_json::from_slice(&dry.body).unwrap();
+    assert_eq!(dry["forecast"]["tables"][0]["rows"], 2, "{dry}");
+    let run = office.wish("anna", r#"{"kind": "run", "database": "books", "task": "log_cleaning"}"#);
+    assert_eq!(run.status, 202);
+    assert_eq!(office.last_action()["result"], "success: 2 rows deleted");
+    assert_eq!(office.logs(), 1);
+    for (body, status) in [
+        (r#"{"kind": "run", "database": "books", "task": "vacuum"}"#, 409),
+        (r#"{"kind": "run", "database": "none", "task": "vacuum"}"#, 404),
+        (r#"{"kind": "run", "database": "books"}"#, 400),
+        (r#"{"kind": "run", "database": "books", "task": "sleep"}"#, 400),
+        (r#"{"kind": "pause", "dry_run": true}"#, 400),
+        (r#"{"kind": "pause", "more": 1}"#, 400),
+        ("{", 400),
+        ("", 400),
+    ] {
+        assert_eq!(office.wish("anna", body).status, status, "{body}");
+    }
+    let large = format!("{{\"kind\": \"{}\"}}", "x".repeat(20_000));
+    assert_eq!(office.wish("anna", &large).status, 413);
+}
+
+fn nobody_acts_who_may_not() {
+    let office = Office::open("");
+    let token = hidden(&office.get("anna", "/db/books").text(), "plan", "token");
+    let pause = format!("token={token}&kind=pause");
+    assert_eq!(office.form("rudi", &pause, &[]).status, 403, "a reader");
+    assert_eq!(office.form("anna", "kind=pause", &[]).status, 403, "no token");
+    assert_eq!(office.form("anna", "token=guess&kind=pause", &[]).status, 403, "a wrong one");
+    for header in [("Origin", "https://evil.test"), ("Sec-Fetch-Site", "cross-site"), ("Origin", "null")] {
+        assert_eq!(office.form("anna", &pause, &[header]).status, 403, "{header:?}");
+        let body = r#"{"kind": "pause"}"#;
+        let by_api = office.post("anna", "/api/v1/actions", "application/json", body, &[header]);
+        assert_eq!(by_api.status, 403, "{header:?}");
+    }
+    assert_eq!(office.post("anna", "/act", "text/plain", &pause, &[]).status, 415);
+    let body = r#"{"kind": "pause"}"#;
+    assert_eq!(
+        office.post("anna", "/api/v1/actions", "text/plain", body, &[]).status,
+        415,
+        "what a form can send"
+    );
+    assert_eq!(office.wish("rudi", body).status, 403);
+    assert_eq!(office.get("anna", "/act").status, 405);
+    assert_eq!(office.agent.request("POST", "/act", &[]).status, 401);
+    assert_eq!(office.json("/api/v1/actions")["actions"], serde_json::json!([]));
+    // Where nobody is named, nobody can.
+    let made = TestDatabase::new("books").make();
+    let agent = Agent::serve(&[made.path()]).ready();
+    assert_eq!(agent.request("POST", "/act", &[("Content-Length", "0")]).status, 403);
+    let answer = agent.request("POST", "/api/v1/actions", &[("Content-Length", "0")]);
+    assert!(answer.status == 403 && answer.text().contains("nobody may act"), "{}", answer.text());
+}
+
+fn an_old_state_file_is_taken_over() {
+    let office = Office::open("");
+    let file = office.made.directory().join("state.db");
+    let configuration = office.made.directory().join("lk.yml");
+    let Office { made, agent } = office;
+    let output =
+        Output::of(&["run".as_ref(), "all".as_ref(), "--config".as_ref(), configuration.as_os_str()]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    drop(agent);
+    // As the version before wrote it.
+    let old = rusqlite::Connection::open(&file).unwrap();
+    old.execute_batch(
+        "DROP TABLE trends; DROP TABLE trend_paths; DROP TABLE actions; PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(old);
+    let mut command = litekeeper();
+    command.args(["serve", "--config"]).arg(&configuration);
+    let office = Office { made, agent: Agent::start(command) };
+    eventually("it is served", || (office.get("rudi", "/-/ready").status == 200).then_some(()));
+    let page = eventually("a trend is known", || {
+        let page = office.get("rudi", "/db/books").text();
+        page.contains("file from").then_some(page)
+    });
+    assert!(page.contains("2 rows deleted"), "what ran before is known");
+    assert_eq!(office.wish("anna", r#"{"kind": "pause"}"#).status, 200);
+}
+
+fn schemathesis_finds_no_failure(program: &str) {
+    let office = Office::open("");
+    let url = format!("http://{}/api/v1/openapi.json", office.agent.address());
+    let output = Command::new(program)
+        .args(["run", &url, "--header", &format!("Authorization: {}", basic("anna"))])
+        .args(["--max-examples", "30", "--workers", "2", "--generation-deterministic", "--no-color"])
+        .current_dir(office.made.directory())
+        .env("NO_PROXY", "*")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
