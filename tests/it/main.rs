@@ -7,6 +7,7 @@
 
 use libtest_mimic::Arguments;
 
+mod browser;
 mod check;
 mod custom;
 mod doors;
@@ -26,6 +27,7 @@ fn main() {
     support::SecondProcess::live_if_asked();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    trials.extend(browser::trials());
     trials.extend(check::trials());
     trials.extend(custom::trials());
     trials.extend(doors::trials());

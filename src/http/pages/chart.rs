@@ -98,7 +98,7 @@ fn draw(line: &Line<'_>, (from, until): (u64, u64), gap: u64, most: f64) -> Stri
     let (mut stroke, mut area) = (String::new(), String::new());
     for piece in line.points.chunk_by(|one, next| next.0.saturating_sub(one.0) <= gap) {
         let (Some(first), Some(last)) = (piece.first(), piece.last()) else { continue };
-        let end = x(until.min(last.0 + gap / 3)).max(x(first.0) + 1.0);
+        let end = x(until.min(last.0 + gap / 3)).max(x(first.0) + 4.0);
         let mut path = format!("{:.1} {:.1}", x(first.0), y(first.1));
         for (at, value) in &piece[1..] {
             let _ = write!(path, "H{:.1}V{:.1}", x(*at), y(*value));
