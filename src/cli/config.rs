@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::config::Config;
+use crate::config::WebSettings;
+use crate::doors::Doors;
 
 use super::Exit;
 use super::print;
@@ -15,6 +17,12 @@ pub(super) enum Command {
     /// Check a configuration file and name all its errors
     #[command(after_help = "Exit codes: 0 valid, 2 not valid.")]
     Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Check a web configuration file (TLS and users), with the certificates and keys that it names
+    #[command(name = "check-web", after_help = "Exit codes: 0 valid, 2 not valid.")]
+    CheckWeb {
         /// The file
         file: PathBuf,
     },
@@ -35,7 +43,23 @@ pub(super) fn run(command: &Command) -> Exit {
                 if sources == 1 { "y" } else { "ies" }
             ))
         }),
+        Command::CheckWeb { file } => check_web(file),
         Command::Show { file } => with_config(file, |config| print(&config.to_yaml())),
+    }
+}
+
+/// Opens the doors as the server would, and closes them again.
+fn check_web(file: &Path) -> Exit {
+    let settings = WebSettings { config_file: Some(file.to_owned()), acting_users: Vec::new() };
+    match Doors::open(&settings) {
+        Ok(doors) => {
+            let tls = if doors.has_tls() { "TLS" } else { "plain text" };
+            print(&format!("{}: valid, {tls}\n", file.display()))
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            Exit::Usage
+        }
     }
 }
 

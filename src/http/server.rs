@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,14 +49,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listeners: Vec<Listener>, site: Arc<Site>, stop: CancellationToken) {
     let guests = Guests::new(MAX_CONNECTIONS);
     let connections = TaskTracker::new();
-    let loops = listeners.into_iter().map(|listener| {
+    let mut loops = JoinSet::new();
+    for listener in listeners {
         let (guests, site) = (Arc::clone(&guests), Arc::clone(&site));
         let (connections, stop) = (connections.clone(), stop.clone());
-        tokio::spawn(async move { accept_all(&listener, &guests, &site, &connections, &stop).await })
-    });
-    for ended in loops.collect::<Vec<_>>() {
-        // A panic in one loop is a defect; the others go on until the stop.
-        let _ = ended.await;
+        loops.spawn(async move { accept_all(&listener, &guests, &site, &connections, &stop).await });
+    }
+    while loops.join_next().await.is_some() {
+        if !stop.is_cancelled() {
+            // A place that is not listened on any more is a defect; who called ends the agent rather than have it half deaf.
+            return;
+        }
     }
     connections.close();
     if tokio::time::timeout(DRAIN_LIMIT, connections.wait()).await.is_err() {

@@ -274,6 +274,12 @@ fn mistakes_in_web_files_are_usage_errors() {
     std::fs::rename(file("other.key"), file("server.key")).unwrap();
     let output = premises.command().stdin(Stdio::null()).output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("is the key that of the certificate?"));
+    let check = || Output::of(&["config".as_ref(), "check-web".as_ref(), file("web.yml").as_os_str()]);
+    assert_eq!(check().code, Some(2));
+    one.write_server(premises.directory(), "server");
+    let checked = check();
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.stdout.ends_with("web.yml: valid, TLS\n"), "{checked:?}");
     // Who acts has to sign in.
     premises.write("lk.yml", "web: {acting_users: [anna]}\ndatabases: [{path: books.db}]");
     let output = Output::of(&["serve".as_ref(), "--config".as_ref(), file("lk.yml").as_os_str()]);
