@@ -51,7 +51,7 @@ impl FromStr for Listen {
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
-        // Who may read the page is not to be decided by an omission, except where other exporters take it so.
+        // Who may read the page is not to be decided by an omission: `:9100` is refused.
         text.parse().map(Self::Tcp).map_err(|_| problem(text))
     }
 }
