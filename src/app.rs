@@ -127,7 +127,8 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     tasks.spawn(reloader.run(hangups, reload_requests, stop.clone()));
     tasks.spawn(desk.run(stop.clone()));
     tasks.spawn(trends.run(snapshot, stop.clone()));
-    tasks.spawn(doors::follow(doors, stop.clone()));
+    let told = Arc::clone(&site.metrics);
+    tasks.spawn(doors::follow(doors, move |taken| told.web_reloaded(taken), stop.clone()));
     tasks.spawn(http::serve(listeners, site, stop.clone()));
     while let Some(ended) = tasks.join_next().await {
         // A loop that ends before it is told to is a defect; an agent without it would look alive and be blind.

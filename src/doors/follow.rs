@@ -13,8 +13,8 @@ use super::Doors;
 /// How often the files are asked for; a `stat` each.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Follows the files until it is told to stop. Each mistake is said once.
-pub async fn follow(doors: Arc<Doors>, stop: CancellationToken) {
+/// Follows the files until it is told to stop. Each mistake is said once; `took` is told whether a change was taken over.
+pub async fn follow(doors: Arc<Doors>, took: impl Fn(bool), stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut said = None;
@@ -33,6 +33,7 @@ pub async fn follow(doors: Arc<Doors>, stop: CancellationToken) {
             None => {}
             Some(Ok(())) => {
                 said = None;
+                took(true);
                 tracing::info!("web configuration reloaded");
             }
             Some(Err(error)) => {
@@ -40,6 +41,7 @@ pub async fn follow(doors: Arc<Doors>, stop: CancellationToken) {
                     tracing::error!(%error, "web configuration not reloaded; the one in force stays");
                 }
                 said = Some(error);
+                took(false);
             }
         }
     }

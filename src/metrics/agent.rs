@@ -125,6 +125,7 @@ pub struct AgentMetrics {
     discovery_errors: AtomicU64,
     reload_ok: AtomicU64,
     reload_at: AtomicU64,
+    web_reload_ok: AtomicU64,
     series_limit: AtomicU64,
     requests: [[AtomicU64; HTTP_CODES.len()]; Handler::ALL.len()],
 }
@@ -143,6 +144,7 @@ impl Default for AgentMetrics {
             discovery_errors: AtomicU64::new(0),
             reload_ok: AtomicU64::new(1),
             reload_at: AtomicU64::new(0),
+            web_reload_ok: AtomicU64::new(1),
             series_limit: AtomicU64::new(0),
             requests: Default::default(),
         }
@@ -182,6 +184,11 @@ impl AgentMetrics {
         if successful {
             self.reload_at.store(timestamp(SystemTime::now()).to_bits(), Ordering::Relaxed);
         }
+    }
+
+    /// A changed web configuration, or one of its certificates or keys, was taken over, or could not be.
+    pub fn web_reloaded(&self, successful: bool) {
+        self.web_reload_ok.store(u64::from(successful), Ordering::Relaxed);
     }
 
     /// The series that one database may have in its table and custom collectors.
@@ -251,6 +258,14 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         kind: MetricType::Gauge,
         help: "When the configuration in force was loaded, in seconds since 1970",
         value: |agent| Value::Gauge(f64::from_bits(agent.reload_at.load(Ordering::Relaxed))),
+    },
+    AgentFamily {
+        name: "litekeeper_web_config_last_reload_successful",
+        unit: None,
+        labels: &[],
+        kind: MetricType::Gauge,
+        help: "Whether the last change of the web configuration file, its certificates or keys was taken over",
+        value: |agent| Value::Gauge(agent.web_reload_ok.load(Ordering::Relaxed) as f64),
     },
     AgentFamily {
         name: "litekeeper_discovery_errors",

@@ -192,6 +192,11 @@ fn certificates_and_users_are_read_again() {
     assert_eq!(ask("first").0.status, 401, "the old one, though remembered, is right no longer");
     authority.write_server(premises.directory(), "server");
     eventually("the new certificate is shown", || (ask("second").1 != first).then_some(()));
+    let scrape = || {
+        let head = format!("GET /metrics HTTP/1.1\r\nAuthorization: {}", basic("anna", "second"));
+        client.request(agent.address(), &head).unwrap().text()
+    };
+    assert!(scrape().contains("litekeeper_web_config_last_reload_successful 1.0"));
     // Neither a broken file nor an empty one opens the doors.
     for (text, words) in [
         ("tls_server_config: {", "is no valid YAML"),
@@ -202,6 +207,7 @@ fn certificates_and_users_are_read_again() {
         eventually(words, || agent.log().iter().any(|line| line.contains(words)).then_some(()));
         let nobody = client.request(agent.address(), "GET /-/healthy HTTP/1.1").unwrap();
         assert_eq!((ask("second").0.status, nobody.status), (200, 401), "{text}");
+        assert!(scrape().contains("litekeeper_web_config_last_reload_successful 0.0"), "{text}");
     }
 }
 

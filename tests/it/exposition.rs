@@ -276,7 +276,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 69] = [
+const CONTRACT: [&str; 70] = [
     "litekeeper_build_info",
     "litekeeper_config_last_reload_success_timestamp_seconds",
     "litekeeper_config_last_reload_successful",
@@ -312,6 +312,7 @@ const CONTRACT: [&str; 69] = [
     "litekeeper_vacuum_last_size_after_bytes",
     "litekeeper_vacuum_last_size_before_bytes",
     "litekeeper_vacuum_reclaimed_bytes_total",
+    "litekeeper_web_config_last_reload_successful",
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
