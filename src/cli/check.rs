@@ -46,6 +46,9 @@ pub(super) struct Arguments {
     /// The quick check alone: several times faster, but blind to an index that disagrees with its table and to foreign keys
     #[arg(long)]
     quick: bool,
+    /// Table by table, each in a transaction of its own: spares writers, but is blind to pages that two tables use, or none
+    #[arg(long)]
+    by_table: bool,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -85,6 +88,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
                 path: path.clone(),
                 rows: arguments.rows.clone(),
                 checks: checks.clone(),
+                by_table: arguments.by_table,
                 manners: None,
                 budget: Budget {
                     deadline: None,

@@ -1,5 +1,7 @@
 //! The machine's two clocks, to tell a wrong one by the other.
 
+use std::time::SystemTime;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -29,6 +31,7 @@ impl ClockMark {
         let since_boot = seconds(ClockId::Monotonic);
         #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { wall: seconds(ClockId::Realtime), since_boot, boot: boot.trim().to_owned() }
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        Self { wall, since_boot, boot: boot.trim().to_owned() }
     }
 }

@@ -85,6 +85,7 @@ pub(super) fn run(task: &HealthCheck, quick: bool, context: &Context<'_>) -> Out
         path: database.path.clone(),
         rows: database.settings.row_counts.clone(),
         checks: checks.clone(),
+        by_table: false,
         manners: Some(Manners { max_wait: task.max_wait, max_wal_growth: task.max_wal_growth }),
         budget: Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() },
     };

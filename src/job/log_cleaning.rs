@@ -21,6 +21,7 @@ use crate::config::Retention;
 use crate::database::Database;
 use crate::host::Stamp;
 use crate::sqlite::Archive;
+use crate::sqlite::BatchSize;
 use crate::sqlite::Cursor;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Writer;
@@ -75,6 +76,17 @@ pub struct LogCleaningReport {
     pub deleted_rows: u64,
     /// Each table.
     pub tables: Vec<TableReport>,
+}
+
+/// How often a table is looked at anew because its schema changed between two batches.
+const PLANS: u32 = 5;
+
+/// How far a walk came.
+enum Drained {
+    /// To its end, or to the end of the time.
+    Done,
+    /// To a change of the schema, after which the table may have other columns, indexes or triggers.
+    SchemaChanged,
 }
 
 /// Why a table's cleaning ended early.
@@ -185,51 +197,71 @@ impl Run<'_> {
         table: &mut TableReport,
     ) -> Result<(), Failure> {
         self.observer.begin(&format!("cleaning {}", retention.table));
-        let lock_wait = self.manners.lock_wait;
+        for _ in 0..PLANS {
+            let Some(plan) = self.plan(retention, foreign_keys)? else {
+                table.complete = true;
+                return Ok(());
+            };
+            table.cutoff = Some(iso(plan.cutoff));
+            table.format = Some(plan.format.clone());
+            table.note = self.missing_index(retention, &plan);
+            let mut archive = retention.archive.as_ref().map(|directory| self.archive(directory, &plan));
+            let drained = self.drain(&plan, archive.as_mut(), table);
+            if let Some(archive) = archive.filter(|archive| archive.rows() > 0) {
+                table.archive = Some(archive.path().to_owned());
+                archive.verify(&Budget::impatient(self.manners.lock_wait))?;
+            }
+            match drained? {
+                Drained::Done => return Ok(()),
+                Drained::SchemaChanged => {}
+            }
+        }
+        let message =
+            format!("{}: the schema changes again and again; the next run goes on", retention.table);
+        Err(Failure::Refused(FailureReason::Other, message))
+    }
+
+    /// What to delete; `None` where nothing can have expired.
+    fn plan(&mut self, retention: &Retention, foreign_keys: Option<bool>) -> Result<Option<Plan>, Failure> {
         let now = self.now;
-        let planned = self.writer.retry_while_busy(lock_wait, |writer| {
+        let planned = self.writer.retry_while_busy(self.manners.lock_wait, |writer| {
             match plan(writer, retention, foreign_keys, now) {
                 Err(PlanError::Sqlite(error)) => Err(error),
                 other => Ok(other),
             }
         })?;
-        let plan = match planned {
-            Ok(Some(plan)) => plan,
-            Ok(None) => {
-                table.complete = true;
-                return Ok(());
-            }
-            Err(PlanError::Config(message)) => return Err(Failure::Refused(FailureReason::Config, message)),
-            Err(PlanError::Clock(message)) => return Err(Failure::Refused(FailureReason::Other, message)),
-            Err(PlanError::Sqlite(error)) => return Err(error.into()),
-        };
-        table.cutoff = Some(iso(plan.cutoff));
-        table.format = Some(plan.format.clone());
-        if !plan.walk.is_by_time() {
-            let statement = plan.shape.create_index(&retention.column);
-            let note = format!(
-                "no index on {}.{}: every row is looked at; the application should have {statement}",
-                retention.table, retention.column
-            );
-            self.observer.say(&note);
-            table.note = Some(note);
-        }
-        let mut archive = retention.archive.as_ref().map(|directory| self.archive(directory, &plan));
-        let result = self.drain(&plan, archive.as_mut(), table);
-        if let Some(archive) = archive.filter(|archive| archive.rows() > 0) {
-            table.archive = Some(archive.path().to_owned());
-            archive.verify(&Budget::impatient(lock_wait))?;
-        }
-        result
+        planned.map_err(|error| match error {
+            PlanError::Config(message) => Failure::Refused(FailureReason::Config, message),
+            PlanError::Clock(message) => Failure::Refused(FailureReason::Other, message),
+            PlanError::Sqlite(error) => error.into(),
+        })
     }
 
-    /// A file of its own for each run, so that no run can spoil what another has put away.
+    /// Says what would make the walk cheaper, if anything would.
+    fn missing_index(&self, retention: &Retention, plan: &Plan) -> Option<String> {
+        if plan.walk.is_by_time() {
+            return None;
+        }
+        let statement = plan.shape.create_index(&retention.column);
+        let note = format!(
+            "no index on {}.{}: every row is looked at; the application should have {statement}",
+            retention.table, retention.column
+        );
+        self.observer.say(&note);
+        Some(note)
+    }
+
+    /// A file of its own for each run and shape of the table, so that none can spoil what another has put away.
     fn archive(&self, directory: &std::path::Path, plan: &Plan) -> Archive {
         let time = iso(self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         let time: String = time.chars().filter(char::is_ascii_digit).collect();
         let safe = |name: &str| name.replace(['/', '\0'], "_");
         let (database, table) = (safe(self.database.name.as_str()), safe(&plan.shape.name));
-        let path = directory.join(format!("{database}-{table}-{time}-{}.db", std::process::id()));
+        let path = directory.join(format!(
+            "{database}-{table}-{time}-{}-{}.db",
+            std::process::id(),
+            plan.shape.schema_version
+        ));
         Archive::new(&path, &plan.shape)
     }
 
@@ -239,7 +271,7 @@ impl Run<'_> {
         plan: &Plan,
         mut archive: Option<&mut Archive>,
         table: &mut TableReport,
-    ) -> Result<(), Failure> {
+    ) -> Result<Drained, Failure> {
         let mut pace = Pace::new(FIRST_BATCH, self.manners.target_hold);
         let mut cursor: Option<Cursor> = None;
         let begun = Instant::now();
@@ -249,15 +281,16 @@ impl Run<'_> {
                     "{}: the time was used up before every expired row was deleted",
                     table.table
                 ));
-                return Ok(());
+                return Ok(Drained::Done);
             }
             self.refuse_another_file()?;
-            let (units, limit) = (pace.units(), pace.limit());
+            let size = BatchSize { rows: pace.units(), work: pace.work(), limit: pace.limit() };
             let batch = self.writer.retry_while_busy(self.manners.lock_wait, |writer| {
-                writer.delete_batch(&plan.walk, cursor.as_ref(), units, limit, archive.as_deref_mut())
+                writer.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut())
             });
             let held = match batch {
-                Ok(held) => held,
+                Ok(Some(held)) => held,
+                Ok(None) => return Ok(Drained::SchemaChanged),
                 Err(error) if took_too_long(&error, self.budget) => {
                     if pace.too_long() {
                         continue;
@@ -266,7 +299,7 @@ impl Run<'_> {
                         "{}: deleting a single row takes longer than {} ms, mostly the work of a trigger or of foreign keys \
                          without an index; raise target_hold if the application can bear it",
                         table.table,
-                        limit.as_millis()
+                        size.limit.as_millis()
                     );
                     return Err(Failure::Refused(FailureReason::Timeout, message));
                 }
@@ -281,11 +314,11 @@ impl Run<'_> {
             let rate = (table.deleted_rows as f64 / begun.elapsed().as_secs_f64().max(0.001)) as u64;
             let words = format!("{} rows deleted, {} a second", count(table.deleted_rows), count(rate));
             self.observer.done(share, &words);
-            pace.held(held.value.looked + held.hold);
+            pace.held(held.value.rows, held.value.looked + held.hold, held.commit);
             cursor = held.value.next;
             if cursor.is_none() {
                 table.complete = true;
-                return Ok(());
+                return Ok(Drained::Done);
             }
             // Rows that were only looked at kept nobody waiting, but the disk at work.
             let length = if held.hold.is_zero() { held.value.looked } else { held.hold };

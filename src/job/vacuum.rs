@@ -302,7 +302,7 @@ fn in_slices(
         gone += u64::from(units);
         *held = (*held).max(slice.hold);
         context.observer.done((gone as f64 / free as f64).min(1.0), "");
-        pace.held(slice.hold);
+        pace.held(units, slice.hold, slice.commit);
         if writer.pages()?.1 == 0 {
             break;
         }

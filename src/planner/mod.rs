@@ -131,6 +131,7 @@ pub struct Planner {
     unreported: Vec<Decision>,
     /// The latest time seen, but for a clock that was set back.
     clock: DateTime<Utc>,
+    rewound: bool,
 }
 
 impl Planner {
@@ -143,6 +144,7 @@ impl Planner {
             running: Running::default(),
             unreported: Vec::new(),
             clock: DateTime::<Utc>::MIN_UTC,
+            rewound: false,
         }
     }
 
@@ -334,11 +336,17 @@ impl Planner {
         entry.phase.next_run(&entry.target)
     }
 
+    /// Whether the clock was set back since this was asked last, and with it the next runs of all.
+    pub fn was_rewound(&mut self) -> bool {
+        std::mem::take(&mut self.rewound)
+    }
+
     fn observe(&mut self, now: DateTime<Utc>) {
         if now < self.clock && self.clock - now > CLOCK_TOLERANCE {
             self.running.forget_retries_after(now);
             self.queue.change_all(|target, phase| phase.rewound(target, now));
             self.clock = now;
+            self.rewound = true;
         }
         self.clock = self.clock.max(now);
     }

@@ -146,6 +146,8 @@ pub struct Request {
     pub rows: Vec<String>,
     /// The checks to run.
     pub checks: Vec<Check>,
+    /// Whether to go table by table from the start, as a check beside an owner at work has to.
+    pub by_table: bool,
     /// How to spare the database's owner; `None` to check regardless.
     pub manners: Option<Manners>,
     /// Limits of the work.

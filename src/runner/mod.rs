@@ -199,6 +199,13 @@ impl Loop {
                 }
             }
         }
+        if self.planner.was_rewound() {
+            for (name, database) in &self.databases {
+                for (task, _) in database.settings.tasks.timings() {
+                    self.tell_next(&Key { database: name.clone(), task });
+                }
+            }
+        }
     }
 
     fn start(&mut self, start: Start) {

@@ -38,6 +38,7 @@ pub use reader::Reader;
 pub use reader::WalFrames;
 pub use reader::Work;
 pub use retention::Batch;
+pub use retention::BatchSize;
 pub use retention::Expired;
 pub use shape::Column;
 pub use shape::ShapeProblem;

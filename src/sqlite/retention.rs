@@ -6,6 +6,7 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use rusqlite::Connection;
 use rusqlite::params_from_iter;
 
 use super::archive::Archive;
@@ -20,9 +21,27 @@ use super::writer::Writer;
 
 const OPERATION: &str = "delete a batch";
 
+/// A batch is cut so fine, that its hold ends near the time it is meant to: a pause after one that was longer than
+/// planned must be half as long again, see `Writer::pause_for_others`.
+const PIECES: u32 = 16;
+
+/// How much a batch is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSize {
+    /// Rows to look at.
+    pub rows: u32,
+    /// How long they are expected to take before the commit. On a walk by time the batch is done piece by piece until
+    /// this time is used up, a quarter more rows than asked for at the most.
+    pub work: Duration,
+    /// When the hold is broken off.
+    pub limit: Duration,
+}
+
 /// What one batch did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
+    /// Rows looked at, but for the last batch of a walk, where they may be fewer.
+    pub rows: u32,
     /// Rows deleted, those of triggers and foreign keys not counted.
     pub deleted: u64,
     /// Where the next one begins; `None` at the end of the walk.
@@ -54,39 +73,56 @@ impl Writer {
         self.connection().execute_batch(sql).map_err(self.failed("set the foreign keys"))
     }
 
-    /// Deletes the expired ones of the next `rows` rows of a walk, after they are safe in the archive.
+    /// Deletes the expired ones of the next rows of a walk, after they are safe in the archive. `None` when the schema is
+    /// no longer the one that the walk was planned for: nothing is done then.
     ///
     /// # Errors
     /// `Busy`, `Full`, a trigger's or a foreign key's refusal, and so on; `DeadlineExceeded` when it took longer than
-    /// `limit`. The database is as before then; the archive may hold rows that are still there.
+    /// the limit. The database is as before then; the archive may hold rows that are still there.
     pub fn delete_batch(
         &mut self,
         walk: &Walk,
         after: Option<&Cursor>,
-        rows: u32,
-        limit: Duration,
+        size: BatchSize,
         archive: Option<&mut Archive>,
-    ) -> Result<Held<Batch>, SqliteError> {
+    ) -> Result<Option<Held<Batch>>, SqliteError> {
         let begun = Instant::now();
-        if !walk.is_by_time() && !self.has_expired(walk, after, rows, limit)? {
+        let rows = size.rows;
+        if !walk.fits(self.connection()).map_err(self.failed(OPERATION))? {
+            return Ok(None);
+        }
+        if !walk.is_by_time() && !self.has_expired(walk, after, size)? {
             let next = walk.further(self.connection(), after, rows).map_err(self.failed(OPERATION))?;
-            let value = Batch { deleted: 0, next, looked: begun.elapsed() };
-            return Ok(Held { value, hold: Duration::ZERO });
+            let value = Batch { rows, deleted: 0, next, looked: begun.elapsed() };
+            return Ok(Some(Held { value, hold: Duration::ZERO, commit: Duration::ZERO }));
         }
         let looked = begun.elapsed();
-        let mut archive = archive;
-        let result = self.transaction(OPERATION, limit, |connection| {
-            let next = walk.further(connection, after, rows)?;
-            if let Some(archive) = archive.as_deref_mut() {
-                archive.take(connection, walk, after, next.as_ref())?;
+        let Some(archive) = archive else {
+            let pieces = if walk.is_by_time() { PIECES } else { 1 };
+            let held = self.transaction(OPERATION, size.limit, |connection| {
+                if !walk.fits(connection)? {
+                    return Ok(None);
+                }
+                let (rows, deleted, next) =
+                    delete_pieces(connection, walk, after, (rows, pieces), size.work)?;
+                Ok(Some(Batch { rows, deleted, next, looked }))
+            });
+            return held.map(Held::transpose);
+        };
+        // An archive's piece costs a sync of its own, so it is whole.
+        let result = self.transaction(OPERATION, size.limit, |connection| {
+            if !walk.fits(connection)? {
+                return Ok(None);
             }
+            let next = walk.further(connection, after, rows)?;
+            archive.take(connection, walk, after, next.as_ref())?;
             let deleted = walk.delete(connection, after, next.as_ref())?;
-            Ok(Batch { deleted, next, looked })
+            Ok(Some(Batch { rows, deleted, next, looked }))
         });
-        if let (Err(_), Some(archive)) = (&result, archive) {
+        if result.is_err() {
             archive.forget_last().map_err(self.failed("take rows back from the archive"))?;
         }
-        result
+        result.map(Held::transpose)
     }
 
     /// Whether there is anything to delete in the next rows of a walk by key: for an answer of no, nobody needs to wait.
@@ -94,16 +130,40 @@ impl Writer {
         &mut self,
         walk: &Walk,
         after: Option<&Cursor>,
-        rows: u32,
-        limit: Duration,
+        size: BatchSize,
     ) -> Result<bool, SqliteError> {
-        self.arm(Some(Instant::now() + limit))?;
-        let result = walk.further(self.connection(), after, rows).and_then(|next| {
+        self.arm(Some(Instant::now() + size.limit))?;
+        let result = walk.further(self.connection(), after, size.rows).and_then(|next| {
             let (sql, parameters) = walk.select(after, next.as_ref());
             self.connection().prepare_cached(&sql)?.exists(params_from_iter(parameters))
         });
         self.arm(None)?;
         result.map_err(self.failed(OPERATION))
+    }
+}
+
+/// Deletes a batch in pieces until there is no time for another, at most a quarter more rows than asked for. Returns
+/// the rows looked at, those deleted, and where the next batch begins.
+fn delete_pieces(
+    connection: &Connection,
+    walk: &Walk,
+    after: Option<&Cursor>,
+    (rows, pieces): (u32, u32),
+    time: Duration,
+) -> rusqlite::Result<(u32, u64, Option<Cursor>)> {
+    let begun = Instant::now();
+    let piece = (rows / pieces).max(1);
+    let most = if pieces == 1 { rows } else { rows + rows / 4 };
+    let (mut looked, mut deleted, mut at) = (0, 0, after.cloned());
+    loop {
+        let next = walk.further(connection, at.as_ref(), piece)?;
+        deleted += walk.delete(connection, at.as_ref(), next.as_ref())?;
+        looked += piece;
+        at = next;
+        let with_another = begun.elapsed() * (looked + piece) / looked;
+        if at.is_none() || looked >= most || with_another > time {
+            return Ok((looked, deleted, at));
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct TableShape {
     pub delete_triggers: Vec<String>,
     /// Tables whose foreign keys refer to this one.
     pub referenced_by: Vec<String>,
+    /// The schema cookie before all this was read: while it stays, so does the shape.
+    pub schema_version: u32,
 }
 
 /// Why rows cannot be deleted from something in batches.
@@ -92,6 +94,7 @@ pub(super) fn shape(
     connection: &Connection,
     table: &str,
 ) -> rusqlite::Result<Result<TableShape, ShapeProblem>> {
+    let schema_version = schema_version(connection)?;
     let sql =
         "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
     let found: Option<(String, String, bool)> =
@@ -131,7 +134,21 @@ pub(super) fn shape(
     };
     let indexes = indexes(connection, &name)?;
     let (delete_triggers, referenced_by) = (triggers(connection, &name)?, referrers(connection, &name)?);
-    Ok(Ok(TableShape { name, columns, without_rowid, key, indexes, delete_triggers, referenced_by }))
+    Ok(Ok(TableShape {
+        name,
+        columns,
+        without_rowid,
+        key,
+        indexes,
+        delete_triggers,
+        referenced_by,
+        schema_version,
+    }))
+}
+
+/// The schema cookie, which every change of the schema moves.
+pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.prepare_cached("PRAGMA main.schema_version")?.query_row((), |row| row.get(0))
 }
 
 /// SQL for the row id. An `INTEGER PRIMARY KEY` is the row id under its own name.

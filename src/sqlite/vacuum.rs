@@ -63,7 +63,7 @@ impl Writer {
         let result = self.connection().execute_batch("VACUUM main");
         let hold = begun.elapsed();
         self.arm(None)?;
-        result.map(|()| Held { value: (), hold }).map_err(failed)
+        result.map(|()| Held { value: (), hold, commit: Duration::ZERO }).map_err(failed)
     }
 
     /// Copies the WAL into the main file, waiting for nobody.
@@ -89,7 +89,7 @@ impl Writer {
             Checkpoint::Passive => Duration::ZERO,
             Checkpoint::Truncate => elapsed,
         };
-        result.map(|value| Held { value, hold }).map_err(failed)
+        result.map(|value| Held { value, hold, commit: Duration::ZERO }).map_err(failed)
     }
 }
 

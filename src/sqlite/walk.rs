@@ -7,6 +7,7 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
 use super::shape::TableShape;
+use super::shape::schema_version;
 use super::tables::StoredTime;
 use super::tables::quoted;
 use super::tables::stored_time;
@@ -79,6 +80,7 @@ pub struct Walk {
     pub(super) from: String,
     pub(super) filter: String,
     parameters: Vec<Value>,
+    schema_version: u32,
 }
 
 /// A place on a walk: the key of the last row that was looked at.
@@ -133,7 +135,13 @@ impl Walk {
             filter.push_str(&format!(" AND ifnull(({condition}\n), 0)"));
         }
         let columns = shape.columns.iter().map(|column| quoted(&column.name)).collect();
-        Self { columns, key, by_time, from, filter, parameters }
+        let schema_version = shape.schema_version;
+        Self { columns, key, by_time, from, filter, parameters, schema_version }
+    }
+
+    /// Whether the schema is still the one that the walk was planned for.
+    pub(super) fn fits(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        Ok(schema_version(connection)? == self.schema_version)
     }
 
     /// Whether the walk meets the expired rows alone, in the order of time.

@@ -33,7 +33,7 @@ const LOCK_TRY: Duration = Duration::from_millis(50);
 
 /// How soon within a try the lock is looked at again. SQLite's own handler sleeps 1, 2, 5, 10 … ms, in which the lock
 /// lies idle: a foreign commit that ended a pause is over in less than that.
-const LOOK_AGAIN: Duration = Duration::from_micros(250);
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// The pauses between tries to get the lock grow up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -55,6 +55,16 @@ pub struct Held<T> {
     pub value: T,
     /// From the lock to the end of the commit.
     pub hold: Duration,
+    /// The commit's part of it, where it is known.
+    pub commit: Duration,
+}
+
+impl<T> Held<Option<T>> {
+    /// What was held for, where anything was done.
+    pub(super) fn transpose(self) -> Option<Held<T>> {
+        let Self { value, hold, commit } = self;
+        value.map(|value| Held { value, hold, commit })
+    }
 }
 
 /// A connection that may write.
@@ -246,8 +256,12 @@ impl Writer {
         self.connection().execute_batch("BEGIN IMMEDIATE").map_err(self.failed(operation))?;
         let begun = Instant::now();
         self.arm(Some(begun + limit))?;
+        let mut worked = Duration::ZERO;
         let result = match work(self.connection()) {
-            Ok(value) => self.commit().map(|()| value),
+            Ok(value) => {
+                worked = begun.elapsed();
+                self.commit().map(|()| value)
+            }
             Err(error) => Err(error),
         };
         let result = result.map_err(|error| {
@@ -260,7 +274,7 @@ impl Writer {
         });
         let hold = begun.elapsed();
         self.arm(None)?;
-        result.map(|value| Held { value, hold })
+        result.map(|value| Held { value, hold, commit: hold.saturating_sub(worked) })
     }
 
     fn commit(&mut self) -> rusqlite::Result<()> {
@@ -289,7 +303,7 @@ impl Writer {
     /// through at the latest 33 ms after it came. When another process has committed, a single writer beside us needs no
     /// more, and the pause ends early; where there are several, every eighth pause, which does not, meets the rest.
     pub fn pause_for_others(&mut self, hold: Duration, ratio: f64) {
-        const STEP: Duration = Duration::from_micros(200);
+        const STEP: Duration = Duration::from_micros(50);
         const WHOLE_EVERY: u32 = 8;
         let begun = Instant::now();
         self.pauses = self.pauses.wrapping_add(1);

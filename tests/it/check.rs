@@ -55,106 +55,251 @@ fn redefine_index(made: &TestDatabase, covers: &str) {
     made.connect().execute_batch(&sql).unwrap();
 }
 
-/// Kind of damage, how it is done, the check that finds it, a part of the finding, and whether the quick check sees it.
-type Damage = (&'static str, fn(&TestDatabase), &'static str, &'static str, bool);
+/// A kind of damage, how it is done, and what finds it.
+struct Damage {
+    kind: &'static str,
+    make: fn(&TestDatabase),
+    /// The check of `litekeeper check` that finds it, with a part of the finding; `None` where nothing does.
+    found: Option<(&'static str, &'static str)>,
+    /// Whether `--quick` finds it.
+    quick: bool,
+    /// Whether `--by-table` finds it.
+    by_table: bool,
+}
 
-const DAMAGES: [Damage; 9] = [
-    (
-        "zeroed page",
+const fn damage(
+    kind: &'static str,
+    make: fn(&TestDatabase),
+    found: Option<(&'static str, &'static str)>,
+    quick: bool,
+    by_table: bool,
+) -> Damage {
+    Damage { kind, make, found, quick, by_table }
+}
+
+/// Writes over a page of a table from an offset in it.
+fn overwrite_in_page(made: &TestDatabase, page: u64, offset: u64, bytes: &[u8]) {
+    overwrite(&made.path(), (page - 1) * 4096 + offset, bytes);
+}
+
+/// Where a text stands in the file.
+fn place_of(made: &TestDatabase, text: &str) -> u64 {
+    let content = std::fs::read(made.path()).unwrap();
+    content.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() as u64
+}
+
+fn word_at(made: &TestDatabase, at: u64) -> u64 {
+    let content = std::fs::read(made.path()).unwrap();
+    let at = usize::try_from(at).unwrap();
+    u64::from(u32::from_be_bytes(content[at..at + 4].try_into().unwrap()))
+}
+
+/// Head and length of the freelist, as the header has them.
+const FREELIST_AT: u64 = 32;
+
+const DAMAGES: &[Damage] = &[
+    damage(
+        "a leaf page of a table is zeroed",
         |made| {
             let page = root_page(&made.connect(), "items") - 1;
             overwrite(&made.path(), page * 4096, &[0; 4096]);
         },
-        "full",
-        "btreeInitPage() returns error code 11",
+        Some(("full", "btreeInitPage() returns error code 11")),
+        true,
         true,
     ),
-    (
-        "row missing in an index",
+    damage(
+        "the overflow chain of a large value is cut",
+        |made| {
+            let connection = made.connect();
+            connection.execute("INSERT INTO items VALUES (9001, ?1)", ["x".repeat(20_000)]).unwrap();
+            drop(connection);
+            // The value ends on the last pages of the file, each with the number of the next in front.
+            let last = std::fs::metadata(made.path()).unwrap().len() / 4096;
+            let first = (2..=last).find(|page| word_at(made, (page - 1) * 4096) == page + 1).unwrap();
+            overwrite_in_page(made, first, 0, &[0; 4]);
+        },
+        Some(("full", "overflow list length")),
+        true,
+        true,
+    ),
+    damage(
+        "a row is missing in an index",
         |made| {
             redefine_index(made, "text) WHERE (0");
             made.connect().execute_batch("INSERT INTO items VALUES (9000, 'unseen')").unwrap();
             redefine_index(made, "text");
         },
-        "full",
-        "missing from index by_text",
+        Some(("full", "missing from index by_text")),
+        true,
         true,
     ),
-    (
-        "index entry with another value",
+    damage(
+        "an index entry has another value than its row",
         |made| {
             redefine_index(made, "upper(text)");
             made.connect().execute_batch("INSERT INTO items VALUES (9000, 'lower')").unwrap();
             redefine_index(made, "text");
         },
-        "full",
-        "missing from index by_text",
+        Some(("full", "missing from index by_text")),
+        false,
+        true,
+    ),
+    damage(
+        "the count of free pages is wrong",
+        |made| overwrite(&made.path(), FREELIST_AT + 4, &[0, 0, 0, 9]),
+        Some(("full", "reelist")),
+        true,
+        true,
+    ),
+    damage(
+        "a page in use is on the list of free pages",
+        |made| {
+            let trunk = word_at(made, FREELIST_AT);
+            let page = u32::try_from(root_page(&made.connect(), "by_text") - 1).unwrap();
+            overwrite_in_page(made, trunk, 8, &page.to_be_bytes());
+        },
+        Some(("full", "reference to page")),
+        true,
         false,
     ),
-    ("wrong freelist count", |made| overwrite(&made.path(), 36, &[0, 0, 0, 9]), "full", "reelist", true),
-    (
-        "appended garbage",
-        |made| {
-            let size = std::fs::metadata(made.path()).unwrap().len();
-            overwrite(&made.path(), size, b"garbage");
-        },
-        "file_size",
-        "bytes, its",
+    damage(
+        "free pages are on no list",
+        |made| overwrite(&made.path(), FREELIST_AT, &[0; 8]),
+        Some(("full", "never used")),
         true,
+        false,
     ),
-    (
-        "truncated file",
+    damage(
+        "two tables use the same pages",
         |made| {
-            std::fs::OpenOptions::new().write(true).open(made.path()).unwrap().set_len(4 * 4096).unwrap();
+            let connection = made.connect();
+            connection
+                .execute_batch(
+                    "CREATE TABLE twin (id INTEGER PRIMARY KEY, text TEXT); PRAGMA writable_schema = ON;
+                     UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'items')
+                     WHERE name = 'twin';",
+                )
+                .unwrap();
         },
-        "open",
-        "malformed",
+        Some(("full", "reference to page")),
         true,
+        false,
     ),
-    ("no database", |made| std::fs::write(made.path(), "words").unwrap(), "open", "not a database", true),
-    ("empty file", |made| std::fs::write(made.path(), "").unwrap(), "file_size", "empty", true),
-    (
-        "foreign-key violation",
+    damage(
+        "a foreign key refers to no row",
         |made| {
             made.connect()
                 .execute_batch("PRAGMA foreign_keys = OFF; INSERT INTO child VALUES (77777)")
                 .unwrap()
         },
-        "foreign_key",
-        "row 1 of child refers to a missing row of items",
+        Some(("foreign_key", "row 1 of child refers to a missing row of items")),
+        false,
+        true,
+    ),
+    damage(
+        "bytes are appended to the file",
+        |made| {
+            let size = std::fs::metadata(made.path()).unwrap().len();
+            overwrite(&made.path(), size, b"garbage");
+        },
+        Some(("file_size", "bytes, its")),
+        true,
+        true,
+    ),
+    damage(
+        "the file is truncated",
+        |made| {
+            std::fs::OpenOptions::new().write(true).open(made.path()).unwrap().set_len(4 * 4096).unwrap();
+        },
+        Some(("open", "malformed")),
+        true,
+        true,
+    ),
+    damage(
+        "the file is no database",
+        |made| std::fs::write(made.path(), "words").unwrap(),
+        Some(("open", "not a database")),
+        true,
+        true,
+    ),
+    damage(
+        "the file is empty",
+        |made| std::fs::write(made.path(), "").unwrap(),
+        Some(("file_size", "empty")),
+        true,
+        true,
+    ),
+    damage(
+        "a bit of a text that no index holds is flipped",
+        |made| {
+            let at = place_of(made, "unindexed words");
+            overwrite(&made.path(), at, b"t");
+        },
+        None,
+        false,
         false,
     ),
 ];
 
+/// Each kind of damage is made, and found by exactly the checks that the table in docs/CHECK.md names.
 fn each_kind_of_damage_is_found() {
-    let sound = database();
-    let output = Output::of(&["check".as_ref(), sound.path().as_os_str()]);
-    assert_eq!(output.code, Some(0), "{output:?}");
-    for (kind, damage, check, words, quick_sees_it) in DAMAGES {
-        let made = database();
-        damage(&made);
-        let output = Output::of(&["check".as_ref(), "--json".as_ref(), made.path().as_os_str()]);
-        assert_eq!(output.code, Some(1), "{kind}: {output:?}");
-        let document: Value = serde_json::from_str(&output.stdout).unwrap();
-        let found = document["databases"][0]["checks"].as_array().unwrap().iter().any(|entry| {
-            let problems = entry["problems"].as_array().unwrap();
-            entry["check"] == check
-                && problems.iter().any(|problem| problem.as_str().unwrap().contains(words))
-        });
-        assert!(found, "{kind}: {check} says {words:?}: {}", output.stdout);
-        let quick = Output::of(&["check".as_ref(), "--quick".as_ref(), made.path().as_os_str()]);
-        assert_eq!(quick.code, Some(i32::from(quick_sees_it)), "{kind}, quick: {quick:?}");
+    let sound = damaged_soon();
+    for options in [&[][..], &["--quick"], &["--by-table"]] {
+        let output = check_with(options, &sound);
+        assert_eq!(output.code, Some(0), "{options:?}: {output:?}");
     }
+    let described = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CHECK.md")).unwrap();
+    for damage in DAMAGES {
+        let kind = damage.kind;
+        let made = damaged_soon();
+        (damage.make)(&made);
+        let output = check_with(&["--json"], &made);
+        assert_eq!(output.code, Some(i32::from(damage.found.is_some())), "{kind}: {output:?}");
+        let document: Value = serde_json::from_str(&output.stdout).unwrap();
+        let checks = document["databases"][0]["checks"].as_array().unwrap();
+        if let Some((check, words)) = damage.found {
+            let found = checks.iter().filter(|entry| entry["check"] == check).any(|entry| {
+                let problems = entry["problems"].as_array().unwrap();
+                problems.iter().any(|problem| problem.as_str().unwrap().contains(words))
+            });
+            assert!(found, "{kind}: {check} says {words:?}: {}", output.stdout);
+        }
+        let quick = check_with(&["--quick"], &made);
+        assert_eq!(quick.code, Some(i32::from(damage.quick)), "{kind}, quick: {quick:?}");
+        let by_table = check_with(&["--by-table"], &made);
+        assert_eq!(by_table.code, Some(i32::from(damage.by_table)), "{kind}, by table: {by_table:?}");
+        let mark = |found: bool| if found { "yes" } else { "no" };
+        let by = damage.found.map_or("nothing".to_owned(), |(check, _)| format!("`{check}`"));
+        let row = format!("| {kind} | {by} | {} | {} |", mark(damage.quick), mark(damage.by_table));
+        assert!(described.contains(&row), "docs/CHECK.md lacks the row\n{row}");
+    }
+}
+
+/// A database with free pages and with words that stand in no index.
+fn damaged_soon() -> TestDatabase {
+    let made = database();
+    made.connect()
+        .execute_batch(
+            "CREATE TABLE notes (words TEXT); INSERT INTO notes VALUES ('unindexed words');
+             CREATE TABLE gone (body BLOB);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20)
+             INSERT INTO gone SELECT zeroblob(3000) FROM n; DROP TABLE gone;",
+        )
+        .unwrap();
+    made
+}
+
+fn check_with(options: &[&str], made: &TestDatabase) -> Output {
+    let path = made.path().display().to_string();
+    let arguments: Vec<&str> =
+        ["check"].into_iter().chain(options.iter().copied()).chain([path.as_str()]).collect();
+    Output::of(&arguments)
 }
 
 fn what_cannot_be_checked_is_told_apart() {
     let made = database();
-    let check = |arguments: &[&str]| {
-        let path = made.path().display().to_string();
-        let arguments: Vec<&str> =
-            ["check"].into_iter().chain(arguments.iter().copied()).chain([path.as_str()]).collect();
-        Output::of(&arguments)
-    };
+    let check = |options: &[&str]| check_with(options, &made);
     let output = check(&["--rows", "items,nowhere"]);
     assert_eq!(output.code, Some(3));
     assert!(

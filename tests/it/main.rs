@@ -12,6 +12,7 @@ mod check;
 mod custom;
 mod doors;
 mod exposition;
+mod faults;
 mod http;
 mod maintenance;
 mod process;
@@ -32,6 +33,7 @@ fn main() {
     trials.extend(custom::trials());
     trials.extend(doors::trials());
     trials.extend(exposition::trials());
+    trials.extend(faults::trials());
     trials.extend(http::trials());
     trials.extend(maintenance::trials());
     trials.extend(process::trials());

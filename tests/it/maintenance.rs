@@ -42,7 +42,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Writes a configuration beside a database, with a state file, and gives its path.
-fn configure(made: &TestDatabase, tasks: &str) -> String {
+pub fn configure(made: &TestDatabase, tasks: &str) -> String {
     let file = made.directory().join("litekeeper.yml");
     let name = made.path().file_name().unwrap().to_str().unwrap().to_owned();
     let text =
@@ -52,7 +52,7 @@ fn configure(made: &TestDatabase, tasks: &str) -> String {
 }
 
 /// `litekeeper run … --json`: the exit code and the runs.
-fn run(task: &str, config: &str) -> (Option<i32>, Vec<Value>) {
+pub fn run(task: &str, config: &str) -> (Option<i32>, Vec<Value>) {
     let arguments = ["run", task, "--config", config, "--json", "--log.level", "error"];
     let output = Output::of(&arguments);
     let document: Value = serde_json::from_str(&output.stdout)
@@ -60,17 +60,17 @@ fn run(task: &str, config: &str) -> (Option<i32>, Vec<Value>) {
     (output.code, document["runs"].as_array().unwrap().clone())
 }
 
-fn serve(config: &str) -> Agent {
+pub fn serve(config: &str) -> Agent {
     let mut command = litekeeper();
     command.args(["serve", "--config", config]);
     Agent::start(command)
 }
 
-fn number(connection: &Connection, sql: &str) -> i64 {
+pub fn number(connection: &Connection, sql: &str) -> i64 {
     connection.query_row(sql, (), |row| row.get(0)).unwrap()
 }
 
-fn is_sound(path: &Path) {
+pub fn is_sound(path: &Path) {
     let connection = Connection::open(path).unwrap();
     let verdict: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
@@ -311,7 +311,7 @@ fn a_kill_at_any_moment_loses_nothing() {
                  CREATE TABLE orders (id INTEGER PRIMARY KEY);",
             )
             .unwrap();
-        let tasks = "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}, reserve: 0}, log_cleaning: {target_hold: 2ms, tables: [{table: logs, column: at, retention: 30d}]}}";
+        let tasks = "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}, reserve: 0}, log_cleaning: {target_hold: 10ms, tables: [{table: logs, column: at, retention: 30d}]}}";
         let config = configure(&made, tasks);
         for kill in 0..KILLS / 4 {
             owner
@@ -385,7 +385,7 @@ fn cleaning_under_way(made: &TestDatabase, config: &str) -> std::process::Child 
     child
 }
 
-fn outcome_of(child: std::process::Child) -> (Option<i32>, Value) {
+pub fn outcome_of(child: std::process::Child) -> (Option<i32>, Value) {
     let output = child.wait_with_output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     (output.status.code(), document["runs"][0].clone())
@@ -430,7 +430,7 @@ fn a_database_that_is_replaced_ends_the_run() {
 }
 
 /// Whether this machine lets the tests make a file system of a few megabytes.
-fn can_mount() -> bool {
+pub fn can_mount() -> bool {
     let directory = tempfile::tempdir().unwrap();
     let mounted = mount(directory.path(), "1m");
     if mounted {
@@ -439,13 +439,13 @@ fn can_mount() -> bool {
     mounted
 }
 
-fn mount(directory: &Path, size: &str) -> bool {
+pub fn mount(directory: &Path, size: &str) -> bool {
     let mut command = std::process::Command::new("mount");
     command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(directory);
     command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn unmount(directory: &Path) {
+pub fn unmount(directory: &Path) {
     std::process::Command::new("umount").arg(directory).status().unwrap();
 }
 

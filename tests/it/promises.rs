@@ -70,6 +70,7 @@ pub fn checked(path: &Path) -> Report {
             path: path.to_path_buf(),
             rows: vec!["items".to_owned()],
             checks: vec![litekeeper::sqlite::Check::Full],
+            by_table: false,
             manners: None,
             budget,
         },
