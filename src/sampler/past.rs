@@ -16,6 +16,7 @@ const SLACK: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Piece {
     Tables,
+    Space,
     Custom(usize),
 }
 
@@ -35,7 +36,7 @@ impl Done {
     /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
     pub(super) fn is_due(&self, now: Instant, stamp: Stamp, piece: Piece) -> bool {
         let unmoved = match piece {
-            Piece::Tables => self.stamp == Some(stamp),
+            Piece::Tables | Piece::Space => self.stamp == Some(stamp),
             Piece::Custom(_) => false,
         };
         now + SLACK >= self.due_at && !unmoved

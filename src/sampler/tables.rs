@@ -1,4 +1,4 @@
-//! The slower loop: row counts, log ages and custom SQL, each at its own interval.
+//! The slower loop: row counts, log ages, space and custom SQL, each at its own interval.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -14,7 +14,10 @@ use crate::host::Stamp;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Dropper;
 use crate::sample::CustomReading;
+use crate::sample::SpaceReadings;
+use crate::sample::TableReadings;
 use crate::sample::look_at_custom;
+use crate::sample::look_at_space;
 use crate::sample::look_at_tables;
 
 use super::News;
@@ -89,13 +92,14 @@ fn due(fleet: &[Arc<Watched>]) -> Arc<[Errand]> {
         let wants_tables = collectors.row_counts && !settings.row_counts.is_empty()
             || collectors.timestamps && !settings.timestamps.is_empty();
         let tables = wants_tables.then_some((Piece::Tables, settings.table_interval));
+        let space = collectors.space.then_some((Piece::Space, settings.space_interval));
         let custom = settings
             .custom_metrics
             .iter()
             .enumerate()
             .filter(|_| collectors.custom_metrics)
             .map(|(index, metric)| (Piece::Custom(index), metric.interval));
-        for (piece, interval) in tables.into_iter().chain(custom) {
+        for (piece, interval) in tables.into_iter().chain(space).chain(custom) {
             let Some(stamp) = watched.up_stamp() else { continue };
             let past = Arc::clone(lock(&watched.pasts).entry(piece).or_default());
             // A piece that hangs holds its past; it is not begun again.
@@ -118,6 +122,7 @@ impl Errand {
         *past = Some(Done { due_at: now + self.interval, stamp: None, problems: Vec::new() });
         let problems = match self.piece {
             Piece::Tables => self.tables(metrics),
+            Piece::Space => self.space(metrics),
             Piece::Custom(index) => self.custom(index, metrics),
         };
         let Some(problems) = problems else {
@@ -146,8 +151,24 @@ impl Errand {
                 Some(look.problems)
             }
             Err(error) => {
-                self.watched.set_tables(crate::sample::TableReadings::default());
+                self.watched.set_tables(TableReadings::default());
                 Some(vec![format!("tables: {error}")])
+            }
+        }
+    }
+
+    fn space(&self, metrics: &AgentMetrics) -> Option<Vec<String>> {
+        match look_at_space(&self.watched.database, &self.watched.space()) {
+            Ok(None) => None,
+            Ok(Some(look)) => {
+                self.watched.count_errors(&look.errors);
+                self.watched.set_space(look.readings);
+                metrics.series_dropped(Dropper::Space, look.dropped);
+                Some(look.problems)
+            }
+            Err(error) => {
+                self.watched.set_space(SpaceReadings::default());
+                Some(vec![format!("space: {error}")])
             }
         }
     }

@@ -18,6 +18,7 @@ mod process;
 mod prometheus;
 mod promises;
 mod smoke;
+mod space;
 mod support;
 mod tidy;
 mod untrusted;
@@ -38,6 +39,7 @@ fn main() {
     trials.extend(prometheus::trials());
     trials.extend(promises::trials());
     trials.extend(smoke::trials());
+    trials.extend(space::trials());
     trials.extend(tidy::trials());
     trials.extend(untrusted::trials());
     trials.extend(web::trials());

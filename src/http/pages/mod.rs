@@ -9,6 +9,7 @@ mod filter;
 mod index;
 mod plan;
 mod query;
+mod space;
 mod tasks;
 mod words;
 
