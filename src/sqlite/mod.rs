@@ -3,6 +3,7 @@
 //! It must never open a database, `-wal` or `-shm` file but through SQLite, make or delete a
 //! sidecar, keep a connection beyond one look, or decide what a finding means.
 
+mod anatomy;
 mod archive;
 mod custom;
 mod error;
@@ -20,6 +21,8 @@ mod vacuum;
 mod walk;
 mod writer;
 
+pub use anatomy::Anatomies;
+pub use anatomy::Anatomy;
 pub use archive::Archive;
 pub use custom::CustomAnswer;
 pub use custom::CustomError;
