@@ -150,7 +150,7 @@ ailments! {
         "Its owner was killed, or the files were copied. The WAL is part of the database: without it commits are lost.";
     /// A WAL that does not belong.
     StrayWal, "stray-wal", [Critical],
-        "a `-wal` with content beside a database that is not in WAL mode",
+        "a `-wal` with content, and no `-shm`, beside a database that is not in WAL mode",
         "It is left over from another file, as after a restore over the main file alone; SQLite may replay it into this one and corrupt it.";
     /// A transaction that was not rolled back.
     HotJournal, "hot-journal", [Critical],

@@ -9,6 +9,7 @@ use crate::host::Ownership;
 use crate::job::Need;
 use crate::sqlite::Anatomies;
 use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
 use crate::sqlite::WalFrames;
 
 /// Everything that is known of a database and its surroundings.
@@ -36,6 +37,8 @@ pub(super) struct Facts {
     pub filesystem: Option<FilesystemFacts>,
     /// Its mount.
     pub mount: Option<Mount>,
+    /// What the main file itself says of its journal mode, where a `-wal` without `-shm` could say otherwise.
+    pub own_mode: Option<JournalMode>,
     /// What SQLite read.
     pub inside: Result<Inside, Obstacle>,
     /// What the configuration wants done.

@@ -25,6 +25,7 @@ const SMALLEST_PAGE_BYTES: u32 = 512;
 
 /// What is wrong with the format and the journal.
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
+    found.extend(stray_wal(facts));
     match &facts.inside {
         Ok(inside) => {
             found.extend(file_size(facts, inside));
@@ -158,18 +159,9 @@ fn wal(facts: &Facts, inside: &Inside) -> Vec<Finding> {
     if size == 0 {
         return Vec::new();
     }
+    // A WAL that does not belong here is found for itself.
     if inside.header.journal_mode == JournalMode::Rollback {
-        let what = format!("There is a -wal of {}, and the database is not in WAL mode.", bytes(size));
-        let finding = Finding::new(Ailment::StrayWal, Severity::Critical, what);
-        let (from, to) = (quote::path(&facts.beside("-wal")), quote::path(&facts.beside("-wal.aside")));
-        return vec![
-            finding
-                .advice(
-                    "Find out where it comes from. If it belongs to another state of the database, stop every program that uses \
-                     this one and move the -wal away; keep it until all is known to be there.",
-                )
-                .command(mend::as_root(facts, &format!("mv --no-clobber {from} {to}"))),
-        ];
+        return Vec::new();
     }
     let mut found = Vec::new();
     if facts.sidecar("-shm").is_none() {
@@ -185,6 +177,21 @@ fn wal(facts: &Facts, inside: &Inside) -> Vec<Finding> {
     }
     found.extend(large_wal(facts, inside, size));
     found
+}
+
+fn stray_wal(facts: &Facts) -> Option<Finding> {
+    let size = wal_bytes(facts);
+    if facts.own_mode != Some(JournalMode::Rollback) || size == 0 {
+        return None;
+    }
+    let what = format!("There is a -wal of {}, and the database is not in WAL mode.", bytes(size));
+    let finding = Finding::new(Ailment::StrayWal, Severity::Critical, what);
+    let finding = finding.advice(
+        "Find out where it comes from. If it belongs to another state of the database, stop every program that uses this one and \
+         move the -wal away; keep it until all is known to be there.",
+    );
+    let (from, to) = (quote::path(&facts.beside("-wal")), quote::path(&facts.beside("-wal.aside")));
+    Some(finding.command(mend::as_root(facts, &format!("mv --no-clobber {from} {to}"))))
 }
 
 fn large_wal(facts: &Facts, inside: &Inside, size: u64) -> Option<Finding> {

@@ -25,6 +25,7 @@ use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::settled;
 use crate::sidecar::SIDECARS;
+use crate::sqlite::Access;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
@@ -51,18 +52,23 @@ pub(super) fn gather(named: &Path, database: &Database, budget: &Budget) -> Fact
         Some((*suffix, found))
     });
     let is_link = std::fs::symlink_metadata(named).is_ok_and(|found| found.file_type().is_symlink());
+    let sidecars: Vec<_> = sidecars.collect();
+    let is_file = stat(&files.main).ok().flatten().is_some_and(|main| main.kind == FileKind::Regular);
+    let is_abandoned = sidecars.iter().any(|(suffix, file)| *suffix == "-wal" && file.size > 0)
+        && !sidecars.iter().any(|(suffix, _)| *suffix == "-shm");
     Facts {
         path: database.path.clone(),
         link: is_link.then(|| named.to_owned()),
         user: acting_user(),
-        main: ownership(&files.main).ok().flatten(),
+        main: if is_file { ownership(&files.main).ok().flatten() } else { None },
         directory: ownership(&home).ok().flatten(),
-        sidecars: sidecars.collect(),
+        sidecars,
         read_denied: read_denied(files).map(|(what, error)| (what, error.to_string())),
         write_denied: write_denied(files, &home).map(|(what, _)| what),
         sidecars_usable: owner_could_use_sidecars(&files.main).unwrap_or(true),
         filesystem: filesystem_facts(&home, &MountTable::read()).ok(),
         mount: mount(&home).ok(),
+        own_mode: if is_file && is_abandoned { own_mode(&database.path, budget) } else { None },
         inside: inside(database, budget),
         wishes: wishes(database),
     }
@@ -71,6 +77,12 @@ pub(super) fn gather(named: &Path, database: &Database, budget: &Budget) -> Fact
 fn directory_of(path: &Path) -> CString {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     CString::new(directory.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
+}
+
+/// The journal mode that the main file names, its `-wal` left aside: one that belongs to another file would be read over it.
+fn own_mode(path: &Path, budget: &Budget) -> Option<JournalMode> {
+    let header = Reader::open(path, Access::AtRest, budget).ok()?.header().ok()?;
+    Some(header.journal_mode)
 }
 
 fn wishes(database: &Database) -> Wishes {

@@ -75,6 +75,7 @@ fn sound() -> Facts {
             network: false,
         }),
         mount: Some(Mount { block_bytes: 4096, read_only: false }),
+        own_mode: None,
         inside: Ok(Inside {
             header,
             wal: Some(WalFrames { total: 200, checkpointed: 100 }),
@@ -397,6 +398,7 @@ fn format_and_journal() {
         |facts| {
             rollback(facts);
             facts.sidecars = vec![("-wal", file(0o640, 9_000))];
+            facts.own_mode = Some(JournalMode::Rollback);
         },
         &[(
             A::StrayWal,

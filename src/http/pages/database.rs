@@ -95,7 +95,8 @@ impl DatabasePage<'_> {
             (self.history(now))
             p.soft {
                 a href={ "/db/" (encode(name)) "?debug=true" } { "Look now, and say how it went" }
-                " (with the exact metrics)"
+                " (with the exact metrics) · "
+                a href={ "/db/" (encode(name)) "?doctor=true" } { "Ask the doctor" }
             }
         };
         layout(&format!("{name} · litekeeper"), "", self.visitor, &content)

@@ -5,6 +5,7 @@
 
 mod chart;
 mod database;
+mod doctor;
 mod filter;
 mod index;
 mod plan;
@@ -15,6 +16,7 @@ mod words;
 
 pub(super) use database::DatabasePage;
 pub(super) use database::Past;
+pub(super) use doctor::DoctorPage;
 pub(super) use filter::Filter;
 pub(super) use index::IndexPage;
 pub(super) use plan::plan;
