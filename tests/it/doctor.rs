@@ -466,7 +466,7 @@ fn a_page_and_the_api_show_the_findings() {
         "{page}"
     );
     let page = agent.get("/db/bo/o%20ks%3Cb%3E?doctor=true").text();
-    for words in ["hard-links", "critical", "has 2 names", "<pre>find ", "bo/o ks&lt;b&gt;"] {
+    for words in ["hard-links", "critical", "has 2 names", "<pre tabindex=\"0\">find ", "bo/o ks&lt;b&gt;"] {
         assert!(page.contains(words), "{words}: {page}");
     }
     for path in ["/api/v1/databases/bo/o%20ks%3Cb%3E/doctor", "/api/v1/databases/bo%2Fo%20ks%3Cb%3E/doctor"] {

@@ -18,9 +18,9 @@ pub(super) fn space_table(readings: &SpaceReadings) -> Markup {
             thead {
                 tr {
                     th scope="col" { "Table" }
-                    th.number scope="col" { "Rows and values" }
-                    th.number.wide scope="col" { "Unused in its pages" }
-                    th.number scope="col" { "Indexes" }
+                    th.number.wide scope="col" { "Its own pages" }
+                    th.number.wide scope="col" { "Unused in them" }
+                    th.number.wide scope="col" { "Indexes" }
                     th.number scope="col" { "Together" }
                 }
             }
@@ -48,10 +48,10 @@ fn row(table: &TableSpace) -> Markup {
                 @for index in &table.indexes { small { (index.index) " " (bytes(index.bytes)) } }
             }
             @if let Some(TreeSize { bytes: own, unused }) = table.own {
-                td.number { (bytes(own)) }
+                td.number.wide { (bytes(own)) }
                 td.number.wide { (bytes(unused)) small { (percent(unused as f64 / own.max(1) as f64)) } }
-            } @else { td.number { "–" } td.number.wide { "–" } }
-            td.number { (bytes(indexes)) }
+            } @else { td.number.wide { "–" } td.number.wide { "–" } }
+            td.number.wide { (bytes(indexes)) }
             td.number { (bytes(table.total())) }
         }
     }
