@@ -144,7 +144,7 @@ fn json(diagnoses: &[Diagnosis], verdict: Verdict) -> anyhow::Result<String> {
 
 /// The diagnosis for a person.
 fn text(diagnosis: &Diagnosis) -> String {
-    let mut text = format!("{}: {}\n", diagnosis.path, summary(diagnosis));
+    let mut text = format!("{}: {}\n", printable(&diagnosis.path), summary(diagnosis));
     if let Some(error) = &diagnosis.error {
         wrap(&mut text, "  ", &format!("Could not look at all of it: {error}."));
     }
@@ -185,11 +185,15 @@ fn summary(diagnosis: &Diagnosis) -> String {
     }
 }
 
-/// Adds words as lines of a limited width. Names come from files: what could move a terminal's cursor is shown as `�`.
+/// Names come from files: what could move a terminal's cursor is shown as `�`.
+fn printable(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Adds words as lines of a limited width.
 fn wrap(text: &mut String, indent: &str, words: &str) {
-    let clean: String = words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     let mut width = 0;
-    for word in clean.split(' ') {
+    for word in printable(words).split(' ') {
         let length = word.chars().count();
         if width > 0 && width + 1 + length > WIDTH {
             text.push('\n');

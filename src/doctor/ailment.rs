@@ -176,6 +176,10 @@ ailments! {
     StaleStatistics, "stale-statistics", [Warning],
         "an indexed table of 10,000 rows or more without statistics, or with a row count in them that is ten times off",
         "The query planner guesses, and may choose the wrong index.";
+    /// Row ids that a vacuum changes under an index.
+    UnstableRowIds, "unstable-row-ids", [Warning],
+        "a full-text index (FTS with `content=`) of a table without an INTEGER PRIMARY KEY",
+        "A VACUUM may number the rows of such a table anew, and the index then finds the wrong ones (https://www.sqlite.org/lang_vacuum.html).";
     /// A foreign key that looks at all rows.
     ForeignKeyWithoutIndex, "foreign-key-without-index", [Info, Warning],
         "no index or key begins with the columns of a foreign key; a warning from 1,000 rows on",

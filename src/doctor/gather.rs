@@ -40,7 +40,7 @@ use super::facts::Wishes;
 use super::schema::wants_rows;
 
 /// How long one table may be counted; a writer of a rollback database waits meanwhile.
-const COUNT_LIMIT: Duration = Duration::from_millis(100);
+const COUNT_LIMIT: Duration = Duration::from_millis(50);
 
 /// Looks at a database; `named` is the name by which somebody asked for it.
 pub(super) fn gather(named: &Path, database: &Database, budget: &Budget) -> Facts {

@@ -83,6 +83,7 @@ pub(super) fn findings(facts: &Facts, schema: &Anatomies, found: &mut Vec<Findin
     }
     found.extend(logs(facts, schema).take(MAX_FINDINGS));
     found.extend(statistics(facts, schema));
+    found.extend(unstable_row_ids(schema).take(MAX_FINDINGS));
     found.extend(foreign_keys(facts, schema).take(MAX_FINDINGS));
 }
 
@@ -161,6 +162,21 @@ fn statistics(facts: &Facts, schema: &Anatomies) -> Option<Finding> {
         "Better still, the application runs PRAGMA optimize before it closes a connection. The limit keeps the ANALYZE short.",
     );
     Some(finding.command(sql(facts, "PRAGMA analysis_limit = 1000; ANALYZE;")))
+}
+
+fn unstable_row_ids(schema: &Anatomies) -> impl Iterator<Item = Finding> + '_ {
+    schema.full_text.iter().filter_map(|(index, content)| {
+        let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(content))?;
+        if table.row_id().is_some() {
+            return None;
+        }
+        let what = format!("{index} indexes the rows of {}, which has no INTEGER PRIMARY KEY.", table.name);
+        let finding = Finding::new(Ailment::UnstableRowIds, Severity::Warning, what);
+        Some(finding.advice(
+            "Have the application make the table anew with an INTEGER PRIMARY KEY. Until then, have the full-text index rebuilt after \
+             each VACUUM, by its command 'rebuild'.",
+        ))
+    })
 }
 
 fn foreign_keys<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<Item = Finding> + 'f {

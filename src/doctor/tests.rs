@@ -84,6 +84,7 @@ fn sound() -> Facts {
                 tables: vec![table("items", &["id", "text"], 5)],
                 of: 1,
                 has_statistics: true,
+                full_text: Vec::new(),
             }),
             replicator: None,
             vacuum_needs: vec![need(100, 1_000)],
@@ -107,7 +108,7 @@ fn inside(facts: &mut Facts) -> &mut Inside {
 
 fn tables(facts: &mut Facts, tables: Vec<Anatomy>) {
     let of = tables.len();
-    inside(facts).schema = Ok(Anatomies { tables, of, has_statistics: true });
+    inside(facts).schema = Ok(Anatomies { tables, of, has_statistics: true, full_text: Vec::new() });
 }
 
 fn retention(table: &str, column: &str) -> Retention {
@@ -486,6 +487,24 @@ fn tables_and_indexes() {
     check(schema(child(1_000, &[&["COMPANY"]], &["company"])), &[]);
     check(schema(child(1_000, &[&["year", "company", "id"]], &["company", "year"])), &[]);
     check(schema(child(1_000, &[], &["id"])), &[]);
+}
+
+#[test]
+fn full_text_indexes() {
+    let indexed = |found: Anatomy| {
+        move |facts: &mut Facts| {
+            let (of, full_text) = (1, vec![("found".to_owned(), "Items".to_owned())]);
+            inside(facts).schema = Ok(Anatomies { tables: vec![found], of, has_statistics: true, full_text });
+        }
+    };
+    check(indexed(table("items", &["id"], 5)), &[]);
+    check(indexed(table("others", &["id"], 5)), &[]);
+    let mut bare = table("items", &["id"], 5);
+    bare.primary_key.clear();
+    check(indexed(bare.clone()), &[(A::UnstableRowIds, Warning, "found indexes the rows of items")]);
+    // A primary key that is no INTEGER is not the row id.
+    (bare.primary_key, bare.columns[0].1) = (vec!["id".to_owned()], "INT".to_owned());
+    check(indexed(bare), &[(A::UnstableRowIds, Warning, "")]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::tables::RowCount;
 use super::tables::quoted;
 
 /// The most tables that are taken apart; each costs some 100 µs.
-pub const MAX_ANATOMIES: usize = 500;
+const MAX_ANATOMIES: usize = 5_000;
 
 /// An ordinary table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +47,17 @@ impl Anatomy {
                     .iter()
                     .all(|want| first.iter().flatten().any(|have| have.eq_ignore_ascii_case(want)))
         };
-        let is_row_id = |(name, declared): &(String, String)| {
-            declared.eq_ignore_ascii_case("INTEGER") && self.primary_key == [name.clone()]
-        };
         self.indexes.iter().any(|(_, columns)| begins(columns))
-            || self.columns.iter().any(|column| is_row_id(column) && begins(&[Some(column.0.clone())]))
+            || self.row_id().is_some_and(|column| begins(&[Some(column.to_owned())]))
+    }
+
+    /// The column that is the row id under a name of its own: an `INTEGER PRIMARY KEY`.
+    #[must_use]
+    pub fn row_id(&self) -> Option<&str> {
+        let [key] = self.primary_key.as_slice() else { return None };
+        let is_integer =
+            |(name, declared): &&(String, String)| name == key && declared.eq_ignore_ascii_case("INTEGER");
+        self.columns.iter().find(is_integer).map(|(name, _)| name.as_str())
     }
 
     /// The statement that would make an index on columns.
@@ -72,6 +78,8 @@ pub struct Anatomies {
     pub of: usize,
     /// Whether there are statistics of any table.
     pub has_statistics: bool,
+    /// Full-text indexes of another table's rows: the index, and the table.
+    pub full_text: Vec<(String, String)>,
 }
 
 impl Reader {
@@ -86,8 +94,12 @@ impl Reader {
     ) -> Result<Anatomies, SqliteError> {
         let names = self.ordinary_tables()?;
         let statistics = self.statistics()?;
-        let mut found =
-            Anatomies { of: names.len(), has_statistics: !statistics.is_empty(), tables: Vec::new() };
+        let mut found = Anatomies {
+            tables: Vec::new(),
+            of: names.len(),
+            has_statistics: !statistics.is_empty(),
+            full_text: self.full_text()?,
+        };
         for name in names.into_iter().take(MAX_ANATOMIES) {
             let taken = self.anatomy(name, &statistics).and_then(|mut table| {
                 if counts(&table) {
@@ -119,6 +131,13 @@ impl Reader {
         let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 \
                    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
         self.list(sql, |row| row.get(0))
+    }
+
+    fn full_text(&self) -> Result<Vec<(String, String)>, SqliteError> {
+        let sql = "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND sql IS NOT NULL";
+        let tables = self.list(sql, |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        let indexed = |(name, sql): (String, String)| external_content(&sql).map(|table| (name, table));
+        Ok(tables.into_iter().filter_map(indexed).collect())
     }
 
     fn statistics(&self) -> Result<BTreeMap<String, i64>, SqliteError> {
@@ -179,5 +198,42 @@ impl Reader {
             keys.entry(id).or_insert_with(|| (parent, Vec::new())).1.push(column);
         }
         Ok(keys.into_values().collect())
+    }
+}
+
+/// The table whose rows a full-text table indexes without keeping them: `content=…` of FTS4 and FTS5
+/// (<https://www.sqlite.org/fts5.html#external_content_tables>).
+fn external_content(sql: &str) -> Option<String> {
+    let (before, arguments) = sql.split_once('(')?;
+    let module = before.split_whitespace().next_back()?.to_ascii_lowercase();
+    if !["fts3", "fts4", "fts5"].contains(&module.as_str()) {
+        return None;
+    }
+    let content = arguments.trim_end().trim_end_matches(')').split(',').find_map(|argument| {
+        let (name, value) = argument.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("content").then(|| value.trim())
+    })?;
+    let quotes: [char; 5] = ['\'', '"', '`', '[', ']'];
+    let table = content.trim_matches(quotes);
+    (!table.is_empty()).then(|| table.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_behind_a_full_text_index_is_known() {
+        for (sql, table) in [
+            ("CREATE VIRTUAL TABLE f USING fts5(text, content='items', content_rowid='id')", Some("items")),
+            ("CREATE VIRTUAL TABLE f USING FTS5 (text, content = items)", Some("items")),
+            ("create virtual table \"f\" using fts4(content=\"two words\", text)", Some("two words")),
+            ("CREATE VIRTUAL TABLE f USING fts5(text, content='')", None),
+            ("CREATE VIRTUAL TABLE f USING fts5(content, text)", None),
+            ("CREATE VIRTUAL TABLE f USING rtree(id, content=items)", None),
+            ("CREATE VIRTUAL TABLE f USING fts5", None),
+        ] {
+            assert_eq!(external_content(sql).as_deref(), table, "{sql}");
+        }
     }
 }

@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         test("findings_of_the_wal_and_journal", findings_of_the_wal_and_journal),
         test("findings_of_the_tables", findings_of_the_tables),
         test("findings_of_space", findings_of_space),
+        test("a_hostile_schema_does_not_mislead_the_doctor", a_hostile_schema_does_not_mislead_the_doctor),
         test("the_doctor_leaves_no_trace", the_doctor_leaves_no_trace),
         test("exit_codes_tell_findings_from_failures", exit_codes_tell_findings_from_failures),
         test("the_json_of_the_doctor_has_its_shape", the_json_of_the_doctor_has_its_shape),
@@ -188,7 +189,9 @@ fn findings_of_the_tables() {
              INSERT INTO child SELECT id, id, id FROM items LIMIT 2000;
              CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at TEXT, words TEXT);
              INSERT INTO audit_log SELECT id, datetime('now'), 'x' FROM items;
-             CREATE VIEW logs AS SELECT id, 0 AS created_at FROM items;",
+             CREATE VIEW logs AS SELECT id, 0 AS created_at FROM items;
+             CREATE TABLE notes (text); CREATE VIRTUAL TABLE found USING fts5 (text, content='notes');
+             CREATE VIRTUAL TABLE kept USING fts5 (text, content='items', content_rowid='id');",
         )
         .make();
     let path = made.path();
@@ -205,6 +208,7 @@ fn findings_of_the_tables() {
         1
     );
     expect(&found, "log-without-retention", "info", "a guess by the names");
+    expect(&found, "unstable-row-ids", "warning", "found indexes the rows of notes");
     made.connect().execute_batch("ANALYZE").unwrap();
     assert_eq!(find(&doctor(&path, &[]), "stale-statistics"), None);
     made.connect().execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM items WHERE id > 900").unwrap();
@@ -251,6 +255,28 @@ fn findings_of_space() {
     if hole.is_ok() {
         expect(&doctor(&huge.path(), &[]), "no-room-for-vacuum", "info", "A VACUUM needs");
     }
+}
+
+fn a_hostile_schema_does_not_mislead_the_doctor() {
+    let tables: String =
+        (0..2_000).map(|n| format!("CREATE TABLE t{n} (a REFERENCES items (id));")).collect();
+    let made = TestDatabase::new("hostile\u{1b}[2J")
+        .rows(10)
+        .sql(&format!(
+            "CREATE VIEW pragma_table_list AS SELECT 1 / 0; CREATE TABLE pragma_foreign_key_list (a);
+             CREATE TABLE \"\u{1b}[31m\nred\" (\"a\u{7}\" REFERENCES items (id));
+             BEGIN; {tables} COMMIT;"
+        ))
+        .make();
+    let output = Output::of(&["doctor".as_ref(), made.path().as_os_str()]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(!output.stdout.contains(['\u{1b}', '\u{7}']), "no control character reaches the terminal");
+    let found = doctor(&made.path(), &[]);
+    assert_eq!(found["error"], Value::Null, "{found:#}");
+    let is_bare = |finding: &&Value| finding["id"] == "foreign-key-without-index";
+    assert_eq!(found["findings"].as_array().unwrap().iter().filter(is_bare).count(), 20, "no more are shown");
+    let command = find(&found, "foreign-key-without-index").unwrap()["command"].as_str().unwrap();
+    assert!(command.contains(r"\033[31m\012red"), "{command}");
 }
 
 /// Names, times and modes of everything in a directory.
