@@ -20,6 +20,24 @@ pub(super) enum Piece {
     Custom(usize),
 }
 
+/// What is taken by one loop, one database after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// What takes milliseconds and comes every few seconds or minutes.
+    Quick,
+    /// What reads whole databases: in a fleet it may be at work for an hour, and must not hold up the other.
+    Long,
+}
+
+impl Piece {
+    pub(super) fn lane(self) -> Lane {
+        match self {
+            Self::Tables | Self::Custom(_) => Lane::Quick,
+            Self::Space => Lane::Long,
+        }
+    }
+}
+
 /// When a piece is to be taken again, and from which content it was taken.
 #[derive(Debug)]
 pub(super) struct Done {
