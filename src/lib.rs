@@ -8,6 +8,7 @@ pub mod config;
 pub mod database;
 pub mod demo;
 pub mod discovery;
+pub mod doctor;
 pub mod doors;
 pub mod history;
 pub mod host;

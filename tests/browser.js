@@ -42,7 +42,7 @@ const CASES = {
     for (const colorScheme of ['light', 'dark']) {
       for (const viewport of [{ width: 1280, height: 900 }, { width: 360, height: 740 }]) {
         const { page, context, problems } = await open(browser, { ...signedIn('anna'), colorScheme, viewport });
-        for (const path of ['/', '/db/books', '/db/books?range=year', '/tasks', '/?q=nothing-is-called-so']) {
+        for (const path of ['/', '/db/books', '/db/books?range=year', '/db/books?doctor=true', '/tasks', '/?q=nothing-is-called-so']) {
           const what = `${path} ${colorScheme} ${viewport.width}`;
           await page.goto(path);
           await axe(page, what);

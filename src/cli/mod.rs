@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 mod check;
 mod config;
 mod demo;
+mod doctor;
 mod history;
 mod maintenance;
 mod pause;
@@ -99,6 +100,11 @@ enum Command {
     /// checks. It reads only. While a check runs, a writer of a database in rollback mode waits with its commit, and
     /// the WAL of one in WAL mode cannot start anew.
     Check(check::Arguments),
+    /// Say what is wrong around databases, why it matters, and what mends it
+    ///
+    /// Permissions, links, file system, journal and WAL, space, statistics, indexes that are missed. It reads only, and
+    /// mends nothing itself: each finding comes with the command to copy.
+    Doctor(doctor::Arguments),
     /// Do maintenance now: health_check, vacuum, log_cleaning, or all of them
     ///
     /// What the configuration names for each database, by the same code and with the same record as a scheduled run,
@@ -147,6 +153,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Schedule(arguments) => schedule::run(&arguments),

@@ -246,6 +246,12 @@ pub struct Settings {
     /// How long one table's exact count may take in a WAL database; a rollback database gets a tenth,
     /// as its writers wait for readers.
     pub count_budget: Duration,
+    /// How often the space of tables and indexes is measured anew, when something changed.
+    pub space_interval: Duration,
+    /// The tables whose space is published: the largest, with their indexes.
+    pub space_top: usize,
+    /// How long one table or index may be measured in a WAL database; a rollback database gets a tenth.
+    pub space_budget: Duration,
     /// Which collectors run.
     pub collectors: Collectors,
     /// What is done to it.
@@ -279,6 +285,9 @@ impl Default for Settings {
             custom_metrics: Vec::new(),
             table_interval: DEFAULT_TABLE_INTERVAL,
             count_budget: DEFAULT_COUNT_BUDGET,
+            space_interval: Duration::from_secs(6 * 3600),
+            space_top: 20,
+            space_budget: Duration::from_millis(500),
             collectors: Collectors::default(),
             tasks: Tasks::default(),
         }
@@ -286,15 +295,15 @@ impl Default for Settings {
 }
 
 impl Default for Collectors {
-    /// All of them; without tables, columns or SQL to work on, most have nothing to do.
+    /// All but the one that reads every page; without tables, columns or SQL to work on, most have nothing to do.
     fn default() -> Self {
-        Self { schema: true, row_counts: true, timestamps: true, custom_metrics: true }
+        Self { schema: true, row_counts: true, timestamps: true, custom_metrics: true, space: false }
     }
 }
 
 /// Which collectors run on a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "four switches, which are what the user writes")]
+#[expect(clippy::struct_excessive_bools, reason = "five switches, which are what the user writes")]
 pub struct Collectors {
     /// `sqlite_schema_objects`: reads the schema whenever it changed.
     #[serde(serialize_with = "on_off")]
@@ -308,6 +317,9 @@ pub struct Collectors {
     /// `sqlite_custom_*`.
     #[serde(serialize_with = "on_off")]
     pub custom_metrics: bool,
+    /// `sqlite_table_size_bytes`, `sqlite_index_size_bytes`, `sqlite_table_unused_bytes`.
+    #[serde(serialize_with = "on_off")]
+    pub space: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

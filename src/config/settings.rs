@@ -24,13 +24,16 @@ use crate::config::tasks_read::read_tasks;
 use crate::config::tree::Node;
 
 /// The keys of a profile, and of every entry of `databases`.
-pub(super) const SETTINGS_KEYS: [&str; 8] = [
+pub(super) const SETTINGS_KEYS: [&str; 11] = [
     "labels",
     "row_counts",
     "timestamps",
     "custom_metrics",
     "table_interval",
     "count_budget",
+    "space_interval",
+    "space_top",
+    "space_budget",
     "collectors",
     "tasks",
 ];
@@ -41,6 +44,12 @@ const TABLE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::
 /// A count holds back checkpoints (WAL) or writers (rollback journal) as long as it runs.
 const COUNT_BUDGET: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
 
+/// A look at the space reads every page; more than once a minute it would be most of what the agent does.
+const SPACE_INTERVAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30 * 86_400));
+
+/// Tables by size; each is two series and one more for each index.
+const SPACE_TOP: (usize, usize) = (1, 1_000);
+
 /// What a profile or a database says itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layer {
@@ -50,10 +59,14 @@ pub(super) struct Layer {
     custom_metrics: Vec<CustomMetric>,
     table_interval: Option<Duration>,
     count_budget: Option<Duration>,
+    space_interval: Option<Duration>,
+    space_top: Option<usize>,
+    space_budget: Option<Duration>,
     schema: Option<bool>,
     count_rows: Option<bool>,
     read_timestamps: Option<bool>,
     run_custom_metrics: Option<bool>,
+    measure_space: Option<bool>,
     tasks: TaskLayer,
 }
 
@@ -72,11 +85,15 @@ impl Layer {
         replace(&mut settings.timestamps, self.timestamps);
         replace(&mut settings.table_interval, self.table_interval);
         replace(&mut settings.count_budget, self.count_budget);
-        let Collectors { schema, row_counts, timestamps, custom_metrics } = &mut settings.collectors;
+        replace(&mut settings.space_interval, self.space_interval);
+        replace(&mut settings.space_top, self.space_top);
+        replace(&mut settings.space_budget, self.space_budget);
+        let Collectors { schema, row_counts, timestamps, custom_metrics, space } = &mut settings.collectors;
         replace(schema, self.schema);
         replace(row_counts, self.count_rows);
         replace(timestamps, self.read_timestamps);
         replace(custom_metrics, self.run_custom_metrics);
+        replace(space, self.measure_space);
         replace(&mut settings.tasks.health_check, self.tasks.health_check);
         replace(&mut settings.tasks.vacuum, self.tasks.vacuum);
         replace(&mut settings.tasks.log_cleaning, self.tasks.log_cleaning);
@@ -111,6 +128,7 @@ pub(super) fn read_layer(
     layer.count_budget = fields
         .find("count_budget")
         .and_then(|value| decoder.duration(&value, COUNT_BUDGET.0..=COUNT_BUDGET.1));
+    read_space(fields, &mut layer, decoder);
     if let Some(value) = fields.find("collectors") {
         read_collectors(&value, &mut layer, decoder);
     }
@@ -118,6 +136,16 @@ pub(super) fn read_layer(
         layer.tasks = read_tasks(&value, surroundings, decoder);
     }
     layer
+}
+
+fn read_space(fields: &Fields<'_>, layer: &mut Layer, decoder: &mut Decoder<'_>) {
+    let mut duration = |name, (least, most): (Duration, Duration)| {
+        fields.find(name).and_then(|value| decoder.duration(&value, least..=most))
+    };
+    layer.space_interval = duration("space_interval", SPACE_INTERVAL);
+    layer.space_budget = duration("space_budget", COUNT_BUDGET);
+    layer.space_top =
+        fields.find("space_top").and_then(|value| decoder.number(&value, SPACE_TOP.0..=SPACE_TOP.1));
 }
 
 fn read_labels(value: &Value<'_>, decoder: &mut Decoder<'_>) -> BTreeMap<String, String> {
@@ -188,13 +216,12 @@ pub(super) fn read_format(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Optio
 }
 
 fn read_collectors(value: &Value<'_>, layer: &mut Layer, decoder: &mut Decoder<'_>) {
-    let Some(fields) = decoder.fields(value, &["schema", "row_counts", "timestamps", "custom_metrics"])
-    else {
-        return;
-    };
+    let names = ["schema", "row_counts", "timestamps", "custom_metrics", "space"];
+    let Some(fields) = decoder.fields(value, &names) else { return };
     let mut switch = |name| fields.find(name).and_then(|value| decoder.switch(&value));
     layer.schema = switch("schema");
     layer.count_rows = switch("row_counts");
     layer.read_timestamps = switch("timestamps");
     layer.run_custom_metrics = switch("custom_metrics");
+    layer.measure_space = switch("space");
 }

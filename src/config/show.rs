@@ -70,6 +70,9 @@ struct ShownSource {
     custom_metrics: Vec<CustomMetric>,
     table_interval: String,
     count_budget: String,
+    space_interval: String,
+    space_top: usize,
+    space_budget: String,
     collectors: Collectors,
     tasks: ShownTasks,
 }
@@ -153,6 +156,9 @@ fn shown_source(source: &Source) -> ShownSource {
         custom_metrics: settings.custom_metrics.iter().map(shown_metric).collect(),
         table_interval: format_duration(settings.table_interval),
         count_budget: format_duration(settings.count_budget),
+        space_interval: format_duration(settings.space_interval),
+        space_top: settings.space_top,
+        space_budget: format_duration(settings.space_budget),
         collectors: settings.collectors,
         tasks: shown_tasks(&settings.tasks),
     }

@@ -114,8 +114,8 @@ impl Site {
             "/runs" => self.runs(&query).await,
             "/schedule" => self.schedule(&query),
             "/actions" => self.actions(&query).await,
-            path => match path.strip_prefix("/databases/").map(percent_decode) {
-                Some(name) => self.one(&name),
+            path => match path.strip_prefix("/databases/") {
+                Some(rest) => self.below_databases(rest).await,
                 None => Err(Problem(
                     StatusCode::NOT_FOUND,
                     "not found; /api/v1/openapi.json says what there is".to_owned(),
@@ -147,6 +147,21 @@ impl Site {
         });
         let listed = listed.await.ok_or_else(|| unanswered("an internal failure; see the log".to_owned()))?;
         Ok((StatusCode::OK, listed))
+    }
+
+    /// A database, or the doctor's look at it. A name may end in `/doctor` itself, and comes first.
+    async fn below_databases(&self, rest: &str) -> Answer {
+        let name = percent_decode(rest);
+        match rest.strip_suffix("/doctor").map(percent_decode) {
+            Some(patient) if self.find(&name).is_none() => {
+                let observed = self.known(&patient)?;
+                let diagnosis =
+                    self.examine(&observed).await.map_err(|words| unanswered(words.to_owned()))?;
+                let value = serde_json::to_value(diagnosis).map_err(|error| unanswered(error.to_string()))?;
+                Ok((StatusCode::OK, value))
+            }
+            Some(_) | None => self.one(&name),
+        }
     }
 
     fn one(&self, name: &str) -> Answer {

@@ -11,7 +11,10 @@ use crate::history::Action;
 use crate::history::PastRun;
 use crate::metrics::Upcoming;
 use crate::metrics::Upkeep;
+use crate::sample::IndexSpace;
 use crate::sample::Observed;
+use crate::sample::SpaceReadings;
+use crate::sample::TableSpace;
 
 use super::api::iso;
 
@@ -55,9 +58,31 @@ pub(super) fn database(observed: &Observed, upkeep: &Upkeep) -> Value {
         "freelist_pages": header.map(|header| header.freelist_pages),
         "journal_mode": header.map(|header| header.journal_mode.label()),
         "tables": tables,
+        "space": space(&observed.space),
         "paused": upkeep.paused,
         "tasks": upkeep.tasks.iter().map(task).collect::<Vec<_>>(),
         "checks": checks(upkeep),
+    })
+}
+
+/// The largest tables; `null` before they were measured, and where that is not asked for.
+fn space(readings: &SpaceReadings) -> Option<Value> {
+    let table = |table: &TableSpace| {
+        let index = |index: &IndexSpace| json!({ "index": index.index, "size_bytes": index.bytes });
+        json!({
+            "table": table.table,
+            "size_bytes": table.own.map(|own| own.bytes),
+            "unused_bytes": table.own.map(|own| own.unused),
+            "indexes": table.indexes.iter().map(index).collect::<Vec<_>>(),
+        })
+    };
+    readings.is_known().then(|| {
+        json!({
+            "tables": readings.tables.iter().map(table).collect::<Vec<_>>(),
+            "other_tables": readings.others,
+            "other_bytes": readings.others_bytes,
+            "late": readings.late,
+        })
     })
 }
 

@@ -7,6 +7,7 @@ mod acting;
 mod api;
 mod api_json;
 mod body;
+mod doctor;
 mod guests;
 mod listener;
 mod negotiate;

@@ -1,7 +1,7 @@
 //! The pages and what they need: from memory, and from the state file within a limit of time.
 //!
 //! The state file is the one thing on a disk that a handler reads, on a thread of its own: where it hangs, the page says so
-//! and has all else. `?debug=true` is the one look at a database that a client can ask for; one at a time.
+//! and has all else. `?debug=true` and `?doctor=true` are the looks at a database that a client can ask for; one at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,9 @@ impl Site {
             path => match self.named(path) {
                 None => not_found(),
                 Some(observed) if query.value("debug") == "true" => self.debug(observed).await,
+                Some(observed) if query.value("doctor") == "true" => {
+                    self.doctor(request, &observed, visitor).await
+                }
                 Some(observed) => self.database(request, &observed, &query, visitor).await,
             },
         }

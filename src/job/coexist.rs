@@ -72,7 +72,8 @@ pub(super) fn refuse_unless_writable(
 ///
 /// Litestream keeps its state in `.NAME-litestream` beside the database and, in older versions, in tables of its own
 /// (<https://litestream.io/how-it-works/>); LiteFS is a FUSE file system.
-pub(super) fn replicator(database: &Database, tables: &[String]) -> Option<String> {
+#[must_use]
+pub fn replicator(database: &Database, tables: &[String]) -> Option<String> {
     const TABLES: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
     if let Some(table) = tables.iter().find(|table| TABLES.contains(&table.as_str())) {
         return Some(format!("Litestream (it has the table {table})"));
@@ -91,7 +92,8 @@ pub(super) fn replicator(database: &Database, tables: &[String]) -> Option<Strin
 
 /// Whether a SQLite version has the bug by which a WAL can be reset while another process checkpoints it: 3.7.0 to 3.51.2,
 /// but for the versions with the fix (<https://www.sqlite.org/wal.html#walresetbug>).
-pub(super) fn has_wal_reset_bug(version: u32) -> bool {
+#[must_use]
+pub fn has_wal_reset_bug(version: u32) -> bool {
     const FIRST: u32 = 3_007_000;
     const FIXED: u32 = 3_051_003;
     // 3.44.6 and 3.50.7 carry the fix too, each up to the end of its branch.

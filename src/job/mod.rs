@@ -14,6 +14,8 @@ mod retention;
 mod run;
 mod vacuum;
 
+pub use coexist::has_wal_reset_bug;
+pub use coexist::replicator;
 pub use forecast::Forecast;
 pub use forecast::TableForecast;
 pub use forecast::forecast;
@@ -31,7 +33,9 @@ pub use run::Run;
 pub use run::Summary;
 pub use run::Trigger;
 pub use run::Verdicts;
+pub use vacuum::Need;
 pub use vacuum::VacuumReport;
+pub use vacuum::needs as room_for_vacuum;
 
 use std::time::Duration;
 use std::time::SystemTime;

@@ -128,12 +128,10 @@ pub(super) fn expected(header: &Header, rate: Option<f64>) -> Duration {
 /// The room that a full VACUUM needs, place by place: the copy in the temporary directory, and beside the database the WAL
 /// with the whole copy, or the rollback journal with what was there
 /// (<https://www.sqlite.org/lang_vacuum.html>).
-pub(super) fn needs(
-    database: &Path,
-    header: &Header,
-    temporary: &Path,
-    reserve: u64,
-) -> Result<Vec<Need>, Outcome> {
+///
+/// # Errors
+/// A failed run, where a file system does not say how much room it has.
+pub fn needs(database: &Path, header: &Header, temporary: &Path, reserve: u64) -> Result<Vec<Need>, Outcome> {
     /// A frame of the WAL is a page with a header of 24 bytes.
     const FRAME_SHARE: u64 = 20;
     let copy = content(header);

@@ -52,15 +52,18 @@ pub enum Dropper {
     RowCounts,
     /// `sqlite_custom_*`.
     CustomMetrics,
+    /// `sqlite_table_size_bytes` and its like.
+    Space,
 }
 
 impl Dropper {
-    const ALL: [Self; 2] = [Self::RowCounts, Self::CustomMetrics];
+    const ALL: [Self; 3] = [Self::RowCounts, Self::CustomMetrics, Self::Space];
 
     fn label(self) -> &'static str {
         match self {
             Self::RowCounts => "row_counts",
             Self::CustomMetrics => "custom_metrics",
+            Self::Space => "space",
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Class {
     Sample,
     /// At its own, longer interval.
     Table,
+    /// At the interval of the space, where that is asked for.
+    Space,
 }
 
 /// One metric family of the databases.
@@ -263,7 +265,51 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
             observed.tables.ages.iter().try_for_each(|age| sink.gauge(&[("table", &age.table)], age.newest))
         },
     },
+    // Space.
+    DatabaseFamily {
+        name: "sqlite_table_size",
+        unit: Some(Unit::Bytes),
+        kind: MetricType::Gauge,
+        labels: &["table"],
+        class: Class::Space,
+        help: "Bytes of a table's pages, overflow pages counted and indexes not, from dbstat; the largest tables alone (space_top)",
+        samples: |observed, sink| own_space(observed, sink, |own| own.bytes),
+    },
+    DatabaseFamily {
+        name: "sqlite_table_unused",
+        unit: Some(Unit::Bytes),
+        kind: MetricType::Gauge,
+        labels: &["table"],
+        class: Class::Space,
+        help: "Bytes in a table's pages that hold nothing, which a vacuum would give back in part, from dbstat",
+        samples: |observed, sink| own_space(observed, sink, |own| own.unused),
+    },
+    DatabaseFamily {
+        name: "sqlite_index_size",
+        unit: Some(Unit::Bytes),
+        kind: MetricType::Gauge,
+        labels: &["table", "index"],
+        class: Class::Space,
+        help: "Bytes of an index's pages, from dbstat; of the largest tables alone (space_top)",
+        samples: |observed, sink| {
+            observed.space.tables.iter().try_for_each(|table| {
+                table.indexes.iter().try_for_each(|index| {
+                    sink.gauge(&[("table", &table.table), ("index", &index.index)], index.bytes as f64)
+                })
+            })
+        },
+    },
 ];
+
+fn own_space(
+    observed: &Observed,
+    sink: &mut Sink<'_, '_>,
+    value: fn(&crate::sqlite::TreeSize) -> u64,
+) -> fmt::Result {
+    observed.space.tables.iter().try_for_each(|table| {
+        optional(sink, &[("table", &table.table)], table.own.map(|own| value(&own) as f64))
+    })
+}
 
 fn files(
     observed: &Observed,

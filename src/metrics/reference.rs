@@ -63,6 +63,11 @@ pub fn reference() -> String {
         "Taken at their own interval (`table_interval`), when something changed.",
         &databases(Class::Table),
     );
+    section(
+        "Space",
+        "Taken at `space_interval`, when something changed, where the configuration says `collectors: {space: on}`.",
+        &databases(Class::Space),
+    );
     let integrity: Vec<[String; 4]> = INTEGRITY_FAMILIES
         .iter()
         .map(|family| {

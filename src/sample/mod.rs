@@ -6,6 +6,7 @@
 mod look;
 mod settle;
 mod snapshot;
+mod space;
 mod tables;
 mod timestamp;
 
@@ -23,6 +24,11 @@ pub use snapshot::CustomReading;
 pub use snapshot::ErrorCounts;
 pub use snapshot::Observed;
 pub use snapshot::Snapshot;
+pub use space::IndexSpace;
+pub use space::SpaceLook;
+pub use space::SpaceReadings;
+pub use space::TableSpace;
+pub use space::look_at_space;
 pub use tables::AgeReading;
 pub use tables::CountMethod;
 pub use tables::RowReading;

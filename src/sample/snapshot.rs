@@ -10,6 +10,7 @@ use crate::sqlite::CustomAnswer;
 use crate::sqlite::ErrorCode;
 
 use super::look::Facts;
+use super::space::SpaceReadings;
 use super::tables::TableReadings;
 
 /// Whether a database can be read.
@@ -87,6 +88,8 @@ pub struct Observed {
     pub replaced: u64,
     /// Rows and ages of tables.
     pub tables: Arc<TableReadings>,
+    /// Space of tables and indexes.
+    pub space: Arc<SpaceReadings>,
     /// Answers to custom queries.
     pub custom: Vec<CustomReading>,
 }

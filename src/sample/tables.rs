@@ -27,9 +27,9 @@ use super::settle::Settled;
 use super::settle::settled;
 use super::timestamp::seconds_since_epoch;
 
-/// A writer of a rollback database waits for its readers, so a count may take a tenth of the time
+/// A writer of a rollback database waits for its readers, so a look may take a tenth of the time
 /// there that it may in a WAL database.
-const ROLLBACK_BUDGET_DIVISOR: u32 = 10;
+pub(super) const ROLLBACK_BUDGET_DIVISOR: u32 = 10;
 
 /// The longest that one look at all tables of a database may take.
 pub const TABLES_BUDGET: Duration = Duration::from_secs(30);
@@ -108,7 +108,7 @@ pub fn look_at_tables(database: &Database) -> Result<Option<TableLook>, SettleEr
     unless_busy(read, |error| error.code())
 }
 
-fn unless_busy<T, E>(
+pub(super) fn unless_busy<T, E>(
     read: Result<Settled<T>, SettleError<E>>,
     code: impl Fn(&E) -> Option<ErrorCode>,
 ) -> Result<Option<T>, SettleError<E>> {

@@ -41,6 +41,7 @@ mod watched;
 
 use hung::HungDevices;
 use lock::lock;
+use past::Lane;
 use watched::Watched;
 
 /// A look at one database takes microseconds and ends by its budget after 2 s; a thread that is at
@@ -102,12 +103,10 @@ impl Sampler {
         let mut fleet = Fleet { watched: Arc::from([]), directories: Arc::from([]), hung: Arc::default() };
         let (tables_feed, tables_source) = watch::channel(Arc::clone(&fleet.watched));
         let news = Arc::new(News::default());
-        let tables = tokio::spawn(tables::run(
-            tables_source,
-            Arc::clone(&self.metrics),
-            Arc::clone(&news),
-            stop.clone(),
-        ));
+        let slower = [Lane::Quick, Lane::Long].map(|lane| {
+            let (source, metrics) = (tables_source.clone(), Arc::clone(&self.metrics));
+            tokio::spawn(tables::run(lane, source, metrics, Arc::clone(&news), stop.clone()))
+        });
         let mut ticks = self.ticks();
         loop {
             tokio::select! {
@@ -142,8 +141,10 @@ impl Sampler {
             self.metrics.swept(started.elapsed());
             news.swept.notify_one();
         }
-        // The tables' loop ends by the same token; a hung thread of it is left behind.
-        let _ = tables.await;
+        // The slower loops end by the same token; a hung thread of theirs is left behind.
+        for ended in slower {
+            let _ = ended.await;
+        }
     }
 
     fn ticks(&self) -> tokio::time::Interval {

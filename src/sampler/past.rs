@@ -16,7 +16,26 @@ const SLACK: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Piece {
     Tables,
+    Space,
     Custom(usize),
+}
+
+/// What is taken by one loop, one database after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// What takes milliseconds and comes every few seconds or minutes.
+    Quick,
+    /// What reads whole databases: in a fleet it may be at work for an hour, and must not hold up the other.
+    Long,
+}
+
+impl Piece {
+    pub(super) fn lane(self) -> Lane {
+        match self {
+            Self::Tables | Self::Custom(_) => Lane::Quick,
+            Self::Space => Lane::Long,
+        }
+    }
 }
 
 /// When a piece is to be taken again, and from which content it was taken.
@@ -35,7 +54,7 @@ impl Done {
     /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
     pub(super) fn is_due(&self, now: Instant, stamp: Stamp, piece: Piece) -> bool {
         let unmoved = match piece {
-            Piece::Tables => self.stamp == Some(stamp),
+            Piece::Tables | Piece::Space => self.stamp == Some(stamp),
             Piece::Custom(_) => false,
         };
         now + SLACK >= self.due_at && !unmoved

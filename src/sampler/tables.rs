@@ -1,4 +1,4 @@
-//! The slower loop: row counts, log ages and custom SQL, each at its own interval.
+//! The slower loops: row counts, log ages and custom SQL in one, space in the other, each at its own interval.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -14,21 +14,25 @@ use crate::host::Stamp;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Dropper;
 use crate::sample::CustomReading;
+use crate::sample::SpaceReadings;
+use crate::sample::TableReadings;
 use crate::sample::look_at_custom;
+use crate::sample::look_at_space;
 use crate::sample::look_at_tables;
 
 use super::News;
 use super::lock::lock;
 use super::past::Done;
+use super::past::Lane;
 use super::past::Piece;
 use super::watched;
 use super::watched::Watched;
 
-/// How often the loop looks for work that is due; the shortest custom interval is 1 s.
+/// How often a loop looks for work that is due; the shortest custom interval is 1 s.
 const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);
 /// Longer than any budget here ([`crate::sample::look_at_tables`] has 30 s), so only a file system gets this far.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
-/// These looks cost real work beside the databases' owners, so they come one at a time; a second
+/// These looks cost real work beside the databases' owners, so they come one at a time in each loop; a second
 /// thread joins when one look lasts over a second, so that a file system that hangs holds up no other.
 const THREADS: usize = 2;
 /// A database that was locked is tried again after this long, or its interval if that is shorter.
@@ -43,8 +47,9 @@ struct Errand {
     past: Arc<Mutex<Option<Done>>>,
 }
 
-/// Works until it is told to stop.
+/// Works in one lane until it is told to stop.
 pub(super) async fn run(
+    lane: Lane,
     fleet: watch::Receiver<Arc<[Arc<Watched>]>>,
     metrics: Arc<AgentMetrics>,
     news: Arc<News>,
@@ -56,11 +61,12 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = news.swept.notified() => {}
+            // The news wakes one; for the long lane a second is soon enough.
+            () = news.swept.notified(), if lane == Lane::Quick => {}
             _ = ticks.tick() => {}
         }
         let watched = Arc::clone(&fleet.borrow());
-        let errands = due(&watched);
+        let errands = due(&watched, lane);
         if errands.is_empty() {
             continue;
         }
@@ -79,8 +85,8 @@ pub(super) async fn run(
     }
 }
 
-/// The pieces whose interval has passed and whose database has moved since.
-fn due(fleet: &[Arc<Watched>]) -> Arc<[Errand]> {
+/// The pieces of a lane whose interval has passed and whose database has moved since.
+fn due(fleet: &[Arc<Watched>], lane: Lane) -> Arc<[Errand]> {
     let now = Instant::now();
     let mut errands = Vec::new();
     for watched in fleet {
@@ -89,13 +95,15 @@ fn due(fleet: &[Arc<Watched>]) -> Arc<[Errand]> {
         let wants_tables = collectors.row_counts && !settings.row_counts.is_empty()
             || collectors.timestamps && !settings.timestamps.is_empty();
         let tables = wants_tables.then_some((Piece::Tables, settings.table_interval));
+        let space = collectors.space.then_some((Piece::Space, settings.space_interval));
         let custom = settings
             .custom_metrics
             .iter()
             .enumerate()
             .filter(|_| collectors.custom_metrics)
             .map(|(index, metric)| (Piece::Custom(index), metric.interval));
-        for (piece, interval) in tables.into_iter().chain(custom) {
+        let pieces = tables.into_iter().chain(space).chain(custom);
+        for (piece, interval) in pieces.filter(|(piece, _)| piece.lane() == lane) {
             let Some(stamp) = watched.up_stamp() else { continue };
             let past = Arc::clone(lock(&watched.pasts).entry(piece).or_default());
             // A piece that hangs holds its past; it is not begun again.
@@ -118,6 +126,7 @@ impl Errand {
         *past = Some(Done { due_at: now + self.interval, stamp: None, problems: Vec::new() });
         let problems = match self.piece {
             Piece::Tables => self.tables(metrics),
+            Piece::Space => self.space(metrics),
             Piece::Custom(index) => self.custom(index, metrics),
         };
         let Some(problems) = problems else {
@@ -146,8 +155,24 @@ impl Errand {
                 Some(look.problems)
             }
             Err(error) => {
-                self.watched.set_tables(crate::sample::TableReadings::default());
+                self.watched.set_tables(TableReadings::default());
                 Some(vec![format!("tables: {error}")])
+            }
+        }
+    }
+
+    fn space(&self, metrics: &AgentMetrics) -> Option<Vec<String>> {
+        match look_at_space(&self.watched.database, &self.watched.space()) {
+            Ok(None) => None,
+            Ok(Some(look)) => {
+                self.watched.count_errors(&look.errors);
+                self.watched.set_space(look.readings);
+                metrics.series_dropped(Dropper::Space, look.dropped);
+                Some(look.problems)
+            }
+            Err(error) => {
+                self.watched.set_space(SpaceReadings::default());
+                Some(vec![format!("space: {error}")])
             }
         }
     }

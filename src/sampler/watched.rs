@@ -18,6 +18,7 @@ use crate::sample::Look;
 use crate::sample::LookOutcome;
 use crate::sample::Observed;
 use crate::sample::Previous;
+use crate::sample::SpaceReadings;
 use crate::sample::TableReadings;
 use crate::sqlite::ErrorCode;
 
@@ -57,6 +58,7 @@ struct State {
     errors: ErrorCounts,
     replaced: u64,
     tables: Arc<TableReadings>,
+    space: Arc<SpaceReadings>,
     custom: Vec<CustomReading>,
 }
 
@@ -92,6 +94,7 @@ impl Watched {
             // … and other facts: without a stamp the next look reads them.
             State {
                 tables: Arc::default(),
+                space: Arc::default(),
                 custom: Vec::new(),
                 hung_on: None,
                 stuck: false,
@@ -219,6 +222,7 @@ impl Watched {
                 state.facts = None;
                 state.stamp = None;
                 state.tables = Arc::default();
+                state.space = Arc::default();
                 state.custom = Vec::new();
                 // When it comes back, its tables are looked at anew even if its files are the same.
                 lock(&self.pasts).clear();
@@ -268,6 +272,14 @@ impl Watched {
         lock(&self.state).tables = Arc::new(readings);
     }
 
+    pub(super) fn set_space(&self, readings: SpaceReadings) {
+        lock(&self.state).space = Arc::new(readings);
+    }
+
+    pub(super) fn space(&self) -> Arc<SpaceReadings> {
+        Arc::clone(&lock(&self.state).space)
+    }
+
     /// Takes over a custom metric's answer, or takes away the old one.
     pub(super) fn set_custom(&self, index: usize, reading: Option<CustomReading>) {
         let mut state = lock(&self.state);
@@ -289,6 +301,7 @@ impl Watched {
             errors: state.errors,
             replaced: state.replaced,
             tables: Arc::clone(&state.tables),
+            space: Arc::clone(&state.space),
             custom: state.custom.clone(),
         }
     }

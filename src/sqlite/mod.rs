@@ -3,6 +3,7 @@
 //! It must never open a database, `-wal` or `-shm` file but through SQLite, make or delete a
 //! sidecar, keep a connection beyond one look, or decide what a finding means.
 
+mod anatomy;
 mod archive;
 mod custom;
 mod error;
@@ -12,6 +13,7 @@ mod raw;
 mod reader;
 mod retention;
 mod shape;
+mod space;
 mod tables;
 mod times;
 mod turns;
@@ -19,6 +21,8 @@ mod vacuum;
 mod walk;
 mod writer;
 
+pub use anatomy::Anatomies;
+pub use anatomy::Anatomy;
 pub use archive::Archive;
 pub use custom::CustomAnswer;
 pub use custom::CustomError;
@@ -43,6 +47,8 @@ pub use retention::Expired;
 pub use shape::Column;
 pub use shape::ShapeProblem;
 pub use shape::TableShape;
+pub use space::Tree;
+pub use space::TreeSize;
 pub use tables::RowCount;
 pub use tables::SchemaObjects;
 pub use tables::StoredTime;

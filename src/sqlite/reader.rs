@@ -1,5 +1,7 @@
 //! A connection that cannot write.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -178,13 +180,17 @@ impl Reader {
     /// The pages of the database in this transaction. `PRAGMA page_count` would parse the schema
     /// first (its `PragFlg_NeedSchema`: 45 ms with 5,000 tables); a backup's step over no page says the same for 2 µs.
     pub(super) fn page_count(&self) -> rusqlite::Result<u32> {
+        // One for each page size (there are eight), which a database in memory keeps from its first backup on: a backup
+        // of another is refused with SQLITE_READONLY.
         thread_local! {
-            static NOWHERE: std::cell::RefCell<Option<Connection>> = const { std::cell::RefCell::new(None) };
+            static NOWHERE: std::cell::RefCell<BTreeMap<u32, Connection>> = const { std::cell::RefCell::new(BTreeMap::new()) };
         }
-        NOWHERE.with_borrow_mut(|slot| {
-            let nowhere = match slot {
-                Some(nowhere) => nowhere,
-                empty => empty.insert(Connection::open_in_memory()?),
+        let raw = raw::read_header(&self.connection)
+            .map_err(|code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))?;
+        NOWHERE.with_borrow_mut(|places| {
+            let nowhere = match places.entry(RawHeader::parse(&raw).page_size) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(Connection::open_in_memory()?),
             };
             let backup = Backup::new(&self.connection, nowhere)?;
             backup.step(0)?;

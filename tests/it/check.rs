@@ -20,6 +20,7 @@ use crate::support::tool;
 pub fn trials() -> Vec<Trial> {
     vec![
         test("each_kind_of_damage_is_found", each_kind_of_damage_is_found),
+        test("page_sizes_do_not_get_in_each_others_way", page_sizes_do_not_get_in_each_others_way),
         test("what_cannot_be_checked_is_told_apart", what_cannot_be_checked_is_told_apart),
         test_with_tool("what_may_not_be_read_is_named", tool("setpriv"), what_may_not_be_read_is_named),
         test("the_json_has_its_shape", the_json_has_its_shape),
@@ -295,6 +296,21 @@ fn check_with(options: &[&str], made: &TestDatabase) -> Output {
     let arguments: Vec<&str> =
         ["check"].into_iter().chain(options.iter().copied()).chain([path.as_str()]).collect();
     Output::of(&arguments)
+}
+
+/// One thread looks at all of them, one after the other.
+fn page_sizes_do_not_get_in_each_others_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut paths = Vec::new();
+    for size in [4096, 512, 65_536, 1024, 4096, 512] {
+        let path = directory.path().join(format!("{}-{size}.db", paths.len()));
+        let sql = format!("PRAGMA page_size = {size}; CREATE TABLE t (a)");
+        Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+        paths.push(path);
+    }
+    let mut command = litekeeper();
+    let output = command.arg("check").args(&paths).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 fn what_cannot_be_checked_is_told_apart() {

@@ -33,10 +33,13 @@ use litekeeper::sample::CountMethod;
 use litekeeper::sample::CustomReading;
 use litekeeper::sample::ErrorCounts;
 use litekeeper::sample::Facts;
+use litekeeper::sample::IndexSpace;
 use litekeeper::sample::Observed;
 use litekeeper::sample::RowReading;
 use litekeeper::sample::Snapshot;
+use litekeeper::sample::SpaceReadings;
 use litekeeper::sample::TableReadings;
+use litekeeper::sample::TableSpace;
 use litekeeper::sqlite::AutoVacuum;
 use litekeeper::sqlite::Check;
 use litekeeper::sqlite::CustomAnswer;
@@ -45,6 +48,7 @@ use litekeeper::sqlite::ErrorCode;
 use litekeeper::sqlite::Header;
 use litekeeper::sqlite::JournalMode;
 use litekeeper::sqlite::SchemaObjects;
+use litekeeper::sqlite::TreeSize;
 use litekeeper::sqlite::WalFrames;
 use litekeeper::task::Task;
 
@@ -82,6 +86,7 @@ fn observed(name: &str, settings: Settings) -> Observed {
         errors: ErrorCounts::default(),
         replaced: 0,
         tables: Arc::default(),
+        space: Arc::default(),
         custom: Vec::new(),
     }
 }
@@ -161,6 +166,19 @@ fn full() -> Observed {
                 oldest: 1_778_207_426.0,
                 newest: 1_795_486_994.0,
             }],
+        }),
+        space: Arc::new(SpaceReadings {
+            tables: vec![
+                TableSpace {
+                    table: "logs".to_owned(),
+                    own: Some(TreeSize { bytes: 2_048_000, unused: 4_096 }),
+                    indexes: vec![IndexSpace { index: "logs \"by\" time".to_owned(), bytes: 409_600 }],
+                },
+                TableSpace { table: "not measured in time".to_owned(), own: None, indexes: Vec::new() },
+            ],
+            others: 3,
+            others_bytes: 12_288,
+            late: vec!["not measured in time".to_owned()],
         }),
         custom: vec![
             CustomReading { index: 0, answer: answer(&[("open", 3.0), ("back\\slash", -0.5)]) },
@@ -276,7 +294,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 70] = [
+const CONTRACT: [&str; 73] = [
     "litekeeper_build_info",
     "litekeeper_config_last_reload_success_timestamp_seconds",
     "litekeeper_config_last_reload_successful",
@@ -328,6 +346,7 @@ const CONTRACT: [&str; 70] = [
     "sqlite_filesystem_info",
     "sqlite_filesystem_size_bytes",
     "sqlite_freelist_pages",
+    "sqlite_index_size_bytes",
     "sqlite_integrity_check_interval_seconds",
     "sqlite_integrity_last_completed_timestamp_seconds",
     "sqlite_integrity_last_whole_timestamp_seconds",
@@ -342,6 +361,8 @@ const CONTRACT: [&str; 70] = [
     "sqlite_table_newest_row_timestamp_seconds",
     "sqlite_table_oldest_row_timestamp_seconds",
     "sqlite_table_rows",
+    "sqlite_table_size_bytes",
+    "sqlite_table_unused_bytes",
     "sqlite_up",
     "sqlite_user_version",
     "sqlite_wal_checkpointed_frames",

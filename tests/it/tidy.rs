@@ -55,7 +55,7 @@ fn read(path: &Path) -> Source {
 }
 
 /// Which room may use which, as the table in ARCHITECTURE.md says.
-const ROOMS: [(&str, &str); 28] = [
+const ROOMS: [(&str, &str); 29] = [
     ("acting", "blocking budget database history job metrics runner task"),
     (
         "app",
@@ -65,16 +65,20 @@ const ROOMS: [(&str, &str); 28] = [
     ("budget", ""),
     (
         "cli",
-        "app blocking budget config database demo discovery doors history job metrics report runner sqlite task units",
+        "app blocking budget config database demo discovery doctor doors history job metrics report runner sqlite task units",
     ),
     ("config", "schedule sidecar task"),
     ("database", "config sidecar"),
     ("demo", "config"),
     ("discovery", "blocking config database host metrics sidecar"),
+    ("doctor", "budget config database host job sample sidecar sqlite units"),
     ("doors", "blocking config"),
     ("history", "database host job sqlite task"),
     ("host", "sidecar"),
-    ("http", "acting blocking config database doors history job metrics sample sqlite task trends units"),
+    (
+        "http",
+        "acting blocking budget config database doctor doors history job metrics sample sqlite task trends units",
+    ),
     ("job", "budget config database host report sample sqlite task units"),
     ("main", ""),
     ("metrics", "config database history host job sample sqlite task"),

@@ -62,7 +62,7 @@ impl Office {
             "lk.yml",
             &format!(
                 "web: {{config_file: web.yml, acting_users: [anna]}}\nstate: state.db\nsample_interval: 1s\n{more}\ndatabases:\n\
-                 - path: books.db\n  labels: {{app: shop}}\n  row_counts: [items, logs]\n  timestamps: [{{table: logs, column: created_at}}]\n  tasks:\n    \
+                 - path: books.db\n  labels: {{app: shop}}\n  row_counts: [items, logs]\n  collectors: {{space: on}}\n  timestamps: [{{table: logs, column: created_at}}]\n  tasks:\n    \
                  health_check: {{}}\n    log_cleaning: {{tables: [{{table: logs, column: created_at, retention: 90d}}]}}\n"
             ),
         );
@@ -135,6 +135,11 @@ fn mismatch(value: &Value, schema: &Value, document: &Value) -> Option<String> {
             document,
         );
     }
+    if let Some(choices) = schema["anyOf"].as_array() {
+        let problems: Option<Vec<String>> =
+            choices.iter().map(|choice| mismatch(value, choice, document)).collect();
+        return problems.map(|problems| problems.join(", and "));
+    }
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -185,11 +190,13 @@ fn the_api_says_what_its_description_says() {
     let document = office.json("/api/v1/openapi.json");
     eventually("rows are counted and runs are seen", || {
         let found = office.json("/api/v1/databases/books");
-        (found["tables"][1]["newest_row_at"].is_string() && found["tasks"][0]["last_succeeded"] == true)
-            .then_some(())
+        (found["tables"][1]["newest_row_at"].is_string()
+            && found["tasks"][0]["last_succeeded"] == true
+            && found["space"].is_object())
+        .then_some(())
     });
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 6);
+    assert_eq!(paths.len(), 7);
     for (path, operations) in paths {
         let real = path.replace("{name}", "books");
         let answer = office.json(&format!("/api/v1{real}"));

@@ -22,6 +22,7 @@ use super::encode;
 use super::index::percent;
 use super::index::reclaimable;
 use super::layout;
+use super::space::space_table;
 use super::tasks::actions_table;
 use super::tasks::runs_table;
 use super::words::moment;
@@ -90,10 +91,12 @@ impl DatabasePage<'_> {
                 @if !observed.tables.rows.is_empty() { section { h2 { "Tables" } (self.tables(now)) } }
                 section { h2 { "Maintenance" } (self.maintenance(now)) }
             }
+            @if observed.space.is_known() { h2 { "Tables by size" } (space_table(&observed.space)) }
             (self.history(now))
             p.soft {
                 a href={ "/db/" (encode(name)) "?debug=true" } { "Look now, and say how it went" }
-                " (with the exact metrics)"
+                " (with the exact metrics) · "
+                a href={ "/db/" (encode(name)) "?doctor=true" } { "Ask the doctor" }
             }
         };
         layout(&format!("{name} · litekeeper"), "", self.visitor, &content)

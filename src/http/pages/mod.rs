@@ -5,15 +5,18 @@
 
 mod chart;
 mod database;
+mod doctor;
 mod filter;
 mod index;
 mod plan;
 mod query;
+mod space;
 mod tasks;
 mod words;
 
 pub(super) use database::DatabasePage;
 pub(super) use database::Past;
+pub(super) use doctor::DoctorPage;
 pub(super) use filter::Filter;
 pub(super) use index::IndexPage;
 pub(super) use plan::plan;

@@ -1,0 +1,207 @@
+//! `litekeeper doctor`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::app;
+use crate::blocking::run_one;
+use crate::budget::Budget;
+use crate::budget::Cancel;
+use crate::config::Config;
+use crate::database::Database;
+use crate::discovery::look_once;
+use crate::doctor::Diagnosis;
+use crate::doctor::Finding;
+use crate::doctor::SHAPE_VERSION;
+use crate::doctor::Severity;
+use crate::doctor::Verdict;
+use crate::doctor::database_of;
+use crate::doctor::diagnose;
+use crate::sqlite;
+
+use super::Exit;
+use super::block_on;
+use super::print;
+
+/// The longest that one database is looked at.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long a lock that another process holds is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Columns of the text.
+const WIDTH: usize = 100;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  litekeeper doctor books.db
+  litekeeper doctor --config /etc/litekeeper/litekeeper.yml --json | jq -r '.databases[].findings[].id'
+
+Exit codes: 0 nothing above info, 1 findings, 2 usage, 3 could not look. All findings, and the shape of the JSON: docs/DOCTOR.md")]
+pub(super) struct Arguments {
+    /// Database files; with --config and none, all of the configuration's databases
+    #[arg(required_unless_present = "config", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Configuration file, for what is to be done to the databases: a retention wants an index, a vacuum room
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// The JSON document.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    shape_version: u32,
+    litekeeper_version: &'static str,
+    sqlite_version: &'static str,
+    verdict: Verdict,
+    databases: &'a [Diagnosis],
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    sqlite::limit_heap()?;
+    let patients = match patients(&arguments) {
+        Ok(patients) => patients,
+        Err(exit) => return Ok(exit),
+    };
+    block_on(async {
+        let stop = tokio_util::sync::CancellationToken::new();
+        app::stop_on_signals(stop.clone())?;
+        let cancel = Cancel::default();
+        let mut diagnoses = Vec::new();
+        for (file, database) in patients {
+            let budget =
+                Budget { busy_timeout: PATIENCE, cancel: cancel.clone(), ..Budget::impatient(LIMIT) };
+            let name = file.display().to_string();
+            let mut work = std::pin::pin!(run_one(move || diagnose(&file, &database, &budget)));
+            let done = tokio::select! {
+                done = &mut work => done,
+                () = stop.cancelled() => {
+                    cancel.cancel();
+                    work.await
+                }
+            };
+            let Some(diagnosis) = done else { anyhow::bail!("{name}: the look panicked") };
+            if !arguments.json {
+                print(&text(&diagnosis));
+            }
+            diagnoses.push(diagnosis);
+            if stop.is_cancelled() {
+                break;
+            }
+        }
+        let verdict = diagnoses.iter().map(|diagnosis| diagnosis.verdict).max().unwrap_or(Verdict::Unknown);
+        if arguments.json {
+            print(&json(&diagnoses, verdict)?);
+        }
+        Ok(match verdict {
+            Verdict::Well => Exit::Success,
+            Verdict::Warning | Verdict::Critical => Exit::Problems,
+            Verdict::Unknown => Exit::Failure,
+        })
+    })
+}
+
+/// The files to look at, each with what the configuration says of it.
+fn patients(arguments: &Arguments) -> Result<Vec<(PathBuf, Arc<Database>)>, Exit> {
+    let mut known = Vec::new();
+    if let Some(file) = &arguments.config {
+        let config = Config::load(file).map_err(|errors| {
+            eprintln!("litekeeper: the configuration is not usable\n{errors}");
+            Exit::Usage
+        })?;
+        if let Some(directory) = &config.maintenance.temp_directory
+            && let Err(error) = sqlite::set_temporary_directory(directory)
+        {
+            eprintln!("litekeeper: temp_directory {}: {error}", directory.display());
+        }
+        let (databases, errors) = look_once(&config);
+        errors.iter().for_each(|error| eprintln!("litekeeper: {error}"));
+        known = databases;
+    }
+    if arguments.files.is_empty() {
+        return Ok(known.into_iter().map(|database| (database.path.clone(), database)).collect());
+    }
+    Ok(arguments.files.iter().map(|file| (file.clone(), database_of(file, &known))).collect())
+}
+
+fn json(diagnoses: &[Diagnosis], verdict: Verdict) -> anyhow::Result<String> {
+    let document = Document {
+        shape_version: SHAPE_VERSION,
+        litekeeper_version: env!("CARGO_PKG_VERSION"),
+        sqlite_version: sqlite::sqlite_version(),
+        verdict,
+        databases: diagnoses,
+    };
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+/// The diagnosis for a person.
+fn text(diagnosis: &Diagnosis) -> String {
+    let mut text = format!("{}: {}\n", printable(&diagnosis.path), summary(diagnosis));
+    if let Some(error) = &diagnosis.error {
+        wrap(&mut text, "  ", &format!("Could not look at all of it: {error}."));
+    }
+    for Finding { id, severity, what, why, advice, command } in &diagnosis.findings {
+        let severity = match severity {
+            Severity::Critical => "CRITICAL",
+            Severity::Warning => "WARNING",
+            Severity::Info => "info",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "\n  {severity}  {id}");
+        for words in [Some(what.as_str()), Some(why), *advice].into_iter().flatten() {
+            wrap(&mut text, "    ", words);
+        }
+        if let Some(command) = command {
+            let _ = writeln!(text, "      {command}");
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn summary(diagnosis: &Diagnosis) -> String {
+    let kinds = [
+        (Severity::Critical, "critical", "critical"),
+        (Severity::Warning, "warning", "warnings"),
+        (Severity::Info, "note", "notes"),
+    ];
+    let counts = kinds.iter().filter_map(|(severity, one, several)| {
+        let count = diagnosis.findings.iter().filter(|finding| finding.severity == *severity).count();
+        (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { several }))
+    });
+    let counts: Vec<String> = counts.collect();
+    match (diagnosis.verdict, counts.is_empty()) {
+        (Verdict::Unknown, true) => "could not be looked at".to_owned(),
+        (Verdict::Well | Verdict::Warning | Verdict::Critical, true) => "nothing found".to_owned(),
+        (_, false) => counts.join(", "),
+    }
+}
+
+/// Names come from files: what could move a terminal's cursor is shown as `�`.
+fn printable(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Adds words as lines of a limited width.
+fn wrap(text: &mut String, indent: &str, words: &str) {
+    let mut width = 0;
+    for word in printable(words).split(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            text.push('\n');
+            width = 0;
+        }
+        text.push_str(if width == 0 { indent } else { " " });
+        width += if width == 0 { indent.len() + length } else { 1 + length };
+        text.push_str(word);
+    }
+    text.push('\n');
+}

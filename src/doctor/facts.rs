@@ -1,0 +1,100 @@
+//! What the rules look at: plain values, however they were come by.
+
+use std::path::PathBuf;
+
+use crate::config::Retention;
+use crate::host::FilesystemFacts;
+use crate::host::Mount;
+use crate::host::Ownership;
+use crate::job::Need;
+use crate::sqlite::Anatomies;
+use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
+use crate::sqlite::WalFrames;
+
+/// Everything that is known of a database and its surroundings.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    /// The main file, symlinks resolved.
+    pub path: PathBuf,
+    /// The symbolic link by which it was named.
+    pub link: Option<PathBuf>,
+    /// The user who runs litekeeper.
+    pub user: u32,
+    /// The main file; `None` when it is not there.
+    pub main: Option<Ownership>,
+    /// Its directory.
+    pub directory: Option<Ownership>,
+    /// The sidecars that are there, by their suffix.
+    pub sidecars: Vec<(&'static str, Ownership)>,
+    /// What litekeeper's user may not read, and the system's words.
+    pub read_denied: Option<(&'static str, String)>,
+    /// What litekeeper's user may not write.
+    pub write_denied: Option<&'static str>,
+    /// Whether the owner could use sidecars that litekeeper makes.
+    pub sidecars_usable: bool,
+    /// The file system.
+    pub filesystem: Option<FilesystemFacts>,
+    /// Its mount.
+    pub mount: Option<Mount>,
+    /// What the main file itself says of its journal mode, where a `-wal` without `-shm` could say otherwise.
+    pub own_mode: Option<JournalMode>,
+    /// What SQLite read.
+    pub inside: Result<Inside, Obstacle>,
+    /// What the configuration wants done.
+    pub wishes: Wishes,
+}
+
+/// What kept the database from being read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// A hot journal must be rolled back first.
+    HotJournal,
+    /// The content cannot be read.
+    Damaged(String),
+    /// Litekeeper's user may not.
+    Denied(String),
+    /// Everything else, such as a lock, a missing file or an end of the time.
+    Other(String),
+}
+
+/// What SQLite read.
+#[derive(Debug, Clone)]
+pub(super) struct Inside {
+    /// The header.
+    pub header: Header,
+    /// Frames of the WAL, where that is known.
+    pub wal: Option<WalFrames>,
+    /// Bytes of the main file in the same transaction.
+    pub file_bytes: Option<u64>,
+    /// The tables, or what kept the schema from being read.
+    pub schema: Result<Anatomies, Obstacle>,
+    /// The program that replicates the database.
+    pub replicator: Option<String>,
+    /// Room that a full vacuum needs.
+    pub vacuum_needs: Vec<Need>,
+}
+
+/// What the configuration wants done to the database.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wishes {
+    /// Whether a task that writes is configured.
+    pub writes: bool,
+    /// Whether a vacuum is configured, and whether it runs beside a replicator.
+    pub vacuum: Option<bool>,
+    /// What is cleaned.
+    pub retentions: Vec<Retention>,
+}
+
+impl Facts {
+    pub(super) fn sidecar(&self, suffix: &str) -> Option<&Ownership> {
+        self.sidecars.iter().find(|(name, _)| *name == suffix).map(|(_, file)| file)
+    }
+
+    /// The path of a sidecar.
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(suffix);
+        path.into()
+    }
+}

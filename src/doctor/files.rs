@@ -1,0 +1,160 @@
+//! Rules on files: whom they belong to, who may do what, by which names they are reached.
+
+use crate::host::Ownership;
+
+use super::Finding;
+use super::ailment::Ailment;
+use super::ailment::Severity;
+use super::facts::Facts;
+use super::mend;
+use super::quote;
+
+const ROOT: u32 = 0;
+const READ: u32 = 0o4;
+const WRITE: u32 = 0o2;
+const SEARCH: u32 = 0o1;
+const STICKY: u32 = 0o1000;
+
+/// What the owner of the main file may do with a file, as far as owner, group and mode tell. Where only the group could let
+/// them in, it is taken for one of theirs if the main file has it too.
+fn owner_may(main: &Ownership, file: &Ownership, bits: u32) -> bool {
+    let allows = |shift: u32| file.mode >> shift & bits == bits;
+    if main.user == ROOT {
+        true
+    } else if file.user == main.user {
+        allows(6)
+    } else {
+        allows(0) || file.group == main.group && allows(3)
+    }
+}
+
+/// What is wrong with the files.
+pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
+    let Some(main) = facts.main else { return };
+    found.extend(agent_cannot_read(facts, &main));
+    found.extend(
+        facts.sidecars.iter().filter_map(|(suffix, file)| owner_locked_out(facts, &main, suffix, file)),
+    );
+    found.extend(owner_cannot_write(facts, &main));
+    world_writable(facts, &main, found);
+    found.extend(agent_cannot_maintain(facts));
+    found.extend(hard_links(facts, &main));
+    found.extend(symlink(facts));
+}
+
+fn agent_cannot_read(facts: &Facts, main: &Ownership) -> Option<Finding> {
+    let (what, error) = facts.read_denied.as_ref()?;
+    let told = format!("User {} may not read the {what}: {error}.", facts.user);
+    let finding = Finding::new(Ailment::AgentCannotRead, Severity::Critical, told);
+    let suffix = match *what {
+        "-wal file" => "-wal",
+        "-shm file" => "-shm",
+        _ => "",
+    };
+    let owner = facts.sidecar(suffix).map_or(main.user, |file| file.user);
+    let finding = finding.advice(
+        "Run litekeeper as the owner, or let the file's group read it and put litekeeper's user into that group.",
+    );
+    Some(finding.command(mend::chmod(facts, owner, "g+r", &facts.beside(suffix))))
+}
+
+fn owner_locked_out(facts: &Facts, main: &Ownership, suffix: &str, file: &Ownership) -> Option<Finding> {
+    if owner_may(main, file, READ | WRITE) || !owner_may(main, main, READ | WRITE) {
+        return None;
+    }
+    let what = format!(
+        "The {suffix} file belongs to user {} with mode {:04o}; user {}, who owns the database, may not read and write it.",
+        file.user, file.mode, main.user
+    );
+    let finding = Finding::new(Ailment::OwnerLockedOut, Severity::Critical, what);
+    Some(finding.command(mend::like_main(facts, suffix)))
+}
+
+fn owner_cannot_write(facts: &Facts, main: &Ownership) -> Option<Finding> {
+    let finding = |what: String| Finding::new(Ailment::OwnerCannotWrite, Severity::Warning, what);
+    if !owner_may(main, main, READ | WRITE) {
+        let what =
+            format!("Its owner, user {}, may not write the main file (mode {:04o}).", main.user, main.mode);
+        let finding = finding(what).advice("Leave it if the database is meant to be read alone.");
+        return Some(finding.command(mend::chmod(facts, main.user, "u+rw", &facts.path)));
+    }
+    let directory = facts.directory?;
+    if owner_may(main, &directory, WRITE | SEARCH) {
+        return None;
+    }
+    let path = facts.path.parent().unwrap_or(&facts.path);
+    let what = format!(
+        "User {}, who owns the database, may not make files in its directory (user {}, mode {:04o}).",
+        main.user, directory.user, directory.mode
+    );
+    let command = mend::as_root(facts, &format!("chown {} {}", main.user, quote::path(path)));
+    Some(finding(what).command(command))
+}
+
+fn world_writable(facts: &Facts, main: &Ownership, found: &mut Vec<Finding>) {
+    let anybody = |file: &Ownership| file.mode & WRITE != 0;
+    let files =
+        std::iter::once(("", main)).chain(facts.sidecars.iter().map(|(suffix, file)| (*suffix, file)));
+    let open: Vec<_> = files.filter(|(_, file)| anybody(file)).collect();
+    if let Some((_, first)) = open.first() {
+        let names: Vec<&str> =
+            open.iter().map(|(suffix, _)| if suffix.is_empty() { "main" } else { suffix }).collect();
+        let paths: Vec<String> = open.iter().map(|(suffix, _)| quote::path(&facts.beside(suffix))).collect();
+        let what = format!("Everybody may write the {} file.", names.join(" and the "));
+        let command = format!("chmod o-w {}", paths.join(" "));
+        let command = if first.user == facts.user { command } else { mend::as_root(facts, &command) };
+        found.push(Finding::new(Ailment::WorldWritable, Severity::Warning, what).command(command));
+    }
+    if let Some(directory) =
+        facts.directory.filter(|directory| anybody(directory) && directory.mode & STICKY == 0)
+    {
+        let path = facts.path.parent().unwrap_or(&facts.path);
+        let what = format!(
+            "Everybody may make, rename and delete files in the directory (mode {:04o}).",
+            directory.mode
+        );
+        let command = mend::chmod(facts, directory.user, "o-w", path);
+        found.push(Finding::new(Ailment::WorldWritable, Severity::Warning, what).command(command));
+    }
+}
+
+fn agent_cannot_maintain(facts: &Facts) -> Option<Finding> {
+    let what = match facts.write_denied {
+        Some(what) => format!("User {} may not write the {what}.", facts.user),
+        None if !facts.sidecars_usable => {
+            format!("The owner could not use the -wal or -journal that user {} makes.", facts.user)
+        }
+        None => return None,
+    };
+    // On a mount that is read-only nobody may, and that is a finding of its own.
+    if facts.mount.is_some_and(|mount| mount.read_only) || facts.read_denied.is_some() {
+        return None;
+    }
+    let severity = if facts.wishes.writes { Severity::Warning } else { Severity::Info };
+    let finding = Finding::new(Ailment::AgentCannotMaintain, severity, what);
+    Some(finding.advice(
+        "Run litekeeper as root, as the database's owner, or in the group of file and directory with g+rw. For watching alone nothing is needed.",
+    ))
+}
+
+fn hard_links(facts: &Facts, main: &Ownership) -> Option<Finding> {
+    if main.links < 2 {
+        return None;
+    }
+    let what = format!("The file has {} names (hard links).", main.links);
+    let finding = Finding::new(Ailment::HardLinks, Severity::Critical, what);
+    let finding = finding.advice(
+        "Find the names, which may be elsewhere on the file system, and remove all but the one that the programs use. A copy is \
+         made by sqlite3's .backup or VACUUM INTO, not by a link.",
+    );
+    let directory = facts.path.parent().unwrap_or(&facts.path);
+    let command = format!("find {} -xdev -samefile {}", quote::path(directory), quote::path(&facts.path));
+    Some(finding.command(command))
+}
+
+fn symlink(facts: &Facts) -> Option<Finding> {
+    let link = facts.link.as_ref()?;
+    let what = format!("{} is a symbolic link to {}.", link.display(), facts.path.display());
+    let finding = Finding::new(Ailment::Symlink, Severity::Info, what);
+    Some(finding.advice("Have backups and permissions look after the target's directory."))
+}

@@ -1,0 +1,238 @@
+//! Rules on the file's format, the journal and the WAL.
+
+use crate::job::has_wal_reset_bug;
+use crate::sqlite::AutoVacuum;
+use crate::sqlite::JournalMode;
+use crate::sqlite::version_text;
+use crate::units::bytes;
+use crate::units::count;
+
+use super::Finding;
+use super::ailment::Ailment;
+use super::ailment::Severity;
+use super::facts::Facts;
+use super::facts::Inside;
+use super::facts::Obstacle;
+use super::mend;
+use super::quote;
+
+/// A WAL is large from here on, and from this part of the database.
+const LARGE_WAL_BYTES: u64 = 64 * 1024 * 1024;
+const LARGE_WAL_DIVISOR: u64 = 4;
+/// SQLite's default since 3.12.0.
+const USUAL_PAGE_BYTES: u64 = 4096;
+const SMALLEST_PAGE_BYTES: u32 = 512;
+
+/// What is wrong with the format and the journal.
+pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
+    found.extend(stray_wal(facts));
+    match &facts.inside {
+        Ok(inside) => {
+            found.extend(file_size(facts, inside));
+            found.extend(unreadable_schema(facts, inside));
+            found.extend(wal_reset_bug(inside));
+            found.extend(rollback_journal(facts, inside));
+            found.extend(auto_vacuum_full(facts, inside));
+            found.extend(small_pages(facts, inside));
+            found.extend(wal(facts, inside));
+            found.extend(replicated(facts, inside));
+        }
+        Err(Obstacle::HotJournal) => found.push(hot_journal(facts)),
+        Err(Obstacle::Damaged(words)) => found.push(damaged(facts, words)),
+        Err(Obstacle::Denied(_) | Obstacle::Other(_)) => {}
+    }
+}
+
+fn wal_bytes(facts: &Facts) -> u64 {
+    facts.sidecar("-wal").map_or(0, |wal| wal.size)
+}
+
+fn file_size(facts: &Facts, inside: &Inside) -> Option<Finding> {
+    let header = &inside.header;
+    let settled = match header.journal_mode {
+        JournalMode::Rollback => wal_bytes(facts) == 0,
+        JournalMode::Wal => inside.wal.is_some_and(|wal| wal.total == 0),
+    };
+    let actual = inside.file_bytes.filter(|_| settled)?;
+    let expected = u64::from(header.pages) * u64::from(header.page_size);
+    if actual == expected {
+        return None;
+    }
+    let what = format!(
+        "The file has {} bytes; its {} pages of {} bytes make {}.",
+        count(actual),
+        count(u64::from(header.pages)),
+        header.page_size,
+        count(expected)
+    );
+    let finding = Finding::new(Ailment::FileSizeMismatch, Severity::Critical, what);
+    let finding = finding.advice(
+        "Keep a copy of all its files first; then have it checked, and restore a backup if that fails.",
+    );
+    Some(finding.command(format!("litekeeper check {}", quote::path(&facts.path))))
+}
+
+fn damaged(facts: &Facts, words: &str) -> Finding {
+    Finding::new(Ailment::Damaged, Severity::Critical, format!("SQLite says: {words}."))
+        .advice("Keep a copy of all its files, and restore a backup. What can still be read, .recover writes as SQL.")
+        .command(format!("sqlite3 {} .recover > recovered.sql", quote::path(&facts.path)))
+}
+
+fn unreadable_schema(facts: &Facts, inside: &Inside) -> Option<Finding> {
+    match inside.schema.as_ref().err()? {
+        Obstacle::Damaged(words) => Some(damaged(facts, words)),
+        Obstacle::HotJournal | Obstacle::Denied(_) | Obstacle::Other(_) => None,
+    }
+}
+
+fn hot_journal(facts: &Facts) -> Finding {
+    let what = "The last writer died in a transaction; its journal waits to be rolled back.".to_owned();
+    Finding::new(Ailment::HotJournal, Severity::Critical, what)
+        .advice("Start the application, or open the database once by the command. Never delete the -journal, and copy both files together.")
+        .command(mend::sql(facts, "PRAGMA schema_version;"))
+}
+
+fn wal_reset_bug(inside: &Inside) -> Option<Finding> {
+    let header = &inside.header;
+    if header.journal_mode != JournalMode::Wal || !has_wal_reset_bug(header.writer_version) {
+        return None;
+    }
+    let what = format!("The last writer was SQLite {}.", version_text(header.writer_version));
+    let finding = Finding::new(Ailment::WalResetBug, Severity::Warning, what);
+    Some(finding.advice(
+        "Update the SQLite of every program that opens the database to 3.51.3 or later, or 3.50.7 or 3.44.6 of their branches; \
+         until then let one process alone write and checkpoint.",
+    ))
+}
+
+fn rollback_journal(facts: &Facts, inside: &Inside) -> Option<Finding> {
+    let local = facts.filesystem.as_ref().is_some_and(|filesystem| !filesystem.network);
+    // A WAL that is left over must be dealt with first.
+    if inside.header.journal_mode != JournalMode::Rollback || !local || wal_bytes(facts) > 0 {
+        return None;
+    }
+    let finding = Finding::new(
+        Ailment::RollbackJournal,
+        Severity::Info,
+        "The database is in rollback mode.".to_owned(),
+    );
+    let finding = finding.advice(
+        "WAL suits most applications whose processes are on one machine. It stays set in the file; -wal and -shm then belong to it.",
+    );
+    Some(finding.command(mend::sql(facts, "PRAGMA journal_mode = WAL;")))
+}
+
+fn auto_vacuum_full(facts: &Facts, inside: &Inside) -> Option<Finding> {
+    if inside.header.auto_vacuum != AutoVacuum::Full {
+        return None;
+    }
+    let finding = Finding::new(Ailment::AutoVacuumFull, Severity::Info, "auto_vacuum is FULL.".to_owned());
+    let finding = finding.advice(
+        "From FULL to INCREMENTAL no VACUUM is needed; litekeeper's task vacuum then does it in slices.",
+    );
+    Some(finding.command(mend::sql(facts, "PRAGMA auto_vacuum = INCREMENTAL;")))
+}
+
+fn small_pages(facts: &Facts, inside: &Inside) -> Option<Finding> {
+    let (page, block) = (u64::from(inside.header.page_size), facts.mount?.block_bytes);
+    if page >= block.min(USUAL_PAGE_BYTES) {
+        return None;
+    }
+    let tiny = inside.header.page_size == SMALLEST_PAGE_BYTES;
+    let severity = if tiny { Severity::Warning } else { Severity::Info };
+    let what = format!("Its pages have {page} bytes, the blocks of the file system {block}.");
+    let finding = Finding::new(Ailment::SmallPages, severity, what);
+    let finding = finding.advice(
+        "The page size changes by a VACUUM, outside of WAL mode alone; it keeps every writer waiting, and nobody else may have the \
+         database open.",
+    );
+    let change = "PRAGMA page_size = 4096; VACUUM;";
+    let text = match inside.header.journal_mode {
+        JournalMode::Rollback => change.to_owned(),
+        JournalMode::Wal => format!("PRAGMA journal_mode = DELETE; {change} PRAGMA journal_mode = WAL;"),
+    };
+    Some(finding.command(mend::sql(facts, &text)))
+}
+
+fn wal(facts: &Facts, inside: &Inside) -> Vec<Finding> {
+    let size = wal_bytes(facts);
+    if size == 0 {
+        return Vec::new();
+    }
+    // A WAL that does not belong here is found for itself.
+    if inside.header.journal_mode == JournalMode::Rollback {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if facts.sidecar("-shm").is_none() {
+        let what = format!("There is a -wal of {}, and no -shm.", bytes(size));
+        found.push(
+            Finding::new(Ailment::AbandonedWal, Severity::Warning, what)
+                .advice(
+                    "Start the application, or open the database once by the command: SQLite takes the WAL over. Never delete a \
+                     -wal, and copy it together with the main file.",
+                )
+                .command(mend::sql(facts, "PRAGMA wal_checkpoint(TRUNCATE);")),
+        );
+    }
+    found.extend(large_wal(facts, inside, size));
+    found
+}
+
+fn stray_wal(facts: &Facts) -> Option<Finding> {
+    let size = wal_bytes(facts);
+    if facts.own_mode != Some(JournalMode::Rollback) || size == 0 {
+        return None;
+    }
+    let what = format!("There is a -wal of {}, and the database is not in WAL mode.", bytes(size));
+    let finding = Finding::new(Ailment::StrayWal, Severity::Critical, what);
+    let finding = finding.advice(
+        "Find out where it comes from. If it belongs to another state of the database, stop every program that uses this one and \
+         move the -wal away; keep it until all is known to be there.",
+    );
+    let (from, to) = (quote::path(&facts.beside("-wal")), quote::path(&facts.beside("-wal.aside")));
+    Some(finding.command(mend::as_root(facts, &format!("mv --no-clobber {from} {to}"))))
+}
+
+fn large_wal(facts: &Facts, inside: &Inside, size: u64) -> Option<Finding> {
+    let database = u64::from(inside.header.pages) * u64::from(inside.header.page_size);
+    if size <= LARGE_WAL_BYTES || size <= database / LARGE_WAL_DIVISOR {
+        return None;
+    }
+    let (state, advice) = match inside.wal {
+        Some(wal) if wal.checkpointed < wal.total => (
+            format!(
+                "; {} of its {} frames are not yet in the database",
+                count(u64::from(wal.total - wal.checkpointed)),
+                count(u64::from(wal.total))
+            ),
+            "A reader that stays open, or a writer that never pauses, keeps checkpoints from finishing: look for a transaction that \
+             is not ended.",
+        ),
+        Some(_) | None => (
+            String::new(),
+            "All of it is in the database; the file keeps the size of its worst day. PRAGMA journal_size_limit in the application \
+             bounds it.",
+        ),
+    };
+    let what = format!("The -wal has {}, the database {}{state}.", bytes(size), bytes(database));
+    let finding = Finding::new(Ailment::LargeWal, Severity::Warning, what).advice(advice);
+    // A checkpoint of ours is not for a database that is replicated, and only the mildest kind is safe beside the bug.
+    Some(match (&inside.replicator, has_wal_reset_bug(inside.header.writer_version)) {
+        (Some(_), _) => finding,
+        (None, true) => finding.command(mend::sql(facts, "PRAGMA wal_checkpoint(PASSIVE);")),
+        (None, false) => finding.command(mend::sql(facts, "PRAGMA wal_checkpoint(TRUNCATE);")),
+    })
+}
+
+fn replicated(facts: &Facts, inside: &Inside) -> Option<Finding> {
+    let program = inside.replicator.as_ref()?;
+    let skipped = facts.wishes.vacuum == Some(false);
+    let severity = if skipped { Severity::Warning } else { Severity::Info };
+    let words = if skipped { ", and the configured vacuum is skipped for that" } else { "" };
+    let what = format!("It is replicated by {program}{words}.");
+    let finding = Finding::new(Ailment::Replicated, severity, what);
+    Some(finding.advice(
+        "Leave checkpoints to the replicator. A vacuum that is worth a new snapshot runs with `allow_replicated: true`.",
+    ))
+}

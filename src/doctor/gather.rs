@@ -1,0 +1,168 @@
+//! Gathers the facts: by `stat` and its like, and by one look through SQLite that leaves no trace.
+//!
+//! It must not judge; the rules do.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::budget::Budget;
+use crate::database::Database;
+use crate::host::FileKind;
+use crate::host::MountTable;
+use crate::host::acting_user;
+use crate::host::filesystem_facts;
+use crate::host::mount;
+use crate::host::owner_could_use_sidecars;
+use crate::host::ownership;
+use crate::host::read_denied;
+use crate::host::stat;
+use crate::host::write_denied;
+use crate::job::replicator;
+use crate::job::room_for_vacuum;
+use crate::sample::SettleError;
+use crate::sample::Settled;
+use crate::sample::settled;
+use crate::sidecar::SIDECARS;
+use crate::sqlite::Access;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+use crate::sqlite::temporary_directory;
+
+use super::facts::Facts;
+use super::facts::Inside;
+use super::facts::Obstacle;
+use super::facts::Wishes;
+use super::schema::wants_rows;
+
+/// How long one table may be counted; a writer of a rollback database waits meanwhile.
+const COUNT_LIMIT: Duration = Duration::from_millis(50);
+
+/// Looks at a database; `named` is the name by which somebody asked for it.
+pub(super) fn gather(named: &Path, database: &Database, budget: &Budget) -> Facts {
+    let files = &database.files;
+    let home = directory_of(&database.path);
+    let sidecars = SIDECARS.iter().filter_map(|(suffix, _)| {
+        let path = [files.main.as_bytes(), suffix.as_bytes()].concat();
+        let found = ownership(&CString::new(path).ok()?).ok()??;
+        Some((*suffix, found))
+    });
+    let is_link = std::fs::symlink_metadata(named).is_ok_and(|found| found.file_type().is_symlink());
+    let sidecars: Vec<_> = sidecars.collect();
+    let is_file = stat(&files.main).ok().flatten().is_some_and(|main| main.kind == FileKind::Regular);
+    let is_abandoned = sidecars.iter().any(|(suffix, file)| *suffix == "-wal" && file.size > 0)
+        && !sidecars.iter().any(|(suffix, _)| *suffix == "-shm");
+    Facts {
+        path: database.path.clone(),
+        link: is_link.then(|| named.to_owned()),
+        user: acting_user(),
+        main: if is_file { ownership(&files.main).ok().flatten() } else { None },
+        directory: ownership(&home).ok().flatten(),
+        sidecars,
+        read_denied: read_denied(files).map(|(what, error)| (what, error.to_string())),
+        write_denied: write_denied(files, &home).map(|(what, _)| what),
+        sidecars_usable: owner_could_use_sidecars(&files.main).unwrap_or(true),
+        filesystem: filesystem_facts(&home, &MountTable::read()).ok(),
+        mount: mount(&home).ok(),
+        own_mode: if is_file && is_abandoned { own_mode(&database.path, budget) } else { None },
+        inside: inside(database, budget),
+        wishes: wishes(database),
+    }
+}
+
+fn directory_of(path: &Path) -> CString {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    CString::new(directory.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
+}
+
+/// The journal mode that the main file names, its `-wal` left aside: one that belongs to another file would be read over it.
+fn own_mode(path: &Path, budget: &Budget) -> Option<JournalMode> {
+    let header = Reader::open(path, Access::AtRest, budget).ok()?.header().ok()?;
+    Some(header.journal_mode)
+}
+
+fn wishes(database: &Database) -> Wishes {
+    let tasks = &database.settings.tasks;
+    Wishes {
+        writes: tasks.timings().any(|(task, _)| task.writes()),
+        vacuum: tasks.vacuum.as_ref().map(|vacuum| vacuum.allow_replicated),
+        retentions: tasks.log_cleaning.iter().flat_map(|task| task.tables.clone()).collect(),
+    }
+}
+
+fn inside(database: &Database, budget: &Budget) -> Result<Inside, Obstacle> {
+    let main = stat(&database.files.main)
+        .map_err(|error| Obstacle::Other(error.to_string()))?
+        .ok_or_else(|| Obstacle::Other("there is no such file".to_owned()))?;
+    // Opening a named pipe would wait for its writer.
+    if main.kind != FileKind::Regular {
+        return Err(Obstacle::Other(format!("it is {}, not a database file", main.kind.describe())));
+    }
+    if let Some((what, error)) = read_denied(&database.files) {
+        return Err(Obstacle::Denied(format!("litekeeper may not read the {what}: {error}")));
+    }
+    if main.size == 0 {
+        return Err(Obstacle::Other(
+            "the file is empty: nothing was ever written to it, or it was truncated".to_owned(),
+        ));
+    }
+    let read = settled(&database.path, &database.files, budget, |reader| look(reader, database));
+    match read {
+        Ok(Settled::Read { answer, .. }) => Ok(answer),
+        Ok(Settled::Moving) => {
+            Err(Obstacle::Other("its files come and go while they are read; try again".to_owned()))
+        }
+        Err(SettleError::Question(error)) => Err(obstacle(&error)),
+        Err(error @ (SettleError::Missing | SettleError::Stat(_))) => Err(Obstacle::Other(error.to_string())),
+    }
+}
+
+fn obstacle(error: &SqliteError) -> Obstacle {
+    match error.kind() {
+        // The one thing that a connection that cannot write is asked to write.
+        ErrorKind::Sqlite(ErrorCode::ReadOnly) => Obstacle::HotJournal,
+        ErrorKind::Sqlite(ErrorCode::Corrupt | ErrorCode::NotADatabase) => {
+            Obstacle::Damaged(error.to_string())
+        }
+        ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) => {
+            Obstacle::Other(format!("another process holds the lock that reading needs ({error})"))
+        }
+        ErrorKind::Sqlite(ErrorCode::Io | ErrorCode::Full | ErrorCode::CannotOpen | ErrorCode::Other)
+        | ErrorKind::DeadlineExceeded
+        | ErrorKind::Cancelled => Obstacle::Other(error.to_string()),
+    }
+}
+
+fn look(reader: &mut Reader, database: &Database) -> Result<Inside, SqliteError> {
+    let header = reader.header()?;
+    let wal = match header.journal_mode {
+        JournalMode::Wal => reader.wal_frames(),
+        JournalMode::Rollback => None,
+    };
+    let file_bytes = ownership(&database.files.main).ok().flatten().map(|main| main.size);
+    // The transaction ends here, as a writer may wait for it.
+    reader.end_transaction()?;
+    let schema = match reader.anatomies(COUNT_LIMIT, wants_rows) {
+        Ok(anatomies) => Ok(anatomies),
+        Err(error) => match error.kind() {
+            ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) | ErrorKind::Cancelled => {
+                return Err(error);
+            }
+            ErrorKind::Sqlite(_) | ErrorKind::DeadlineExceeded => Err(obstacle(&error)),
+        },
+    };
+    let tables: Vec<String> =
+        schema.iter().flat_map(|found| found.tables.iter().map(|table| table.name.clone())).collect();
+    Ok(Inside {
+        header,
+        wal,
+        file_bytes,
+        schema,
+        replicator: replicator(database, &tables),
+        vacuum_needs: room_for_vacuum(&database.path, &header, &temporary_directory(), 0).unwrap_or_default(),
+    })
+}

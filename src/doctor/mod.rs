@@ -1,0 +1,159 @@
+//! What is wrong around a database, why it matters and what mends it.
+//!
+//! The findings are pure functions over [`facts`]; only `gather` looks at anything. It is sync, reads only and leaves no
+//! trace. It must never mend: the commands are for a person to read and copy.
+
+use std::fs::canonicalize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::budget::Budget;
+use crate::config::Settings;
+use crate::database::Database;
+use crate::database::DatabaseName;
+
+mod ailment;
+mod facts;
+mod files;
+mod format;
+mod gather;
+mod mend;
+mod quote;
+mod schema;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use ailment::Ailment;
+pub use ailment::Severity;
+pub use ailment::reference;
+
+use facts::Facts;
+use facts::Obstacle;
+
+/// The version of the JSON shape; it grows when a field changes its meaning or goes.
+pub const SHAPE_VERSION: u32 = 1;
+
+/// Something that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its stable name.
+    pub id: &'static str,
+    /// How bad it is here.
+    pub severity: Severity,
+    /// What was found, with names and numbers.
+    pub what: String,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do, in words.
+    pub advice: Option<&'static str>,
+    /// What to do, as a command for a shell.
+    pub command: Option<String>,
+}
+
+impl Finding {
+    fn new(ailment: Ailment, severity: Severity, what: String) -> Self {
+        debug_assert!(ailment.severities().contains(&severity), "{ailment:?} is documented as {severity:?}");
+        Self { id: ailment.id(), severity, what, why: ailment.why(), advice: None, command: None }
+    }
+
+    fn advice(self, advice: &'static str) -> Self {
+        Self { advice: Some(advice), ..self }
+    }
+
+    fn command(self, command: String) -> Self {
+        Self { command: Some(command), ..self }
+    }
+}
+
+/// What a diagnosis comes down to, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing above info.
+    Well,
+    /// It could not be looked at, or not at all of it.
+    Unknown,
+    /// A warning.
+    Warning,
+    /// Something critical.
+    Critical,
+}
+
+/// The diagnosis of one database.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diagnosis {
+    /// The file as it was named.
+    pub path: String,
+    /// What it comes down to.
+    pub verdict: Verdict,
+    /// Why it could not be looked at, or not at all of it.
+    pub error: Option<String>,
+    /// What was found, the worst first.
+    pub findings: Vec<Finding>,
+    /// How long the look took.
+    pub elapsed_seconds: f64,
+}
+
+/// A database for a file of the command line, with its settings where a configuration knows it.
+#[must_use]
+pub fn database_of(file: &Path, known: &[Arc<Database>]) -> Arc<Database> {
+    let path = canonicalize(file).or_else(|_| std::path::absolute(file)).unwrap_or_else(|_| file.to_owned());
+    let found = known.iter().find(|database| database.path == path);
+    found.map(Arc::clone).unwrap_or_else(|| {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Arc::new(Database::new(DatabaseName::new(&name), path, Arc::new(Settings::default()), 0))
+    })
+}
+
+/// Looks at a database once; `named` is the name by which somebody asked for it.
+#[must_use]
+pub fn diagnose(named: &Path, database: &Database, budget: &Budget) -> Diagnosis {
+    let started = Instant::now();
+    let facts = gather::gather(named, database, budget);
+    let findings = judge(&facts);
+    let error = what_is_missing(&facts);
+    let worst = findings.first().map(|finding| finding.severity);
+    let verdict = match worst {
+        Some(Severity::Critical) => Verdict::Critical,
+        Some(Severity::Warning) => Verdict::Warning,
+        Some(Severity::Info) | None if error.is_some() => Verdict::Unknown,
+        Some(Severity::Info) | None => Verdict::Well,
+    };
+    let path = named.display().to_string();
+    Diagnosis { path, verdict, error, findings, elapsed_seconds: started.elapsed().as_secs_f64() }
+}
+
+/// Everything that the facts give rise to, the worst first.
+fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    files::findings(facts, &mut found);
+    storage::findings(facts, &mut found);
+    format::findings(facts, &mut found);
+    if let Ok(inside) = &facts.inside
+        && let Ok(schema) = &inside.schema
+    {
+        schema::findings(facts, schema, &mut found);
+    }
+    // A stable sort: within a severity the order of the rules stays.
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    found
+}
+
+/// What could not be looked at.
+fn what_is_missing(facts: &Facts) -> Option<String> {
+    let words = |obstacle: &Obstacle| match obstacle {
+        Obstacle::HotJournal => "nobody can read it before its journal is rolled back".to_owned(),
+        Obstacle::Damaged(words) | Obstacle::Denied(words) | Obstacle::Other(words) => words.clone(),
+    };
+    match facts.inside.as_ref().and_then(|inside| inside.schema.as_ref()) {
+        Ok(schema) => {
+            let (seen, all) = (schema.tables.len(), schema.of);
+            (seen < all).then(|| format!("{seen} of {all} tables were looked at"))
+        }
+        Err(obstacle) => Some(words(obstacle)),
+    }
+}

@@ -1,0 +1,197 @@
+//! Rules on tables: retention, statistics, foreign keys.
+
+use crate::config::Retention;
+use crate::sqlite::Anatomies;
+use crate::sqlite::Anatomy;
+use crate::sqlite::RowCount;
+use crate::units::count;
+
+use super::Finding;
+use super::ailment::Ailment;
+use super::ailment::Severity;
+use super::facts::Facts;
+use super::mend::sql;
+
+/// From so many rows on, statistics and retention matter.
+const MANY_ROWS: i64 = 10_000;
+/// From so many rows on, looking at all of them for each change of a parent is felt.
+const FELT_ROWS: i64 = 1_000;
+/// Statistics that are further off than this mislead the planner.
+const FAR_OFF: i64 = 10;
+/// The most findings of one kind, and names in one.
+const MAX_FINDINGS: usize = 20;
+const MAX_NAMES: usize = 3;
+
+/// Names of tables that hold a log, whole or as a part between underscores.
+const LOG_NAMES: [&str; 10] =
+    ["log", "logs", "event", "events", "audit", "audits", "history", "accesslog", "auditlog", "eventlog"];
+/// Names of columns that hold the time of a row.
+const TIME_NAMES: [&str; 14] = [
+    "created_at",
+    "created",
+    "createdat",
+    "inserted_at",
+    "logged_at",
+    "occurred_at",
+    "happened_at",
+    "timestamp",
+    "ts",
+    "time",
+    "event_time",
+    "at",
+    "date",
+    "datetime",
+];
+
+/// Whether a rule here asks for the rows of a table.
+pub(super) fn wants_rows(table: &Anatomy) -> bool {
+    !table.indexes.is_empty()
+        || !table.foreign_keys.is_empty()
+        || table.analyzed_rows.is_some()
+        || time_of_log(table).is_some()
+}
+
+/// The time column of a table that looks like a log.
+fn time_of_log(table: &Anatomy) -> Option<&str> {
+    let name = table.name.to_ascii_lowercase();
+    let is_log = name.split(|c: char| !c.is_alphanumeric()).any(|part| LOG_NAMES.contains(&part));
+    let is_time = |name: &str| TIME_NAMES.contains(&name.to_ascii_lowercase().as_str());
+    let time = table.columns.iter().map(|(name, _)| name.as_str()).find(|name| is_time(name));
+    time.filter(|_| is_log)
+}
+
+/// Rows, counted or about.
+fn rows(table: &Anatomy) -> i64 {
+    match table.rows {
+        RowCount::Exact(rows) | RowCount::Estimate(rows) => rows,
+        RowCount::Unknown => 0,
+    }
+}
+
+fn about(table: &Anatomy) -> String {
+    let number = count(u64::try_from(rows(table)).unwrap_or(0));
+    match table.rows {
+        RowCount::Exact(_) => number,
+        RowCount::Estimate(_) | RowCount::Unknown => format!("about {number}"),
+    }
+}
+
+/// What is wrong with the tables.
+pub(super) fn findings(facts: &Facts, schema: &Anatomies, found: &mut Vec<Finding>) {
+    for retention in &facts.wishes.retentions {
+        found.extend(of_retention(facts, schema, retention));
+    }
+    found.extend(logs(facts, schema).take(MAX_FINDINGS));
+    found.extend(statistics(facts, schema));
+    found.extend(unstable_row_ids(schema).take(MAX_FINDINGS));
+    found.extend(foreign_keys(facts, schema).take(MAX_FINDINGS));
+}
+
+fn of_retention(facts: &Facts, schema: &Anatomies, retention: &Retention) -> Option<Finding> {
+    let Retention { table: wanted, column, .. } = retention;
+    let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(wanted));
+    let Some(table) = table else {
+        // Of thousands of tables not all were looked at.
+        let complete = schema.tables.len() == schema.of;
+        let what = format!("log_cleaning names the table {wanted}, which is not there.");
+        return complete.then(|| {
+            Finding::new(Ailment::RetentionImpossible, Severity::Warning, what)
+                .advice("Correct the name in the configuration, or take the table out of it.")
+        });
+    };
+    if !table.columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(column)) {
+        let what =
+            format!("log_cleaning names the column {column}, which the table {} does not have.", table.name);
+        let finding = Finding::new(Ailment::RetentionImpossible, Severity::Warning, what);
+        return Some(finding.advice("Correct the name in the configuration."));
+    }
+    if table.finds_by(std::slice::from_ref(column)) {
+        return None;
+    }
+    let what = format!("No index of the table {} ({} rows) begins with {column}.", table.name, about(table));
+    let finding = Finding::new(Ailment::RetentionWithoutIndex, Severity::Warning, what);
+    let finding = finding.advice(
+        "The application's own migrations are the best place for the index. Making it holds the write lock for a while.",
+    );
+    Some(finding.command(sql(facts, &table.create_index(std::slice::from_ref(column)))))
+}
+
+fn logs<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<Item = Finding> + 'f {
+    let is_cleaned = |table: &Anatomy| {
+        facts.wishes.retentions.iter().any(|retention| retention.table.eq_ignore_ascii_case(&table.name))
+    };
+    schema.tables.iter().filter(move |table| !is_cleaned(table) && rows(table) >= MANY_ROWS).filter_map(|table| {
+        let column = time_of_log(table)?;
+        let what = format!(
+            "The table {} ({} rows) looks like a log with its time in {column}; this is a guess by the names.",
+            table.name,
+            about(table)
+        );
+        let finding = Finding::new(Ailment::LogWithoutRetention, Severity::Info, what);
+        Some(finding.advice("If it is one, name it in the configuration: tasks.log_cleaning.tables, with table, column and retention."))
+    })
+}
+
+fn statistics(facts: &Facts, schema: &Anatomies) -> Option<Finding> {
+    let is_off = |table: &&Anatomy| match (table.analyzed_rows, table.rows) {
+        (Some(known), RowCount::Exact(rows)) => {
+            known.max(rows) >= MANY_ROWS && known.max(rows) / known.min(rows).max(1) >= FAR_OFF
+        }
+        // An estimate may be the statistic itself.
+        (Some(_), RowCount::Estimate(_) | RowCount::Unknown) => false,
+        (None, RowCount::Exact(_) | RowCount::Estimate(_) | RowCount::Unknown) => {
+            !table.indexes.is_empty() && rows(table) >= MANY_ROWS
+        }
+    };
+    let off: Vec<&Anatomy> = schema.tables.iter().filter(is_off).collect();
+    if off.is_empty() {
+        return None;
+    }
+    let told = |table: &&Anatomy| match table.analyzed_rows {
+        Some(known) => format!("{} has {} rows, its statistics say {known}", table.name, about(table)),
+        None => format!("{} ({} rows) has no statistics", table.name, about(table)),
+    };
+    let mut names: Vec<String> = off.iter().take(MAX_NAMES).map(told).collect();
+    if off.len() > MAX_NAMES {
+        names.push(format!("and so on for {} more", off.len() - MAX_NAMES));
+    }
+    let beginning = if schema.has_statistics { "" } else { "The database was never analysed: " };
+    let what = format!("{beginning}{}.", names.join("; "));
+    let finding = Finding::new(Ailment::StaleStatistics, Severity::Warning, what);
+    let finding = finding.advice(
+        "Better still, the application runs PRAGMA optimize before it closes a connection. The limit keeps the ANALYZE short.",
+    );
+    Some(finding.command(sql(facts, "PRAGMA analysis_limit = 1000; ANALYZE;")))
+}
+
+fn unstable_row_ids(schema: &Anatomies) -> impl Iterator<Item = Finding> + '_ {
+    schema.full_text.iter().filter_map(|(index, content)| {
+        let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(content))?;
+        if table.row_id().is_some() {
+            return None;
+        }
+        let what = format!("{index} indexes the rows of {}, which has no INTEGER PRIMARY KEY.", table.name);
+        let finding = Finding::new(Ailment::UnstableRowIds, Severity::Warning, what);
+        Some(finding.advice(
+            "Have the application make the table anew with an INTEGER PRIMARY KEY. Until then, have the full-text index rebuilt after \
+             each VACUUM, by its command 'rebuild'.",
+        ))
+    })
+}
+
+fn foreign_keys<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<Item = Finding> + 'f {
+    schema.tables.iter().flat_map(move |table| {
+        let bare = table.foreign_keys.iter().filter(|(_, columns)| !table.finds_by(columns));
+        bare.map(move |(parent, columns)| {
+            let severity = if rows(table) >= FELT_ROWS { Severity::Warning } else { Severity::Info };
+            let what = format!(
+                "No index finds the rows of {} ({} rows) by {}, which refers to {parent}.",
+                table.name,
+                about(table),
+                columns.join(", ")
+            );
+            Finding::new(Ailment::ForeignKeyWithoutIndex, severity, what)
+                .command(sql(facts, &table.create_index(columns)))
+        })
+    })
+}

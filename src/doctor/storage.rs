@@ -1,0 +1,127 @@
+//! Rules on the file system and on space.
+
+use crate::host::FilesystemFacts;
+use crate::sqlite::AutoVacuum;
+use crate::sqlite::JournalMode;
+use crate::units::bytes;
+
+use super::Finding;
+use super::ailment::Ailment;
+use super::ailment::Severity;
+use super::facts::Facts;
+use super::facts::Inside;
+use super::mend;
+use super::quote;
+
+/// Less room than this does not do for a transaction of some size.
+const FULL_BYTES: u64 = 16 * 1024 * 1024;
+/// Free pages are worth a word from here on, both.
+const BLOATED_BYTES: u64 = 10 * 1024 * 1024;
+const BLOATED_SHARE: f64 = 0.25;
+
+/// What is wrong with the place and the space.
+pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
+    let inside = facts.inside.as_ref().ok();
+    if let Some(filesystem) = &facts.filesystem {
+        found.extend(network(inside, filesystem));
+        found.extend(disk_full(facts, filesystem));
+    }
+    found.extend(read_only(facts));
+    if let Some(inside) = inside {
+        let bloated = bloated(facts, inside);
+        found.extend(no_room_for_vacuum(facts, inside, bloated.is_some()));
+        found.extend(bloated);
+    }
+}
+
+fn network(inside: Option<&Inside>, filesystem: &FilesystemFacts) -> Option<Finding> {
+    if !filesystem.network {
+        return None;
+    }
+    let mode = inside.map(|inside| inside.header.journal_mode);
+    let (severity, words) = match mode {
+        Some(JournalMode::Wal) => (Severity::Critical, ", and the database is in WAL mode"),
+        Some(JournalMode::Rollback) | None => (Severity::Warning, ""),
+    };
+    let what = format!("The file system is {}{words}.", filesystem.fstype);
+    let finding = Finding::new(Ailment::NetworkFilesystem, severity, what);
+    Some(finding.advice(
+        "Move the database to a local disk. Where it must stay, let programs of one machine alone use it, and in rollback mode.",
+    ))
+}
+
+fn read_only(facts: &Facts) -> Option<Finding> {
+    facts.mount.filter(|mount| mount.read_only)?;
+    let directory = facts.path.parent().unwrap_or(&facts.path);
+    let what = format!("The file system of {} is mounted read-only.", directory.display());
+    let finding = Finding::new(Ailment::ReadOnlyMount, Severity::Warning, what);
+    let finding = finding.advice(
+        "Leave it if that is meant. If it is not, see the kernel's log for an error of the disk before it is made writable again.",
+    );
+    Some(finding.command(format!("findmnt --target {}", quote::path(directory))))
+}
+
+fn disk_full(facts: &Facts, filesystem: &FilesystemFacts) -> Option<Finding> {
+    // A file system without a size, as of some virtual ones, says nothing of its room.
+    if filesystem.size_bytes == 0 || filesystem.available_bytes >= FULL_BYTES {
+        return None;
+    }
+    if facts.mount.is_some_and(|mount| mount.read_only) {
+        return None;
+    }
+    let what = format!(
+        "{} of {} are free on the file system.",
+        bytes(filesystem.available_bytes),
+        bytes(filesystem.size_bytes)
+    );
+    let directory = facts.path.parent().unwrap_or(&facts.path);
+    let finding = Finding::new(Ailment::DiskFull, Severity::Critical, what);
+    let finding = finding
+        .advice("Make room with files that are not the database's: its -wal and -journal are part of it.");
+    Some(finding.command(format!("du -xh --max-depth=1 {}", quote::path(directory))))
+}
+
+fn bloated(facts: &Facts, inside: &Inside) -> Option<Finding> {
+    let header = &inside.header;
+    let free = u64::from(header.freelist_pages) * u64::from(header.page_size);
+    let share = f64::from(header.freelist_pages) / f64::from(header.pages.max(1));
+    if free < BLOATED_BYTES || share < BLOATED_SHARE {
+        return None;
+    }
+    let what = format!("{} ({:.0} %) of the file are free pages.", bytes(free), share * 100.0);
+    let finding = Finding::new(Ailment::Bloated, Severity::Warning, what);
+    if inside.replicator.is_some() {
+        return Some(finding.advice("It is replicated: a vacuum makes the replicator send all of it again."));
+    }
+    Some(match header.auto_vacuum {
+        AutoVacuum::Incremental => finding
+            .advice("It is vacuumed incrementally: nobody has done it for a while. litekeeper's task vacuum does it in slices.")
+            .command(mend::sql(facts, "PRAGMA incremental_vacuum;")),
+        AutoVacuum::None | AutoVacuum::Full => finding
+            .advice(
+                "A VACUUM keeps every writer waiting for all of its time; litekeeper's task vacuum does it in a window, and with \
+                 `convert: incremental` it is the last one.",
+            )
+            .command(mend::sql(facts, "VACUUM;")),
+    })
+}
+
+fn no_room_for_vacuum(facts: &Facts, inside: &Inside, bloated: bool) -> Option<Finding> {
+    if inside.header.auto_vacuum == AutoVacuum::Incremental {
+        return None;
+    }
+    let short = inside.vacuum_needs.iter().find(|need| need.available_bytes < need.bytes)?;
+    let wanted = bloated || facts.wishes.vacuum.is_some();
+    let severity = if wanted { Severity::Warning } else { Severity::Info };
+    let what = format!(
+        "A VACUUM needs {} in {} ({}), where {} are free.",
+        bytes(short.bytes),
+        short.directory,
+        short.purpose,
+        bytes(short.available_bytes)
+    );
+    let finding = Finding::new(Ailment::NoRoomForVacuum, severity, what);
+    Some(finding.advice(
+        "Make room, or have SQLite put the copy on another disk: SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
+    ))
+}

@@ -1,0 +1,516 @@
+//! Cases as data: what is different from a sound database, and what it gives rise to.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::Retention;
+use crate::config::TimestampFormat;
+use crate::host::FilesystemFacts;
+use crate::host::Mount;
+use crate::host::Ownership;
+use crate::job::Need;
+use crate::sqlite::Anatomies;
+use crate::sqlite::Anatomy;
+use crate::sqlite::AutoVacuum;
+use crate::sqlite::Encoding;
+use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
+use crate::sqlite::RowCount;
+use crate::sqlite::WalFrames;
+
+use super::facts::Inside;
+use super::facts::Wishes;
+
+const OWNER: u32 = 1000;
+const MIB: u64 = 1024 * 1024;
+
+fn file(mode: u32, size: u64) -> Ownership {
+    Ownership { user: OWNER, group: OWNER, mode, links: 1, size }
+}
+
+fn table(name: &str, columns: &[&str], rows: i64) -> Anatomy {
+    Anatomy {
+        name: name.to_owned(),
+        columns: columns.iter().map(|column| ((*column).to_owned(), "INTEGER".to_owned())).collect(),
+        primary_key: vec![columns[0].to_owned()],
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
+        analyzed_rows: None,
+        rows: RowCount::Exact(rows),
+    }
+}
+
+fn index(columns: &[&str]) -> (String, Vec<Option<String>>) {
+    ("an_index".to_owned(), columns.iter().map(|column| Some((*column).to_owned())).collect())
+}
+
+/// A WAL database of 100 MiB of which nothing can be said.
+fn sound() -> Facts {
+    let header = Header {
+        page_size: 4096,
+        pages: 25_600,
+        freelist_pages: 10,
+        schema_version: 1,
+        user_version: 0,
+        application_id: 0,
+        journal_mode: JournalMode::Wal,
+        auto_vacuum: AutoVacuum::None,
+        encoding: Encoding::Utf8,
+        writer_version: 3_054_001,
+    };
+    Facts {
+        path: "/srv/it's/books.db".into(),
+        link: None,
+        user: OWNER,
+        main: Some(file(0o640, 100 * MIB)),
+        directory: Some(file(0o750, 4096)),
+        sidecars: vec![("-wal", file(0o640, MIB)), ("-shm", file(0o640, 32_768))],
+        read_denied: None,
+        write_denied: None,
+        sidecars_usable: true,
+        filesystem: Some(FilesystemFacts {
+            available_bytes: 1 << 40,
+            size_bytes: 1 << 41,
+            fstype: Arc::from("ext4"),
+            network: false,
+        }),
+        mount: Some(Mount { block_bytes: 4096, read_only: false }),
+        own_mode: None,
+        inside: Ok(Inside {
+            header,
+            wal: Some(WalFrames { total: 200, checkpointed: 100 }),
+            file_bytes: Some(100 * MIB),
+            schema: Ok(Anatomies {
+                tables: vec![table("items", &["id", "text"], 5)],
+                of: 1,
+                has_statistics: true,
+                full_text: Vec::new(),
+            }),
+            replicator: None,
+            vacuum_needs: vec![need(100, 1_000)],
+        }),
+        wishes: Wishes::default(),
+    }
+}
+
+fn need(megabytes: u64, available: u64) -> Need {
+    Need {
+        purpose: "temporary copy",
+        directory: "/var/tmp".to_owned(),
+        bytes: megabytes * MIB,
+        available_bytes: available * MIB,
+    }
+}
+
+fn inside(facts: &mut Facts) -> &mut Inside {
+    facts.inside.as_mut().unwrap()
+}
+
+fn tables(facts: &mut Facts, tables: Vec<Anatomy>) {
+    let of = tables.len();
+    inside(facts).schema = Ok(Anatomies { tables, of, has_statistics: true, full_text: Vec::new() });
+}
+
+fn retention(table: &str, column: &str) -> Retention {
+    Retention {
+        table: table.to_owned(),
+        column: column.to_owned(),
+        format: TimestampFormat::Auto,
+        retention: Duration::from_secs(90 * 86_400),
+        allow_short_retention: false,
+        condition: None,
+        keep_latest: None,
+        archive: None,
+        max_newest_age: Duration::from_secs(86_400),
+    }
+}
+
+/// Changes a sound database and compares what is found: names, severities, and a part of what is said or to be done.
+#[track_caller]
+fn check(change: impl FnOnce(&mut Facts), expected: &[(Ailment, Severity, &str)]) {
+    let mut facts = sound();
+    change(&mut facts);
+    let found = judge(&facts);
+    let names: Vec<_> = found.iter().map(|finding| (finding.id, finding.severity)).collect();
+    let wanted: Vec<_> = expected.iter().map(|(ailment, severity, _)| (ailment.id(), *severity)).collect();
+    assert_eq!(names, wanted, "{found:#?}");
+    for (finding, (_, _, words)) in found.iter().zip(expected) {
+        let said = format!("{} {}", finding.what, finding.command.as_deref().unwrap_or_default());
+        assert!(said.contains(words), "{said:?} has {words:?}");
+    }
+}
+
+use Ailment as A;
+use Severity::Critical;
+use Severity::Info;
+use Severity::Warning;
+
+#[test]
+fn a_sound_database_gives_rise_to_nothing() {
+    check(|_| {}, &[]);
+    assert_eq!(what_is_missing(&sound()), None);
+}
+
+#[test]
+fn files() {
+    let foreign = |mode| Ownership { user: 0, group: 0, ..file(mode, 9) };
+    let shm = move |mode| move |facts: &mut Facts| facts.sidecars[1].1 = foreign(mode);
+    let like_main = "sudo chown --reference='/srv/it'\\''s/books.db' '/srv/it'\\''s/books.db-shm' && sudo chmod --reference=";
+    check(shm(0o644), &[(A::OwnerLockedOut, Critical, like_main)]);
+    check(shm(0o660), &[(A::OwnerLockedOut, Critical, "user 0 with mode 0660")]);
+    check(shm(0o666), &[(A::WorldWritable, Warning, "sudo chmod o-w '/srv/it'\\''s/books.db-shm'")]);
+    // In the same group, with the right to write, the owner is taken for a member.
+    check(|facts| facts.sidecars[1].1 = Ownership { user: 5, ..file(0o660, 9) }, &[]);
+    check(|facts| facts.sidecars[0].1.mode = 0o440, &[(A::OwnerLockedOut, Critical, "-wal file")]);
+    // Root is never locked out.
+    check(
+        |facts| {
+            facts.main = Some(foreign(0o640));
+            facts.directory = Some(foreign(0o750));
+            facts.sidecars[0].1 = file(0o600, MIB);
+        },
+        &[],
+    );
+    check(
+        |facts| facts.main = Some(file(0o440, 9)),
+        &[(A::OwnerCannotWrite, Warning, "chmod u+rw '/srv/it'\\''s/books.db'")],
+    );
+    check(
+        |facts| facts.directory = Some(foreign(0o755)),
+        &[(A::OwnerCannotWrite, Warning, "sudo chown 1000 '/srv/it'\\''s'")],
+    );
+    check(|facts| facts.directory = Some(foreign(0o1777)), &[]);
+    check(
+        |facts| facts.directory = Some(foreign(0o777)),
+        &[(A::WorldWritable, Warning, "sudo chmod o-w '/srv/it'\\''s'")],
+    );
+    check(|facts| facts.main = Some(file(0o646, 9)), &[(A::WorldWritable, Warning, "the main file")]);
+    check(
+        |facts| {
+            facts.user = 7;
+            facts.read_denied = Some(("-wal file", "Permission denied".to_owned()));
+            facts.write_denied = Some("main file");
+            facts.inside = Err(Obstacle::Denied("no".to_owned()));
+        },
+        &[(A::AgentCannotRead, Critical, "sudo chmod g+r '/srv/it'\\''s/books.db-wal'")],
+    );
+    check(
+        |facts| facts.write_denied = Some("directory"),
+        &[(A::AgentCannotMaintain, Info, "may not write the directory")],
+    );
+    check(
+        |facts| (facts.sidecars_usable, facts.wishes.writes) = (false, true),
+        &[(A::AgentCannotMaintain, Warning, "could not use")],
+    );
+    check(
+        |facts| facts.main = Some(Ownership { links: 3, ..file(0o640, 9) }),
+        &[(A::HardLinks, Critical, "find '/srv/it'\\''s' -xdev -samefile '/srv/it'\\''s/books.db'")],
+    );
+    check(
+        |facts| facts.link = Some("/srv/link.db".into()),
+        &[(A::Symlink, Info, "/srv/link.db is a symbolic link")],
+    );
+    // What is not there has no findings, and says so.
+    let mut gone = sound();
+    (gone.main, gone.sidecars) = (None, Vec::new());
+    gone.inside = Err(Obstacle::Other("there is no such file".to_owned()));
+    assert_eq!(
+        (judge(&gone), what_is_missing(&gone).unwrap().as_str()),
+        (Vec::new(), "there is no such file")
+    );
+}
+
+#[test]
+fn place_and_space() {
+    fn filesystem(facts: &mut Facts) -> &mut FilesystemFacts {
+        facts.filesystem.as_mut().unwrap()
+    }
+    let nfs =
+        |facts: &mut Facts| (filesystem(facts).fstype, filesystem(facts).network) = (Arc::from("nfs4"), true);
+    check(nfs, &[(A::NetworkFilesystem, Critical, "nfs4, and the database is in WAL mode")]);
+    check(
+        |facts| {
+            nfs(facts);
+            facts.sidecars.clear();
+            inside(facts).header.journal_mode = JournalMode::Rollback;
+        },
+        &[(A::NetworkFilesystem, Warning, "nfs4.")],
+    );
+    check(
+        |facts| {
+            facts.mount = Some(Mount { block_bytes: 4096, read_only: true });
+            facts.write_denied = Some("main file");
+            filesystem(facts).available_bytes = 0;
+        },
+        &[(A::ReadOnlyMount, Warning, "findmnt --target '/srv/it'\\''s'")],
+    );
+    check(
+        |facts| filesystem(facts).available_bytes = 16 * MIB - 1,
+        &[(A::DiskFull, Critical, "16 MiB of 2.0 TiB")],
+    );
+    check(|facts| filesystem(facts).available_bytes = 16 * MIB, &[]);
+    let no_room = |facts: &mut Facts| inside(facts).vacuum_needs = vec![need(10, 20), need(210, 209)];
+    check(
+        no_room,
+        &[(A::NoRoomForVacuum, Info, "needs 210 MiB in /var/tmp (temporary copy), where 209 MiB are free")],
+    );
+    check(
+        |facts| {
+            no_room(facts);
+            facts.wishes.vacuum = Some(false);
+        },
+        &[(A::NoRoomForVacuum, Warning, "")],
+    );
+    let bloated = |facts: &mut Facts| inside(facts).header.freelist_pages = 6_400;
+    check(
+        bloated,
+        &[(
+            A::Bloated,
+            Warning,
+            "25 MiB (25 %) of the file are free pages. sqlite3 '/srv/it'\\''s/books.db' 'VACUUM;'",
+        )],
+    );
+    check(|facts| inside(facts).header.freelist_pages = 6_399, &[]);
+    check(
+        |facts| {
+            bloated(facts);
+            no_room(facts);
+            inside(facts).header.auto_vacuum = AutoVacuum::Incremental;
+        },
+        &[(A::Bloated, Warning, "incremental_vacuum")],
+    );
+    // A tenth of a mebibyte is not worth a word, however large its share.
+    check(
+        |facts| {
+            (inside(facts).header.pages, inside(facts).header.freelist_pages) = (30, 25);
+            facts.sidecars[0].1.size = 0;
+        },
+        &[],
+    );
+}
+
+#[test]
+fn format_and_journal() {
+    let rollback = |facts: &mut Facts| {
+        inside(facts).header.journal_mode = JournalMode::Rollback;
+        inside(facts).wal = None;
+        facts.sidecars.clear();
+    };
+    let info = (A::RollbackJournal, Info, "journal_mode = WAL");
+    check(rollback, &[info]);
+    check(
+        |facts| {
+            rollback(facts);
+            inside(facts).file_bytes = Some(100 * MIB + 7);
+        },
+        &[
+            (
+                A::FileSizeMismatch,
+                Critical,
+                "104,857,607 bytes; its 25,600 pages of 4096 bytes make 104,857,600",
+            ),
+            info,
+        ],
+    );
+    // While a WAL holds pages, the main file may be behind.
+    check(|facts| inside(facts).file_bytes = Some(7), &[]);
+    check(
+        |facts| {
+            inside(facts).wal = Some(WalFrames { total: 0, checkpointed: 0 });
+            inside(facts).file_bytes = Some(4096);
+        },
+        &[(A::FileSizeMismatch, Critical, "litekeeper check")],
+    );
+    check(
+        |facts| facts.inside = Err(Obstacle::Damaged("malformed".to_owned())),
+        &[(A::Damaged, Critical, "malformed")],
+    );
+    check(
+        |facts| inside(facts).schema = Err(Obstacle::Damaged("malformed schema".to_owned())),
+        &[(A::Damaged, Critical, "malformed schema")],
+    );
+    check(|facts| facts.inside = Err(Obstacle::HotJournal), &[(A::HotJournal, Critical, "schema_version")]);
+    let bug = |facts: &mut Facts| inside(facts).header.writer_version = 3_046_001;
+    check(bug, &[(A::WalResetBug, Warning, "SQLite 3.46.1")]);
+    check(|facts| inside(facts).header.writer_version = 3_044_006, &[]);
+    check(
+        |facts| {
+            rollback(facts);
+            bug(facts);
+        },
+        &[info],
+    );
+    check(
+        |facts| inside(facts).header.auto_vacuum = AutoVacuum::Full,
+        &[(A::AutoVacuumFull, Info, "auto_vacuum = INCREMENTAL")],
+    );
+    let pages = |size| {
+        move |facts: &mut Facts| {
+            inside(facts).header.page_size = size;
+            facts.sidecars[0].1.size = 0;
+        }
+    };
+    check(
+        pages(512),
+        &[(
+            A::SmallPages,
+            Warning,
+            "journal_mode = DELETE; PRAGMA page_size = 4096; VACUUM; PRAGMA journal_mode = WAL;",
+        )],
+    );
+    check(pages(1024), &[(A::SmallPages, Info, "1024 bytes, the blocks of the file system 4096")]);
+    check(pages(65_536), &[]);
+    check(
+        |facts| {
+            pages(1024)(facts);
+            facts.mount = Some(Mount { block_bytes: 512, read_only: false });
+        },
+        &[],
+    );
+    let large = |facts: &mut Facts| facts.sidecars[0].1.size = 65 * MIB;
+    check(
+        large,
+        &[(
+            A::LargeWal,
+            Warning,
+            "100 of its 200 frames are not yet in the database. sqlite3 '/srv/it'\\''s/books.db' 'PRAGMA wal_checkpoint(TRUNCATE);'",
+        )],
+    );
+    check(
+        |facts| {
+            large(facts);
+            bug(facts);
+        },
+        &[(A::WalResetBug, Warning, ""), (A::LargeWal, Warning, "wal_checkpoint(PASSIVE)")],
+    );
+    // A large database may have a large WAL.
+    check(
+        |facts| {
+            large(facts);
+            inside(facts).header.pages = 1_000_000;
+        },
+        &[],
+    );
+    check(
+        |facts| facts.sidecars.truncate(1),
+        &[(A::AbandonedWal, Warning, "a -wal of 1.0 MiB, and no -shm")],
+    );
+    check(
+        |facts| {
+            rollback(facts);
+            facts.sidecars = vec![("-wal", file(0o640, 9_000))];
+            facts.own_mode = Some(JournalMode::Rollback);
+        },
+        &[(
+            A::StrayWal,
+            Critical,
+            "sudo mv --no-clobber '/srv/it'\\''s/books.db-wal' '/srv/it'\\''s/books.db-wal.aside'",
+        )],
+    );
+    let litestream = |facts: &mut Facts| inside(facts).replicator = Some("Litestream".to_owned());
+    check(litestream, &[(A::Replicated, Info, "by Litestream.")]);
+    for (allowed, severity) in [(false, Warning), (true, Info)] {
+        check(
+            |facts| {
+                litestream(facts);
+                facts.wishes.vacuum = Some(allowed);
+            },
+            &[(A::Replicated, severity, "Litestream")],
+        );
+    }
+}
+
+#[test]
+fn tables_and_indexes() {
+    let logs = |rows: i64, indexes: &[&[&str]]| Anatomy {
+        indexes: indexes.iter().map(|columns| index(columns)).collect(),
+        analyzed_rows: Some(rows),
+        ..table("logs", &["id", "created_at"], rows)
+    };
+    let cleaned = |logs: Anatomy, column: &'static str| {
+        move |facts: &mut Facts| {
+            tables(facts, vec![logs]);
+            facts.wishes.retentions = vec![retention("Logs", column)];
+        }
+    };
+    check(cleaned(logs(50_000, &[&["Created_At", "id"]]), "created_at"), &[]);
+    // The row id needs no index.
+    check(cleaned(logs(50_000, &[]), "id"), &[]);
+    let create = r#"'CREATE INDEX "logs_by_created_at" ON "logs" ("created_at");'"#;
+    check(
+        cleaned(logs(50_000, &[&["id", "created_at"]]), "created_at"),
+        &[(A::RetentionWithoutIndex, Warning, create)],
+    );
+    check(cleaned(logs(5, &[]), "nowhere"), &[(A::RetentionImpossible, Warning, "the column nowhere")]);
+    check(
+        cleaned(table("other", &["id"], 5), "created_at"),
+        &[(A::RetentionImpossible, Warning, "the table Logs")],
+    );
+    let schema = |found: Anatomy| move |facts: &mut Facts| tables(facts, vec![found]);
+    check(
+        schema(logs(10_000, &[])),
+        &[(A::LogWithoutRetention, Info, "logs (10,000 rows) looks like a log with its time in created_at")],
+    );
+    check(schema(logs(9_999, &[])), &[]);
+    check(schema(table("catalogs", &["id", "created_at"], 50_000)), &[]);
+    check(schema(table("audit_log", &["id", "words"], 50_000)), &[]);
+    let counted = |rows, analyzed_rows| Anatomy {
+        indexes: vec![index(&["text"])],
+        analyzed_rows,
+        rows,
+        ..table("items", &["id", "text"], 0)
+    };
+    let exact = RowCount::Exact;
+    check(
+        schema(counted(exact(10_000), None)),
+        &[(A::StaleStatistics, Warning, "items (10,000 rows) has no statistics")],
+    );
+    check(schema(counted(exact(9_999), None)), &[]);
+    check(schema(counted(exact(100_000), Some(10_001))), &[]);
+    check(
+        schema(counted(exact(100_000), Some(10_000))),
+        &[(A::StaleStatistics, Warning, "its statistics say 10000")],
+    );
+    check(schema(counted(exact(0), Some(10_000))), &[(A::StaleStatistics, Warning, "ANALYZE")]);
+    check(schema(counted(RowCount::Estimate(10_000), Some(10_000))), &[]);
+    let child = |rows, indexes: &[&[&str]], key: &[&str]| Anatomy {
+        indexes: indexes.iter().map(|columns| index(columns)).collect(),
+        foreign_keys: vec![("companies".to_owned(), key.iter().map(|key| (*key).to_owned()).collect())],
+        ..table("vouchers", &["id", "company", "year"], rows)
+    };
+    let create = r#"'CREATE INDEX "vouchers_by_company" ON "vouchers" ("company");'"#;
+    check(schema(child(1_000, &[], &["company"])), &[(A::ForeignKeyWithoutIndex, Warning, create)]);
+    check(
+        schema(child(999, &[&["year", "company"]], &["company"])),
+        &[(A::ForeignKeyWithoutIndex, Info, create)],
+    );
+    check(schema(child(1_000, &[&["COMPANY"]], &["company"])), &[]);
+    check(schema(child(1_000, &[&["year", "company", "id"]], &["company", "year"])), &[]);
+    check(schema(child(1_000, &[], &["id"])), &[]);
+}
+
+#[test]
+fn full_text_indexes() {
+    let indexed = |found: Anatomy| {
+        move |facts: &mut Facts| {
+            let (of, full_text) = (1, vec![("found".to_owned(), "Items".to_owned())]);
+            inside(facts).schema = Ok(Anatomies { tables: vec![found], of, has_statistics: true, full_text });
+        }
+    };
+    check(indexed(table("items", &["id"], 5)), &[]);
+    check(indexed(table("others", &["id"], 5)), &[]);
+    let mut bare = table("items", &["id"], 5);
+    bare.primary_key.clear();
+    check(indexed(bare.clone()), &[(A::UnstableRowIds, Warning, "found indexes the rows of items")]);
+    // A primary key that is no INTEGER is not the row id.
+    (bare.primary_key, bare.columns[0].1) = (vec!["id".to_owned()], "INT".to_owned());
+    check(indexed(bare), &[(A::UnstableRowIds, Warning, "")]);
+}
+
+#[test]
+fn what_is_documented_is_what_is_there() {
+    let document = include_str!("../../docs/DOCTOR.md");
+    assert!(document.contains(&reference()), "docs/DOCTOR.md is stale; its table is to be\n{}", reference());
+    let ids: std::collections::BTreeSet<_> = Ailment::ALL.iter().map(|ailment| ailment.id()).collect();
+    assert_eq!(ids.len(), Ailment::ALL.len(), "names are unique");
+}

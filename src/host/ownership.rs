@@ -1,0 +1,65 @@
+//! Whom files belong to, who this process is, and what the mount allows.
+
+use std::ffi::CStr;
+use std::io;
+
+use rustix::fs::StatVfsMountFlags;
+use rustix::io::Errno;
+
+/// Whom a file belongs to and what others may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The user who owns it.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+    /// The permission bits, `0o7777` at the most.
+    pub mode: u32,
+    /// Names under which it can be reached.
+    pub links: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Asks whom a file belongs to, symlinks followed; `None` when there is none under that name.
+///
+/// # Errors
+/// What the system says.
+pub fn ownership(path: &CStr) -> io::Result<Option<Ownership>> {
+    match rustix::fs::stat(path) {
+        Ok(stat) => Ok(Some(Ownership {
+            user: stat.st_uid,
+            group: stat.st_gid,
+            mode: stat.st_mode & 0o7777,
+            #[allow(clippy::useless_conversion, reason = "it has 32 bits on some machines")]
+            links: u64::from(stat.st_nlink),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+        })),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The user as whom this process acts.
+#[must_use]
+pub fn acting_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// What the mount under a directory is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mount {
+    /// Bytes that the file system writes at once at the least.
+    pub block_bytes: u64,
+    /// Whether nothing can be written through it.
+    pub read_only: bool,
+}
+
+/// Asks for the mount under a directory. It may hang as long as the file system does.
+///
+/// # Errors
+/// What the system says.
+pub fn mount(directory: &CStr) -> io::Result<Mount> {
+    let facts = rustix::fs::statvfs(directory)?;
+    Ok(Mount { block_bytes: facts.f_frsize, read_only: facts.f_flag.contains(StatVfsMountFlags::RDONLY) })
+}

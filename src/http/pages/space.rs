@@ -1,0 +1,58 @@
+//! The tables of a database by the space that they take.
+
+use maud::Markup;
+use maud::html;
+
+use crate::sample::SpaceReadings;
+use crate::sample::TableSpace;
+use crate::sqlite::TreeSize;
+use crate::units::bytes;
+use crate::units::count;
+
+use super::index::percent;
+
+/// The largest tables with their indexes, the largest first.
+pub(super) fn space_table(readings: &SpaceReadings) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th scope="col" { "Table" }
+                    th.number.wide scope="col" { "Its own pages" }
+                    th.number.wide scope="col" { "Unused in them" }
+                    th.number.wide scope="col" { "Indexes" }
+                    th.number scope="col" { "Together" }
+                }
+            }
+            tbody { @for table in &readings.tables { (row(table)) } }
+        }
+        @if readings.others > 0 {
+            p.soft { (count(readings.others as u64)) " other tables take " (bytes(readings.others_bytes)) "." }
+        }
+        @if !readings.late.is_empty() {
+            p.note {
+                "Not measured in time, so that their values are old or absent: "
+                (readings.late.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", "))
+                @if readings.late.len() > 10 { " and " (readings.late.len() - 10) " more" }
+            }
+        }
+    }
+}
+
+fn row(table: &TableSpace) -> Markup {
+    let indexes: u64 = table.indexes.iter().map(|index| index.bytes).fold(0, u64::saturating_add);
+    html! {
+        tr {
+            th scope="row" {
+                (table.table)
+                @for index in &table.indexes { small { (index.index) " " (bytes(index.bytes)) } }
+            }
+            @if let Some(TreeSize { bytes: own, unused }) = table.own {
+                td.number.wide { (bytes(own)) }
+                td.number.wide { (bytes(unused)) small { (percent(unused as f64 / own.max(1) as f64)) } }
+            } @else { td.number.wide { "–" } td.number.wide { "–" } }
+            td.number.wide { (bytes(indexes)) }
+            td.number { (bytes(table.total())) }
+        }
+    }
+}

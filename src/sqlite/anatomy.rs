@@ -1,0 +1,239 @@
+//! What the tables of a database are made of: columns, indexes, foreign keys, statistics.
+//!
+//! By PRAGMA statements alone: a table-valued function could be hidden behind a view of the same name.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rusqlite::Row;
+
+use super::error::ErrorKind;
+use super::error::SqliteError;
+use super::reader::Reader;
+use super::tables::RowCount;
+use super::tables::quoted;
+
+/// The most tables that are taken apart; each costs some 100 µs.
+const MAX_ANATOMIES: usize = 5_000;
+
+/// An ordinary table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anatomy {
+    /// Its name.
+    pub name: String,
+    /// Its columns: name and declared type.
+    pub columns: Vec<(String, String)>,
+    /// The columns of its primary key, in order.
+    pub primary_key: Vec<String>,
+    /// Indexes over all rows, those of keys among them, each with its columns in order; `None` stands for an expression.
+    pub indexes: Vec<(String, Vec<Option<String>>)>,
+    /// Foreign keys: the table that each refers to, and its own columns.
+    pub foreign_keys: Vec<(String, Vec<String>)>,
+    /// Rows as the statistics of the last ANALYZE have them.
+    pub analyzed_rows: Option<i64>,
+    /// Rows; `Unknown` where nothing asks for them.
+    pub rows: RowCount,
+}
+
+impl Anatomy {
+    /// Whether rows with a given value of these columns are found without looking at all: the columns, in whatever
+    /// order, begin an index or the primary key.
+    #[must_use]
+    pub fn finds_by(&self, wanted: &[String]) -> bool {
+        let begins = |columns: &[Option<String>]| {
+            let first = columns.get(..wanted.len()).unwrap_or_default();
+            first.len() == wanted.len()
+                && wanted
+                    .iter()
+                    .all(|want| first.iter().flatten().any(|have| have.eq_ignore_ascii_case(want)))
+        };
+        self.indexes.iter().any(|(_, columns)| begins(columns))
+            || self.row_id().is_some_and(|column| begins(&[Some(column.to_owned())]))
+    }
+
+    /// The column that is the row id under a name of its own: an `INTEGER PRIMARY KEY`.
+    #[must_use]
+    pub fn row_id(&self) -> Option<&str> {
+        let [key] = self.primary_key.as_slice() else { return None };
+        let is_integer =
+            |(name, declared): &&(String, String)| name == key && declared.eq_ignore_ascii_case("INTEGER");
+        self.columns.iter().find(is_integer).map(|(name, _)| name.as_str())
+    }
+
+    /// The statement that would make an index on columns.
+    #[must_use]
+    pub fn create_index(&self, columns: &[String]) -> String {
+        let name = quoted(&format!("{}_by_{}", self.name, columns.join("_")));
+        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        format!("CREATE INDEX {name} ON {} ({});", quoted(&self.name), columns.join(", "))
+    }
+}
+
+/// The tables of a database, as far as the time sufficed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Anatomies {
+    /// Those that were taken apart.
+    pub tables: Vec<Anatomy>,
+    /// How many ordinary tables there are.
+    pub of: usize,
+    /// Whether there are statistics of any table.
+    pub has_statistics: bool,
+    /// Full-text indexes of another table's rows: the index, and the table.
+    pub full_text: Vec<(String, String)>,
+}
+
+impl Reader {
+    /// Takes the tables apart, and counts those of which `counts` says that their rows matter, each within `limit`.
+    ///
+    /// # Errors
+    /// `Busy`, `Corrupt`, and what any read can meet.
+    pub fn anatomies(
+        &mut self,
+        limit: Duration,
+        counts: impl Fn(&Anatomy) -> bool,
+    ) -> Result<Anatomies, SqliteError> {
+        let names = self.ordinary_tables()?;
+        let statistics = self.statistics()?;
+        let mut found = Anatomies {
+            tables: Vec::new(),
+            of: names.len(),
+            has_statistics: !statistics.is_empty(),
+            full_text: self.full_text()?,
+        };
+        for name in names.into_iter().take(MAX_ANATOMIES) {
+            let taken = self.anatomy(name, &statistics).and_then(|mut table| {
+                if counts(&table) {
+                    table.rows = self.count_rows(&table.name, limit)?;
+                }
+                Ok(table)
+            });
+            match taken {
+                Ok(table) => found.tables.push(table),
+                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    fn list<T>(
+        &self,
+        sql: &str,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new("take the tables apart", &error, &self.budget);
+        let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        let rows = statement.query_map((), read).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    fn ordinary_tables(&self) -> Result<Vec<String>, SqliteError> {
+        let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 \
+                   AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+        self.list(sql, |row| row.get(0))
+    }
+
+    fn full_text(&self) -> Result<Vec<(String, String)>, SqliteError> {
+        let sql = "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND sql IS NOT NULL";
+        let tables = self.list(sql, |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        let indexed = |(name, sql): (String, String)| external_content(&sql).map(|table| (name, table));
+        Ok(tables.into_iter().filter_map(indexed).collect())
+    }
+
+    fn statistics(&self) -> Result<BTreeMap<String, i64>, SqliteError> {
+        if self.table("sqlite_stat1")?.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        // The first number of a statistic is the rows of its index; a partial index has fewer.
+        let sql = "SELECT lower(tbl), max(CAST(stat AS INTEGER)) FROM main.sqlite_stat1 \
+                   WHERE tbl IS NOT NULL AND stat IS NOT NULL GROUP BY 1";
+        Ok(self.list(sql, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+    }
+
+    fn anatomy(&self, name: String, statistics: &BTreeMap<String, i64>) -> Result<Anatomy, SqliteError> {
+        let argument = quoted(&name);
+        let mut key: Vec<(i64, String)> = Vec::new();
+        let columns = self.list(&format!("PRAGMA main.table_xinfo({argument})"), |row| {
+            let (column, declared): (String, String) = (row.get("name")?, row.get("type")?);
+            let place: i64 = row.get("pk")?;
+            if place > 0 {
+                key.push((place, column.clone()));
+            }
+            Ok((column, declared))
+        })?;
+        key.sort();
+        let whole: Vec<String> = self
+            .list(&format!("PRAGMA main.index_list({argument})"), |row| {
+                Ok((row.get::<_, String>("name")?, row.get::<_, bool>("partial")?))
+            })?
+            .into_iter()
+            .filter_map(|(index, partial)| (!partial).then_some(index))
+            .collect();
+        let mut indexes = Vec::new();
+        for index in whole {
+            let columns = self.list(&format!("PRAGMA main.index_xinfo({})", quoted(&index)), |row| {
+                Ok((row.get::<_, bool>("key")?, row.get::<_, Option<String>>("name")?))
+            })?;
+            let columns = columns.into_iter().filter_map(|(key, column)| key.then_some(column)).collect();
+            indexes.push((index, columns));
+        }
+        let foreign_keys = self.foreign_keys_of(&argument)?;
+        Ok(Anatomy {
+            columns,
+            primary_key: key.into_iter().map(|(_, column)| column).collect(),
+            indexes,
+            foreign_keys,
+            analyzed_rows: statistics.get(&name.to_ascii_lowercase()).copied(),
+            rows: RowCount::Unknown,
+            name,
+        })
+    }
+
+    fn foreign_keys_of(&self, argument: &str) -> Result<Vec<(String, Vec<String>)>, SqliteError> {
+        let rows = self.list(&format!("PRAGMA main.foreign_key_list({argument})"), |row| {
+            Ok((row.get::<_, i64>("id")?, row.get::<_, String>("table")?, row.get::<_, String>("from")?))
+        })?;
+        let mut keys: BTreeMap<i64, (String, Vec<String>)> = BTreeMap::new();
+        for (id, parent, column) in rows {
+            keys.entry(id).or_insert_with(|| (parent, Vec::new())).1.push(column);
+        }
+        Ok(keys.into_values().collect())
+    }
+}
+
+/// The table whose rows a full-text table indexes without keeping them: `content=…` of FTS4 and FTS5
+/// (<https://www.sqlite.org/fts5.html#external_content_tables>).
+fn external_content(sql: &str) -> Option<String> {
+    let (before, arguments) = sql.split_once('(')?;
+    let module = before.split_whitespace().next_back()?.to_ascii_lowercase();
+    if !["fts3", "fts4", "fts5"].contains(&module.as_str()) {
+        return None;
+    }
+    let content = arguments.trim_end().trim_end_matches(')').split(',').find_map(|argument| {
+        let (name, value) = argument.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("content").then(|| value.trim())
+    })?;
+    let quotes: [char; 5] = ['\'', '"', '`', '[', ']'];
+    let table = content.trim_matches(quotes);
+    (!table.is_empty()).then(|| table.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_behind_a_full_text_index_is_known() {
+        for (sql, table) in [
+            ("CREATE VIRTUAL TABLE f USING fts5(text, content='items', content_rowid='id')", Some("items")),
+            ("CREATE VIRTUAL TABLE f USING FTS5 (text, content = items)", Some("items")),
+            ("create virtual table \"f\" using fts4(content=\"two words\", text)", Some("two words")),
+            ("CREATE VIRTUAL TABLE f USING fts5(text, content='')", None),
+            ("CREATE VIRTUAL TABLE f USING fts5(content, text)", None),
+            ("CREATE VIRTUAL TABLE f USING rtree(id, content=items)", None),
+            ("CREATE VIRTUAL TABLE f USING fts5", None),
+        ] {
+            assert_eq!(external_content(sql).as_deref(), table, "{sql}");
+        }
+    }
+}
