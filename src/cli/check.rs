@@ -73,22 +73,34 @@ struct Document<'a> {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let checks = if arguments.quick { vec![Check::Quick] } else { vec![Check::Full, Check::ForeignKey] };
+    let patience = Duration::from_secs_f64(arguments.busy_timeout);
+    check_all(arguments.files, &arguments.rows, &checks, patience, arguments.json)
+}
+
+/// Checks one file after the other, and says what was found.
+pub(super) fn check_all(
+    files: Vec<PathBuf>,
+    rows: &[String],
+    checks: &[Check],
+    patience: Duration,
+    json_wanted: bool,
+) -> anyhow::Result<Exit> {
     sqlite::limit_heap()?;
     block_on(async {
         let stop = tokio_util::sync::CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
-        let checks = if arguments.quick { vec![Check::Quick] } else { vec![Check::Full, Check::ForeignKey] };
         let mut reports = Vec::new();
-        for path in &arguments.files {
+        for path in &files {
             let request = Request {
                 path: path.clone(),
-                rows: arguments.rows.clone(),
-                checks: checks.clone(),
+                rows: rows.to_vec(),
+                checks: checks.to_vec(),
                 manners: None,
                 budget: Budget {
                     deadline: None,
-                    busy_timeout: Duration::from_secs_f64(arguments.busy_timeout),
+                    busy_timeout: patience,
                     cancel: cancel.clone(),
                 },
             };
@@ -104,7 +116,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             };
             progress.clear();
             let Some(reported) = reported else { anyhow::bail!("{}: the check panicked", path.display()) };
-            if !arguments.json {
+            if !json_wanted {
                 print(&text(&reported));
             }
             reports.push(reported);
@@ -113,7 +125,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             }
         }
         let status = reports.iter().map(|report| report.status).max().unwrap_or(Status::Unknown);
-        if arguments.json {
+        if json_wanted {
             print(&json(&reports, status)?);
         }
         Ok(match status {

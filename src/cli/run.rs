@@ -11,6 +11,7 @@ use crate::app;
 use crate::blocking::run_one;
 use crate::budget::Cancel;
 use crate::database::Database;
+use crate::job::BackupReport;
 use crate::job::Details;
 use crate::job::FailureReason;
 use crate::job::Forecast;
@@ -70,7 +71,13 @@ enum Wanted {
     Vacuum,
     /// Run every check and show the statistics
     HealthCheck,
-    /// Everything that is configured, in this order
+    /// Copy the database into a directory, prove the copy, and let the oldest go
+    Backup,
+    /// Copy the WAL into the main file
+    Checkpoint,
+    /// Bring the statistics of the query planner up to date
+    Optimize,
+    /// Everything that is configured: backup, log cleaning, vacuum, optimize, checkpoint, health check
     All,
 }
 
@@ -80,7 +87,19 @@ impl Wanted {
             Self::LogCleaning => &[Task::LogCleaning],
             Self::Vacuum => &[Task::Vacuum],
             Self::HealthCheck => &[Task::HealthCheck],
-            Self::All => &[Task::LogCleaning, Task::Vacuum, Task::HealthCheck],
+            Self::Backup => &[Task::Backup],
+            Self::Checkpoint => &[Task::Checkpoint],
+            Self::Optimize => &[Task::Optimize],
+            Self::All => {
+                &[
+                    Task::Backup,
+                    Task::LogCleaning,
+                    Task::Vacuum,
+                    Task::Optimize,
+                    Task::Checkpoint,
+                    Task::HealthCheck,
+                ]
+            }
         }
     }
 }
@@ -267,11 +286,16 @@ fn text(order: &Order, result: &Result) -> String {
                             let _ = writeln!(text, "{line}");
                         });
                     }
-                    Details::Vacuum(_) => {}
+                    Details::Backup(report) => text.push_str(&backup_text(report)),
+                    Details::Vacuum(_) | Details::Checkpoint(_) | Details::Optimize(_) => {}
                 }
                 if order.task.writes() {
                     let hold = report.max_hold.as_secs_f64() * 1e3;
-                    let _ = writeln!(text, "  longest hold of the write lock: {hold:.1} ms");
+                    let what = match order.task {
+                        Task::Backup => "longest wait of a writer",
+                        _ => "longest hold of the write lock",
+                    };
+                    let _ = writeln!(text, "  {what}: {hold:.1} ms");
                 }
             }
             text
@@ -286,6 +310,18 @@ fn outcome_line(head: &str, outcome: &Outcome, seconds: &str) -> String {
         }
         _ => format!("{head} succeeded{seconds}\n"),
     }
+}
+
+fn backup_text(report: &BackupReport) -> String {
+    let mut text = format!("  {}\n", report.path.display());
+    for table in &report.not_compared {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  not counted in the database in time: {table}");
+    }
+    for path in &report.removed {
+        let _ = writeln!(text, "  removed: {}", path.display());
+    }
+    text
 }
 
 fn tables_text(report: &LogCleaningReport) -> String {
@@ -335,6 +371,12 @@ fn forecast_text(forecast: &Forecast) -> String {
             bytes(need.bytes),
             bytes(need.available_bytes)
         ));
+    }
+    if let Some(words) = &forecast.checkpoint {
+        line(words.clone());
+    }
+    if !forecast.analyze.is_empty() {
+        line(format!("would analyze: {}", forecast.analyze.join(", ")));
     }
     for table in &forecast.tables {
         let rows = table.rows.map_or_else(|| "an unknown number of".to_owned(), count);

@@ -4,12 +4,15 @@
 //! all of them run on threads that the sampler can do without.
 
 mod clock;
+mod copies;
 mod files;
 mod filesystem;
 mod lock;
 mod permission;
 
 pub use clock::ClockMark;
+pub use copies::Aside;
+pub use copies::sync_directory;
 pub use files::FileFacts;
 pub use files::FileKind;
 pub use files::FileSize;

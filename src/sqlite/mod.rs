@@ -4,10 +4,14 @@
 //! sidecar, keep a connection beyond one look, or decide what a finding means.
 
 mod archive;
+mod checkpoint;
+mod copy;
 mod custom;
 mod error;
 mod header;
 mod integrity;
+mod interrupt;
+mod optimize;
 mod raw;
 mod reader;
 mod retention;
@@ -20,6 +24,8 @@ mod walk;
 mod writer;
 
 pub use archive::Archive;
+pub use checkpoint::Checkpoint;
+pub use checkpoint::Checkpointed;
 pub use custom::CustomAnswer;
 pub use custom::CustomError;
 pub use custom::CustomRows;
@@ -32,6 +38,7 @@ pub use header::Header;
 pub use header::JournalMode;
 pub use integrity::Check;
 pub use integrity::MAX_FINDINGS;
+pub use optimize::Analysis;
 pub use reader::Access;
 pub use reader::Go;
 pub use reader::Reader;
@@ -47,8 +54,6 @@ pub use tables::SchemaObjects;
 pub use tables::StoredTime;
 pub use tables::TableKind;
 pub use times::TimeColumn;
-pub use vacuum::Checkpoint;
-pub use vacuum::Checkpointed;
 pub use vacuum::set_temporary_directory;
 pub use vacuum::temporary_directory;
 pub use walk::Cursor;
