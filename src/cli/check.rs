@@ -98,11 +98,7 @@ pub(super) fn check_all(
                 rows: rows.to_vec(),
                 checks: checks.to_vec(),
                 manners: None,
-                budget: Budget {
-                    deadline: None,
-                    busy_timeout: patience,
-                    cancel: cancel.clone(),
-                },
+                budget: Budget { deadline: None, busy_timeout: patience, cancel: cancel.clone() },
             };
             let progress = Progress::new();
             let observer = progress.clone();

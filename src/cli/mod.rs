@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 mod check;
 mod config;
 mod demo;
+mod forecast;
 mod history;
 mod maintenance;
 mod pause;

@@ -56,7 +56,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     if arguments.verify {
         let every_table = vec!["*".to_owned()];
-        return check::check_all(arguments.files, &every_table, &[Check::Full], SURVEY_PATIENCE, arguments.json);
+        return check::check_all(
+            arguments.files,
+            &every_table,
+            &[Check::Full],
+            SURVEY_PATIENCE,
+            arguments.json,
+        );
     }
     let [backup, target] = arguments.files.as_slice() else {
         eprintln!(
@@ -70,8 +76,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
-        let budget =
-            Budget { deadline: None, busy_timeout: SURVEY_PATIENCE, cancel: cancel.clone() };
+        let budget = Budget { deadline: None, busy_timeout: SURVEY_PATIENCE, cancel: cancel.clone() };
         let progress = Progress::new();
         let observer: Arc<dyn Observer> = Arc::new(progress.clone());
         let (from, to) = (backup.clone(), target.clone());

@@ -58,8 +58,7 @@ fn read_backup(
     let timing = read_timing(fields, &BACKUP, surroundings, decoder);
     let keep = read(fields, "keep", 7, |value| decoder.number(value, KEEP));
     let reserve = read(fields, "reserve", 100 * MIB, |value| decoder.bytes(value));
-    let max_wait =
-        read(fields, "max_wait", Duration::from_secs(1), |value| decoder.duration(value, WAIT));
+    let max_wait = read(fields, "max_wait", Duration::from_secs(1), |value| decoder.duration(value, WAIT));
     let max_wal_growth = read(fields, "max_wal_growth", 1024 * MIB, |value| decoder.bytes(value));
     let to = decoder.require(fields, "to", "to: /srv/backups").and_then(|value| decoder.text(&value))?;
     let to = resolve_path(surroundings.base, &to);

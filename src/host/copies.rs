@@ -85,7 +85,9 @@ impl Aside {
     pub fn name(mut self, path: &Path) -> io::Result<()> {
         rename_to_new(&self.path, path)?;
         self.named = true;
-        sync_directory(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+        sync_directory(
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        )
     }
 }
 

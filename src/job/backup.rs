@@ -143,7 +143,8 @@ impl<'s> Shelf<'s> {
 }
 
 fn is_time(text: &str) -> bool {
-    text.len() == "20260102T030405.678Z".len() && chrono::NaiveDateTime::parse_from_str(text, TIME_FORMAT).is_ok()
+    text.len() == "20260102T030405.678Z".len()
+        && chrono::NaiveDateTime::parse_from_str(text, TIME_FORMAT).is_ok()
 }
 
 /// Refuses a directory that is not there.
@@ -230,7 +231,8 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
     Ok(match rotated {
         Ok(_) => Outcome::Success(report),
         Err(error) => {
-            let message = format!("the backup is made and proved, but older ones could not be removed: {error}");
+            let message =
+                format!("the backup is made and proved, but older ones could not be removed: {error}");
             Outcome::Failed { reason: FailureReason::Io, message, report: Some(report) }
         }
     })
@@ -261,7 +263,10 @@ fn flawed(flaw: Flaw, manners: Manners, context: &Context<'_>) -> Outcome {
             match report.status {
                 Status::Healthy => {
                     let words = "though the database is sound; look at the disk under the backups";
-                    Outcome::failed(FailureReason::Io, format!("the copy is damaged ({problem}) {words}; {kept}"))
+                    Outcome::failed(
+                        FailureReason::Io,
+                        format!("the copy is damaged ({problem}) {words}; {kept}"),
+                    )
                 }
                 // Until somebody looked, a database whose copy is damaged counts as damaged.
                 Status::Problems | Status::Unknown => {
@@ -294,7 +299,9 @@ mod tests {
         make(&aside_of(&shelf("app-2").place(at(9))));
         assert_eq!(shelf("app").backups().unwrap().len(), 4);
         shelf("app").tidy().unwrap();
-        assert!(aside_of(&shelf("app-2").place(at(9))).exists() && !aside_of(&shelf("app").place(at(9))).exists());
+        assert!(
+            aside_of(&shelf("app-2").place(at(9))).exists() && !aside_of(&shelf("app").place(at(9))).exists()
+        );
         // The clock was set back: the new one is not the oldest, whatever its name says.
         let new = shelf("app").place(at(0));
         make(&new);

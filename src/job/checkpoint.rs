@@ -59,7 +59,10 @@ impl CheckpointReport {
         let mut words = format!("{} of {} frames are copied", self.checkpointed_after, self.frames_after);
         match self.truncated {
             Some(true) => {
-                words = format!("everything copied and the WAL emptied, which had {}", bytes(self.wal_size_before_bytes));
+                words = format!(
+                    "everything copied and the WAL emptied, which had {}",
+                    bytes(self.wal_size_before_bytes)
+                );
             }
             Some(false) => words.push_str(", the WAL could not be emptied"),
             None => {}
@@ -87,7 +90,9 @@ impl Plan {
     /// What would be done, in words.
     pub(super) fn words(&self) -> String {
         let copy = match self.frames {
-            Some(frames) => format!("{} of {} frames would be copied", frames.total - frames.checkpointed, frames.total),
+            Some(frames) => {
+                format!("{} of {} frames would be copied", frames.total - frames.checkpointed, frames.total)
+            }
             None => "the WAL that a dead owner left would be copied".to_owned(),
         };
         let empty = if self.truncate { ", and the file emptied if nobody uses it" } else { "" };

@@ -192,9 +192,8 @@ fn of_optimize(task: &Optimize, context: &Context<'_>, found: &Survey, forecast:
         JournalMode::Wal => database.settings.count_budget,
         JournalMode::Rollback => database.settings.count_budget / 10,
     };
-    let read = settled(&database.path, &database.files, context.budget, |reader| {
-        reader.stale_statistics(limit)
-    });
+    let read =
+        settled(&database.path, &database.files, context.budget, |reader| reader.stale_statistics(limit));
     match read {
         Ok(Settled::Read { answer, .. }) if answer.is_empty() => note(forecast, Some(UP_TO_DATE)),
         Ok(Settled::Read { answer, .. }) => {

@@ -59,10 +59,8 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
     }
     context.observer.begin("statistics");
     let longest = manners.target_hold * BREAK_OFF;
-    let mut report = Report {
-        max_hold: std::time::Duration::ZERO,
-        details: Details::Optimize(OptimizeReport::default()),
-    };
+    let mut report =
+        Report { max_hold: std::time::Duration::ZERO, details: Details::Optimize(OptimizeReport::default()) };
     let mut done = OptimizeReport::default();
     let mut failure = None;
     for (index, analysis) in stale.iter().enumerate() {

@@ -53,8 +53,8 @@ pub fn restore(
     observer: &Arc<dyn Observer>,
 ) -> Result<Restored, Outcome> {
     refuse_taken(target)?;
-    let resolved = std::fs::canonicalize(backup)
-        .map_err(|error| file_failed(&backup.display().to_string(), &error))?;
+    let resolved =
+        std::fs::canonicalize(backup).map_err(|error| file_failed(&backup.display().to_string(), &error))?;
     let files = DatabaseFiles::of(&resolved);
     let source = Source { path: &resolved, files: &files, manners: None, budget, observer };
     let (aside, copied) = copy(&source, &aside_of(target))?;

@@ -66,8 +66,7 @@ impl Writer {
         limit: u32,
         longest: Duration,
     ) -> Result<Held<()>, SqliteError> {
-        let sql =
-            format!("PRAGMA analysis_limit = {limit}; ANALYZE main.{}", quoted(&analysis.table));
+        let sql = format!("PRAGMA analysis_limit = {limit}; ANALYZE main.{}", quoted(&analysis.table));
         self.transaction("analyze", longest, |connection| {
             let had_samples = table_exists(connection, "sqlite_stat4")?;
             connection.execute_batch(&sql)?;

@@ -169,7 +169,8 @@ impl Reader {
     pub fn count_rows_exactly(&mut self, table: &str, budget: Duration) -> Result<Option<u64>, SqliteError> {
         let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
         let counted = self.within(budget, |reader| {
-            reader.interrupted_in_time(|connection| connection.query_row(&sql, (), |row| row.get::<_, i64>(0)))
+            reader
+                .interrupted_in_time(|connection| connection.query_row(&sql, (), |row| row.get::<_, i64>(0)))
         });
         match counted {
             Ok(rows) => Ok(Some(rows.unsigned_abs())),

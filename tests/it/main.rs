@@ -19,6 +19,7 @@ mod prometheus;
 mod promises;
 mod smoke;
 mod support;
+mod tasks;
 mod tidy;
 mod untrusted;
 mod web;
@@ -38,6 +39,7 @@ fn main() {
     trials.extend(prometheus::trials());
     trials.extend(promises::trials());
     trials.extend(smoke::trials());
+    trials.extend(tasks::trials());
     trials.extend(tidy::trials());
     trials.extend(untrusted::trials());
     trials.extend(web::trials());
