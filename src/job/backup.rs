@@ -280,14 +280,49 @@ fn flawed(flaw: Flaw, manners: Manners, context: &Context<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+    use crate::database::Database;
+    use crate::host::ClockMark;
+    use crate::job::Past;
+    use crate::job::tests::Quiet;
+    use crate::job::tests::owner_runs;
+
+    /// A damaged copy of a sound database is the disk's fault, and says nothing of the database.
+    #[test]
+    fn a_damaged_copy_is_blamed_on_the_right_one() {
+        const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let database = Database::new(DatabaseName::new("a"), path.clone(), Arc::default(), 1);
+        let blame = |sql: &str| {
+            owner_runs(&path, sql);
+            let (budget, past) = (Budget::impatient(MINUTE), Past::default());
+            let context = Context {
+                database: &database,
+                now: SystemTime::now(),
+                clock: ClockMark::read(),
+                must_end_by: None,
+                budget: &budget,
+                past: &past,
+                observer: Arc::new(Quiet),
+            };
+            let manners = Manners { max_wait: MINUTE, max_wal_growth: 0 };
+            match flawed(Flaw::Damaged("a page".to_owned()), manners, &context) {
+                Outcome::Failed { reason, .. } => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let sound = "CREATE TABLE t (a, b); CREATE INDEX i ON t (a); INSERT INTO t VALUES (1, 2)";
+        assert_eq!(blame(sound), FailureReason::Io);
+        let damage = "PRAGMA writable_schema = ON;
+                      UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (b)' WHERE name = 'i'";
+        assert_eq!(blame(damage), FailureReason::Corrupt);
+    }
 
     #[test]
     fn names_are_of_one_database_and_the_oldest_go_first() {
         let directory = tempfile::tempdir().unwrap();
-        let shelf = |name: &str| {
-            let safe = Shelf { directory: directory.path(), prefix: format!("{name}-") };
-            safe
-        };
+        let shelf = |name: &str| Shelf { directory: directory.path(), prefix: format!("{name}-") };
         let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         let make = |path: &Path| std::fs::write(path, "").unwrap();
         for seconds in [3, 1, 2, 4] {

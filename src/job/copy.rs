@@ -345,3 +345,53 @@ pub(super) fn aside_of(path: &Path) -> PathBuf {
 
 /// The end of the name of a copy that is not complete.
 pub(super) const ASIDE_SUFFIX: &str = ".incomplete";
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek as _;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::job::tests::Quiet;
+    use crate::job::tests::owner_runs;
+
+    /// A copy that is spoiled between the copying and the proof, each in its own way.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test plays a failing disk")]
+    fn what_is_wrong_with_a_copy_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        owner_runs(
+            &path,
+            "CREATE TABLE t (a, b UNIQUE); CREATE INDEX i ON t (a); CREATE TABLE u (a);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, i FROM n;",
+        );
+        let files = DatabaseFiles::of(&path);
+        let budget = Budget::impatient(Duration::from_secs(60));
+        let observer: Arc<dyn Observer> = Arc::new(Quiet);
+        let source =
+            Source { path: &path, files: &files, manners: None, budget: &budget, observer: &observer };
+        let overwrite = |path: &Path, at: u64| {
+            let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.seek(io::SeekFrom::Start(at)).unwrap();
+            file.write_all(&[0; 512]).unwrap();
+        };
+        let check = |spoil: &dyn Fn(&Path, &mut Copied)| {
+            let (aside, mut copied) = copy(&source, &aside_of(&directory.path().join("b"))).unwrap();
+            spoil(aside.path(), &mut copied);
+            prove(aside.path(), &copied, &budget, &observer)
+        };
+        let proof = check(&|_, _| {}).unwrap();
+        assert_eq!((proof.tables, proof.rows, proof.not_compared.len()), (2, 3000, 0));
+        assert!(matches!(check(&|path, _| overwrite(path, 3 * 4096)), Err(Flaw::Damaged(_))));
+        assert!(matches!(check(&|path, _| overwrite(path, 0)), Err(Flaw::Damaged(_))));
+        // Another database, sound in itself, of the same size or not.
+        let fewer = check(&|path, _| owner_runs(path, "DELETE FROM t WHERE a = 7"));
+        assert!(matches!(fewer, Err(Flaw::Differs(words)) if words.contains("t has 2999 rows")));
+        let longer = check(&|path, _| owner_runs(path, "CREATE TABLE more (a)"));
+        assert!(matches!(longer, Err(Flaw::Differs(words)) if words.contains("bytes in place of")));
+        let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
+        assert_eq!(uncounted.not_compared.len(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the database is left");
+    }
+}

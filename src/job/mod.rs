@@ -160,3 +160,23 @@ pub fn run(task: Task, context: &Context<'_>) -> Outcome {
     }
     .unwrap_or_else(missing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Observer;
+
+    /// Tells nobody.
+    pub(super) struct Quiet;
+
+    impl Observer for Quiet {
+        fn begin(&self, _part: &str) {}
+        fn done(&self, _share: f64, _words: &str) {}
+        fn say(&self, _words: &str) {}
+    }
+
+    /// Runs SQL as the application that owns a database.
+    #[expect(clippy::disallowed_methods, reason = "the test plays the owner")]
+    pub(super) fn owner_runs(path: &std::path::Path, sql: &str) {
+        rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    }
+}
