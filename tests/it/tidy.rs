@@ -75,7 +75,7 @@ const ROOMS: [(&str, &str); 28] = [
     ("history", "database host job sqlite task"),
     ("host", "sidecar"),
     ("http", "acting blocking config database doors history job metrics sample sqlite task trends units"),
-    ("job", "budget config database host report sample sqlite task units"),
+    ("job", "budget config database host report sample sidecar sqlite task units"),
     ("main", ""),
     ("metrics", "config database history host job sample sqlite task"),
     ("planner", "database schedule task"),
