@@ -289,10 +289,9 @@ fn text(order: &Order, result: &Result) -> String {
                 }
                 if order.task.writes() {
                     let hold = report.max_hold.as_secs_f64() * 1e3;
-                    let what = match order.task {
-                        Task::Backup => "longest wait of a writer",
-                        _ => "longest hold of the write lock",
-                    };
+                    let is_backup = order.task == Task::Backup;
+                    let what =
+                        if is_backup { "longest wait of a writer" } else { "longest hold of the write lock" };
                     let _ = writeln!(text, "  {what}: {hold:.1} ms");
                 }
             }

@@ -215,7 +215,7 @@ impl Site {
         };
         let deed = match wish {
             Wish::Run { database, task, dry_run } => {
-                let task = task_of(&task).ok_or_else(|| no_task())?;
+                let task = task_of(&task).ok_or_else(no_task)?;
                 let database = self.known(&database)?.database;
                 if dry_run {
                     let forecast = self.desk.plan(database, task).await.map_err(refused)?;

@@ -227,7 +227,7 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
         backup.files = *files;
         backup.removed.clone_from(removed);
     }
-    let report = Report { max_hold: copied.longest_wait, details: Details::Backup(backup) };
+    let report = Report { max_hold: copied.longest_wait, details: Details::Backup(Box::new(backup)) };
     Ok(match rotated {
         Ok(_) => Outcome::Success(report),
         Err(error) => {

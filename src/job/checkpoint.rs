@@ -70,7 +70,8 @@ impl CheckpointReport {
         if self.reader_in_the_way {
             words.push_str(", a reader is in the way");
         }
-        if self.version_unsafe {
+        let left_undone = self.version_unsafe;
+        if left_undone {
             words.push_str(", and not emptied for the application's version of SQLite");
         }
         words

@@ -52,15 +52,15 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
     let failed = |error: SqliteError| Outcome::of(&error, None);
     let mut writer =
         Writer::open(&context.database.path, manners.lock_wait, context.budget).map_err(failed)?;
-    let stale =
+    let listed =
         writer.retry_while_busy(manners.lock_wait, |writer| writer.stale_statistics()).map_err(failed)?;
+    let stale = listed.value;
     if stale.is_empty() {
         return Err(Outcome::skipped(SkipReason::BelowThreshold, UP_TO_DATE));
     }
     context.observer.begin("statistics");
     let longest = manners.target_hold * BREAK_OFF;
-    let mut report =
-        Report { max_hold: std::time::Duration::ZERO, details: Details::Optimize(OptimizeReport::default()) };
+    let mut report = Report { max_hold: listed.hold, details: Details::Optimize(OptimizeReport::default()) };
     let mut done = OptimizeReport::default();
     let mut failure = None;
     for (index, analysis) in stale.iter().enumerate() {

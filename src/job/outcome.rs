@@ -165,7 +165,7 @@ pub enum Details {
     /// Of a log cleaning.
     LogCleaning(LogCleaningReport),
     /// Of a backup.
-    Backup(BackupReport),
+    Backup(Box<BackupReport>),
     /// Of a checkpoint.
     Checkpoint(CheckpointReport),
     /// Of new statistics.

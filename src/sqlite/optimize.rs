@@ -1,6 +1,7 @@
 //! The statistics by which SQLite's query planner chooses indexes: which are missing or stale, and new ones.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -34,23 +35,24 @@ impl Writer {
     ///
     /// # Errors
     /// `Busy`, and what any read can meet.
-    pub fn stale_statistics(&self) -> Result<Vec<Analysis>, SqliteError> {
+    pub fn stale_statistics(&self) -> Result<Held<Vec<Analysis>>, SqliteError> {
         /// 0x00001 lists the statements in place of running them, 0x00002 is ANALYZE, and 0x10000 looks at every table: those
         /// that this connection queried, which is the default, are none.
         const LIST_ALL: &str = "PRAGMA main.optimize(0x10003)";
         let failed = self.failed("list stale statistics");
         let connection = self.connection();
-        // SQLite has the statistics of tables that it has not looked at yet in no memory.
+        let begun = Instant::now();
         let mut statement = connection.prepare(LIST_ALL).map_err(&failed)?;
         let rows = statement.query_map((), |row| row.get::<_, String>(0)).map_err(&failed)?;
         let statements = rows.collect::<Result<Vec<_>, _>>().map_err(&failed)?;
-        let mut stale = Vec::new();
+        let hold = begun.elapsed();
+        let mut value = Vec::new();
         for table in statements.iter().filter_map(|statement| table_of(statement)) {
             if has_rows(connection, &table).map_err(&failed)? {
-                stale.push(Analysis { table });
+                value.push(Analysis { table });
             }
         }
-        Ok(stale)
+        Ok(Held { value, hold })
     }
 
     /// Makes the statistics of a table anew, from `limit` rows or so of each index, in one transaction.
@@ -183,12 +185,12 @@ mod tests {
         let read = names(reader.stale_statistics(Duration::from_secs(60)).unwrap());
         drop(reader);
         let mut writer = Writer::open(path, Duration::ZERO, &budget).unwrap();
-        let stale = writer.stale_statistics().unwrap();
+        let stale = writer.stale_statistics().unwrap().value;
         for analysis in &stale {
             writer.analyze(analysis, 1000, Duration::from_secs(60)).unwrap();
         }
         assert_eq!(names(stale), read, "the dry run says what the run does");
-        assert_eq!(writer.stale_statistics().unwrap(), [], "and then nothing is left to do");
+        assert_eq!(writer.stale_statistics().unwrap().value, [], "and then nothing is left to do");
         read
     }
 

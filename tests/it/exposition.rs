@@ -286,7 +286,10 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 70] = [
+const CONTRACT: [&str; 73] = [
+    "litekeeper_backup_files",
+    "litekeeper_backup_last_verified_timestamp_seconds",
+    "litekeeper_backup_size_bytes",
     "litekeeper_build_info",
     "litekeeper_config_last_reload_success_timestamp_seconds",
     "litekeeper_config_last_reload_successful",
