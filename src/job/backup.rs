@@ -127,7 +127,7 @@ impl<'s> Shelf<'s> {
     }
 
     /// Removes the oldest backups until `keep` are left, the new one among them whatever time its name says.
-    fn rotate(&self, new: &Path, keep: usize) -> std::io::Result<(u64, Vec<PathBuf>)> {
+    fn rotate(&self, new: &Path, keep: usize) -> std::io::Result<Vec<PathBuf>> {
         let mut others = self.backups()?;
         others.retain(|path| path != new);
         let surplus = (others.len() + 1).saturating_sub(keep);
@@ -138,7 +138,7 @@ impl<'s> Shelf<'s> {
         if !removed.is_empty() {
             sync_directory(self.directory)?;
         }
-        Ok((others.len() as u64 + 1, removed))
+        Ok(removed)
     }
 }
 
@@ -223,10 +223,10 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
         ..BackupReport::default()
     };
     let rotated = shelf.rotate(&place, task.keep);
-    if let Ok((files, removed)) = &rotated {
-        backup.files = *files;
+    if let Ok(removed) = &rotated {
         backup.removed.clone_from(removed);
     }
+    backup.files = shelf.backups().map_err(failed)?.len() as u64;
     let report = Report { max_hold: copied.longest_wait, details: Details::Backup(Box::new(backup)) };
     Ok(match rotated {
         Ok(_) => Outcome::Success(report),
@@ -340,8 +340,9 @@ mod tests {
         // The clock was set back: the new one is not the oldest, whatever its name says.
         let new = shelf("app").place(at(0));
         make(&new);
-        let (files, removed) = shelf("app").rotate(&new, 3).unwrap();
-        assert_eq!((files, removed), (3, vec![shelf("app").place(at(1)), shelf("app").place(at(2))]));
+        let removed = shelf("app").rotate(&new, 3).unwrap();
+        assert_eq!(removed, [shelf("app").place(at(1)), shelf("app").place(at(2))]);
+        assert_eq!(shelf("app").backups().unwrap().len(), 3);
         assert!(new.exists() && shelf("app-2").place(at(1)).exists());
     }
 }
