@@ -152,6 +152,8 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
     for (wal, mode) in [(true, 0o640), (false, 0o600), (true, 0o664)] {
         let made = large(wal, 1);
         std::fs::set_permissions(made.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        // Only root can give a file away; elsewhere the mode alone is tried.
+        let _ = std::os::unix::fs::chown(made.path(), Some(1234), Some(1234));
         let config = configure(&made, BACKUP);
         let before = std::fs::read(made.path()).unwrap();
         let (code, run) = run("backup", &config);
@@ -169,6 +171,7 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
         assert_eq!(copy[length..], before[length..]);
         assert_eq!(copy[18..20], before[18..20]);
     }
+    as_another_user_the_group_may_not_read();
     let made = TestDatabase::new("app").make();
     let config = configure(&made, "{backup: {to: not/mounted}}");
     let dry = Output::of(&["run", "backup", "--dry-run", "--config", &config]);
@@ -180,6 +183,29 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
     let (code, run) = run("backup", &config);
     assert_eq!((code, &run["reason"]), (Some(3), &"io".into()), "{run:#?}");
     assert!(!made.directory().join("not").exists());
+}
+
+/// Who may not give a copy to the owner's group does not let another group read what that one may.
+fn as_another_user_the_group_may_not_read() {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    let made = TestDatabase::new("app").make();
+    let config = configure(&made, BACKUP);
+    std::fs::set_permissions(made.path(), std::fs::Permissions::from_mode(0o664)).unwrap();
+    for path in [made.directory().to_owned(), made.directory().join("backups")] {
+        if std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).is_err() {
+            return;
+        }
+    }
+    std::os::unix::fs::chown(made.path(), Some(1234), Some(1234)).unwrap();
+    let mut command = litekeeper();
+    command.args(["run", "backup", "--config", &config, "--log.level", "error"]);
+    let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let copy = std::fs::metadata(&shelf(&made)[0]).unwrap();
+    assert_eq!((copy.uid(), copy.gid(), copy.mode() & 0o777), (NOBODY, NOBODY, 0o604));
 }
 
 fn start_backup(config: &str) -> std::process::Child {
