@@ -45,7 +45,7 @@ Examples:
   litekeeper run vacuum --json | jq '.runs[].details.vacuum.saved_bytes'
 
 Exit codes: 0 done or not needed, 1 a health check found problems, 2 usage or configuration, 3 failed, 4 not allowed now
-(paused, no space, another run, replicated, not writable, unhealthy).")]
+(paused, no space, another run, replicated, not writable, unhealthy, an unsafe version).")]
 pub(super) struct Arguments {
     /// What to do
     task: Wanted,
