@@ -1,14 +1,23 @@
 //! The one place where a finished run becomes a log line, a row of history and metrics.
 
 use crate::history::History;
+use crate::history::Kept;
 use crate::job::Run;
 use crate::metrics::JobMetrics;
 
 /// Writes a run down everywhere. That it cannot be kept is said, and does not undo what was done.
 pub fn record(run: &Run, history: &History, metrics: &JobMetrics) {
-    log(run);
-    if let Err(error) = history.record(run) {
+    let kept = history.record(run).unwrap_or_else(|error| {
         tracing::error!(%error, database = %run.database, task = %run.task, "the run could not be written to the state file");
+        Kept::Added
+    });
+    match kept {
+        Kept::Added => log(run),
+        // What is not worth a row of history is not worth a line that anybody sees.
+        Kept::Repeated | Kept::Nothing => {
+            let (outcome, reason) = (&run.outcome, run.reason.as_deref().unwrap_or_default());
+            tracing::debug!(database = %run.database, task = %run.task, outcome, reason, "as before");
+        }
     }
     metrics.observe(run);
     match history.standings(&run.path) {

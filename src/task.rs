@@ -13,12 +13,36 @@ pub enum Task {
     Vacuum,
     /// Deletes rows older than their retention.
     LogCleaning,
+    /// Keeps verified copies of the database.
+    Backup,
+    /// Copies the WAL into the main file.
+    Checkpoint,
+    /// Brings the statistics of the query planner up to date.
+    Optimize,
 }
 
 impl Task {
-    /// Every task, in the order in which `run all` does them: log cleaning frees the pages that a
-    /// vacuum gives back, and the health check sees the outcome of both.
-    pub const ALL: [Self; 4] = [Self::LogCleaning, Self::Vacuum, Self::QuickCheck, Self::HealthCheck];
+    /// Every task, in the order in which `run all` does them: the backup is from before all that changes something,
+    /// log cleaning frees the pages that a vacuum gives back, and the health check sees what came of them.
+    pub const ALL: [Self; 7] = [
+        Self::Backup,
+        Self::LogCleaning,
+        Self::Vacuum,
+        Self::Optimize,
+        Self::Checkpoint,
+        Self::QuickCheck,
+        Self::HealthCheck,
+    ];
+
+    /// The tasks as the world knows them, by their label.
+    pub const LABELS: [&'static str; 6] =
+        ["backup", "checkpoint", "health_check", "log_cleaning", "optimize", "vacuum"];
+
+    /// The task of a label; the full check for `health_check`.
+    #[must_use]
+    pub fn of_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().filter(|task| *task != Self::QuickCheck).find(|task| task.label() == label)
+    }
 
     /// The label value in metrics, and the name in configuration, history and command line.
     #[must_use]
@@ -27,6 +51,9 @@ impl Task {
             Self::HealthCheck | Self::QuickCheck => "health_check",
             Self::Vacuum => "vacuum",
             Self::LogCleaning => "log_cleaning",
+            Self::Backup => "backup",
+            Self::Checkpoint => "checkpoint",
+            Self::Optimize => "optimize",
         }
     }
 
@@ -36,16 +63,36 @@ impl Task {
     pub fn slot(self) -> &'static str {
         match self {
             Self::QuickCheck => "quick_check",
-            Self::HealthCheck | Self::Vacuum | Self::LogCleaning => self.label(),
+            Self::HealthCheck
+            | Self::Vacuum
+            | Self::LogCleaning
+            | Self::Backup
+            | Self::Checkpoint
+            | Self::Optimize => self.label(),
         }
     }
 
-    /// Whether it changes the database.
+    /// Whether it writes: the database, or files of its own. Nothing of that is done to a damaged database.
     #[must_use]
     pub fn writes(self) -> bool {
         match self {
             Self::HealthCheck | Self::QuickCheck => false,
-            Self::Vacuum | Self::LogCleaning => true,
+            Self::Vacuum | Self::LogCleaning | Self::Backup | Self::Checkpoint | Self::Optimize => true,
+        }
+    }
+
+    /// Whether it runs every few minutes and does next to nothing. A run of it that was missed is not made up for, and
+    /// one that came to the same as the last leaves no further trace in log and history.
+    #[must_use]
+    pub fn is_light(self) -> bool {
+        match self {
+            Self::Checkpoint => true,
+            Self::HealthCheck
+            | Self::QuickCheck
+            | Self::Vacuum
+            | Self::LogCleaning
+            | Self::Backup
+            | Self::Optimize => false,
         }
     }
 }
@@ -54,7 +101,12 @@ impl fmt::Display for Task {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::QuickCheck => "health_check (quick)",
-            Self::HealthCheck | Self::Vacuum | Self::LogCleaning => self.label(),
+            Self::HealthCheck
+            | Self::Vacuum
+            | Self::LogCleaning
+            | Self::Backup
+            | Self::Checkpoint
+            | Self::Optimize => self.label(),
         })
     }
 }

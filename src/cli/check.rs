@@ -76,25 +76,42 @@ struct Document<'a> {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let checks = if arguments.quick { vec![Check::Quick] } else { vec![Check::Full, Check::ForeignKey] };
+    let wanted = Wanted {
+        rows: arguments.rows,
+        checks,
+        by_table: arguments.by_table,
+        patience: Duration::from_secs_f64(arguments.busy_timeout),
+        json: arguments.json,
+    };
+    check_all(arguments.files, &wanted)
+}
+
+/// What is to be said of each file, and how.
+pub(super) struct Wanted {
+    pub rows: Vec<String>,
+    pub checks: Vec<Check>,
+    pub by_table: bool,
+    pub patience: Duration,
+    pub json: bool,
+}
+
+/// Checks one file after the other, and says what was found.
+pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<Exit> {
     sqlite::limit_heap()?;
     block_on(async {
         let stop = tokio_util::sync::CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
-        let checks = if arguments.quick { vec![Check::Quick] } else { vec![Check::Full, Check::ForeignKey] };
         let mut reports = Vec::new();
-        for path in &arguments.files {
+        for path in &files {
             let request = Request {
                 path: path.clone(),
-                rows: arguments.rows.clone(),
-                checks: checks.clone(),
-                by_table: arguments.by_table,
+                rows: wanted.rows.clone(),
+                checks: wanted.checks.clone(),
+                by_table: wanted.by_table,
                 manners: None,
-                budget: Budget {
-                    deadline: None,
-                    busy_timeout: Duration::from_secs_f64(arguments.busy_timeout),
-                    cancel: cancel.clone(),
-                },
+                budget: Budget { deadline: None, busy_timeout: wanted.patience, cancel: cancel.clone() },
             };
             let progress = Progress::new();
             let observer = progress.clone();
@@ -108,7 +125,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             };
             progress.clear();
             let Some(reported) = reported else { anyhow::bail!("{}: the check panicked", path.display()) };
-            if !arguments.json {
+            if !wanted.json {
                 print(&text(&reported));
             }
             reports.push(reported);
@@ -117,7 +134,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             }
         }
         let status = reports.iter().map(|report| report.status).max().unwrap_or(Status::Unknown);
-        if arguments.json {
+        if wanted.json {
             print(&json(&reports, status)?);
         }
         Ok(match status {

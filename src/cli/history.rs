@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::history::Question;
 use crate::job::Run;
+use crate::task::Task;
 
 use super::Exit;
 use super::maintenance::ConfigFile;
@@ -24,8 +25,8 @@ pub(super) struct Arguments {
     /// Databases, by name, also such as are gone
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
-    /// Tasks: health_check, vacuum, log_cleaning
-    #[arg(long, value_name = "TASK", value_parser = ["health_check", "vacuum", "log_cleaning"])]
+    /// Tasks: backup, checkpoint, health_check, log_cleaning, optimize, vacuum
+    #[arg(long, value_name = "TASK", value_parser = Task::LABELS)]
     task: Vec<String>,
     /// So many runs at the most, the newest
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]

@@ -12,10 +12,12 @@ mod check;
 mod config;
 mod demo;
 mod doctor;
+mod forecast;
 mod history;
 mod maintenance;
 mod pause;
 mod progress;
+mod restore;
 mod run;
 mod schedule;
 mod serve;
@@ -60,7 +62,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 /// Keeps watch over SQLite databases that other programs own.
 ///
 /// It reads them without leaving a trace, serves their health to Prometheus, and maintains those for which the
-/// configuration asks for it: health checks, vacuum, log cleaning.
+/// configuration asks for it: health checks, vacuum, log cleaning, backups, checkpoints, statistics.
 #[derive(Debug, Parser)]
 #[command(name = "litekeeper", version = VERSION.as_str(), arg_required_else_help = true, max_term_width = 110)]
 struct Cli {
@@ -105,11 +107,15 @@ enum Command {
     /// Permissions, links, file system, journal and WAL, space, statistics, indexes that are missed. It reads only, and
     /// mends nothing itself: each finding comes with the command to copy.
     Doctor(doctor::Arguments),
-    /// Do maintenance now: health_check, vacuum, log_cleaning, or all of them
+    /// Do maintenance now: one task of those that are configured, or all of them
     ///
     /// What the configuration names for each database, by the same code and with the same record as a scheduled run,
     /// also while the agent serves.
     Run(run::Arguments),
+    /// Restore a backup under a new name, or prove that backups can be restored
+    ///
+    /// A backup is checked before and after, and nothing is ever overwritten.
+    Restore(restore::Arguments),
     /// Show the last runs of maintenance, and why each was skipped or failed
     History(history::Arguments),
     /// Show what runs next, when, and in which time zone
@@ -155,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Restore(arguments) => restore::run(arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Pause(arguments) => pause::run(&arguments, true),

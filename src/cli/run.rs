@@ -11,6 +11,7 @@ use crate::app;
 use crate::blocking::run_one;
 use crate::budget::Cancel;
 use crate::database::Database;
+use crate::job::BackupReport;
 use crate::job::Details;
 use crate::job::FailureReason;
 use crate::job::Forecast;
@@ -24,12 +25,12 @@ use crate::runner::Order;
 use crate::runner::Workshop;
 use crate::sqlite;
 use crate::task::Task;
-use crate::units::bytes;
 use crate::units::count;
 
 use super::Exit;
 use super::block_on;
 use super::check;
+use super::forecast::forecast_text;
 use super::maintenance::ConfigFile;
 use super::maintenance::Premises;
 use super::maintenance::run_json;
@@ -44,7 +45,7 @@ Examples:
   litekeeper run vacuum --json | jq '.runs[].details.vacuum.saved_bytes'
 
 Exit codes: 0 done or not needed, 1 a health check found problems, 2 usage or configuration, 3 failed, 4 not allowed now
-(paused, no space, another run, replicated, not writable, unhealthy).")]
+(paused, no space, another run, replicated, not writable, unhealthy, an unsafe version).")]
 pub(super) struct Arguments {
     /// What to do
     task: Wanted,
@@ -70,7 +71,13 @@ enum Wanted {
     Vacuum,
     /// Run every check and show the statistics
     HealthCheck,
-    /// Everything that is configured, in this order
+    /// Copy the database into a directory, prove the copy, and let the oldest go
+    Backup,
+    /// Copy the WAL into the main file
+    Checkpoint,
+    /// Bring the statistics of the query planner up to date
+    Optimize,
+    /// Everything that is configured: backup, log cleaning, vacuum, optimize, checkpoint, health check
     All,
 }
 
@@ -80,7 +87,17 @@ impl Wanted {
             Self::LogCleaning => &[Task::LogCleaning],
             Self::Vacuum => &[Task::Vacuum],
             Self::HealthCheck => &[Task::HealthCheck],
-            Self::All => &[Task::LogCleaning, Task::Vacuum, Task::HealthCheck],
+            Self::Backup => &[Task::Backup],
+            Self::Checkpoint => &[Task::Checkpoint],
+            Self::Optimize => &[Task::Optimize],
+            Self::All => &[
+                Task::Backup,
+                Task::LogCleaning,
+                Task::Vacuum,
+                Task::Optimize,
+                Task::Checkpoint,
+                Task::HealthCheck,
+            ],
         }
     }
 }
@@ -267,11 +284,15 @@ fn text(order: &Order, result: &Result) -> String {
                             let _ = writeln!(text, "{line}");
                         });
                     }
-                    Details::Vacuum(_) => {}
+                    Details::Backup(report) => text.push_str(&backup_text(report)),
+                    Details::Vacuum(_) | Details::Checkpoint(_) | Details::Optimize(_) => {}
                 }
                 if order.task.writes() {
                     let hold = report.max_hold.as_secs_f64() * 1e3;
-                    let _ = writeln!(text, "  longest hold of the write lock: {hold:.1} ms");
+                    let is_backup = order.task == Task::Backup;
+                    let what =
+                        if is_backup { "longest wait of a writer" } else { "longest hold of the write lock" };
+                    let _ = writeln!(text, "  {what}: {hold:.1} ms");
                 }
             }
             text
@@ -286,6 +307,18 @@ fn outcome_line(head: &str, outcome: &Outcome, seconds: &str) -> String {
         }
         _ => format!("{head} succeeded{seconds}\n"),
     }
+}
+
+fn backup_text(report: &BackupReport) -> String {
+    let mut text = format!("  {}\n", report.path.display());
+    for table in &report.not_compared {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  not counted in the database in time: {table}");
+    }
+    for path in &report.removed {
+        let _ = writeln!(text, "  removed: {}", path.display());
+    }
+    text
 }
 
 fn tables_text(report: &LogCleaningReport) -> String {
@@ -306,61 +339,6 @@ fn tables_text(report: &LogCleaningReport) -> String {
         if let Some(note) = &table.note {
             let _ = writeln!(text, "    {note}");
         }
-    }
-    text
-}
-
-fn forecast_text(forecast: &Forecast) -> String {
-    let mut text = String::new();
-    let mut line = |words: String| {
-        let _ = writeln!(text, "  {words}");
-    };
-    if let Some(reason) = &forecast.would_not_run {
-        line(format!("would not run: {reason}"));
-    }
-    if let Some(size) = forecast.size_bytes {
-        line(format!("database: {}", bytes(size)));
-    }
-    if let Some(reclaimable) = forecast.reclaimable_bytes {
-        line(format!("reclaimable: {}", bytes(reclaimable)));
-    }
-    if !forecast.checks.is_empty() {
-        line(format!("checks: {}", forecast.checks.join(", ")));
-    }
-    for need in &forecast.needs {
-        line(format!(
-            "{} in {}: needs {}, {} are free",
-            need.purpose,
-            need.directory,
-            bytes(need.bytes),
-            bytes(need.available_bytes)
-        ));
-    }
-    for table in &forecast.tables {
-        let rows = table.rows.map_or_else(|| "an unknown number of".to_owned(), count);
-        let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
-        line(format!("{}: {rows} rows would be deleted{size}", table.table));
-        let details = [
-            ("older than", &table.cutoff),
-            ("oldest", &table.oldest),
-            ("newest of them", &table.newest),
-            ("times", &table.format),
-            ("index", &table.index),
-        ];
-        for (name, value) in
-            details.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
-        {
-            line(format!("  {name}: {value}"));
-        }
-        if let Some(note) = &table.note {
-            line(format!("  {note}"));
-        }
-        if let Some(seconds) = table.expected_seconds {
-            line(format!("  about {seconds:.1} s, as the last run went"));
-        }
-    }
-    if let Some(seconds) = forecast.expected_seconds {
-        line(format!("about {seconds:.1} s"));
     }
     text
 }

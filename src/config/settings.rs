@@ -97,6 +97,9 @@ impl Layer {
         replace(&mut settings.tasks.health_check, self.tasks.health_check);
         replace(&mut settings.tasks.vacuum, self.tasks.vacuum);
         replace(&mut settings.tasks.log_cleaning, self.tasks.log_cleaning);
+        replace(&mut settings.tasks.backup, self.tasks.backup);
+        replace(&mut settings.tasks.checkpoint, self.tasks.checkpoint);
+        replace(&mut settings.tasks.optimize, self.tasks.optimize);
     }
 }
 

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::config::Backup;
+use crate::config::Checkpoint;
 use crate::config::HealthCheck;
 use crate::config::LogCleaning;
 use crate::config::Maintenance;
 use crate::config::Manners;
+use crate::config::Optimize;
 use crate::config::Retention;
 use crate::config::State;
 use crate::config::Tasks;
@@ -41,6 +44,12 @@ pub(super) struct ShownTasks {
     vacuum: Option<ShownVacuum>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_cleaning: Option<ShownLogCleaning>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup: Option<ShownBackup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<ShownCheckpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    optimize: Option<ShownOptimize>,
 }
 
 #[derive(Serialize)]
@@ -118,6 +127,35 @@ struct ShownRetention {
     max_newest_age: String,
 }
 
+#[derive(Serialize)]
+struct ShownBackup {
+    #[serde(flatten)]
+    timing: ShownTiming,
+    to: String,
+    keep: usize,
+    reserve: String,
+    max_wait: String,
+    max_wal_growth: String,
+}
+
+#[derive(Serialize)]
+struct ShownCheckpoint {
+    #[serde(flatten)]
+    timing: ShownTiming,
+    truncate_above: String,
+    allow_replicated: bool,
+    allow_network: bool,
+}
+
+#[derive(Serialize)]
+struct ShownOptimize {
+    #[serde(flatten)]
+    timing: ShownTiming,
+    analysis_limit: u32,
+    #[serde(flatten)]
+    manners: ShownManners,
+}
+
 fn shown_path(path: &Path) -> String {
     escape(&path.to_string_lossy())
 }
@@ -143,6 +181,9 @@ pub(super) fn shown_tasks(tasks: &Tasks) -> ShownTasks {
         health_check: tasks.health_check.as_ref().map(shown_health_check),
         vacuum: tasks.vacuum.as_ref().map(shown_vacuum),
         log_cleaning: tasks.log_cleaning.as_ref().map(shown_log_cleaning),
+        backup: tasks.backup.as_ref().map(shown_backup),
+        checkpoint: tasks.checkpoint.as_ref().map(shown_checkpoint),
+        optimize: tasks.optimize.as_ref().map(shown_optimize),
     }
 }
 
@@ -192,6 +233,34 @@ fn shown_log_cleaning(task: &LogCleaning) -> ShownLogCleaning {
         timing: shown_timing(&task.timing),
         tables: task.tables.iter().map(shown_retention).collect(),
         foreign_keys: task.foreign_keys,
+        manners: shown_manners(&task.manners),
+    }
+}
+
+fn shown_backup(task: &Backup) -> ShownBackup {
+    ShownBackup {
+        timing: shown_timing(&task.timing),
+        to: shown_path(&task.to),
+        keep: task.keep,
+        reserve: format_bytes(task.reserve),
+        max_wait: format_duration(task.max_wait),
+        max_wal_growth: format_bytes(task.max_wal_growth),
+    }
+}
+
+fn shown_checkpoint(task: &Checkpoint) -> ShownCheckpoint {
+    ShownCheckpoint {
+        timing: shown_timing(&task.timing),
+        truncate_above: format_bytes(task.truncate_above),
+        allow_replicated: task.allow_replicated,
+        allow_network: task.allow_network,
+    }
+}
+
+fn shown_optimize(task: &Optimize) -> ShownOptimize {
+    ShownOptimize {
+        timing: shown_timing(&task.timing),
+        analysis_limit: task.analysis_limit,
         manners: shown_manners(&task.manners),
     }
 }

@@ -21,6 +21,12 @@ pub struct Tasks {
     pub vacuum: Option<Vacuum>,
     /// Deleting old rows.
     pub log_cleaning: Option<LogCleaning>,
+    /// Verified copies.
+    pub backup: Option<Backup>,
+    /// Copying the WAL into the main file.
+    pub checkpoint: Option<Checkpoint>,
+    /// Statistics of the query planner.
+    pub optimize: Option<Optimize>,
 }
 
 /// When a task runs and how long it may take.
@@ -123,13 +129,57 @@ pub struct Retention {
     pub max_newest_age: Duration,
 }
 
+/// The task `backup`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backup {
+    /// When it runs.
+    pub timing: Timing,
+    /// The directory of the copies.
+    pub to: PathBuf,
+    /// So many verified copies stay.
+    pub keep: usize,
+    /// Bytes that stay free on the file system of the copies.
+    pub reserve: u64,
+    /// How long the copy may keep a writer of a rollback database waiting; then it begins anew.
+    pub max_wait: Duration,
+    /// How far a WAL may grow while the copy is made; then the run ends.
+    pub max_wal_growth: u64,
+}
+
+/// The task `checkpoint`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// When it runs.
+    pub timing: Timing,
+    /// A WAL file of this size is emptied, when nobody uses it.
+    pub truncate_above: u64,
+    /// Whether it runs although Litestream or LiteFS replicates the database.
+    pub allow_replicated: bool,
+    /// Whether a WAL is written on a network or virtual file system too.
+    pub allow_network: bool,
+}
+
+/// The task `optimize`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Optimize {
+    /// When it runs.
+    pub timing: Timing,
+    /// So many rows of each index are looked at, about.
+    pub analysis_limit: u32,
+    /// How gently.
+    pub manners: Manners,
+}
+
 impl Tasks {
     /// The tasks that are configured, each with its timing.
     pub fn timings(&self) -> impl Iterator<Item = (Task, &Timing)> {
         let health = self.health_check.as_ref();
         [
+            (Task::Backup, self.backup.as_ref().map(|task| &task.timing)),
             (Task::LogCleaning, self.log_cleaning.as_ref().map(|task| &task.timing)),
             (Task::Vacuum, self.vacuum.as_ref().map(|task| &task.timing)),
+            (Task::Optimize, self.optimize.as_ref().map(|task| &task.timing)),
+            (Task::Checkpoint, self.checkpoint.as_ref().map(|task| &task.timing)),
             (Task::QuickCheck, health.and_then(|task| task.quick.as_ref())),
             (Task::HealthCheck, health.map(|task| &task.timing)),
         ]

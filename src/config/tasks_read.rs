@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use crate::config::Backup;
+use crate::config::Checkpoint;
 use crate::config::HealthCheck;
 use crate::config::LogCleaning;
 use crate::config::Manners;
+use crate::config::Optimize;
 use crate::config::Retention;
 use crate::config::TimestampFormat;
 use crate::config::Timing;
@@ -21,6 +24,7 @@ use crate::config::paths::resolve_path;
 use crate::config::settings::read_format;
 use crate::config::tree::Node;
 use crate::config::units::parse_duration;
+use crate::config::upkeep_read::read_upkeep;
 use crate::schedule::Schedule;
 use crate::schedule::Window;
 
@@ -32,9 +36,9 @@ const MANNERS_KEYS: [&str; 4] = ["target_hold", "pause_ratio", "lock_wait", "all
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
-const MIB: u64 = 1024 * 1024;
+pub(super) const MIB: u64 = 1024 * 1024;
 
 /// How late a run may begin.
 const START_DEADLINE: Duration = Duration::from_secs(2 * 3600);
@@ -68,12 +72,15 @@ pub(super) struct TaskLayer {
     pub health_check: Option<Option<HealthCheck>>,
     pub vacuum: Option<Option<Vacuum>>,
     pub log_cleaning: Option<Option<LogCleaning>>,
+    pub backup: Option<Option<Backup>>,
+    pub checkpoint: Option<Option<Checkpoint>>,
+    pub optimize: Option<Option<Optimize>>,
 }
 
 /// What a task's timing is where the file does not say.
-struct TimingDefaults {
-    schedule: &'static str,
-    timeout: Duration,
+pub(super) struct TimingDefaults {
+    pub schedule: &'static str,
+    pub timeout: Duration,
 }
 
 const HEALTH_CHECK: TimingDefaults =
@@ -90,9 +97,11 @@ pub(super) fn read_tasks(
     decoder: &mut Decoder<'_>,
 ) -> TaskLayer {
     let mut layer = TaskLayer::default();
-    let Some(fields) = decoder.fields(value, &["health_check", "vacuum", "log_cleaning"]) else {
+    let known = ["health_check", "vacuum", "log_cleaning", "backup", "checkpoint", "optimize"];
+    let Some(fields) = decoder.fields(value, &known) else {
         return layer;
     };
+    read_upkeep(&fields, surroundings, decoder, &mut layer);
     if let Some(value) = fields.find("health_check") {
         layer.health_check =
             task(&value, decoder, &keys(&["foreign_keys", "quick", "max_wait", "max_wal_growth"], false))
@@ -110,13 +119,13 @@ pub(super) fn read_tasks(
     layer
 }
 
-fn keys(own: &[&'static str], writes: bool) -> Vec<&'static str> {
+pub(super) fn keys(own: &[&'static str], writes: bool) -> Vec<&'static str> {
     let manners: &[&'static str] = if writes { &MANNERS_KEYS } else { &[] };
     [&TIMING_KEYS, own, manners].concat()
 }
 
 /// The fields of a task; `Some(None)` for one that is off. A task may be named with nothing behind it.
-fn task<'t>(
+pub(super) fn task<'t>(
     value: &Value<'t>,
     decoder: &mut Decoder<'_>,
     known: &[&'static str],
@@ -132,11 +141,16 @@ fn task<'t>(
 }
 
 /// A field that may be left out: the default without it, or when it is wrong, which is noted then.
-fn read<'t, T>(fields: &Fields<'t>, name: &str, default: T, read: impl FnOnce(&Value<'t>) -> Option<T>) -> T {
+pub(super) fn read<'t, T>(
+    fields: &Fields<'t>,
+    name: &str,
+    default: T,
+    read: impl FnOnce(&Value<'t>) -> Option<T>,
+) -> T {
     fields.find(name).and_then(|value| read(&value)).unwrap_or(default)
 }
 
-fn read_timing(
+pub(super) fn read_timing(
     fields: &Fields<'_>,
     defaults: &TimingDefaults,
     surroundings: &Surroundings<'_>,
@@ -188,7 +202,7 @@ fn parse_schedule(text: &str, zone: Tz) -> Result<Schedule, String> {
     }
 }
 
-fn read_manners(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Manners {
+pub(super) fn read_manners(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Manners {
     const HOLD: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
     Manners {
         target_hold: read(fields, "target_hold", Duration::from_millis(20), |value| {

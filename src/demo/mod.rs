@@ -62,6 +62,7 @@ impl Demo {
         queue(&directory.join("queue.db")).context("making queue.db")?;
         bloated(&directory.join("bloated.db")).context("making bloated.db")?;
         damaged(&directory.join("damaged.db")).context("making damaged.db")?;
+        std::fs::create_dir(directory.join("backups"))?;
         let file = directory.join("litekeeper.yml");
         std::fs::write(&file, CONFIGURATION)?;
         let config = Config::load(&file).map_err(|errors| anyhow::anyhow!("{errors}"))?;

@@ -14,6 +14,7 @@ mod trends;
 mod tests;
 
 pub use actions::Action;
+pub use runs::Kept;
 pub use runs::PastRun;
 pub use runs::Question;
 pub use standing::Standing;

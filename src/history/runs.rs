@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::time::SystemTime;
 
+use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::params;
@@ -12,6 +13,7 @@ use rusqlite::types::Value;
 
 use crate::database::DatabaseName;
 use crate::job::Run;
+use crate::job::SkipReason;
 use crate::job::Trigger;
 use crate::task::Task;
 
@@ -30,6 +32,17 @@ pub struct PastRun {
     pub id: i64,
     /// The run.
     pub run: Run,
+}
+
+/// What became of a run in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It stands there.
+    Added,
+    /// It stands there in place of the one before it, which came to the same.
+    Repeated,
+    /// It does not: there was nothing to do.
+    Nothing,
 }
 
 /// Which runs are asked for.
@@ -66,12 +79,28 @@ fn past_run(row: &Row<'_>) -> rusqlite::Result<Option<PastRun>> {
     Ok(Some(PastRun { id: row.get(0)?, run }))
 }
 
+/// Removes the run before the one that was just written down, when it came to the same.
+fn replace_equal(connection: &Connection, run: &Run) -> rusqlite::Result<bool> {
+    let sql = "DELETE FROM runs WHERE id = (SELECT id FROM runs WHERE path = ?1 AND task = ?2 ORDER BY id DESC LIMIT 1 OFFSET 1) \
+               AND outcome = ?3 AND reason IS ?4 AND trigger <> ?5";
+    let manual = Trigger::Manual.label();
+    let parameters = params![path_value(&run.path), run.task.slot(), run.outcome, run.reason, manual];
+    Ok(connection.execute(sql, parameters)? > 0)
+}
+
 impl History {
     /// Writes a run down, and what it found of the database's health.
     ///
+    /// Of a light task, which runs every few minutes, a scheduled run that had nothing to do is not written down, and one
+    /// that came to the same as the run before takes its place: history tells when something changed.
+    ///
     /// # Errors
     /// SQLite's.
-    pub fn record(&self, run: &Run) -> Result<(), HistoryError> {
+    pub fn record(&self, run: &Run) -> Result<Kept, HistoryError> {
+        let is_light = run.task.is_light() && run.trigger != Trigger::Manual;
+        if is_light && run.reason.as_deref() == Some(SkipReason::BelowThreshold.label()) {
+            return Ok(Kept::Nothing);
+        }
         let mut connection = self.connection();
         let failed = self.failed();
         let transaction = connection.transaction().map_err(&failed)?;
@@ -96,8 +125,10 @@ impl History {
                 ],
             )
             .map_err(&failed)?;
+        let repeats = is_light && replace_equal(&transaction, run).map_err(&failed)?;
         super::standing::apply(&transaction, run).map_err(&failed)?;
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        Ok(if repeats { Kept::Repeated } else { Kept::Added })
     }
 
     /// The last runs that a question asks for, the newest first.

@@ -123,3 +123,31 @@ fn a_file_that_is_not_ours_is_left_alone() {
         connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).unwrap();
     assert_eq!(objects, 1);
 }
+
+/// A task that runs every few minutes leaves a row where something changed, and the last of each stretch.
+#[test]
+fn a_light_task_does_not_flood_the_history() {
+    use Kept::{Added, Nothing, Repeated};
+    use Trigger::{Manual, Schedule};
+    let history = History::open(None).unwrap();
+    let runs = [
+        (1, Schedule, "success", None, Added),
+        (2, Schedule, "success", None, Repeated),
+        (3, Schedule, "skipped", Some("below_threshold"), Nothing),
+        (4, Schedule, "success", None, Repeated),
+        (5, Schedule, "skipped", Some("replicated"), Added),
+        (6, Schedule, "skipped", Some("replicated"), Repeated),
+        (7, Manual, "skipped", Some("below_threshold"), Added),
+        (8, Schedule, "success", None, Added),
+        (9, Manual, "success", None, Added),
+        (10, Schedule, "success", None, Added),
+    ];
+    for (at, trigger, outcome, reason, kept) in runs {
+        let base = run(at, outcome, serde_json::Value::Null);
+        let light = Run { task: Task::Checkpoint, trigger, reason: reason.map(str::to_owned), ..base };
+        assert_eq!(history.record(&light).unwrap(), kept, "run {at}");
+    }
+    let left = history.runs(&Question { limit: 100, ..Question::default() }).unwrap();
+    let left: Vec<f64> = left.iter().rev().map(|past| seconds(past.run.started_at)).collect();
+    assert_eq!(left, [4.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+}

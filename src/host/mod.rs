@@ -4,6 +4,7 @@
 //! all of them run on threads that the sampler can do without.
 
 mod clock;
+mod copies;
 mod files;
 mod filesystem;
 mod lock;
@@ -11,6 +12,8 @@ mod ownership;
 mod permission;
 
 pub use clock::ClockMark;
+pub use copies::Aside;
+pub use copies::sync_directory;
 pub use files::FileFacts;
 pub use files::FileKind;
 pub use files::FileSize;

@@ -37,7 +37,7 @@ pub(super) const ACT_PATH: &str = "/act";
 
 /// The tasks that can be asked for, by their labels.
 pub(super) fn task_of(label: &str) -> Option<Task> {
-    [Task::HealthCheck, Task::Vacuum, Task::LogCleaning].into_iter().find(|task| task.label() == label)
+    Task::of_label(label)
 }
 
 /// What a dry run's token stands for.

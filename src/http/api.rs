@@ -20,6 +20,7 @@ use crate::blocking::run_one;
 use crate::doors::Visitor;
 use crate::history::HistoryError;
 use crate::history::Question;
+use crate::task::Task;
 
 use super::acting::denied;
 use super::acting::task_of;
@@ -178,7 +179,7 @@ impl Site {
         let tasks = match query.find("task") {
             None => Vec::new(),
             Some(label) if task_of(label).is_some() => vec![label.to_owned()],
-            Some(_) => return Err(wrong("task must be one of health_check, vacuum, log_cleaning")),
+            Some(_) => return Err(no_task()),
         };
         let databases = query.find("database").map(str::to_owned).into_iter().collect();
         let question = Question { databases, tasks, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
@@ -229,8 +230,7 @@ impl Site {
         };
         let deed = match wish {
             Wish::Run { database, task, dry_run } => {
-                let task = task_of(&task)
-                    .ok_or_else(|| wrong("task must be one of health_check, vacuum, log_cleaning"))?;
+                let task = task_of(&task).ok_or_else(no_task)?;
                 let database = self.known(&database)?.database;
                 if dry_run {
                     let forecast = self.desk.plan(database, task).await.map_err(refused)?;
@@ -249,6 +249,10 @@ impl Site {
         let status = if action.result == "done" { StatusCode::OK } else { StatusCode::ACCEPTED };
         Ok((status, json!({ "action": api_json::action(&action) })))
     }
+}
+
+fn no_task() -> Problem {
+    wrong(format!("task must be one of {}", Task::LABELS.join(", ")))
 }
 
 fn refused(denial: crate::acting::Denial) -> Problem {

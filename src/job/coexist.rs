@@ -18,10 +18,15 @@ use super::outcome::FailureReason;
 use super::outcome::Outcome;
 use super::outcome::SkipReason;
 
+/// A path for system calls.
+pub(super) fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
+}
+
 /// The directory of a path, for system calls.
 pub(super) fn directory_of(path: &Path) -> CString {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    CString::new(directory.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
+    c_path(directory)
 }
 
 /// The file system under a directory.

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use crate::config::Backup;
 use crate::config::LogCleaning;
+use crate::config::Optimize;
 use crate::config::Vacuum;
 use crate::sample::Settled;
 use crate::sample::settled;
@@ -14,8 +16,11 @@ use crate::task::Task;
 
 use super::Context;
 use super::Survey;
+use super::backup;
+use super::checkpoint;
 use super::coexist;
 use super::health_check;
+use super::optimize::UP_TO_DATE;
 use super::outcome::Outcome;
 use super::retention::PlanError;
 use super::retention::iso;
@@ -44,6 +49,10 @@ pub struct Forecast {
     pub needs: Vec<Need>,
     /// What a log cleaning would delete.
     pub tables: Vec<TableForecast>,
+    /// What a checkpoint would copy, in words.
+    pub checkpoint: Option<String>,
+    /// Tables whose statistics would be made anew.
+    pub analyze: Vec<String>,
 }
 
 /// What would be deleted from one table.
@@ -104,6 +113,24 @@ pub fn forecast(task: Task, context: &Context<'_>) -> Result<Forecast, Outcome> 
                 of_log_cleaning(task, context, &found, &mut forecast)?;
             }
         }
+        Task::Backup => {
+            if let Some(task) = &tasks.backup {
+                of_backup(task, context, &found, &mut forecast);
+            }
+        }
+        Task::Checkpoint => {
+            if let Some(task) = &tasks.checkpoint {
+                match checkpoint::plan(task, context, &found) {
+                    Ok(plan) => forecast.checkpoint = Some(plan.words()),
+                    Err(outcome) => note(&mut forecast, outcome.message()),
+                }
+            }
+        }
+        Task::Optimize => {
+            if let Some(task) = &tasks.optimize {
+                of_optimize(task, context, &found, &mut forecast);
+            }
+        }
     }
     Ok(forecast)
 }
@@ -136,6 +163,45 @@ fn of_vacuum(
         note(forecast, Some("a disk has not enough room"));
     }
     Ok(())
+}
+
+fn of_backup(task: &Backup, context: &Context<'_>, found: &Survey, forecast: &mut Forecast) {
+    forecast.expected_seconds =
+        forecast.size_bytes.zip(context.past.rate).map(|(size, rate)| size as f64 / rate.max(1.0));
+    match backup::refuse_without_directory(task).and_then(|()| backup::need(task, &found.header)) {
+        Err(outcome) => note(forecast, outcome.message()),
+        Ok(need) => {
+            if need.available_bytes < need.bytes {
+                note(forecast, Some("the disk of the backups has not enough room"));
+            }
+            forecast.needs = vec![need];
+        }
+    }
+}
+
+fn of_optimize(task: &Optimize, context: &Context<'_>, found: &Survey, forecast: &mut Forecast) {
+    let journal_mode = found.header.journal_mode;
+    if let Err(outcome) =
+        coexist::refuse_unless_writable(context.database, journal_mode, task.manners.allow_network)
+    {
+        note(forecast, outcome.message());
+    }
+    let database = context.database;
+    // A writer of a rollback database waits for a count.
+    let limit = match journal_mode {
+        JournalMode::Wal => database.settings.count_budget,
+        JournalMode::Rollback => database.settings.count_budget / 10,
+    };
+    let read =
+        settled(&database.path, &database.files, context.budget, |reader| reader.stale_statistics(limit));
+    match read {
+        Ok(Settled::Read { answer, .. }) if answer.is_empty() => note(forecast, Some(UP_TO_DATE)),
+        Ok(Settled::Read { answer, .. }) => {
+            forecast.analyze = answer.into_iter().map(|analysis| analysis.table).collect();
+        }
+        Ok(Settled::Moving) => note(forecast, Some("the database's files come and go while they are read")),
+        Err(error) => note(forecast, Some(&error.to_string())),
+    }
 }
 
 fn note(forecast: &mut Forecast, reason: Option<&str>) {

@@ -55,7 +55,7 @@ pub struct HealthReport {
 
 /// Tells the job's observer of the report's progress.
 #[derive(Clone)]
-struct Told(std::sync::Arc<dyn Observer>);
+pub(super) struct Told(pub std::sync::Arc<dyn Observer>);
 
 impl report::Observer for Told {
     fn begin(&self, check: &'static str) {

@@ -3,17 +3,24 @@
 //! Sync, one file a job. A job holds no SQL, which is `sqlite`'s; it touches neither metrics nor the log of its outcome,
 //! which is `record`'s.
 
+mod backup;
+mod checkpoint;
 mod clock;
 mod coexist;
+mod copy;
 mod forecast;
 mod health_check;
 mod log_cleaning;
+mod optimize;
 mod outcome;
 mod pace;
+mod restore;
 mod retention;
 mod run;
 mod vacuum;
 
+pub use backup::BackupReport;
+pub use checkpoint::CheckpointReport;
 pub use coexist::has_wal_reset_bug;
 pub use coexist::replicator;
 pub use forecast::Forecast;
@@ -24,11 +31,14 @@ pub use health_check::Verdict;
 pub use health_check::checks;
 pub use log_cleaning::LogCleaningReport;
 pub use log_cleaning::TableReport;
+pub use optimize::OptimizeReport;
 pub use outcome::Details;
 pub use outcome::FailureReason;
 pub use outcome::Outcome;
 pub use outcome::Report;
 pub use outcome::SkipReason;
+pub use restore::Restored;
+pub use restore::restore;
 pub use run::Run;
 pub use run::Summary;
 pub use run::Trigger;
@@ -47,11 +57,13 @@ use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::settled;
 use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
+use crate::sqlite::WalFrames;
 use crate::task::Task;
 
 /// How long a first look waits for a writer that is just committing.
-const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
+pub const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Told how a job goes on.
 pub trait Observer: Send + Sync {
@@ -98,6 +110,8 @@ pub struct Context<'a> {
 struct Survey {
     header: Header,
     tables: Vec<String>,
+    /// Unknown outside WAL mode, and where the WAL's last owner died.
+    wal: Option<WalFrames>,
 }
 
 /// Looks at the database without writing.
@@ -106,8 +120,12 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
     let budget = Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() };
     let read = settled(&database.path, &database.files, &budget, |reader| -> Result<Survey, SqliteError> {
         let header = reader.header()?;
+        let wal = match header.journal_mode {
+            JournalMode::Wal => reader.wal_frames(),
+            JournalMode::Rollback => None,
+        };
         let tables = reader.tables()?.into_keys().collect();
-        Ok(Survey { header, tables })
+        Ok(Survey { header, tables, wal })
     });
     match read {
         Ok(Settled::Read { answer, .. }) => Ok(answer),
@@ -140,6 +158,29 @@ pub fn run(task: Task, context: &Context<'_>) -> Outcome {
         Task::QuickCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, true, context)),
         Task::Vacuum => tasks.vacuum.as_ref().map(|t| vacuum::run(t, context)),
         Task::LogCleaning => tasks.log_cleaning.as_ref().map(|t| log_cleaning::run(t, context)),
+        Task::Backup => tasks.backup.as_ref().map(|t| backup::run(t, context)),
+        Task::Checkpoint => tasks.checkpoint.as_ref().map(|t| checkpoint::run(t, context)),
+        Task::Optimize => tasks.optimize.as_ref().map(|t| optimize::run(t, context)),
     }
     .unwrap_or_else(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Observer;
+
+    /// Tells nobody.
+    pub(super) struct Quiet;
+
+    impl Observer for Quiet {
+        fn begin(&self, _part: &str) {}
+        fn done(&self, _share: f64, _words: &str) {}
+        fn say(&self, _words: &str) {}
+    }
+
+    /// Runs SQL as the application that owns a database.
+    #[expect(clippy::disallowed_methods, reason = "the test plays the owner")]
+    pub(super) fn owner_runs(path: &std::path::Path, sql: &str) {
+        rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    }
 }

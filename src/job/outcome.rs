@@ -8,8 +8,11 @@ use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::SqliteError;
 
+use super::backup::BackupReport;
+use super::checkpoint::CheckpointReport;
 use super::health_check::HealthReport;
 use super::log_cleaning::LogCleaningReport;
+use super::optimize::OptimizeReport;
 use super::vacuum::VacuumReport;
 
 /// Why a run was not needed or not allowed: the reasons of `litekeeper_job_skips_total`.
@@ -138,8 +141,8 @@ impl FailureReason {
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// The longest that it held the database's write lock at once, in seconds. For a check of a rollback database: the
-    /// longest that it kept a writer waiting.
+    /// The longest that it held the database's write lock at once, in seconds. For a check or backup of a rollback database:
+    /// the longest that it kept a writer waiting.
     #[serde(rename = "max_write_hold_seconds", serialize_with = "seconds")]
     pub max_hold: Duration,
     /// What else there is to say.
@@ -161,6 +164,12 @@ pub enum Details {
     Vacuum(VacuumReport),
     /// Of a log cleaning.
     LogCleaning(LogCleaningReport),
+    /// Of a backup.
+    Backup(Box<BackupReport>),
+    /// Of a checkpoint.
+    Checkpoint(CheckpointReport),
+    /// Of new statistics.
+    Optimize(OptimizeReport),
 }
 
 /// What came of a run.

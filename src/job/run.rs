@@ -10,8 +10,11 @@ use serde::Serialize;
 use crate::database::DatabaseName;
 use crate::task::Task;
 
+use super::backup::BackupReport;
+use super::checkpoint::CheckpointReport;
 use super::health_check::Verdict;
 use super::log_cleaning::LogCleaningReport;
+use super::optimize::OptimizeReport;
 use super::outcome::Outcome;
 use super::vacuum::VacuumReport;
 
@@ -84,6 +87,12 @@ pub struct Summary {
     pub log_cleaning: Option<LogCleaningReport>,
     /// Of a health check.
     pub health_check: Option<Verdicts>,
+    /// Of a backup.
+    pub backup: Option<BackupReport>,
+    /// Of a checkpoint.
+    pub checkpoint: Option<CheckpointReport>,
+    /// Of new statistics.
+    pub optimize: Option<OptimizeReport>,
 }
 
 /// The verdicts of a health check.
@@ -151,7 +160,7 @@ impl Run {
         self.started_at + self.elapsed
     }
 
-    /// How fast it went: bytes a second for a vacuum or a check, rows for a cleaning; `None` when it did not do its work.
+    /// How fast it went: bytes a second for a vacuum, check or backup, rows for a cleaning; `None` when it did not do its work.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         /// Shorter runs say more of the start than of the work.
@@ -161,6 +170,8 @@ impl Run {
             Task::Vacuum => summary.vacuum.map(|report| report.size_after_bytes),
             Task::LogCleaning => summary.log_cleaning.map(|report| report.deleted_rows),
             Task::HealthCheck | Task::QuickCheck => summary.health_check.map(|report| report.checked_bytes),
+            Task::Backup => summary.backup.map(|report| report.size_bytes),
+            Task::Checkpoint | Task::Optimize => None,
         };
         let units = units.filter(|units| *units > 0 && self.is_success())?;
         Some(units as f64 / self.elapsed.as_secs_f64().max(LEAST_SECONDS))
@@ -185,6 +196,21 @@ impl Run {
             let incomplete = cleaning.tables.iter().any(|table| !table.complete);
             let rest = if incomplete { ", more is left" } else { "" };
             return format!("{} rows deleted{rest}", count(cleaning.deleted_rows));
+        }
+        if let Some(backup) = summary.backup {
+            let file = backup.path.file_name().unwrap_or_default().to_string_lossy();
+            let (size, rows) = (bytes(backup.size_bytes), count(backup.rows));
+            let rest = match backup.not_compared.len() {
+                0 => String::new(),
+                more => format!(", {more} tables not compared"),
+            };
+            return format!("{file}, {size}, verified with {rows} rows{rest}, {} kept", count(backup.files));
+        }
+        if let Some(checkpoint) = summary.checkpoint {
+            return checkpoint.words();
+        }
+        if let Some(optimize) = summary.optimize {
+            return format!("analyzed {}", optimize.analyzed.join(", "));
         }
         let Some(health) = summary.health_check else { return String::new() };
         let checks: Vec<String> = health

@@ -159,7 +159,7 @@ pub(super) fn run(task: &Vacuum, context: &Context<'_>) -> Outcome {
 }
 
 fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let Survey { header, tables } = survey(context)?;
+    let Survey { header, tables, .. } = survey(context)?;
     worth_it(task, &header)?;
     refuse_if_replicated(task, context, &tables)?;
     coexist::refuse_unless_writable(context.database, header.journal_mode, task.manners.allow_network)?;

@@ -182,7 +182,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
     gauge(
         "litekeeper_job_max_write_hold",
         Some(Unit::Seconds),
-        "The longest that the last run held the write lock at once, or a check kept a writer of a rollback database waiting",
+        "The longest that the last run held the write lock at once, or a check or backup kept a writer of a rollback database waiting",
         |job, task, sink| optional(sink, task, job.max_write_hold),
     ),
     counter(
@@ -244,6 +244,27 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
             })
         },
     },
+    gauge(
+        "litekeeper_backup_size",
+        Some(Unit::Bytes),
+        "Size of the last verified backup; kept across restarts",
+        |job, task, sink| optional(sink, task, job.backup.map(|backup| backup.size_bytes as f64)),
+    ),
+    gauge(
+        "litekeeper_backup_files",
+        None,
+        "Verified backups of the database that were in the directory after the last one; kept across restarts",
+        |job, task, sink| optional(sink, task, job.backup.map(|backup| backup.files as f64)),
+    ),
+    gauge(
+        "litekeeper_backup_last_verified_timestamp",
+        Some(Unit::Seconds),
+        "When the last backup was proved by a full check and a count of its rows, in seconds since 1970, kept across restarts; 0 is never",
+        |job, task, sink| match task {
+            "backup" => sink.gauge(&[("task", task)], job.backup.map_or(0.0, |backup| backup.verified_at)),
+            _ => Ok(()),
+        },
+    ),
 ];
 
 /// The families of integrity, in the order of the exposition.

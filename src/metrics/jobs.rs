@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::database::DatabaseName;
 use crate::history::Standing;
+use crate::job::BackupReport;
 use crate::job::FailureReason;
 use crate::job::Run;
 use crate::job::SkipReason;
@@ -21,7 +22,7 @@ use crate::task::Task;
 use super::sink::timestamp;
 
 /// The tasks as the world knows them, each with a histogram.
-pub(super) const LABELS: [&str; 3] = ["health_check", "log_cleaning", "vacuum"];
+pub(super) const LABELS: [&str; Task::LABELS.len()] = Task::LABELS;
 
 /// A task of a database that is configured.
 #[derive(Debug, Clone)]
@@ -71,6 +72,16 @@ pub(super) struct Job {
     pub size_before: Option<u64>,
     pub size_after: Option<u64>,
     pub tables: BTreeMap<String, TableCounts>,
+    /// The last proved backup.
+    pub backup: Option<Backup>,
+}
+
+/// A backup that was proved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backup {
+    pub size_bytes: u64,
+    pub files: u64,
+    pub verified_at: f64,
 }
 
 /// The integrity of one database.
@@ -160,6 +171,10 @@ impl JobMetrics {
                 last.filter(|run| job.last_start.is_none_or(|known| known < timestamp(run.started_at)))
             {
                 job.finished(run);
+            }
+            // A run that failed after says nothing of the backup before it.
+            if let Some(run) = success.filter(|_| job.backup.is_none()) {
+                job.keep_backup(run);
             }
             let succeeded = success.map(|run| timestamp(run.ended_at()));
             job.last_success = [job.last_success, succeeded].into_iter().flatten().reduce(f64::max);
@@ -258,10 +273,18 @@ impl Job {
             (self.size_before, self.size_after) =
                 (Some(vacuum.size_before_bytes), Some(vacuum.size_after_bytes));
         }
+        self.keep_backup(run);
         for table in summary.log_cleaning.into_iter().flat_map(|report| report.tables) {
             if let Some(counts) = self.tables.get_mut(&table.table) {
                 counts.complete = Some(table.complete);
             }
+        }
+    }
+
+    fn keep_backup(&mut self, run: &Run) {
+        if let Some(report) = run.summary().backup {
+            let BackupReport { size_bytes, files, verified_at, .. } = report;
+            self.backup = Some(Backup { size_bytes, files, verified_at });
         }
     }
 

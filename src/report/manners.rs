@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::budget::Budget;
 use crate::sqlite::Check;
 use crate::sqlite::Go;
 use crate::sqlite::Header;
@@ -38,7 +39,7 @@ pub struct Manners {
 
 /// What a check does to others while it runs.
 #[derive(Debug, Clone)]
-pub(super) struct Strain {
+pub struct Strain {
     manners: Option<Manners>,
     wal_limit: Option<u32>,
     seen: Arc<Mutex<Seen>>,
@@ -53,7 +54,8 @@ struct Seen {
 
 impl Strain {
     /// Begins to watch.
-    pub(super) fn watch(manners: Option<Manners>, header: &Header, now: Work) -> Self {
+    #[must_use]
+    pub fn watch(manners: Option<Manners>, header: &Header, now: Work) -> Self {
         let wal_limit = manners.zip(now.wal_frames).map(|(manners, frames)| {
             let growth = manners.max_wal_growth / u64::from(header.page_size.max(1));
             frames.saturating_add(u32::try_from(growth).unwrap_or(u32::MAX))
@@ -62,7 +64,8 @@ impl Strain {
     }
 
     /// Whether the check may go on.
-    pub(super) fn go(&self, work: Work) -> Go {
+    #[must_use]
+    pub fn go(&self, work: Work) -> Go {
         let Some(manners) = self.manners else { return Go::On };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = if work.writer_waits {
@@ -78,12 +81,14 @@ impl Strain {
     }
 
     /// Whether the check had to give way.
-    pub(super) fn was_too_much(&self) -> bool {
+    #[must_use]
+    pub fn was_too_much(&self) -> bool {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).too_much
     }
 
     /// How long a writer was kept waiting.
-    pub(super) fn longest_wait(&self) -> Duration {
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).longest_wait
     }
 }
@@ -105,7 +110,7 @@ pub(super) fn in_slices(
     for _ in 0..ROUNDS {
         let mut again = Vec::new();
         for table in left {
-            give_way(reader, request)?;
+            give_way(reader, &request.budget)?;
             reader.header()?;
             let strain = Strain::watch(request.manners, header, reader.work_done());
             let watched = strain.clone();
@@ -144,14 +149,17 @@ pub(super) fn in_slices(
 }
 
 /// Ends the read transaction and lets a writer that waits do its work.
-fn give_way(reader: &mut Reader, request: &Request) -> Result<(), SqliteError> {
+///
+/// # Errors
+/// What SQLite says; none is known.
+pub fn give_way(reader: &mut Reader, budget: &Budget) -> Result<(), SqliteError> {
     /// A writer that keeps its transaction open longer is not waiting for us.
     const PATIENCE: Duration = Duration::from_millis(500);
     const STEP: Duration = Duration::from_millis(1);
     reader.end_transaction()?;
     let begun = Instant::now();
     std::thread::sleep(STEP);
-    while reader.work_done().writer_waits && begun.elapsed() < PATIENCE && !request.budget.is_spent() {
+    while reader.work_done().writer_waits && begun.elapsed() < PATIENCE && !budget.is_spent() {
         std::thread::sleep(STEP);
     }
     Ok(())

@@ -7,6 +7,8 @@ mod manners;
 mod progress;
 
 pub use manners::Manners;
+pub use manners::Strain;
+pub use manners::give_way;
 pub use progress::Observer;
 
 use std::path::PathBuf;

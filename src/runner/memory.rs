@@ -147,7 +147,8 @@ pub(super) fn skip(workshop: &Workshop, order: &Order, outcome: Outcome) {
 }
 
 fn handle(workshop: &Workshop, order: &Order, due_at: Option<SystemTime>) {
-    let Some(due_at) = due_at else { return };
+    // The next run of a light task is minutes away, so a missed one is not made up for.
+    let Some(due_at) = due_at.filter(|_| !order.task.is_light()) else { return };
     if let Err(error) = workshop.history.handle(&order.database.path, order.task, due_at) {
         tracing::error!(%error, database = %order.database.name, "the due time could not be written to the state file");
     }

@@ -193,7 +193,12 @@ impl Loop {
                 Decision::Start(start) => self.start(start),
                 Decision::Skip { key, due_at, cause } => self.skip(&key, due_at, cause).await,
                 Decision::Missed { key, count } => {
-                    tracing::warn!(database = %key.database, task = %key.task, count, "due times passed without a run");
+                    // A light task that waited for a long job has missed nothing that its next run does not do.
+                    if key.task.is_light() {
+                        tracing::debug!(database = %key.database, task = %key.task, count, "due times passed without a run");
+                    } else {
+                        tracing::warn!(database = %key.database, task = %key.task, count, "due times passed without a run");
+                    }
                     self.workshop.metrics.missed(&key.database, key.task, count);
                     self.tell_next(&key);
                 }

@@ -16,6 +16,7 @@ pub use look::Look;
 pub use look::LookOutcome;
 pub use look::Previous;
 pub use look::look;
+pub use settle::OpenFailure;
 pub use settle::SettleError;
 pub use settle::Settled;
 pub use settle::settled;

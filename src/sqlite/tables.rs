@@ -1,7 +1,6 @@
 //! Questions about schema and tables: what there is, how many rows, how old.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -10,6 +9,7 @@ use rusqlite::types::ValueRef;
 
 use super::error::ErrorKind;
 use super::error::SqliteError;
+use super::interrupt::interrupted_in_time;
 use super::reader::Reader;
 
 /// How many objects of each kind a schema holds. SQLite's own (`sqlite_…`) count too.
@@ -162,6 +162,23 @@ impl Reader {
         }
     }
 
+    /// Counts a table's rows, or gives nothing when `budget` ends first.
+    ///
+    /// # Errors
+    /// As for [`Reader::count_rows`].
+    pub fn count_rows_exactly(&mut self, table: &str, budget: Duration) -> Result<Option<u64>, SqliteError> {
+        let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
+        let counted = self.within(budget, |reader| {
+            reader
+                .interrupted_in_time(|connection| connection.query_row(&sql, (), |row| row.get::<_, i64>(0)))
+        });
+        match counted {
+            Ok(rows) => Ok(Some(rows.unsigned_abs())),
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded && !self.budget.is_spent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs a count so that it ends with the budget. SQLite counts a b-tree in one instruction, within
     /// which the progress handler is not called (`sqlite3BtreeCount`); only an interrupt ends it.
     fn interrupted_in_time<T>(
@@ -171,7 +188,6 @@ impl Reader {
         /// Up to here (16 MiB of usual pages) a count takes some milliseconds, and a watching thread
         /// would cost more than it saves.
         const SMALL_PAGES: u32 = 4_000;
-        const WATCH_PERIOD: Duration = Duration::from_millis(5);
         const OPERATION: &str = "count the rows";
         let failed = self.error(OPERATION);
         if self.budget.is_spent() {
@@ -180,20 +196,8 @@ impl Reader {
         if self.page_count().map_err(&failed)? <= SMALL_PAGES {
             return work(&self.connection).map_err(failed);
         }
-        let (interrupt, budget) = (self.connection.get_interrupt_handle(), &self.budget);
-        std::thread::scope(|scope| {
-            let (done, watched) = std::sync::mpsc::channel::<()>();
-            scope.spawn(move || {
-                while watched.recv_timeout(WATCH_PERIOD) == Err(RecvTimeoutError::Timeout) {
-                    if budget.is_spent() {
-                        interrupt.interrupt();
-                    }
-                }
-            });
-            let result = work(&self.connection);
-            drop(done);
-            result.map_err(failed)
-        })
+        let interrupt = self.connection.get_interrupt_handle();
+        interrupted_in_time(interrupt, &self.budget, || work(&self.connection)).map_err(failed)
     }
 
     /// About how many rows a table has, from what is known at once; 0 where nothing is.

@@ -1,4 +1,4 @@
-//! Giving pages back: slices of an incremental vacuum, the full VACUUM, and the checkpoint after either.
+//! Giving pages back: slices of an incremental vacuum, and the full VACUUM.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -11,25 +11,6 @@ use super::error::SqliteError;
 use super::header::AutoVacuum;
 use super::writer::Held;
 use super::writer::Writer;
-
-/// How a checkpoint treats others (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checkpoint {
-    /// Copies what it can and waits for nobody; writers go on meanwhile.
-    Passive,
-    /// Empties the WAL file too, if nobody uses it just now. It holds the write lock while it copies, so a passive one
-    /// belongs before it.
-    Truncate,
-}
-
-/// What a checkpoint came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checkpointed {
-    /// Whether somebody was in the way.
-    pub busy: bool,
-    /// Whether every frame of the WAL is in the main file.
-    pub complete: bool,
-}
 
 impl Writer {
     /// Moves up to `pages` free pages to the end of the file and cuts them off.
@@ -64,32 +45,6 @@ impl Writer {
         let hold = begun.elapsed();
         self.arm(None)?;
         result.map(|()| Held { value: (), hold, commit: Duration::ZERO }).map_err(failed)
-    }
-
-    /// Copies the WAL into the main file, waiting for nobody.
-    ///
-    /// # Errors
-    /// `Io`, `Full`; that somebody is in the way is no error.
-    pub fn checkpoint(&mut self, kind: Checkpoint) -> Result<Held<Checkpointed>, SqliteError> {
-        let failed = self.failed("checkpoint");
-        let sql = match kind {
-            Checkpoint::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
-            Checkpoint::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
-        };
-        self.connection().busy_timeout(Duration::ZERO).map_err(&failed)?;
-        let begun = Instant::now();
-        let result = self.connection().query_row(sql, (), |row| {
-            let (busy, frames, done): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Checkpointed { busy: busy != 0, complete: frames == done })
-        });
-        let elapsed = begun.elapsed();
-        self.look_again().map_err(&failed)?;
-        // A passive one takes no lock that a writer wants.
-        let hold = match kind {
-            Checkpoint::Passive => Duration::ZERO,
-            Checkpoint::Truncate => elapsed,
-        };
-        result.map(|value| Held { value, hold, commit: Duration::ZERO }).map_err(failed)
     }
 }
 

@@ -199,7 +199,12 @@ fn jobs() -> Arc<JobMetrics> {
         timeout: Duration::from_secs(3_600),
         retentions: match task {
             Task::LogCleaning => vec![("logs".to_owned(), Duration::from_secs(7_776_000))],
-            Task::HealthCheck | Task::QuickCheck | Task::Vacuum => Vec::new(),
+            Task::HealthCheck
+            | Task::QuickCheck
+            | Task::Vacuum
+            | Task::Backup
+            | Task::Checkpoint
+            | Task::Optimize => Vec::new(),
         },
         checks: checks.to_vec(),
     };
@@ -207,6 +212,7 @@ fn jobs() -> Arc<JobMetrics> {
         target(Task::HealthCheck, &[Check::Full, Check::ForeignKey]),
         target(Task::LogCleaning, &[]),
         target(Task::Vacuum, &[]),
+        target(Task::Backup, &[]),
     ];
     jobs.set_targets(&targets);
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -229,6 +235,10 @@ fn jobs() -> Arc<JobMetrics> {
     let cleaning = serde_json::json!({ "max_write_hold_seconds": 0.02, "log_cleaning": { "deleted_rows": 7, "tables": [
         { "table": "logs", "deleted_rows": 7, "batches": 2, "complete": true, "retention_seconds": 7776000,
           "cutoff": null, "format": null, "archive": null, "note": null } ] } });
+    let backup = serde_json::json!({ "max_write_hold_seconds": 0.0, "backup": {
+        "path": "/srv/backups/books.backup", "size_bytes": 4096, "tables": 1, "rows": 7, "not_compared": [], "attempts": 1,
+        "copy_seconds": 0.5, "verify_seconds": 0.5, "verified_at": 1795000001.5, "files": 3, "removed": [] } });
+    jobs.observe(&run(Task::Backup, "success", None, backup));
     jobs.observe(&run(Task::Vacuum, "success", None, vacuum));
     jobs.observe(&run(Task::LogCleaning, "success", None, cleaning));
     jobs.observe(&run(Task::HealthCheck, "failed", Some("corrupt"), serde_json::Value::Null));
@@ -294,7 +304,10 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 73] = [
+const CONTRACT: [&str; 76] = [
+    "litekeeper_backup_files",
+    "litekeeper_backup_last_verified_timestamp_seconds",
+    "litekeeper_backup_size_bytes",
     "litekeeper_build_info",
     "litekeeper_config_last_reload_success_timestamp_seconds",
     "litekeeper_config_last_reload_successful",

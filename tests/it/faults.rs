@@ -10,18 +10,18 @@ use libtest_mimic::Trial;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::maintenance::can_mount;
 use crate::maintenance::configure;
 use crate::maintenance::is_sound;
-use crate::maintenance::mount;
 use crate::maintenance::number;
 use crate::maintenance::outcome_of;
 use crate::maintenance::run;
-use crate::maintenance::unmount;
 use crate::support::Agent;
 use crate::support::TestDatabase;
 use crate::support::eventually;
 use crate::support::litekeeper;
+use crate::support::mount::can_mount;
+use crate::support::mount::mount;
+use crate::support::mount::unmount;
 use crate::support::test;
 use crate::support::test_with_tool;
 
@@ -220,7 +220,7 @@ fn a_write_that_fails_loses_nothing() {
 /// The space is there when the vacuum looks, and gone when it needs it.
 fn a_disk_that_fills_in_a_vacuum_loses_nothing(_mount: &str) {
     let directory = tempfile::tempdir().unwrap();
-    assert!(mount(directory.path(), "400m"));
+    assert!(mount(directory.path(), "340m"));
     let result = std::panic::catch_unwind(|| fill_in_a_vacuum(directory.path()));
     unmount(directory.path());
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -232,8 +232,8 @@ fn fill_in_a_vacuum(directory: &Path) {
     owner
         .execute_batch(
             "PRAGMA journal_mode = WAL; CREATE TABLE items (id INTEGER PRIMARY KEY, body BLOB);
-             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
-             INSERT INTO items SELECT i, randomblob(1000) FROM n; DELETE FROM items WHERE id <= 20000;
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)
+             INSERT INTO items SELECT i, randomblob(1000) FROM n; DELETE FROM items WHERE id <= 30000;
              PRAGMA wal_checkpoint(TRUNCATE);",
         )
         .unwrap();
@@ -252,7 +252,7 @@ fn fill_in_a_vacuum(directory: &Path) {
     let child = under_way("vacuum", config.to_str().unwrap(), grown);
     let filler = std::fs::File::create(directory.join("filler")).unwrap();
     let flags = rustix::fs::FallocateFlags::empty();
-    let mut length = 256 << 20;
+    let mut length = 64 << 20;
     while length >= 4096 {
         let at = filler.metadata().unwrap().len();
         if rustix::fs::fallocate(&filler, flags, at, length).is_err() {

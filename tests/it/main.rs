@@ -22,6 +22,7 @@ mod promises;
 mod smoke;
 mod space;
 mod support;
+mod tasks;
 mod tidy;
 mod untrusted;
 mod web;
@@ -44,6 +45,7 @@ fn main() {
     trials.extend(promises::trials());
     trials.extend(smoke::trials());
     trials.extend(space::trials());
+    trials.extend(tasks::trials());
     trials.extend(tidy::trials());
     trials.extend(untrusted::trials());
     trials.extend(web::trials());

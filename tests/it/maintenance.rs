@@ -14,6 +14,9 @@ use crate::support::SecondProcess;
 use crate::support::TestDatabase;
 use crate::support::eventually;
 use crate::support::litekeeper;
+use crate::support::mount::can_mount;
+use crate::support::mount::mount;
+use crate::support::mount::unmount;
 use crate::support::test;
 use crate::support::test_with_tool;
 
@@ -427,26 +430,6 @@ fn a_database_that_is_replaced_ends_the_run() {
     assert_eq!((code, &run["reason"]), (Some(3), &"io".into()), "{run:#?}");
     assert!(run["message"].as_str().unwrap().contains("replaced"), "{run:#?}");
     assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 1, "the new one is untouched");
-}
-
-/// Whether this machine lets the tests make a file system of a few megabytes.
-pub fn can_mount() -> bool {
-    let directory = tempfile::tempdir().unwrap();
-    let mounted = mount(directory.path(), "1m");
-    if mounted {
-        unmount(directory.path());
-    }
-    mounted
-}
-
-pub fn mount(directory: &Path, size: &str) -> bool {
-    let mut command = std::process::Command::new("mount");
-    command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(directory);
-    command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
-pub fn unmount(directory: &Path) {
-    std::process::Command::new("umount").arg(directory).status().unwrap();
 }
 
 /// A vacuum on a disk that becomes full ends with that reason, and changes nothing.

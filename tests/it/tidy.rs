@@ -79,7 +79,7 @@ const ROOMS: [(&str, &str); 29] = [
         "http",
         "acting blocking budget config database doctor doors history job metrics sample sqlite task trends units",
     ),
-    ("job", "budget config database host report sample sqlite task units"),
+    ("job", "budget config database host report sample sidecar sqlite task units"),
     ("main", ""),
     ("metrics", "config database history host job sample sqlite task"),
     ("planner", "database schedule task"),

@@ -37,6 +37,20 @@ fn a_task_that_is_named_takes_its_defaults() {
 }
 
 #[test]
+fn backups_checkpoints_and_statistics_take_their_defaults() {
+    let config = accept(&entry("{backup: {to: kept}, checkpoint: {}, optimize: on}"));
+    let tasks = tasks(&config);
+    let schedules: Vec<String> =
+        tasks.timings().map(|(task, timing)| format!("{task} {}", timing.schedule)).collect();
+    assert_eq!(schedules, ["backup 0 2 * * *", "optimize 0 5 * * *", "checkpoint every 5m"]);
+    let backup = tasks.backup.as_ref().unwrap();
+    assert!(backup.to.is_absolute() && backup.to.ends_with("kept"), "{:?}", backup.to);
+    assert_eq!((backup.keep, backup.max_wait, backup.max_wal_growth), (7, Duration::from_secs(1), 1 << 30));
+    assert_eq!(tasks.checkpoint.as_ref().unwrap().truncate_above, 64 << 20);
+    assert_eq!(tasks.optimize.as_ref().unwrap().analysis_limit, 1000);
+}
+
+#[test]
 fn no_task_runs_that_is_not_named() {
     assert_eq!(tasks(&accept("databases: [{path: /srv/a.db}]")), &Tasks::default());
     assert_eq!(tasks(&accept(&entry("{vacuum: off}"))), &Tasks::default());
@@ -82,7 +96,10 @@ fn tasks_survive_the_way_through_yaml() {
               vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert: incremental, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
               log_cleaning: {timezone: UTC, spread: 2h, foreign_keys: off, pause_ratio: 1.5, lock_wait: 1m, target_hold: 5ms, \
                 tables: [{table: logs, column: at, format: unix_milliseconds, retention: 12h, allow_short_retention: true, \
-                  condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d}]}}"
+                  condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d}]}, \
+              backup: {to: \"/srv/$${name}\", keep: 3, reserve: 1GiB, max_wait: 5s, max_wal_growth: 1MiB, window: \"01:00-05:00\"}, \
+              checkpoint: {schedule: 1m, truncate_above: 8MiB, allow_replicated: true, allow_network: true}, \
+              optimize: {analysis_limit: 400, target_hold: 10ms}}"
         )
     ));
     let cleaning = tasks(&config).log_cleaning.as_ref().unwrap();
@@ -110,6 +127,11 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
             "{log_cleaning: {tables: [{table: logs, column: at}, {table: LOGS, column: at}]}}".to_owned(),
             "`LOGS` is listed already",
         ),
+        ("{backup: {}}".to_owned(), "missing key; write `to: /srv/backups`"),
+        ("{backup: {to: /srv, keep: 0}}".to_owned(), "from 1 to 10000"),
+        ("{backup: {to: /srv, target_hold: 1s}}".to_owned(), "unknown key"),
+        ("{checkpoint: {lock_wait: 1s}}".to_owned(), "unknown key"),
+        ("{optimize: {analysis_limit: 1}}".to_owned(), "from 100 to 1000000"),
         ("{health_check: {quick: often}}".to_owned(), "a cron expression has five"),
     ] {
         let errors = refuse(&entry(&tasks));

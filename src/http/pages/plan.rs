@@ -30,6 +30,8 @@ pub(in crate::http) fn plan(
             @if let Some(size) = forecast.size_bytes { (fact("Database", bytes(size))) }
             @if let Some(free) = forecast.reclaimable_bytes { (fact("Given back", bytes(free))) }
             @if let Some(seconds) = forecast.expected_seconds { (fact("Time, as the last run went", format!("{seconds:.1} s"))) }
+            @if let Some(words) = &forecast.checkpoint { (fact("WAL", words.clone())) }
+            @if !forecast.analyze.is_empty() { (fact("New statistics", forecast.analyze.join(", "))) }
             @for need in &forecast.needs {
                 (fact(&format!("Room for {} in {}", need.purpose, need.directory),
                     format!("{} of {}", bytes(need.bytes), bytes(need.available_bytes))))

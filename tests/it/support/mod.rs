@@ -2,6 +2,7 @@
 
 mod agent;
 mod database;
+pub mod mount;
 mod prometheus;
 mod scrape;
 mod second_process;

@@ -1,0 +1,69 @@
+//! A dry run, for a person.
+
+use std::fmt::Write as _;
+
+use crate::job::Forecast;
+use crate::units::bytes;
+use crate::units::count;
+
+/// What a run would do.
+pub(super) fn forecast_text(forecast: &Forecast) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| {
+        let _ = writeln!(text, "  {words}");
+    };
+    if let Some(reason) = &forecast.would_not_run {
+        line(format!("would not run: {reason}"));
+    }
+    if let Some(size) = forecast.size_bytes {
+        line(format!("database: {}", bytes(size)));
+    }
+    if let Some(reclaimable) = forecast.reclaimable_bytes {
+        line(format!("reclaimable: {}", bytes(reclaimable)));
+    }
+    if !forecast.checks.is_empty() {
+        line(format!("checks: {}", forecast.checks.join(", ")));
+    }
+    for need in &forecast.needs {
+        line(format!(
+            "{} in {}: needs {}, {} are free",
+            need.purpose,
+            need.directory,
+            bytes(need.bytes),
+            bytes(need.available_bytes)
+        ));
+    }
+    if let Some(words) = &forecast.checkpoint {
+        line(words.clone());
+    }
+    if !forecast.analyze.is_empty() {
+        line(format!("would analyze: {}", forecast.analyze.join(", ")));
+    }
+    for table in &forecast.tables {
+        let rows = table.rows.map_or_else(|| "an unknown number of".to_owned(), count);
+        let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
+        line(format!("{}: {rows} rows would be deleted{size}", table.table));
+        let details = [
+            ("older than", &table.cutoff),
+            ("oldest", &table.oldest),
+            ("newest of them", &table.newest),
+            ("times", &table.format),
+            ("index", &table.index),
+        ];
+        for (name, value) in
+            details.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
+        {
+            line(format!("  {name}: {value}"));
+        }
+        if let Some(note) = &table.note {
+            line(format!("  {note}"));
+        }
+        if let Some(seconds) = table.expected_seconds {
+            line(format!("  about {seconds:.1} s, as the last run went"));
+        }
+    }
+    if let Some(seconds) = forecast.expected_seconds {
+        line(format!("about {seconds:.1} s"));
+    }
+    text
+}

@@ -1,0 +1,150 @@
+//! `litekeeper restore`.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::app;
+use crate::blocking::run_one;
+use crate::budget::Budget;
+use crate::budget::Cancel;
+use crate::job;
+use crate::job::FailureReason;
+use crate::job::Observer;
+use crate::job::Outcome;
+use crate::job::Restored;
+use crate::job::SURVEY_PATIENCE;
+use crate::sqlite;
+use crate::sqlite::Check;
+use crate::units::bytes;
+use crate::units::count;
+
+use super::Exit;
+use super::block_on;
+use super::check;
+use super::print;
+use super::progress::Progress;
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "litekeeper restore [--json] BACKUP TARGET\n       litekeeper restore --verify [--json] BACKUP...",
+    after_help = "\
+Examples:
+  litekeeper restore --verify /srv/backups/books-*.backup
+  litekeeper restore /srv/backups/books-20260102T020000.123Z.backup /srv/books/restored.db
+
+Nothing is ever overwritten: put the restored file in the application's place yourself, as it says at the end.
+
+Exit codes: 0 done, 1 a backup is damaged, 2 usage, or the target exists, 3 failed. The JSON of --verify is that of
+`litekeeper check`: docs/CHECK.md"
+)]
+pub(super) struct Arguments {
+    /// A backup, and where a copy of it is to be made; with --verify, backups
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Prove that backups can be opened: the full check, and the rows of every table
+    #[arg(long)]
+    verify: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    if arguments.verify {
+        let wanted = check::Wanted {
+            rows: vec!["*".to_owned()],
+            checks: vec![Check::Full],
+            by_table: false,
+            patience: SURVEY_PATIENCE,
+            json: arguments.json,
+        };
+        return check::check_all(arguments.files, &wanted);
+    }
+    let [backup, target] = arguments.files.as_slice() else {
+        eprintln!(
+            "litekeeper: give a backup and the name of the file that it is to become, as in `litekeeper restore \
+             books.backup restored.db`; to look at backups alone, add --verify"
+        );
+        return Ok(Exit::Usage);
+    };
+    sqlite::limit_heap()?;
+    block_on(async {
+        let stop = CancellationToken::new();
+        app::stop_on_signals(stop.clone())?;
+        let cancel = Cancel::default();
+        let budget = Budget { deadline: None, busy_timeout: SURVEY_PATIENCE, cancel: cancel.clone() };
+        let progress = Progress::new();
+        let observer: Arc<dyn Observer> = Arc::new(progress.clone());
+        let (from, to) = (backup.clone(), target.clone());
+        let mut work = std::pin::pin!(run_one(move || job::restore(&from, &to, &budget, &observer)));
+        let restored = tokio::select! {
+            restored = &mut work => restored,
+            () = stop.cancelled() => {
+                cancel.cancel();
+                work.await
+            }
+        };
+        progress.clear();
+        let Some(restored) = restored else { anyhow::bail!("{}: the restore panicked", backup.display()) };
+        told(backup, &restored, arguments.json)
+    })
+}
+
+/// Says what came of it.
+fn told(backup: &Path, restored: &Result<Restored, Outcome>, json: bool) -> anyhow::Result<Exit> {
+    if json {
+        let document = match restored {
+            Ok(restored) => serde_json::json!({ "outcome": "success", "restored": restored }),
+            Err(outcome) => serde_json::json!({
+                "outcome": outcome.label(),
+                "reason": outcome.reason(),
+                "message": outcome.message(),
+            }),
+        };
+        print(&(serde_json::to_string_pretty(&document)? + "\n"));
+    }
+    Ok(match restored {
+        Ok(restored) => {
+            if !json {
+                print(&text(restored));
+            }
+            Exit::Success
+        }
+        Err(outcome) => {
+            let message = outcome.message().unwrap_or_default();
+            eprintln!("litekeeper: {}: not restored: {message}", backup.display());
+            match outcome {
+                Outcome::Failed { reason: FailureReason::Corrupt, .. } => Exit::Problems,
+                Outcome::Failed { reason: FailureReason::Config, .. } => Exit::Usage,
+                Outcome::Failed { .. } | Outcome::Skipped { .. } | Outcome::Success(_) => Exit::Failure,
+            }
+        }
+    })
+}
+
+fn text(restored: &Restored) -> String {
+    let Restored { backup, target, size_bytes, tables, rows, not_compared } = restored;
+    let mut text = format!(
+        "{}: restored from {}, {}, verified with {} rows in {} tables\n",
+        target.display(),
+        backup.display(),
+        bytes(*size_bytes),
+        count(*rows),
+        count(*tables),
+    );
+    for table in not_compared {
+        text.push_str(&format!("  not counted in the backup: {table}\n"));
+    }
+    text.push_str(
+        "To put it in the place of a database:\n\
+         \x20 1. stop the application;\n\
+         \x20 2. move the old file away, and with it its -wal, -shm and -journal, all that are there;\n\
+         \x20 3. move this file to the old one's name, and give it the old one's owner and mode;\n\
+         \x20 4. start the application.\n",
+    );
+    text
+}

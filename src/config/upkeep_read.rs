@@ -1,0 +1,94 @@
+//! Reads the tasks that look after copies, WAL and statistics: `backup`, `checkpoint`, `optimize`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::Backup;
+use crate::config::Checkpoint;
+use crate::config::Optimize;
+use crate::config::decode::Decoder;
+use crate::config::decode::Fields;
+use crate::config::paths::resolve_path;
+use crate::config::tasks_read::HOUR;
+use crate::config::tasks_read::MIB;
+use crate::config::tasks_read::Surroundings;
+use crate::config::tasks_read::TaskLayer;
+use crate::config::tasks_read::TimingDefaults;
+use crate::config::tasks_read::keys;
+use crate::config::tasks_read::read;
+use crate::config::tasks_read::read_manners;
+use crate::config::tasks_read::read_timing;
+use crate::config::tasks_read::task;
+
+const BACKUP: TimingDefaults =
+    TimingDefaults { schedule: "0 2 * * *", timeout: Duration::from_secs(6 * 3600) };
+const CHECKPOINT: TimingDefaults = TimingDefaults { schedule: "5m", timeout: Duration::from_secs(600) };
+const OPTIMIZE: TimingDefaults = TimingDefaults { schedule: "0 5 * * *", timeout: HOUR };
+
+/// Reads the three tasks into a layer.
+pub(super) fn read_upkeep(
+    fields: &Fields<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+    layer: &mut TaskLayer,
+) {
+    if let Some(value) = fields.find("backup") {
+        let own = ["to", "keep", "reserve", "max_wait", "max_wal_growth"];
+        layer.backup = task(&value, decoder, &keys(&own, false))
+            .map(|fields| fields.and_then(|fields| read_backup(&fields, surroundings, decoder)));
+    }
+    if let Some(value) = fields.find("checkpoint") {
+        let own = ["truncate_above", "allow_replicated", "allow_network"];
+        layer.checkpoint = task(&value, decoder, &keys(&own, false))
+            .map(|fields| fields.map(|fields| read_checkpoint(&fields, surroundings, decoder)));
+    }
+    if let Some(value) = fields.find("optimize") {
+        layer.optimize = task(&value, decoder, &keys(&["analysis_limit"], true))
+            .map(|fields| fields.map(|fields| read_optimize(&fields, surroundings, decoder)));
+    }
+}
+
+fn read_backup(
+    fields: &Fields<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<Backup> {
+    const KEEP: RangeInclusive<usize> = 1..=10_000;
+    const WAIT: RangeInclusive<Duration> = Duration::from_millis(5)..=HOUR;
+    let timing = read_timing(fields, &BACKUP, surroundings, decoder);
+    let keep = read(fields, "keep", 7, |value| decoder.number(value, KEEP));
+    let reserve = read(fields, "reserve", 100 * MIB, |value| decoder.bytes(value));
+    let max_wait = read(fields, "max_wait", Duration::from_secs(1), |value| decoder.duration(value, WAIT));
+    let max_wal_growth = read(fields, "max_wal_growth", 1024 * MIB, |value| decoder.bytes(value));
+    let to = decoder.require(fields, "to", "to: /srv/backups").and_then(|value| decoder.text(&value))?;
+    let to = resolve_path(surroundings.base, &to);
+    Some(Backup { timing, to, keep, reserve, max_wait, max_wal_growth })
+}
+
+fn read_checkpoint(
+    fields: &Fields<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Checkpoint {
+    Checkpoint {
+        timing: read_timing(fields, &CHECKPOINT, surroundings, decoder),
+        truncate_above: read(fields, "truncate_above", 64 * MIB, |value| decoder.bytes(value)),
+        allow_replicated: read(fields, "allow_replicated", false, |value| decoder.switch(value)),
+        allow_network: read(fields, "allow_network", false, |value| decoder.switch(value)),
+    }
+}
+
+fn read_optimize(
+    fields: &Fields<'_>,
+    surroundings: &Surroundings<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Optimize {
+    /// Below a hundred the statistics are worth little; SQLite itself takes 2000 where it is not told.
+    const LIMIT: RangeInclusive<usize> = 100..=1_000_000;
+    let limit = read(fields, "analysis_limit", 1000, |value| decoder.number(value, LIMIT));
+    Optimize {
+        timing: read_timing(fields, &OPTIMIZE, surroundings, decoder),
+        analysis_limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        manners: read_manners(fields, decoder),
+    }
+}

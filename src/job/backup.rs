@@ -1,0 +1,348 @@
+//! Backup: a verified copy of the database in a directory, of which the newest stay.
+//!
+//! Procedure: see that there is room; make a copy under a temporary name and prove it, see `copy`; give it its name;
+//! and only then let the oldest go. Price: as much disk as the database has pages for each copy kept, and the read
+//! transaction of a copy. Why under another name first: what stands under a backup's name is complete, on the disk and checked,
+//! whenever the run was killed. Why no directory is made: one that is missing may be a disk that is not mounted.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use chrono::DateTime;
+use chrono::Utc;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::config::Backup;
+use crate::database::DatabaseName;
+use crate::host::FileKind;
+use crate::host::stat;
+use crate::host::sync_directory;
+use crate::report;
+use crate::report::Manners;
+use crate::report::Request;
+use crate::report::Status;
+use crate::sqlite::Check;
+use crate::sqlite::Header;
+use crate::units::bytes;
+
+use super::Context;
+use super::SURVEY_PATIENCE;
+use super::Survey;
+use super::coexist;
+use super::copy::ASIDE_SUFFIX;
+use super::copy::Flaw;
+use super::copy::Source;
+use super::copy::aside_of;
+use super::copy::copy;
+use super::copy::file_failed;
+use super::copy::prove;
+use super::health_check::Told;
+use super::outcome::Details;
+use super::outcome::FailureReason;
+use super::outcome::Outcome;
+use super::outcome::Report;
+use super::outcome::SkipReason;
+use super::survey;
+use super::vacuum::Need;
+
+/// The end of a backup's name. It is none that a directory is searched for: a backup is not a database to watch.
+const SUFFIX: &str = ".backup";
+
+/// When a copy was begun, UTC, so that names sort by time. The length is fixed.
+const TIME_FORMAT: &str = "%Y%m%dT%H%M%S%.3fZ";
+
+/// What was kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackupReport {
+    /// The new backup.
+    pub path: PathBuf,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Tables whose rows were counted in the database and in the copy.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Tables that were not counted in the database in time, so that only the copy's own check speaks for them.
+    pub not_compared: Vec<String>,
+    /// How often the copy began.
+    pub attempts: u32,
+    /// How long the database was read.
+    pub copy_seconds: f64,
+    /// How long the check of the copy took.
+    pub verify_seconds: f64,
+    /// When it was proved, in seconds since 1970.
+    pub verified_at: f64,
+    /// Backups of the database in the directory.
+    pub files: u64,
+    /// Those that went.
+    pub removed: Vec<PathBuf>,
+}
+
+/// The backups of one database in a directory.
+struct Shelf<'s> {
+    directory: &'s Path,
+    prefix: String,
+}
+
+impl<'s> Shelf<'s> {
+    /// The shelf of a database.
+    fn of(task: &'s Backup, name: &DatabaseName) -> Self {
+        // One character for one, so that no two databases have the same.
+        let safe = name.as_str().replace('%', "%25").replace('/', "%2F").replace('\0', "%00");
+        Self { directory: &task.to, prefix: format!("{safe}-") }
+    }
+
+    /// What stands in the directory with this end and a time of ours, the oldest first.
+    fn list(&self, before: &str, end: &str) -> std::io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(self.directory)? {
+            let name = entry?.file_name();
+            let time = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(before)?.strip_prefix(&self.prefix)?.strip_suffix(end));
+            if time.is_some_and(is_time) {
+                found.push(self.directory.join(name));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn backups(&self) -> std::io::Result<Vec<PathBuf>> {
+        self.list("", SUFFIX)
+    }
+
+    /// Removes what runs that were killed have left.
+    fn tidy(&self) -> std::io::Result<()> {
+        let end = format!("{SUFFIX}{ASIDE_SUFFIX}");
+        self.list(".", &end)?.iter().try_for_each(std::fs::remove_file)
+    }
+
+    fn place(&self, now: SystemTime) -> PathBuf {
+        let time = DateTime::<Utc>::from(now).format(TIME_FORMAT);
+        self.directory.join(format!("{}{time}{SUFFIX}", self.prefix))
+    }
+
+    /// Removes the oldest backups until `keep` are left, the new one among them whatever time its name says.
+    fn rotate(&self, new: &Path, keep: usize) -> std::io::Result<Vec<PathBuf>> {
+        let mut others = self.backups()?;
+        others.retain(|path| path != new);
+        let surplus = (others.len() + 1).saturating_sub(keep);
+        let removed: Vec<PathBuf> = others.drain(..surplus).collect();
+        for path in &removed {
+            std::fs::remove_file(path)?;
+        }
+        if !removed.is_empty() {
+            sync_directory(self.directory)?;
+        }
+        Ok(removed)
+    }
+}
+
+fn is_time(text: &str) -> bool {
+    text.len() == "20260102T030405.678Z".len()
+        && chrono::NaiveDateTime::parse_from_str(text, TIME_FORMAT).is_ok()
+}
+
+/// Refuses a directory that is not there.
+pub(super) fn refuse_without_directory(task: &Backup) -> Result<(), Outcome> {
+    let found = stat(&coexist::c_path(&task.to));
+    match found {
+        Ok(Some(found)) if found.kind == FileKind::Directory => Ok(()),
+        Ok(_) => {
+            let message = format!(
+                "{}: there is no such directory; make it, or mount what belongs there (litekeeper makes none, as it would \
+                 fill the wrong disk)",
+                task.to.display()
+            );
+            Err(Outcome::failed(FailureReason::Io, message))
+        }
+        Err(error) => Err(file_failed(&task.to.display().to_string(), &error)),
+    }
+}
+
+/// The room that a backup needs.
+pub(super) fn need(task: &Backup, header: &Header) -> Result<Need, Outcome> {
+    let directory = coexist::c_path(&task.to);
+    let facts = coexist::filesystem(&directory)?;
+    let size = u64::from(header.pages) * u64::from(header.page_size);
+    let directory = directory.to_string_lossy().into_owned();
+    let (bytes, available_bytes) = (size.saturating_add(task.reserve), facts.available_bytes);
+    Ok(Need { purpose: "backup", directory, bytes, available_bytes })
+}
+
+/// Backs the database up.
+pub(super) fn run(task: &Backup, context: &Context<'_>) -> Outcome {
+    attempt(task, context).unwrap_or_else(|outcome| outcome)
+}
+
+fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
+    let Survey { header, .. } = survey(context)?;
+    refuse_without_directory(task)?;
+    let shelf = Shelf::of(task, &context.database.name);
+    let failed = |error: std::io::Error| file_failed(&task.to.display().to_string(), &error);
+    shelf.tidy().map_err(failed)?;
+    let need = need(task, &header)?;
+    if need.available_bytes < need.bytes {
+        let detail = format!(
+            "{}: the backup needs {}, the reserve included, and {} are free; older ones stay until a new one is proved",
+            need.directory,
+            bytes(need.bytes),
+            bytes(need.available_bytes)
+        );
+        return Err(Outcome::skipped(SkipReason::NoSpace, detail));
+    }
+    let manners = manners(task);
+    let source = Source {
+        path: &context.database.path,
+        files: &context.database.files,
+        manners: Some(manners),
+        budget: context.budget,
+        observer: &context.observer,
+    };
+    let place = shelf.place(context.now);
+    let (aside, copied) = copy(&source, &aside_of(&place))?;
+    let proof = prove(aside.path(), &copied, context.budget, &context.observer)
+        .map_err(|flaw| flawed(flaw, manners, context))?;
+    aside.name(&place).map_err(|error| file_failed(&place.display().to_string(), &error))?;
+    let verified_at =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let mut backup = BackupReport {
+        path: place.clone(),
+        size_bytes: proof.size_bytes,
+        tables: proof.tables,
+        rows: proof.rows,
+        not_compared: proof.not_compared,
+        attempts: copied.attempts,
+        copy_seconds: copied.elapsed.as_secs_f64(),
+        verify_seconds: proof.elapsed.as_secs_f64(),
+        verified_at,
+        ..BackupReport::default()
+    };
+    let rotated = shelf.rotate(&place, task.keep);
+    if let Ok(removed) = &rotated {
+        backup.removed.clone_from(removed);
+    }
+    backup.files = shelf.backups().map_err(failed)?.len() as u64;
+    let report = Report { max_hold: copied.longest_wait, details: Details::Backup(Box::new(backup)) };
+    Ok(match rotated {
+        Ok(_) => Outcome::Success(report),
+        Err(error) => {
+            let message =
+                format!("the backup is made and proved, but older ones could not be removed: {error}");
+            Outcome::Failed { reason: FailureReason::Io, message, report: Some(report) }
+        }
+    })
+}
+
+fn manners(task: &Backup) -> Manners {
+    Manners { max_wait: task.max_wait, max_wal_growth: task.max_wal_growth }
+}
+
+/// What a flaw of the copy says: of the database where that is damaged too, else of the disk under the copy.
+fn flawed(flaw: Flaw, manners: Manners, context: &Context<'_>) -> Outcome {
+    let kept = "it is thrown away, and the backups before it stay";
+    match flaw {
+        Flaw::Unread(error) => Outcome::of(&error, None),
+        Flaw::Differs(words) => {
+            Outcome::failed(FailureReason::Io, format!("the copy is not what was read: {words}; {kept}"))
+        }
+        Flaw::Damaged(problem) => {
+            context.observer.say("the copy is damaged; the database is checked");
+            let request = Request {
+                path: context.database.path.clone(),
+                rows: Vec::new(),
+                checks: vec![Check::Full],
+                manners: Some(manners),
+                budget: crate::budget::Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() },
+            };
+            let report = report::report(&request, &Told(Arc::clone(&context.observer)));
+            match report.status {
+                Status::Healthy => {
+                    let words = "though the database is sound; look at the disk under the backups";
+                    Outcome::failed(
+                        FailureReason::Io,
+                        format!("the copy is damaged ({problem}) {words}; {kept}"),
+                    )
+                }
+                // Until somebody looked, a database whose copy is damaged counts as damaged.
+                Status::Problems | Status::Unknown => {
+                    Outcome::failed(FailureReason::Corrupt, format!("the copy is damaged: {problem}; {kept}"))
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::database::Database;
+    use crate::host::ClockMark;
+    use crate::job::Past;
+    use crate::job::tests::Quiet;
+    use crate::job::tests::owner_runs;
+
+    /// A damaged copy of a sound database is the disk's fault, and says nothing of the database.
+    #[test]
+    fn a_damaged_copy_is_blamed_on_the_right_one() {
+        const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let database = Database::new(DatabaseName::new("a"), path.clone(), Arc::default(), 1);
+        let blame = |sql: &str| {
+            owner_runs(&path, sql);
+            let (budget, past) = (Budget::impatient(MINUTE), Past::default());
+            let context = Context {
+                database: &database,
+                now: SystemTime::now(),
+                clock: ClockMark::read(),
+                must_end_by: None,
+                budget: &budget,
+                past: &past,
+                observer: Arc::new(Quiet),
+            };
+            let manners = Manners { max_wait: MINUTE, max_wal_growth: 0 };
+            match flawed(Flaw::Damaged("a page".to_owned()), manners, &context) {
+                Outcome::Failed { reason, .. } => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let sound = "CREATE TABLE t (a, b); CREATE INDEX i ON t (a); INSERT INTO t VALUES (1, 2)";
+        assert_eq!(blame(sound), FailureReason::Io);
+        let damage = "PRAGMA writable_schema = ON;
+                      UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (b)' WHERE name = 'i'";
+        assert_eq!(blame(damage), FailureReason::Corrupt);
+    }
+
+    #[test]
+    fn names_are_of_one_database_and_the_oldest_go_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let shelf = |name: &str| Shelf { directory: directory.path(), prefix: format!("{name}-") };
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let make = |path: &Path| std::fs::write(path, "").unwrap();
+        for seconds in [3, 1, 2, 4] {
+            make(&shelf("app").place(at(seconds)));
+        }
+        make(&shelf("app-2").place(at(1)));
+        make(&directory.path().join("app-notes.backup"));
+        make(&aside_of(&shelf("app").place(at(9))));
+        make(&aside_of(&shelf("app-2").place(at(9))));
+        assert_eq!(shelf("app").backups().unwrap().len(), 4);
+        shelf("app").tidy().unwrap();
+        assert!(
+            aside_of(&shelf("app-2").place(at(9))).exists() && !aside_of(&shelf("app").place(at(9))).exists()
+        );
+        // The clock was set back: the new one is not the oldest, whatever its name says.
+        let new = shelf("app").place(at(0));
+        make(&new);
+        let removed = shelf("app").rotate(&new, 3).unwrap();
+        assert_eq!(removed, [shelf("app").place(at(1)), shelf("app").place(at(2))]);
+        assert_eq!(shelf("app").backups().unwrap().len(), 3);
+        assert!(new.exists() && shelf("app-2").place(at(1)).exists());
+    }
+}

@@ -1,0 +1,397 @@
+//! A verified copy of a database: what a backup and a restore have in common.
+//!
+//! Procedure: in one read transaction copy every page and count the rows of every table; end it, bring the copy to the
+//! disk, and there check all of it and count again. Price: the transaction lasts as long as the copy
+//! and as much again for the counts; it keeps writers of a rollback database waiting and a WAL growing, and gives way when
+//! that becomes too much. Why not VACUUM INTO: it reads for longer, leaves out what is damaged in an index, changes row ids,
+//! and allows no question about the same state of the database.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::budget::Budget;
+use crate::host::Aside;
+use crate::host::stat;
+use crate::report::Manners;
+use crate::report::Strain;
+use crate::report::give_way;
+use crate::sample::OpenFailure;
+use crate::sample::SettleError;
+use crate::sample::Settled;
+use crate::sample::settled;
+use crate::sidecar::DatabaseFiles;
+use crate::sqlite::Access;
+use crate::sqlite::Check;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::Go;
+use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+use crate::units::bytes;
+
+use super::Observer;
+use super::SURVEY_PATIENCE;
+use super::outcome::FailureReason;
+use super::outcome::Outcome;
+
+/// How often the copy of a rollback database begins anew because a writer wants to commit.
+const ATTEMPTS: u32 = 5;
+
+/// So much is written between two syncs of a WAL database's copy: the owner's own syncs wait for what a file system has
+/// gathered. Beside a rollback database, whose writers wait for the copy, everything is synced at the end.
+const SYNC_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What the count of all rows may take at the least, beside as long as the copy took.
+const LEAST_COUNT: Duration = Duration::from_secs(1);
+
+/// The page cache for a check, which reads many pages twice.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The share of the work that the copy is; the rest is its check.
+const COPY_SHARE: f64 = 0.4;
+
+/// What is copied, and how.
+pub(super) struct Source<'s> {
+    pub path: &'s Path,
+    pub files: &'s DatabaseFiles,
+    /// How the owner is spared; `None` for a file that nobody else uses.
+    pub manners: Option<Manners>,
+    pub budget: &'s Budget,
+    pub observer: &'s Arc<dyn Observer>,
+}
+
+/// A table and its rows; unknown where they were not counted in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub table: String,
+    pub rows: Option<u64>,
+}
+
+/// A copy that is not proved yet.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub header: Header,
+    /// Every table that has rows of its own, also SQLite's and those of virtual tables.
+    pub tables: Vec<Rows>,
+    /// How often it began.
+    pub attempts: u32,
+    /// The longest that a writer was kept waiting.
+    pub longest_wait: Duration,
+    pub elapsed: Duration,
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Sqlite(#[from] SqliteError),
+    #[error("{0}")]
+    TooMuch(String),
+    #[error("the copy cannot be written: {0}")]
+    File(#[from] io::Error),
+}
+
+impl OpenFailure for Problem {
+    fn cannot_open(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.cannot_open(),
+            Self::TooMuch(_) | Self::File(_) => false,
+        }
+    }
+}
+
+/// The failure behind an error of the system.
+pub(super) fn file_failed(what: &str, error: &io::Error) -> Outcome {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
+    let reason = if full { FailureReason::NoSpace } else { FailureReason::Io };
+    Outcome::failed(reason, format!("{what}: {error}"))
+}
+
+/// Copies a database into a file under a temporary name, and brings it to the disk.
+pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(Aside, Copied), Outcome> {
+    source.observer.begin("copy");
+    let budget = Budget { busy_timeout: SURVEY_PATIENCE, ..source.budget.clone() };
+    let mut file = None;
+    let read = settled(source.path, source.files, &budget, |reader| {
+        // The file of an earlier try goes before another takes its name.
+        file = None;
+        attempts(reader, source, aside).map(|(made, copied)| {
+            file = Some(made);
+            copied
+        })
+    });
+    let copied = match read {
+        Ok(Settled::Read { answer, .. }) => answer,
+        Ok(Settled::Moving) => {
+            let message = "the database's files come and go while they are read";
+            return Err(Outcome::failed(FailureReason::Busy, message));
+        }
+        Err(SettleError::Question(Problem::Sqlite(error))) => return Err(Outcome::of(&error, None)),
+        Err(SettleError::Question(Problem::TooMuch(words))) => {
+            return Err(Outcome::failed(FailureReason::Busy, words));
+        }
+        Err(SettleError::Question(Problem::File(error))) => {
+            return Err(file_failed(&aside.display().to_string(), &error));
+        }
+        Err(error @ (SettleError::Missing | SettleError::Stat(_))) => {
+            return Err(Outcome::failed(FailureReason::Io, error.to_string()));
+        }
+    };
+    let file = file.expect("what was read has made its file");
+    let synced = file.be_no_wider_than(&source.files.main).and_then(|()| file.sync());
+    synced.map_err(|error| file_failed(&aside.display().to_string(), &error))?;
+    Ok((file, copied))
+}
+
+/// Tries until no writer had to wait for too long.
+fn attempts(reader: &mut Reader, source: &Source<'_>, aside: &Path) -> Result<(Aside, Copied), Problem> {
+    let mut longest_wait = Duration::ZERO;
+    for attempt in 1..=ATTEMPTS {
+        let header = reader.header()?;
+        let strain = Strain::watch(source.manners, &header, reader.work_done());
+        let file = Aside::make(aside)?;
+        let begun = Instant::now();
+        let go = copy_once(reader, &file, &header, source, &strain)?;
+        longest_wait = longest_wait.max(strain.longest_wait());
+        match (go, header.journal_mode) {
+            (Go::On, _) => {
+                let limit = begun.elapsed().max(LEAST_COUNT);
+                let tables = count(reader, source, &strain, &header, limit)?;
+                let longest_wait = longest_wait.max(strain.longest_wait());
+                let elapsed = begun.elapsed();
+                return Ok((file, Copied { header, tables, attempts: attempt, longest_wait, elapsed }));
+            }
+            (Go::Stop, JournalMode::Wal) => {
+                let growth = source.manners.map_or(0, |manners| manners.max_wal_growth);
+                return Err(Problem::TooMuch(format!(
+                    "the WAL grew by {} while the copy was made, which keeps it from starting anew; raise max_wal_growth, or \
+                     back up when the application rests",
+                    bytes(growth)
+                )));
+            }
+            (Go::Stop, JournalMode::Rollback) => give_way(reader, source.budget)?,
+        }
+    }
+    Err(Problem::TooMuch(format!(
+        "a writer wanted to commit during each of {ATTEMPTS} copies, and in rollback mode it waits for the copy; raise max_wait, \
+         or back up when the application rests"
+    )))
+}
+
+fn copy_once(
+    reader: &Reader,
+    file: &Aside,
+    header: &Header,
+    source: &Source<'_>,
+    strain: &Strain,
+) -> Result<Go, Problem> {
+    let mut synced = 0;
+    let mut failed = None;
+    let go = reader.copy_into(file.path(), header.page_size, |done, share, work| {
+        source.observer.done(share * COPY_SHARE, &format!("{} copied", bytes(done)));
+        if header.journal_mode == JournalMode::Wal && done - synced >= SYNC_BYTES {
+            synced = done;
+            if let Err(error) = file.sync() {
+                failed = Some(error);
+                return Go::Stop;
+            }
+        }
+        strain.go(work)
+    })?;
+    failed.map_or(Ok(go), |error| Err(error.into()))
+}
+
+/// Counts every table in the transaction of the copy, as many as fit the time and do not keep a writer waiting.
+fn count(
+    reader: &mut Reader,
+    source: &Source<'_>,
+    strain: &Strain,
+    header: &Header,
+    limit: Duration,
+) -> Result<Vec<Rows>, SqliteError> {
+    // What the damage of a schema means is the check's to say.
+    let listed = match reader.tables_with_indexes() {
+        Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
+        other => other?,
+    };
+    let until = Instant::now() + limit;
+    let mut may_count = true;
+    let mut tables = Vec::new();
+    for (table, _) in listed {
+        may_count = may_count && strain.go(reader.work_done()) == Go::On;
+        let left = until.saturating_duration_since(Instant::now());
+        // A count does not see who waits for it, so it is kept as short as a wait may be.
+        let most = match (source.manners, header.journal_mode) {
+            (Some(manners), JournalMode::Rollback) => left.min(manners.max_wait),
+            (Some(_), JournalMode::Wal) | (None, _) => left,
+        };
+        let rows = if may_count && !most.is_zero() { counted(reader, &table, most)? } else { None };
+        tables.push(Rows { table, rows });
+    }
+    Ok(tables)
+}
+
+/// The rows of a table; nothing where damage or the time keeps them from being counted.
+fn counted(reader: &mut Reader, table: &str, limit: Duration) -> Result<Option<u64>, SqliteError> {
+    match reader.count_rows_exactly(table, limit) {
+        Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Ok(None),
+        other => other,
+    }
+}
+
+/// What is known of a copy that was proved.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Proof {
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// Tables whose rows were counted in both.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Tables that were not compared.
+    pub not_compared: Vec<String>,
+    pub elapsed: Duration,
+}
+
+/// Why a copy is not good.
+#[derive(Debug)]
+pub(super) enum Flaw {
+    /// Its own check finds it damaged, as may be what it was copied from.
+    Damaged(String),
+    /// It is not what was copied.
+    Differs(String),
+    /// It could not be looked at.
+    Unread(SqliteError),
+}
+
+impl From<SqliteError> for Flaw {
+    fn from(error: SqliteError) -> Self {
+        match error.code() {
+            Some(ErrorCode::Corrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            Some(_) | None => Self::Unread(error),
+        }
+    }
+}
+
+/// Opens a copy, checks all of it, and compares it with what was copied.
+pub(super) fn prove(
+    copy: &Path,
+    copied: &Copied,
+    budget: &Budget,
+    observer: &Arc<dyn Observer>,
+) -> Result<Proof, Flaw> {
+    /// The budget alone ends the counts.
+    const UNLIMITED: Duration = Duration::from_secs(366 * 86_400);
+    observer.begin("check of the copy");
+    let begun = Instant::now();
+    let header = &copied.header;
+    let expected = u64::from(header.pages) * u64::from(header.page_size);
+    let size_bytes = size_of(copy);
+    if size_bytes != expected {
+        return Err(Flaw::Differs(format!("the copy has {size_bytes} bytes in place of {expected}")));
+    }
+    // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
+    let mut reader = Reader::open(copy, Access::AtRest, budget)?;
+    reader.set_cache_bytes(CACHE_BYTES)?;
+    let (told, pages) = (Arc::clone(observer), f64::from(header.pages.max(1)));
+    reader.on_progress(move |work| {
+        let share = (work.pages_read as f64 / pages).min(0.99);
+        told.done(COPY_SHARE + share * (1.0 - COPY_SHARE), "");
+        Go::On
+    })?;
+    let problems = reader.check(Check::Full)?;
+    match problems.as_slice() {
+        [] => {}
+        [one] => return Err(Flaw::Damaged(one.clone())),
+        [first, ..] => {
+            return Err(Flaw::Damaged(format!("{} problems, the first: {first}", problems.len())));
+        }
+    }
+    let mut proof =
+        Proof { size_bytes, tables: 0, rows: 0, not_compared: Vec::new(), elapsed: Duration::ZERO };
+    for Rows { table, rows } in &copied.tables {
+        let Some(expected) = *rows else {
+            proof.not_compared.push(table.clone());
+            continue;
+        };
+        let rows = reader.count_rows_exactly(table, UNLIMITED)?.unwrap_or(0);
+        if rows != expected {
+            return Err(Flaw::Differs(format!("{table} has {rows} rows in the copy in place of {expected}")));
+        }
+        proof.tables += 1;
+        proof.rows += rows;
+    }
+    proof.elapsed = begun.elapsed();
+    Ok(proof)
+}
+
+fn size_of(path: &Path) -> u64 {
+    stat(&super::coexist::c_path(path)).ok().flatten().map_or(0, |stat| stat.size)
+}
+
+/// The name under which a copy is made.
+pub(super) fn aside_of(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(ASIDE_SUFFIX);
+    path.with_file_name(name)
+}
+
+/// The end of the name of a copy that is not complete.
+pub(super) const ASIDE_SUFFIX: &str = ".incomplete";
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek as _;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::job::tests::Quiet;
+    use crate::job::tests::owner_runs;
+
+    /// A copy that is spoiled between the copying and the proof, each in its own way.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test plays a failing disk")]
+    fn what_is_wrong_with_a_copy_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        owner_runs(
+            &path,
+            "CREATE TABLE t (a, b UNIQUE); CREATE INDEX i ON t (a); CREATE TABLE u (a);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, i FROM n;",
+        );
+        let files = DatabaseFiles::of(&path);
+        let budget = Budget::impatient(Duration::from_secs(60));
+        let observer: Arc<dyn Observer> = Arc::new(Quiet);
+        let source =
+            Source { path: &path, files: &files, manners: None, budget: &budget, observer: &observer };
+        let overwrite = |path: &Path, at: u64| {
+            let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.seek(io::SeekFrom::Start(at)).unwrap();
+            file.write_all(&[0; 512]).unwrap();
+        };
+        let check = |spoil: &dyn Fn(&Path, &mut Copied)| {
+            let (aside, mut copied) = copy(&source, &aside_of(&directory.path().join("b"))).unwrap();
+            spoil(aside.path(), &mut copied);
+            prove(aside.path(), &copied, &budget, &observer)
+        };
+        let proof = check(&|_, _| {}).unwrap();
+        assert_eq!((proof.tables, proof.rows, proof.not_compared.len()), (2, 3000, 0));
+        assert!(matches!(check(&|path, _| overwrite(path, 3 * 4096)), Err(Flaw::Damaged(_))));
+        assert!(matches!(check(&|path, _| overwrite(path, 0)), Err(Flaw::Damaged(_))));
+        // Another database, sound in itself, of the same size or not.
+        let fewer = check(&|path, _| owner_runs(path, "DELETE FROM t WHERE a = 7"));
+        assert!(matches!(fewer, Err(Flaw::Differs(words)) if words.contains("t has 2999 rows")));
+        let longer = check(&|path, _| owner_runs(path, "CREATE TABLE more (a)"));
+        assert!(matches!(longer, Err(Flaw::Differs(words)) if words.contains("bytes in place of")));
+        let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
+        assert_eq!(uncounted.not_compared.len(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the database is left");
+    }
+}

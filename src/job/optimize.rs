@@ -1,0 +1,104 @@
+//! Optimize: statistics for the query planner where there are none or they are stale.
+//!
+//! Procedure: ask SQLite which tables `PRAGMA optimize` would analyze; skip when there are none; analyze each in a
+//! transaction of its own, from some rows of each index, with a pause after it. Price: a hold of the write lock of some
+//! milliseconds a table. Why not the pragma itself: it analyzes all tables in one transaction, and at its usual mask only those
+//! that the same connection has queried, which for ours are none.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::config::Optimize;
+use crate::sqlite::SqliteError;
+use crate::sqlite::Writer;
+use crate::sqlite::took_too_long;
+
+use super::Context;
+use super::Survey;
+use super::coexist;
+use super::outcome::Details;
+use super::outcome::Outcome;
+use super::outcome::Report;
+use super::outcome::SkipReason;
+use super::survey;
+
+/// The fewest rows of an index that still tell something: what a table that takes too long is tried with.
+const FEWEST_ROWS: u32 = 100;
+
+/// An analysis that takes so many times the target hold is broken off, as in every other job.
+const BREAK_OFF: u32 = 5;
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OptimizeReport {
+    /// Tables with new statistics.
+    pub analyzed: Vec<String>,
+    /// Tables that could not be analyzed within a bearable hold.
+    pub too_slow: Vec<String>,
+}
+
+/// What to say when there is nothing to do.
+pub(super) const UP_TO_DATE: &str = "every table has statistics that fit its size";
+
+/// Brings the statistics up to date.
+pub(super) fn run(task: &Optimize, context: &Context<'_>) -> Outcome {
+    attempt(task, context).unwrap_or_else(|outcome| outcome)
+}
+
+fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
+    let Survey { header, .. } = survey(context)?;
+    let manners = task.manners;
+    coexist::refuse_unless_writable(context.database, header.journal_mode, manners.allow_network)?;
+    let failed = |error: SqliteError| Outcome::of(&error, None);
+    let mut writer =
+        Writer::open(&context.database.path, manners.lock_wait, context.budget).map_err(failed)?;
+    let listed =
+        writer.retry_while_busy(manners.lock_wait, |writer| writer.stale_statistics()).map_err(failed)?;
+    let stale = listed.value;
+    if stale.is_empty() {
+        return Err(Outcome::skipped(SkipReason::BelowThreshold, UP_TO_DATE));
+    }
+    context.observer.begin("statistics");
+    let longest = manners.target_hold * BREAK_OFF;
+    let mut report = Report { max_hold: listed.hold, details: Details::Optimize(OptimizeReport::default()) };
+    let mut done = OptimizeReport::default();
+    let mut failure = None;
+    for (index, analysis) in stale.iter().enumerate() {
+        let mut analyze = |rows| {
+            writer.retry_while_busy(manners.lock_wait, |writer| writer.analyze(analysis, rows, longest))
+        };
+        let mut held = analyze(task.analysis_limit);
+        if held.as_ref().is_err_and(|error| took_too_long(error, context.budget)) {
+            held = analyze(FEWEST_ROWS);
+        }
+        match held {
+            Ok(held) => {
+                done.analyzed.push(analysis.table.clone());
+                report.max_hold = report.max_hold.max(held.hold);
+                writer.pause_for_others(held.hold, manners.pause_ratio);
+            }
+            Err(error) if took_too_long(&error, context.budget) => {
+                report.max_hold = report.max_hold.max(longest);
+                done.too_slow.push(analysis.table.clone());
+                writer.pause_for_others(longest, manners.pause_ratio);
+            }
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+        context.observer.done((index + 1) as f64 / stale.len() as f64, &analysis.table);
+    }
+    if !done.too_slow.is_empty() {
+        context.observer.say(&format!(
+            "not analyzed within {} ms, raise target_hold if the application can bear it: {}",
+            longest.as_millis(),
+            done.too_slow.join(", ")
+        ));
+    }
+    report.details = Details::Optimize(done);
+    Ok(match failure {
+        None => Outcome::Success(report),
+        Some(error) => Outcome::of(&error, Some(report)),
+    })
+}

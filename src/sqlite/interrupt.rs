@@ -1,0 +1,33 @@
+//! Ending work within which SQLite does not call the progress handler.
+
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use rusqlite::InterruptHandle;
+
+use crate::budget::Budget;
+
+/// How often the budget is looked at.
+const WATCH_PERIOD: Duration = Duration::from_millis(5);
+
+/// Does `work`, and interrupts its connection when the budget ends: a count of a b-tree is one instruction
+/// (`sqlite3BtreeCount`), and a checkpoint runs below the instructions.
+pub(super) fn interrupted_in_time<T>(
+    interrupt: InterruptHandle,
+    budget: &Budget,
+    work: impl FnOnce() -> T,
+) -> T {
+    std::thread::scope(|scope| {
+        let (done, watched) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            while watched.recv_timeout(WATCH_PERIOD) == Err(RecvTimeoutError::Timeout) {
+                if budget.is_spent() {
+                    interrupt.interrupt();
+                }
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
