@@ -256,6 +256,7 @@ fn flawed(flaw: Flaw, manners: Manners, context: &Context<'_>) -> Outcome {
                 path: context.database.path.clone(),
                 rows: Vec::new(),
                 checks: vec![Check::Full],
+                by_table: false,
                 manners: Some(manners),
                 budget: crate::budget::Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() },
             };
