@@ -96,7 +96,8 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         Discovery { config: config_receiver.clone(), targets: targets_sender, metrics: Arc::clone(&metrics) };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
     let desk = Arc::new(Desk::new(workshop.clone()));
-    let first = first_runs.map(|delay| everything_once(Arc::clone(&desk), delay, targets.clone(), stop.clone()));
+    let first =
+        first_runs.map(|delay| everything_once(Arc::clone(&desk), delay, targets.clone(), stop.clone()));
     let runner = Runner { targets: targets.clone(), config: config_receiver, workshop };
     let sampler = Sampler {
         targets,

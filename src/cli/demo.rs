@@ -74,8 +74,8 @@ fn welcome(demo: &Demo, address: SocketAddr) -> String {
          \x20      litekeeper check {directory}/damaged.db\n\
          \x20      litekeeper run all --db books --config {directory}/litekeeper.yml\n\
          \n\
-         Every task is run once in {first_runs:?}. Ctrl-C ends the demo{end}.",
-        first_runs = FIRST_RUNS_AFTER,
+         Every task runs once, {first_runs} s after the start. Ctrl-C ends the demo{end}.",
+        first_runs = FIRST_RUNS_AFTER.as_secs(),
         directory = demo.directory().display(),
         databases = demo
             .descriptions()
