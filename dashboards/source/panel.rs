@@ -368,20 +368,22 @@ impl Table {
     /// The table, sorted by a column.
     pub fn sorted_by(self, title: &str, descending: bool) -> Panel {
         let Self { mut panel, labels, columns } = self;
-        let count = columns.len();
         let mut excluded = json!({"Time": true});
         let (mut order, mut names) = (json!({}), json!({}));
         for (place, label) in labels.iter().enumerate() {
             order[*label] = json!(place);
         }
         for (number, column) in columns.into_iter().enumerate() {
-            // Grafana names the one answer of a table "Value", and each of several by its question.
-            let field = if count == 1 { "Value".to_owned() } else { format!("Value #{}", letter(number)) };
+            let field = format!("Value #{}", letter(number));
             if column.hidden {
                 excluded[&field] = json!(true);
             } else {
-                order[&field] = json!(labels.len() + number);
-                names[&field] = json!(column.title);
+                // Where one question alone has an answer, Grafana calls it "Value". It is the first that every row has.
+                let fields = if names == json!({}) { vec!["Value", &field] } else { vec![field.as_str()] };
+                for field in fields {
+                    order[field] = json!(labels.len() + number);
+                    names[field] = json!(column.title);
+                }
                 panel = panel.for_field(column.title, column.properties);
             }
             let form = json!({"format": "table", "legendFormat": "", "range": false, "instant": true});

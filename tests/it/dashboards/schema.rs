@@ -11,14 +11,7 @@ use super::list;
 use super::text;
 
 /// What real Grafana writes in annotations of Prometheus, and the schema, which knows only Grafana's own, does not have.
-const OF_PROMETHEUS_ANNOTATIONS: [(&str, fn(&Value) -> bool); 6] = [
-    ("expr", Value::is_string),
-    ("step", Value::is_string),
-    ("useValueForTime", Value::is_boolean),
-    ("titleFormat", Value::is_string),
-    ("textFormat", Value::is_string),
-    ("tagKeys", Value::is_string),
-];
+const TEXTS_OF_PROMETHEUS_ANNOTATIONS: [&str; 5] = ["expr", "step", "titleFormat", "textFormat", "tagKeys"];
 
 /// Types of panels by their names and by those of their schemas; the second has settings of fields of its own.
 const PANELS: [(&str, &str, bool); 6] = [
@@ -114,10 +107,16 @@ fn without_old_names(options: &Value) -> Value {
 fn without_extras(dashboard: &Value) -> Value {
     let mut dashboard = dashboard.clone();
     for annotation in dashboard["annotations"]["list"].as_array_mut().unwrap() {
-        for (name, is_right) in OF_PROMETHEUS_ANNOTATIONS {
-            let value = annotation.as_object_mut().unwrap().remove(name);
-            assert!(value.as_ref().is_some_and(is_right), "{name} of an annotation is {value:?}");
+        let annotation = annotation.as_object_mut().unwrap();
+        for name in TEXTS_OF_PROMETHEUS_ANNOTATIONS {
+            let value = annotation.remove(name);
+            assert!(value.as_ref().is_some_and(Value::is_string), "{name} of an annotation is {value:?}");
         }
+        assert_eq!(
+            annotation.remove("useValueForTime"),
+            Some(json!(true)),
+            "an annotation is where the run ended"
+        );
     }
     for variable in dashboard["templating"]["list"].as_array_mut().unwrap() {
         if let Some(definition) = variable.as_object_mut().unwrap().remove("definition") {
