@@ -139,11 +139,14 @@ fn locks() -> Section {
                 .query("sqlite_lock_holders{@db}", "{{db}} @ {{instance}} {{lock}}"),
             Panel::steps(
                 "Longest hold",
-                "The longest time for which one process has been seen to hold a lock without a break. A writer's keeps all others from writing, a reader's keeps the WAL from being checkpointed.",
+                "The longest time for which one process has been seen to hold a lock without a break. A writer's keeps all others from writing, a reader's keeps the WAL from being checkpointed. 0 while nobody holds it.",
                 unit::SECONDS,
             )
             .size(6, 8)
-            .query("sqlite_lock_held_seconds{@db}", "{{db}} @ {{instance}} {{lock}}"),
+            .query(
+                    "sqlite_lock_held_seconds{@db} or 0 * sqlite_lock_holders{@db}",
+                    "{{db}} @ {{instance}} {{lock}}",
+                ),
             Panel::steps("Connected processes", "Processes that have a WAL database open, the agent itself left out.", unit::SHORT)
                 .size(6, 8)
                 .query("sqlite_connected_processes{@db}", "{{db}} @ {{instance}}"),

@@ -324,10 +324,7 @@ impl Column {
 
 impl Table {
     pub fn new(title: &str, description: &str) -> Self {
-        let options = json!({
-            "showHeader": true, "frameIndex": 0, "cellHeight": "sm",
-            "footer": {"show": false, "reducer": ["sum"], "countRows": false, "fields": []},
-        });
+        let options = json!({"showHeader": true, "frameIndex": 0, "cellHeight": "sm"});
         let cell =
             json!({"align": "auto", "cellOptions": {"type": "auto"}, "inspect": false, "filterable": true});
         let panel = Panel::new("table", title, description, unit::SHORT, options)
