@@ -11,6 +11,9 @@ use super::panel::colour;
 use super::panel::unit;
 use super::section;
 
+/// How a run ended.
+pub const OUTCOMES: [(f64, &str, &str); 2] = [(1.0, "succeeded", colour::GOOD), (0.0, "FAILED", colour::BAD)];
+
 pub fn dashboard() -> Dashboard {
     Dashboard {
         uid: "litekeeper-database",
@@ -217,20 +220,8 @@ fn integrity() -> Vec<Panel> {
 fn runs() -> Vec<Panel> {
     vec![
         durations().size(12, 8),
-        Panel::heatmap(
-            "Distribution of durations",
-            "How long the runs of all of the agent's databases took. A mark is one run, and opens its trace.",
-            unit::SECONDS,
-        )
-        .size(12, 8)
-        .buckets("sum by (le) (increase(litekeeper_job_duration_seconds_bucket{@agent}[$__rate_interval]))"),
-        Panel::states(
-            "Outcomes",
-            "How the last run of each task ended, those that were skipped left out.",
-            &[(1.0, "succeeded", colour::GOOD), (0.0, "failed", colour::BAD)],
-        )
-        .size(12, 8)
-        .query("litekeeper_job_last_run_success{@db}", "{{db}} @ {{instance}} {{task}}"),
+        distribution().size(12, 8),
+        outcomes().size(12, 8),
         write_holds().size(12, 8),
     ]
 }
@@ -247,6 +238,26 @@ pub fn durations() -> Panel {
         "histogram_quantile(0.95, sum by (le, task) (rate(litekeeper_job_duration_seconds_bucket{@agent}[$__rate_interval])))",
         "95 % of all {{task}}",
     )
+}
+
+/// How long the runs of all databases took.
+pub fn distribution() -> Panel {
+    Panel::heatmap(
+        "Distribution of durations",
+        "How long the runs of all of the agent's databases took. A mark is one run, and opens its trace.",
+        unit::SECONDS,
+    )
+    .buckets("sum by (le) (increase(litekeeper_job_duration_seconds_bucket{@agent}[$__rate_interval]))")
+}
+
+/// How runs ended.
+pub fn outcomes() -> Panel {
+    Panel::states(
+        "Outcomes",
+        "How the last run of each task ended, those that were skipped left out.",
+        &OUTCOMES,
+    )
+    .query("litekeeper_job_last_run_success{@db}", "{{db}} @ {{instance}} {{task}}")
 }
 
 /// What maintenance cost the owner.

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::Dashboard;
+use super::database::OUTCOMES;
+use super::database::distribution;
 use super::database::durations;
+use super::database::outcomes;
 use super::database::write_holds;
 use super::link_to;
 use super::panel::Column;
@@ -12,8 +15,6 @@ use super::panel::Table;
 use super::panel::colour;
 use super::panel::unit;
 use super::section;
-
-const OUTCOMES: [(f64, &str, &str); 2] = [(1.0, "succeeded", colour::GOOD), (0.0, "FAILED", colour::BAD)];
 
 pub fn dashboard() -> Dashboard {
     Dashboard {
@@ -112,19 +113,8 @@ fn runs() -> Vec<Panel> {
         Panel::bars("Runs that ended", "Runs that ended, with success or not, by task.", unit::SHORT)
             .query("sum by (task) (increase(litekeeper_job_runs_total{@db}[$__rate_interval]))", "{{task}}"),
         durations(),
-        Panel::heatmap(
-            "Distribution of durations",
-            "How long the runs of all of the agent's databases took. A mark is one run, and opens its trace.",
-            unit::SECONDS,
-        )
-        .buckets("sum by (le) (increase(litekeeper_job_duration_seconds_bucket{@agent}[$__rate_interval]))"),
-        Panel::states(
-            "Outcomes",
-            "How the last run of each task ended, those that were skipped left out.",
-            &OUTCOMES,
-        )
-        .size(12, 10)
-        .query("litekeeper_job_last_run_success{@db}", "{{db}} @ {{instance}} {{task}}"),
+        distribution(),
+        outcomes().size(12, 10),
         write_holds().size(12, 10),
     ]
 }
