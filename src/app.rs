@@ -11,9 +11,11 @@ use tokio::signal::unix::signal;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::acting::Desk;
+use crate::acting::everything_once;
 use crate::blocking::run_one;
 use crate::config::Config;
 use crate::config::Listen;
@@ -55,6 +57,8 @@ pub struct Options {
     pub loader: Loader,
     /// Whether `POST /-/reload` is answered.
     pub lifecycle: bool,
+    /// How long after the start every task is run once, whatever its schedule; None is never.
+    pub first_runs: Option<Duration>,
     /// Ends the agent.
     pub stop: CancellationToken,
 }
@@ -72,7 +76,7 @@ pub async fn bind(places: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<L
 /// # Errors
 /// Signals cannot be received, or SQLite refuses its memory limit.
 pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<()> {
-    let Options { config, doors, loader, lifecycle, stop } = options;
+    let Options { config, doors, loader, lifecycle, first_runs, stop } = options;
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
     say_where(&listeners, &doors);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
@@ -92,6 +96,8 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         Discovery { config: config_receiver.clone(), targets: targets_sender, metrics: Arc::clone(&metrics) };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
     let desk = Arc::new(Desk::new(workshop.clone()));
+    let first =
+        first_runs.map(|delay| everything_once(Arc::clone(&desk), delay, targets.clone(), stop.clone()));
     let runner = Runner { targets: targets.clone(), config: config_receiver, workshop };
     let sampler = Sampler {
         targets,
@@ -120,16 +126,24 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         debugging: Arc::new(Semaphore::new(1)),
         reload: lifecycle.then_some(reload_sender),
     });
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     tasks.spawn(discovery.run(stop.clone()));
     tasks.spawn(sampler.run(stop.clone()));
     tasks.spawn(runner.run(stop.clone()));
     tasks.spawn(reloader.run(hangups, reload_requests, stop.clone()));
     tasks.spawn(desk.run(stop.clone()));
+    if let Some(first) = first {
+        tasks.spawn(first);
+    }
     tasks.spawn(trends.run(snapshot, stop.clone()));
     let told = Arc::clone(&site.metrics);
     tasks.spawn(doors::follow(doors, move |taken| told.web_reloaded(taken), stop.clone()));
     tasks.spawn(http::serve(listeners, site, stop.clone()));
+    until_all_end(tasks, &stop).await
+}
+
+/// Waits for the end of every loop.
+async fn until_all_end(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyhow::Result<()> {
     while let Some(ended) = tasks.join_next().await {
         // A loop that ends before it is told to is a defect; an agent without it would look alive and be blind.
         if !stop.is_cancelled() {

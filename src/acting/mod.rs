@@ -4,6 +4,8 @@
 //! A run goes through the same workshop as a scheduled one: same lock, same refusals, same record. Who may ask is decided
 //! at the doors, never here.
 
+mod first;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,6 +26,8 @@ use crate::runner::Executed;
 use crate::runner::Order;
 use crate::runner::Workshop;
 use crate::task::Task;
+
+pub use self::first::everything_once;
 
 /// Runs that wait for the one under way.
 const MAX_WAITING: usize = 16;

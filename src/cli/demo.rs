@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -16,6 +17,9 @@ use crate::doors::Doors;
 
 use super::Exit;
 use super::block_on;
+
+/// Long enough to see how things are before, in a scrape or two of Prometheus as it is set up by default.
+const FIRST_RUNS_AFTER: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -48,8 +52,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let config = config.clone();
             Arc::new(move || Ok(config.clone()))
         };
-        let result =
-            app::run(listeners, app::Options { config, doors, loader, lifecycle: false, stop }).await;
+        let first_runs = Some(FIRST_RUNS_AFTER);
+        let options = app::Options { config, doors, loader, lifecycle: false, first_runs, stop };
+        let result = app::run(listeners, options).await;
         // The writer ends and the directory goes before the last word.
         run_one(move || drop(demo)).await;
         result?;
@@ -70,7 +75,8 @@ fn welcome(demo: &Demo, address: SocketAddr) -> String {
          \x20      litekeeper doctor {directory}/bloated.db\n\
          \x20      litekeeper run all --db books --config {directory}/litekeeper.yml\n\
          \n\
-         Ctrl-C ends the demo{end}.",
+         Every task runs once, {first_runs} s after the start. Ctrl-C ends the demo{end}.",
+        first_runs = FIRST_RUNS_AFTER.as_secs(),
         directory = demo.directory().display(),
         databases = demo
             .descriptions()

@@ -79,7 +79,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let listeners = app::bind(&config.listen, systemd_socket).await?;
-        app::run(listeners, app::Options { config, doors, loader, lifecycle, stop }).await?;
+        app::run(listeners, app::Options { config, doors, loader, lifecycle, first_runs: None, stop })
+            .await?;
         tracing::info!("stopped");
         Ok(Exit::Success)
     })

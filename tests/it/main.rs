@@ -10,6 +10,7 @@ use libtest_mimic::Arguments;
 mod browser;
 mod check;
 mod custom;
+mod dashboards;
 mod doctor;
 mod doors;
 mod exposition;
@@ -34,6 +35,7 @@ fn main() {
     trials.extend(browser::trials());
     trials.extend(check::trials());
     trials.extend(custom::trials());
+    trials.extend(dashboards::trials());
     trials.extend(doctor::trials());
     trials.extend(doors::trials());
     trials.extend(exposition::trials());
