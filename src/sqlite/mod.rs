@@ -32,6 +32,8 @@ pub use header::Header;
 pub use header::JournalMode;
 pub use integrity::Check;
 pub use integrity::MAX_FINDINGS;
+pub use raw::ChangeMark;
+pub use raw::ReadMarks;
 pub use reader::Access;
 pub use reader::Go;
 pub use reader::Reader;
