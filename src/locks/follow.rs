@@ -109,14 +109,19 @@ impl Follower {
                 wal.and_then(|wal| wal.read_marks.get(usize::from(held.lock.read_lock()?)).copied()?);
             let known = before.iter().position(|known| known.is_of(held.lock, held.pid));
             let unbroken = known.map(|index| before.swap_remove(index)).and_then(|known| {
-                let broken = committed && ends_with_a_commit(held.lock, wal.is_some()) || known.mark != mark;
+                let broken = committed && ends_with_a_commit(held.lock, wal.is_some())
+                    || known.mark.zip(mark).is_some_and(|(before, now)| before != now);
                 if broken {
                     news.extend(known.told.then_some(News::Released(known.hold)));
                     return None;
                 }
-                Some((known.hold.first_seen_at, known.since, known.told))
+                Some(known)
             });
-            let (first_seen_at, since, told) = unbroken.unwrap_or((at, instant, false));
+            let (first_seen_at, since, told, mark) = match unbroken {
+                // A look that could not read the WAL leaves the mark as it was.
+                Some(known) => (known.hold.first_seen_at, known.since, known.told, mark.or(known.mark)),
+                None => (at, instant, false, mark),
+            };
             let party = Party { pid: held.pid, count: held.count, process: held.pid.and_then(&mut process) };
             let pinned_frames = wal.and_then(|wal| wal.pinned_by(held.lock.read_lock()?));
             let held_for = instant.saturating_duration_since(since);
@@ -255,6 +260,8 @@ mod tests {
             "{news:?}"
         );
         assert_eq!(play.look(50, &both[..1], change, frames).1, []);
+        // A look that could not read the WAL proves nothing.
+        assert_eq!(play.look(55, &both[..1], None, None).0, [55]);
         let (change, frames) = wal(2_000, [2_000, 0]);
         let (locks, news) = play.look(60, &both[..1], change, frames);
         assert_eq!(locks, [0]);

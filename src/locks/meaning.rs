@@ -130,6 +130,22 @@ impl Meaning {
         }
         Self { held: gathered(held), connected: wal.then(|| gathered_parties(connected)) }
     }
+
+    /// Adds what another list of the same moment shows besides; the kernel can leave locks out of a long one.
+    pub fn join(&mut self, other: Self) {
+        let more = other
+            .held
+            .into_iter()
+            .filter(|held| !self.held.iter().any(|known| known.lock == held.lock && known.pid == held.pid));
+        let more: Vec<Held> = more.collect();
+        self.held.extend(more);
+        let (Some(connected), Some(others)) = (&mut self.connected, other.connected) else { return };
+        for (pid, count) in others {
+            if !connected.iter().any(|(known, _)| *known == pid) {
+                connected.push((pid, count));
+            }
+        }
+    }
 }
 
 /// Of the two that a writer of the main file passes through, the higher alone.
@@ -283,6 +299,12 @@ mod tests {
             }
         }
         assert_eq!(said(&[], &[], Some(JournalMode::Wal)).1, Some(vec![]));
+        let of = |lines: &[Line]| Meaning::of(&[], &locks(lines), Some(JournalMode::Wal));
+        let mut joined = of(&[open(7), (7, false, 124, 124)]);
+        joined.join(of(&[open(7), open(8), (7, false, 124, 124), (8, true, 120, 120)]));
+        let whole = of(&[open(7), open(8), (7, false, 124, 124), (8, true, 120, 120)]);
+        joined.held.sort_unstable();
+        assert_eq!(joined, whole);
         let exclusive = &[(7, true, PENDING, SHARED_LAST)];
         assert_eq!(
             said(exclusive, &[], Some(JournalMode::Wal)).0,
