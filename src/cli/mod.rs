@@ -12,6 +12,7 @@ mod check;
 mod config;
 mod demo;
 mod history;
+mod locks;
 mod maintenance;
 mod pause;
 mod progress;
@@ -99,6 +100,11 @@ enum Command {
     /// checks. It reads only. While a check runs, a writer of a database in rollback mode waits with its commit, and
     /// the WAL of one in WAL mode cannot start anew.
     Check(check::Arguments),
+    /// Show who holds which lock on databases, and who keeps a WAL from being checkpointed
+    ///
+    /// Process, user and command line of every reader, writer and checkpointer, from /proc/locks (Linux). No lock is
+    /// taken for it but for reading the header, and none is waited for.
+    Locks(locks::Arguments),
     /// Do maintenance now: health_check, vacuum, log_cleaning, or all of them
     ///
     /// What the configuration names for each database, by the same code and with the same record as a scheduled run,
@@ -147,6 +153,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Locks(arguments) => locks::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Schedule(arguments) => schedule::run(&arguments),

@@ -4,6 +4,7 @@
 
 mod follow;
 mod meaning;
+mod shape;
 
 pub use follow::Follower;
 pub use follow::News;
@@ -12,6 +13,7 @@ pub use meaning::Held;
 pub use meaning::Lock;
 pub use meaning::Meaning;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -57,6 +59,17 @@ pub struct Party {
     pub count: u32,
     /// Who it is; `None` where it has no number or is not in `/proc`.
     pub process: Option<Arc<ProcessFacts>>,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, &self.process) {
+            (Some(pid), Some(process)) => write!(formatter, "pid {pid} {}", process.name),
+            (Some(pid), None) => write!(formatter, "pid {pid} (not in /proc)"),
+            (None, _) if self.count > 1 => write!(formatter, "{} unnamed holders", self.count),
+            (None, _) => formatter.write_str("unnamed holder"),
+        }
+    }
 }
 
 /// A lock that was seen held at one look or at several in a row.

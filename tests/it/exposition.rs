@@ -20,8 +20,13 @@ use litekeeper::history::Standing;
 use litekeeper::host::FileFacts;
 use litekeeper::host::FileSize;
 use litekeeper::host::FilesystemFacts;
+use litekeeper::host::LockView;
 use litekeeper::job::Run;
 use litekeeper::job::Trigger;
+use litekeeper::locks::Hold;
+use litekeeper::locks::Lock;
+use litekeeper::locks::Locks;
+use litekeeper::locks::Party;
 use litekeeper::metrics::AgentMetrics;
 use litekeeper::metrics::Exposition;
 use litekeeper::metrics::Format;
@@ -147,6 +152,7 @@ fn full() -> Observed {
             fstype: Arc::from("nfs4"),
             network: true,
         })),
+        locks: Some(Arc::new(locks())),
         errors,
         replaced: 2,
         tables: Arc::new(TableReadings {
@@ -170,6 +176,25 @@ fn full() -> Observed {
         ],
         ..observed("books", settings)
     }
+}
+
+/// Two readers, one of them under two read locks, and a writer.
+fn locks() -> Locks {
+    let hold = |lock, pid, seconds| Hold {
+        lock,
+        party: Party { pid: Some(pid), count: 1, process: None },
+        first_seen_at: SystemTime::UNIX_EPOCH,
+        held: Duration::from_secs_f64(seconds),
+        pinned_frames: None,
+    };
+    let holds = vec![
+        hold(Lock::WalRead(1), 7, 61.5),
+        hold(Lock::WalRead(2), 7, 15.0),
+        hold(Lock::WalRead(2), 8, 0.0),
+        hold(Lock::WalWrite, 8, 0.0),
+    ];
+    let party = |pid, count| Party { pid, count, process: None };
+    Locks { view: LockView::Whole, holds, connected: Some(vec![party(None, 2), party(Some(7), 1)]) }
 }
 
 /// Every kind of job with a run behind it, so that each family has a sample.
@@ -278,7 +303,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 70] = [
+const CONTRACT: [&str; 73] = [
     "litekeeper_build_info",
     "litekeeper_config_last_reload_success_timestamp_seconds",
     "litekeeper_config_last_reload_successful",
@@ -321,6 +346,7 @@ const CONTRACT: [&str; 70] = [
     "process_resident_memory_bytes",
     "process_start_time_seconds",
     "process_virtual_memory_bytes",
+    "sqlite_connected_processes",
     "sqlite_db_info",
     "sqlite_errors_total",
     "sqlite_file_allocated_bytes",
@@ -336,6 +362,8 @@ const CONTRACT: [&str; 70] = [
     "sqlite_integrity_ok",
     "sqlite_integrity_problems",
     "sqlite_last_write_timestamp_seconds",
+    "sqlite_lock_held_seconds",
+    "sqlite_lock_holders",
     "sqlite_page_size_bytes",
     "sqlite_pages",
     "sqlite_sample_timestamp_seconds",

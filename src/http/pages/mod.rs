@@ -7,6 +7,7 @@ mod chart;
 mod database;
 mod filter;
 mod index;
+mod locks;
 mod plan;
 mod query;
 mod tasks;
