@@ -67,6 +67,7 @@ fn welcome(demo: &Demo, address: SocketAddr) -> String {
          or     http://{address}/metrics   what Prometheus scrapes\n\
          and, in another terminal,\n\
          \x20      litekeeper check {directory}/damaged.db\n\
+         \x20      litekeeper locks {directory}/pinned.db --watch\n\
          \x20      litekeeper run all --db books --config {directory}/litekeeper.yml\n\
          \n\
          Ctrl-C ends the demo{end}.",

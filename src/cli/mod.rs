@@ -130,6 +130,15 @@ enum Command {
     DemoWriter {
         /// The database
         path: std::path::PathBuf,
+        /// Pause between two rows
+        #[arg(long, default_value_t = 50)]
+        pause_milliseconds: u64,
+    },
+    /// The program that reads one of the demo's databases for minutes
+    #[command(name = crate::demo::READER_COMMAND, hide = true)]
+    DemoReader {
+        /// The database
+        path: std::path::PathBuf,
     },
     /// Print the reference of all metrics, as Markdown
     Metrics,
@@ -161,7 +170,11 @@ pub fn main() -> ExitCode {
         Command::Resume(arguments) => pause::run(&arguments, false),
         Command::Config(command) => Ok(config::run(&command)),
         Command::Demo(arguments) => demo::run(arguments),
-        Command::DemoWriter { path } => crate::demo::write_until_input_ends(&path).map(|()| Exit::Success),
+        Command::DemoWriter { path, pause_milliseconds } => {
+            let pause = std::time::Duration::from_millis(pause_milliseconds);
+            crate::demo::write_until_input_ends(&path, pause).map(|()| Exit::Success)
+        }
+        Command::DemoReader { path } => crate::demo::read_until_input_ends(&path).map(|()| Exit::Success),
         Command::Metrics => Ok(print(&crate::metrics::reference())),
         Command::Completions { shell } => Ok(completions(shell)),
     };

@@ -13,6 +13,7 @@ mod custom;
 mod doors;
 mod exposition;
 mod http;
+mod locks;
 mod maintenance;
 mod process;
 mod prometheus;
@@ -33,6 +34,7 @@ fn main() {
     trials.extend(doors::trials());
     trials.extend(exposition::trials());
     trials.extend(http::trials());
+    trials.extend(locks::trials());
     trials.extend(maintenance::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());
