@@ -30,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_hold_ages_until_a_commit", a_hold_ages_until_a_commit),
         test("who_starves_the_checkpoint_is_named", who_starves_the_checkpoint_is_named),
         test("a_killed_holder_is_gone", a_killed_holder_is_gone),
+        test("a_long_hold_is_logged_once", a_long_hold_is_logged_once),
         test("the_command_shows_locks_once", the_command_shows_locks_once),
         test("the_command_says_what_it_cannot_show", the_command_says_what_it_cannot_show),
         test("the_command_tells_changes_to_a_pipe", the_command_tells_changes_to_a_pipe),
@@ -254,6 +255,24 @@ fn a_killed_holder_is_gone() {
             agent.until("sqlite_connected_processes", &[], 0.0);
         }
     }
+}
+
+fn a_long_hold_is_logged_once() {
+    let made = TestDatabase::new("it").rows(10).make();
+    let agent = watch(&made);
+    let mut writer = SecondProcess::open(&made.path());
+    writer.run("BEGIN IMMEDIATE");
+    let lines = |words: &str| -> Vec<String> {
+        agent.log().into_iter().filter(|line| line.contains(words)).collect()
+    };
+    let told = eventually("the log tells of the hold", || lines("has held a write lock for long").pop());
+    assert!(told.contains(&format!("\"pid\":{}", writer.pid())) && told.contains("RESERVED"), "{told}");
+    let held = || agent.metrics().value("sqlite_lock_held_seconds", &[("lock", "writer")]);
+    let now = held().unwrap();
+    eventually("two more sweeps", || held().filter(|seconds| *seconds >= now + 2.0));
+    writer.run("COMMIT");
+    eventually("the log tells that it is over", || lines("is free again").pop());
+    assert_eq!(lines("has held a write lock for long").len(), 1, "{:#?}", agent.log());
 }
 
 fn the_command_shows_locks_once() {
