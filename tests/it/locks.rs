@@ -230,11 +230,16 @@ fn who_starves_the_checkpoint_is_named() {
     let output = Output::of(&["locks".as_ref(), made.path().as_os_str()]);
     assert!(output.stdout.contains(&sentence), "{sentence}: {output:?}");
 
-    // A reader that moved no file comes to light too: the first lets go, and another pins what came since.
+    // The next reader takes over the first one's read lock and moves no file; the old mark would make it a false culprit.
     reader.run("COMMIT");
     eventually("nobody pins it", || pin(&api(&agent)).is_none().then_some(()));
     let mut second = SecondProcess::open(&made.path());
     second.run("BEGIN; SELECT * FROM items");
+    let hold = eventually("the second reader is listed", || {
+        let answer = api(&agent);
+        answer["locks"]["holds"].as_array()?.iter().find(|hold| hold["pid"] == second.pid()).cloned()
+    });
+    assert_eq!(hold["pinned_frames"], 0, "it sees the whole WAL: {hold:#}");
     writer.run("INSERT INTO items (text) VALUES ('later')");
     let found = eventually("the second reader is found", || pin(&api(&agent)));
     assert_eq!(found["pid"], second.pid(), "{found:#}");
