@@ -213,6 +213,8 @@ mod tests {
 
     /// pid, exclusive, first, last.
     type Line = (i64, bool, u64, u64);
+    /// pid and count.
+    type Parties = (Option<u32>, u32);
 
     fn locks(lines: &[Line]) -> Vec<FileLock> {
         let file = LockedFile { device: 1, inode: 1 };
@@ -226,11 +228,7 @@ mod tests {
         lines.iter().map(lock).collect()
     }
 
-    fn said(
-        main: &[Line],
-        shm: &[Line],
-        mode: Option<JournalMode>,
-    ) -> (Vec<String>, Option<Vec<(Option<u32>, u32)>>) {
+    fn said(main: &[Line], shm: &[Line], mode: Option<JournalMode>) -> (Vec<String>, Option<Vec<Parties>>) {
         let meaning = Meaning::of(&locks(main), &locks(shm), mode);
         let words = |held: &Held| {
             let pid = held.pid.map_or("?".to_owned(), |pid| pid.to_string());

@@ -125,7 +125,7 @@ pub(super) fn changes(before: &[Sight], now: &[Sight]) -> String {
         let seen = match &sight.seen {
             Ok(seen) => seen,
             Err(error) => {
-                if !earlier.is_some_and(|earlier| earlier.as_ref().err() == Some(error)) {
+                if earlier.is_none_or(|earlier| earlier.as_ref().err() != Some(error)) {
                     line(error.clone());
                 }
                 continue;
