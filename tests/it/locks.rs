@@ -367,11 +367,17 @@ fn the_command_tells_changes_to_a_pipe() {
     let pid = other.pid();
     let mut command = litekeeper();
     command.arg("locks").arg(made.path()).args(["--watch", "0.1"]);
+    let mut reader = SecondProcess::open(&made.path());
     let mut step = 0;
     let text = watched(command, &made.directory().join("out"), |text| {
         if step == 0 && text.contains("holds RESERVED") {
-            other.run("ROLLBACK");
+            reader.run("BEGIN; SELECT * FROM items");
             step = 1;
+        }
+        // Seen at a later look, at which the writer was still there.
+        if step == 1 && text.contains(&format!("pid {} ", reader.pid())) {
+            other.run("ROLLBACK");
+            step = 2;
         }
         text.contains("let go of RESERVED")
     });
