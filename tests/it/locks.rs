@@ -383,6 +383,7 @@ fn the_command_tells_changes_to_a_pipe() {
     });
     assert!(text.contains(&format!("pid {pid}")) && !text.contains('\x1b'), "{text}");
     assert_eq!(text.matches("holds RESERVED").count(), 1, "a hold is told once: {text}");
+    reader.run("COMMIT");
     let mut command = litekeeper();
     command.arg("locks").arg(made.path()).args(["--watch=0.1", "--json"]);
     let text = watched(command, &made.directory().join("json"), |text| text.lines().count() >= 3);
