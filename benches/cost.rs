@@ -1,6 +1,6 @@
 //! What watching costs, each figure beside the barest code that could do the same, in one run.
 //!
-//! `cargo bench --bench cost` (10,000 databases; `-- 1000` for fewer). Prints medians of CPU time and ratios; it
+//! `cargo bench --bench cost` (10,000 databases; `-- 1000` for fewer, `-- locks` for the locks alone). Prints medians of CPU time and ratios; it
 //! asserts nothing, as machines are noisy. The aims are those of the design: idle ≤ 3 × two stats, all changed
 //! ≤ 2 × a bare look (header facts) and ≤ 3 × (all facts), exposition ≤ 2 × prometheus-client's own encode.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
@@ -38,14 +38,24 @@ use rustix::fs::StatxFlags;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+#[path = "cost/locks.rs"]
+mod locks;
+
 const ROUNDS: usize = 7;
 
 fn main() {
+    locks::hold_if_asked();
     let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000);
     let directory = tempfile::tempdir().unwrap();
     println!("making {count} databases, half of them in WAL mode ...");
     let paths: Vec<PathBuf> = (0..count).map(|index| make(directory.path(), index)).collect();
     age(&paths, 0);
+    if cfg!(target_os = "linux") {
+        locks::measure(&paths);
+    }
+    if std::env::args().any(|argument| argument == "locks") {
+        return;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(measure(&paths));
     runtime.shutdown_timeout(Duration::from_millis(100));

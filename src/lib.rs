@@ -14,6 +14,7 @@ pub mod history;
 pub mod host;
 pub mod http;
 pub mod job;
+pub mod locks;
 pub mod metrics;
 pub mod planner;
 pub mod record;

@@ -73,6 +73,7 @@ fn welcome(demo: &Demo, address: SocketAddr) -> String {
          and, in another terminal,\n\
          \x20      litekeeper check {directory}/damaged.db\n\
          \x20      litekeeper doctor {directory}/bloated.db\n\
+         \x20      litekeeper locks {directory}/pinned.db --watch\n\
          \x20      litekeeper run all --db books --config {directory}/litekeeper.yml\n\
          \n\
          Every task runs once, {first_runs} s after the start. Ctrl-C ends the demo{end}.",

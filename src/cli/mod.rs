@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 mod forecast;
 mod history;
+mod locks;
 mod maintenance;
 mod pause;
 mod progress;
@@ -107,6 +108,11 @@ enum Command {
     /// Permissions, links, file system, journal and WAL, space, statistics, indexes that are missed. It reads only, and
     /// mends nothing itself: each finding comes with the command to copy.
     Doctor(doctor::Arguments),
+    /// Show who holds which lock on databases, and who keeps a WAL from being checkpointed
+    ///
+    /// Process, user and command line of every reader, writer and checkpointer, from /proc/locks (Linux). No lock is
+    /// taken for it but for reading the header, and none is waited for.
+    Locks(locks::Arguments),
     /// Do maintenance now: one task of those that are configured, or all of them
     ///
     /// What the configuration names for each database, by the same code and with the same record as a scheduled run,
@@ -136,6 +142,15 @@ enum Command {
     DemoWriter {
         /// The database
         path: std::path::PathBuf,
+        /// Pause between two rows
+        #[arg(long, default_value_t = 50)]
+        pause_milliseconds: u64,
+    },
+    /// The program that reads one of the demo's databases for minutes
+    #[command(name = crate::demo::READER_COMMAND, hide = true)]
+    DemoReader {
+        /// The database
+        path: std::path::PathBuf,
     },
     /// Print the reference of all metrics, as Markdown
     Metrics,
@@ -160,6 +175,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Locks(arguments) => locks::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Restore(arguments) => restore::run(arguments),
         Command::History(arguments) => history::run(&arguments),
@@ -168,7 +184,11 @@ pub fn main() -> ExitCode {
         Command::Resume(arguments) => pause::run(&arguments, false),
         Command::Config(command) => Ok(config::run(&command)),
         Command::Demo(arguments) => demo::run(arguments),
-        Command::DemoWriter { path } => crate::demo::write_until_input_ends(&path).map(|()| Exit::Success),
+        Command::DemoWriter { path, pause_milliseconds } => {
+            let pause = std::time::Duration::from_millis(pause_milliseconds);
+            crate::demo::write_until_input_ends(&path, pause).map(|()| Exit::Success)
+        }
+        Command::DemoReader { path } => crate::demo::read_until_input_ends(&path).map(|()| Exit::Success),
         Command::Metrics => Ok(print(&crate::metrics::reference())),
         Command::Completions { shell } => Ok(completions(shell)),
     };

@@ -18,19 +18,25 @@ use tempfile::TempDir;
 use crate::config::Config;
 use crate::config::Listen;
 
+mod starved;
+
+pub use starved::READER_COMMAND;
+pub use starved::read_until_input_ends;
+
+use starved::Starved;
+
 const CONFIGURATION: &str = include_str!("litekeeper.yml");
 
 /// Days of log that the accounting database holds.
 const LOG_DAYS: u32 = 200;
-/// Pause between two rows of the writer.
-const WRITER_PAUSE: Duration = Duration::from_millis(50);
-
 /// The hidden subcommand under which the writer of the queue runs as a process of its own.
 pub const WRITER_COMMAND: &str = "demo-writer";
 
 /// Demo databases and the program that writes to one of them; gone when it is dropped.
 #[derive(Debug)]
 pub struct Demo {
+    /// Ends before the directory goes.
+    _starved: Starved,
     place: Place,
     config: Config,
     writer: Child,
@@ -67,7 +73,8 @@ impl Demo {
         std::fs::write(&file, CONFIGURATION)?;
         let config = Config::load(&file).map_err(|errors| anyhow::anyhow!("{errors}"))?;
         let writer = start_writer(&directory.join("queue.db")).context("starting the writer of queue.db")?;
-        Ok(Self { place, config, writer })
+        let _starved = Starved::start(&directory.join("pinned.db")).context("making pinned.db")?;
+        Ok(Self { _starved, place, config, writer })
     }
 
     /// The configuration of the demo, listening at an address.
@@ -90,10 +97,11 @@ impl Demo {
 
     /// Each database and what there is to see in it.
     #[must_use]
-    pub fn descriptions(&self) -> [(&'static str, &'static str); 4] {
+    pub fn descriptions(&self) -> [(&'static str, &'static str); 5] {
         [
             ("books.db", "accounting: companies, vouchers, and logs over 200 days"),
             ("queue.db", "WAL mode, with a writer at work"),
+            ("pinned.db", "a long read keeps its WAL from being checkpointed; see litekeeper locks"),
             ("bloated.db", "nine tenths of its pages are free"),
             ("damaged.db", "a page of its table is zeroed"),
         ]
@@ -122,23 +130,29 @@ fn start_writer(path: &Path) -> anyhow::Result<Child> {
     Ok(Command::new(program).arg(WRITER_COMMAND).arg(path).stdin(Stdio::piped()).spawn()?)
 }
 
-/// The writer: a row every 50 ms until its standard input ends.
-///
-/// # Errors
-/// SQLite's.
-pub fn write_until_input_ends(path: &Path) -> anyhow::Result<()> {
+/// A word when the standard input has ended.
+fn input_end() -> std::sync::mpsc::Receiver<()> {
     let (ended_sender, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         let _ = ended_sender.send(());
     });
+    ended
+}
+
+/// The writer: a row, then a pause, until its standard input ends. It keeps 5,000 rows.
+///
+/// # Errors
+/// SQLite's.
+pub fn write_until_input_ends(path: &Path, pause: Duration) -> anyhow::Result<()> {
+    let ended = input_end();
     let connection = open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     let mut insert = connection
         .prepare("INSERT INTO events (created_at, payload) VALUES (unixepoch(), hex(randomblob(200)))")?;
     let mut trim =
         connection.prepare("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - 5000")?;
-    while ended.recv_timeout(WRITER_PAUSE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+    while ended.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
         insert.execute(())?;
         trim.execute(())?;
     }

@@ -78,7 +78,7 @@ fn sound() -> Facts {
         own_mode: None,
         inside: Ok(Inside {
             header,
-            wal: Some(WalFrames { total: 200, checkpointed: 100 }),
+            wal: Some(WalFrames { total: 200, checkpointed: 100, read_marks: [None; 5] }),
             file_bytes: Some(100 * MIB),
             schema: Ok(Anatomies {
                 tables: vec![table("items", &["id", "text"], 5)],
@@ -316,7 +316,7 @@ fn format_and_journal() {
     check(|facts| inside(facts).file_bytes = Some(7), &[]);
     check(
         |facts| {
-            inside(facts).wal = Some(WalFrames { total: 0, checkpointed: 0 });
+            inside(facts).wal = Some(WalFrames { total: 0, checkpointed: 0, read_marks: [None; 5] });
             inside(facts).file_bytes = Some(4096);
         },
         &[(A::FileSizeMismatch, Critical, "litekeeper check")],

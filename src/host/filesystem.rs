@@ -44,9 +44,14 @@ const TYPES_BY_MAGIC: [(u64, &str); 14] = [
     (0x4D44, "vfat"),
 ];
 
-/// The mounts of this process: file-system type by device number.
+/// The mounts of this process. The device of each is that of its superblock.
 #[derive(Debug, Default)]
-pub struct MountTable(HashMap<u64, Arc<str>>);
+pub struct MountTable {
+    /// File-system types by device.
+    types: HashMap<u64, Arc<str>>,
+    /// Devices by the number of the mount.
+    devices: HashMap<u64, u64>,
+}
 
 impl MountTable {
     /// Reads `/proc/self/mountinfo`. Empty where there is none; the types then come from `statfs` alone.
@@ -60,12 +65,32 @@ impl MountTable {
     /// Lines of proc_pid_mountinfo(5): `36 35 98:0 /root /mount options - type source super`.
     fn parse(text: &str) -> Self {
         let entry = |line: &str| {
-            let device = line.split(' ').nth(2)?;
-            let (major, minor) = device.split_once(':')?;
+            let mut words = line.split(' ');
+            let mount: u64 = words.next()?.parse().ok()?;
+            let (major, minor) = words.nth(1)?.split_once(':')?;
             let fstype = line.split_once(" - ")?.1.split(' ').next()?;
-            Some((rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?), Arc::from(fstype)))
+            let device = rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?);
+            Some((mount, device, Arc::from(fstype)))
         };
-        Self(text.lines().filter_map(entry).collect())
+        let mut mounts = Self::default();
+        for (mount, device, fstype) in text.lines().filter_map(entry) {
+            mounts.types.insert(device, fstype);
+            mounts.devices.insert(mount, device);
+        }
+        mounts
+    }
+
+    /// The device under which the kernel lists locks on a file: that of the superblock. Btrfs gives every subvolume
+    /// a device of its own to `stat`, an overlay every layer; then the file's mount tells. It costs nothing where
+    /// `stat` gives a mount's device, and otherwise one system call that may hang with the file system.
+    ///
+    /// `None` where the kernel does not tell (before Linux 5.8): locks on such a file cannot be found.
+    #[must_use]
+    pub fn lock_device(&self, path: &CStr, device: u64) -> Option<u64> {
+        if self.types.contains_key(&device) {
+            return Some(device);
+        }
+        self.devices.get(&mount_of(path)?).copied()
     }
 }
 
@@ -76,7 +101,7 @@ impl MountTable {
 pub fn filesystem_facts(directory: &CStr, mounts: &MountTable) -> io::Result<FilesystemFacts> {
     let space = rustix::fs::statvfs(directory)?;
     let device = rustix::fs::stat(directory)?.st_dev;
-    let fstype = match mounts.0.get(&device) {
+    let fstype = match mounts.types.get(&device) {
         Some(fstype) => Arc::clone(fstype),
         None => Arc::from(type_by_magic(directory)?),
     };
@@ -87,6 +112,20 @@ pub fn filesystem_facts(directory: &CStr, mounts: &MountTable) -> io::Result<Fil
         fstype,
         network,
     })
+}
+
+#[cfg(target_os = "linux")]
+fn mount_of(path: &CStr) -> Option<u64> {
+    use rustix::fs::AtFlags;
+    use rustix::fs::CWD;
+    use rustix::fs::StatxFlags;
+    let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID).then_some(stat.stx_mnt_id)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_of(_path: &CStr) -> Option<u64> {
+    None
 }
 
 #[cfg(target_os = "linux")]
@@ -109,9 +148,17 @@ mod tests {
         let text = "36 35 98:3 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n\
                     40 35 0:52 / /srv rw shared:7 - fuse.sshfs host:/ rw\nnonsense\n";
         let mounts = MountTable::parse(text);
-        assert_eq!(mounts.0.len(), 2);
-        assert_eq!(&*mounts.0[&rustix::fs::makedev(98, 3)], "ext3");
-        assert_eq!(&*mounts.0[&rustix::fs::makedev(0, 52)], "fuse.sshfs");
+        assert_eq!(mounts.types.len(), 2);
+        assert_eq!(&*mounts.types[&rustix::fs::makedev(98, 3)], "ext3");
+        assert_eq!(&*mounts.types[&rustix::fs::makedev(0, 52)], "fuse.sshfs");
+        assert_eq!(mounts.devices[&36], rustix::fs::makedev(98, 3));
+        // The device of a mount is taken as it is; of another the file's own mount tells, here one that is not listed.
+        assert_eq!(mounts.lock_device(c"/tmp", 13_371_337), None);
+        assert_eq!(
+            mounts.lock_device(c"/nowhere", rustix::fs::makedev(0, 52)),
+            Some(rustix::fs::makedev(0, 52))
+        );
+        assert_eq!(MountTable::default().lock_device(c"/nowhere", 1), None);
     }
 
     #[test]
@@ -119,5 +166,7 @@ mod tests {
         let facts = filesystem_facts(c"/tmp", &MountTable::read()).unwrap();
         assert!(facts.size_bytes > 0 && facts.available_bytes <= facts.size_bytes, "{facts:?}");
         assert_ne!(&*facts.fstype, "unknown");
+        let device = rustix::fs::stat(c"/proc").unwrap().st_dev;
+        assert_eq!(MountTable::read().lock_device(c"/proc", 13_371_337), Some(device));
     }
 }

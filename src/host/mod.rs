@@ -1,4 +1,4 @@
-//! What the system knows of a database without opening it: `stat`, `statvfs`, the mount table.
+//! What the system knows of a database without opening it: `stat`, `statvfs`, the mount table, `/proc/locks`.
 //!
 //! It must never open a file of a database. Each call may hang with the file system behind it, so
 //! all of them run on threads that the sampler can do without.
@@ -8,8 +8,10 @@ mod copies;
 mod files;
 mod filesystem;
 mod lock;
+mod locks;
 mod ownership;
 mod permission;
+mod process;
 
 pub use clock::ClockMark;
 pub use copies::Aside;
@@ -25,6 +27,10 @@ pub use filesystem::FilesystemFacts;
 pub use filesystem::MountTable;
 pub use filesystem::filesystem_facts;
 pub use lock::MaintenanceLock;
+pub use locks::FileLock;
+pub use locks::LockTable;
+pub use locks::LockView;
+pub use locks::LockedFile;
 pub use ownership::Mount;
 pub use ownership::Ownership;
 pub use ownership::acting_user;
@@ -33,3 +39,4 @@ pub use ownership::ownership;
 pub use permission::is_root;
 pub use permission::owner_could_use_sidecars;
 pub use permission::write_denied;
+pub use process::ProcessFacts;

@@ -167,7 +167,9 @@ impl Site {
 
     fn one(&self, name: &str) -> Answer {
         let observed = self.known(name)?;
-        Ok((StatusCode::OK, api_json::database(&observed, &self.jobs.upkeep(&observed.database.name))))
+        let mut answer = api_json::database(&observed, &self.jobs.upkeep(&observed.database.name));
+        answer["locks"] = api_json::locks(&observed);
+        Ok((StatusCode::OK, answer))
     }
 
     fn known(&self, name: &str) -> Result<crate::sample::Observed, Problem> {

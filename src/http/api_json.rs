@@ -86,6 +86,12 @@ fn space(readings: &SpaceReadings) -> Option<Value> {
     })
 }
 
+/// Who holds locks on a database.
+pub(super) fn locks(observed: &Observed) -> Value {
+    let wal = observed.facts.as_ref().and_then(|facts| facts.wal);
+    observed.locks.as_ref().map_or(Value::Null, |locks| locks.shape(wal))
+}
+
 fn task(state: &crate::metrics::TaskState) -> Value {
     json!({
         "task": state.task,

@@ -229,6 +229,31 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         "Frames of the WAL that a checkpoint has copied into the main file at the last sample; absent outside WAL mode",
         |observed, sink| wal(observed, sink, |wal| wal.checkpointed),
     ),
+    // Locks.
+    DatabaseFamily {
+        name: "sqlite_lock_holders",
+        unit: None,
+        kind: MetricType::Gauge,
+        labels: &["lock"],
+        class: Class::Sample,
+        help: "Processes that held a lock at the last sweep, litekeeper left out, from /proc/locks (absent where it does not tell): writer (RESERVED or PENDING; WAL: its write lock), reader (SHARED; WAL: a read lock), checkpointer (WAL alone), exclusive (EXCLUSIVE; WAL: being recovered)",
+        samples: super::locks::holders,
+    },
+    DatabaseFamily {
+        name: "sqlite_lock_held",
+        unit: Some(Unit::Seconds),
+        kind: MetricType::Gauge,
+        labels: &["lock"],
+        class: Class::Sample,
+        help: "Longest that one process was seen to hold the lock, sweep after sweep and with no commit between that would have ended its hold: at least so long, 0 when first seen; absent while nobody holds it",
+        samples: super::locks::held,
+    },
+    gauge(
+        "sqlite_connected_processes",
+        None,
+        "Processes that had the database open in WAL mode at the last sweep (shared lock on byte 128 of the -shm file), litekeeper left out; absent outside WAL mode",
+        super::locks::connected,
+    ),
     // Tables.
     DatabaseFamily {
         name: "sqlite_table_rows",

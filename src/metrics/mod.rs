@@ -16,6 +16,7 @@ mod databases;
 mod families;
 mod job_families;
 mod jobs;
+mod locks;
 mod overview;
 mod process;
 mod reference;

@@ -14,6 +14,7 @@ use crate::host::FileSize;
 use crate::host::Stamp;
 use crate::host::read_denied;
 use crate::host::stat;
+use crate::sqlite::ChangeMark;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
@@ -40,6 +41,8 @@ pub struct Facts {
     pub header: Header,
     /// The WAL; `None` outside WAL mode, and where no wal-index tells.
     pub wal: Option<WalFrames>,
+    /// Moves with every commit.
+    pub change: Option<ChangeMark>,
     /// Objects of the schema; `None` when not collected or unreadable.
     pub objects: Option<SchemaObjects>,
     /// Why the schema could not be read. The database is up all the same: page 1 was.
@@ -210,7 +213,7 @@ fn read_facts(reader: &Reader, schema_wanted: bool, before: Option<&Facts>) -> R
         JournalMode::Wal => reader.wal_frames(),
         JournalMode::Rollback => None,
     };
-    let mut facts = Facts { header, wal, objects: None, schema_error: None };
+    let mut facts = Facts { header, wal, change: reader.change_mark(), objects: None, schema_error: None };
     if !schema_wanted {
         return Ok(facts);
     }

@@ -3,6 +3,7 @@
 //! A look is sync and holds no connection when it is over. It touches neither metrics nor logs:
 //! what it found is a value, and the sampler decides what to do with it.
 
+mod locks;
 mod look;
 mod settle;
 mod snapshot;
@@ -10,6 +11,8 @@ mod space;
 mod tables;
 mod timestamp;
 
+pub use locks::LockFiles;
+pub use locks::LockList;
 pub use look::DownReason;
 pub use look::Facts;
 pub use look::Look;

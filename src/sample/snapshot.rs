@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::database::Database;
 use crate::host::FileFacts;
 use crate::host::FilesystemFacts;
+use crate::locks::Locks;
 use crate::sqlite::CustomAnswer;
 use crate::sqlite::ErrorCode;
 
@@ -82,6 +83,8 @@ pub struct Observed {
     pub files: Option<FileFacts>,
     /// The file system under it.
     pub filesystem: Option<Arc<FilesystemFacts>>,
+    /// Who holds which lock; `None` where the system does not tell.
+    pub locks: Option<Arc<Locks>>,
     /// Errors met.
     pub errors: ErrorCounts,
     /// How often another file stood under the name.

@@ -28,6 +28,7 @@ use crate::host::MountTable;
 use crate::host::filesystem_facts;
 use crate::metrics::AgentMetrics;
 use crate::metrics::SkipReason;
+use crate::sample::LockList;
 use crate::sample::Look;
 use crate::sample::LookOutcome;
 use crate::sample::Previous;
@@ -35,12 +36,14 @@ use crate::sample::Snapshot;
 
 mod hung;
 mod lock;
+mod locks;
 mod past;
 mod tables;
 mod watched;
 
 use hung::HungDevices;
 use lock::lock;
+use locks::LockWatch;
 use past::Lane;
 use watched::Watched;
 
@@ -100,6 +103,7 @@ impl Sampler {
     pub async fn run(mut self, stop: CancellationToken) {
         let looks = Crew::new(self.threads, LOOK_STUCK_AFTER);
         let filesystems = Crew::new(1, FILESYSTEM_STUCK_AFTER);
+        let mut locks = LockWatch::default();
         let mut fleet = Fleet { watched: Arc::from([]), directories: Arc::from([]), hung: Arc::default() };
         let (tables_feed, tables_source) = watch::channel(Arc::clone(&fleet.watched));
         let news = Arc::new(News::default());
@@ -129,9 +133,11 @@ impl Sampler {
             }
             let started = Instant::now();
             let sweep = async {
+                let list = locks.list().await;
                 let spaces = fleet.measure_filesystems(&filesystems);
-                let looks = self.sweep(&looks, &fleet);
+                let looks = self.sweep(&looks, &fleet, list.clone());
                 tokio::join!(spaces, looks);
+                locks.follow(&fleet.watched, list).await;
             };
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -154,9 +160,9 @@ impl Sampler {
         ticks
     }
 
-    async fn sweep(&self, crew: &Crew, fleet: &Fleet) {
+    async fn sweep(&self, crew: &Crew, fleet: &Fleet, list: Option<Arc<LockList>>) {
         let (look, metrics, hung) = (self.look, Arc::clone(&self.metrics), Arc::clone(&fleet.hung));
-        let work = move |watched: &Arc<Watched>| look_at(watched, look, &metrics, &hung);
+        let work = move |watched: &Arc<Watched>| look_at(watched, look, &metrics, &hung, list.as_deref());
         let mut published = Instant::now();
         let was_complete = self.snapshot.load().complete;
         let publish = || {
@@ -184,13 +190,19 @@ impl Sampler {
 }
 
 /// One look, on a thread of the crew.
-fn look_at(watched: &Arc<Watched>, look: LookFn, metrics: &AgentMetrics, hung: &Arc<HungDevices>) {
+fn look_at(
+    watched: &Arc<Watched>,
+    look: LookFn,
+    metrics: &AgentMetrics,
+    hung: &Arc<HungDevices>,
+    list: Option<&LockList>,
+) {
     // Still hung from an earlier sweep, or on a file system where others are.
     let Some(_turn) = watched.begin(hung) else {
         metrics.sample_skipped(SkipReason::Stuck);
         return;
     };
-    let look = look(&watched.database, watched.previous().as_ref());
+    let look = locks::look_with_locks(watched, look, list);
     match look.outcome {
         LookOutcome::Unchanged => metrics.sample_skipped(SkipReason::Unchanged),
         LookOutcome::Up(_) | LookOutcome::Busy(_) | LookOutcome::Down(_) => metrics.sampled(look.elapsed),

@@ -10,10 +10,13 @@ use std::time::SystemTime;
 use crate::database::Database;
 use crate::host::FileFacts;
 use crate::host::Stamp;
+use crate::locks::Follower;
+use crate::locks::Locks;
 use crate::sample::Condition;
 use crate::sample::CustomReading;
 use crate::sample::ErrorCounts;
 use crate::sample::Facts;
+use crate::sample::LockFiles;
 use crate::sample::Look;
 use crate::sample::LookOutcome;
 use crate::sample::Observed;
@@ -37,6 +40,8 @@ pub(super) struct Watched {
     pub(super) directory: Arc<Directory>,
     at_work: AtomicBool,
     state: Mutex<State>,
+    /// How long its locks have been held.
+    pub(super) follower: Mutex<Follower>,
     /// When the slower pieces were last taken.
     pub(super) pasts: Mutex<Pasts>,
 }
@@ -55,6 +60,8 @@ struct State {
     confirmed_at: Option<SystemTime>,
     facts: Option<Arc<Facts>>,
     files: Option<FileFacts>,
+    lock_files: Option<LockFiles>,
+    locks: Option<Arc<Locks>>,
     errors: ErrorCounts,
     replaced: u64,
     tables: Arc<TableReadings>,
@@ -83,13 +90,15 @@ impl Drop for Turn<'_> {
 
 impl Watched {
     pub(super) fn new(database: Arc<Database>, directory: Arc<Directory>) -> Self {
-        Self::with_state(database, directory, State::default())
+        Self::with_state(database, directory, State::default(), Follower::default())
     }
 
     /// The same name with other settings or at another path: the counters go on.
     pub(super) fn moved_to(&self, database: Arc<Database>, directory: Arc<Directory>) -> Self {
         let before = lock(&self.state).clone();
+        let mut follower = Follower::default();
         let state = if database.path == self.database.path {
+            std::mem::swap(&mut follower, &mut lock(&self.follower));
             // Other settings may name other tables and queries.
             // … and other facts: without a stamp the next look reads them.
             State {
@@ -109,12 +118,23 @@ impl Watched {
                 ..State::default()
             }
         };
-        Self::with_state(database, directory, state)
+        Self::with_state(database, directory, state, follower)
     }
 
-    fn with_state(database: Arc<Database>, directory: Arc<Directory>, state: State) -> Self {
-        let at_work = AtomicBool::new(false);
-        Self { database, directory, at_work, state: Mutex::new(state), pasts: Mutex::default() }
+    fn with_state(
+        database: Arc<Database>,
+        directory: Arc<Directory>,
+        state: State,
+        follower: Follower,
+    ) -> Self {
+        Self {
+            database,
+            directory,
+            at_work: AtomicBool::new(false),
+            state: Mutex::new(state),
+            follower: Mutex::new(follower),
+            pasts: Mutex::default(),
+        }
     }
 
     /// Takes the turn to look; `None` while an earlier look hangs, or the device does.
@@ -256,6 +276,24 @@ impl Watched {
         }
     }
 
+    /// Under which names of the kernel the last look found its files, and what it read in them.
+    pub(super) fn lock_evidence(&self) -> Option<(LockFiles, Option<Arc<Facts>>)> {
+        let state = lock(&self.state);
+        Some((state.lock_files?, state.facts.clone()))
+    }
+
+    pub(super) fn set_lock_files(&self, files: Option<LockFiles>) {
+        lock(&self.state).lock_files = files;
+    }
+
+    pub(super) fn locks(&self) -> Option<Arc<Locks>> {
+        lock(&self.state).locks.clone()
+    }
+
+    pub(super) fn set_locks(&self, locks: Option<Arc<Locks>>) {
+        lock(&self.state).locks = locks;
+    }
+
     /// Counts errors that a look at the tables met.
     pub(super) fn count_errors(&self, codes: &[ErrorCode]) {
         let mut state = lock(&self.state);
@@ -298,6 +336,7 @@ impl Watched {
             facts: state.facts.clone(),
             files: state.files,
             filesystem: self.directory.facts(),
+            locks: state.locks.clone(),
             errors: state.errors,
             replaced: state.replaced,
             tables: Arc::clone(&state.tables),

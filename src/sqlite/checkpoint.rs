@@ -56,7 +56,11 @@ impl Writer {
                 let (busy, total, checkpointed): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 // Outside WAL mode both are -1.
                 let number = |frames: i64| u32::try_from(frames).unwrap_or(0);
-                let frames = WalFrames { total: number(total), checkpointed: number(checkpointed) };
+                let frames = WalFrames {
+                    total: number(total),
+                    checkpointed: number(checkpointed),
+                    read_marks: [None; 5],
+                };
                 Ok(Checkpointed { busy: busy != 0, frames })
             })
         });

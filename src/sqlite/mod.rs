@@ -43,6 +43,8 @@ pub use header::JournalMode;
 pub use integrity::Check;
 pub use integrity::MAX_FINDINGS;
 pub use optimize::Analysis;
+pub use raw::ChangeMark;
+pub use raw::ReadMarks;
 pub use reader::Access;
 pub use reader::Go;
 pub use reader::Reader;

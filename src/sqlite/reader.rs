@@ -52,6 +52,21 @@ pub struct WalFrames {
     pub total: u32,
     /// Those already copied into the main file.
     pub checkpointed: u32,
+    /// How far the holders of each read lock see.
+    pub read_marks: raw::ReadMarks,
+}
+
+impl WalFrames {
+    /// Frames that no checkpoint can copy while somebody holds a read lock: those after its mark.
+    #[must_use]
+    pub fn pinned_by(&self, read_lock: u8) -> Option<u32> {
+        let mark = match read_lock {
+            // Who reads the main file alone keeps everything from being copied into it.
+            0 => self.checkpointed,
+            lock => (*self.read_marks.get(usize::from(lock))?)?,
+        };
+        Some(self.total.saturating_sub(mark))
+    }
 }
 
 /// How often a statement's work is reported while it runs.
@@ -276,9 +291,22 @@ impl Reader {
     #[must_use]
     pub fn wal_frames(&self) -> Option<WalFrames> {
         match self.access {
-            Access::Shared => raw::wal_index(&self.connection)
-                .map(|index| WalFrames { total: index.frames, checkpointed: index.checkpointed }),
-            Access::AtRest => Some(WalFrames { total: 0, checkpointed: 0 }),
+            Access::Shared => raw::wal_index(&self.connection).map(|index| WalFrames {
+                total: index.frames,
+                checkpointed: index.checkpointed,
+                read_marks: index.read_marks,
+            }),
+            Access::AtRest => Some(WalFrames { total: 0, checkpointed: 0, read_marks: [None; 5] }),
+            Access::Abandoned => None,
+        }
+    }
+
+    /// A mark that moves with every commit, in a transaction that [`Reader::header`] began; `None` where only
+    /// the WAL's own content tells.
+    #[must_use]
+    pub fn change_mark(&self) -> Option<raw::ChangeMark> {
+        match self.access {
+            Access::Shared | Access::AtRest => raw::change_mark(&self.connection, self.reads_shared_wal()),
             Access::Abandoned => None,
         }
     }

@@ -20,8 +20,13 @@ use litekeeper::history::Standing;
 use litekeeper::host::FileFacts;
 use litekeeper::host::FileSize;
 use litekeeper::host::FilesystemFacts;
+use litekeeper::host::LockView;
 use litekeeper::job::Run;
 use litekeeper::job::Trigger;
+use litekeeper::locks::Hold;
+use litekeeper::locks::Lock;
+use litekeeper::locks::Locks;
+use litekeeper::locks::Party;
 use litekeeper::metrics::AgentMetrics;
 use litekeeper::metrics::Exposition;
 use litekeeper::metrics::Format;
@@ -83,6 +88,7 @@ fn observed(name: &str, settings: Settings) -> Observed {
         facts: None,
         files: None,
         filesystem: None,
+        locks: None,
         errors: ErrorCounts::default(),
         replaced: 0,
         tables: Arc::default(),
@@ -133,7 +139,8 @@ fn full() -> Observed {
                 encoding: Encoding::Utf8,
                 writer_version: 3_046_001,
             },
-            wal: Some(WalFrames { total: 40, checkpointed: 30 }),
+            wal: Some(WalFrames { total: 40, checkpointed: 30, read_marks: [None; 5] }),
+            change: None,
             objects: Some(SchemaObjects { tables: 3, indexes: 2, views: 1, triggers: 0 }),
             schema_error: None,
         })),
@@ -150,6 +157,7 @@ fn full() -> Observed {
             fstype: Arc::from("nfs4"),
             network: true,
         })),
+        locks: Some(Arc::new(locks())),
         errors,
         replaced: 2,
         tables: Arc::new(TableReadings {
@@ -186,6 +194,25 @@ fn full() -> Observed {
         ],
         ..observed("books", settings)
     }
+}
+
+/// Two readers, one of them under two read locks, and a writer.
+fn locks() -> Locks {
+    let hold = |lock, pid, seconds| Hold {
+        lock,
+        party: Party { pid: Some(pid), count: 1, process: None },
+        first_seen_at: SystemTime::UNIX_EPOCH,
+        held: Duration::from_secs_f64(seconds),
+        pinned_frames: None,
+    };
+    let holds = vec![
+        hold(Lock::WalRead(1), 7, 61.5),
+        hold(Lock::WalRead(2), 7, 15.0),
+        hold(Lock::WalRead(2), 8, 0.0),
+        hold(Lock::WalWrite, 8, 0.0),
+    ];
+    let party = |pid, count| Party { pid, count, process: None };
+    Locks { view: LockView::Whole, holds, connected: Some(vec![party(None, 2), party(Some(7), 1)]) }
 }
 
 /// Every kind of job with a run behind it, so that each family has a sample.
@@ -350,6 +377,7 @@ const CONTRACT: [&str; 76] = [
     "process_resident_memory_bytes",
     "process_start_time_seconds",
     "process_virtual_memory_bytes",
+    "sqlite_connected_processes",
     "sqlite_db_info",
     "sqlite_errors_total",
     "sqlite_file_allocated_bytes",
@@ -366,6 +394,8 @@ const CONTRACT: [&str; 76] = [
     "sqlite_integrity_ok",
     "sqlite_integrity_problems",
     "sqlite_last_write_timestamp_seconds",
+    "sqlite_lock_held_seconds",
+    "sqlite_lock_holders",
     "sqlite_page_size_bytes",
     "sqlite_pages",
     "sqlite_sample_timestamp_seconds",

@@ -16,6 +16,7 @@ mod doors;
 mod exposition;
 mod faults;
 mod http;
+mod locks;
 mod maintenance;
 mod process;
 mod prometheus;
@@ -41,6 +42,7 @@ fn main() {
     trials.extend(exposition::trials());
     trials.extend(faults::trials());
     trials.extend(http::trials());
+    trials.extend(locks::trials());
     trials.extend(maintenance::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());

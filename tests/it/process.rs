@@ -92,7 +92,7 @@ fn the_demo_shows_its_databases_and_cleans_up() {
     let agent = Agent::start(command).ready();
     let scrape = agent.until("sqlite_table_rows", &[("db", "books"), ("table", "logs")], 40_000.0);
     let value = |name, db| scrape.value(name, &[("db", db)]);
-    for db in ["books", "queue", "bloated", "damaged"] {
+    for db in ["books", "queue", "pinned", "bloated", "damaged"] {
         assert_eq!(value("sqlite_up", db), Some(1.0), "{db}");
     }
     let (free, pages) = (value("sqlite_freelist_pages", "bloated"), value("sqlite_pages", "bloated"));
@@ -104,6 +104,14 @@ fn the_demo_shows_its_databases_and_cleans_up() {
     eventually("the writer goes on", || {
         (agent.metrics().value("sqlite_last_write_timestamp_seconds", &[("db", "queue")]) > written)
             .then_some(())
+    });
+    eventually("the long read pins what the writer wrote since", || {
+        let scrape = agent.metrics();
+        let value =
+            |name, labels: &[(&str, &str)]| scrape.value(name, &[&[("db", "pinned")], labels].concat());
+        let readers = value("sqlite_lock_holders", &[("lock", "reader")])?;
+        let backlog = value("sqlite_wal_frames", &[])? - value("sqlite_wal_checkpointed_frames", &[])?;
+        (readers >= 1.0 && backlog > 0.0 && value("sqlite_connected_processes", &[])? == 2.0).then_some(())
     });
     let directory = std::fs::read_dir(temporary.path()).unwrap().next().unwrap().unwrap().path();
     let damaged = Output::of(&["check".as_ref(), directory.join("damaged.db").as_os_str()]);
@@ -130,7 +138,7 @@ fn the_demo_can_be_kept() {
     let agent = Agent::start(command).ready();
     agent.signal(Signal::TERM);
     assert_eq!(agent.wait(), Some(0));
-    for file in ["books.db", "queue.db", "bloated.db", "damaged.db", "litekeeper.yml"] {
+    for file in ["books.db", "queue.db", "pinned.db", "bloated.db", "damaged.db", "litekeeper.yml"] {
         assert!(kept.join(file).exists(), "{file}");
     }
     let checked = Output::of(&["config".as_ref(), "check".as_ref(), kept.join("litekeeper.yml").as_os_str()]);

@@ -55,7 +55,7 @@ fn read(path: &Path) -> Source {
 }
 
 /// Which room may use which, as the table in ARCHITECTURE.md says.
-const ROOMS: [(&str, &str); 29] = [
+const ROOMS: [(&str, &str); 30] = [
     ("acting", "blocking budget database history job metrics runner task"),
     (
         "app",
@@ -65,7 +65,7 @@ const ROOMS: [(&str, &str); 29] = [
     ("budget", ""),
     (
         "cli",
-        "app blocking budget config database demo discovery doctor doors history job metrics report runner sqlite task units",
+        "app blocking budget config database demo discovery doctor doors history host job locks metrics report runner sample sidecar sqlite task units",
     ),
     ("config", "schedule sidecar task"),
     ("database", "config sidecar"),
@@ -77,11 +77,12 @@ const ROOMS: [(&str, &str); 29] = [
     ("host", "sidecar"),
     (
         "http",
-        "acting blocking budget config database doctor doors history job metrics sample sqlite task trends units",
+        "acting blocking budget config database doctor doors history host job locks metrics sample sqlite task trends units",
     ),
     ("job", "budget config database host report sample sidecar sqlite task units"),
+    ("locks", "host sqlite"),
     ("main", ""),
-    ("metrics", "config database history host job sample sqlite task"),
+    ("metrics", "config database history host job locks sample sqlite task"),
     ("planner", "database schedule task"),
     ("record", "history job metrics"),
     ("report", "budget host sample sidecar sqlite"),
@@ -89,8 +90,8 @@ const ROOMS: [(&str, &str); 29] = [
         "runner",
         "blocking budget config database history host job metrics planner record schedule sqlite task",
     ),
-    ("sample", "budget config database host sidecar sqlite"),
-    ("sampler", "blocking database host metrics sample sqlite"),
+    ("sample", "budget config database host locks sidecar sqlite"),
+    ("sampler", "blocking database host locks metrics sample sqlite"),
     ("schedule", ""),
     ("sidecar", ""),
     ("sqlite", "budget"),

@@ -127,7 +127,7 @@ fn hidden(page: &str, kind: &str, name: &str) -> String {
 }
 
 /// What is wrong with a value, by the schema of the description.
-fn mismatch(value: &Value, schema: &Value, document: &Value) -> Option<String> {
+pub fn mismatch(value: &Value, schema: &Value, document: &Value) -> Option<String> {
     if let Some(name) = schema["$ref"].as_str() {
         return mismatch(
             value,

@@ -22,6 +22,7 @@ use super::encode;
 use super::index::percent;
 use super::index::reclaimable;
 use super::layout;
+use super::locks::locks;
 use super::space::space_table;
 use super::tasks::actions_table;
 use super::tasks::runs_table;
@@ -87,6 +88,7 @@ impl DatabasePage<'_> {
             (self.facts(now))
             h2 { "Trends" }
             (self.trends(now))
+            (locks(observed, now))
             div.two {
                 @if !observed.tables.rows.is_empty() { section { h2 { "Tables" } (self.tables(now)) } }
                 section { h2 { "Maintenance" } (self.maintenance(now)) }

@@ -8,6 +8,7 @@ mod database;
 mod doctor;
 mod filter;
 mod index;
+mod locks;
 mod plan;
 mod query;
 mod space;

@@ -9,16 +9,7 @@ use maud::Markup;
 use maud::html;
 
 use crate::sample::Condition;
-
-/// A span of time in its largest unit.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86_400 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
+use crate::units::span;
 
 /// So long ago.
 pub(super) fn ago(seconds: u64) -> String {

@@ -20,7 +20,13 @@ pub(in crate::sqlite) struct WalIndex {
     pub checkpointed: u32,
     /// Counts transactions (`iChange`).
     pub changes: u32,
+    /// How far the readers of each lock see (`aReadMark`), see [`ReadMarks`].
+    pub read_marks: ReadMarks,
 }
+
+/// For each of the five read locks of a WAL the frame up to which its holders see; those of lock 0 read the main file
+/// alone. `None` where the mark is unused. A mark holds only while somebody holds its lock.
+pub type ReadMarks = [Option<u32>; 5];
 
 /// The open main file of a connection.
 fn main_file(connection: &Connection) -> Result<*mut ffi::sqlite3_file, c_int> {
@@ -117,7 +123,7 @@ pub(in crate::sqlite) fn strain_gauge(
 
 /// A mark that moves with every commit, read without a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sqlite) enum ChangeMark {
+pub enum ChangeMark {
     /// The change counter in the header of a rollback database.
     Counter(u32),
     /// The wal-index header's own counter and the frames in the WAL.
@@ -155,6 +161,8 @@ unsafe fn wal_index_of(file: *mut ffi::sqlite3_file) -> Option<WalIndex> {
     const CHANGES_WORD: usize = 2;
     const FRAMES_WORD: usize = 4;
     const BACKFILL_WORD: usize = 24;
+    const READ_MARKS_WORD: usize = 25;
+    const READ_MARK_UNUSED: u32 = u32::MAX;
     if file.is_null() {
         return None;
     }
@@ -177,8 +185,11 @@ unsafe fn wal_index_of(file: *mut ffi::sqlite3_file) -> Option<WalIndex> {
         let frames = word(FRAMES_WORD);
         let steady = (0..COPY_WORDS).all(|index| word(index) == word(index + COPY_WORDS));
         let (changes, checkpointed) = (word(CHANGES_WORD), word(BACKFILL_WORD));
+        let read_marks: ReadMarks = std::array::from_fn(|lock| {
+            Some(word(READ_MARKS_WORD + lock)).filter(|mark| *mark != READ_MARK_UNUSED)
+        });
         if steady && frames == word(FRAMES_WORD) {
-            return Some(WalIndex { frames, checkpointed: checkpointed.min(frames), changes });
+            return Some(WalIndex { frames, checkpointed: checkpointed.min(frames), changes, read_marks });
         }
     }
     None

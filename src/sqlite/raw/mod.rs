@@ -10,7 +10,7 @@
 //!    nothing but on a thread that holds an [`OwnerRights`].
 //! 2. The **header bytes** of the main file, read through SQLite's own file handle
 //!    (`SQLITE_FCNTL_FILE_POINTER`). Opening the file ourselves would drop SQLite's POSIX locks at the close.
-//! 3. The **wal-index header** from the mapping that SQLite already has: frames and backfilled frames.
+//! 3. The **wal-index header** from the mapping that SQLite already has: frames, backfilled frames and the readers' marks.
 //!    `PRAGMA wal_checkpoint(NOOP)` would say the same, but SQLite 3.54.1 refuses it
 //!    (`SQLITE_READONLY`) on a connection that holds the WAL read-only, as ours does on purpose.
 //!
@@ -20,8 +20,9 @@
 mod live;
 mod vfs;
 
-pub(super) use live::ChangeMark;
+pub use live::ChangeMark;
 pub(super) use live::HEADER_BYTES;
+pub use live::ReadMarks;
 pub(super) use live::Strain;
 pub(super) use live::change_mark;
 pub(super) use live::read_header;

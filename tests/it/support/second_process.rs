@@ -24,6 +24,7 @@ pub struct SecondProcess {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<std::process::ChildStdout>,
+    begun: String,
 }
 
 impl SecondProcess {
@@ -38,15 +39,26 @@ impl SecondProcess {
             .unwrap();
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, input, output }
+        Self { child, input, output, begun: String::new() }
     }
 
     /// Runs SQL there and returns when it is done; what it opened stays open.
     pub fn run(&mut self, sql: &str) -> &mut Self {
+        self.begin(sql).finish()
+    }
+
+    /// Has SQL begun there that waits for something, until [`Self::finish`].
+    pub fn begin(&mut self, sql: &str) -> &mut Self {
         writeln!(self.input.as_mut().unwrap(), "{}", sql.replace('\n', " ")).unwrap();
+        sql.clone_into(&mut self.begun);
+        self
+    }
+
+    /// Waits until what was begun is done.
+    pub fn finish(&mut self) -> &mut Self {
         let mut answer = String::new();
         self.output.read_line(&mut answer).unwrap();
-        assert_eq!(answer.trim(), "done", "{sql}");
+        assert_eq!(answer.trim(), "done", "{}", self.begun);
         self
     }
 

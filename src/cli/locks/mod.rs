@@ -1,0 +1,165 @@
+//! `litekeeper locks`.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::app;
+use crate::blocking::run_one;
+use crate::sqlite;
+
+use super::Exit;
+use super::block_on;
+use super::print;
+
+mod subject;
+mod words;
+
+use subject::Sight;
+use subject::Subject;
+use subject::observe;
+
+/// The version of the JSON shape; it grows when a field changes its meaning or goes.
+const SHAPE_VERSION: u32 = 1;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  litekeeper locks books.db
+  litekeeper locks books.db --watch 0.5
+  litekeeper locks --json /srv/tenants/*.db | jq '.databases[] | select(.locks.holds != []) | .path'
+
+The kernel does not tell when a lock was taken. One look shows what is held now; --watch says for how long it has
+seen a lock held without a break. What each lock means: docs/LOCKS.md
+
+Exit codes: 0 looked, 2 usage, 3 a file could not be looked at")]
+pub(super) struct Arguments {
+    /// Database files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Look again every so many seconds until Ctrl-C; not on a terminal, print a line for each change
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1", value_parser = interval)]
+    watch: Option<Duration>,
+    /// JSON instead of text; with --watch one document a line
+    #[arg(long)]
+    json: bool,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    const BOUNDS: std::ops::RangeInclusive<f64> = 0.1..=3600.0;
+    match text.strip_suffix('s').unwrap_or(text).parse() {
+        Ok(seconds) if BOUNDS.contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(_) | Err(_) => Err(format!(
+            "give a number of seconds from {} to {}, or name the files before --watch",
+            BOUNDS.start(),
+            BOUNDS.end()
+        )),
+    }
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    sqlite::limit_heap()?;
+    block_on(async {
+        let subjects: Vec<Subject> = arguments.files.into_iter().map(Subject::new).collect();
+        let watch = Watch { subjects: Arc::new(Mutex::new(subjects)), json: arguments.json };
+        match arguments.watch {
+            None => watch.once().await,
+            Some(interval) => watch.keep_on(interval).await,
+        }
+    })
+}
+
+struct Watch {
+    subjects: Arc<Mutex<Vec<Subject>>>,
+    json: bool,
+}
+
+impl Watch {
+    /// Looks at every file once.
+    async fn look(&self) -> anyhow::Result<Vec<Sight>> {
+        let subjects = Arc::clone(&self.subjects);
+        let looked = run_one(move || observe(&mut subjects.lock().unwrap_or_else(PoisonError::into_inner)));
+        looked.await.ok_or_else(|| anyhow::anyhow!("the look panicked; please report it"))?
+    }
+
+    async fn once(&self) -> anyhow::Result<Exit> {
+        let sights = self.look().await?;
+        if self.json {
+            print(&(serde_json::to_string_pretty(&document(&sights))? + "\n"));
+        } else {
+            print(&words::page(&sights, false));
+        }
+        let failed = sights.iter().any(|sight| sight.seen.is_err());
+        Ok(if failed { Exit::Failure } else { Exit::Success })
+    }
+
+    /// Looks again and again until a signal comes. A file that goes is said and may come back.
+    async fn keep_on(&self, interval: Duration) -> anyhow::Result<Exit> {
+        let stop = CancellationToken::new();
+        app::stop_on_signals(stop.clone())?;
+        let terminal = std::io::stdout().is_terminal();
+        let mut before: Vec<Sight> = Vec::new();
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        if terminal && !self.json {
+            print(words::CLEAR);
+        }
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(Exit::Success),
+                _ = ticks.tick() => {}
+            }
+            let sights = tokio::select! {
+                () = stop.cancelled() => return Ok(Exit::Success),
+                sights = self.look() => sights?,
+            };
+            let text = if self.json {
+                document(&sights).to_string() + "\n"
+            } else if terminal {
+                words::redrawn(&words::page(&sights, true))
+            } else {
+                words::changes(&before, &sights)
+            };
+            if !text.is_empty() && !printed(&text) {
+                return Ok(Exit::Success);
+            }
+            before = sights;
+        }
+    }
+}
+
+/// Whether somebody still reads what is printed.
+fn printed(text: &str) -> bool {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+fn document(sights: &[Sight]) -> Value {
+    let database = |sight: &Sight| {
+        let (mut value, error) = match &sight.seen {
+            Ok(seen) => {
+                let mode = seen.facts.as_ref().map(|facts| facts.header.journal_mode.label());
+                let locks = seen.locks.shape(seen.facts.as_ref().and_then(|facts| facts.wal));
+                (json!({ "journal_mode": mode, "locks": locks }), seen.note.clone())
+            }
+            Err(error) => (json!({ "journal_mode": null, "locks": null }), Some(error.clone())),
+        };
+        value["path"] = sight.path.to_string_lossy().into();
+        value["error"] = error.into();
+        value
+    };
+    json!({
+        "shape_version": SHAPE_VERSION,
+        "litekeeper_version": env!("CARGO_PKG_VERSION"),
+        "databases": sights.iter().map(database).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,111 @@
+//! The section "Locks" of a database's page: who holds what, since when, and who keeps the WAL from being checkpointed.
+
+use std::time::SystemTime;
+
+use maud::Markup;
+use maud::html;
+
+use crate::host::LockView;
+use crate::locks::Hold;
+use crate::locks::LockKind;
+use crate::locks::Locks;
+use crate::locks::Party;
+use crate::sample::Observed;
+use crate::units::count;
+use crate::units::span;
+
+use super::words::calendar;
+use super::words::when;
+
+/// The most rows of the table and names in the list; all are counted.
+const MAX_ROWS: usize = 50;
+
+pub(super) fn locks(observed: &Observed, now: SystemTime) -> Markup {
+    html! {
+        h2 id="locks" { "Locks" }
+        @match &observed.locks {
+            None => p.empty { "The system does not tell who holds locks on this database." },
+            Some(locks) => (seen(observed, locks, now)),
+        }
+    }
+}
+
+fn seen(observed: &Observed, locks: &Locks, now: SystemTime) -> Markup {
+    let total = observed.facts.as_ref().and_then(|facts| facts.wal).map(|wal| wal.total);
+    html! {
+        @for hold in locks.pins().into_iter().take(3) { (pin(hold, total)) }
+        @if locks.holds.is_empty() { p.empty { "Nobody held a lock at the last look." } }
+        @else { (holds_table(locks, now)) }
+        @if let Some(connected) = &locks.connected { (connections(connected, locks.connected_count())) }
+        @match locks.view {
+            LockView::Whole => {}
+            LockView::OwnNamespace => p.soft {
+                "litekeeper runs in a PID namespace of its own: locks of processes outside it are hidden."
+            },
+        }
+    }
+}
+
+/// `pid 123 python3 pins 4,200 of 9,000 frames …`
+fn pin(hold: &Hold, total: Option<u32>) -> Markup {
+    let frames = hold.pinned_frames.unwrap_or(0);
+    html! {
+        p.note {
+            (hold.party) " pins " (count(u64::from(frames)))
+            @if let Some(total) = total { " of " (count(u64::from(total))) }
+            " frames of the WAL: no checkpoint can copy them before its read ends, seen for at least "
+            (span(hold.held.as_secs()))
+        }
+    }
+}
+
+fn holds_table(locks: &Locks, now: SystemTime) -> Markup {
+    html! {
+        table {
+            thead { tr {
+                th scope="col" { "Lock" } th scope="col" { "Process" } th scope="col" { "User" }
+                th scope="col" { "Command" } th scope="col" { "Held for at least" } th scope="col" { "First seen" }
+            } }
+            tbody {
+                @for hold in locks.holds.iter().take(MAX_ROWS) {
+                    @let process = hold.party.process.as_ref();
+                    tr {
+                        th scope="row" { (kind(hold.lock.kind())) " " small { (hold.lock) } }
+                        td { (hold.party) }
+                        td { @if let Some(user) = process.and_then(|process| process.user.as_ref()) { (user) } }
+                        td { @if let Some(process) = process { code { (process.command) } } }
+                        td.number { (span(hold.held.as_secs())) }
+                        td { (when(hold.first_seen_at, now)) }
+                    }
+                }
+            }
+        }
+        @if locks.holds.len() > MAX_ROWS { p.soft { "and " (locks.holds.len() - MAX_ROWS) " more" } }
+    }
+}
+
+fn connections(connected: &[Party], number: Option<u32>) -> Markup {
+    let number = number.unwrap_or(0);
+    html! {
+        @if number == 0 { p.soft { "No process has it open." } } @else {
+            p {
+                (number) @if number == 1 { " process has" } @else { " processes have" } " it open: "
+                @for (index, party) in connected.iter().take(MAX_ROWS).enumerate() {
+                    @if index > 0 { ", " }
+                    @let started = party.process.as_ref().and_then(|process| process.started_at);
+                    span title=[started.map(|time| format!("started {}", calendar(time)))] { (party) }
+                }
+                @if connected.len() > MAX_ROWS { " and " (connected.len() - MAX_ROWS) " more" }
+            }
+        }
+    }
+}
+
+fn kind(kind: LockKind) -> &'static str {
+    match kind {
+        LockKind::Writer => "write",
+        LockKind::Reader => "read",
+        LockKind::Checkpointer => "checkpoint",
+        LockKind::Exclusive => "exclusive",
+    }
+}
