@@ -17,6 +17,7 @@ mod maintenance;
 mod pause;
 mod progress;
 mod run;
+mod runbook;
 mod schedule;
 mod serve;
 
@@ -133,6 +134,8 @@ enum Command {
     },
     /// Print the reference of all metrics, as Markdown
     Metrics,
+    /// Print what to do when an alert fires
+    Runbook(runbook::Arguments),
     /// Print the completions for a shell
     #[command(
         after_help = "For bash:  litekeeper completions bash > ~/.local/share/bash-completion/completions/litekeeper"
@@ -163,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::DemoWriter { path } => crate::demo::write_until_input_ends(&path).map(|()| Exit::Success),
         Command::Metrics => Ok(print(&crate::metrics::reference())),
+        Command::Runbook(arguments) => Ok(runbook::run(&arguments)),
         Command::Completions { shell } => Ok(completions(shell)),
     };
     let exit = result.unwrap_or_else(|error| {

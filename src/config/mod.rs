@@ -4,6 +4,7 @@
 //! whether a path exists, since a file may come later; the targets of the command line alone are looked
 //! at by `stat`, to tell a directory from a file.
 
+mod alerts;
 mod custom;
 mod decode;
 mod environment;
@@ -36,6 +37,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use crate::config::alerts::AlertThresholds;
+pub use crate::config::decode::closest;
 pub use crate::config::error::ConfigError;
 pub use crate::config::error::ConfigErrors;
 pub use crate::config::error::Position;
@@ -256,6 +259,8 @@ pub struct Settings {
     pub collectors: Collectors,
     /// What is done to it.
     pub tasks: Tasks,
+    /// Thresholds of alerts that are its own.
+    pub alerts: AlertThresholds,
 }
 
 impl Config {
@@ -290,6 +295,7 @@ impl Default for Settings {
             space_budget: Duration::from_millis(500),
             collectors: Collectors::default(),
             tasks: Tasks::default(),
+            alerts: AlertThresholds::new(),
         }
     }
 }

@@ -294,7 +294,8 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 73] = [
+const CONTRACT: [&str; 75] = [
+    "litekeeper_alert_threshold",
     "litekeeper_build_info",
     "litekeeper_config_last_reload_success_timestamp_seconds",
     "litekeeper_config_last_reload_successful",
@@ -323,6 +324,7 @@ const CONTRACT: [&str; 73] = [
     "litekeeper_retention_deleted_rows_total",
     "litekeeper_retention_window_seconds",
     "litekeeper_sample_duration_seconds",
+    "litekeeper_sample_interval_seconds",
     "litekeeper_samples_skipped_total",
     "litekeeper_series_dropped_total",
     "litekeeper_series_limit",

@@ -7,6 +7,7 @@
 
 use libtest_mimic::Arguments;
 
+mod alerts;
 mod browser;
 mod check;
 mod custom;
@@ -16,6 +17,7 @@ mod exposition;
 mod faults;
 mod http;
 mod maintenance;
+mod paging;
 mod process;
 mod prometheus;
 mod promises;
@@ -30,6 +32,7 @@ fn main() {
     support::SecondProcess::live_if_asked();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    trials.extend(alerts::trials());
     trials.extend(browser::trials());
     trials.extend(check::trials());
     trials.extend(custom::trials());
@@ -39,6 +42,7 @@ fn main() {
     trials.extend(faults::trials());
     trials.extend(http::trials());
     trials.extend(maintenance::trials());
+    trials.extend(paging::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());
     trials.extend(promises::trials());
