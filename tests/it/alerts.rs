@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::support::Agent;
 use crate::support::Output;
 use crate::support::TestDatabase;
+use crate::support::eventually;
 use crate::support::test;
 use crate::support::test_with_tool;
 use crate::support::tool;
@@ -48,6 +49,7 @@ pub fn trials() -> Vec<Trial> {
         test("the_table_of_alerts_is_fresh", the_table_of_alerts_is_fresh),
         test("runbooks_can_be_read_offline", runbooks_can_be_read_offline),
         test("a_runbook_is_where_its_alert_points", a_runbook_is_where_its_alert_points),
+        test("a_vacuum_that_is_not_needed_is_not_overdue", a_vacuum_that_is_not_needed_is_not_overdue),
     ];
     for file in files("tests") {
         let name = format!("promtool_tests_{}", stem(&file));
@@ -410,4 +412,28 @@ fn a_runbook_is_where_its_alert_points() {
     for nowhere in ["/runbooks/", "/runbooks/Nothing", "/runbooks"] {
         assert_eq!(agent.get(nowhere).status, 404, "{nowhere}");
     }
+}
+
+/// LitekeeperJobOverdue asks for a success, and a vacuum of a tidy database never deletes anything.
+fn a_vacuum_that_is_not_needed_is_not_overdue() {
+    let database = TestDatabase::new("books").rows(10).make();
+    let file = database.directory().join("litekeeper.yml");
+    let text = "state: state.db\ndatabases: [{path: books.db, tasks: {vacuum: {}}}]\n";
+    std::fs::write(&file, text).unwrap();
+    let run = || {
+        let words = ["run", "vacuum", "--json", "--config"].map(Path::new);
+        let output = Output::of(&[&words[..], &[&file]].concat());
+        assert!(output.stdout.contains("below_threshold"), "{output:?}");
+    };
+    run();
+    let mut command = crate::support::litekeeper();
+    command.arg("serve").arg("--config").arg(&file);
+    let agent = Agent::start(command).ready();
+    let last = || {
+        let labels = [("db", "books"), ("task", "vacuum")];
+        agent.metrics().value("litekeeper_job_last_success_timestamp_seconds", &labels)
+    };
+    let before = eventually("it is known from before the start", last);
+    run();
+    eventually("it is seen while the agent serves", || last().filter(|now| *now > before));
 }

@@ -54,8 +54,16 @@ const CASES: [Case; 2] = [
 
 pub fn trials() -> Vec<Trial> {
     let alertmanager = tool("prometheus-alertmanager").or_else(|| tool("alertmanager"));
+    let alone = alertmanager.clone();
     let both = tool("prometheus").zip(alertmanager).map(|(one, other)| format!("{one}\n{other}"));
-    vec![test_with_tool("damage_pages_and_a_restore_resolves", both, damage_pages_and_a_restore_resolves)]
+    vec![
+        test_with_tool("damage_pages_and_a_restore_resolves", both, damage_pages_and_a_restore_resolves),
+        test_with_tool(
+            "one_trouble_silences_what_follows_from_it",
+            alone,
+            one_trouble_silences_what_follows_from_it,
+        ),
+    ]
 }
 
 fn execute(path: &Path, sql: &str) {
@@ -106,6 +114,49 @@ fn routes(pages: &Pages) -> String {
         }
     });
     lines.collect()
+}
+
+/// Alerts that are given to a real Alertmanager together, each with its database, and whether it is silenced.
+const TOGETHER: [(&str, Option<&str>, bool); 14] = [
+    ("SqliteDown", Some("gone"), false),
+    ("SqliteWalTooLarge", Some("gone"), true),
+    ("LitekeeperJobOverdue", Some("gone"), true),
+    ("SqliteWalTooLarge", Some("books"), false),
+    ("SqliteIntegrityCheckFailed", Some("books"), false),
+    ("SqliteIntegrityCheckOverdue", Some("books"), true),
+    ("LitekeeperJobFailing", Some("books"), true),
+    ("LitekeeperRetentionBehind", Some("books"), true),
+    ("SqliteVacuumCannotRun", Some("books"), true),
+    ("LitekeeperBackupUnverified", Some("books"), false),
+    ("LitekeeperJobOverdue", Some("orders"), false),
+    ("LitekeeperDown", None, false),
+    ("LitekeeperAbsent", None, true),
+    ("LitekeeperConfigReloadFailed", None, false),
+];
+
+fn one_trouble_silences_what_follows_from_it(program: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let alertmanager = Alertmanager::start(program, &routes(&Pages::listen()), directory.path());
+    let given = TOGETHER.map(|(alert, db, _)| {
+        let mut labels = serde_json::json!({"alertname": alert, "job": "litekeeper", "instance": "a:1"});
+        if let Some(db) = db {
+            labels["db"] = db.into();
+        }
+        serde_json::json!({ "labels": labels })
+    });
+    let taken = alertmanager.request("POST", "alerts", &serde_json::json!(given).to_string());
+    assert!(taken.starts_with("HTTP/1.0 200"), "{taken}");
+    for (alert, db, silenced) in TOGETHER {
+        let expected = if silenced { "suppressed" } else { "active" };
+        crate::support::eventually(&format!("{alert} of {db:?} is {expected}"), || {
+            let answer = alertmanager.request("GET", "alerts", "");
+            let alerts: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+            let found = alerts.as_array()?.iter().find(|found| {
+                found["labels"]["alertname"] == alert && found["labels"]["db"].as_str() == db
+            })?;
+            (found["status"]["state"] == expected).then_some(())
+        });
+    }
 }
 
 fn damage_pages_and_a_restore_resolves(programs: &str) {

@@ -52,6 +52,21 @@ impl Alertmanager {
         eventually("Alertmanager listens", || TcpStream::connect(address).ok());
         Self { child, address }
     }
+
+    /// Asks its API, and gives the whole answer.
+    pub fn request(&self, method: &str, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} /api/v2/{path} HTTP/1.0\r\nHost: alertmanager\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
 }
 
 /// A webhook that remembers every notification, by the path that it came to.
