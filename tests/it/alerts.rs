@@ -180,7 +180,7 @@ fn alerts_are_tested_both_ways() {
                 case["name"].as_str().unwrap().starts_with(kind)
                     && case["alert_rule_test"].as_array().unwrap().iter().any(|at| {
                         at["alertname"] == name.as_str()
-                            && !at["exp_alerts"].as_array().is_none_or(Vec::is_empty) == fires
+                            && at["exp_alerts"].as_array().is_none_or(Vec::is_empty) != fires
                     })
             })
         };
