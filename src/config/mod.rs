@@ -6,7 +6,7 @@
 
 mod alerts;
 mod custom;
-mod decode;
+pub(crate) mod decode;
 mod environment;
 mod error;
 mod listen;
@@ -37,8 +37,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use crate::config::alerts::AlertThresholds;
-pub use crate::config::decode::closest;
 pub use crate::config::error::ConfigError;
 pub use crate::config::error::ConfigErrors;
 pub use crate::config::error::Position;
@@ -246,8 +244,7 @@ pub struct Settings {
     pub custom_metrics: Vec<CustomMetric>,
     /// How often row counts and timestamps are taken anew, when something changed.
     pub table_interval: Duration,
-    /// How long one table's exact count may take in a WAL database; a rollback database gets a tenth,
-    /// as its writers wait for readers.
+    /// How long one table's exact count may take in a WAL database; a rollback database gets a tenth.
     pub count_budget: Duration,
     /// How often the space of tables and indexes is measured anew, when something changed.
     pub space_interval: Duration,
@@ -260,7 +257,7 @@ pub struct Settings {
     /// What is done to it.
     pub tasks: Tasks,
     /// Thresholds of alerts that are its own.
-    pub alerts: AlertThresholds,
+    pub alerts: alerts::AlertThresholds,
 }
 
 impl Config {
@@ -295,7 +292,7 @@ impl Default for Settings {
             space_budget: Duration::from_millis(500),
             collectors: Collectors::default(),
             tasks: Tasks::default(),
-            alerts: AlertThresholds::new(),
+            alerts: BTreeMap::new(),
         }
     }
 }

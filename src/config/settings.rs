@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::AlertThresholds;
 use crate::config::Collectors;
 use crate::config::CustomMetric;
 use crate::config::Settings;
 use crate::config::TimestampColumn;
 use crate::config::TimestampFormat;
+use crate::config::alerts::AlertThresholds;
 use crate::config::alerts::read_alerts;
 use crate::config::custom::Families;
 use crate::config::custom::read_custom_metrics;
