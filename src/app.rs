@@ -86,6 +86,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let metrics = Arc::new(AgentMetrics::default());
     metrics.reloaded(true);
     metrics.set_series_limit(config.series_limit);
+    metrics.set_sample_interval(config.sample_interval);
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let (targets_sender, targets) = watch::channel(None);
     let (interval_sender, interval) = watch::channel(config.sample_interval);
@@ -243,6 +244,7 @@ impl Reloader {
                     tracing::warn!("`state` and `temp_directory` change at a restart only");
                 }
                 self.metrics.set_series_limit(config.series_limit);
+                self.metrics.set_sample_interval(config.sample_interval);
                 self.interval.send_replace(config.sample_interval);
                 self.config.send_replace(Arc::new(config));
                 tracing::info!("configuration reloaded");

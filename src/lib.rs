@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod planner;
 pub mod record;
 pub mod report;
+pub mod runbooks;
 pub mod runner;
 pub mod sample;
 pub mod sampler;

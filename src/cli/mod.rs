@@ -20,6 +20,7 @@ mod pause;
 mod progress;
 mod restore;
 mod run;
+mod runbook;
 mod schedule;
 mod serve;
 
@@ -154,6 +155,8 @@ enum Command {
     },
     /// Print the reference of all metrics, as Markdown
     Metrics,
+    /// Print what to do when an alert fires
+    Runbook(runbook::Arguments),
     /// Print the completions for a shell
     #[command(
         after_help = "For bash:  litekeeper completions bash > ~/.local/share/bash-completion/completions/litekeeper"
@@ -190,6 +193,7 @@ pub fn main() -> ExitCode {
         }
         Command::DemoReader { path } => crate::demo::read_until_input_ends(&path).map(|()| Exit::Success),
         Command::Metrics => Ok(print(&crate::metrics::reference())),
+        Command::Runbook(arguments) => Ok(runbook::run(&arguments)),
         Command::Completions { shell } => Ok(completions(shell)),
     };
     let exit = result.unwrap_or_else(|error| {

@@ -327,7 +327,7 @@ fn kind(node: &Node) -> &'static str {
 }
 
 /// The one known word that a user probably meant.
-pub(super) fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let known: Vec<&str> = known.collect();
     // A third of the letters may be wrong, but never all of a short word.
     let tolerance = (word.chars().count() / 3).max(1);

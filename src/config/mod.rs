@@ -4,8 +4,9 @@
 //! whether a path exists, since a file may come later; the targets of the command line alone are looked
 //! at by `stat`, to tell a directory from a file.
 
+mod alerts;
 mod custom;
-mod decode;
+pub(crate) mod decode;
 mod environment;
 mod error;
 mod listen;
@@ -247,8 +248,7 @@ pub struct Settings {
     pub custom_metrics: Vec<CustomMetric>,
     /// How often row counts and timestamps are taken anew, when something changed.
     pub table_interval: Duration,
-    /// How long one table's exact count may take in a WAL database; a rollback database gets a tenth,
-    /// as its writers wait for readers.
+    /// How long one table's exact count may take in a WAL database; a rollback database gets a tenth.
     pub count_budget: Duration,
     /// How often the space of tables and indexes is measured anew, when something changed.
     pub space_interval: Duration,
@@ -260,6 +260,8 @@ pub struct Settings {
     pub collectors: Collectors,
     /// What is done to it.
     pub tasks: Tasks,
+    /// Thresholds of alerts that are its own.
+    pub alerts: alerts::AlertThresholds,
 }
 
 impl Config {
@@ -294,6 +296,7 @@ impl Default for Settings {
             space_budget: Duration::from_millis(500),
             collectors: Collectors::default(),
             tasks: Tasks::default(),
+            alerts: BTreeMap::new(),
         }
     }
 }

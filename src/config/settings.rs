@@ -11,6 +11,8 @@ use crate::config::CustomMetric;
 use crate::config::Settings;
 use crate::config::TimestampColumn;
 use crate::config::TimestampFormat;
+use crate::config::alerts::AlertThresholds;
+use crate::config::alerts::read_alerts;
 use crate::config::custom::Families;
 use crate::config::custom::read_custom_metrics;
 use crate::config::decode::Decoder;
@@ -24,7 +26,7 @@ use crate::config::tasks_read::read_tasks;
 use crate::config::tree::Node;
 
 /// The keys of a profile, and of every entry of `databases`.
-pub(super) const SETTINGS_KEYS: [&str; 11] = [
+pub(super) const SETTINGS_KEYS: [&str; 12] = [
     "labels",
     "row_counts",
     "timestamps",
@@ -36,6 +38,7 @@ pub(super) const SETTINGS_KEYS: [&str; 11] = [
     "space_budget",
     "collectors",
     "tasks",
+    "alerts",
 ];
 
 /// Below a second, counting would be all that the agent does; above a week, a metric is no metric.
@@ -68,6 +71,7 @@ pub(super) struct Layer {
     run_custom_metrics: Option<bool>,
     measure_space: Option<bool>,
     tasks: TaskLayer,
+    alerts: AlertThresholds,
 }
 
 impl Layer {
@@ -76,10 +80,11 @@ impl Layer {
         self.custom_metrics.iter().map(|metric| metric.name.as_str())
     }
 
-    /// Lays the layer over settings: what it says replaces what was there, while labels are merged by
-    /// name and custom metrics are added.
+    /// Lays the layer over settings: what it says replaces what was there, while labels and thresholds of alerts are
+    /// merged by name and custom metrics are added.
     pub fn apply(self, settings: &mut Settings) {
         settings.labels.extend(self.labels);
+        settings.alerts.extend(self.alerts);
         settings.custom_metrics.extend(self.custom_metrics);
         replace(&mut settings.row_counts, self.row_counts);
         replace(&mut settings.timestamps, self.timestamps);
@@ -137,6 +142,9 @@ pub(super) fn read_layer(
     }
     if let Some(value) = fields.find("tasks") {
         layer.tasks = read_tasks(&value, surroundings, decoder);
+    }
+    if let Some(value) = fields.find("alerts") {
+        layer.alerts = read_alerts(&value, decoder);
     }
     layer
 }

@@ -15,6 +15,7 @@ use crate::config::Source;
 use crate::config::Target;
 use crate::config::TimestampColumn;
 use crate::config::WebSettings;
+use crate::config::alerts::shown_alerts;
 use crate::config::environment::escape;
 use crate::config::show_tasks::ShownMaintenance;
 use crate::config::show_tasks::ShownTasks;
@@ -75,6 +76,8 @@ struct ShownSource {
     space_budget: String,
     collectors: Collectors,
     tasks: ShownTasks,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    alerts: BTreeMap<&'static str, String>,
 }
 
 #[derive(Serialize)]
@@ -161,6 +164,7 @@ fn shown_source(source: &Source) -> ShownSource {
         space_budget: format_duration(settings.space_budget),
         collectors: settings.collectors,
         tasks: shown_tasks(&settings.tasks),
+        alerts: shown_alerts(&settings.alerts),
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Question {
 const COLUMNS: &str =
     "id, database, path, task, trigger, due_at, started_at, elapsed, outcome, reason, message, details";
 
+/// The runs after which the task has done what it is for, as [`Run::is_done`] has them.
+const DONE: &str = "(outcome = 'success' OR outcome = 'skipped' AND reason = 'below_threshold')";
+
 fn past_run(row: &Row<'_>) -> rusqlite::Result<Option<PastRun>> {
     // A task that a later version knows is passed over.
     let Some(task) = task_of(&row.get::<_, String>(3)?) else { return Ok(None) };
@@ -183,7 +186,7 @@ impl History {
         rows.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(failed)
     }
 
-    /// The last run of a task that was not skipped, and the last that did its work.
+    /// The last run of a task that was not skipped, and the last after which there was nothing left to do.
     ///
     /// # Errors
     /// SQLite's.
@@ -203,7 +206,7 @@ impl History {
                 .map(Option::flatten)
                 .map_err(self.failed())
         };
-        Ok((last("outcome <> 'skipped'")?, last("outcome = 'success'")?))
+        Ok((last("outcome <> 'skipped'")?, last(DONE)?))
     }
 
     /// Forgets runs that began before a moment.
@@ -212,8 +215,10 @@ impl History {
     /// SQLite's.
     pub fn forget_before(&self, moment: SystemTime) -> Result<usize, HistoryError> {
         // The last success of each task stays: timestamps in metrics come from it.
-        let sql = "DELETE FROM runs WHERE started_at < ?1 AND id NOT IN \
-                   (SELECT max(id) FROM runs WHERE outcome = 'success' GROUP BY path, task)";
-        self.connection().execute(sql, [seconds(moment)]).map_err(self.failed())
+        let sql = format!(
+            "DELETE FROM runs WHERE started_at < ?1 AND id NOT IN \
+             (SELECT max(id) FROM runs WHERE {DONE} GROUP BY path, task)"
+        );
+        self.connection().execute(&sql, [seconds(moment)]).map_err(self.failed())
     }
 }

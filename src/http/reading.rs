@@ -16,6 +16,7 @@ use hyper::header::HeaderValue;
 use crate::blocking::run_one;
 use crate::doors::Visitor;
 use crate::history::Question;
+use crate::runbooks;
 use crate::sample::Observed;
 use crate::sample::look;
 
@@ -26,6 +27,7 @@ use super::pages::Past;
 use super::pages::Query;
 use super::pages::TasksPage;
 use super::routes::HTML;
+use super::routes::RUNBOOKS_PATH;
 use super::routes::Reply;
 use super::routes::Site;
 use super::routes::send;
@@ -66,6 +68,10 @@ impl Site {
             pages::ICON_PATH => with_type(StatusCode::OK, "image/svg+xml", pages::ICON),
             "/" => self.index(request, query, visitor.clone()).await,
             "/tasks" => self.tasks(request, &query, visitor).await,
+            path if path.starts_with(RUNBOOKS_PATH) => match runbooks::find(&path[RUNBOOKS_PATH.len()..]) {
+                Some(runbook) => text(StatusCode::OK, runbook),
+                None => not_found(),
+            },
             path => match self.named(path) {
                 None => not_found(),
                 Some(observed) if query.value("debug") == "true" => self.debug(observed).await,
@@ -187,6 +193,6 @@ impl Site {
 pub(super) fn not_found() -> Reply {
     text(
         StatusCode::NOT_FOUND,
-        "not found; there are /, /db/NAME, /tasks, /api/v1/, /metrics, /-/healthy and /-/ready\n",
+        "not found; there are /, /db/NAME, /tasks, /runbooks/ALERT, /api/v1/, /metrics, /-/healthy and /-/ready\n",
     )
 }

@@ -62,6 +62,9 @@ pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 pub(super) type Reply = Response<Full<Bytes>>;
 
+/// Where the runbooks are, each under its alert's name.
+pub(super) const RUNBOOKS_PATH: &str = "/runbooks/";
+
 const PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 
@@ -106,7 +109,7 @@ impl Site {
         let handler = match request.uri().path() {
             "/metrics" => Handler::Metrics,
             "/" | "/tasks" | pages::STYLE_PATH | pages::ICON_PATH => Handler::Page,
-            path if path.starts_with("/db/") => Handler::Page,
+            path if path.starts_with("/db/") || path.starts_with(RUNBOOKS_PATH) => Handler::Page,
             acting::ACT_PATH => Handler::Act,
             path if path.strip_prefix(api::ROOT).is_some_and(|rest| rest.starts_with('/')) => Handler::Api,
             "/-/healthy" => Handler::Healthy,

@@ -16,6 +16,7 @@ use super::health_check::Verdict;
 use super::log_cleaning::LogCleaningReport;
 use super::optimize::OptimizeReport;
 use super::outcome::Outcome;
+use super::outcome::SkipReason;
 use super::vacuum::VacuumReport;
 
 /// Why a run was begun.
@@ -140,6 +141,13 @@ impl Run {
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.outcome == "success"
+    }
+
+    /// Whether the task has done what it is for: it succeeded, or there was nothing to do.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_success()
+            || (self.is_skip() && self.reason.as_deref() == Some(SkipReason::BelowThreshold.label()))
     }
 
     /// Whether it was not needed or not allowed.

@@ -129,6 +129,7 @@ pub struct AgentMetrics {
     reload_ok: AtomicU64,
     reload_at: AtomicU64,
     web_reload_ok: AtomicU64,
+    sample_interval: AtomicU64,
     series_limit: AtomicU64,
     requests: [[AtomicU64; HTTP_CODES.len()]; Handler::ALL.len()],
 }
@@ -148,6 +149,7 @@ impl Default for AgentMetrics {
             reload_ok: AtomicU64::new(1),
             reload_at: AtomicU64::new(0),
             web_reload_ok: AtomicU64::new(1),
+            sample_interval: AtomicU64::new(0),
             series_limit: AtomicU64::new(0),
             requests: Default::default(),
         }
@@ -192,6 +194,11 @@ impl AgentMetrics {
     /// A changed web configuration, or one of its certificates or keys, was taken over, or could not be.
     pub fn web_reloaded(&self, successful: bool) {
         self.web_reload_ok.store(u64::from(successful), Ordering::Relaxed);
+    }
+
+    /// How often every database is looked at.
+    pub fn set_sample_interval(&self, interval: Duration) {
+        self.sample_interval.store(interval.as_secs_f64().to_bits(), Ordering::Relaxed);
     }
 
     /// The series that one database may have in its table and custom collectors.
@@ -285,6 +292,14 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         kind: MetricType::Histogram,
         help: "How long one look at one database took; unchanged databases, which are not opened, are not counted",
         value: |agent| Value::Histogram(&agent.looks),
+    },
+    AgentFamily {
+        name: "litekeeper_sample_interval",
+        unit: Some(Unit::Seconds),
+        labels: &[],
+        kind: MetricType::Gauge,
+        help: "How often every database is looked at, as configured",
+        value: |agent| Value::Gauge(f64::from_bits(agent.sample_interval.load(Ordering::Relaxed))),
     },
     AgentFamily {
         name: "litekeeper_sweep_duration",

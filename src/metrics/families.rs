@@ -90,6 +90,18 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         help: "What the database is: its path, modes and the configured labels, to join on db; encoding and auto_vacuum are as of the last checkpoint",
         samples: |observed, sink| sink.database_info(observed),
     },
+    DatabaseFamily {
+        name: "litekeeper_alert_threshold",
+        unit: None,
+        kind: MetricType::Gauge,
+        labels: &["alert"],
+        class: Class::Sample,
+        help: "Threshold of an alert that the configuration sets for this database, in the unit of the alert's value; +Inf, or 0 where low values alert, is switched off",
+        samples: |observed, sink| {
+            let mut thresholds = observed.database.settings.alerts.iter();
+            thresholds.try_for_each(|(alert, value)| sink.gauge(&[("alert", alert)], *value))
+        },
+    },
     gauge(
         "sqlite_writer_version",
         None,

@@ -146,7 +146,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
     gauge(
         "litekeeper_job_last_success_timestamp",
         Some(Unit::Seconds),
-        "When the last successful run ended, in seconds since 1970; kept across restarts",
+        "When the last run ended that succeeded or found nothing to do (below_threshold), in seconds since 1970; kept across restarts",
         |job, task, sink| optional(sink, task, job.last_success),
     ),
     gauge(

@@ -238,6 +238,9 @@ impl JobMetrics {
                 if let Some(index) = index {
                     job.skips[index] += 1;
                 }
+                if run.is_done() {
+                    job.last_success = Some(timestamp(run.ended_at()));
+                }
             });
             return;
         }

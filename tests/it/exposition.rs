@@ -331,7 +331,8 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 76] = [
+const CONTRACT: [&str; 81] = [
+    "litekeeper_alert_threshold",
     "litekeeper_backup_files",
     "litekeeper_backup_last_verified_timestamp_seconds",
     "litekeeper_backup_size_bytes",
@@ -363,6 +364,7 @@ const CONTRACT: [&str; 76] = [
     "litekeeper_retention_deleted_rows_total",
     "litekeeper_retention_window_seconds",
     "litekeeper_sample_duration_seconds",
+    "litekeeper_sample_interval_seconds",
     "litekeeper_samples_skipped_total",
     "litekeeper_series_dropped_total",
     "litekeeper_series_limit",

@@ -7,6 +7,7 @@
 
 use libtest_mimic::Arguments;
 
+mod alerts;
 mod browser;
 mod check;
 mod custom;
@@ -18,6 +19,7 @@ mod faults;
 mod http;
 mod locks;
 mod maintenance;
+mod paging;
 mod process;
 mod prometheus;
 mod promises;
@@ -33,6 +35,7 @@ fn main() {
     support::SecondProcess::live_if_asked();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    trials.extend(alerts::trials());
     trials.extend(browser::trials());
     trials.extend(check::trials());
     trials.extend(custom::trials());
@@ -44,6 +47,7 @@ fn main() {
     trials.extend(http::trials());
     trials.extend(locks::trials());
     trials.extend(maintenance::trials());
+    trials.extend(paging::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());
     trials.extend(promises::trials());

@@ -1,6 +1,7 @@
 //! What the tests share: databases, the agent as a process, scrapes, second processes.
 
 mod agent;
+mod alertmanager;
 mod database;
 pub mod mount;
 mod prometheus;
@@ -15,6 +16,8 @@ pub use agent::Agent;
 pub use agent::Answer;
 pub use agent::Output;
 pub use agent::litekeeper;
+pub use alertmanager::Alertmanager;
+pub use alertmanager::Pages;
 pub use database::TestDatabase;
 pub use prometheus::Prometheus;
 pub use scrape::Scrape;
@@ -28,7 +31,7 @@ pub fn test(name: &str, body: fn()) -> Trial {
 }
 
 /// A test that needs a tool; without it, it is reported as ignored.
-pub fn test_with_tool(name: &str, tool: Option<String>, body: fn(&str)) -> Trial {
+pub fn test_with_tool(name: &str, tool: Option<String>, body: impl FnOnce(&str) + Send + 'static) -> Trial {
     let missing = tool.is_none();
     let trial = Trial::test(name, move || {
         let tool = tool.expect("an ignored test is not run");

@@ -1,0 +1,129 @@
+//! Thresholds of alerts that differ from database to database. The rules in `alerts/` have a default for each; what is
+//! said here reaches them as `litekeeper_alert_threshold`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::decode::Decoder;
+use crate::config::decode::Value;
+use crate::config::decode::closest;
+use crate::config::decode::listing;
+use crate::config::decode::quoted;
+use crate::config::units::format_bytes;
+use crate::config::units::format_duration;
+
+/// How a threshold is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    /// A duration.
+    Time,
+    /// A size.
+    Size,
+    /// A plain number: a ratio or a count.
+    Number,
+    /// Nothing but `off`.
+    Switch,
+}
+
+/// The alerts that have a threshold here.
+const ALERTS: [(&str, Measure); 15] = [
+    ("LitekeeperMaintenanceHoldsLockTooLong", Measure::Time),
+    ("LitekeeperRetentionBehind", Measure::Number),
+    ("SqliteBusyErrors", Measure::Number),
+    ("SqliteCheckpointStarved", Measure::Size),
+    ("SqliteDatabaseFileReplaced", Measure::Switch),
+    ("SqliteDatabaseVanished", Measure::Switch),
+    ("SqliteFilesystemAlmostFull", Measure::Number),
+    ("SqliteFilesystemFillingUp", Measure::Number),
+    ("SqliteGrowthAnomalous", Measure::Number),
+    ("SqliteLongReader", Measure::Time),
+    ("SqliteOnNetworkFilesystem", Measure::Switch),
+    ("SqliteVacuumWorthwhile", Measure::Size),
+    ("SqliteWalTooLarge", Measure::Size),
+    ("SqliteWriterLockHeld", Measure::Time),
+    ("SqliteWriterVersionHasWalResetBug", Measure::Switch),
+];
+
+/// Thresholds by alert, in base units (seconds, bytes, ratios, counts). One that is switched off is never reached.
+pub type AlertThresholds = BTreeMap<&'static str, f64>;
+
+/// A hold or a read may be expected to last for a day, but a page is no page below a millisecond.
+const TIME: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(86_400));
+
+/// Alerts that fire when a value falls below their threshold: switched off, it is 0.
+const BELOW: [&str; 2] = ["SqliteFilesystemAlmostFull", "SqliteFilesystemFillingUp"];
+
+/// Reads the key `alerts` of a database or a profile.
+pub(super) fn read_alerts(value: &Value<'_>, decoder: &mut Decoder<'_>) -> AlertThresholds {
+    let mut thresholds = AlertThresholds::new();
+    for (name, position, tree) in decoder.entries(value).unwrap_or_default() {
+        let threshold = Value { tree, key: format!("{}.{name}", value.key) };
+        match ALERTS.iter().find(|(alert, _)| *alert == name) {
+            Some((alert, measure)) => {
+                if let Some(number) = read_threshold(alert, *measure, &threshold, decoder) {
+                    thresholds.insert(alert, number);
+                }
+            }
+            None => decoder.refuse(position, &threshold.key, unknown(name)),
+        }
+    }
+    thresholds
+}
+
+fn read_threshold(
+    alert: &str,
+    measure: Measure,
+    value: &Value<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<f64> {
+    let text = decoder.scalar(value)?;
+    if text == "off" {
+        return Some(off(alert));
+    }
+    match measure {
+        Measure::Time => decoder.duration(value, TIME.0..=TIME.1).map(|time| time.as_secs_f64()),
+        Measure::Size => decoder.bytes(value).map(|bytes| bytes as f64),
+        Measure::Number => {
+            let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+            if number.is_none() {
+                let message =
+                    format!("must be a number above 0, as in `0.25`, or `off`, not {}", quoted(&text));
+                decoder.refuse_value(value, message);
+            }
+            number
+        }
+        Measure::Switch => {
+            let message =
+                format!("this alert has no threshold; it can only be switched `off`, not {}", quoted(&text));
+            decoder.refuse_value(value, message);
+            None
+        }
+    }
+}
+
+fn off(alert: &str) -> f64 {
+    if BELOW.contains(&alert) { 0.0 } else { f64::INFINITY }
+}
+
+fn unknown(name: &str) -> String {
+    let known = ALERTS.map(|(alert, _)| alert);
+    match closest(name, known.into_iter()) {
+        Some(guess) => format!("no alert with a threshold of its own; did you mean `{guess}`?"),
+        None => format!("no alert with a threshold of its own; those are {}", listing(&known)),
+    }
+}
+
+/// Thresholds as they are written.
+pub(super) fn shown_alerts(thresholds: &AlertThresholds) -> BTreeMap<&'static str, String> {
+    let shown = |alert: &'static str, number: f64| {
+        if number == off(alert) {
+            return "off".to_owned();
+        }
+        match ALERTS.iter().find(|(known, _)| *known == alert).map(|(_, measure)| *measure) {
+            Some(Measure::Time) => format_duration(Duration::from_secs_f64(number)),
+            Some(Measure::Size) => format_bytes(number as u64),
+            Some(Measure::Number | Measure::Switch) | None => number.to_string(),
+        }
+    };
+    thresholds.iter().map(|(alert, number)| (*alert, shown(alert, *number))).collect()
+}
