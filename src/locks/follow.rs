@@ -266,7 +266,7 @@ mod tests {
         let (locks, news) = play.look(60, &both[..1], change, frames);
         assert_eq!(locks, [0]);
         assert!(
-            matches!(&news[..], [News::Released(hold)] if hold.held == Duration::from_secs(50)),
+            matches!(&news[..], [News::Released(hold)] if hold.held == Duration::from_secs(55)),
             "{news:?}"
         );
         // Another read lock of the same process is another reader.
