@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 mod check;
 mod config;
 mod demo;
+mod healthcheck;
 mod history;
 mod maintenance;
 mod pause;
@@ -115,6 +116,8 @@ enum Command {
     /// Check or show a configuration file
     #[command(subcommand)]
     Config(config::Command),
+    /// Ask whether the agent that serves here is alive, as a container's health check does
+    Healthcheck(healthcheck::Arguments),
     /// Watch a set of demo databases: healthy, busy, bloated and damaged ones
     ///
     /// They are made in a directory of their own, which is removed at the end.
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::run(&arguments, true),
         Command::Resume(arguments) => pause::run(&arguments, false),
         Command::Config(command) => Ok(config::run(&command)),
+        Command::Healthcheck(arguments) => healthcheck::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::DemoWriter { path } => crate::demo::write_until_input_ends(&path).map(|()| Exit::Success),
         Command::Metrics => Ok(print(&crate::metrics::reference())),

@@ -8,6 +8,7 @@ mod api;
 mod api_json;
 mod body;
 mod guests;
+mod health;
 mod listener;
 mod negotiate;
 mod origin;
@@ -17,6 +18,8 @@ mod reading;
 mod routes;
 mod server;
 
+pub use health::ask_health;
+pub use health::reached_at;
 pub use listener::Listener;
 pub use listener::bind;
 pub use listener::inherited;

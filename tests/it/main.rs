@@ -10,6 +10,7 @@ use libtest_mimic::Arguments;
 mod browser;
 mod check;
 mod custom;
+mod deploy;
 mod doors;
 mod exposition;
 mod http;
@@ -30,6 +31,7 @@ fn main() {
     trials.extend(browser::trials());
     trials.extend(check::trials());
     trials.extend(custom::trials());
+    trials.extend(deploy::trials());
     trials.extend(doors::trials());
     trials.extend(exposition::trials());
     trials.extend(http::trials());

@@ -65,7 +65,7 @@ const ROOMS: [(&str, &str); 28] = [
     ("budget", ""),
     (
         "cli",
-        "app blocking budget config database demo discovery doors history job metrics report runner sqlite task units",
+        "app blocking budget config database demo discovery doors history http job metrics report runner sqlite task units",
     ),
     ("config", "schedule sidecar task"),
     ("database", "config sidecar"),
