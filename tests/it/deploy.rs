@@ -270,6 +270,13 @@ fn the_image_is_built_from_what_is_sent() {
     let output = Output::from(cargo);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
 
+    let sent = read(".dockerignore");
+    for (file, included) in included_from_outside() {
+        let is_sent =
+            sent.lines().filter_map(|line| line.strip_prefix('!')).any(|path| included.starts_with(path));
+        assert!(is_sent, "{file} includes {included}, which .dockerignore does not send to the builder");
+    }
+
     let dockerfile = read("Dockerfile");
     let first = dockerfile.lines().next().unwrap();
     assert!(!first.starts_with("# syntax="), "it would pull an image before the build");
@@ -278,6 +285,36 @@ fn the_image_is_built_from_what_is_sent() {
         |text: &str| text.split(['.', '-']).map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
     let wanted = read("Cargo.toml").split("rust-version = \"").nth(1).unwrap().split('"').next().map(numbers);
     assert!(numbers(image) >= wanted.unwrap(), "{image} is older than Cargo.toml asks for");
+}
+
+/// Files outside of `src` that are a part of the program, each with the source that includes it.
+fn included_from_outside() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut directories = vec![root().join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                directories.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs")
+                && !entry.ends_with("tests.rs")
+            {
+                let text = std::fs::read_to_string(&entry).unwrap();
+                for line in text.lines().filter(|line| line.contains("include_")) {
+                    let Some(path) = line.split("\"../").nth(1).and_then(|rest| rest.split('"').next())
+                    else {
+                        continue;
+                    };
+                    // What begins with as many `..` as the file is deep leaves `src`.
+                    let depth = entry.strip_prefix(root()).unwrap().components().count() - 2;
+                    let ups = path.matches("../").count();
+                    if ups == depth {
+                        found.push((entry.display().to_string(), path.replace("../", "")));
+                    }
+                }
+            }
+        }
+    }
+    found
 }
 
 fn shipped_configurations_are_valid() {
@@ -438,6 +475,10 @@ fn the_debian_package_is_complete(cargo_deb: &str) {
         "./usr/share/bash-completion/completions/litekeeper",
         "./usr/share/doc/litekeeper/docs/DEPLOY.md",
         "./usr/share/doc/litekeeper/examples/prometheus/targets/accounting.yml",
+        "./usr/share/doc/litekeeper/alerts/rules/databases.yml",
+        "./usr/share/doc/litekeeper/alerts/runbooks/SqliteIntegrityCheckFailed.md",
+        "./usr/share/doc/litekeeper/dashboards/fleet.json",
+        "./usr/share/doc/litekeeper/dashboards/provisioning/datasources/litekeeper.yml",
     ] {
         assert!(listed.lines().any(|line| line.ends_with(path)), "{path} is missing: {listed}");
     }
