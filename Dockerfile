@@ -11,8 +11,8 @@ WORKDIR /src
 COPY . .
 # The repository's history is not sent to the builder, so the revision has to be said.
 ARG LITEKEEPER_REVISION=unknown
-# glibc rather than musl: it needs no other target, its allocator is quicker, and since 2.34 a static program resolves names
-# from /etc/hosts and DNS by itself. With a target named, build scripts and macros are not linked statically.
+# glibc rather than musl: it needs no other target, and since 2.34 a static program resolves names from /etc/hosts and DNS by
+# itself. With a target named, build scripts and macros are not linked statically.
 RUN target="$(rustc --print host-tuple)" \
     && LITEKEEPER_REVISION="${LITEKEEPER_REVISION}" CARGO_PROFILE_RELEASE_STRIP=symbols \
         RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
