@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod doctor;
 mod forecast;
+mod healthcheck;
 mod history;
 mod locks;
 mod maintenance;
@@ -134,6 +135,8 @@ enum Command {
     /// Check or show a configuration file
     #[command(subcommand)]
     Config(config::Command),
+    /// Ask whether the agent that serves here is alive, as a container's health check does
+    Healthcheck(healthcheck::Arguments),
     /// Watch a set of demo databases: healthy, busy, bloated and damaged ones
     ///
     /// They are made in a directory of their own, which is removed at the end.
@@ -186,6 +189,7 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::run(&arguments, true),
         Command::Resume(arguments) => pause::run(&arguments, false),
         Command::Config(command) => Ok(config::run(&command)),
+        Command::Healthcheck(arguments) => healthcheck::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::DemoWriter { path, pause_milliseconds } => {
             let pause = std::time::Duration::from_millis(pause_milliseconds);

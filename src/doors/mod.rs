@@ -7,12 +7,14 @@ mod certificate;
 mod clients;
 mod follow;
 mod limit;
+mod own_client;
 mod stamp;
 mod tls;
 mod tokens;
 mod users;
 
 pub use follow::follow;
+pub use own_client::OwnClient;
 pub use tokens::Tokens;
 
 use std::net::IpAddr;

@@ -9,6 +9,7 @@ mod api_json;
 mod body;
 mod doctor;
 mod guests;
+mod health;
 mod listener;
 mod negotiate;
 mod origin;
@@ -18,6 +19,8 @@ mod reading;
 mod routes;
 mod server;
 
+pub use health::ask_health;
+pub use health::reached_at;
 pub use listener::Listener;
 pub use listener::bind;
 pub use listener::inherited;

@@ -12,6 +12,7 @@ mod browser;
 mod check;
 mod custom;
 mod dashboards;
+mod deploy;
 mod doctor;
 mod doors;
 mod exposition;
@@ -40,6 +41,7 @@ fn main() {
     trials.extend(check::trials());
     trials.extend(custom::trials());
     trials.extend(dashboards::trials());
+    trials.extend(deploy::trials());
     trials.extend(doctor::trials());
     trials.extend(doors::trials());
     trials.extend(exposition::trials());

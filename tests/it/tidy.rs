@@ -65,7 +65,7 @@ const ROOMS: [(&str, &str); 31] = [
     ("budget", ""),
     (
         "cli",
-        "app blocking budget config database demo discovery doctor doors history host job locks metrics report runbooks runner sample sidecar sqlite task units",
+        "app blocking budget config database demo discovery doctor doors history host http job locks metrics report runbooks runner sample sidecar sqlite task units",
     ),
     ("config", "schedule sidecar task"),
     ("database", "config sidecar"),

@@ -33,7 +33,16 @@ pub struct Output {
 impl Output {
     /// Runs the binary to its end.
     pub fn of(arguments: &[impl AsRef<OsStr>]) -> Self {
-        let output = litekeeper().args(arguments).stdin(Stdio::null()).output().unwrap();
+        let mut command = litekeeper();
+        command.args(arguments);
+        Self::from(command)
+    }
+}
+
+impl From<Command> for Output {
+    /// Runs a prepared command to its end.
+    fn from(mut command: Command) -> Self {
+        let output = command.stdin(Stdio::null()).output().unwrap();
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

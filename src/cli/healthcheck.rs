@@ -1,0 +1,80 @@
+//! `litekeeper healthcheck`.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::config::Config;
+use crate::config::DEFAULT_LISTEN;
+use crate::config::Listen;
+use crate::doors::OwnClient;
+use crate::http::ask_health;
+use crate::http::reached_at;
+
+use super::Exit;
+use super::block_on;
+use super::print;
+
+/// Where a configuration is looked for that nobody names.
+const DEFAULT_CONFIG: &str = "/etc/litekeeper/litekeeper.yml";
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The address is the first of the configuration, which is looked for at /etc/litekeeper/litekeeper.yml; without one, 127.0.0.1:10321.
+A server that asks for a user or a client certificate lives: that counts as healthy. Exit codes: 0 healthy, 1 not.")]
+pub(super) struct Arguments {
+    /// Address to ask, instead of the configuration's
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT|unix:PATH")]
+    listen: Option<Listen>,
+    /// Configuration file that the server runs with
+    #[arg(long, value_name = "FILE", env = "LITEKEEPER_CONFIG")]
+    config: Option<PathBuf>,
+    /// File with TLS and users that the server runs with, instead of the configuration's
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config: Option<PathBuf>,
+    /// How long to wait for an answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    timeout: u64,
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let limit = Duration::from_secs(arguments.timeout);
+    let (place, client) = match whom_to_ask(arguments) {
+        Ok(found) => found,
+        Err(problem) => {
+            eprintln!("litekeeper: {problem}");
+            return Ok(Exit::Problems);
+        }
+    };
+    let answer = block_on(async { Ok(ask_health(&place, client.as_ref(), limit).await) })?;
+    match answer {
+        Ok(health) => Ok(print(&format!("{place}: {health}\n"))),
+        Err(problem) => {
+            eprintln!("litekeeper: {place}: {problem}");
+            Ok(Exit::Problems)
+        }
+    }
+}
+
+/// The place of the server, and how to speak TLS with it.
+fn whom_to_ask(arguments: Arguments) -> Result<(Listen, Option<OwnClient>), String> {
+    let Arguments { listen, config, web_config, timeout: _ } = arguments;
+    let file = config.or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|file| file.exists()));
+    let config = match file {
+        // What was given by hand says all there is to know.
+        Some(_) if listen.is_some() && web_config.is_some() => None,
+        Some(file) => Some(load(&file)?),
+        None => None,
+    };
+    let configured = config.as_ref().and_then(|config| config.listen.first().cloned());
+    let place = listen.or(configured).unwrap_or(Listen::Tcp(DEFAULT_LISTEN));
+    let web_config = web_config.or_else(|| config.and_then(|config| config.web.config_file));
+    let client = web_config.as_deref().map(OwnClient::of).transpose()?.flatten();
+    Ok((reached_at(&place), client))
+}
+
+fn load(file: &Path) -> Result<Config, String> {
+    Config::load(file).map_err(|errors| format!("the configuration is not usable\n{errors}"))
+}
