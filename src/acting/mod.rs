@@ -24,6 +24,8 @@ use crate::runner::Executed;
 use crate::runner::Order;
 use crate::runner::Workshop;
 use crate::task::Task;
+use crate::telemetry::Parent;
+use crate::telemetry::within;
 
 /// Runs that wait for the one under way.
 const MAX_WAITING: usize = 16;
@@ -65,6 +67,7 @@ struct Job {
     id: i64,
     database: Arc<Database>,
     task: Task,
+    parent: Option<Parent>,
 }
 
 /// Takes wishes and has them done.
@@ -142,12 +145,12 @@ impl Desk {
         let action = done.unwrap_or_else(|| Err("an internal failure; see the log".to_owned()));
         let action = action.map_err(Denial::State)?;
         let job = match deed {
-            Deed::Run(database, task) => Some(Job { id: action.id, database, task }),
-            Deed::Recheck(database) => Some(Job { id: action.id, database, task: Task::HealthCheck }),
+            Deed::Run(database, task) => Some((database, task)),
+            Deed::Recheck(database) => Some((database, Task::HealthCheck)),
             Deed::Pause(_) | Deed::Resume(_) => None,
         };
-        if let Some(job) = job {
-            permit.send(job);
+        if let Some((database, task)) = job {
+            permit.send(Job { id: action.id, database, task, parent: Parent::here() });
         }
         Ok(action)
     }
@@ -182,7 +185,9 @@ impl Desk {
             task: job.task,
         });
         let (workshop, order) = (self.workshop.clone(), order(job.database, job.task, cancel.clone()));
-        let mut work = std::pin::pin!(run_one(move || workshop.execute(&order, observer)));
+        // The run belongs to the request that asked for it, though that may be answered by now.
+        let run = move || within(job.parent.as_ref(), || workshop.execute(&order, observer));
+        let mut work = std::pin::pin!(run_one(run));
         let executed = tokio::select! {
             executed = work.as_mut() => executed,
             () = stop.cancelled() => {
@@ -228,7 +233,7 @@ fn write_down(workshop: &Workshop, asker: Asker, deed: &Deed) -> Result<Action, 
     };
     action.id = history.record_action(&action).map_err(failed)?;
     let task = action.task.as_deref().unwrap_or_default();
-    tracing::info!(user = action.user, address = action.address, kind, database, task, "a user acts");
+    tracing::info!(user = action.user, address = action.address, kind, db = database, task, "a user acts");
     match deed {
         Deed::Run(..) | Deed::Recheck(_) => return Ok(action),
         Deed::Pause(_) => history.pause(database, now).map_err(failed)?,
@@ -264,7 +269,7 @@ impl Observer for Told {
     }
 
     fn say(&self, words: &str) {
-        tracing::info!(database = %self.database, task = %self.task, "{words}");
+        tracing::info!(db = self.database.as_str(), task = self.task.to_string(), "{words}");
     }
 }
 

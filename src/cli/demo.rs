@@ -11,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::blocking::run_one;
 use crate::config::Listen;
+use crate::config::TracingSettings;
 use crate::demo::Demo;
 use crate::doors::Doors;
 
 use super::Exit;
 use super::block_on;
+use super::log::Log;
+use super::traces;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -27,7 +30,11 @@ pub(super) struct Arguments {
     listen: SocketAddr,
 }
 
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
+    let telemetry = match traces(&TracingSettings::default(), log) {
+        Ok(telemetry) => telemetry,
+        Err(exit) => return Ok(exit),
+    };
     block_on(async {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
@@ -48,8 +55,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let config = config.clone();
             Arc::new(move || Ok(config.clone()))
         };
-        let result =
-            app::run(listeners, app::Options { config, doors, loader, lifecycle: false, stop }).await;
+        let spans = telemetry.counts();
+        let options = app::Options { config, doors, loader, lifecycle: false, spans, stop };
+        let result = app::run(listeners, options).await;
+        telemetry.end().await;
         // The writer ends and the directory goes before the last word.
         run_one(move || drop(demo)).await;
         result?;

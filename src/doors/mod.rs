@@ -7,12 +7,14 @@ mod certificate;
 mod clients;
 mod follow;
 mod limit;
+mod outgoing;
 mod stamp;
 mod tls;
 mod tokens;
 mod users;
 
 pub use follow::follow;
+pub use outgoing::Outgoing;
 pub use tokens::Tokens;
 
 use std::net::IpAddr;

@@ -7,6 +7,7 @@ mod clock;
 mod files;
 mod filesystem;
 mod lock;
+mod name;
 mod permission;
 
 pub use clock::ClockMark;
@@ -21,6 +22,7 @@ pub use filesystem::FilesystemFacts;
 pub use filesystem::MountTable;
 pub use filesystem::filesystem_facts;
 pub use lock::MaintenanceLock;
+pub use name::host_name;
 pub use permission::is_root;
 pub use permission::owner_could_use_sidecars;
 pub use permission::write_denied;

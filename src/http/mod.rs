@@ -16,6 +16,7 @@ mod patience;
 mod reading;
 mod routes;
 mod server;
+mod traced;
 
 pub use listener::Listener;
 pub use listener::bind;

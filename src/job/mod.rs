@@ -42,6 +42,7 @@ use crate::host::ClockMark;
 use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::settled;
+use crate::span::Operation;
 use crate::sqlite::Header;
 use crate::sqlite::SqliteError;
 use crate::task::Task;
@@ -100,6 +101,7 @@ struct Survey {
 fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
     let database = context.database;
     let budget = Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() };
+    let operation = Operation::begin("survey", None);
     let read = settled(&database.path, &database.files, &budget, |reader| -> Result<Survey, SqliteError> {
         let header = reader.header()?;
         let tables = reader.tables()?.into_keys().collect();
@@ -111,7 +113,10 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
             let message = "the database's files come and go while they are read";
             Err(Outcome::failed(FailureReason::Busy, message))
         }
-        Err(SettleError::Question(error)) => Err(Outcome::of(&error, None)),
+        Err(SettleError::Question(error)) => {
+            operation.failed(&error);
+            Err(Outcome::of(&error, None))
+        }
         Err(error @ (SettleError::Missing | SettleError::Stat(_))) => {
             Err(Outcome::failed(FailureReason::Io, error.to_string()))
         }

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
+use crate::span::Operation;
+
 use super::error::SqliteError;
 use super::header::AutoVacuum;
 use super::writer::Held;
@@ -72,10 +74,13 @@ impl Writer {
     /// `Io`, `Full`; that somebody is in the way is no error.
     pub fn checkpoint(&mut self, kind: Checkpoint) -> Result<Held<Checkpointed>, SqliteError> {
         let failed = self.failed("checkpoint");
-        let sql = match kind {
-            Checkpoint::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
-            Checkpoint::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
+        let (sql, name) = match kind {
+            Checkpoint::Passive => ("PRAGMA main.wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(PASSIVE)"),
+            Checkpoint::Truncate => {
+                ("PRAGMA main.wal_checkpoint(TRUNCATE)", "PRAGMA wal_checkpoint(TRUNCATE)")
+            }
         };
+        let operation = Operation::begin(name, None);
         self.connection().busy_timeout(Duration::ZERO).map_err(&failed)?;
         let begun = Instant::now();
         let result = self.connection().query_row(sql, (), |row| {
@@ -89,7 +94,8 @@ impl Writer {
             Checkpoint::Passive => Duration::ZERO,
             Checkpoint::Truncate => elapsed,
         };
-        result.map(|value| Held { value, hold }).map_err(failed)
+        operation.held(hold);
+        operation.told(result.map(|value| Held { value, hold }).map_err(failed))
     }
 }
 

@@ -204,6 +204,7 @@ fn jobs() -> Arc<JobMetrics> {
         reason: reason.map(str::to_owned),
         message: None,
         details,
+        trace: None,
     };
     let vacuum = serde_json::json!({ "max_write_hold_seconds": 0.5, "vacuum": {
         "method": "full", "size_before_bytes": 3000, "size_after_bytes": 1000, "saved_bytes": 2000,

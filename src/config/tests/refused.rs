@@ -5,7 +5,7 @@ use super::refuse;
 use crate::config::tree::MAX_FILE_BYTES;
 
 const TOP_KEYS: &str = "the keys here are `listen`, `web`, `state`, `timezone`, `temp_directory`, `pause_file`, `max_jobs`, `max_jobs_per_filesystem`, `catch_up_delay`, `history_retention`, `sample_interval`, `discovery_interval`, \
-     `max_databases`, `series_limit`, `profiles` and `databases`";
+     `max_databases`, `series_limit`, `tracing`, `profiles` and `databases`";
 
 const ENTRY_KEYS: &str = "the keys here are `path`, `glob`, `directory`, `name`, `exclude`, `include`, \
      `recursive`, `profile`, `labels`, `row_counts`, `timestamps`, `custom_metrics`, `table_interval`, \
