@@ -28,9 +28,10 @@ fn log(run: &Run) {
     let reason = run.reason.as_deref().unwrap_or_default();
     let message = run.message.as_deref().unwrap_or_default();
     let (db, task, trigger) = (run.database.as_str(), run.task.to_string(), run.trigger.label());
+    // What is the reason already is not said twice.
+    let notes = notes(&summary).filter(|notes| notes != message);
     if run.is_success() {
         let result = run.words();
-        let notes = notes(&summary);
         tracing::info!(
             db,
             task,
@@ -44,9 +45,9 @@ fn log(run: &Run) {
     } else if run.is_skip() {
         tracing::info!(db, task, trigger, reason, why = message, "run skipped");
     } else if reason == "canceled" {
-        tracing::warn!(db, task, trigger, seconds, reason, why = message, "run stopped");
+        tracing::warn!(db, task, trigger, seconds, reason, why = message, notes, "run stopped");
     } else {
-        tracing::error!(db, task, trigger, seconds, reason, why = message, "run failed");
+        tracing::error!(db, task, trigger, seconds, reason, why = message, notes, "run failed");
     }
 }
 

@@ -141,7 +141,9 @@ impl Desk {
         }
         let permit = self.queue.try_reserve().map_err(|_| Denial::Full)?;
         let (workshop, doing) = (self.workshop.clone(), deed.clone());
-        let done = run_one(move || write_down(&workshop, asker, &doing)).await;
+        let parent = Parent::here();
+        let request = parent.clone();
+        let done = run_one(move || within(request.as_ref(), || write_down(&workshop, asker, &doing))).await;
         let action = done.unwrap_or_else(|| Err("an internal failure; see the log".to_owned()));
         let action = action.map_err(Denial::State)?;
         let job = match deed {
@@ -150,7 +152,7 @@ impl Desk {
             Deed::Pause(_) | Deed::Resume(_) => None,
         };
         if let Some((database, task)) = job {
-            permit.send(Job { id: action.id, database, task, parent: Parent::here() });
+            permit.send(Job { id: action.id, database, task, parent });
         }
         Ok(action)
     }

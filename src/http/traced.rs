@@ -39,7 +39,7 @@ pub(super) fn span_of(handler: Handler, request: &Request<()>) -> Span {
 
 fn has_room() -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let counted = MADE.try_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
+    let counted = MADE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
         let count = if made >> COUNT_BITS == now { made & ((1 << COUNT_BITS) - 1) } else { 0 };
         (count < MOST_A_SECOND).then_some(now << COUNT_BITS | (count + 1))
     });

@@ -20,6 +20,7 @@ mod promises;
 mod smoke;
 mod support;
 mod tidy;
+mod traces;
 mod untrusted;
 mod web;
 
@@ -39,6 +40,7 @@ fn main() {
     trials.extend(promises::trials());
     trials.extend(smoke::trials());
     trials.extend(tidy::trials());
+    trials.extend(traces::trials());
     trials.extend(untrusted::trials());
     trials.extend(web::trials());
     libtest_mimic::run(&arguments, trials).exit();

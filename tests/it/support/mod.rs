@@ -1,6 +1,7 @@
 //! What the tests share: databases, the agent as a process, scrapes, second processes.
 
 mod agent;
+mod collector;
 mod database;
 mod prometheus;
 mod scrape;
@@ -14,6 +15,9 @@ pub use agent::Agent;
 pub use agent::Answer;
 pub use agent::Output;
 pub use agent::litekeeper;
+pub use collector::Collector;
+pub use collector::Span;
+pub use collector::otlp_python;
 pub use database::TestDatabase;
 pub use prometheus::Prometheus;
 pub use scrape::Scrape;

@@ -36,6 +36,17 @@ impl Prometheus {
 
     /// The same, with more settings of the job.
     pub fn scraping_with(program: &str, target: SocketAddr, directory: &Path, job: &str) -> Self {
+        Self::scraping_by(program, target, directory, job, &[])
+    }
+
+    /// The same, with more arguments of Prometheus.
+    pub fn scraping_by(
+        program: &str,
+        target: SocketAddr,
+        directory: &Path,
+        job: &str,
+        arguments: &[&str],
+    ) -> Self {
         // Free a moment ago; Prometheus cannot be asked which port it chose.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let configuration = directory.join("prometheus.yml");
@@ -51,6 +62,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", configuration.display()))
             .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
             .arg(format!("--web.listen-address={address}"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
