@@ -48,6 +48,7 @@ pub fn trials() -> Vec<Trial> {
             a_collector_that_is_not_there_holds_up_nothing,
         ),
         test_with_tool("a_real_prometheus_takes_exemplars", both, a_real_prometheus_takes_exemplars),
+        test("the_log_is_for_people_or_machines", the_log_is_for_people_or_machines),
         test("without_a_collector_there_are_no_traces", without_a_collector_there_are_no_traces),
         test("what_cannot_be_done_is_refused", what_cannot_be_done_is_refused),
     ]
@@ -513,6 +514,33 @@ fn a_real_prometheus_takes_exemplars(python: &str) {
     });
     assert_eq!(taken["seriesLabels"]["task"], "health_check", "{taken}");
     assert_eq!(taken["exemplars"][0]["labels"]["trace_id"], trace.as_str(), "{taken}");
+}
+
+fn the_log_is_for_people_or_machines() {
+    let (_made, config) = books(1, "{health_check: {}}");
+    // A trace has its number whether or not somebody takes it.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let log = |arguments: &[&str]| {
+        let mut command = litekeeper();
+        command.args(["run", "health_check", "--config", &config]).args(arguments);
+        let output = command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{nobody}")).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let is_id = |id: &str| id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let text = log(&["--log.format=text"]);
+    let of_run: Vec<&str> = text.lines().filter(|line| line.contains("run succeeded")).collect();
+    assert!(of_run.len() == 1 && of_run[0].contains(" db=\"books\" task=\"health_check\""), "{text}");
+    assert!(of_run[0].split("trace_id=").nth(1).is_some_and(is_id), "{text}");
+    // Nobody looks at a terminal here, so that it is JSON without being asked.
+    let text = log(&[]);
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    assert!(is_id(line(&lines, "run succeeded")["trace_id"].as_str().unwrap()), "{text}");
+    // Spans and their events are not for the log, and each module can be heard by itself.
+    assert!(!log(&["--log.level=trace"]).contains("litekeeper.transaction"));
+    let text = log(&["--log.level=off,litekeeper::record=info"]);
+    assert!(text.lines().count() == 1 && text.contains("run succeeded"), "{text}");
+    assert_eq!(log(&["--log.level=error"]), "");
 }
 
 fn without_a_collector_there_are_no_traces() {

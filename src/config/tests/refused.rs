@@ -279,3 +279,32 @@ max_databases: many
         ]
     );
 }
+
+#[test]
+fn traces_that_would_go_nowhere() {
+    let databases = "databases: [{path: /a.db}]\n";
+    check(&[
+        (
+            &format!("tracing: {{timeout: 1s}}\n{databases}"),
+            &["1:10: tracing.endpoint: missing key; write `endpoint: http://127.0.0.1:4318`"],
+        ),
+        (
+            &format!("tracing: {{endpoint: \"otel:4317\", client_type: grpc}}\n{databases}"),
+            &[
+                "1:21: tracing.endpoint: must be a URL, as in `http://127.0.0.1:4318`",
+                "1:47: tracing.client_type: OTLP over gRPC is not spoken; write `http` and the collector's port for OTLP over \
+                 HTTP (usually 4318)",
+            ],
+        ),
+        (
+            &format!(
+                "tracing: {{endpoint: \"http://a\", headers: {{\"a b\": c}}, sampling_fraction: 2, tls_config: {{key_file: k}}}}\n{databases}"
+            ),
+            &[
+                "1:43: tracing.headers.a b: `a b` is no name of a header",
+                "1:73: tracing.sampling_fraction: must be a number from 0 to 1, not `2`",
+                "1:88: tracing.tls_config: `cert_file` and `key_file` go together",
+            ],
+        ),
+    ]);
+}
