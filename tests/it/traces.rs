@@ -106,7 +106,7 @@ fn a_run_that_succeeds_is_a_trace(python: &str) {
     let collector = Collector::start(python);
     let tasks =
         format!("{{{CLEANING}, health_check: {{}}, vacuum: {{min_reclaimable: {{bytes: 1, ratio: 0}}}}}}");
-    let (made, config) = books(400, &tasks);
+    let (made, config) = books(1_000, &tasks);
     let (code, log) = exported("all", &config, &collector);
     assert_eq!(code, Some(0), "{log:#?}");
     let spans = collector.spans();
@@ -151,13 +151,13 @@ fn a_run_that_succeeds_is_a_trace(python: &str) {
     // Thousands of transactions are one span, with the events that say something.
     let delete = collector.span("DELETE logs");
     assert_eq!(delete.attribute("db.collection.name"), "logs");
-    assert_eq!(delete.attribute("litekeeper.rows"), 400);
+    assert_eq!(delete.attribute("litekeeper.rows"), 1_000);
     let transactions = delete.attribute("litekeeper.transactions").as_u64().unwrap();
     let events = delete.0["events"].as_array().unwrap();
     assert!(transactions > 4 && events.len() >= 3 && events.len() < 100, "{transactions}: {events:?}");
     let longest = delete.attribute("litekeeper.max_write_hold_seconds").as_f64().unwrap();
     assert!(longest > 0.0 && Some(longest) <= delete.attribute("litekeeper.write_hold_seconds").as_f64());
-    assert_eq!(roots[0].attribute("litekeeper.deleted_rows"), 400);
+    assert_eq!(roots[0].attribute("litekeeper.deleted_rows"), 1_000);
     assert_eq!(roots[0].attribute("litekeeper.max_write_hold_seconds"), longest);
     assert!(roots[1].attribute("litekeeper.saved_bytes").as_i64() > Some(0), "{:?}", roots[1]);
     assert!(roots[2].attribute("litekeeper.checked_bytes").as_i64() > Some(0), "{:?}", roots[2]);
