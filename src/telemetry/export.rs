@@ -105,14 +105,14 @@ impl Exporter {
         loop {
             let mut batch = Vec::new();
             tokio::select! {
-                _ = queue.recv_many(&mut batch, most) => {}
+                count = queue.recv_many(&mut batch, most) => if count == 0 { return },
                 () = stop.cancelled() => {}
             }
             let mut until = std::pin::pin!(tokio::time::sleep(self.settings.delay));
             while batch.len() < most && !stop.is_cancelled() {
                 let room = most - batch.len();
                 tokio::select! {
-                    _ = queue.recv_many(&mut batch, room) => {}
+                    count = queue.recv_many(&mut batch, room) => if count == 0 { break },
                     () = until.as_mut() => break,
                     () = stop.cancelled() => {}
                 }
