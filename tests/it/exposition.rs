@@ -277,7 +277,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 70] = [
+const CONTRACT: [&str; 72] = [
     "litekeeper_build_info",
     "litekeeper_config_last_reload_success_timestamp_seconds",
     "litekeeper_config_last_reload_successful",
@@ -310,6 +310,8 @@ const CONTRACT: [&str; 70] = [
     "litekeeper_series_dropped_total",
     "litekeeper_series_limit",
     "litekeeper_sweep_duration_seconds",
+    "litekeeper_trace_spans_dropped_total",
+    "litekeeper_trace_spans_exported_total",
     "litekeeper_vacuum_last_size_after_bytes",
     "litekeeper_vacuum_last_size_before_bytes",
     "litekeeper_vacuum_reclaimed_bytes_total",
