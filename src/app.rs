@@ -32,6 +32,7 @@ use crate::http::Site;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Exposition;
 use crate::metrics::JobMetrics;
+use crate::metrics::SpanCounts;
 use crate::runner::Runner;
 use crate::runner::Workshop;
 use crate::sample::Snapshot;
@@ -59,6 +60,8 @@ pub struct Options {
     pub lifecycle: bool,
     /// How long after the start every task is run once, whatever its schedule; None is never.
     pub first_runs: Option<Duration>,
+    /// What becomes of spans.
+    pub spans: Arc<SpanCounts>,
     /// Ends the agent.
     pub stop: CancellationToken,
 }
@@ -76,14 +79,14 @@ pub async fn bind(places: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<L
 /// # Errors
 /// Signals cannot be received, or SQLite refuses its memory limit.
 pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<()> {
-    let Options { config, doors, loader, lifecycle, first_runs, stop } = options;
+    let Options { config, doors, loader, lifecycle, first_runs, spans, stop } = options;
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
     say_where(&listeners, &doors);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let workshop = workshop(&config)?;
     let (jobs, history) = (Arc::clone(&workshop.metrics), Arc::clone(&workshop.history));
     let trends = Arc::new(Trends::new(Arc::clone(&history)));
-    let metrics = Arc::new(AgentMetrics::default());
+    let metrics = Arc::new(AgentMetrics::with_spans(spans));
     metrics.reloaded(true);
     metrics.set_series_limit(config.series_limit);
     metrics.set_sample_interval(config.sample_interval);
@@ -242,6 +245,9 @@ impl Reloader {
                 let (now, before) = (&config.maintenance, self.config.borrow().maintenance.clone());
                 if now.state != before.state || now.temp_directory != before.temp_directory {
                     tracing::warn!("`state` and `temp_directory` change at a restart only");
+                }
+                if config.tracing != self.config.borrow().tracing {
+                    tracing::warn!("`tracing` changes at a restart only");
                 }
                 self.metrics.set_series_limit(config.series_limit);
                 self.metrics.set_sample_interval(config.sample_interval);

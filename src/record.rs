@@ -1,14 +1,18 @@
-//! The one place where a finished run becomes a log line, a row of history and metrics.
+//! The one place where a finished run becomes a log line, a row of history, metrics and the attributes of its span.
 
 use crate::history::History;
 use crate::history::Kept;
 use crate::job::Run;
+use crate::job::Summary;
 use crate::metrics::JobMetrics;
+use crate::telemetry;
 
 /// Writes a run down everywhere. That it cannot be kept is said, and does not undo what was done.
 pub fn record(run: &Run, history: &History, metrics: &JobMetrics) {
+    telemetry::describe(run);
+    let (db, task) = (run.database.as_str(), run.task.to_string());
     let kept = history.record(run).unwrap_or_else(|error| {
-        tracing::error!(%error, database = %run.database, task = %run.task, "the run could not be written to the state file");
+        tracing::error!(db, task, %error, "the run could not be written to the state file");
         Kept::Added
     });
     match kept {
@@ -16,13 +20,13 @@ pub fn record(run: &Run, history: &History, metrics: &JobMetrics) {
         // What is not worth a row of history is not worth a line that anybody sees.
         Kept::Repeated | Kept::Nothing => {
             let (outcome, reason) = (&run.outcome, run.reason.as_deref().unwrap_or_default());
-            tracing::debug!(database = %run.database, task = %run.task, outcome, reason, "as before");
+            tracing::debug!(db, task, outcome, reason, "as before");
         }
     }
     metrics.observe(run);
     match history.standings(&run.path) {
         Ok(standings) => metrics.set_standings(&run.database, standings),
-        Err(error) => tracing::error!(%error, database = %run.database, "the verdicts could not be read"),
+        Err(error) => tracing::error!(db, task, %error, "the verdicts could not be read"),
     }
 }
 
@@ -32,28 +36,33 @@ fn log(run: &Run) {
     let hold = summary.max_write_hold_seconds;
     let reason = run.reason.as_deref().unwrap_or_default();
     let message = run.message.as_deref().unwrap_or_default();
-    let (database, task, trigger) = (run.database.as_str(), run.task.to_string(), run.trigger.label());
+    let (db, task, trigger) = (run.database.as_str(), run.task.to_string(), run.trigger.label());
+    // What is the reason already is not said twice.
+    let notes = notes(&summary).filter(|notes| notes != message);
     if run.is_success() {
         let result = run.words();
         tracing::info!(
-            database,
+            db,
             task,
             trigger,
             seconds,
             max_write_hold_seconds = hold,
             result,
+            notes,
             "run succeeded"
         );
     } else if run.is_skip() {
-        tracing::info!(database, task, trigger, reason, why = message, "run skipped");
+        tracing::info!(db, task, trigger, reason, why = message, "run skipped");
     } else if reason == "canceled" {
-        tracing::warn!(database, task, trigger, seconds, reason, why = message, "run stopped");
+        tracing::warn!(db, task, trigger, seconds, reason, why = message, notes, "run stopped");
     } else {
-        tracing::error!(database, task, trigger, seconds, reason, why = message, "run failed");
+        tracing::error!(db, task, trigger, seconds, reason, why = message, notes, "run failed");
     }
-    for table in summary.log_cleaning.iter().flat_map(|report| &report.tables) {
-        if let Some(note) = &table.note {
-            tracing::warn!(database, table = table.table, note, "log cleaning");
-        }
-    }
+}
+
+/// What is to be said of the tables of a log cleaning.
+fn notes(summary: &Summary) -> Option<String> {
+    let tables = summary.log_cleaning.iter().flat_map(|report| &report.tables);
+    let notes: Vec<&str> = tables.filter_map(|table| table.note.as_deref()).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }

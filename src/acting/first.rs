@@ -54,7 +54,7 @@ async fn ask(desk: &Desk, database: &Arc<Database>, task: Task) {
             Ok(_) => return,
             Err(Denial::Full) => tokio::time::sleep(RETRY).await,
             Err(denial @ (Denial::NotConfigured(_) | Denial::State(_))) => {
-                tracing::warn!(database = %database.name, %task, ?denial, "the first run is left out");
+                tracing::warn!(db = database.name.as_str(), %task, ?denial, "the first run is left out");
                 return;
             }
         }

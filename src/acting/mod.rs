@@ -26,6 +26,8 @@ use crate::runner::Executed;
 use crate::runner::Order;
 use crate::runner::Workshop;
 use crate::task::Task;
+use crate::telemetry::Parent;
+use crate::telemetry::within;
 
 pub use self::first::everything_once;
 
@@ -69,6 +71,7 @@ struct Job {
     id: i64,
     database: Arc<Database>,
     task: Task,
+    parent: Option<Parent>,
 }
 
 /// Takes wishes and has them done.
@@ -142,16 +145,18 @@ impl Desk {
         }
         let permit = self.queue.try_reserve().map_err(|_| Denial::Full)?;
         let (workshop, doing) = (self.workshop.clone(), deed.clone());
-        let done = run_one(move || write_down(&workshop, asker, &doing)).await;
+        let parent = Parent::here();
+        let request = parent.clone();
+        let done = run_one(move || within(request.as_ref(), || write_down(&workshop, asker, &doing))).await;
         let action = done.unwrap_or_else(|| Err("an internal failure; see the log".to_owned()));
         let action = action.map_err(Denial::State)?;
         let job = match deed {
-            Deed::Run(database, task) => Some(Job { id: action.id, database, task }),
-            Deed::Recheck(database) => Some(Job { id: action.id, database, task: Task::HealthCheck }),
+            Deed::Run(database, task) => Some((database, task)),
+            Deed::Recheck(database) => Some((database, Task::HealthCheck)),
             Deed::Pause(_) | Deed::Resume(_) => None,
         };
-        if let Some(job) = job {
-            permit.send(job);
+        if let Some((database, task)) = job {
+            permit.send(Job { id: action.id, database, task, parent });
         }
         Ok(action)
     }
@@ -186,7 +191,9 @@ impl Desk {
             task: job.task,
         });
         let (workshop, order) = (self.workshop.clone(), order(job.database, job.task, cancel.clone()));
-        let mut work = std::pin::pin!(run_one(move || workshop.execute(&order, observer)));
+        // The run belongs to the request that asked for it, though that may be answered by now.
+        let run = move || within(job.parent.as_ref(), || workshop.execute(&order, observer));
+        let mut work = std::pin::pin!(run_one(run));
         let executed = tokio::select! {
             executed = work.as_mut() => executed,
             () = stop.cancelled() => {
@@ -232,7 +239,7 @@ fn write_down(workshop: &Workshop, asker: Asker, deed: &Deed) -> Result<Action, 
     };
     action.id = history.record_action(&action).map_err(failed)?;
     let task = action.task.as_deref().unwrap_or_default();
-    tracing::info!(user = action.user, address = action.address, kind, database, task, "a user acts");
+    tracing::info!(user = action.user, address = action.address, kind, db = database, task, "a user acts");
     match deed {
         Deed::Run(..) | Deed::Recheck(_) => return Ok(action),
         Deed::Pause(_) => history.pause(database, now).map_err(failed)?,
@@ -268,7 +275,7 @@ impl Observer for Told {
     }
 
     fn say(&self, words: &str) {
-        tracing::info!(database = %self.database, task = %self.task, "{words}");
+        tracing::info!(db = self.database.as_str(), task = self.task.to_string(), "{words}");
     }
 }
 

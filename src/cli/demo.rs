@@ -12,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::blocking::run_one;
 use crate::config::Listen;
+use crate::config::TracingSettings;
 use crate::demo::Demo;
 use crate::doors::Doors;
 
 use super::Exit;
 use super::block_on;
+use super::log::Log;
+use super::traces;
 
 /// Long enough to see how things are before, in a scrape or two of Prometheus as it is set up by default.
 const FIRST_RUNS_AFTER: Duration = Duration::from_secs(20);
@@ -31,7 +34,11 @@ pub(super) struct Arguments {
     listen: SocketAddr,
 }
 
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
+    let telemetry = match traces(&TracingSettings::default(), log) {
+        Ok(telemetry) => telemetry,
+        Err(exit) => return Ok(exit),
+    };
     block_on(async {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
@@ -53,8 +60,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             Arc::new(move || Ok(config.clone()))
         };
         let first_runs = Some(FIRST_RUNS_AFTER);
-        let options = app::Options { config, doors, loader, lifecycle: false, first_runs, stop };
+        let spans = telemetry.counts();
+        let options = app::Options { config, doors, loader, lifecycle: false, first_runs, spans, stop };
         let result = app::run(listeners, options).await;
+        telemetry.end().await;
         // The writer ends and the directory goes before the last word.
         run_one(move || drop(demo)).await;
         result?;

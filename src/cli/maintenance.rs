@@ -14,6 +14,7 @@ use comfy_table::presets;
 
 use crate::app;
 use crate::config::Config;
+use crate::config::TracingSettings;
 use crate::database::Database;
 use crate::discovery::look_once;
 use crate::job::Run;
@@ -37,6 +38,7 @@ pub(super) struct ConfigFile {
 pub(super) struct Premises {
     pub databases: Vec<Arc<Database>>,
     pub workshop: Workshop,
+    pub tracing: TracingSettings,
 }
 
 impl ConfigFile {
@@ -70,7 +72,7 @@ impl ConfigFile {
             databases.retain(|database| names.iter().any(|name| name == database.name.as_str()));
         }
         let workshop = app::workshop(&config)?;
-        Ok(Ok(Premises { databases, workshop }))
+        Ok(Ok(Premises { databases, workshop, tracing: config.tracing }))
     }
 }
 

@@ -5,9 +5,6 @@ use std::sync::LazyLock;
 
 use clap::Parser;
 use clap::Subcommand;
-use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
-
 mod check;
 mod config;
 mod demo;
@@ -16,6 +13,7 @@ mod forecast;
 mod healthcheck;
 mod history;
 mod locks;
+mod log;
 mod maintenance;
 mod pause;
 mod progress;
@@ -24,6 +22,11 @@ mod run;
 mod runbook;
 mod schedule;
 mod serve;
+
+use crate::config::TracingSettings;
+use crate::telemetry::Telemetry;
+
+use log::Log;
 
 /// What a command comes down to; the process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,25 +74,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Least severe messages to log; also a filter such as `info,litekeeper::sampler=debug`
-    #[arg(
-        long = "log.level",
-        global = true,
-        default_value = "info",
-        value_name = "LEVEL",
-        env = "LITEKEEPER_LOG"
-    )]
-    log_level: String,
-    /// How log lines are written: `auto` is text on a terminal and JSON elsewhere
-    #[arg(long = "log.format", global = true, default_value = "auto", value_name = "FORMAT")]
-    log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Auto,
-    Text,
-    Json,
+    #[command(flatten)]
+    log: log::Arguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -173,16 +159,24 @@ enum Command {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(message) = start_log(&cli.log_level, cli.log_format) {
-        eprintln!("litekeeper: {message}");
-        return Exit::Usage.into();
+    let log = match Log::new(&cli.log) {
+        Ok(log) => log,
+        Err(message) => {
+            eprintln!("litekeeper: {message}");
+            return Exit::Usage.into();
+        }
+    };
+    // A command that has traces begins the log when it knows where these go.
+    if !matches!(cli.command, Command::Serve(_) | Command::Run(_) | Command::Demo(_)) {
+        log.begin(None);
     }
     let result = match cli.command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments, &log),
+        Command::Run(arguments) => run::run(arguments, &log),
+        Command::Demo(arguments) => demo::run(arguments, &log),
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Locks(arguments) => locks::run(arguments),
-        Command::Run(arguments) => run::run(arguments),
         Command::Restore(arguments) => restore::run(arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Schedule(arguments) => schedule::run(&arguments),
@@ -190,7 +184,6 @@ pub fn main() -> ExitCode {
         Command::Resume(arguments) => pause::run(&arguments, false),
         Command::Config(command) => Ok(config::run(&command)),
         Command::Healthcheck(arguments) => healthcheck::run(arguments),
-        Command::Demo(arguments) => demo::run(arguments),
         Command::DemoWriter { path, pause_milliseconds } => {
             let pause = std::time::Duration::from_millis(pause_milliseconds);
             crate::demo::write_until_input_ends(&path, pause).map(|()| Exit::Success)
@@ -227,26 +220,18 @@ fn completions(shell: clap_complete::Shell) -> Exit {
     print(&String::from_utf8_lossy(&script))
 }
 
-fn start_log(level: &str, format: LogFormat) -> Result<(), String> {
-    use std::io::IsTerminal as _;
-    let filter = EnvFilter::builder().parse(level).map_err(|error| {
-        format!("--log.level {level}: {error}; levels are error, warn, info, debug and trace")
-    })?;
-    let terminal = std::io::stderr().is_terminal();
-    let json = match format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // A second start, in a test, changes nothing.
-    let _ = if json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.with_ansi(terminal).try_init()
-    };
-    Ok(())
+/// Gets traces ready and begins the log; what is wrong is said.
+fn traces(settings: &TracingSettings, log: &Log) -> Result<Telemetry, Exit> {
+    match Telemetry::start(settings) {
+        Ok(telemetry) => {
+            log.begin(Some(&telemetry));
+            Ok(telemetry)
+        }
+        Err(problem) => {
+            eprintln!("litekeeper: {problem}");
+            Err(Exit::Usage)
+        }
+    }
 }
 
 /// The runtime for one command. Threads that hang in a file system are left behind when it ends.

@@ -25,17 +25,21 @@ use crate::runner::Order;
 use crate::runner::Workshop;
 use crate::sqlite;
 use crate::task::Task;
+use crate::telemetry::Parent;
+use crate::telemetry::within;
 use crate::units::count;
 
 use super::Exit;
 use super::block_on;
 use super::check;
 use super::forecast::forecast_text;
+use super::log::Log;
 use super::maintenance::ConfigFile;
 use super::maintenance::Premises;
 use super::maintenance::run_json;
 use super::print;
 use super::progress::Progress;
+use super::traces;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -109,9 +113,13 @@ enum Result {
     NotDone(Box<Outcome>),
 }
 
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
-    let Premises { databases, workshop, .. } = match arguments.config.open(&arguments.db)? {
+pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
+    let Premises { databases, workshop, tracing } = match arguments.config.open(&arguments.db)? {
         Ok(premises) => premises,
+        Err(exit) => return Ok(exit),
+    };
+    let telemetry = match traces(&tracing, log) {
+        Ok(telemetry) => telemetry,
         Err(exit) => return Ok(exit),
     };
     let orders = orders(&arguments, &databases);
@@ -139,6 +147,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
                 break;
             }
         }
+        telemetry.end().await;
         if arguments.json {
             print(&(serde_json::to_string_pretty(&serde_json::json!({ "runs": results }))? + "\n"));
         }
@@ -166,6 +175,12 @@ fn orders(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<Order> {
     orders
 }
 
+/// The trace that the calling program is in, as OpenTelemetry has it handed on to programs that are started.
+fn parent() -> Option<Parent> {
+    let traceparent = std::env::var("TRACEPARENT").ok()?;
+    Parent::named(&traceparent, std::env::var("TRACESTATE").ok().as_deref())
+}
+
 async fn execute(
     workshop: &Workshop,
     order: &Order,
@@ -174,6 +189,7 @@ async fn execute(
 ) -> anyhow::Result<Result> {
     let progress = Progress::new();
     let (observer, workshop, ordered) = (Arc::new(progress.clone()), workshop.clone(), order.clone());
+    let parent = parent();
     let mut work = std::pin::pin!(run_one(move || {
         if dry_run {
             return match workshop.forecast(&ordered, observer) {
@@ -181,7 +197,7 @@ async fn execute(
                 Err(outcome) => Result::NotDone(Box::new(outcome)),
             };
         }
-        match workshop.execute(&ordered, observer) {
+        match within(parent.as_ref(), || workshop.execute(&ordered, observer)) {
             Executed::Done(run, outcome) => Result::Run(run, outcome),
             Executed::HeldElsewhere => {
                 let detail =

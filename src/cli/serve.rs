@@ -13,6 +13,8 @@ use crate::doors::Doors;
 
 use super::Exit;
 use super::block_on;
+use super::log::Log;
+use super::traces;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -46,7 +48,7 @@ pub(super) struct Arguments {
     lifecycle: bool,
 }
 
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     let Arguments { targets, config, rows, listen, systemd_socket, web_config, lifecycle } = arguments;
     let loader: app::Loader = Arc::new(move || {
         let mut loaded = match &config {
@@ -68,6 +70,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
+    let telemetry = match traces(&config.tracing, log) {
+        Ok(telemetry) => telemetry,
+        Err(exit) => return Ok(exit),
+    };
     let doors = match Doors::open(&config.web) {
         Ok(doors) => Arc::new(doors),
         Err(error) => {
@@ -79,8 +85,11 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let listeners = app::bind(&config.listen, systemd_socket).await?;
-        app::run(listeners, app::Options { config, doors, loader, lifecycle, first_runs: None, stop })
-            .await?;
+        let spans = telemetry.counts();
+        let options = app::Options { config, doors, loader, lifecycle, first_runs: None, spans, stop };
+        let result = app::run(listeners, options).await;
+        telemetry.end().await;
+        result?;
         tracing::info!("stopped");
         Ok(Exit::Success)
     })

@@ -22,6 +22,8 @@ mod tasks;
 mod tasks_read;
 #[cfg(test)]
 mod tests;
+mod tracing;
+mod tracing_read;
 mod tree;
 mod units;
 mod upkeep_read;
@@ -53,6 +55,10 @@ pub use crate::config::tasks::Retention;
 pub use crate::config::tasks::Tasks;
 pub use crate::config::tasks::Timing;
 pub use crate::config::tasks::Vacuum;
+pub use crate::config::tracing::CollectorTls;
+pub use crate::config::tracing::Endpoint;
+pub use crate::config::tracing::TracingSettings;
+pub use crate::config::tracing::header_problem;
 pub use crate::config::web::ClientAuth;
 pub use crate::config::web::Pem;
 pub use crate::config::web::RateLimit;
@@ -76,6 +82,8 @@ pub struct Config {
     pub series_limit: usize,
     /// How maintenance is done.
     pub maintenance: Maintenance,
+    /// Where traces go.
+    pub tracing: TracingSettings,
     /// What to watch, in the order of the file.
     pub sources: Vec<Source>,
 }
@@ -275,6 +283,7 @@ impl Config {
             max_databases: DEFAULT_MAX_DATABASES,
             series_limit: DEFAULT_SERIES_LIMIT,
             maintenance: Maintenance::default(),
+            tracing: TracingSettings::default(),
             sources,
         }
     }

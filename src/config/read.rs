@@ -33,10 +33,11 @@ use crate::config::settings::Layer;
 use crate::config::settings::SETTINGS_KEYS;
 use crate::config::settings::read_layer;
 use crate::config::tasks_read::Surroundings;
+use crate::config::tracing_read::read_tracing;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
 
-const TOP_KEYS: [&str; 16] = [
+const TOP_KEYS: [&str; 17] = [
     "listen",
     "web",
     "state",
@@ -51,6 +52,7 @@ const TOP_KEYS: [&str; 16] = [
     "discovery_interval",
     "max_databases",
     "series_limit",
+    "tracing",
     "profiles",
     "databases",
 ];
@@ -93,6 +95,7 @@ pub(super) fn read(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> Optio
     read_agent(&fields, &mut config, decoder);
     config.web = read_doors(&fields, base, decoder);
     read_maintenance(&fields, &mut config.maintenance, base, decoder);
+    config.tracing = read_tracing(&fields, base, decoder);
     let (profiles, names, paths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let timezone = config.maintenance.timezone;
     let mut reader = Reader { base, timezone, profiles, families: Families::default(), names, paths };

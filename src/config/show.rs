@@ -21,6 +21,8 @@ use crate::config::show_tasks::ShownMaintenance;
 use crate::config::show_tasks::ShownTasks;
 use crate::config::show_tasks::shown_maintenance;
 use crate::config::show_tasks::shown_tasks;
+use crate::config::tracing_read::ShownTracing;
+use crate::config::tracing_read::shown_tracing;
 use crate::config::units::format_duration;
 
 #[derive(Serialize)]
@@ -35,6 +37,8 @@ struct ShownConfig<'c> {
     discovery_interval: String,
     max_databases: usize,
     series_limit: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracing: Option<ShownTracing>,
     /// Empty ones: their settings stand at each database, while the names are labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     profiles: BTreeMap<&'c str, ShownProfile>,
@@ -104,7 +108,8 @@ impl Config {
     /// The configuration as YAML that [`Config::load`] reads to an equal one: every default is filled in,
     /// profiles are laid into the databases that use them, and paths stand as they were resolved. Two
     /// file names of the command line cannot be written as they are: bytes that are no UTF-8 are
-    /// replaced, and a file with a `*` in its name becomes a `glob` for it alone.
+    /// replaced, and a file with a `*` in its name becomes a `glob` for it alone. Values of `tracing.headers` are secrets
+    /// and not shown.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "the expectation below cannot fail")]
     pub fn to_yaml(&self) -> String {
@@ -117,6 +122,7 @@ impl Config {
             discovery_interval: format_duration(self.discovery_interval),
             max_databases: self.max_databases,
             series_limit: self.series_limit,
+            tracing: shown_tracing(&self.tracing),
             profiles: profiles.filter(|name| !name.is_empty()).map(|name| (name, ShownProfile {})).collect(),
             databases: self.sources.iter().map(shown_source).collect(),
         };

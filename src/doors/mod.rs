@@ -7,6 +7,7 @@ mod certificate;
 mod clients;
 mod follow;
 mod limit;
+mod outgoing;
 mod own_client;
 mod stamp;
 mod tls;
@@ -14,6 +15,7 @@ mod tokens;
 mod users;
 
 pub use follow::follow;
+pub use outgoing::Outgoing;
 pub use own_client::OwnClient;
 pub use tokens::Tokens;
 

@@ -90,7 +90,8 @@ pub(super) fn certificates(pem: &Pem, key: &str) -> Result<Vec<CertificateDer<'s
     Ok(chain)
 }
 
-fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, String> {
+/// The private key of a PEM.
+pub(super) fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, String> {
     let text = content(pem, "key_file")?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         format!(

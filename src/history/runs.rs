@@ -78,6 +78,7 @@ fn past_run(row: &Row<'_>) -> rusqlite::Result<Option<PastRun>> {
         reason: row.get(9)?,
         message: row.get(10)?,
         details: details.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+        trace: None,
     };
     Ok(Some(PastRun { id: row.get(0)?, run }))
 }

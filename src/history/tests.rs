@@ -25,6 +25,7 @@ fn run(started_at: u64, outcome: &str, details: serde_json::Value) -> Run {
         reason: None,
         message: None,
         details,
+        trace: None,
     }
 }
 

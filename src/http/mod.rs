@@ -18,6 +18,7 @@ mod patience;
 mod reading;
 mod routes;
 mod server;
+mod traced;
 
 pub use health::ask_health;
 pub use health::reached_at;

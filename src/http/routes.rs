@@ -28,6 +28,7 @@ use hyper::header::X_CONTENT_TYPE_OPTIONS;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use crate::acting::Desk;
 use crate::blocking::run_one;
@@ -40,6 +41,7 @@ use crate::metrics::Exposition;
 use crate::metrics::Handler;
 use crate::metrics::JobMetrics;
 use crate::sample::Snapshot;
+use crate::span;
 use crate::trends::Trends;
 
 use super::acting;
@@ -49,6 +51,7 @@ use super::negotiate;
 use super::origin;
 use super::pages;
 use super::reading::not_found;
+use super::traced::span_of;
 
 impl Handler {
     /// Whether a request of this method comes with something to read.
@@ -120,12 +123,13 @@ impl Site {
         let (metrics, doors) = (Arc::clone(&self.metrics), Arc::clone(&self.doors));
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let mut reply = match doors.admit(from, authorization).await {
-            // Only what takes a body reads one, and only from somebody who was let in.
-            Ok(visitor) if handler.takes_body(request.method()) => match body::whole(body).await {
-                Ok(body) => self.take(handler, &request, &body, from, &visitor).await,
-                Err(status) => text(status, "the body cannot be taken\n"),
-            },
-            Ok(visitor) => self.answer_visitor(handler, &request, from, &visitor).await,
+            Ok(visitor) => {
+                let span = span_of(handler, &request);
+                let reply = self.receive(handler, &request, body, from, &visitor);
+                let reply = reply.instrument(span.clone()).await;
+                span::answered(&span, reply.status().as_u16());
+                reply
+            }
             Err(refusal) => refused(refusal),
         };
         metrics.requested(handler, reply.status().as_u16());
@@ -143,6 +147,28 @@ impl Site {
             *reply.body_mut() = Full::default();
         }
         reply
+    }
+
+    /// Answers somebody who was let in. Only what takes a body reads one.
+    async fn receive<B>(
+        self: Arc<Self>,
+        handler: Handler,
+        request: &Request<()>,
+        body: B,
+        from: Option<IpAddr>,
+        visitor: &Visitor,
+    ) -> Reply
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if !handler.takes_body(request.method()) {
+            return self.answer_visitor(handler, request, from, visitor).await;
+        }
+        match body::whole(body).await {
+            Ok(body) => self.take(handler, request, &body, from, visitor).await,
+            Err(status) => text(status, "the body cannot be taken\n"),
+        }
     }
 
     /// Answers what comes with a body.

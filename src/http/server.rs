@@ -74,6 +74,7 @@ async fn accept_all(
     connections: &TaskTracker,
     stop: &CancellationToken,
 ) {
+    let mut is_deaf = false;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -81,6 +82,9 @@ async fn accept_all(
         };
         match accepted {
             Ok((stream, from)) => {
+                if std::mem::take(&mut is_deaf) {
+                    tracing::info!("connections are accepted again");
+                }
                 let place = tokio::select! {
                     () = stop.cancelled() => return,
                     place = guests.admit(from) => place,
@@ -89,7 +93,10 @@ async fn accept_all(
                 connections.spawn(connection(stream, place, Arc::clone(site), stop.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                // Tried ten times a second; what is wrong is said once.
+                if !std::mem::replace(&mut is_deaf, true) {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

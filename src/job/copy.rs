@@ -24,6 +24,7 @@ use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::settled;
 use crate::sidecar::DatabaseFiles;
+use crate::span::Operation;
 use crate::sqlite::Access;
 use crate::sqlite::Check;
 use crate::sqlite::ErrorCode;
@@ -193,7 +194,8 @@ fn copy_once(
 ) -> Result<Go, Problem> {
     let mut synced = 0;
     let mut failed = None;
-    let go = reader.copy_into(file.path(), header.page_size, |done, share, work| {
+    let operation = Operation::begin("backup", None);
+    let copied = reader.copy_into(file.path(), header.page_size, |done, share, work| {
         source.observer.done(share * COPY_SHARE, &format!("{} copied", bytes(done)));
         if header.journal_mode == JournalMode::Wal && done - synced >= SYNC_BYTES {
             synced = done;
@@ -203,7 +205,8 @@ fn copy_once(
             }
         }
         strain.go(work)
-    })?;
+    });
+    let go = operation.told(copied)?;
     failed.map_or(Ok(go), |error| Err(error.into()))
 }
 
@@ -305,7 +308,10 @@ pub(super) fn prove(
         told.done(COPY_SHARE + share * (1.0 - COPY_SHARE), "");
         Go::On
     })?;
-    let problems = reader.check(Check::Full)?;
+    let operation = Operation::begin("PRAGMA integrity_check", None);
+    let problems = operation.told(reader.check(Check::Full))?;
+    operation.problems(problems.len());
+    drop(operation);
     match problems.as_slice() {
         [] => {}
         [one] => return Err(Flaw::Damaged(one.clone())),

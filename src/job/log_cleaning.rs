@@ -20,6 +20,8 @@ use crate::config::Manners;
 use crate::config::Retention;
 use crate::database::Database;
 use crate::host::Stamp;
+use crate::span::Operation;
+use crate::span::Transactions;
 use crate::sqlite::Archive;
 use crate::sqlite::BatchSize;
 use crate::sqlite::Cursor;
@@ -206,7 +208,16 @@ impl Run<'_> {
             table.format = Some(plan.format.clone());
             table.note = self.missing_index(retention, &plan);
             let mut archive = retention.archive.as_ref().map(|directory| self.archive(directory, &plan));
-            let drained = self.drain(&plan, archive.as_mut(), table);
+            let operation = Operation::begin("DELETE", Some(&retention.table));
+            let mut transactions = Transactions::default();
+            let before = table.deleted_rows;
+            let drained = self.drain(&plan, archive.as_mut(), table, &mut transactions);
+            operation.rows(table.deleted_rows - before);
+            transactions.tell(&operation);
+            if let Err(Failure::Sqlite(error)) = &drained {
+                operation.failed(error);
+            }
+            drop(operation);
             if let Some(archive) = archive.filter(|archive| archive.rows() > 0) {
                 table.archive = Some(archive.path().to_owned());
                 archive.verify(&Budget::impatient(self.manners.lock_wait))?;
@@ -271,6 +282,7 @@ impl Run<'_> {
         plan: &Plan,
         mut archive: Option<&mut Archive>,
         table: &mut TableReport,
+        transactions: &mut Transactions,
     ) -> Result<Drained, Failure> {
         let mut pace = Pace::new(FIRST_BATCH, self.manners.target_hold);
         let mut cursor: Option<Cursor> = None;
@@ -309,7 +321,10 @@ impl Run<'_> {
             };
             self.max_hold = self.max_hold.max(held.hold);
             table.deleted_rows += held.value.deleted;
-            table.batches += u64::from(!held.hold.is_zero());
+            if !held.hold.is_zero() {
+                table.batches += 1;
+                transactions.add(held.value.deleted, held.hold);
+            }
             let share = held.value.next.as_ref().map_or(1.0, |next| plan.share(next.first().as_ref()));
             let rate = (table.deleted_rows as f64 / begun.elapsed().as_secs_f64().max(0.001)) as u64;
             let words = format!("{} rows deleted, {} a second", count(table.deleted_rows), count(rate));

@@ -56,6 +56,7 @@ use crate::host::ClockMark;
 use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::settled;
+use crate::span::Operation;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
@@ -118,6 +119,7 @@ struct Survey {
 fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
     let database = context.database;
     let budget = Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() };
+    let operation = Operation::begin("survey", None);
     let read = settled(&database.path, &database.files, &budget, |reader| -> Result<Survey, SqliteError> {
         let header = reader.header()?;
         let wal = match header.journal_mode {
@@ -133,7 +135,10 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
             let message = "the database's files come and go while they are read";
             Err(Outcome::failed(FailureReason::Busy, message))
         }
-        Err(SettleError::Question(error)) => Err(Outcome::of(&error, None)),
+        Err(SettleError::Question(error)) => {
+            operation.failed(&error);
+            Err(Outcome::of(&error, None))
+        }
         Err(error @ (SettleError::Missing | SettleError::Stat(_))) => {
             Err(Outcome::failed(FailureReason::Io, error.to_string()))
         }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::database::DatabaseName;
+use crate::span::Trace;
 use crate::task::Task;
 
 use super::backup::BackupReport;
@@ -74,6 +75,8 @@ pub struct Run {
     pub message: Option<String>,
     /// What was done, as JSON.
     pub details: serde_json::Value,
+    /// Its trace; `None` while traces go nowhere, and for a run of another process.
+    pub trace: Option<Trace>,
 }
 
 /// The numbers in a run's details that metrics are made of.
@@ -134,6 +137,7 @@ impl Run {
             reason: outcome.reason().map(str::to_owned),
             message: outcome.message().map(str::to_owned),
             details: details.unwrap_or(serde_json::Value::Null),
+            trace: None,
         }
     }
 

@@ -18,6 +18,8 @@ use serde::Serialize;
 
 use crate::config::Vacuum;
 use crate::host::stat;
+use crate::span::Operation;
+use crate::span::Transactions;
 use crate::sqlite::AutoVacuum;
 use crate::sqlite::Checkpoint;
 use crate::sqlite::Header;
@@ -261,11 +263,15 @@ fn at_once(
 ) -> Result<(), SqliteError> {
     context.observer.begin("vacuum");
     let expected = expected(header, context.past.rate).as_secs_f64().max(0.001);
-    let hold = writer.retry_while_busy(task.manners.lock_wait, |writer| {
+    let operation = Operation::begin("VACUUM", None);
+    let vacuumed = writer.retry_while_busy(task.manners.lock_wait, |writer| {
         let observer = Arc::clone(&context.observer);
         // The last part, which copies the result back, reports nothing.
         writer.vacuum(convert, move |elapsed| observer.done((elapsed.as_secs_f64() / expected).min(0.99), ""))
-    })?;
+    });
+    let hold = operation.told(vacuumed)?;
+    operation.held(hold.hold);
+    drop(operation);
     *held = (*held).max(hold.hold);
     if let Some(kind) = convert
         && writer.auto_vacuum()? != kind
@@ -284,6 +290,21 @@ fn in_slices(
     held: &mut Duration,
 ) -> Result<(), SqliteError> {
     context.observer.begin("vacuum");
+    let operation = Operation::begin("PRAGMA incremental_vacuum", None);
+    let mut transactions = Transactions::default();
+    let result = slices(writer, task, context, free, &mut transactions);
+    transactions.tell(&operation);
+    *held = (*held).max(transactions.longest());
+    operation.told(result)
+}
+
+fn slices(
+    writer: &mut Writer,
+    task: &Vacuum,
+    context: &Context<'_>,
+    free: u64,
+    transactions: &mut Transactions,
+) -> Result<(), SqliteError> {
     let mut pace = Pace::new(FIRST_SLICE, task.manners.target_hold);
     let mut gone = 0;
     while gone < free {
@@ -298,7 +319,7 @@ fn in_slices(
             Err(error) => return Err(error),
         };
         gone += u64::from(units);
-        *held = (*held).max(slice.hold);
+        transactions.add(u64::from(units), slice.hold);
         context.observer.done((gone as f64 / free as f64).min(1.0), "");
         pace.held(units, slice.hold, slice.commit);
         if writer.pages()?.1 == 0 {

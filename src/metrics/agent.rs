@@ -1,6 +1,7 @@
 //! What the agent says of itself.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use prometheus_client::registry::Unit;
 use crate::sqlite::sqlite_version;
 
 use super::sink::timestamp;
+use super::spans;
+use super::spans::SpanCounts;
 
 /// Name and HELP of the one family that comes from the snapshot.
 pub(super) const DATABASES: (&str, &str) = (
@@ -101,7 +104,9 @@ impl Handler {
         Self::NotFound,
     ];
 
-    fn label(self) -> &'static str {
+    /// The part's path, the label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
         match self {
             Self::Metrics => "/metrics",
             Self::Page => "/",
@@ -132,6 +137,7 @@ pub struct AgentMetrics {
     sample_interval: AtomicU64,
     series_limit: AtomicU64,
     requests: [[AtomicU64; HTTP_CODES.len()]; Handler::ALL.len()],
+    pub(super) spans: Arc<SpanCounts>,
 }
 
 impl Default for AgentMetrics {
@@ -152,11 +158,18 @@ impl Default for AgentMetrics {
             sample_interval: AtomicU64::new(0),
             series_limit: AtomicU64::new(0),
             requests: Default::default(),
+            spans: Arc::default(),
         }
     }
 }
 
 impl AgentMetrics {
+    /// With the counters of spans, which are kept where traces are exported.
+    #[must_use]
+    pub fn with_spans(spans: Arc<SpanCounts>) -> Self {
+        Self { spans, ..Self::default() }
+    }
+
     /// A database was opened and looked at.
     pub fn sampled(&self, elapsed: Duration) {
         self.looks.observe(elapsed.as_secs_f64());
@@ -165,6 +178,12 @@ impl AgentMetrics {
     /// A database was not opened.
     pub fn sample_skipped(&self, reason: SkipReason) {
         self.skipped[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Databases that were not opened so far.
+    #[must_use]
+    pub fn samples_skipped(&self, reason: SkipReason) -> u64 {
+        self.skipped[reason as usize].load(Ordering::Relaxed)
     }
 
     /// A sweep over all databases ended.
@@ -215,7 +234,7 @@ impl AgentMetrics {
 }
 
 /// The value or values of a family of the agent.
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Gauge(f64),
     Counter(u64),
     CounterBy(Vec<(Vec<(&'static str, &'static str)>, u64)>),
@@ -230,7 +249,7 @@ pub(super) struct AgentFamily {
     pub labels: &'static [&'static str],
     pub kind: MetricType,
     pub help: &'static str,
-    value: fn(&AgentMetrics) -> Value<'_>,
+    pub value: fn(&AgentMetrics) -> Value<'_>,
 }
 
 /// The labels of `litekeeper_build_info`.
@@ -354,6 +373,8 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         help: "Requests answered, by part of the web server and status code",
         value: |agent| Value::CounterBy(agent.requests_by_handler()),
     },
+    spans::EXPORTED,
+    spans::DROPPED,
 ];
 
 impl AgentMetrics {

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 
 use crate::database::DatabaseName;
 use crate::history::Standing;
@@ -100,19 +100,22 @@ pub(super) struct Jobs {
     pub paused: BTreeSet<String>,
 }
 
+/// How long runs took; the last one of each bucket names its trace.
+type Durations = HistogramWithExemplars<[(&'static str, String); 1]>;
+
 /// Counters and gauges of maintenance.
 #[derive(Debug)]
 pub struct JobMetrics {
     jobs: Mutex<Jobs>,
-    pub(super) durations: [Histogram; LABELS.len()],
+    pub(super) durations: [Durations; LABELS.len()],
 }
 
 impl Default for JobMetrics {
     fn default() -> Self {
         // From a skip's neighbour, a vacuum of nothing, to a check of a terabyte.
-        let histogram =
-            || Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0]);
-        Self { jobs: Mutex::default(), durations: LABELS.map(|_| histogram()) }
+        let bounds = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0];
+        let durations = LABELS.map(|_| Durations::new(bounds.into_iter()));
+        Self { jobs: Mutex::default(), durations }
     }
 }
 
@@ -245,7 +248,10 @@ impl JobMetrics {
             return;
         }
         if let Some(index) = LABELS.iter().position(|label| *label == run.task.label()) {
-            self.durations[index].observe(run.elapsed.as_secs_f64());
+            // Only a trace that is exported can be found.
+            let trace = run.trace.as_ref().filter(|trace| trace.sampled);
+            let exemplar = trace.map(|trace| [("trace_id", trace.id.clone())]);
+            self.durations[index].observe(run.elapsed.as_secs_f64(), exemplar, Some(run.ended_at()));
         }
         self.with(&run.database, run.task, |job| {
             job.runs += 1;

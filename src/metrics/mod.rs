@@ -21,6 +21,7 @@ mod overview;
 mod process;
 mod reference;
 mod sink;
+mod spans;
 mod text;
 
 pub use agent::AgentMetrics;
@@ -33,6 +34,8 @@ pub use overview::TaskState;
 pub use overview::Upcoming;
 pub use overview::Upkeep;
 pub use reference::reference;
+pub use spans::SpanCounts;
+pub use spans::SpanDrop;
 pub use text::Format;
 
 use databases::DatabaseCollector;

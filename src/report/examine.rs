@@ -15,6 +15,7 @@ use crate::sample::settled;
 use crate::sample::wanted_tables;
 use crate::sidecar::DatabaseFiles;
 use crate::sidecar::is_sidecar;
+use crate::span::Operation;
 use crate::sqlite::Check;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
@@ -184,11 +185,22 @@ fn read_all(
 /// A check that fails as a whole is a finding when the file is to blame for it.
 fn run_check(reader: &Reader, check: Check, report: &mut Report) -> Result<(), SqliteError> {
     let started = Instant::now();
-    let problems = problems_or_damage(reader.check(check), check)?;
+    let operation = Operation::begin(operation_of(check), None);
+    let problems = problems_or_damage(operation.told(reader.check(check)), check)?;
+    operation.problems(problems.len());
     let elapsed_seconds = started.elapsed().as_secs_f64();
     let (check, ok) = (check.label(), problems.is_empty());
     report.checks.push(CheckReport { check, ok, whole: true, problems, elapsed_seconds });
     Ok(())
+}
+
+/// A check as an operation of SQLite.
+pub(super) fn operation_of(check: Check) -> &'static str {
+    match check {
+        Check::Quick => "PRAGMA quick_check",
+        Check::Full => "PRAGMA integrity_check",
+        Check::ForeignKey => "PRAGMA foreign_key_check",
+    }
 }
 
 /// What a check found, where damage that ends it is a finding too.
@@ -268,7 +280,12 @@ fn rows(reader: &mut Reader, table: &str) -> Result<RowsReport, SqliteError> {
         method: method.map(CountMethod::label),
         error,
     };
-    Ok(match reader.count_rows(table, COUNT_BUDGET) {
+    let operation = Operation::begin("SELECT", Some(table));
+    let counted = operation.told(reader.count_rows(table, COUNT_BUDGET));
+    if let Ok(RowCount::Exact(rows) | RowCount::Estimate(rows)) = counted {
+        operation.rows(rows.unsigned_abs());
+    }
+    Ok(match counted {
         Ok(RowCount::Exact(rows)) => report(Some(rows), Some(CountMethod::Count), None),
         Ok(RowCount::Estimate(rows)) => report(Some(rows), Some(CountMethod::Estimate), None),
         Ok(RowCount::Unknown) => report(None, None, Some("not counted in time, and no estimate".to_owned())),

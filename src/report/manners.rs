@@ -11,6 +11,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::budget::Budget;
+use crate::span::Operation;
 use crate::sqlite::Check;
 use crate::sqlite::Go;
 use crate::sqlite::Header;
@@ -23,6 +24,7 @@ use super::CheckReport;
 use super::Observer;
 use super::Report;
 use super::Request;
+use super::examine::operation_of;
 use super::examine::problems_or_damage;
 
 /// Rounds over the tables that had to give way, before they count as not checked.
@@ -103,6 +105,7 @@ pub(super) fn in_slices(
     report: &mut Report,
 ) -> Result<(), SqliteError> {
     let started = Instant::now();
+    let operation = Operation::begin(operation_of(check), None);
     let mut left: Vec<String> = reader.tables_with_indexes()?.into_iter().map(|(table, _)| table).collect();
     left.push("sqlite_schema".to_owned());
     let count = left.len();
@@ -120,7 +123,7 @@ pub(super) fn in_slices(
             match checked {
                 Ok(found) => problems.extend(found.into_iter().map(|problem| format!("{table}: {problem}"))),
                 Err(_) if strain.was_too_much() => again.push(table),
-                Err(error) => return Err(error),
+                Err(error) => return operation.told(Err(error)),
             }
             observer.done(1.0 - again.len() as f64 / count as f64);
         }
@@ -130,6 +133,7 @@ pub(super) fn in_slices(
         }
     }
     problems.truncate(MAX_FINDINGS);
+    operation.problems(problems.len());
     if left.is_empty() || !problems.is_empty() {
         let (check, ok) = (check.label(), problems.is_empty());
         let elapsed_seconds = started.elapsed().as_secs_f64();

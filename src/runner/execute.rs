@@ -31,6 +31,7 @@ use crate::metrics::JobMetrics;
 use crate::record::record;
 use crate::sqlite::temporary_directory;
 use crate::task::Task;
+use crate::telemetry;
 
 /// What every run needs.
 #[derive(Debug, Clone)]
@@ -96,6 +97,7 @@ impl Workshop {
             }
             Err(error) => return self.done(order, now, state_failed(&error)),
         }
+        let _trace = trace_of(order);
         let (begun, metrics) = (Instant::now(), &self.metrics);
         metrics.started(&order.database.name, order.task, now);
         let outcome = self.attempt(order, now, observer);
@@ -124,6 +126,7 @@ impl Workshop {
     /// Writes down a run that never began.
     #[must_use]
     pub fn done(&self, order: &Order, at: SystemTime, outcome: Outcome) -> Executed {
+        let _trace = trace_of(order);
         let run = self.run_of(order, at, Duration::ZERO, &outcome);
         record(&run, &self.history, &self.metrics);
         Executed::Done(Box::new(run), Box::new(outcome))
@@ -132,7 +135,8 @@ impl Workshop {
     fn run_of(&self, order: &Order, at: SystemTime, elapsed: Duration, outcome: &Outcome) -> Run {
         let Order { database, task, trigger, due_at, .. } = order;
         let (name, path) = (database.name.clone(), database.path.clone());
-        Run::new(name, path, *task, *trigger, *due_at, at, elapsed, outcome)
+        let run = Run::new(name, path, *task, *trigger, *due_at, at, elapsed, outcome);
+        Run { trace: telemetry::current(), ..run }
     }
 
     /// Whether maintenance of a database is paused, and how.
@@ -196,13 +200,24 @@ impl Workshop {
         if order.task == Task::LogCleaning
             && let Err(error) = self.history.set_clock(&order.database.path, &clock)
         {
-            tracing::error!(%error, "the clock could not be written to the state file");
+            tracing::error!(db = order.database.name.as_str(), %error, "the clock could not be written to the state file");
         }
         outcome.unwrap_or_else(|_| {
             let message = "the job panicked, which is a defect of litekeeper; please report it with the log";
             Outcome::failed(FailureReason::Other, message)
         })
     }
+}
+
+/// Begins the trace of a run, which lasts until the run is written down.
+fn trace_of(order: &Order) -> telemetry::JobScope {
+    let Order { database, task, trigger, .. } = order;
+    telemetry::begin_job(
+        database.name.as_str(),
+        task.label(),
+        trigger.label(),
+        &database.path.to_string_lossy(),
+    )
 }
 
 /// A lock, or the absence of a need for one.

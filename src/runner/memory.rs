@@ -88,7 +88,7 @@ pub(super) fn remember(
             let entry = kept.unwrap_or_else(|| match recall(workshop, database, task) {
                 Ok(entry) => entry,
                 Err(error) => {
-                    tracing::error!(%error, database = %database.name, "what ran before could not be read");
+                    tracing::error!(db = database.name.as_str(), task = task.to_string(), %error, "what ran before could not be read");
                     Remembered { path: database.path.clone(), handled_until: None, filesystem: 0 }
                 }
             });
@@ -150,21 +150,21 @@ fn handle(workshop: &Workshop, order: &Order, due_at: Option<SystemTime>) {
     // The next run of a light task is minutes away, so a missed one is not made up for.
     let Some(due_at) = due_at.filter(|_| !order.task.is_light()) else { return };
     if let Err(error) = workshop.history.handle(&order.database.path, order.task, due_at) {
-        tracing::error!(%error, database = %order.database.name, "the due time could not be written to the state file");
+        tracing::error!(db = order.database.name.as_str(), task = order.task.to_string(), %error, "the due time could not be written to the state file");
     }
 }
 
 /// Counts the runs of other processes and tells the metrics what is paused.
-pub(super) fn news(workshop: &Workshop, last_seen: i64, running: &[Arc<Database>]) -> Option<News> {
-    let seen = workshop.history.of_others_since(last_seen);
-    let pauses = workshop.history.pauses();
-    let (others, (everything, databases)) = match (seen, pauses) {
-        (Ok(others), Ok(pauses)) => (others, pauses),
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(%error, "the state file could not be read");
-            return None;
-        }
-    };
+///
+/// # Errors
+/// The state file cannot be read.
+pub(super) fn news(
+    workshop: &Workshop,
+    last_seen: i64,
+    running: &[Arc<Database>],
+) -> Result<News, HistoryError> {
+    let others = workshop.history.of_others_since(last_seen)?;
+    let (everything, databases) = workshop.history.pauses()?;
     let mut last_seen = last_seen;
     for past in others {
         last_seen = last_seen.max(past.id);
@@ -176,5 +176,5 @@ pub(super) fn news(workshop: &Workshop, last_seen: i64, running: &[Arc<Database>
     let file = workshop.pause_file.as_ref().is_some_and(|file| file.exists());
     workshop.metrics.set_paused(everything || file, databases);
     let paused = running.iter().filter(|database| workshop.paused(database).ok().flatten().is_some());
-    Some(News { last_seen, paused: paused.map(|database| database.name.clone()).collect() })
+    Ok(News { last_seen, paused: paused.map(|database| database.name.clone()).collect() })
 }

@@ -76,6 +76,8 @@ struct Loop {
     underway: BTreeMap<Key, Underway>,
     ended: JoinSet<(Start, Option<Executed>)>,
     last_seen: i64,
+    /// Whether the state file could not be read when it was last asked.
+    is_blind: bool,
 }
 
 fn limits(maintenance: &Maintenance) -> Limits {
@@ -100,6 +102,7 @@ impl Runner {
             underway: BTreeMap::new(),
             ended: JoinSet::new(),
             last_seen,
+            is_blind: false,
         };
         state.forget_old(maintenance.history_retention).await;
         loop {
@@ -193,11 +196,12 @@ impl Loop {
                 Decision::Start(start) => self.start(start),
                 Decision::Skip { key, due_at, cause } => self.skip(&key, due_at, cause).await,
                 Decision::Missed { key, count } => {
+                    let (db, task) = (key.database.as_str(), key.task.to_string());
                     // A light task that waited for a long job has missed nothing that its next run does not do.
                     if key.task.is_light() {
-                        tracing::debug!(database = %key.database, task = %key.task, count, "due times passed without a run");
+                        tracing::debug!(db, task, count, "due times passed without a run");
                     } else {
-                        tracing::warn!(database = %key.database, task = %key.task, count, "due times passed without a run");
+                        tracing::warn!(db, task, count, "due times passed without a run");
                     }
                     self.workshop.metrics.missed(&key.database, key.task, count);
                     self.tell_next(&key);
@@ -287,12 +291,29 @@ impl Loop {
         let (workshop, last_seen) = (self.workshop.clone(), self.last_seen);
         let databases: Vec<Arc<Database>> =
             self.underway.values().map(|run| Arc::clone(&run.database)).collect();
-        let news = run_one(move || memory::news(&workshop, last_seen, &databases)).await.flatten();
-        let Some(news) = news else { return };
+        let news = run_one(move || memory::news(&workshop, last_seen, &databases)).await;
+        let news = match news {
+            Some(Ok(news)) => news,
+            Some(Err(error)) => {
+                // Asked every few seconds; what is wrong is said once.
+                if !std::mem::replace(&mut self.is_blind, true) {
+                    tracing::error!(%error, "the state file cannot be read");
+                }
+                return;
+            }
+            None => return,
+        };
+        if std::mem::take(&mut self.is_blind) {
+            tracing::info!("the state file can be read again");
+        }
         self.last_seen = news.last_seen;
         for (key, run) in &self.underway {
             if news.paused.contains(&key.database) && !run.cancel.is_cancelled() {
-                tracing::info!(database = %key.database, task = %key.task, "paused; the run ends at its next safe point");
+                tracing::info!(
+                    db = key.database.as_str(),
+                    task = key.task.to_string(),
+                    "paused; the run ends at its next safe point"
+                );
                 run.cancel.cancel();
             }
         }
@@ -321,8 +342,8 @@ impl Loop {
                 Err(_) => {
                     for key in self.underway.keys() {
                         tracing::warn!(
-                            database = %key.database,
-                            task = %key.task,
+                            db = key.database.as_str(),
+                            task = key.task.to_string(),
                             "waiting for the last part of the job, which cannot be stopped; a second signal ends litekeeper at once, \
                              and SQLite rolls the job back when the database is opened next"
                         );
@@ -350,6 +371,6 @@ impl Observer for Told {
     }
 
     fn say(&self, words: &str) {
-        tracing::info!(database = %self.database, task = %self.task, "{words}");
+        tracing::info!(db = self.database.as_str(), task = self.task.to_string(), "{words}");
     }
 }

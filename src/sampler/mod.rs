@@ -33,6 +33,7 @@ use crate::sample::Look;
 use crate::sample::LookOutcome;
 use crate::sample::Previous;
 use crate::sample::Snapshot;
+use crate::span;
 
 mod hung;
 mod lock;
@@ -132,6 +133,7 @@ impl Sampler {
                 tables_feed.send_replace(Arc::clone(&fleet.watched));
             }
             let started = Instant::now();
+            let (span, before) = (span::sweep(fleet.watched.len()), self.skipped());
             let sweep = async {
                 let list = locks.list().await;
                 let spaces = fleet.measure_filesystems(&filesystems);
@@ -145,6 +147,9 @@ impl Sampler {
             }
             self.snapshot.store(Arc::new(fleet.snapshot(true)));
             self.metrics.swept(started.elapsed());
+            let now = self.skipped();
+            span::swept(&span, fleet.watched.len(), now.0 - before.0, now.1 - before.1);
+            drop(span);
             news.swept.notify_one();
         }
         // The slower loops end by the same token; a hung thread of theirs is left behind.
@@ -158,6 +163,12 @@ impl Sampler {
         // A sweep that was late does not make the next ones come in a rush.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
+    }
+
+    /// Looks that were left out so far: databases that had not moved, and those that hang.
+    fn skipped(&self) -> (u64, u64) {
+        let of = |reason| self.metrics.samples_skipped(reason);
+        (of(SkipReason::Unchanged), of(SkipReason::Stuck))
     }
 
     async fn sweep(&self, crew: &Crew, fleet: &Fleet, list: Option<Arc<LockList>>) {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::span::Operation;
+
 use super::error::SqliteError;
 use super::interrupt::interrupted_in_time;
 use super::reader::WalFrames;
@@ -44,10 +46,13 @@ impl Writer {
     /// `Io`, `Full`, `Cancelled`; that somebody is in the way is no error.
     pub fn checkpoint(&mut self, kind: Checkpoint) -> Result<Held<Checkpointed>, SqliteError> {
         let failed = self.failed("checkpoint");
-        let sql = match kind {
-            Checkpoint::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
-            Checkpoint::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
+        let (sql, name) = match kind {
+            Checkpoint::Passive => ("PRAGMA main.wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(PASSIVE)"),
+            Checkpoint::Truncate => {
+                ("PRAGMA main.wal_checkpoint(TRUNCATE)", "PRAGMA wal_checkpoint(TRUNCATE)")
+            }
         };
+        let operation = Operation::begin(name, None);
         self.connection().busy_timeout(Duration::ZERO).map_err(&failed)?;
         let begun = Instant::now();
         let (connection, budget) = (self.connection(), &self.budget);
@@ -71,6 +76,7 @@ impl Writer {
             Checkpoint::Passive => Duration::ZERO,
             Checkpoint::Truncate => elapsed,
         };
-        result.map(|value| Held { value, hold, commit: Duration::ZERO }).map_err(failed)
+        operation.held(hold);
+        operation.told(result.map(|value| Held { value, hold, commit: Duration::ZERO }).map_err(failed))
     }
 }

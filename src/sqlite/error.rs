@@ -5,6 +5,7 @@ use std::fmt;
 use rusqlite::ffi;
 
 use crate::budget::Budget;
+use crate::span::Fault;
 
 /// The classes of `sqlite_errors_total{code}`: SQLite's primary result codes that an operator acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,3 +187,51 @@ impl fmt::Display for SqliteError {
 }
 
 impl std::error::Error for SqliteError {}
+
+/// The primary result codes from 0 on (<https://www.sqlite.org/rescode.html>).
+const PRIMARY_CODES: [&str; 29] = [
+    "SQLITE_OK",
+    "SQLITE_ERROR",
+    "SQLITE_INTERNAL",
+    "SQLITE_PERM",
+    "SQLITE_ABORT",
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "SQLITE_NOMEM",
+    "SQLITE_READONLY",
+    "SQLITE_INTERRUPT",
+    "SQLITE_IOERR",
+    "SQLITE_CORRUPT",
+    "SQLITE_NOTFOUND",
+    "SQLITE_FULL",
+    "SQLITE_CANTOPEN",
+    "SQLITE_PROTOCOL",
+    "SQLITE_EMPTY",
+    "SQLITE_SCHEMA",
+    "SQLITE_TOOBIG",
+    "SQLITE_CONSTRAINT",
+    "SQLITE_MISMATCH",
+    "SQLITE_MISUSE",
+    "SQLITE_NOLFS",
+    "SQLITE_AUTH",
+    "SQLITE_FORMAT",
+    "SQLITE_RANGE",
+    "SQLITE_NOTADB",
+    "SQLITE_NOTICE",
+    "SQLITE_WARNING",
+];
+
+impl Fault for SqliteError {
+    fn status_code(&self) -> &'static str {
+        let primary = usize::try_from(self.extended & 0xff).ok();
+        primary.and_then(|code| PRIMARY_CODES.get(code)).copied().unwrap_or("SQLITE_ERROR")
+    }
+
+    fn error_type(&self) -> Option<&'static str> {
+        match self.kind {
+            ErrorKind::Sqlite(_) => Some(self.status_code()),
+            ErrorKind::DeadlineExceeded => Some("timeout"),
+            ErrorKind::Cancelled => None,
+        }
+    }
+}

@@ -7,6 +7,8 @@ use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 
+use crate::span::Operation;
+
 use super::error::SqliteError;
 use super::reader::Reader;
 use super::tables::quoted;
@@ -69,14 +71,19 @@ impl Writer {
         longest: Duration,
     ) -> Result<Held<()>, SqliteError> {
         let sql = format!("PRAGMA analysis_limit = {limit}; ANALYZE main.{}", quoted(&analysis.table));
-        self.transaction("analyze", longest, |connection| {
+        let operation = Operation::begin("ANALYZE", Some(&analysis.table));
+        let analyzed = self.transaction("analyze", longest, |connection| {
             let had_samples = table_exists(connection, "sqlite_stat4")?;
             connection.execute_batch(&sql)?;
             if !had_samples && table_exists(connection, "sqlite_stat4")? {
                 connection.execute_batch("DROP TABLE main.sqlite_stat4")?;
             }
             Ok(())
-        })
+        });
+        if let Ok(held) = &analyzed {
+            operation.held(held.hold);
+        }
+        operation.told(analyzed)
     }
 }
 

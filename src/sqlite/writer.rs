@@ -14,6 +14,7 @@ use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
 
 use crate::budget::Budget;
+use crate::span::Operation;
 
 use super::error::ErrorCode;
 use super::error::ErrorKind;
@@ -87,6 +88,11 @@ impl Writer {
     /// `CannotOpen`, `NotADatabase`, `Busy` when the readers of this process do not leave in time, and `ReadOnly` when the
     /// file cannot be written.
     pub fn open(path: &Path, patience: Duration, budget: &Budget) -> Result<Self, SqliteError> {
+        let operation = Operation::begin("open", None);
+        operation.told(Self::opened(path, patience, budget))
+    }
+
+    fn opened(path: &Path, patience: Duration, budget: &Budget) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open for writing";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, budget);
         raw::register_read_only_vfs()

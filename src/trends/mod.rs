@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -38,6 +40,8 @@ const BATCH: usize = 1_000;
 pub struct Trends {
     history: Arc<History>,
     recent: Mutex<HashMap<PathBuf, Recent>>,
+    /// Whether the last points could not be written.
+    is_mute: AtomicBool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -75,7 +79,7 @@ impl Trends {
     /// Trends in a state file.
     #[must_use]
     pub fn new(history: Arc<History>) -> Self {
-        Self { history, recent: Mutex::default() }
+        Self { history, recent: Mutex::default(), is_mute: AtomicBool::new(false) }
     }
 
     /// Keeps what the snapshot says until it is told to stop.
@@ -152,9 +156,18 @@ impl Trends {
             *recent = kept;
         }
         for batch in points.chunks(BATCH) {
-            if let Err(error) = self.history.record_points(batch) {
-                tracing::warn!(%error, "trends could not be written to the state file");
-                return;
+            let written = self.history.record_points(batch);
+            // Tried every few minutes or seconds; what is wrong is said once.
+            let was_mute = self.is_mute.swap(written.is_err(), Ordering::Relaxed);
+            match written {
+                Err(error) => {
+                    if !was_mute {
+                        tracing::warn!(%error, "trends cannot be written to the state file");
+                    }
+                    return;
+                }
+                Ok(()) if was_mute => tracing::info!("trends can be written to the state file again"),
+                Ok(()) => {}
             }
         }
     }

@@ -255,6 +255,7 @@ fn jobs() -> Arc<JobMetrics> {
         reason: reason.map(str::to_owned),
         message: None,
         details,
+        trace: None,
     };
     let vacuum = serde_json::json!({ "max_write_hold_seconds": 0.5, "vacuum": {
         "method": "full", "size_before_bytes": 3000, "size_after_bytes": 1000, "saved_bytes": 2000,
@@ -331,7 +332,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 81] = [
+const CONTRACT: [&str; 83] = [
     "litekeeper_alert_threshold",
     "litekeeper_backup_files",
     "litekeeper_backup_last_verified_timestamp_seconds",
@@ -369,6 +370,8 @@ const CONTRACT: [&str; 81] = [
     "litekeeper_series_dropped_total",
     "litekeeper_series_limit",
     "litekeeper_sweep_duration_seconds",
+    "litekeeper_trace_spans_dropped_total",
+    "litekeeper_trace_spans_exported_total",
     "litekeeper_vacuum_last_size_after_bytes",
     "litekeeper_vacuum_last_size_before_bytes",
     "litekeeper_vacuum_reclaimed_bytes_total",

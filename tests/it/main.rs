@@ -29,6 +29,7 @@ mod space;
 mod support;
 mod tasks;
 mod tidy;
+mod traces;
 mod untrusted;
 mod web;
 
@@ -57,6 +58,7 @@ fn main() {
     trials.extend(space::trials());
     trials.extend(tasks::trials());
     trials.extend(tidy::trials());
+    trials.extend(traces::trials());
     trials.extend(untrusted::trials());
     trials.extend(web::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -55,8 +55,8 @@ fn read(path: &Path) -> Source {
 }
 
 /// Which room may use which, as the table in ARCHITECTURE.md says.
-const ROOMS: [(&str, &str); 31] = [
-    ("acting", "blocking budget database history job metrics runner task"),
+const ROOMS: [(&str, &str); 33] = [
+    ("acting", "blocking budget database history job metrics runner task telemetry"),
     (
         "app",
         "acting blocking config discovery doors history host http metrics runner sample sampler sqlite trends",
@@ -65,7 +65,7 @@ const ROOMS: [(&str, &str); 31] = [
     ("budget", ""),
     (
         "cli",
-        "app blocking budget config database demo discovery doctor doors history host http job locks metrics report runbooks runner sample sidecar sqlite task units",
+        "app blocking budget config database demo discovery doctor doors history host http job locks metrics report runbooks runner sample sidecar span sqlite task telemetry units",
     ),
     ("config", "schedule sidecar task"),
     ("database", "config sidecar"),
@@ -77,26 +77,28 @@ const ROOMS: [(&str, &str); 31] = [
     ("host", "sidecar"),
     (
         "http",
-        "acting blocking budget config database doctor doors history host job locks metrics runbooks sample sqlite task trends units",
+        "acting blocking budget config database doctor doors history host job locks metrics runbooks sample span sqlite task telemetry trends units",
     ),
-    ("job", "budget config database host report sample sidecar sqlite task units"),
+    ("job", "budget config database host report sample sidecar span sqlite task units"),
     ("locks", "host sqlite"),
     ("main", ""),
     ("metrics", "config database history host job locks sample sqlite task"),
     ("planner", "database schedule task"),
-    ("record", "history job metrics"),
-    ("report", "budget host sample sidecar sqlite"),
+    ("record", "history job metrics telemetry"),
+    ("report", "budget host sample sidecar span sqlite"),
     ("runbooks", ""),
     (
         "runner",
-        "blocking budget config database history host job metrics planner record schedule sqlite task",
+        "blocking budget config database history host job metrics planner record schedule sqlite task telemetry",
     ),
     ("sample", "budget config database host locks sidecar sqlite"),
-    ("sampler", "blocking database host locks metrics sample sqlite"),
+    ("sampler", "blocking database host locks metrics sample span sqlite"),
     ("schedule", ""),
     ("sidecar", ""),
-    ("sqlite", "budget"),
+    ("span", ""),
+    ("sqlite", "budget span"),
     ("task", ""),
+    ("telemetry", "config doors host job metrics span"),
     ("trends", "blocking history sample"),
     ("units", ""),
 ];
@@ -126,14 +128,17 @@ fn rooms_use_only_the_rooms_they_may() {
 }
 
 /// Crates that only some rooms may name, and why.
-const DOORS: [(&str, &str, &str); 11] = [
+const DOORS: [(&str, &str, &str); 14] = [
     ("rusqlite::", "sqlite history demo", "every use of SQLite has a budget and cannot write"),
     ("libsqlite3_sys", "", "rusqlite's ffi is the way, in sqlite/raw/"),
     ("prometheus_client::", "metrics", "names are an interface, kept in one place"),
-    ("hyper::", "http", "limits on clients are in one place"),
+    ("hyper::", "http telemetry", "limits on what others send are in few places"),
     ("clap::", "cli", "the library does not know the command line"),
     ("rustix::", "host", "system calls that may hang are in one place"),
     ("rustls::", "doors", "what a handshake must prove is in one place"),
+    ("rustls_native_certs::", "doors", "whom litekeeper trusts is in one place"),
+    ("opentelemetry", "telemetry", "what takes traces can be left out, and nothing waits for it"),
+    ("prost::", "telemetry", "only traces are protobuf"),
     (" ring::", "doors", "secrets are compared in one place"),
     ("bcrypt::", "doors", "passwords are checked in one place"),
     ("procfs::", "metrics", "only process metrics come from there"),

@@ -45,6 +45,11 @@ pub fn basic(name: &str) -> String {
 
 impl Office {
     pub fn open(more: &str) -> Self {
+        Self::start(more, &[])
+    }
+
+    /// The same, with variables of the environment.
+    pub fn start(more: &str, variables: &[(&str, &str)]) -> Self {
         let made = TestDatabase::new("books")
             .rows(3)
             .sql(
@@ -68,6 +73,7 @@ impl Office {
         );
         let mut command = litekeeper();
         command.args(["serve", "--config"]).arg(made.directory().join("lk.yml"));
+        command.envs(variables.iter().copied());
         let office = Self { made, agent: Agent::start(command) };
         eventually("the first sweep", || (office.get("rudi", "/-/ready").status == 200).then_some(()));
         office
@@ -94,7 +100,12 @@ impl Office {
     }
 
     fn wish(&self, user: &str, body: &str) -> Answer {
-        self.post(user, "/api/v1/actions", "application/json", body, &[])
+        self.ask(user, body, &[])
+    }
+
+    /// Asks the API for an action, with more headers.
+    pub fn ask(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+        self.post(user, "/api/v1/actions", "application/json", body, headers)
     }
 
     fn form(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
@@ -106,7 +117,7 @@ impl Office {
     }
 
     /// The last action, when it is over.
-    fn last_action(&self) -> Value {
+    pub fn last_action(&self) -> Value {
         eventually("the action is over", || {
             let action = self.json("/api/v1/actions")["actions"][0].clone();
             let result = action["result"].as_str()?;

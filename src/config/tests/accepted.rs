@@ -93,6 +93,35 @@ fn the_web_server_is_read_and_shown() {
     assert_eq!(parse(&config.to_yaml()), Ok(config));
 }
 
+#[test]
+fn where_traces_go_is_read_and_shown() {
+    let text = "tracing:
+  endpoint: https://otel.example:4318/base
+  client_type: http
+  headers: {Authorization: \"Bearer ${PORT}\"}
+  timeout: 2s
+  compression: gzip
+  sampling_fraction: 0.5
+  sweep_sampling_fraction: 0
+  tls_config: {ca_file: ca.pem, cert_file: c.pem, key_file: /k.pem, server_name: otel}
+databases: [{path: /a.db}]
+";
+    let config = accept(text);
+    let tracing = &config.tracing;
+    assert_eq!(tracing.endpoint.as_ref().unwrap().to_string(), "https://otel.example:4318/base/v1/traces");
+    assert_eq!(tracing.headers["authorization"], "Bearer 9000");
+    assert_eq!((tracing.timeout, tracing.gzip), (Duration::from_secs(2), true));
+    assert_eq!((tracing.sampling_fraction, tracing.sweep_sampling_fraction), (0.5, 0.0));
+    assert_eq!(tracing.tls.ca_file, Some(PathBuf::from("/etc/ca.pem")));
+    assert_eq!(tracing.tls.server_name.as_deref(), Some("otel"));
+    // All but the secrets is shown.
+    let shown = config.to_yaml();
+    assert!(!shown.contains("9000"), "{shown}");
+    let mut again = accept(&shown);
+    again.tracing.headers.clone_from(&tracing.headers);
+    assert_eq!(again, config);
+}
+
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }

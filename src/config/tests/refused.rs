@@ -5,7 +5,7 @@ use super::refuse;
 use crate::config::tree::MAX_FILE_BYTES;
 
 const TOP_KEYS: &str = "the keys here are `listen`, `web`, `state`, `timezone`, `temp_directory`, `pause_file`, `max_jobs`, `max_jobs_per_filesystem`, `catch_up_delay`, `history_retention`, `sample_interval`, `discovery_interval`, \
-     `max_databases`, `series_limit`, `profiles` and `databases`";
+     `max_databases`, `series_limit`, `tracing`, `profiles` and `databases`";
 
 const ENTRY_KEYS: &str = "the keys here are `path`, `glob`, `directory`, `name`, `exclude`, `include`, \
      `recursive`, `profile`, `labels`, `row_counts`, `timestamps`, `custom_metrics`, `table_interval`, \
@@ -278,4 +278,33 @@ max_databases: many
             "13:16: max_databases",
         ]
     );
+}
+
+#[test]
+fn traces_that_would_go_nowhere() {
+    let databases = "databases: [{path: /a.db}]\n";
+    check(&[
+        (
+            &format!("tracing: {{timeout: 1s}}\n{databases}"),
+            &["1:10: tracing.endpoint: missing key; write `endpoint: http://127.0.0.1:4318`"],
+        ),
+        (
+            &format!("tracing: {{endpoint: \"otel:4317\", client_type: grpc}}\n{databases}"),
+            &[
+                "1:21: tracing.endpoint: must be a URL, as in `http://127.0.0.1:4318`",
+                "1:47: tracing.client_type: OTLP over gRPC is not spoken; write `http` and the collector's port for OTLP over \
+                 HTTP (usually 4318)",
+            ],
+        ),
+        (
+            &format!(
+                "tracing: {{endpoint: \"http://a\", headers: {{\"a b\": c}}, sampling_fraction: 2, tls_config: {{key_file: k}}}}\n{databases}"
+            ),
+            &[
+                "1:43: tracing.headers.a b: `a b` is no name of a header",
+                "1:73: tracing.sampling_fraction: must be a number from 0 to 1, not `2`",
+                "1:88: tracing.tls_config: `cert_file` and `key_file` go together",
+            ],
+        ),
+    ]);
 }

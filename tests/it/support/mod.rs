@@ -2,6 +2,7 @@
 
 mod agent;
 mod alertmanager;
+mod collector;
 mod database;
 pub mod mount;
 mod prometheus;
@@ -18,6 +19,9 @@ pub use agent::Output;
 pub use agent::litekeeper;
 pub use alertmanager::Alertmanager;
 pub use alertmanager::Pages;
+pub use collector::Collector;
+pub use collector::Span;
+pub use collector::otlp_python;
 pub use database::TestDatabase;
 pub use prometheus::Prometheus;
 pub use scrape::Scrape;

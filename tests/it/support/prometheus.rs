@@ -36,6 +36,17 @@ impl Prometheus {
 
     /// The same, with more settings of the job.
     pub fn scraping_with(program: &str, target: SocketAddr, directory: &Path, job: &str) -> Self {
+        Self::scraping_by(program, target, directory, job, &[])
+    }
+
+    /// The same, with more arguments of Prometheus.
+    pub fn scraping_by(
+        program: &str,
+        target: SocketAddr,
+        directory: &Path,
+        job: &str,
+        arguments: &[&str],
+    ) -> Self {
         // Free a moment ago; Prometheus cannot be asked which port it chose.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let configuration = directory.join("prometheus.yml");
@@ -53,6 +64,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address={address}"))
             // An alert that fires before Alertmanager is known is sent again after a second, not a minute.
             .arg("--rules.alert.resend-delay=1s")
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

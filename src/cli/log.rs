@@ -1,0 +1,139 @@
+//! The form of the log, and where spans go.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+
+use clap::Args;
+use clap::ValueEnum;
+use tracing::Event;
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::FilterExt as _;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::FormatEvent;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Format;
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::span;
+use crate::telemetry;
+use crate::telemetry::Telemetry;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Least severe messages to log; also a filter such as `info,litekeeper::sampler=debug`
+    #[arg(
+        id = "log_level",
+        long = "log.level",
+        global = true,
+        default_value = "info",
+        value_name = "LEVEL",
+        env = "LITEKEEPER_LOG"
+    )]
+    level: String,
+    /// How log lines are written: `auto` is text on a terminal and JSON elsewhere
+    #[arg(
+        id = "log_format",
+        long = "log.format",
+        global = true,
+        default_value = "auto",
+        value_name = "FORMAT"
+    )]
+    format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// A log that has not begun yet.
+#[derive(Debug)]
+pub(super) struct Log {
+    level: String,
+    is_json: bool,
+}
+
+impl Log {
+    /// A log as the command line wants it.
+    ///
+    /// # Errors
+    /// The level is none.
+    pub(super) fn new(arguments: &Arguments) -> Result<Self, String> {
+        let level = &arguments.level;
+        EnvFilter::builder().parse(level).map_err(|error| {
+            format!("--log.level {level}: {error}; levels are error, warn, info, debug and trace")
+        })?;
+        let is_json = match arguments.format {
+            LogFormat::Auto => !std::io::stderr().is_terminal(),
+            LogFormat::Text => false,
+            LogFormat::Json => true,
+        };
+        Ok(Self { level: level.clone(), is_json })
+    }
+
+    /// Begins the log, and has spans taken by who takes them.
+    pub(super) fn begin(&self, telemetry: Option<&Telemetry>) {
+        let is_terminal = std::io::stderr().is_terminal();
+        // Spans and what happens in them are for the collector.
+        let filter = EnvFilter::builder().parse_lossy(&self.level);
+        let filter = filter.and(filter_fn(|metadata| metadata.target() != span::TARGET));
+        let layer = tracing_subscriber::fmt::layer::<Registry>().with_writer(std::io::stderr);
+        let log = if self.is_json {
+            let format = Format::default().json().with_target(false).flatten_event(true);
+            let format = format.with_current_span(false).with_span_list(false);
+            let layer = layer.event_format(WithTrace { format, is_json: true });
+            layer.fmt_fields(JsonFields::new()).with_filter(filter).boxed()
+        } else {
+            let format = Format::default().with_target(false).with_ansi(is_terminal);
+            let layer = layer.with_ansi(is_terminal).event_format(WithTrace { format, is_json: false });
+            layer.with_filter(filter).boxed()
+        };
+        let spans = telemetry.and_then(Telemetry::layer);
+        // A second start, in a test, changes nothing.
+        let _ = tracing_subscriber::registry().with(log).with(spans).try_init();
+        if let Some(telemetry) = telemetry {
+            telemetry.say_where();
+        }
+    }
+}
+
+/// A format whose lines name the trace that they are part of.
+struct WithTrace<F> {
+    format: F,
+    is_json: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for WithTrace<F>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'w> FormatFields<'w> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some(trace) = telemetry::current() else {
+            return self.format.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.format.format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end_matches('\n');
+        match line.strip_suffix('}').filter(|_| self.is_json) {
+            Some(open) => writeln!(writer, "{open},\"trace_id\":\"{}\"}}", trace.id),
+            None => writeln!(writer, "{line} trace_id={}", trace.id),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Traces on their way out: the only door to OpenTelemetry.
+//!
+//! Spans are made by the room `span` and taken here by a layer, which is there only when the configuration or the environment
+//! names a collector. A collector that is dead, slow or lying costs spans, which are counted, and nothing else: no job, no
+//! scrape and no look ever waits for it, and the end of litekeeper three seconds at the most.
+
+mod context;
+mod describe;
+mod export;
+mod sampling;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use context::JobScope;
+pub use context::Parent;
+pub use context::begin_job;
+pub use context::current;
+pub use context::within;
+pub use describe::describe;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::TracingSettings;
+use crate::host::host_name;
+use crate::metrics::SpanCounts;
+use crate::span;
+
+use export::Exporter;
+use export::LAST_LIMIT;
+use export::Queue;
+use sampling::Sampling;
+use settings::Settings;
+use wire::Wire;
+
+/// What takes traces, or nothing that does.
+#[derive(Debug)]
+pub struct Telemetry {
+    line: Option<Line>,
+    counts: Arc<SpanCounts>,
+    notes: Vec<String>,
+}
+
+/// A way out for traces.
+#[derive(Debug)]
+struct Line {
+    provider: SdkTracerProvider,
+    endpoint: String,
+    stop: CancellationToken,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl Telemetry {
+    /// Gets ready to export traces, if the configuration or the environment wants them.
+    ///
+    /// # Errors
+    /// They are wanted, and cannot be sent as they should; in words.
+    pub fn start(file: &TracingSettings) -> Result<Self, String> {
+        let (settings, notes) = settings::resolve(file, &|name| std::env::var(name).ok())?;
+        let counts = Arc::new(SpanCounts::default());
+        let line = settings.map(|settings| Line::open(settings, &counts)).transpose()?;
+        Ok(Self { line, counts, notes })
+    }
+
+    /// What becomes of spans.
+    #[must_use]
+    pub fn counts(&self) -> Arc<SpanCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// The layer that takes spans; none while traces go nowhere, so that making a span costs nothing then.
+    pub fn layer<S>(&self) -> Option<impl Layer<S> + Send + Sync + use<S>>
+    where
+        S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
+    {
+        let line = self.line.as_ref()?;
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(line.provider.tracer("litekeeper"))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false);
+        Some(layer.with_filter(filter_fn(|metadata| metadata.target() == span::TARGET)))
+    }
+
+    /// Tells the log where traces go, and what of the environment could not be used.
+    pub fn say_where(&self) {
+        if let Some(line) = &self.line {
+            tracing::info!(endpoint = line.endpoint, "traces are exported");
+        }
+        for note in &self.notes {
+            tracing::warn!(note, "traces");
+        }
+    }
+
+    /// Has the last spans sent; for so long as that may take.
+    pub async fn end(&self) {
+        let Some(line) = &self.line else { return };
+        line.stop.cancel();
+        let ended = line.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            // The thread keeps to the limit itself, unless the name of the collector is being looked up.
+            let _ = tokio::time::timeout(LAST_LIMIT, ended).await;
+        }
+    }
+}
+
+impl Line {
+    fn open(settings: Settings, counts: &Arc<SpanCounts>) -> Result<Self, String> {
+        let resource = resource(&settings);
+        let (sender, queue) = mpsc::channel(settings.queue);
+        let stop = CancellationToken::new();
+        let endpoint = settings.endpoint.to_string();
+        let wire =
+            Wire::new(settings.clone()).map_err(|problem| format!("traces to {endpoint}: {problem}"))?;
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource.clone())
+            .with_sampler(Sampling { roots: settings.roots.clone(), sweep_fraction: settings.sweep_fraction })
+            .with_span_processor(Queue { sender, counts: Arc::clone(counts) })
+            .build();
+        context::CONTINUES.store(settings.continues, Ordering::Relaxed);
+        let exporter = Exporter {
+            wire,
+            settings,
+            resource: ResourceAttributesWithSchema::from(&resource),
+            counts: Arc::clone(counts),
+            stop: stop.clone(),
+            is_ill: false,
+        };
+        let (done, ended) = oneshot::channel();
+        let failed = |error: std::io::Error| format!("traces: no thread can be started: {error}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let work = move || {
+            runtime.block_on(exporter.run(queue));
+            // A name that is being looked up may hang; it is left behind.
+            runtime.shutdown_background();
+            // Who waited may have given up.
+            let _ = done.send(());
+        };
+        std::thread::Builder::new().name("traces".to_owned()).spawn(work).map_err(failed)?;
+        Ok(Self { provider, endpoint, stop, ended: Mutex::new(Some(ended)) })
+    }
+}
+
+/// What the traces are of: this program on this host, as the user calls it.
+fn resource(settings: &Settings) -> Resource {
+    let own = [
+        ("service.name", "litekeeper".to_owned()),
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("host.name", host_name()),
+    ];
+    let own = own.map(|(key, value)| KeyValue::new(key, value));
+    let users = settings.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(own)
+        .with_attribute(KeyValue::new("process.pid", i64::from(std::process::id())))
+        .with_attributes(users)
+        .build()
+}

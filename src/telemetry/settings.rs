@@ -1,0 +1,288 @@
+//! Where traces go and how, from the configuration and the standard variables of the environment
+//! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
+//!
+//! The environment wins, as everywhere where both can speak: it is what an operator of a cluster sets for all programs alike.
+//! A value that cannot be used is noted and passed over, as the specification wants it; only where traces would go to the wrong
+//! place, or nowhere, is it an error.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use opentelemetry_sdk::trace::Sampler;
+
+use crate::config::CollectorTls;
+use crate::config::Endpoint;
+use crate::config::TracingSettings;
+use crate::config::header_problem;
+
+/// Looks a variable up.
+pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+/// What is needed to export traces.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub endpoint: Endpoint,
+    pub headers: BTreeMap<String, String>,
+    pub timeout: Duration,
+    pub gzip: bool,
+    pub tls: CollectorTls,
+    pub roots: Sampler,
+    pub sweep_fraction: f64,
+    /// Attributes of the resource, those of the user.
+    pub attributes: Vec<(String, String)>,
+    pub queue: usize,
+    pub batch: usize,
+    pub delay: Duration,
+    /// Whether a trace that comes with a request goes on.
+    pub continues: bool,
+}
+
+/// Bounds of what the environment may ask for: a queue beyond it would be memory without limit.
+const MAX_QUEUE: usize = 65_536;
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_DELAY: Duration = Duration::from_secs(60);
+
+/// Works the settings out; `None` while traces go nowhere. With notes for the log.
+///
+/// # Errors
+/// What keeps traces from going where they should.
+pub(super) fn resolve(
+    file: &TracingSettings,
+    environment: Environment<'_>,
+) -> Result<(Option<Settings>, Vec<String>), String> {
+    let mut reading = Reading { environment, notes: Vec::new() };
+    let settings = reading.settings(file)?;
+    Ok((settings, reading.notes))
+}
+
+struct Reading<'e> {
+    environment: Environment<'e>,
+    notes: Vec<String>,
+}
+
+impl Reading<'_> {
+    fn settings(&mut self, file: &TracingSettings) -> Result<Option<Settings>, String> {
+        if self.is_disabled() {
+            return Ok(None);
+        }
+        let Some(endpoint) = self.endpoint(file)? else { return Ok(None) };
+        if let Some((name, protocol)) = self.of_exporter("PROTOCOL")
+            && protocol != "http/protobuf"
+        {
+            return Err(format!(
+                "{name}={protocol}: litekeeper speaks http/protobuf alone; set it to that, and the endpoint to the collector's \
+                 port for OTLP over HTTP (usually 4318)"
+            ));
+        }
+        let headers = self.headers(file, &endpoint);
+        let gzip = match self.of_exporter("COMPRESSION") {
+            None => file.gzip,
+            Some((_, word)) if word == "gzip" => true,
+            Some((_, word)) if word == "none" => false,
+            Some((name, word)) => {
+                self.notes.push(format!("{name}={word} is not known; gzip and none are"));
+                file.gzip
+            }
+        };
+        let exporter_timeout =
+            self.of_exporter("TIMEOUT").map(|(name, text)| self.milliseconds(name, &text, MAX_TIMEOUT));
+        let queue = self.count("OTEL_BSP_MAX_QUEUE_SIZE", 2_048);
+        Ok(Some(Settings {
+            headers,
+            timeout: exporter_timeout.flatten().unwrap_or(file.timeout),
+            gzip,
+            tls: self.tls(&endpoint, file),
+            endpoint,
+            roots: self.sampler(file.sampling_fraction),
+            sweep_fraction: file.sweep_sampling_fraction,
+            attributes: self.attributes(),
+            queue,
+            batch: self.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512).min(queue),
+            delay: self.delay(),
+            continues: self
+                .value("OTEL_PROPAGATORS")
+                .is_none_or(|list| list.split(',').any(|propagator| propagator.trim() == "tracecontext")),
+        }))
+    }
+
+    /// An empty variable is as good as none.
+    fn value(&self, name: &str) -> Option<String> {
+        (self.environment)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// A variable of the exporter: the one for traces, or the one for everything.
+    fn of_exporter(&self, suffix: &str) -> Option<(String, String)> {
+        ["TRACES_", ""].iter().find_map(|signal| {
+            let name = format!("OTEL_EXPORTER_OTLP_{signal}{suffix}");
+            self.value(&name).map(|value| (name, value))
+        })
+    }
+
+    fn is_disabled(&mut self) -> bool {
+        match self.value("OTEL_SDK_DISABLED") {
+            Some(word) if word.eq_ignore_ascii_case("true") => return true,
+            Some(word) if !word.eq_ignore_ascii_case("false") => {
+                self.notes
+                    .push(format!("OTEL_SDK_DISABLED={word} is neither true nor false, and counts as false"));
+            }
+            Some(_) | None => {}
+        }
+        match self.value("OTEL_TRACES_EXPORTER") {
+            None => false,
+            Some(list) if list == "none" => true,
+            Some(list) if list.split(',').any(|exporter| exporter.trim() == "otlp") => false,
+            Some(list) => {
+                self.notes.push(format!(
+                    "OTEL_TRACES_EXPORTER={list} is not known here, and no traces are exported; otlp and none are known"
+                ));
+                true
+            }
+        }
+    }
+
+    fn endpoint(&self, file: &TracingSettings) -> Result<Option<Endpoint>, String> {
+        let of_traces = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        if let Some(url) = self.value(of_traces) {
+            return Endpoint::exact(&url).map(Some).map_err(|problem| format!("{of_traces} {problem}"));
+        }
+        let of_all = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        if let Some(url) = self.value(of_all) {
+            return Endpoint::below(&url).map(Some).map_err(|problem| format!("{of_all} {problem}"));
+        }
+        Ok(file.endpoint.clone())
+    }
+
+    /// Those of the file, with those of the environment laid over them. The file's are secrets of its own collector, and go to
+    /// no other.
+    fn headers(&mut self, file: &TracingSettings, endpoint: &Endpoint) -> BTreeMap<String, String> {
+        let mut headers = if is_of_file(endpoint, file) { file.headers.clone() } else { BTreeMap::new() };
+        let Some((variable, text)) = self.of_exporter("HEADERS") else { return headers };
+        for (name, value) in self.pairs(&variable, &text) {
+            match header_problem(&name, &value) {
+                Some(problem) => self.notes.push(format!("{variable}: {problem}")),
+                None => {
+                    headers.insert(name.to_ascii_lowercase(), value);
+                }
+            }
+        }
+        headers
+    }
+
+    fn tls(&self, endpoint: &Endpoint, file: &TracingSettings) -> CollectorTls {
+        let mut tls = file.tls.clone();
+        // Another collector has another name.
+        if !is_of_file(endpoint, file) {
+            tls.server_name = None;
+        }
+        let places = [
+            ("CERTIFICATE", &mut tls.ca_file),
+            ("CLIENT_CERTIFICATE", &mut tls.cert_file),
+            ("CLIENT_KEY", &mut tls.key_file),
+        ];
+        for (suffix, place) in places {
+            if let Some((_, path)) = self.of_exporter(suffix) {
+                *place = Some(path.into());
+            }
+        }
+        tls
+    }
+
+    fn sampler(&mut self, fraction: f64) -> Sampler {
+        let Some(name) = self.value("OTEL_TRACES_SAMPLER") else {
+            return Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(fraction)));
+        };
+        let argument = self.value("OTEL_TRACES_SAMPLER_ARG");
+        let ratio = argument.as_deref().map_or(Some(1.0), |text| text.parse().ok());
+        let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
+            let text = argument.as_deref().unwrap_or_default();
+            self.notes
+                .push(format!("OTEL_TRACES_SAMPLER_ARG={text} is no number from 0 to 1, and counts as 1"));
+            1.0
+        });
+        let based = |root| Sampler::ParentBased(Box::new(root));
+        match name.as_str() {
+            "always_on" => Sampler::AlwaysOn,
+            "always_off" => Sampler::AlwaysOff,
+            "traceidratio" => Sampler::TraceIdRatioBased(ratio),
+            "parentbased_always_on" => based(Sampler::AlwaysOn),
+            "parentbased_always_off" => based(Sampler::AlwaysOff),
+            "parentbased_traceidratio" => based(Sampler::TraceIdRatioBased(ratio)),
+            _ => {
+                self.notes.push(format!("OTEL_TRACES_SAMPLER={name} is not known; every trace is taken"));
+                based(Sampler::AlwaysOn)
+            }
+        }
+    }
+
+    /// Attributes of the resource; the name of the service is the last, so that it wins.
+    fn attributes(&mut self) -> Vec<(String, String)> {
+        const VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
+        let mut attributes = self.value(VARIABLE).map(|text| self.pairs(VARIABLE, &text)).unwrap_or_default();
+        attributes.extend(self.value("OTEL_SERVICE_NAME").map(|name| ("service.name".to_owned(), name)));
+        attributes
+    }
+
+    /// `name=value,name=value`, with `%20` and the like in the values.
+    fn pairs(&mut self, variable: &str, text: &str) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
+            let read =
+                pair.split_once('=').and_then(|(name, value)| Some((name.trim(), decoded(value.trim())?)));
+            match read.filter(|(name, _)| !name.is_empty()) {
+                Some((name, value)) => pairs.push((name.to_owned(), value)),
+                // It may be a secret, so it is not repeated.
+                None => self.notes.push(format!("{variable} has an entry that is not `name=value`")),
+            }
+        }
+        pairs
+    }
+
+    fn delay(&mut self) -> Duration {
+        const NAME: &str = "OTEL_BSP_SCHEDULE_DELAY";
+        let delay = self.value(NAME).and_then(|text| self.milliseconds(NAME.to_owned(), &text, MAX_DELAY));
+        delay.unwrap_or(Duration::from_secs(5))
+    }
+
+    fn milliseconds(&mut self, name: String, text: &str, most: Duration) -> Option<Duration> {
+        let length = text.parse().ok().map(Duration::from_millis);
+        let length = length.filter(|length| !length.is_zero() && *length <= most);
+        if length.is_none() {
+            self.notes.push(format!("{name}={text} is no number of milliseconds up to {}", most.as_millis()));
+        }
+        length
+    }
+
+    fn count(&mut self, name: &str, default: usize) -> usize {
+        let Some(text) = self.value(name) else { return default };
+        match text.parse() {
+            Ok(count) if (1..=MAX_QUEUE).contains(&count) => count,
+            Ok(_) | Err(_) => {
+                self.notes.push(format!("{name}={text} is no number from 1 to {MAX_QUEUE}"));
+                default
+            }
+        }
+    }
+}
+
+/// Whether an endpoint is on the host that the file names.
+fn is_of_file(endpoint: &Endpoint, file: &TracingSettings) -> bool {
+    file.endpoint.as_ref().is_some_and(|of_file| of_file.host == endpoint.host)
+}
+
+/// Undoes `%20` and the like; `None` for nonsense.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
