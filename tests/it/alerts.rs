@@ -20,11 +20,6 @@ use crate::support::test;
 use crate::support::test_with_tool;
 use crate::support::tool;
 
-/// Names that the rules take from the metric contract before litekeeper exposes them. One that it does expose must go
-/// from here.
-const NOT_YET_EXPOSED: [&str; 2] =
-    ["litekeeper_backup_last_verified_timestamp_seconds", "sqlite_lock_held_seconds"];
-
 /// Alerts that are about no database.
 const WITHOUT_DATABASE: [&str; 5] = [
     "LitekeeperAbsent",
@@ -263,21 +258,12 @@ fn rules_name_metrics_that_are_exposed() {
     for name in &recorded {
         assert_eq!(name.split(':').count(), 3, "{name} is not level:metric:operation");
     }
-    for name in NOT_YET_EXPOSED {
-        assert!(!exposed.contains(name), "{name} is exposed now: remove it from NOT_YET_EXPOSED");
-    }
-    let mut used = BTreeSet::new();
     for rule in rules() {
         let of = rule["alert"].as_str().or(rule["record"].as_str()).unwrap();
         for name in metrics_of(rule["expr"].as_str().unwrap()) {
-            let known =
-                exposed.contains(&name) || recorded.contains(&name) || NOT_YET_EXPOSED.contains(&&*name);
+            let known = exposed.contains(&name) || recorded.contains(&name);
             assert!(known, "{of} names {name}, which litekeeper does not expose");
-            used.insert(name);
         }
-    }
-    for name in NOT_YET_EXPOSED {
-        assert!(used.contains(name), "no rule names {name}");
     }
 }
 
