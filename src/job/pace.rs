@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Aimed at a little below the target: then a pause that meets every waiting writer can be shorter, see
 /// `Writer::pause_for_others`.
-const AIM: f64 = 0.84;
+const AIM: f64 = 0.96;
 
 /// The most units at once; beyond it nothing is won.
 const MOST: u32 = 50_000;
