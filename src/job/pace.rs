@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Aimed at a little below the target: then a pause that meets every waiting writer can be shorter, see
-/// `Writer::pause_for_others`.
+/// Aimed at a little below the target, as the last piece of a batch passes it. After a hold of less than 18 ms the pause
+/// that meets every waiting writer would be shorter (`Writer::pause_for_others`), but it is an owner at work that counts,
+/// whose commit ends the pause: beside one, a cleaning in rollback mode took 1.40 × one DELETE in place of 1.63 × with 0.84.
 const AIM: f64 = 0.96;
 
 /// The most units at once; beyond it nothing is won.
