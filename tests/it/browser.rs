@@ -6,6 +6,8 @@ use std::process::Command;
 use libtest_mimic::Trial;
 
 use crate::support::Agent;
+use crate::support::SecondProcess;
+use crate::support::eventually;
 use crate::support::test_with_tool;
 use crate::support::tool;
 use crate::web::Office;
@@ -47,6 +49,18 @@ fn browse(chromium: &str, case: &str, address: SocketAddr) {
 
 fn pages_are_right_in_every_light_and_width(chromium: &str) {
     let office = Office::open("");
+    // Every section has something in it: a run, an action, and a lock whose holder has a long command.
+    let run = office.ask("anna", r#"{"kind": "run", "database": "books", "task": "health_check"}"#, &[]);
+    assert_eq!(run.status, 202, "{}", run.text());
+    eventually("the run", || {
+        let runs = &office.json("/api/v1/runs?database=books")["runs"];
+        (!runs.as_array().unwrap().is_empty()).then_some(())
+    });
+    let mut reader = SecondProcess::open(&office.made.path());
+    reader.run("BEGIN").run("SELECT count(*) FROM items");
+    eventually("the lock on the page", || {
+        office.get("rudi", "/db/books").text().contains("Held for at least").then_some(())
+    });
     browse(chromium, "looks", office.agent.address());
 }
 

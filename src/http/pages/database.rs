@@ -79,7 +79,8 @@ impl DatabasePage<'_> {
             @if self.upkeep.paused { p.note { "Maintenance of this database is paused." } }
             @for (check, standing) in self.upkeep.verdicts.iter().filter(|(_, standing)| !standing.ok) {
                 p.note.bad {
-                    "The check " (check.label()) " found " (count(u64::from(standing.problems))) " problems "
+                    "The " (check.label().replace('_', " ")) " check found " (count(u64::from(standing.problems)))
+                    @if standing.problems == 1 { " problem " } @else { " problems " }
                     (when(standing.completed_at, now))
                     @if let Some(problem) = &standing.first_problem { ": " (problem) }
                 }

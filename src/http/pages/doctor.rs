@@ -26,7 +26,7 @@ impl DoctorPage<'_> {
             p.soft { a href="/" { "Databases" } " / " a href={ "/db/" (encode(name)) } { (name) } " / doctor" }
             h1 { "Doctor: " (name) }
             @if let Some(error) = &diagnosis.error { p.note.bad { "Could not look at all of it: " (error) } }
-            @if diagnosis.findings.is_empty() { p.note.good { "Nothing was found." } }
+            @if diagnosis.findings.is_empty() && diagnosis.error.is_none() { p.note.good { "Nothing was found." } }
             @for finding in &diagnosis.findings { (section(finding)) }
             p.soft { "The commands are to be read, and copied if they are right; nothing is mended from here. " (diagnosis.path) }
         };

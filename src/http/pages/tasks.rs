@@ -98,9 +98,9 @@ pub(super) fn runs_table(runs: &[PastRun], with_database: bool, now: SystemTime)
                 @for PastRun { run, .. } in runs {
                     tr {
                         td { (when(run.started_at, now)) }
-                        @if with_database { td { (link(run.database.as_str())) } }
+                        @if with_database { td.text { (link(run.database.as_str())) } }
                         td { (run.task) }
-                        td {
+                        td.text {
                             (outcome(&run.outcome))
                             @if let Some(reason) = &run.reason { " " (reason) }
                             @let words = run.words();
@@ -133,7 +133,7 @@ pub(super) fn actions_table(actions: &[Action], now: SystemTime) -> Markup {
                     tr {
                         td { (when(action.at, now)) }
                         td { (action.user) @if !action.address.is_empty() { small { (action.address) } } }
-                        td {
+                        td.text {
                             (action.kind)
                             @if let Some(task) = &action.task { " " (task) }
                             @match &action.database {
@@ -141,7 +141,7 @@ pub(super) fn actions_table(actions: &[Action], now: SystemTime) -> Markup {
                                 None => " everything",
                             }
                         }
-                        td { (action.result) }
+                        td.text { (action.result) }
                     }
                 }
             }
