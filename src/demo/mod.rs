@@ -102,7 +102,7 @@ impl Demo {
             ("books.db", "accounting: companies, vouchers, and logs over 200 days"),
             ("queue.db", "WAL mode, with a writer at work"),
             ("pinned.db", "a long read keeps its WAL from being checkpointed; see litekeeper locks"),
-            ("bloated.db", "nine tenths of its pages are free"),
+            ("bloated.db", "nine tenths of its pages are free until the vacuum; a foreign key has no index"),
             ("damaged.db", "a page of its table is zeroed"),
         ]
     }
@@ -205,10 +205,11 @@ fn queue(path: &Path) -> rusqlite::Result<()> {
 
 fn bloated(path: &Path) -> rusqlite::Result<()> {
     open(path)?.execute_batch(
-        "CREATE TABLE cache (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+        "PRAGMA foreign_keys = OFF;
+         CREATE TABLE cache (id INTEGER PRIMARY KEY, replaces INTEGER REFERENCES cache (id), body BLOB NOT NULL);
          BEGIN;
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
-         INSERT INTO cache SELECT i, zeroblob(1000) FROM n;
+         INSERT INTO cache SELECT i, NULL, zeroblob(1000) FROM n;
          DELETE FROM cache WHERE id > 2000;
          COMMIT;",
     )
