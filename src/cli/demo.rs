@@ -49,6 +49,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
             Listen::Unix(_) => None,
         });
         let address = bound.unwrap_or(arguments.listen);
+        let kept = arguments.keep.is_some();
         eprintln!("Making demo databases ...");
         let made = run_one(move || Demo::make(arguments.keep.as_deref())).await;
         let demo = made.context("making the demo databases panicked")??;
@@ -67,7 +68,10 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         // The writer ends and the directory goes before the last word.
         run_one(move || drop(demo)).await;
         result?;
-        eprintln!("The demo has ended and has cleaned up after itself.");
+        eprintln!(
+            "{}",
+            if kept { "The demo has ended." } else { "The demo has ended and has cleaned up after itself." }
+        );
         Ok(Exit::Success)
     })
 }

@@ -146,7 +146,8 @@ fn json(diagnoses: &[Diagnosis], verdict: Verdict) -> anyhow::Result<String> {
 fn text(diagnosis: &Diagnosis) -> String {
     let mut text = format!("{}: {}\n", printable(&diagnosis.path), summary(diagnosis));
     if let Some(error) = &diagnosis.error {
-        wrap(&mut text, "  ", &format!("Could not look at all of it: {error}."));
+        let all = if diagnosis.findings.is_empty() { "" } else { "Could not look at all of it: " };
+        wrap(&mut text, "  ", &format!("{all}{error}"));
     }
     for Finding { id, severity, what, why, advice, command } in &diagnosis.findings {
         let severity = match severity {

@@ -38,8 +38,7 @@ Examples:
 
 Nothing is ever overwritten: put the restored file in the application's place yourself, as it says at the end.
 
-Exit codes: 0 done, 1 a backup is damaged, 2 usage, or the target exists, 3 failed. The JSON of --verify is that of
-`litekeeper check`: docs/CHECK.md"
+Exit codes: 0 done, 1 a backup is damaged, 2 usage, or the target exists, 3 failed. The JSON of --verify is that of `litekeeper check`: docs/CHECK.md"
 )]
 pub(super) struct Arguments {
     /// A backup, and where a copy of it is to be made; with --verify, backups

@@ -48,8 +48,7 @@ Examples:
   litekeeper run log_cleaning --db books --dry-run
   litekeeper run vacuum --json | jq '.runs[].details.vacuum.saved_bytes'
 
-Exit codes: 0 done or not needed, 1 a health check found problems, 2 usage or configuration, 3 failed, 4 not allowed now
-(paused, no space, another run, replicated, not writable, unhealthy, an unsafe version).")]
+Exit codes: 0 done or not needed, 1 a health check found problems, 2 usage or configuration, 3 failed, 4 not allowed now (paused, no space, another run, replicated, not writable, unhealthy, an unsafe version).")]
 pub(super) struct Arguments {
     /// What to do
     task: Wanted,
@@ -344,10 +343,11 @@ fn tables_text(report: &LogCleaningReport) -> String {
         let older = table.cutoff.as_ref().map(|cutoff| format!(" older than {cutoff}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "  {}: {} rows{older} in {} transactions{state}",
+            "  {}: {} rows{older} in {} transaction{}{state}",
             table.table,
             count(table.deleted_rows),
-            count(table.batches)
+            count(table.batches),
+            if table.batches == 1 { "" } else { "s" }
         );
         if let Some(archive) = &table.archive {
             let _ = writeln!(text, "    archived in {}", archive.display());

@@ -141,7 +141,8 @@ pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(Aside, Copied),
             return Err(file_failed(&aside.display().to_string(), &error));
         }
         Err(error @ (SettleError::Missing | SettleError::Stat(_))) => {
-            return Err(Outcome::failed(FailureReason::Io, error.to_string()));
+            let place = source.files.main.to_string_lossy();
+            return Err(Outcome::failed(FailureReason::Io, format!("{place}: {error}")));
         }
     };
     let file = file.expect("what was read has made its file");

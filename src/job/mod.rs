@@ -140,7 +140,7 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
             Err(Outcome::of(&error, None))
         }
         Err(error @ (SettleError::Missing | SettleError::Stat(_))) => {
-            Err(Outcome::failed(FailureReason::Io, error.to_string()))
+            Err(Outcome::failed(FailureReason::Io, format!("{}: {error}", database.path.display())))
         }
     }
 }

@@ -37,8 +37,7 @@ Examples:
   litekeeper locks books.db --watch 0.5
   litekeeper locks --json /srv/tenants/*.db | jq '.databases[] | select(.locks.holds != []) | .path'
 
-The kernel does not tell when a lock was taken. One look shows what is held now; --watch says for how long it has
-seen a lock held without a break. What each lock means: docs/LOCKS.md
+The kernel does not tell when a lock was taken. One look shows what is held now; --watch says for how long it has seen a lock held without a break. What each lock means: docs/LOCKS.md
 
 Exit codes: 0 looked, 2 usage, 3 a file could not be looked at")]
 pub(super) struct Arguments {
