@@ -6,6 +6,8 @@ use std::process::Command;
 use libtest_mimic::Trial;
 
 use crate::support::Agent;
+use crate::support::SecondProcess;
+use crate::support::eventually;
 use crate::support::test_with_tool;
 use crate::support::tool;
 use crate::web::Office;
@@ -47,7 +49,16 @@ fn browse(chromium: &str, case: &str, address: SocketAddr) {
 
 fn pages_are_right_in_every_light_and_width(chromium: &str) {
     let office = Office::open("");
+    // Something to be seen in every section: a second name of the file, a reader, tables by size.
+    std::fs::hard_link(office.made.path(), office.made.directory().join("second name")).unwrap();
+    let mut reader = SecondProcess::open(&office.made.path());
+    reader.run("BEGIN; SELECT * FROM items");
+    eventually("locks and sizes are seen", || {
+        let page = office.get("rudi", "/db/books").text();
+        (page.contains("Held for at least") && page.contains("Its own pages")).then_some(())
+    });
     browse(chromium, "looks", office.agent.address());
+    reader.run("COMMIT");
 }
 
 fn a_run_goes_from_plan_to_history(chromium: &str) {

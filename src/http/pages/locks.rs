@@ -63,8 +63,8 @@ fn holds_table(locks: &Locks, now: SystemTime) -> Markup {
     html! {
         table {
             thead { tr {
-                th scope="col" { "Lock" } th scope="col" { "Process" } th scope="col" { "User" }
-                th scope="col" { "Command" } th scope="col" { "Held for at least" } th scope="col" { "First seen" }
+                th scope="col" { "Lock" } th scope="col" { "Process" } th.wide scope="col" { "User" }
+                th.wide scope="col" { "Command" } th.number scope="col" { "Held for at least" } th.wide scope="col" { "First seen" }
             } }
             tbody {
                 @for hold in locks.holds.iter().take(MAX_ROWS) {
@@ -72,10 +72,10 @@ fn holds_table(locks: &Locks, now: SystemTime) -> Markup {
                     tr {
                         th scope="row" { (kind(hold.lock.kind())) " " small { (hold.lock) } }
                         td { (hold.party) }
-                        td { @if let Some(user) = process.and_then(|process| process.user.as_ref()) { (user) } }
-                        td { @if let Some(process) = process { code { (process.command) } } }
+                        td.wide { @if let Some(user) = process.and_then(|process| process.user.as_ref()) { (user) } }
+                        td.wide { @if let Some(process) = process { code { (process.command) } } }
                         td.number { (span(hold.held.as_secs())) }
-                        td { (when(hold.first_seen_at, now)) }
+                        td.wide { (when(hold.first_seen_at, now)) }
                     }
                 }
             }
