@@ -37,6 +37,12 @@ async function open(browser, options) {
 
 const signedIn = (name) => ({ httpCredentials: { username: name, password: USERS[name], send: 'always' } });
 
+// What must be there to be judged.
+const SEEN = {
+  '/db/books': ['SHARED', 'Its own pages', 'logs_by_time', 'Plan backup'],
+  '/db/books?doctor=true': ['hard-links', 'critical'],
+};
+
 const CASES = {
   async looks(browser) {
     for (const colorScheme of ['light', 'dark']) {
@@ -45,6 +51,7 @@ const CASES = {
         for (const path of ['/', '/db/books', '/db/books?range=year', '/db/books?doctor=true', '/tasks', '/?q=nothing-is-called-so']) {
           const what = `${path} ${colorScheme} ${viewport.width}`;
           await page.goto(path);
+          for (const words of SEEN[path] ?? []) await page.getByText(words).first().waitFor({ state: 'attached' });
           await axe(page, what);
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
           assert.ok(wide <= 0, `${what} is ${wide} pixels too wide`);
@@ -105,6 +112,15 @@ const CASES = {
       await page.reload();
     }
     await page.getByText('success: 2 rows deleted').first().waitFor();
+    await page.getByRole('button', { name: 'Plan backup' }).click();
+    await page.getByText('Room for').waitFor();
+    await axe(page, 'the dry run of a backup');
+    await picture(page, 'plan-backup');
+    await page.getByRole('button', { name: 'Run backup now' }).click();
+    for (let turn = 0; turn < 100 && !(await page.locator('td', { hasText: 'run backup' }).locator('+ td', { hasText: 'success' }).count()); turn += 1) {
+      await page.reload();
+    }
+    await page.locator('td', { hasText: 'run backup' }).locator('+ td', { hasText: 'success' }).first().waitFor();
     await page.getByRole('button', { name: 'Pause' }).click();
     await page.getByText('Maintenance of this database is paused').waitFor();
     await axe(page, 'a paused database');

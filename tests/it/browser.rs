@@ -49,7 +49,9 @@ fn browse(chromium: &str, case: &str, address: SocketAddr) {
 
 fn pages_are_right_in_every_light_and_width(chromium: &str) {
     let office = Office::open("");
-    // Every section has something in it: a run, an action, and a lock whose holder has a long command.
+    // Something to be seen in every section: a run, an action, a second name of the file, tables by size, and a lock whose
+    // holder has a long command.
+    std::fs::hard_link(office.made.path(), office.made.directory().join("second name")).unwrap();
     let run = office.ask("anna", r#"{"kind": "run", "database": "books", "task": "health_check"}"#, &[]);
     assert_eq!(run.status, 202, "{}", run.text());
     eventually("the run", || {
@@ -57,11 +59,13 @@ fn pages_are_right_in_every_light_and_width(chromium: &str) {
         (!runs.as_array().unwrap().is_empty()).then_some(())
     });
     let mut reader = SecondProcess::open(&office.made.path());
-    reader.run("BEGIN").run("SELECT count(*) FROM items");
-    eventually("the lock on the page", || {
-        office.get("rudi", "/db/books").text().contains("Held for at least").then_some(())
+    reader.run("BEGIN; SELECT * FROM items");
+    eventually("locks and sizes are seen", || {
+        let page = office.get("rudi", "/db/books").text();
+        (page.contains("Held for at least") && page.contains("Its own pages")).then_some(())
     });
     browse(chromium, "looks", office.agent.address());
+    reader.run("COMMIT");
 }
 
 fn a_run_goes_from_plan_to_history(chromium: &str) {

@@ -31,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         test("exit_codes_tell_findings_from_failures", exit_codes_tell_findings_from_failures),
         test("the_json_of_the_doctor_has_its_shape", the_json_of_the_doctor_has_its_shape),
         test("a_page_and_the_api_show_the_findings", a_page_and_the_api_show_the_findings),
+        test("looks_on_request_hold_up_nobody", looks_on_request_hold_up_nobody),
         test_with_tool("the_commands_mend", tool("sqlite3"), the_commands_mend),
         test_with_tool("who_may_not_read_is_told", tool("setpriv"), who_may_not_read_is_told),
         test_with_tool(
@@ -510,4 +511,38 @@ fn a_page_and_the_api_show_the_findings() {
     });
     assert!(locked["error"].as_str().unwrap().contains("holds the lock"), "{locked:#}");
     expect(&locked, "hard-links", "critical", "has 2 names");
+}
+
+fn looks_on_request_hold_up_nobody() {
+    let made = TestDatabase::new("books").rows(10).make();
+    let agent = Agent::serve(&[made.path()]).ready();
+    // While one waits for a lock, no other begins, of either kind, and all else is answered.
+    let mut owner = SecondProcess::open(&made.path());
+    owner.run("BEGIN EXCLUSIVE");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                agent.get("/db/books?doctor=true");
+            }
+        });
+        for path in ["/db/books?debug=true", "/db/books?doctor=true", "/api/v1/databases/books/doctor"] {
+            eventually(path, || {
+                let answer = agent.get(path);
+                assert_eq!(agent.get("/metrics").status, 200);
+                (answer.status == 503 && answer.text().contains("another look on request is under way"))
+                    .then_some(())
+            });
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    owner.run("COMMIT");
+    // A pipe in its place, from which a read would wait for ever.
+    std::fs::remove_file(made.path()).unwrap();
+    assert!(Command::new("mkfifo").arg(made.path()).status().unwrap().success());
+    let told = agent.get("/db/books?doctor=true");
+    assert!(told.status == 200 && told.text().contains("not a database file"), "{}", told.text());
+    let told = agent.get("/db/books?debug=true");
+    assert!(told.status == 200 && !told.text().contains("it hangs"), "{}", told.text());
+    assert_eq!(agent.get("/metrics").status, 200);
 }

@@ -39,6 +39,7 @@ pub fn trials() -> Vec<Trial> {
         test("several_places_are_listened_on", several_places_are_listened_on),
         test("sockets_are_taken_from_systemd", sockets_are_taken_from_systemd),
         test("slow_clients_make_room", slow_clients_make_room),
+        test("slow_and_wrong_handshakes_hold_up_nobody", slow_and_wrong_handshakes_hold_up_nobody),
         test("acting_in_plain_text_is_warned_of", acting_in_plain_text_is_warned_of),
         test_with_tool(
             "prometheus_scrapes_through_the_doors",
@@ -387,6 +388,34 @@ fn slow_clients_make_room() {
         assert_eq!(answer, b"HTTP/1.1 405", "{head}");
         assert_eq!(agent.get("/metrics").status, 200);
     }
+}
+
+fn slow_and_wrong_handshakes_hold_up_nobody() {
+    let (authority, strangers) = (Authority::new(), Authority::new());
+    let premises = Premises::new(&format!(
+        "{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt}}"
+    ));
+    authority.write_server(premises.directory(), "server");
+    premises.write("ca.crt", &authority.pem());
+    let agent = premises.start();
+    let (own, forged) = (authority.sign(&["scraper.test"]), strangers.sign(&["scraper.test"]));
+    let scraper = TlsClient::new(&authority, Some(&own), &[&TLS13]);
+    let intruder = TlsClient::new(&authority, Some(&forged), &[&TLS13]);
+    // The beginning of a hello that never goes on, from more than there are places.
+    let slow: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(agent.address()).unwrap();
+            // The server may have sent it away already.
+            let _ = stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00");
+            stream
+        })
+        .collect();
+    for _ in 0..10 {
+        assert!(intruder.request(agent.address(), "GET /metrics HTTP/1.1").is_err());
+        let answer = scraper.request(agent.address(), "GET /metrics HTTP/1.1").unwrap();
+        assert!(answer.status == 200 && answer.text().contains("sqlite_up"));
+    }
+    drop(slow);
 }
 
 fn acting_in_plain_text_is_warned_of() {

@@ -21,6 +21,10 @@ pub fn trials() -> Vec<Trial> {
         test("paths_and_methods_are_refused_rightly", paths_and_methods_are_refused_rightly),
         test("the_page_lists_the_worst_first", the_page_lists_the_worst_first),
         test("a_database_has_a_page_of_its_own", a_database_has_a_page_of_its_own),
+        test(
+            "pages_stay_small_with_all_that_can_be_configured",
+            pages_stay_small_with_all_that_can_be_configured,
+        ),
         test("clients_that_misbehave_hold_up_nobody", clients_that_misbehave_hold_up_nobody),
         test("reload_replaces_what_is_watched", reload_replaces_what_is_watched),
     ]
@@ -185,6 +189,40 @@ fn a_database_has_a_page_of_its_own() {
     command.args(["serve", "--config"]).arg(&file);
     let again = Agent::start(command).ready();
     assert!(again.get("/db/bo/o%20ks%3Cb%3E?range=year").text().contains("file from"));
+}
+
+fn pages_stay_small_with_all_that_can_be_configured() {
+    let made = TestDatabase::new("first").make();
+    let deep = made.directory().join("a-directory-with-a-name-of-some-length/".repeat(8));
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::create_dir(made.directory().join("backups")).unwrap();
+    let tables: String = (0..150).map(|index| format!("CREATE TABLE t{index:03} (a, at TEXT);")).collect();
+    for index in 0..50 {
+        let owner = rusqlite::Connection::open(deep.join(format!("tenant-{index:02}.db"))).unwrap();
+        owner.execute_batch(if index == 0 { &tables } else { "CREATE TABLE t000 (a, at TEXT)" }).unwrap();
+    }
+    let file = made.directory().join("lk.yml");
+    let text = format!(
+        "sample_interval: 1s\nstate: state.db\ndatabases:\n- glob: {}*.db\n  row_counts: ['*']\n  tasks: {{health_check: {{quick: {{}}}}, vacuum: {{}}, \
+         log_cleaning: {{tables: [{{table: t000, column: at, retention: 90d}}]}}, backup: {{to: backups}}, checkpoint: {{}}, optimize: {{}}}}\n",
+        deep.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let output = Output::of(&["run".as_ref(), "all".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    let mut command = litekeeper();
+    command.args(["serve", "--config"]).arg(&file);
+    let agent = Agent::start(command).ready();
+    let page = eventually("the last and the next run of everything are known", || {
+        let page = agent.get("/").text();
+        (page.matches(", next <time").count() >= 300).then_some(page)
+    });
+    // 25 hours of a curve, which are not here, are 200 bytes a row.
+    assert!(page.len() < 90_000, "{} bytes after {output:?}", page.len());
+    let page = eventually("rows are counted", || {
+        let page = agent.get("/db/tenant-00").text();
+        page.contains("and 50 smaller ones").then_some(page)
+    });
+    assert!(page.len() < 100_000, "{} bytes", page.len());
 }
 
 fn clients_that_misbehave_hold_up_nobody() {

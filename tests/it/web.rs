@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         test("the_api_refuses_what_is_wrong", the_api_refuses_what_is_wrong),
         test("users_act_by_forms_after_a_dry_run", users_act_by_forms_after_a_dry_run),
         test("users_act_by_the_api", users_act_by_the_api),
+        test("a_backup_is_planned_and_made_by_a_user", a_backup_is_planned_and_made_by_a_user),
         test("nobody_acts_who_may_not", nobody_acts_who_may_not),
         test("an_old_state_file_is_taken_over", an_old_state_file_is_taken_over),
         test_with_tool("schemathesis_finds_no_failure", schemathesis, schemathesis_finds_no_failure),
@@ -57,6 +58,7 @@ impl Office {
                  INSERT INTO logs (created_at) VALUES (datetime('now', '-300 days')), (datetime('now', '-200 days')), (datetime('now'));",
             )
             .make();
+        std::fs::create_dir(made.directory().join("backups")).unwrap();
         let write = |name: &str, text: &str| std::fs::write(made.directory().join(name), text).unwrap();
         let users: Vec<String> = PASSWORDS
             .iter()
@@ -68,7 +70,7 @@ impl Office {
             &format!(
                 "web: {{config_file: web.yml, acting_users: [anna]}}\nstate: state.db\nsample_interval: 1s\n{more}\ndatabases:\n\
                  - path: books.db\n  labels: {{app: shop}}\n  row_counts: [items, logs]\n  collectors: {{space: on}}\n  timestamps: [{{table: logs, column: created_at}}]\n  tasks:\n    \
-                 health_check: {{}}\n    log_cleaning: {{tables: [{{table: logs, column: created_at, retention: 90d}}]}}\n"
+                 health_check: {{}}\n    backup: {{to: backups}}\n    log_cleaning: {{tables: [{{table: logs, column: created_at, retention: 90d}}]}}\n"
             ),
         );
         let mut command = litekeeper();
@@ -331,6 +333,31 @@ fn users_act_by_the_api() {
     }
     let large = format!("{{\"kind\": \"{}\"}}", "x".repeat(20_000));
     assert_eq!(office.wish("anna", &large).status, 413);
+}
+
+fn a_backup_is_planned_and_made_by_a_user() {
+    let office = Office::open("");
+    let backups = || std::fs::read_dir(office.made.directory().join("backups")).unwrap().count();
+    let dry =
+        office.wish("anna", r#"{"kind": "run", "database": "books", "task": "backup", "dry_run": true}"#);
+    let dry: Value = serde_json::from_slice(&dry.body).unwrap();
+    assert!(dry["forecast"]["needs"][0]["bytes"].as_u64().unwrap() > 0, "{dry}");
+    let token = hidden(&office.get("anna", "/db/books").text(), "plan", "token");
+    let fields = format!("token={token}&database=books&task=backup");
+    let early = office.form("anna", &format!("{fields}&kind=run"), &[]);
+    assert!(early.status == 403 && early.text().contains("a dry run comes first"), "{}", early.text());
+    let plan = office.form("anna", &format!("{fields}&kind=plan"), &[]).text();
+    assert!(plan.contains("Room for ") && plan.contains("backups"), "{plan}");
+    assert_eq!(backups(), 0, "a dry run makes none");
+    let planned = hidden(&plan, "run", "planned");
+    let run = office.form("anna", &format!("{fields}&kind=run&planned={planned}"), &[]);
+    assert_eq!((run.status, run.header("location")), (303, Some("/db/books")));
+    let action = office.last_action();
+    assert!(action["result"].as_str().unwrap().starts_with("success"), "{action}");
+    assert_eq!((&action["user"], &action["task"]), (&"anna".into(), &"backup".into()));
+    assert!(backups() > 0);
+    assert_eq!(office.json("/api/v1/runs?task=backup")["runs"][0]["outcome"], "success");
+    assert!(office.get("rudi", "/db/books").text().contains("run backup"));
 }
 
 fn nobody_acts_who_may_not() {

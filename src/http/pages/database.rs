@@ -51,6 +51,9 @@ pub(in crate::http) struct Past {
     pub actions: Vec<Action>,
 }
 
+/// The most counted tables that are listed, those with most rows; the API has all.
+const MAX_TABLES: usize = 100;
+
 /// The stretches of time that can be looked at: a word, how finely, and how many seconds.
 const RANGES: [(&str, Level, u64); 3] = [
     ("day", Level::Fine, 86_400),
@@ -182,11 +185,12 @@ impl DatabasePage<'_> {
         let tables = &self.observed.tables;
         let mut rows: Vec<_> = tables.rows.iter().collect();
         rows.sort_by_key(|reading| std::cmp::Reverse(reading.rows));
+        let others = rows.len().saturating_sub(MAX_TABLES);
         html! {
             table {
                 thead { tr { th scope="col" { "Table" } th.number scope="col" { "Rows" } th scope="col" { "Oldest row" } } }
                 tbody {
-                    @for reading in rows {
+                    @for reading in rows.into_iter().take(MAX_TABLES) {
                         @let age = tables.ages.iter().find(|age| age.table == reading.table);
                         tr {
                             th scope="row" { (reading.table) }
@@ -199,6 +203,7 @@ impl DatabasePage<'_> {
                     }
                 }
             }
+            @if others > 0 { p.soft { "and " (count(others as u64)) " smaller ones" } }
         }
     }
 

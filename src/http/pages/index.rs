@@ -25,6 +25,9 @@ use super::cut;
 use super::encode;
 use super::layout;
 use super::pager;
+use super::words::about_when;
+use super::words::beginning;
+use super::words::end_of;
 use super::words::moment;
 use super::words::outcome;
 use super::words::pill;
@@ -32,6 +35,8 @@ use super::words::when;
 
 /// Rows on one page: under 100 kB of HTML.
 const ROWS: usize = 50;
+/// Characters of a path and of a reason; the page of the database has them whole.
+const LONGEST: usize = 120;
 
 /// What the list is made of.
 pub(in crate::http) struct IndexPage<'p> {
@@ -207,8 +212,8 @@ impl IndexPage<'_> {
             tr {
                 th scope="row" {
                     a href={ "/db/" (encode(database.name.as_str())) } { (database.name.as_str()) }
-                    small { (database.path.to_string_lossy()) }
-                    @if let Some(reason) = &observed.reason { small.bad { (reason.as_ref()) } }
+                    small { (end_of(&database.path.to_string_lossy(), LONGEST)) }
+                    @if let Some(reason) = &observed.reason { small.bad { (beginning(reason, LONGEST)) } }
                 }
                 td {
                     (pill(observed.condition, unsound.contains(&database.name)))
@@ -259,9 +264,9 @@ fn tasks(upkeep: &Upkeep, now: SystemTime) -> Markup {
                 @if let Some(progress) = task.progress { ": running, " (percent(progress)) }
                 @else if let Some(last) = task.last_completion {
                     @if task.succeeded == Some(false) { " failed" }
-                    " " (when(moment(last), now))
+                    " " (about_when(moment(last), now))
                 }
-                @if let Some(next) = task.next_run { ", next " (when(moment(next), now)) }
+                @if let Some(next) = task.next_run { ", next " (about_when(moment(next), now)) }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Times as people read them, and the small pieces that all pages share.
 
+use std::borrow::Cow;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -32,11 +33,38 @@ fn machine(time: SystemTime) -> String {
 
 /// How long ago something was, or how long it is until then; the moment itself on pointing.
 pub(super) fn when(time: SystemTime, now: SystemTime) -> Markup {
-    let words = match now.duration_since(time) {
+    html! { time datetime=(machine(time)) title=(calendar(time)) { (distance(time, now)) } }
+}
+
+/// The same in few bytes, for lists with a great many of them: to the minute, and without the moment on pointing.
+pub(super) fn about_when(time: SystemTime, now: SystemTime) -> Markup {
+    html! { time datetime=(DateTime::<Utc>::from(time).format("%Y-%m-%dT%H:%MZ")) { (distance(time, now)) } }
+}
+
+fn distance(time: SystemTime, now: SystemTime) -> String {
+    match now.duration_since(time) {
         Ok(past) => ago(past.as_secs()),
         Err(ahead) => format!("in {}", span(ahead.duration().as_secs())),
-    };
-    html! { time datetime=(machine(time)) title=(calendar(time)) { (words) } }
+    }
+}
+
+/// The beginning of a text that may be long.
+pub(super) fn beginning(text: &str, characters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// The end of a path that may be long: it tells more than its beginning.
+pub(super) fn end_of(path: &str, characters: usize) -> Cow<'_, str> {
+    match path.char_indices().nth_back(characters) {
+        Some(_) => {
+            let start = path.char_indices().nth_back(characters - 1).map_or(0, |(start, _)| start);
+            format!("…{}", &path[start..]).into()
+        }
+        None => path.into(),
+    }
 }
 
 /// The state of a database: a word, and a mark for those who do not see its colour.
@@ -80,5 +108,16 @@ mod tests {
             assert!(text.contains(&format!(">{words}<")), "{text}");
         }
         assert_eq!(calendar(now), "2027-01-15 08:00:00 UTC");
+        let short = about_when(moment(1_799_999_000.0), now).into_string();
+        assert_eq!(short, "<time datetime=\"2027-01-15T07:43Z\">16 min ago</time>");
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        for (text, first, last) in
+            [("", "", ""), ("äöü", "äöü", "äöü"), ("äöüß", "äöü…", "…öüß"), ("/a/long/path", "/a/…", "…ath")]
+        {
+            assert_eq!((&*beginning(text, 3), &*end_of(text, 3)), (first, last));
+        }
     }
 }
