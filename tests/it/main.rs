@@ -24,6 +24,7 @@ mod paging;
 mod process;
 mod prometheus;
 mod promises;
+mod proofs;
 mod smoke;
 mod space;
 mod support;
@@ -54,6 +55,7 @@ fn main() {
     trials.extend(process::trials());
     trials.extend(prometheus::trials());
     trials.extend(promises::trials());
+    trials.extend(proofs::trials());
     trials.extend(smoke::trials());
     trials.extend(space::trials());
     trials.extend(tasks::trials());
