@@ -21,9 +21,9 @@ use crate::history::Action;
 use crate::job::Forecast;
 use crate::job::Observer;
 use crate::job::Trigger;
-use crate::metrics::JobMetrics;
 use crate::runner::Executed;
 use crate::runner::Order;
+use crate::runner::Told;
 use crate::runner::Workshop;
 use crate::task::Task;
 use crate::telemetry::Parent;
@@ -256,27 +256,6 @@ fn write_down(workshop: &Workshop, asker: Asker, deed: &Deed) -> Result<Action, 
 
 fn order(database: Arc<Database>, task: Task, cancel: Cancel) -> Order {
     Order { database, task, trigger: Trigger::Manual, due_at: None, must_end_by: None, cancel }
-}
-
-/// Tells the metrics how a run goes on.
-struct Told {
-    metrics: Arc<JobMetrics>,
-    database: DatabaseName,
-    task: Task,
-}
-
-impl Observer for Told {
-    fn begin(&self, _part: &str) {
-        self.metrics.progressed(&self.database, self.task, 0.0);
-    }
-
-    fn done(&self, share: f64, _words: &str) {
-        self.metrics.progressed(&self.database, self.task, share);
-    }
-
-    fn say(&self, words: &str) {
-        tracing::info!(db = self.database.as_str(), task = self.task.to_string(), "{words}");
-    }
 }
 
 /// A dry run's result says everything.

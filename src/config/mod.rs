@@ -5,6 +5,7 @@
 //! at by `stat`, to tell a directory from a file.
 
 mod alerts;
+mod columns;
 mod custom;
 pub(crate) mod decode;
 mod environment;
@@ -40,6 +41,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use crate::config::columns::CustomKind;
+pub use crate::config::columns::CustomMetric;
+pub use crate::config::columns::TimestampColumn;
+pub use crate::config::columns::TimestampFormat;
 pub use crate::config::error::ConfigError;
 pub use crate::config::error::ConfigErrors;
 pub use crate::config::error::Position;
@@ -341,73 +346,4 @@ pub struct Collectors {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn on_off<S: serde::Serializer>(on: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(if *on { "on" } else { "off" })
-}
-
-/// A log table's time column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TimestampColumn {
-    /// The table.
-    pub table: String,
-    /// Its column.
-    pub column: String,
-    /// How the column writes a time.
-    pub format: TimestampFormat,
-}
-
-/// How a column writes a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimestampFormat {
-    /// Detected from the data, refused when mixed or unclear.
-    Auto,
-    /// ISO-8601 text, with a space or a `T`; UTC where it names no zone.
-    Iso8601,
-    /// Seconds since 1970.
-    UnixSeconds,
-    /// Milliseconds since 1970.
-    UnixMilliseconds,
-    /// Microseconds since 1970.
-    UnixMicroseconds,
-    /// Julian day number.
-    JulianDay,
-}
-
-/// A metric from the user's own read-only SQL.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CustomMetric {
-    /// The name after `sqlite_custom_`, without `_total`.
-    pub name: String,
-    /// Gauge or counter.
-    #[serde(rename = "type")]
-    pub kind: CustomKind,
-    /// HELP.
-    pub help: String,
-    /// One SELECT.
-    pub sql: String,
-    /// The column with the value.
-    pub value: String,
-    /// Columns that become labels.
-    pub labels: Vec<String>,
-    /// How often it is asked.
-    #[serde(serialize_with = "duration_text")]
-    pub interval: Duration,
-    /// How long one answer may take.
-    #[serde(serialize_with = "duration_text")]
-    pub budget: Duration,
-    /// The most rows taken.
-    pub max_rows: usize,
-}
-
-fn duration_text<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&units::format_duration(*duration))
-}
-
-/// The type of a custom metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CustomKind {
-    /// Goes up and down.
-    Gauge,
-    /// Only grows.
-    Counter,
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// Aimed at a little below the target: then a pause that meets every waiting writer can be shorter, see
-/// `Writer::pause_for_others`.
-const AIM: f64 = 0.84;
+/// Aimed at a little below the target, as the last piece of a batch passes it. After a hold of less than 18 ms the pause
+/// that meets every waiting writer would be shorter (`Writer::pause_for_others`), but it is an owner at work that counts,
+/// whose commit ends the pause: beside one, a cleaning in rollback mode took 1.40 × one DELETE in place of 1.63 × with 0.84.
+const AIM: f64 = 0.96;
 
 /// The most units at once; beyond it nothing is won.
 const MOST: u32 = 50_000;
@@ -154,9 +155,9 @@ mod tests {
     fn a_hold_comes_near_its_target() {
         // (fixed, work a unit, commit a unit), then the least units and the longest holds but for a tenth of them, in ms.
         for (case, least, longest) in [
-            ((0.0, 100.0, 0.0), 150, 18.0),
-            ((0.0, 1000.0, 0.0), 14, 18.0),
-            ((2.0, 10.0, 2.0), 900, 20.0),
+            ((0.0, 100.0, 0.0), 180, 20.0),
+            ((0.0, 1000.0, 0.0), 18, 20.0),
+            ((2.0, 10.0, 2.0), 1300, 21.0),
             // As an incremental vacuum has it: nearly all of the work is the commit's.
             ((2.0, 1.0, 40.0), 200, 24.0),
             // A disk that needs longer for a sync than the target: the units get their part all the same.

@@ -18,6 +18,9 @@ use prometheus_client::registry::Unit;
 
 use crate::sqlite::sqlite_version;
 
+use super::agent_labels::Dropper;
+use super::agent_labels::Handler;
+use super::agent_labels::SkipReason;
 use super::sink::timestamp;
 use super::spans;
 use super::spans::SpanCounts;
@@ -27,98 +30,6 @@ pub(super) const DATABASES: (&str, &str) = (
     "litekeeper_databases",
     "Databases under watch: readable (up), not readable (down), not yet read (pending)",
 );
-
-/// Why a database was not opened in a sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkipReason {
-    /// Its files had not moved.
-    Unchanged,
-    /// The file system does not answer.
-    Stuck,
-}
-
-impl SkipReason {
-    const ALL: [Self; 2] = [Self::Unchanged, Self::Stuck];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Unchanged => "unchanged",
-            Self::Stuck => "stuck",
-        }
-    }
-}
-
-/// Which collector left series out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropper {
-    /// `sqlite_table_rows`.
-    RowCounts,
-    /// `sqlite_custom_*`.
-    CustomMetrics,
-    /// `sqlite_table_size_bytes` and its like.
-    Space,
-}
-
-impl Dropper {
-    const ALL: [Self; 3] = [Self::RowCounts, Self::CustomMetrics, Self::Space];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::RowCounts => "row_counts",
-            Self::CustomMetrics => "custom_metrics",
-            Self::Space => "space",
-        }
-    }
-}
-
-/// The parts of the web server, for its counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handler {
-    /// `/metrics`.
-    Metrics,
-    /// The page.
-    Page,
-    /// `/-/healthy`.
-    Healthy,
-    /// `/-/ready`.
-    Ready,
-    /// `/-/reload`.
-    Reload,
-    /// `/api/v1/`.
-    Api,
-    /// `/act`: the forms.
-    Act,
-    /// No page of ours.
-    NotFound,
-}
-
-impl Handler {
-    const ALL: [Self; 8] = [
-        Self::Metrics,
-        Self::Page,
-        Self::Healthy,
-        Self::Ready,
-        Self::Reload,
-        Self::Api,
-        Self::Act,
-        Self::NotFound,
-    ];
-
-    /// The part's path, the label value.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Metrics => "/metrics",
-            Self::Page => "/",
-            Self::Healthy => "/-/healthy",
-            Self::Ready => "/-/ready",
-            Self::Reload => "/-/reload",
-            Self::Api => "/api/v1",
-            Self::Act => "/act",
-            Self::NotFound => "not_found",
-        }
-    }
-}
 
 /// Status codes that the server answers with.
 const HTTP_CODES: [u16; 13] = [200, 202, 303, 400, 401, 403, 404, 405, 409, 413, 415, 429, 503];

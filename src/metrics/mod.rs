@@ -12,6 +12,7 @@ use crate::sample::Observed;
 use crate::sample::Snapshot;
 
 mod agent;
+mod agent_labels;
 mod databases;
 mod families;
 mod job_families;
@@ -25,9 +26,9 @@ mod spans;
 mod text;
 
 pub use agent::AgentMetrics;
-pub use agent::Dropper;
-pub use agent::Handler;
-pub use agent::SkipReason;
+pub use agent_labels::Dropper;
+pub use agent_labels::Handler;
+pub use agent_labels::SkipReason;
 pub use jobs::JobMetrics;
 pub use jobs::JobTarget;
 pub use overview::TaskState;

@@ -5,10 +5,12 @@
 
 mod execute;
 mod memory;
+mod told;
 
 pub use execute::Executed;
 pub use execute::Order;
 pub use execute::Workshop;
+pub use told::Told;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -29,11 +31,9 @@ use crate::config::Config;
 use crate::config::Maintenance;
 use crate::database::Database;
 use crate::database::DatabaseName;
-use crate::job::Observer;
 use crate::job::Outcome;
 use crate::job::SkipReason;
 use crate::job::Trigger;
-use crate::metrics::JobMetrics;
 use crate::planner::Decision;
 use crate::planner::Key;
 use crate::planner::Limits;
@@ -351,26 +351,5 @@ impl Loop {
                 }
             }
         }
-    }
-}
-
-/// Tells metrics and log how a job goes on.
-struct Told {
-    metrics: Arc<JobMetrics>,
-    database: DatabaseName,
-    task: Task,
-}
-
-impl Observer for Told {
-    fn begin(&self, _part: &str) {
-        self.metrics.progressed(&self.database, self.task, 0.0);
-    }
-
-    fn done(&self, share: f64, _words: &str) {
-        self.metrics.progressed(&self.database, self.task, share);
-    }
-
-    fn say(&self, words: &str) {
-        tracing::info!(db = self.database.as_str(), task = self.task.to_string(), "{words}");
     }
 }

@@ -21,8 +21,7 @@ use super::writer::Writer;
 
 const OPERATION: &str = "delete a batch";
 
-/// A batch is cut so fine, that its hold ends near the time it is meant to: a pause after one that was longer than
-/// planned must be half as long again, see `Writer::pause_for_others`.
+/// A batch is cut so fine, that its hold ends near the time it is meant to.
 const PIECES: u32 = 16;
 
 /// How much a batch is to do.

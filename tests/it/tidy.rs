@@ -214,7 +214,8 @@ fn functions(text: &str) -> Vec<(String, usize)> {
             ["fn ", "pub fn ", "pub(super) fn ", "async fn ", "pub async fn ", "pub(super) async fn "]
                 .iter()
                 .any(|head| trimmed.starts_with(head));
-        if !is_function {
+        // A trait's declaration has no body to measure.
+        if !is_function || line.ends_with(';') {
             continue;
         }
         let indent = line.len() - trimmed.len();
