@@ -522,7 +522,9 @@ fn looks_on_request_hold_up_nobody() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            // Bounded, so that a failure below is told.
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) && std::time::Instant::now() < end {
                 agent.get("/db/books?doctor=true");
             }
         });
