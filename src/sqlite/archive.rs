@@ -65,6 +65,21 @@ impl Archive {
         self.rows
     }
 
+    /// Writes one row; the first of a batch begins its transaction.
+    fn put(&mut self, values: Vec<Value>, first: bool) -> rusqlite::Result<()> {
+        self.open()?;
+        let Some(connection) = &self.connection else { return Ok(()) };
+        if first {
+            // What an earlier batch began and did not end is not in the archive.
+            if !connection.is_autocommit() {
+                connection.execute_batch("ROLLBACK")?;
+            }
+            connection.execute_batch("BEGIN")?;
+        }
+        connection.prepare_cached(&self.insert)?.execute(params_from_iter(values))?;
+        Ok(())
+    }
+
     /// Writes a batch's rows, and returns when they are on the disk.
     pub(super) fn take(
         &mut self,
@@ -73,25 +88,17 @@ impl Archive {
         after: Option<&Cursor>,
         upto: Option<&Cursor>,
     ) -> rusqlite::Result<()> {
-        let (sql, parameters) = walk.select(after, upto);
-        let mut statement = source.prepare_cached(&sql)?;
-        let mut rows = statement.query(params_from_iter(parameters))?;
-        let count = walk.columns.len();
         let mut written = 0;
         self.last = 0;
-        while let Some(row) = rows.next()? {
-            let values = (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<Vec<Value>>>()?;
-            self.open()?;
-            let Some(connection) = &self.connection else { continue };
-            if written == 0 {
-                // What an earlier batch began and did not end is not in the archive.
-                if !connection.is_autocommit() {
-                    connection.execute_batch("ROLLBACK")?;
-                }
-                connection.execute_batch("BEGIN")?;
+        for (sql, parameters) in walk.selects(after, upto) {
+            let mut statement = source.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(parameters))?;
+            while let Some(row) = rows.next()? {
+                let values: Vec<Value> =
+                    (0..walk.columns.len()).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?;
+                self.put(values, written == 0)?;
+                written += 1;
             }
-            connection.prepare_cached(&self.insert)?.execute(params_from_iter(values))?;
-            written += 1;
         }
         if let Some(connection) = self.connection.as_ref().filter(|_| written > 0) {
             connection.execute_batch("COMMIT")?;

@@ -133,8 +133,12 @@ impl Writer {
     ) -> Result<bool, SqliteError> {
         self.arm(Some(Instant::now() + size.limit))?;
         let result = walk.further(self.connection(), after, size.rows).and_then(|next| {
-            let (sql, parameters) = walk.select(after, next.as_ref());
-            self.connection().prepare_cached(&sql)?.exists(params_from_iter(parameters))
+            for (sql, parameters) in walk.selects(after, next.as_ref()) {
+                if self.connection().prepare_cached(&sql)?.exists(params_from_iter(parameters))? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         });
         self.arm(None)?;
         result.map_err(self.failed(OPERATION))

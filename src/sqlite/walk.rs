@@ -152,6 +152,12 @@ impl Walk {
 
     /// The condition for what lies after a cursor and up to another, with its parameters.
     pub(super) fn between(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> (String, Vec<Value>) {
+        if let (true, Some(Cursor(first)), Some(Cursor(last))) = (self.by_time, after, upto)
+            && first.len() > 1
+            && first[0] == last[0]
+        {
+            return self.within_a_moment(first, last);
+        }
         let key = tuple(&self.key);
         let mut parameters = self.parameters.clone();
         let mut sql = String::new();
@@ -167,6 +173,27 @@ impl Walk {
             sql.push_str(&format!(" AND {key} {operator} {}", tuple(&numbers)));
             parameters.extend(values.iter().cloned());
         }
+        (sql, parameters)
+    }
+
+    /// Two places of one moment. By row values alone SQLite enters the index at the moment's first row, and every batch
+    /// would look at all of its rows again.
+    fn within_a_moment(&self, first: &[Value], last: &[Value]) -> (String, Vec<Value>) {
+        let (time, rest) = (&self.key[0], tuple(&self.key[1..]));
+        let mut parameters = self.parameters.clone();
+        let mut numbered = |values: &[Value]| -> Vec<String> {
+            parameters.extend(values.iter().cloned());
+            (parameters.len() + 1 - values.len()..=parameters.len())
+                .map(|number| format!("?{number}"))
+                .collect()
+        };
+        let (first, last) = (numbered(first), numbered(&last[1..]));
+        let sql = format!(
+            " AND {time} = {} AND {rest} > {} AND {rest} <= {}",
+            first[0],
+            tuple(&first[1..]),
+            tuple(&last)
+        );
         (sql, parameters)
     }
 
@@ -194,11 +221,11 @@ impl Walk {
             .map(|found| found.map(Cursor))
     }
 
-    /// `SELECT`s the expired rows of a batch.
-    pub(super) fn select(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> (String, Vec<Value>) {
-        let (place, parameters) = self.between(after, upto);
-        let columns = self.columns.join(", ");
-        (format!("SELECT {columns} FROM {} WHERE {}{place}", self.from, self.filter), parameters)
+    /// `SELECT`s the expired rows of a batch, each row by one of these.
+    pub(super) fn selects(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
+        let select = format!("SELECT {} FROM {} WHERE {}", self.columns.join(", "), self.from, self.filter);
+        let pieces = self.pieces(after, upto).into_iter();
+        pieces.map(|(place, parameters)| (format!("{select}{place}"), parameters)).collect()
     }
 
     /// Deletes the expired rows of a batch; returns how many they were.

@@ -23,6 +23,7 @@ use crate::support::test_with_tool;
 pub fn trials() -> Vec<Trial> {
     vec![
         test("each_way_to_write_a_time_is_cleaned", each_way_to_write_a_time_is_cleaned),
+        test("rows_of_one_moment_are_cleaned", rows_of_one_moment_are_cleaned),
         test("what_is_unclear_deletes_nothing", what_is_unclear_deletes_nothing),
         test("each_kind_of_table_is_cleaned_or_refused", each_kind_of_table_is_cleaned_or_refused),
         test("conditions_newest_rows_and_archives", conditions_newest_rows_and_archives),
@@ -129,6 +130,26 @@ fn each_way_to_write_a_time_is_cleaned() {
     run("log_cleaning", &configure(&made, CLEANING));
     let left = number(&made.connect(), "SELECT count(*) FROM logs");
     assert!((30..=31).contains(&left), "{left} rows with dates alone");
+}
+
+/// As an import leaves them: no batch may look at all of them again.
+fn rows_of_one_moment_are_cleaned() {
+    for more in ["", ", archive: archive"] {
+        let made = logs("datetime('now', '-1 minute')", "TEXT", true);
+        std::fs::create_dir(made.directory().join("archive")).unwrap();
+        made.connect()
+            .execute_batch(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)
+                 INSERT INTO logs (at) SELECT '2025-01-01 00:00:00' FROM n;",
+            )
+            .unwrap();
+        let tasks =
+            format!("{{log_cleaning: {{tables: [{{table: logs, column: at, retention: 30d{more}}}]}}}}");
+        let (code, runs) = run("log_cleaning", &configure(&made, &tasks));
+        assert_eq!(code, Some(0), "{runs:#?}");
+        assert_eq!(runs[0]["details"]["log_cleaning"]["tables"][0]["deleted_rows"], 400_000, "{runs:#?}");
+        assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 60);
+    }
 }
 
 fn what_is_unclear_deletes_nothing() {
