@@ -58,6 +58,7 @@ pub enum News {
 #[derive(Debug, Default)]
 pub struct Follower {
     followed: Vec<Followed>,
+    connected: Vec<Option<u32>>,
     change: Option<ChangeMark>,
 }
 
@@ -86,11 +87,14 @@ impl Follower {
         self.followed.is_empty()
     }
 
-    /// Whether a look misses a lock that was held at the look before. A long list of the kernel's can leave one out.
+    /// Whether a look misses a lock, or a process that has the database open, that was there at the look before. A long
+    /// list of the kernel's can leave one out.
     #[must_use]
     pub fn misses_any(&self, meaning: &Meaning) -> bool {
         let is_there = |known: &Followed| meaning.held.iter().any(|held| known.is_of(held.lock, held.pid));
-        !self.followed.iter().all(is_there)
+        let is_connected =
+            |pid: &Option<u32>| meaning.connected.iter().flatten().any(|(known, _)| known == pid);
+        !self.followed.iter().all(is_there) || !self.connected.iter().all(is_connected)
     }
 
     /// Takes over a look: what is held now, for how long, and what to tell the log. `process` names a process.
@@ -136,6 +140,7 @@ impl Follower {
         news.extend(before.into_iter().filter(|known| known.told).map(|known| News::Released(known.hold)));
         let mut holds: Vec<Hold> = self.followed.iter().map(|followed| followed.hold.clone()).collect();
         holds.sort_by_key(|hold| std::cmp::Reverse(hold.held));
+        self.connected = meaning.connected.iter().flatten().map(|(pid, _)| *pid).collect();
         let connected = meaning.connected.map(|parties| {
             let party =
                 |(pid, count): (Option<u32>, u32)| Party { pid, count, process: pid.and_then(&mut process) };
