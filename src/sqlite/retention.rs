@@ -87,13 +87,16 @@ impl Writer {
     ) -> Result<Option<Held<Batch>>, SqliteError> {
         let begun = Instant::now();
         let rows = size.rows;
-        if !walk.fits(self.connection()).map_err(self.failed(OPERATION))? {
-            return Ok(None);
-        }
-        if !walk.is_by_time() && !self.has_expired(walk, after, size)? {
-            let next = walk.further(self.connection(), after, rows).map_err(self.failed(OPERATION))?;
-            let value = Batch { rows, deleted: 0, next, looked: begun.elapsed() };
-            return Ok(Some(Held { value, hold: Duration::ZERO, commit: Duration::ZERO }));
+        // A walk by time asks for the schema under the lock alone; one by key reads before it takes that.
+        if !walk.is_by_time() {
+            if !walk.fits(self.connection()).map_err(self.failed(OPERATION))? {
+                return Ok(None);
+            }
+            if !self.has_expired(walk, after, size)? {
+                let next = walk.further(self.connection(), after, rows).map_err(self.failed(OPERATION))?;
+                let value = Batch { rows, deleted: 0, next, looked: begun.elapsed() };
+                return Ok(Some(Held { value, hold: Duration::ZERO, commit: Duration::ZERO }));
+            }
         }
         let looked = begun.elapsed();
         let Some(archive) = archive else {
