@@ -398,11 +398,14 @@ fn the_command_redraws_a_terminal(script: &str) {
     let made = TestDatabase::new("it").rows(10).make();
     let mut other = SecondProcess::open(&made.path());
     other.run("BEGIN IMMEDIATE");
-    let line = format!("{} locks {} --watch 0.1", env!("CARGO_BIN_EXE_litekeeper"), made.path().display());
+    // Without `exec` a dash stays between, and ends by the same Ctrl-C with a code of its own.
+    let line =
+        format!("exec {} locks {} --watch 0.1", env!("CARGO_BIN_EXE_litekeeper"), made.path().display());
     let output = made.directory().join("out");
     let file = std::fs::File::create(&output).unwrap();
     let mut child = Command::new(script)
         .args(["-q", "-e", "-f", "-c", &line, "/dev/null"])
+        .env("SHELL", "/bin/sh")
         .stdin(Stdio::piped())
         .stdout(file)
         .spawn()
