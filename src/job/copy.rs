@@ -51,9 +51,6 @@ const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 /// What the count of all rows may take at the least, beside as long as the copy took.
 const LEAST_COUNT: Duration = Duration::from_secs(1);
 
-/// The page cache for a check, which reads many pages twice.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-
 /// The share of the work that the copy is; the rest is its check.
 const COPY_SHARE: f64 = 0.4;
 
@@ -302,7 +299,7 @@ pub(super) fn prove(
     }
     // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
     let mut reader = Reader::open(copy, Access::AtRest, budget)?;
-    reader.set_cache_bytes(CACHE_BYTES)?;
+    reader.prepare_checks(header)?;
     let (told, pages) = (Arc::clone(observer), f64::from(header.pages.max(1)));
     reader.on_progress(move |work| {
         let share = (work.pages_read as f64 / pages).min(0.99);

@@ -38,9 +38,6 @@ use super::manners::Strain;
 use super::manners::in_slices;
 use super::progress::Progress;
 
-/// A full check looks index entries up in their tables; with this much cache most of them are there.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-
 /// How long a row count may take before its estimate is given, when a person waits for it.
 const COUNT_BUDGET: Duration = Duration::from_secs(30);
 
@@ -152,7 +149,7 @@ fn read_all(
             elapsed_seconds,
         });
     }
-    reader.set_cache_bytes(CACHE_BYTES)?;
+    reader.prepare_checks(&header)?;
     for table in tables_to_count(reader, &request.rows)? {
         report.rows.push(rows(reader, &table)?);
     }

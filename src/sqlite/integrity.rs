@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::error::ErrorCode;
 use super::error::SqliteError;
+use super::header::Header;
 use super::reader::Reader;
 use super::tables::quoted;
 
@@ -40,7 +41,27 @@ impl Check {
     }
 }
 
+/// A page cache for the checks of a small database, whose index entries are looked up in their table in any order. Measured
+/// with two indexes on random values in 71 MiB: 1.66 s in place of 2.45 s.
+const LARGE_CACHE_KIB: u32 = 64 * 1024;
+
+/// For any other: with 266 MiB the large one gained nothing, and on indexes in the order of the table lost 5 %.
+const SMALL_CACHE_KIB: u32 = 4 * 1024;
+
 impl Reader {
+    /// Gives the page cache the size that is best for checks.
+    ///
+    /// # Errors
+    /// What SQLite says; none is known.
+    pub fn prepare_checks(&self, header: &Header) -> Result<(), SqliteError> {
+        let content_kib = u64::from(header.pages) * u64::from(header.page_size) / 1024;
+        let kib =
+            if content_kib <= 2 * u64::from(LARGE_CACHE_KIB) { LARGE_CACHE_KIB } else { SMALL_CACHE_KIB };
+        self.connection
+            .execute_batch(&format!("PRAGMA cache_size = -{kib}"))
+            .map_err(|error| SqliteError::new("set the cache", &error, &self.budget))
+    }
+
     /// Runs a check and returns its problems, [`MAX_FINDINGS`] at most; none is a clean verdict.
     ///
     /// While it runs, a writer of a rollback database cannot commit, and the WAL of a WAL database

@@ -254,16 +254,6 @@ impl Reader {
         self.access == Access::Shared && self.journal_mode.get() == Some(JournalMode::Wal)
     }
 
-    /// Gives the page cache this many bytes: a long check reads many pages twice.
-    ///
-    /// # Errors
-    /// What SQLite says; none is known.
-    pub fn set_cache_bytes(&self, bytes: u64) -> Result<(), SqliteError> {
-        self.connection
-            .execute_batch(&format!("PRAGMA cache_size = -{}", bytes / 1024))
-            .map_err(|error| SqliteError::new("set the cache", &error, &self.budget))
-    }
-
     /// Does `work` with a deadline of its own inside the budget.
     pub(super) fn within<T, E: From<SqliteError>>(
         &mut self,
