@@ -8,7 +8,7 @@ VACUUM. Printed for WAL and rollback mode:
 - the owner's commit latency (median, 99 %, worst) in each case, and by how much the worst exceeds the idle one;
 - the total time of the log cleaning against that of the single DELETE, both beside the owner at work.
 
-    cargo build --release && benches/owner_view.py [--rows 5000000] [--keep 500000] [--dir DIRECTORY]
+    cargo build --release && benches/owner_view.py [--rows 5000000] [--keep 500000] [--owners 2] [--dir DIRECTORY]
 
 It needs sqlite3 (the shell) and about 6 times the size of the database as space (400 MB for 5 million rows).
 """
@@ -63,13 +63,13 @@ class Owner:
         return latencies
 
 
-def beside_owner(path, work):
-    """Runs `work` beside an owner; its time and the owner's latencies."""
-    at_work = Owner(path)
+def beside_owners(owners, path, work):
+    """Runs `work` beside some owners; its time and the owners' latencies."""
+    at_work = [Owner(path) for _ in range(owners)]
     begun = time.perf_counter()
     work()
     seconds = time.perf_counter() - begun
-    return seconds, at_work.stop()
+    return seconds, [latency for owner in at_work for latency in owner.stop()]
 
 
 def make(path, mode, rows, keep):
@@ -113,8 +113,8 @@ def line(name, latencies, idle, seconds=None):
     )
 
 
-def measure(binary, directory, mode, rows, keep):
-    print(f"\n{mode}, {rows:,} rows to delete; the owner's commits in ms:")
+def measure(binary, directory, mode, rows, keep, owners):
+    print(f"\n{mode}, {rows:,} rows to delete; {owners} owner(s), their commits in ms:")
     print(f"  {'':<34} {'median':>8} {'99 %':>8} {'worst':>9} {'to idle':>9}  total")
     template = f"{directory}/template.db"
     make(template, mode, rows, keep)
@@ -129,21 +129,21 @@ def measure(binary, directory, mode, rows, keep):
         os.sync()
 
     fresh()
-    _, idle = beside_owner(path, lambda: time.sleep(15))
+    _, idle = beside_owners(owners, path, lambda: time.sleep(15))
     line("nothing else", idle, idle)
     runs = []
-    cleaned, latencies = beside_owner(path, lambda: runs.append(litekeeper(binary, directory, "log_cleaning")))
+    cleaned, latencies = beside_owners(owners, path, lambda: runs.append(litekeeper(binary, directory, "log_cleaning")))
     assert runs[0]["details"]["log_cleaning"]["deleted_rows"] == rows, runs[0]
     line("litekeeper run log_cleaning", latencies, idle, cleaned)
-    sliced, latencies = beside_owner(path, lambda: runs.append(litekeeper(binary, directory, "vacuum")))
+    sliced, latencies = beside_owners(owners, path, lambda: runs.append(litekeeper(binary, directory, "vacuum")))
     line("litekeeper run vacuum (incremental)", latencies, idle, sliced)
     for run in runs:
         print(f"    longest hold, {run['task']}: {run['details']['max_write_hold_seconds'] * 1e3:.1f} ms")
     fresh()
     delete = "DELETE FROM logs WHERE created_at < unixepoch() - 80 * 86400"
-    deleted, latencies = beside_owner(path, lambda: shell(path, delete))
+    deleted, latencies = beside_owners(owners, path, lambda: shell(path, delete))
     line("one DELETE", latencies, idle, deleted)
-    vacuumed, latencies = beside_owner(path, lambda: shell(path, "VACUUM"))
+    vacuumed, latencies = beside_owners(owners, path, lambda: shell(path, "VACUUM"))
     line("one VACUUM", latencies, idle, vacuumed)
     print(f"  log_cleaning / one DELETE: {cleaned / deleted:.2f} (aim: at most 1.25)")
     os.remove(template)
@@ -156,6 +156,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--keep", type=int, default=500_000)
+    parser.add_argument("--owners", type=int, default=1, help="processes that commit a row every 5 ms each")
     parser.add_argument("--dir", help="where the databases are made (default: the temporary directory)")
     parser.add_argument("--mode", choices=["WAL", "DELETE"], action="append")
     parser.add_argument("--litekeeper", default=os.path.join(os.path.dirname(__file__), "../target/release/litekeeper"))
@@ -173,7 +174,7 @@ def main():
                 "        tables: [{table: logs, column: created_at, retention: 80d}]\n"
             )
         for mode in arguments.mode or ["WAL", "DELETE"]:
-            measure(binary, directory, mode, arguments.rows, arguments.keep)
+            measure(binary, directory, mode, arguments.rows, arguments.keep, arguments.owners)
 
 
 if __name__ == "__main__":

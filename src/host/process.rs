@@ -44,6 +44,32 @@ impl ProcessFacts {
     }
 }
 
+/// Whose rights a process has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Its user's number.
+    pub(super) user: u32,
+    /// The numbers of its groups.
+    pub(super) groups: Vec<u32>,
+}
+
+impl Identity {
+    /// Asks `/proc`; `None` where the process is gone or hidden.
+    pub(super) fn of(pid: u32) -> Option<Self> {
+        #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let groups = numbers(&status, "Gid:").chain(numbers(&status, "Groups:")).collect();
+        // Real, effective, saved and of the file system: the effective one opens files.
+        Some(Self { user: numbers(&status, "Uid:").nth(1)?, groups })
+    }
+}
+
+/// The numbers in a field of proc_pid_status(5).
+fn numbers<'s>(status: &'s str, field: &str) -> impl Iterator<Item = u32> + 's {
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.split_whitespace().filter_map(|number| number.parse().ok())
+}
+
 /// Text of a process as one line that cannot move the cursor of a terminal.
 fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -55,9 +81,9 @@ fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// The real user of proc_pid_status(5).
+/// The real user.
 fn user_id(status: &str) -> Option<u32> {
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
+    numbers(status, "Uid:").next()
 }
 
 fn user_name(id: u32) -> String {

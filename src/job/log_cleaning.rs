@@ -20,12 +20,17 @@ use crate::config::Manners;
 use crate::config::Retention;
 use crate::database::Database;
 use crate::host::Stamp;
+use crate::host::WriteBehind;
 use crate::span::Operation;
 use crate::span::Transactions;
 use crate::sqlite::Archive;
+use crate::sqlite::Batch;
 use crate::sqlite::BatchSize;
 use crate::sqlite::Cursor;
+use crate::sqlite::Held;
+use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
+use crate::sqlite::Walk;
 use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
 use crate::units::count;
@@ -34,6 +39,7 @@ use super::Context;
 use super::Observer;
 use super::clock;
 use super::coexist;
+use super::neighbours::Neighbours;
 use super::outcome::Details;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
@@ -127,6 +133,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
         budget: context.budget,
         observer: &context.observer,
         identity: identity(context.database),
+        neighbours: Neighbours::of(context.database),
         max_hold: Duration::ZERO,
         now: context.now,
     };
@@ -187,6 +194,7 @@ struct Run<'r> {
     budget: &'r Budget,
     observer: &'r Arc<dyn Observer>,
     identity: Option<(u64, u64)>,
+    neighbours: Neighbours,
     max_hold: Duration,
     now: SystemTime,
 }
@@ -296,10 +304,9 @@ impl Run<'_> {
                 return Ok(Drained::Done);
             }
             self.refuse_another_file()?;
+            pace.aim_at(self.neighbours.hold(self.manners.target_hold));
             let size = BatchSize { rows: pace.units(), work: pace.work(), limit: pace.limit() };
-            let batch = self.writer.retry_while_busy(self.manners.lock_wait, |writer| {
-                writer.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut())
-            });
+            let batch = self.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut());
             let held = match batch {
                 Ok(Some(held)) => held,
                 Ok(None) => return Ok(Drained::SchemaChanged),
@@ -337,8 +344,24 @@ impl Run<'_> {
             }
             // Rows that were only looked at kept nobody waiting, but the disk at work.
             let length = if held.hold.is_zero() { held.value.looked } else { held.hold };
-            self.writer.pause_for_others(length, self.manners.pause_ratio);
+            self.neighbours.pause(self.writer, length, self.manners.pause_ratio);
         }
+    }
+
+    fn delete_batch(
+        &mut self,
+        walk: &Walk,
+        after: Option<&Cursor>,
+        size: BatchSize,
+        mut archive: Option<&mut Archive>,
+    ) -> Result<Option<Held<Batch>>, SqliteError> {
+        self.writer.retry_while_busy(self.manners.lock_wait, |writer| {
+            // A WAL is written and synced at once, at the commit.
+            let mut journal = (writer.journal_mode() == JournalMode::Rollback)
+                .then(|| WriteBehind::of(self.database.files.journal()));
+            let mut between = || journal.iter_mut().for_each(WriteBehind::push);
+            writer.delete_batch(walk, after, size, archive.as_deref_mut(), &mut between)
+        })
     }
 
     /// A database that was replaced under its name is not the one that the run was started for.

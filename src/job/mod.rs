@@ -11,6 +11,7 @@ mod copy;
 mod forecast;
 mod health_check;
 mod log_cleaning;
+mod neighbours;
 mod optimize;
 mod outcome;
 mod pace;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config::Optimize;
 use crate::sqlite::SqliteError;
+use crate::sqlite::Waiting;
 use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
 
@@ -75,12 +76,12 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
             Ok(held) => {
                 done.analyzed.push(analysis.table.clone());
                 report.max_hold = report.max_hold.max(held.hold);
-                writer.pause_for_others(held.hold, manners.pause_ratio);
+                writer.pause_for_others(held.hold, manners.pause_ratio, Waiting::Any);
             }
             Err(error) if took_too_long(&error, context.budget) => {
                 report.max_hold = report.max_hold.max(longest);
                 done.too_slow.push(analysis.table.clone());
-                writer.pause_for_others(longest, manners.pause_ratio);
+                writer.pause_for_others(longest, manners.pause_ratio, Waiting::Any);
             }
             Err(error) => {
                 failure = Some(error);

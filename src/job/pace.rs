@@ -2,11 +2,6 @@
 
 use std::time::Duration;
 
-/// Aimed at a little below the target, as the last piece of a batch passes it. After a hold of less than 18 ms the pause
-/// that meets every waiting writer would be shorter (`Writer::pause_for_others`), but it is an owner at work that counts,
-/// whose commit ends the pause: beside one, a cleaning in rollback mode took 1.40 × one DELETE in place of 1.63 × with 0.84.
-const AIM: f64 = 0.96;
-
 /// The most units at once; beyond it nothing is won.
 const MOST: u32 = 50_000;
 
@@ -41,6 +36,15 @@ impl Pace {
         Self { units: first, target, commit: 0.0, line: Line::default(), broken_off: 0 }
     }
 
+    /// Has holds last no longer than this from now on; what was learnt stays.
+    pub(super) fn aim_at(&mut self, target: Duration) {
+        if target < self.target {
+            let part = target.as_secs_f64() / self.target.as_secs_f64();
+            self.units = ((f64::from(self.units) * part) as u32).max(1);
+            self.target = target;
+        }
+    }
+
     /// Units to do next.
     pub(super) fn units(self) -> u32 {
         self.units
@@ -59,7 +63,7 @@ impl Pace {
     /// The part of a hold that is left beside so many seconds.
     fn room_beside(self, seconds: f64) -> f64 {
         let target = self.target.as_secs_f64();
-        (target * AIM - seconds).max(target * LEAST)
+        (target - seconds).max(target * LEAST)
     }
 
     /// Learns from a hold in which so many units were done.
@@ -169,6 +173,19 @@ mod tests {
             assert!(units >= least && hold <= longest, "{case:?}: {units} units, {hold:.1} ms");
         }
         assert_eq!(settled(0.0, 0.0, 0.0).0, MOST);
+    }
+
+    #[test]
+    fn a_shorter_aim_is_met_at_once() {
+        let mut pace = Pace::new(100, TARGET);
+        for _ in 0..50 {
+            pace.held(pace.units(), Duration::from_micros(100) * pace.units(), Duration::ZERO);
+        }
+        assert!((180..=200).contains(&pace.units()), "{pace:?}");
+        for target in [TARGET / 2, TARGET] {
+            pace.aim_at(target);
+            assert!((90..=100).contains(&pace.units()) && pace.limit() == TARGET / 2 * LIMIT, "{pace:?}");
+        }
     }
 
     #[test]

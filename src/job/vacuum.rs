@@ -32,6 +32,7 @@ use crate::units::bytes;
 use super::Context;
 use super::Survey;
 use super::coexist;
+use super::neighbours::Neighbours;
 use super::outcome::Details;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
@@ -305,9 +306,11 @@ fn slices(
     free: u64,
     transactions: &mut Transactions,
 ) -> Result<(), SqliteError> {
+    let mut neighbours = Neighbours::of(context.database);
     let mut pace = Pace::new(FIRST_SLICE, task.manners.target_hold);
     let mut gone = 0;
     while gone < free {
+        pace.aim_at(neighbours.hold(task.manners.target_hold));
         let (units, limit) = (pace.units(), pace.limit());
         let slice =
             writer.retry_while_busy(task.manners.lock_wait, |writer| writer.incremental_vacuum(units, limit));
@@ -325,7 +328,7 @@ fn slices(
         if writer.pages()?.1 == 0 {
             break;
         }
-        writer.pause_for_others(slice.hold, task.manners.pause_ratio);
+        neighbours.pause(writer, slice.hold, task.manners.pause_ratio);
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use super::writer::Writer;
 const OPERATION: &str = "delete a batch";
 
 /// A batch is cut so fine, that its hold ends near the time it is meant to.
-const PIECES: u32 = 16;
+const PIECES: u32 = 8;
 
 /// How much a batch is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Writer {
     }
 
     /// Deletes the expired ones of the next rows of a walk, after they are safe in the archive. `None` when the schema is
-    /// no longer the one that the walk was planned for: nothing is done then.
+    /// no longer the one that the walk was planned for: nothing is done then. `between` is called after each of its pieces.
     ///
     /// # Errors
     /// `Busy`, `Full`, a trigger's or a foreign key's refusal, and so on; `DeadlineExceeded` when it took longer than
@@ -84,6 +84,7 @@ impl Writer {
         after: Option<&Cursor>,
         size: BatchSize,
         archive: Option<&mut Archive>,
+        between: &mut dyn FnMut(),
     ) -> Result<Option<Held<Batch>>, SqliteError> {
         let begun = Instant::now();
         let rows = size.rows;
@@ -106,7 +107,7 @@ impl Writer {
                     return Ok(None);
                 }
                 let (rows, deleted, next) =
-                    delete_pieces(connection, walk, after, (rows, pieces), size.work)?;
+                    delete_pieces(connection, walk, after, (rows, pieces), size.work, between)?;
                 Ok(Some(Batch { rows, deleted, next, looked }))
             });
             return held.map(Held::transpose);
@@ -156,6 +157,7 @@ fn delete_pieces(
     after: Option<&Cursor>,
     (rows, pieces): (u32, u32),
     time: Duration,
+    between: &mut dyn FnMut(),
 ) -> rusqlite::Result<(u32, u64, Option<Cursor>)> {
     let begun = Instant::now();
     let piece = (rows / pieces).max(1);
@@ -170,6 +172,7 @@ fn delete_pieces(
         if at.is_none() || looked >= most || with_another > time {
             return Ok((looked, deleted, at));
         }
+        between();
     }
 }
 

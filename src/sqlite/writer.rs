@@ -45,10 +45,6 @@ const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
 /// SQLite's own page cache of a writer; the default of 2 MiB makes a batch read its pages again.
 const CACHE_KIB: u32 = 16 * 1024;
 
-/// From so many frames in the WAL on, it is checkpointed in a pause: below the 1,000 at which an owner's commit would
-/// do it, and pay for what the job wrote.
-const CHECKPOINT_FRAMES: u32 = 900;
-
 /// What a piece of work gave and how long it held the write lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held<T> {
@@ -75,7 +71,6 @@ pub struct Writer {
     pub(super) budget: Budget,
     path: PathBuf,
     journal_mode: JournalMode,
-    pauses: u32,
     // Makes the writer stay on its thread, where it may make files in the owner's name.
     _rights: raw::OwnerRights,
 }
@@ -115,7 +110,6 @@ impl Writer {
             budget: budget.clone(),
             path: path.to_owned(),
             journal_mode: JournalMode::Rollback,
-            pauses: 0,
             _rights: rights,
         };
         writer.arm(None)?;
@@ -301,58 +295,12 @@ impl Writer {
         let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
         connection.busy_handler(Some(look_again))
     }
-
-    /// Lets others have their turn after a hold.
-    ///
-    /// SQLite's busy handler sleeps 1, 2, 5, 10, 15, 20, 25 … ms between its tries, so a pause must be as long as such
-    /// a sleep to be met for sure: 10 ms after a hold of 18 ms, 15 ms after one of 33 ms. A writer that waited is then
-    /// through at the latest 33 ms after it came. When another process has committed, a single writer beside us needs no
-    /// more, and the pause ends early; where there are several, every eighth pause, which does not, meets the rest.
-    pub fn pause_for_others(&mut self, hold: Duration, ratio: f64) {
-        const STEP: Duration = Duration::from_micros(50);
-        const WHOLE_EVERY: u32 = 8;
-        let begun = Instant::now();
-        self.pauses = self.pauses.wrapping_add(1);
-        let may_end_early = !self.pauses.is_multiple_of(WHOLE_EVERY);
-        let least = hold.mul_f64(ratio);
-        let most = least.max(pause_met_for_sure(hold));
-        let wal = self.journal_mode == JournalMode::Wal;
-        let before = raw::change_mark(self.connection(), wal);
-        if let Some(raw::ChangeMark::Wal(_, frames)) = before
-            && frames > CHECKPOINT_FRAMES
-        {
-            // Passive: it takes no lock that a writer wants. That it could not copy all is no failure of the job.
-            let _ = self.connection().query_row("PRAGMA main.wal_checkpoint(PASSIVE)", (), |_| Ok(()));
-        }
-        while begun.elapsed() < most && !self.budget.cancel.is_cancelled() {
-            std::thread::sleep(STEP);
-            if may_end_early && begun.elapsed() >= least && raw::change_mark(self.connection(), wal) != before
-            {
-                return;
-            }
-        }
-    }
 }
 
 /// A busy handler that looks often, for one `LOCK_TRY`.
 fn look_again(looks: i32) -> bool {
     std::thread::sleep(LOOK_AGAIN);
     LOOK_AGAIN * looks.unsigned_abs() < LOCK_TRY
-}
-
-/// The longest sleep of SQLite's busy handler that can be under way when a hold of this length ends.
-fn pause_met_for_sure(hold: Duration) -> Duration {
-    /// When the handler wakes after the first try failed, in milliseconds (`sqliteDefaultBusyCallback`).
-    const WAKES: [u64; 8] = [1, 3, 8, 18, 33, 53, 78, 103];
-    const MARGIN: Duration = Duration::from_micros(500);
-    let mut slept_from = 0;
-    for wake in WAKES {
-        if hold <= Duration::from_millis(wake) {
-            return Duration::from_millis(wake - slept_from) + MARGIN;
-        }
-        slept_from = wake;
-    }
-    Duration::from_millis(25) + MARGIN
 }
 
 impl Drop for Writer {

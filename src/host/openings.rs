@@ -1,0 +1,156 @@
+//! Who else can write to a file.
+
+use std::ffi::CStr;
+use std::ffi::CString;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::Stat;
+use rustix::io::Errno;
+
+use super::locks::shows_every_process;
+use super::process::Identity;
+
+/// How many descriptors of other processes are open for writing on a file; SQLite has one for each connection. `None`
+/// where a process that may have one hides it: in a PID namespace of one's own, with `hidepid`, the file's owner to another
+/// user, before Linux 5.14.
+#[must_use]
+pub fn open_for_writing(file: &CStr) -> Option<usize> {
+    if !shows_every_process().unwrap_or(false) {
+        return None;
+    }
+    count(&rustix::fs::stat(file).ok()?).ok()
+}
+
+fn count(file: &Stat) -> io::Result<usize> {
+    /// It starts the others, lets nobody look into itself, and owns no database.
+    const INIT: u32 = 1;
+    let own = std::process::id();
+    let (mut descriptors, mut init_seen) = (0, false);
+    for process in std::fs::read_dir("/proc")? {
+        let name = process?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        init_seen |= pid == INIT;
+        if pid == own || pid == INIT {
+            continue;
+        }
+        descriptors += match unless_gone(count_of(pid, file)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !could_open(pid, file) => 0,
+            counted => counted?,
+        };
+    }
+    // `hidepid` leaves out the processes of others.
+    if init_seen { Ok(descriptors) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+}
+
+/// A process that ended meanwhile, or closed a file, has none.
+fn unless_gone(counted: io::Result<usize>) -> io::Result<usize> {
+    let gone = |error: &io::Error| {
+        matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::SRCH))
+    };
+    match counted {
+        Err(error) if gone(&error) => Ok(0),
+        other => other,
+    }
+}
+
+/// Whether a process, root's aside, may write to a file by its mode.
+fn could_open(pid: u32, file: &Stat) -> bool {
+    let mode = file.st_mode;
+    Identity::of(pid).is_none_or(|identity| {
+        identity.user == file.st_uid
+            || mode & 0o020 != 0 && identity.groups.contains(&file.st_gid)
+            || mode & 0o002 != 0
+    })
+}
+
+fn count_of(pid: u32, file: &Stat) -> io::Result<usize> {
+    let mut descriptors = 0;
+    for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let descriptor = descriptor?;
+        let number = descriptor.file_name().to_string_lossy().into_owned();
+        descriptors += unless_gone(is_it(pid, &number, &descriptor.path(), file).map(usize::from))?;
+    }
+    Ok(descriptors)
+}
+
+/// Whether a descriptor is this file, open for writing. What the kernel itself says is asked first: `stat` may hang with
+/// the file system of a file, so it is left for the one that has the inode.
+fn is_it(pid: u32, number: &str, link: &Path, file: &Stat) -> io::Result<bool> {
+    const ACCESS_MODE: u32 = 0o3;
+    // Sockets, pipes and the like have a name without a slash.
+    if !std::fs::read_link(link)?.has_root() {
+        return Ok(false);
+    }
+    #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"))?;
+    let field = |name: &str| Some(info.lines().find_map(|line| line.strip_prefix(name))?.trim());
+    let flags = field("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(0);
+    // Since Linux 5.14, proc_pid_fdinfo(5).
+    let inode: u64 = field("ino:").and_then(|inode| inode.parse().ok()).ok_or(io::ErrorKind::Unsupported)?;
+    if inode != file.st_ino || flags & ACCESS_MODE == 0 {
+        return Ok(false);
+    }
+    let found = rustix::fs::stat(CString::new(format!("/proc/{pid}/fd/{number}"))?)?;
+    Ok((found.st_dev, found.st_ino) == (file.st_dev, file.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead as _;
+    use std::io::BufReader;
+    use std::process::Command;
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn connections_that_can_write_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "text").unwrap();
+        let file = rustix::fs::stat(&path).unwrap();
+        assert_eq!(count(&file).unwrap(), 0);
+        // Our own do not count.
+        #[expect(clippy::disallowed_methods, reason = "no database")]
+        let _own = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        // Two to write, one to read, and one of a file beside it.
+        let script = "exec 3<>\"$0\" 4>>\"$0\" 5<\"$0\" 6<>\"$0.other\"; echo; read -r line";
+        let mut child = Command::new("sh")
+            .args(["-c", script, &path.to_string_lossy()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        assert_eq!(count(&file).unwrap(), 2);
+        let mut elsewhere = file;
+        elsewhere.st_dev += 1;
+        assert_eq!(count(&elsewhere).unwrap(), 0);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(count(&file).unwrap(), 0);
+    }
+
+    #[test]
+    fn who_may_write_is_told_by_the_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "text").unwrap();
+        let file = rustix::fs::stat(&path).unwrap();
+        let (own, nobody) = (std::process::id(), u32::MAX);
+        for (uid, gid, mode, expected) in [
+            (file.st_uid, nobody, 0o600, true),
+            (nobody, file.st_gid, 0o620, true),
+            (nobody, file.st_gid, 0o604, false),
+            (nobody, nobody, 0o664, false),
+            (nobody, nobody, 0o666, true),
+        ] {
+            let mut other = file;
+            (other.st_uid, other.st_gid, other.st_mode) = (uid, gid, mode);
+            assert_eq!(could_open(own, &other), expected, "{uid} {gid} {mode:o}");
+        }
+        // Of a process that is gone nothing is known.
+        assert!(could_open(u32::MAX, &file));
+    }
+}
