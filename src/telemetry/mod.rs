@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -113,12 +114,13 @@ impl Telemetry {
 
     /// Has the last spans sent; for so long as that may take.
     pub async fn end(&self) {
+        const GRACE: Duration = Duration::from_secs(1);
         let Some(line) = &self.line else { return };
         line.stop.cancel();
         let ended = line.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended {
-            // The thread keeps to the limit itself, unless the name of the collector is being looked up.
-            let _ = tokio::time::timeout(LAST_LIMIT, ended).await;
+            // The thread keeps to the limit itself, and says so, unless the name of the collector is being looked up.
+            let _ = tokio::time::timeout(LAST_LIMIT + GRACE, ended).await;
         }
     }
 }
