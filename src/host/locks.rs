@@ -65,8 +65,8 @@ const PIECE_BYTES: usize = 3_900;
 /// The inode of the first PID namespace, a constant of the kernel (`PROC_PID_INIT_INO`).
 const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 
-/// Whether this process is in the first PID namespace, from which none is hidden.
-pub(super) fn shows_every_process() -> io::Result<bool> {
+/// Whether this process is in the first PID namespace, which holds every process.
+pub(super) fn in_first_pid_namespace() -> io::Result<bool> {
     Ok(std::fs::read_link("/proc/self/ns/pid")?.as_os_str() == FIRST_NAMESPACE)
 }
 
@@ -80,7 +80,7 @@ impl LockTable {
         let text = std::fs::read("/proc/locks")?;
         // The number that this very /proc gives us, which may belong to another namespace than ours.
         let own = std::fs::read_link("/proc/self")?.to_string_lossy().parse().ok();
-        let view = if shows_every_process()? { LockView::Whole } else { LockView::OwnNamespace };
+        let view = if in_first_pid_namespace()? { LockView::Whole } else { LockView::OwnNamespace };
         Ok(Self::parse(&text, own, view))
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Identity {
     pub(super) user: u32,
     /// The numbers of its groups.
     pub(super) groups: Vec<u32>,
+    /// It has ended, and its parent has not asked for its end yet.
+    pub(super) dead: bool,
 }
 
 impl Identity {
@@ -59,8 +61,10 @@ impl Identity {
         #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let groups = numbers(&status, "Gid:").chain(numbers(&status, "Groups:")).collect();
-        // Real, effective, saved and of the file system: the effective one opens files.
-        Some(Self { user: numbers(&status, "Uid:").nth(1)?, groups })
+        let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or_default();
+        let dead = state.trim_start().starts_with(['Z', 'X']);
+        // Real, effective, saved, and the one that opens files.
+        Some(Self { user: numbers(&status, "Uid:").nth(3)?, groups, dead })
     }
 }
 

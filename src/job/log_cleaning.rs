@@ -20,17 +20,13 @@ use crate::config::Manners;
 use crate::config::Retention;
 use crate::database::Database;
 use crate::host::Stamp;
-use crate::host::WriteBehind;
 use crate::span::Operation;
 use crate::span::Transactions;
 use crate::sqlite::Archive;
-use crate::sqlite::Batch;
 use crate::sqlite::BatchSize;
 use crate::sqlite::Cursor;
-use crate::sqlite::Held;
-use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
-use crate::sqlite::Walk;
+use crate::sqlite::Waiting;
 use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
 use crate::units::count;
@@ -180,6 +176,15 @@ fn open(manners: Manners, context: &Context<'_>) -> Result<Writer, Outcome> {
         .map_err(|error| Outcome::of(&error, None))
 }
 
+fn one_row_takes_too_long(table: &str, limit: Duration) -> Failure {
+    let message = format!(
+        "{table}: deleting a single row takes longer than {} ms, mostly the work of a trigger or of foreign keys without an \
+         index; raise target_hold if the application can bear it",
+        limit.as_millis()
+    );
+    Failure::Refused(FailureReason::Timeout, message)
+}
+
 /// Which file stands under the database's name.
 fn identity(database: &Database) -> Option<(u64, u64)> {
     let main = Stamp::take(&database.files).ok()?.main?;
@@ -304,23 +309,21 @@ impl Run<'_> {
                 return Ok(Drained::Done);
             }
             self.refuse_another_file()?;
-            pace.aim_at(self.neighbours.hold(self.manners.target_hold));
+            pace.aim_at(self.neighbours.aim(self.manners.target_hold));
             let size = BatchSize { rows: pace.units(), work: pace.work(), limit: pace.limit() };
-            let batch = self.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut());
+            let batch = self.writer.retry_while_busy(self.manners.lock_wait, |writer| {
+                writer.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut())
+            });
             let held = match batch {
                 Ok(Some(held)) => held,
                 Ok(None) => return Ok(Drained::SchemaChanged),
                 Err(error) if took_too_long(&error, self.budget) => {
+                    self.max_hold = self.max_hold.max(size.limit);
+                    self.neighbours.pause(self.writer, size.limit, self.manners.pause_ratio);
                     if pace.too_long() {
                         continue;
                     }
-                    let message = format!(
-                        "{}: deleting a single row takes longer than {} ms, mostly the work of a trigger or of foreign keys \
-                         without an index; raise target_hold if the application can bear it",
-                        table.table,
-                        size.limit.as_millis()
-                    );
-                    return Err(Failure::Refused(FailureReason::Timeout, message));
+                    return Err(one_row_takes_too_long(&table.table, size.limit));
                 }
                 // The end of the time within a batch is seen above.
                 Err(_) if self.budget.is_spent() && !self.budget.cancel.is_cancelled() => continue,
@@ -342,26 +345,13 @@ impl Run<'_> {
                 table.complete = true;
                 return Ok(Drained::Done);
             }
-            // Rows that were only looked at kept nobody waiting, but the disk at work.
-            let length = if held.hold.is_zero() { held.value.looked } else { held.hold };
-            self.neighbours.pause(self.writer, length, self.manners.pause_ratio);
+            if held.hold.is_zero() {
+                // Rows that were only looked at kept nobody waiting, but the disk at work.
+                self.writer.pause_for_others(held.value.looked, self.manners.pause_ratio, Waiting::AtMostOne);
+            } else {
+                self.neighbours.pause(self.writer, held.hold, self.manners.pause_ratio);
+            }
         }
-    }
-
-    fn delete_batch(
-        &mut self,
-        walk: &Walk,
-        after: Option<&Cursor>,
-        size: BatchSize,
-        mut archive: Option<&mut Archive>,
-    ) -> Result<Option<Held<Batch>>, SqliteError> {
-        self.writer.retry_while_busy(self.manners.lock_wait, |writer| {
-            // A WAL is written and synced at once, at the commit.
-            let mut journal = (writer.journal_mode() == JournalMode::Rollback)
-                .then(|| WriteBehind::of(self.database.files.journal()));
-            let mut between = || journal.iter_mut().for_each(WriteBehind::push);
-            writer.delete_batch(walk, after, size, archive.as_deref_mut(), &mut between)
-        })
     }
 
     /// A database that was replaced under its name is not the one that the run was started for.

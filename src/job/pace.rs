@@ -24,6 +24,7 @@ const RETRIES: u32 = 5;
 pub(super) struct Pace {
     units: u32,
     target: Duration,
+    limit: Duration,
     /// What a commit takes, in seconds.
     commit: f64,
     line: Line,
@@ -33,16 +34,23 @@ pub(super) struct Pace {
 impl Pace {
     /// Begins small: what a unit costs here is not known yet.
     pub(super) fn new(first: u32, target: Duration) -> Self {
-        Self { units: first, target, commit: 0.0, line: Line::default(), broken_off: 0 }
+        Self {
+            units: first,
+            target,
+            limit: target * LIMIT,
+            commit: 0.0,
+            line: Line::default(),
+            broken_off: 0,
+        }
     }
 
-    /// Has holds last no longer than this from now on; what was learnt stays.
+    /// Has holds take another time from now on; what was learnt stays, and so does the limit.
     pub(super) fn aim_at(&mut self, target: Duration) {
         if target < self.target {
             let part = target.as_secs_f64() / self.target.as_secs_f64();
             self.units = ((f64::from(self.units) * part) as u32).max(1);
-            self.target = target;
         }
+        self.target = target;
     }
 
     /// Units to do next.
@@ -57,7 +65,7 @@ impl Pace {
 
     /// When a hold is broken off.
     pub(super) fn limit(self) -> Duration {
-        self.target * LIMIT
+        self.limit
     }
 
     /// The part of a hold that is left beside so many seconds.
@@ -182,10 +190,11 @@ mod tests {
             pace.held(pace.units(), Duration::from_micros(100) * pace.units(), Duration::ZERO);
         }
         assert!((180..=200).contains(&pace.units()), "{pace:?}");
-        for target in [TARGET / 2, TARGET] {
-            pace.aim_at(target);
-            assert!((90..=100).contains(&pace.units()) && pace.limit() == TARGET / 2 * LIMIT, "{pace:?}");
-        }
+        pace.aim_at(TARGET / 2);
+        assert!((90..=100).contains(&pace.units()), "{pace:?}");
+        // Longer ones come by and by, and what a single row may take does not change.
+        pace.aim_at(TARGET);
+        assert!((90..=100).contains(&pace.units()) && pace.limit() == TARGET * LIMIT, "{pace:?}");
     }
 
     #[test]

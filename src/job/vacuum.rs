@@ -310,13 +310,17 @@ fn slices(
     let mut pace = Pace::new(FIRST_SLICE, task.manners.target_hold);
     let mut gone = 0;
     while gone < free {
-        pace.aim_at(neighbours.hold(task.manners.target_hold));
+        pace.aim_at(neighbours.aim(task.manners.target_hold));
         let (units, limit) = (pace.units(), pace.limit());
         let slice =
             writer.retry_while_busy(task.manners.lock_wait, |writer| writer.incremental_vacuum(units, limit));
         let slice = match slice {
             Ok(slice) => slice,
-            Err(error) if took_too_long(&error, context.budget) && pace.too_long() => continue,
+            Err(error) if took_too_long(&error, context.budget) && pace.too_long() => {
+                transactions.add(0, limit);
+                neighbours.pause(writer, limit, task.manners.pause_ratio);
+                continue;
+            }
             // What is done is done; the next run does the rest.
             Err(error) if FailureReason::of(&error) == FailureReason::Timeout => return Ok(()),
             Err(error) => return Err(error),

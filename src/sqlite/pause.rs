@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::header::JournalMode;
 use super::raw;
 use super::writer::Writer;
+use super::writer::sleep;
 
 /// From so many frames in the WAL on, it is checkpointed in a pause: below the 1,000 at which an owner's commit would
 /// do it, and pay for what the job wrote.
@@ -18,47 +19,69 @@ const CHECKPOINT_FRAMES: u32 = 900;
 /// its next transaction too: to take the lock before that would have it wait for another whole hold.
 const QUIET: Duration = Duration::from_millis(1);
 
+/// SQLite's busy handler sleeps no longer than this between two tries (`sqliteDefaultBusyCallback`).
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+
 /// Who may wait for the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
-    /// One connection at the most: when it has committed, nobody waits.
-    One,
+    /// One connection, or none: when it has committed, nobody waits.
+    AtMostOne,
     /// Any number: whoever commits, others may wait still.
     Any,
 }
 
-impl Writer {
-    /// Lets others have their turn after a hold, for `ratio` times its length at the least.
+impl Waiting {
+    /// How long a pause lasts after a hold.
     ///
     /// SQLite's busy handler sleeps 1, 2, 5, 10, 15, 20, 25 … ms between its tries, so a pause must be as long as such
-    /// a sleep to be met for sure: 5 ms after a hold of 8 ms, 10 ms after one of 18 ms, 15 ms after one of 33 ms. The pause
-    /// for a single connection ends when that has committed and is quiet. Among several, one that wakes while another has
-    /// the lock sleeps longer next time, and then has no more than a chance: two out of three, as a pause is twice the hold.
+    /// a sleep to be met for sure: 5 ms after a hold of 8 ms, 10 ms after one of 18 ms, 15 ms after one of 33 ms. Among several,
+    /// one that wakes while another has the lock sleeps longer next time, and then has no more than a chance: two out
+    /// of three, as a pause is twice the hold.
+    fn pause(self, hold: Duration) -> Duration {
+        match self {
+            Self::AtMostOne => met_for_sure(hold),
+            Self::Any => met_for_sure(hold).max((hold * 2).min(LONGEST_SLEEP)),
+        }
+    }
+}
+
+impl Writer {
+    /// Lets others have their turn after a hold, for `ratio` times its length at the least. A pause for a single connection
+    /// ends when that has committed and is quiet.
     pub fn pause_for_others(&mut self, hold: Duration, ratio: f64, waiting: Waiting) {
-        const STEP: Duration = Duration::from_micros(50);
         let begun = Instant::now();
         let least = hold.mul_f64(ratio);
-        let most = match waiting {
-            Waiting::One => least.max(met_for_sure(hold)),
-            Waiting::Any => least.max(met_for_sure(hold)).max(hold * 2),
-        };
+        let most = least.max(waiting.pause(hold));
         let wal = self.journal_mode() == JournalMode::Wal;
-        let mut mark = raw::change_mark(self.connection(), wal);
+        let mark = raw::change_mark(self.connection(), wal);
         if let Some(raw::ChangeMark::Wal(_, frames)) = mark
             && frames > CHECKPOINT_FRAMES
         {
             // Passive: it takes no lock that a writer wants. That it could not copy all is no failure of the job.
             let _ = self.connection().query_row("PRAGMA main.wal_checkpoint(PASSIVE)", (), |_| Ok(()));
         }
+        match waiting {
+            Waiting::AtMostOne => self.await_commit(mark, begun + least, begun + most),
+            Waiting::Any => {
+                sleep(most.saturating_sub(begun.elapsed()), &self.budget);
+            }
+        }
+    }
+
+    /// Waits until another connection has committed and is quiet, between two moments.
+    fn await_commit(&self, mut mark: Option<raw::ChangeMark>, earliest: Instant, latest: Instant) {
+        const STEP: Duration = Duration::from_micros(50);
+        let wal = self.journal_mode() == JournalMode::Wal;
         let mut committed: Option<Instant> = None;
-        while begun.elapsed() < most && !self.budget.cancel.is_cancelled() {
+        while Instant::now() < latest && !self.budget.is_spent() {
             std::thread::sleep(STEP);
             let now = raw::change_mark(self.connection(), wal);
-            if now != mark {
+            // The counter in the file moves before a commit in rollback mode has synced it.
+            if now != mark || committed.is_some() && !wal && raw::is_reserved(self.connection()) {
                 (mark, committed) = (now, Some(Instant::now()));
             }
-            let quiet = committed.is_some_and(|at| at.elapsed() >= QUIET);
-            if waiting == Waiting::One && quiet && begun.elapsed() >= least {
+            if Instant::now() >= earliest && committed.is_some_and(|at| at.elapsed() >= QUIET) {
                 return;
             }
         }
@@ -78,4 +101,29 @@ fn met_for_sure(hold: Duration) -> Duration {
         slept_from = wake;
     }
     Duration::from_millis(25) + MARGIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_meets_who_waits() {
+        let (one, any) = (Waiting::AtMostOne, Waiting::Any);
+        for (waiting, hold_ms, pause_ms) in [
+            (one, 1, 1.5),
+            (one, 7, 5.5),
+            (one, 8, 5.5),
+            (one, 9, 10.5),
+            (one, 20, 15.5),
+            (one, 5_000, 25.5),
+            (any, 2, 4.0),
+            (any, 7, 14.0),
+            (any, 9, 18.0),
+            (any, 5_000, 100.0),
+        ] {
+            let pause = waiting.pause(Duration::from_millis(hold_ms));
+            assert_eq!(pause, Duration::from_secs_f64(pause_ms / 1e3), "{waiting:?}, {hold_ms} ms");
+        }
+    }
 }

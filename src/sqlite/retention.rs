@@ -11,6 +11,7 @@ use rusqlite::params_from_iter;
 
 use super::archive::Archive;
 use super::error::SqliteError;
+use super::raw::WriteBehind;
 use super::reader::Reader;
 use super::tables::StoredTime;
 use super::tables::stored_time;
@@ -73,7 +74,7 @@ impl Writer {
     }
 
     /// Deletes the expired ones of the next rows of a walk, after they are safe in the archive. `None` when the schema is
-    /// no longer the one that the walk was planned for: nothing is done then. `between` is called after each of its pieces.
+    /// no longer the one that the walk was planned for: nothing is done then.
     ///
     /// # Errors
     /// `Busy`, `Full`, a trigger's or a foreign key's refusal, and so on; `DeadlineExceeded` when it took longer than
@@ -84,7 +85,6 @@ impl Writer {
         after: Option<&Cursor>,
         size: BatchSize,
         archive: Option<&mut Archive>,
-        between: &mut dyn FnMut(),
     ) -> Result<Option<Held<Batch>>, SqliteError> {
         let begun = Instant::now();
         let rows = size.rows;
@@ -107,25 +107,30 @@ impl Writer {
                     return Ok(None);
                 }
                 let (rows, deleted, next) =
-                    delete_pieces(connection, walk, after, (rows, pieces), size.work, between)?;
+                    delete_pieces(connection, walk, after, (rows, pieces), size.work)?;
                 Ok(Some(Batch { rows, deleted, next, looked }))
             });
             return held.map(Held::transpose);
         };
-        // An archive's piece costs a sync of its own, so it is whole.
+        // An archive's piece costs a sync of its own, so it is whole, and counted with the commit: fewer rows would not
+        // make it shorter.
+        let mut archived = Duration::ZERO;
         let result = self.transaction(OPERATION, size.limit, |connection| {
             if !walk.fits(connection)? {
                 return Ok(None);
             }
             let next = walk.further(connection, after, rows)?;
+            let begun = Instant::now();
             archive.take(connection, walk, after, next.as_ref())?;
+            archived = begun.elapsed();
             let deleted = walk.delete(connection, after, next.as_ref())?;
             Ok(Some(Batch { rows, deleted, next, looked }))
         });
         if result.is_err() {
             archive.forget_last().map_err(self.failed("take rows back from the archive"))?;
         }
-        result.map(Held::transpose)
+        let held = result?;
+        Ok(Held { commit: held.commit + archived, ..held }.transpose())
     }
 
     /// Whether there is anything to delete in the next rows of a walk by key: for an answer of no, nobody needs to wait.
@@ -157,12 +162,13 @@ fn delete_pieces(
     after: Option<&Cursor>,
     (rows, pieces): (u32, u32),
     time: Duration,
-    between: &mut dyn FnMut(),
 ) -> rusqlite::Result<(u32, u64, Option<Cursor>)> {
     let begun = Instant::now();
     let piece = (rows / pieces).max(1);
     let most = if pieces == 1 { rows } else { rows + rows / 4 };
     let (mut looked, mut deleted, mut at) = (0, 0, after.cloned());
+    // In WAL mode there is none to be found: a WAL is written at the commit.
+    let mut journal = WriteBehind::default();
     loop {
         let next = walk.further(connection, at.as_ref(), piece)?;
         deleted += walk.delete(connection, at.as_ref(), next.as_ref())?;
@@ -172,7 +178,7 @@ fn delete_pieces(
         if at.is_none() || looked >= most || with_another > time {
             return Ok((looked, deleted, at));
         }
-        between();
+        journal.push(connection);
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Held<T> {
     pub value: T,
     /// From the lock to the end of the commit.
     pub hold: Duration,
-    /// The commit's part of it, where it is known.
+    /// The part of it, where it is known, that the commit and an archive's commit took.
     pub commit: Duration,
 }
 
@@ -319,7 +319,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 }
 
 /// Sleeps unless the budget ends first.
-fn sleep(length: Duration, budget: &Budget) -> bool {
+pub(super) fn sleep(length: Duration, budget: &Budget) -> bool {
     const STEP: Duration = Duration::from_millis(20);
     let until = Instant::now() + length;
     loop {

@@ -90,10 +90,9 @@ pub(in crate::sqlite) fn strain_gauge(
     move || {
         // The whole structs move into the closure, not the bare pointers, which are not Send.
         let (handle, file) = (&handle, &file);
-        let (mut now, mut highest, mut reserved) = (0, 0, 0);
+        let (mut now, mut highest, mut reserved) = (0, 0, false);
         // SAFETY: called from the progress handler, so the connection is open, and on its thread.
-        // The first call reads a counter and changes nothing (SQLITE_DBSTATUS_CACHE_MISS without reset), the
-        // second asks the system for a lock's holder (F_GETLK) and takes none.
+        // The first call reads a counter and changes nothing (SQLITE_DBSTATUS_CACHE_MISS without reset).
         unsafe {
             let code = ffi::sqlite3_db_status(
                 handle.0,
@@ -105,20 +104,34 @@ pub(in crate::sqlite) fn strain_gauge(
             if code != ffi::SQLITE_OK {
                 now = 0;
             }
-            if !wal
-                && !file.0.is_null()
-                && let Some(check) = (*(*file.0).pMethods).xCheckReservedLock
-            {
-                check(file.0, &raw mut reserved);
+            if !wal && !file.0.is_null() {
+                reserved = is_reserved_of(file.0);
             }
         }
         Strain {
             pages_read: u64::try_from(now).unwrap_or(0),
-            writer_waits: reserved != 0,
+            writer_waits: reserved,
             // SAFETY: as above; the caller vouches for the shared memory.
             wal_frames: if wal { unsafe { wal_index_of(file.0) }.map(|index| index.frames) } else { None },
         }
     }
+}
+
+/// Whether another process is in a write transaction of a rollback database, its commit included.
+pub(in crate::sqlite) fn is_reserved(connection: &Connection) -> bool {
+    // SAFETY: the file is open as long as the connection is.
+    main_file(connection).is_ok_and(|file| unsafe { is_reserved_of(file) })
+}
+
+unsafe fn is_reserved_of(file: *mut ffi::sqlite3_file) -> bool {
+    let mut reserved = 0;
+    // SAFETY: `file` is open. The call asks the system for a lock's holder (F_GETLK) and takes none.
+    unsafe {
+        if let Some(check) = (*(*file).pMethods).xCheckReservedLock {
+            check(file, &raw mut reserved);
+        }
+    }
+    reserved != 0
 }
 
 /// A mark that moves with every commit, read without a lock.

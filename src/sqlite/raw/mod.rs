@@ -13,24 +13,31 @@
 //! 3. The **wal-index header** from the mapping that SQLite already has: frames, backfilled frames and the readers' marks.
 //!    `PRAGMA wal_checkpoint(NOOP)` would say the same, but SQLite 3.54.1 refuses it
 //!    (`SQLITE_READONLY`) on a connection that holds the WAL read-only, as ours does on purpose.
+//! 4. The **rollback journal** of our own transaction, which the system is asked to write early (`sync_file_range`).
 //!
 //! It must never: panic inside a callback, keep a pointer beyond the call, write through one.
-#![expect(unsafe_code, reason = "SQLite offers its VFS, file handles and shared memory to C alone")]
+#![expect(
+    unsafe_code,
+    reason = "SQLite offers its VFS, file handles and shared memory to C alone; a system call that rustix has not"
+)]
 
 mod live;
 mod vfs;
+mod write_behind;
 
 pub use live::ChangeMark;
 pub(super) use live::HEADER_BYTES;
 pub use live::ReadMarks;
 pub(super) use live::Strain;
 pub(super) use live::change_mark;
+pub(super) use live::is_reserved;
 pub(super) use live::read_header;
 pub(super) use live::strain_gauge;
 pub(super) use live::wal_index;
 pub(super) use vfs::OwnerRights;
 pub(super) use vfs::READ_ONLY_VFS;
 pub(super) use vfs::register_read_only_vfs;
+pub(super) use write_behind::WriteBehind;
 
 /// A value of C that SQLite may use from every thread.
 struct Shared<T>(T);
