@@ -9,8 +9,8 @@ use crate::host::count_write_descriptors;
 use crate::sqlite::Waiting;
 use crate::sqlite::Writer;
 
-/// A job that holds the lock for less is over before anybody suffers, and not worth a count.
-const WORTH_A_COUNT: Duration = Duration::from_millis(100);
+/// A job that holds the lock for less, some thousand rows, is not worth a count. Each of its holds is followed by a long pause.
+const WORTH_A_COUNT: Duration = Duration::from_millis(5);
 
 /// How often the connections are counted: one that comes meanwhile is seen so late.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ const CHECKPOINT_FRAMES: u32 = 900;
 
 /// Who has committed and does nothing for so long has no more to write for now. An owner that waited is often late with
 /// its next transaction too: to take the lock before that would have it wait for another whole hold.
-const QUIET: Duration = Duration::from_millis(1);
+const QUIET: Duration = Duration::from_micros(500);
 
 /// SQLite's busy handler sleeps no longer than this between two tries (`sqliteDefaultBusyCallback`).
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);

@@ -11,28 +11,43 @@ use rusqlite::ffi;
 /// The journal of a transaction under way, whose sync in the commit is to find little left to do.
 ///
 /// Measured beside an owner at work: a hold of 19 ms in rollback mode spends 2.0 ms in its commit in place of 3.7 ms. One that
-/// an owner in PERSIST mode left is written over, and is pushed from its beginning all the same.
+/// an owner in PERSIST mode left is written over; then the first push is the only one.
 #[derive(Debug, Default)]
 pub(in crate::sqlite) struct WriteBehind {
     file: Option<File>,
+    pushed: u64,
 }
 
 impl WriteBehind {
     /// Has the system begin to write what the transaction of this connection has in its journal by now. Nothing is waited
     /// for, unless the disk's queue is full. Where it cannot be done, the sync does it all.
     pub(in crate::sqlite) fn push(&mut self, connection: &Connection) {
+        const PAGE: u64 = 4096;
         if self.file.is_none() {
             self.file = open_journal(connection);
         }
-        #[cfg(target_os = "linux")]
-        if let Some(file) = &self.file {
-            use std::os::fd::AsRawFd as _;
-            // To the end of the file, sync_file_range(2). With posix_fadvise(2) the kernel would wait for every processor.
-            // SAFETY: the descriptor is open; nothing is read or written in our memory.
-            unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+        let Some(file) = &self.file else { return };
+        // The last page is still being added to.
+        let end = file.metadata().map_or(0, |file| file.len()) / PAGE * PAGE;
+        if end > self.pushed {
+            begin_writing(file, self.pushed, end - self.pushed);
+            self.pushed = end;
         }
     }
 }
+
+/// Of posix_fadvise(2), which does it too, the kernel makes a wait for every processor.
+#[cfg(target_os = "linux")]
+fn begin_writing(file: &File, from: u64, bytes: u64) {
+    use std::os::fd::AsRawFd as _;
+    let (from, bytes) = (from.cast_signed(), bytes.cast_signed());
+    // SAFETY: the descriptor is open; nothing is read or written in our memory.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), from, bytes, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Other systems have no such call.
+#[cfg(not(target_os = "linux"))]
+fn begin_writing(_file: &File, _from: u64, _bytes: u64) {}
 
 /// SQLite locks the main file alone, so opening and closing its journal drops no lock.
 fn open_journal(connection: &Connection) -> Option<File> {
@@ -64,8 +79,9 @@ mod tests {
         assert!(behind.file.is_none());
         connection.execute_batch("CREATE TABLE t (a); BEGIN; INSERT INTO t VALUES (1)").unwrap();
         behind.push(&connection);
-        let journal = std::fs::metadata(directory.path().join("real.db-journal")).unwrap();
-        assert_eq!(behind.file.unwrap().metadata().unwrap().len(), journal.len());
+        let journal = std::fs::metadata(directory.path().join("real.db-journal")).unwrap().len();
+        assert_eq!(behind.file.as_ref().unwrap().metadata().unwrap().len(), journal);
+        assert_eq!(behind.pushed, journal / 4096 * 4096);
         connection.execute_batch("COMMIT").unwrap();
     }
 }
