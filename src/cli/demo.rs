@@ -1,6 +1,5 @@
 //! `litekeeper demo`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use crate::config::Listen;
 use crate::config::TracingSettings;
 use crate::demo::Demo;
 use crate::doors::Doors;
+use crate::http::reached_at;
 
 use super::Exit;
 use super::block_on;
@@ -30,8 +30,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIRECTORY")]
     keep: Option<PathBuf>,
     /// Address to listen on
-    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:10321")]
-    listen: SocketAddr,
+    #[arg(long = "web.listen-address", value_name = "[HOST]:PORT", default_value = "127.0.0.1:10321", value_parser = port_of)]
+    listen: Listen,
 }
 
 pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
@@ -43,19 +43,17 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         // Bound first: a taken port is said before the databases are made.
-        let listeners = app::bind(&[Listen::Tcp(arguments.listen)], false).await?;
-        let bound = listeners.iter().find_map(|listener| match listener.place() {
-            Listen::Tcp(address) => Some(*address),
-            Listen::Unix(_) => None,
-        });
-        let address = bound.unwrap_or(arguments.listen);
+        let listeners = app::bind(&[arguments.listen], false).await?;
+        // The port may have been left to the system.
+        let bound = listeners.first().map(|listener| listener.place().clone());
+        let place = bound.context("the demo listens nowhere; please report it")?;
         let kept = arguments.keep.is_some();
         eprintln!("Making demo databases ...");
         let made = run_one(move || Demo::make(arguments.keep.as_deref())).await;
         let demo = made.context("making the demo databases panicked")??;
-        let config = demo.config(address);
+        let config = demo.config(place.clone());
         let doors = Arc::new(Doors::open(&config.web).map_err(anyhow::Error::msg)?);
-        eprintln!("{}", welcome(&demo, address));
+        eprintln!("{}", welcome(&demo, &reached_at(&place)));
         let loader: app::Loader = {
             let config = config.clone();
             Arc::new(move || Ok(config.clone()))
@@ -76,7 +74,15 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     })
 }
 
-fn welcome(demo: &Demo, address: SocketAddr) -> String {
+/// An address with a port: what a browser can open.
+fn port_of(text: &str) -> Result<Listen, String> {
+    match text.parse()? {
+        Listen::Unix(_) => Err("the demo is for a browser; give an address with a port".to_owned()),
+        place @ (Listen::Tcp(_) | Listen::Everywhere(_)) => Ok(place),
+    }
+}
+
+fn welcome(demo: &Demo, address: &Listen) -> String {
     format!(
         "Demo databases in {directory}:\n\
          {databases}\n\

@@ -26,7 +26,7 @@ The address is the first of the configuration, which is looked for at /etc/litek
 A server that asks for a user or a client certificate lives: that counts as healthy. Exit codes: 0 healthy, 1 not.")]
 pub(super) struct Arguments {
     /// Address to ask, instead of the configuration's
-    #[arg(long = "web.listen-address", value_name = "HOST:PORT|unix:PATH")]
+    #[arg(long = "web.listen-address", value_name = "[HOST]:PORT|unix:PATH")]
     listen: Option<Listen>,
     /// Configuration file that the server runs with
     #[arg(long, value_name = "FILE", env = "LITEKEEPER_CONFIG")]

@@ -34,8 +34,8 @@ pub(super) struct Arguments {
     /// Tables whose rows are counted, by name or pattern; only with paths on the command line
     #[arg(long, value_delimiter = ',', value_name = "TABLE", conflicts_with = "config")]
     rows: Vec<String>,
-    /// Address to listen on, instead of the configuration's; can be given several times
-    #[arg(long = "web.listen-address", value_name = "HOST:PORT|unix:PATH")]
+    /// Address to listen on, instead of the configuration's (`:PORT` is every network); can be given several times
+    #[arg(long = "web.listen-address", value_name = "[HOST]:PORT|unix:PATH")]
     listen: Vec<Listen>,
     /// Listen on the sockets that systemd hands over, instead of addresses
     #[arg(long = "web.systemd-socket", conflicts_with = "listen")]

@@ -15,6 +15,8 @@ const UNIX: &str = "unix:";
 pub enum Listen {
     /// An address with a port.
     Tcp(SocketAddr),
+    /// A port of every address, of IPv6 and IPv4.
+    Everywhere(u16),
     /// A unix socket.
     Unix(PathBuf),
 }
@@ -25,6 +27,7 @@ impl Listen {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Everywhere(_) => false,
             Self::Unix(_) => true,
         }
     }
@@ -34,6 +37,7 @@ impl fmt::Display for Listen {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(formatter, "{address}"),
+            Self::Everywhere(port) => write!(formatter, ":{port}"),
             Self::Unix(path) => write!(formatter, "{UNIX}{}", path.display()),
         }
     }
@@ -51,7 +55,10 @@ impl FromStr for Listen {
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
-        // Who may read the page is not to be decided by an omission: `:9100` is refused.
+        // As every exporter has it.
+        if let Some(Ok(port)) = text.strip_prefix(':').map(str::parse) {
+            return Ok(Self::Everywhere(port));
+        }
         text.parse().map(Self::Tcp).map_err(|_| problem(text))
     }
 }
@@ -59,12 +66,9 @@ impl FromStr for Listen {
 /// What is wrong with an address.
 fn problem(text: &str) -> String {
     match text.rsplit_once(':') {
-        Some(("", port)) => format!(
-            "has no address; write `0.0.0.0:{port}` for every network, or `127.0.0.1:{port}` for this machine alone"
-        ),
         Some(("localhost", port)) => format!("must be a numeric address; write `127.0.0.1:{port}`"),
         Some(_) | None => format!(
-            "`{text}` is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, or `unix:/run/litekeeper/web.sock`"
+            "`{text}` is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for every network, or `unix:/run/litekeeper/web.sock`"
         ),
     }
 }
@@ -81,13 +85,14 @@ mod tests {
             ("[::ffff:127.0.0.1]:9", true),
             ("0.0.0.0:10321", false),
             ("[::]:80", false),
+            (":9100", false),
             ("unix:/run/a b.sock", true),
         ] {
             let place: Listen = text.parse().unwrap();
             assert_eq!((place.to_string().as_str(), place.is_local()), (text, local));
         }
         assert_eq!("unix:///run/a".parse(), Ok(Listen::Unix("/run/a".into())));
-        for text in ["", "unix:", "unix:a.sock", ":9", "localhost:9", "here", "1.2.3.4"] {
+        for text in ["", "unix:", "unix:a.sock", ":", ":99999", ":-1", "localhost:9", "here", "1.2.3.4"] {
             assert!(text.parse::<Listen>().is_err(), "{text}");
         }
     }

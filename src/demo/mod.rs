@@ -79,8 +79,8 @@ impl Demo {
 
     /// The configuration of the demo, listening at an address.
     #[must_use]
-    pub fn config(&self, listen: std::net::SocketAddr) -> Config {
-        Config { listen: vec![Listen::Tcp(listen)], ..self.config.clone() }
+    pub fn config(&self, listen: Listen) -> Config {
+        Config { listen: vec![listen], ..self.config.clone() }
     }
 
     /// Where the databases are.

@@ -1,4 +1,5 @@
-//! What the system knows of a database without opening it: `stat`, `statvfs`, the mount table, `/proc/locks`.
+//! What the system knows of a database without opening it: `stat`, `statvfs`, the mount table, `/proc/locks`; and sockets
+//! as only a system call makes them.
 //!
 //! It must never open a file of a database. Each call may hang with the file system behind it, so
 //! all of them run on threads that the sampler can do without.
@@ -10,6 +11,7 @@ mod filesystem;
 mod lock;
 mod locks;
 mod name;
+mod network;
 mod openings;
 mod ownership;
 mod permission;
@@ -34,6 +36,7 @@ pub use locks::LockTable;
 pub use locks::LockView;
 pub use locks::LockedFile;
 pub use name::host_name;
+pub use network::listen_everywhere;
 pub use openings::count_write_descriptors;
 pub use ownership::Mount;
 pub use ownership::Ownership;

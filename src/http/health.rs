@@ -61,6 +61,8 @@ pub fn reached_at(place: &Listen) -> Listen {
             };
             Listen::Tcp(SocketAddr::new(ip, address.port()))
         }
+        // IPv4 is there with IPv6 and without.
+        Listen::Everywhere(port) => Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), *port)),
         Listen::Tcp(_) | Listen::Unix(_) => place.clone(),
     }
 }
@@ -96,6 +98,7 @@ async fn ask(place: &Listen, client: Option<&OwnClient>) -> Result<Health, Strin
 async fn connect(place: &Listen) -> io::Result<Box<dyn Stream>> {
     Ok(match place {
         Listen::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+        Listen::Everywhere(port) => Box::new(TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await?),
         Listen::Unix(path) => Box::new(UnixStream::connect(path).await?),
     })
 }
@@ -161,6 +164,7 @@ mod tests {
         for (listens, asked) in [
             ("0.0.0.0:10321", "127.0.0.1:10321"),
             ("[::]:80", "[::1]:80"),
+            (":9100", "127.0.0.1:9100"),
             ("192.0.2.7:9", "192.0.2.7:9"),
             ("unix:/run/web.sock", "unix:/run/web.sock"),
         ] {

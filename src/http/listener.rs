@@ -17,6 +17,7 @@ use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 
 use crate::config::Listen;
+use crate::host::listen_everywhere;
 
 /// Owner and group may connect to a unix socket; its directory can narrow that.
 const SOCKET_MODE: u32 = 0o660;
@@ -96,11 +97,14 @@ pub fn inherited() -> anyhow::Result<Vec<Listener>> {
 impl Listener {
     async fn bind(place: &Listen) -> anyhow::Result<Self> {
         let socket = match place {
-            Listen::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await.with_context(|| {
-                format!(
-                    "cannot listen on {address}; another program may have it (--web.listen-address names another)"
-                )
-            })?),
+            Listen::Tcp(address) => {
+                let bound = TcpListener::bind(address).await;
+                Socket::Tcp(bound.map_err(|error| cannot_listen(place, error))?)
+            }
+            Listen::Everywhere(port) => {
+                let bound = listen_everywhere(*port).and_then(TcpListener::from_std);
+                Socket::Tcp(bound.map_err(|error| cannot_listen(place, error))?)
+            }
             Listen::Unix(path) => {
                 remove_stale(path).await?;
                 let listener =
@@ -150,7 +154,8 @@ impl Listener {
                 let (stream, from) = listener.accept().await?;
                 // An answer is written at once; waiting for more would only delay its end.
                 stream.set_nodelay(true)?;
-                Ok((Box::new(stream), Some(from.ip())))
+                // Where one socket takes both, IPv4 comes as `::ffff:192.0.2.7`: that is the same client.
+                Ok((Box::new(stream), Some(from.ip().to_canonical())))
             }
             Socket::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
@@ -158,6 +163,23 @@ impl Listener {
             }
         }
     }
+}
+
+/// Why a port cannot be had, and what to do.
+fn cannot_listen(place: &Listen, error: io::Error) -> anyhow::Error {
+    let words = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program has this port, or another of the addresses to listen on includes it; name another (--web.listen-address)"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; `:PORT` is every address that it has"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are for root, or a service with CAP_NET_BIND_SERVICE; name a higher one (--web.listen-address)"
+        }
+        _ => "name another address (--web.listen-address)",
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {place}: {words}"))
 }
 
 /// Removes the socket of an agent that was killed, and nothing else.

@@ -37,6 +37,11 @@ pub fn trials() -> Vec<Trial> {
         test("requests_are_limited_as_configured", requests_are_limited_as_configured),
         test("mistakes_in_web_files_are_usage_errors", mistakes_in_web_files_are_usage_errors),
         test("several_places_are_listened_on", several_places_are_listened_on),
+        test_with_tool(
+            "a_port_alone_is_every_address",
+            tool("ip").and_then(|_| unshare()),
+            a_port_alone_is_every_address,
+        ),
         test("sockets_are_taken_from_systemd", sockets_are_taken_from_systemd),
         test("slow_clients_make_room", slow_clients_make_room),
         test("slow_and_wrong_handshakes_hold_up_nobody", slow_and_wrong_handshakes_hold_up_nobody),
@@ -336,6 +341,39 @@ fn several_places_are_listened_on() {
     assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
 }
 
+/// The program that makes networks of our own, where it may.
+fn unshare() -> Option<String> {
+    let unshare = tool("unshare")?;
+    let works = Command::new(&unshare).args(NETWORK).arg("true").stderr(Stdio::null()).status();
+    works.is_ok_and(|status| status.success()).then_some(unshare)
+}
+
+const NETWORK: [&str; 3] = ["--user", "--map-root-user", "--net"];
+
+/// Also where the system would have a socket of IPv6 take no IPv4.
+fn a_port_alone_is_every_address(unshare: &str) {
+    let premises = Premises::new("");
+    let script = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/bindv6only || exit 1
+        \"$0\" serve \"$1\" --web.listen-address=:9100 & agent=$!
+        for address in 127.0.0.1:9100 [::1]:9100 :9100; do
+            until \"$0\" healthcheck --web.listen-address=$address; do kill -0 $agent || exit 1; sleep 0.1; done
+        done
+        \"$0\" serve \"$1\" --web.listen-address=127.0.0.1:9100
+        kill $agent";
+    let output = Command::new("timeout")
+        .args(["60", unshare])
+        .args(NETWORK)
+        .args(["sh", "-c", script, env!("CARGO_BIN_EXE_litekeeper")])
+        .arg(premises.made.path())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (told, log) = (text(output.stdout), text(output.stderr));
+    let expected = "127.0.0.1:9100: healthy\n[::1]:9100: healthy\n127.0.0.1:9100: healthy\n";
+    assert_eq!((output.status.code(), told.as_str()), (Some(0), expected), "{log}");
+    assert!(log.contains("cannot listen on 127.0.0.1:9100: another program has this port"), "{log}");
+}
+
 fn sockets_are_taken_from_systemd() {
     let premises = Premises::new("");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -424,7 +462,7 @@ fn acting_in_plain_text_is_warned_of() {
         "lk.yml",
         "web: {config_file: web.yml, acting_users: [anna]}\nstate: state.db\ndatabases: [{path: books.db}]",
     );
-    for (address, warned) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
+    for (address, warned) in [("0.0.0.0:0", true), (":0", true), ("127.0.0.1:0", false)] {
         let mut command = litekeeper();
         command.args(["serve", "--config"]).arg(premises.directory().join("lk.yml"));
         command.arg(format!("--web.listen-address={address}"));
