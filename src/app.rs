@@ -93,6 +93,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let (targets_sender, targets) = watch::channel(None);
     let (interval_sender, interval) = watch::channel(config.sample_interval);
+    let telemetry_path = config.web.telemetry_path.clone();
     let (config_sender, config_receiver) = watch::channel(Arc::new(config));
     let (reload_sender, reload_requests) = mpsc::channel(1);
 
@@ -122,6 +123,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         exposition: Exposition::new(Arc::clone(&snapshot), &jobs, &metrics),
         snapshot: Arc::clone(&snapshot),
         metrics,
+        telemetry_path,
         doors: Arc::clone(&doors),
         jobs,
         trends: Arc::clone(&trends),
@@ -237,10 +239,14 @@ impl Reloader {
             Ok(config) => {
                 let same = {
                     let before = self.config.borrow();
-                    config.listen == before.listen && config.web.config_file == before.web.config_file
+                    config.listen == before.listen
+                        && config.web.config_file == before.web.config_file
+                        && config.web.telemetry_path == before.web.telemetry_path
                 };
                 if !same {
-                    tracing::warn!("`listen` and `web.config_file` change at a restart only");
+                    tracing::warn!(
+                        "`listen`, `web.config_file` and `web.telemetry_path` change at a restart only"
+                    );
                 }
                 let (now, before) = (&config.maintenance, self.config.borrow().maintenance.clone());
                 if now.state != before.state || now.temp_directory != before.temp_directory {

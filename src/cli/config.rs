@@ -50,7 +50,7 @@ pub(super) fn run(command: &Command) -> Exit {
 
 /// Opens the doors as the server would, and closes them again.
 fn check_web(file: &Path) -> Exit {
-    let settings = WebSettings { config_file: Some(file.to_owned()), acting_users: Vec::new() };
+    let settings = WebSettings { config_file: Some(file.to_owned()), ..WebSettings::default() };
     match Doors::open(&settings) {
         Ok(doors) => {
             let tls = if doors.has_tls() { "TLS" } else { "plain text" };

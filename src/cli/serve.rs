@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::config::Config;
 use crate::config::Listen;
+use crate::config::TelemetryPath;
 use crate::doors::Doors;
 
 use super::Exit;
@@ -43,13 +44,17 @@ pub(super) struct Arguments {
     /// File with TLS and users, in the format of Prometheus' exporters, instead of the configuration's
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config: Option<PathBuf>,
+    /// Path of the metrics, instead of the configuration's (by default /metrics)
+    #[arg(long = "web.telemetry-path", value_name = "PATH")]
+    telemetry_path: Option<TelemetryPath>,
     /// Answer POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     lifecycle: bool,
 }
 
 pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
-    let Arguments { targets, config, rows, listen, systemd_socket, web_config, lifecycle } = arguments;
+    let Arguments { targets, config, rows, listen, systemd_socket, web_config, telemetry_path, lifecycle } =
+        arguments;
     let loader: app::Loader = Arc::new(move || {
         let mut loaded = match &config {
             Some(file) => Config::load(file).map_err(|errors| errors.to_string())?,
@@ -60,6 +65,9 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         }
         if web_config.is_some() {
             loaded.web.config_file.clone_from(&web_config);
+        }
+        if let Some(path) = &telemetry_path {
+            loaded.web.telemetry_path.clone_from(path);
         }
         Ok(loaded)
     });

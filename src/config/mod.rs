@@ -21,6 +21,7 @@ mod show;
 mod show_tasks;
 mod tasks;
 mod tasks_read;
+mod telemetry_path;
 #[cfg(test)]
 mod tests;
 mod tracing;
@@ -60,6 +61,7 @@ pub use crate::config::tasks::Retention;
 pub use crate::config::tasks::Tasks;
 pub use crate::config::tasks::Timing;
 pub use crate::config::tasks::Vacuum;
+pub use crate::config::telemetry_path::TelemetryPath;
 pub use crate::config::tracing::CollectorTls;
 pub use crate::config::tracing::Endpoint;
 pub use crate::config::tracing::TracingSettings;
@@ -73,7 +75,7 @@ pub use crate::config::web::WebConfig;
 /// The effective configuration, every default filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where `/metrics` and the page are served. Loopback by default; never empty.
+    /// Where the metrics and the page are served. Loopback by default; never empty.
     pub listen: Vec<Listen>,
     /// Who may come in, and what they may do.
     pub web: WebSettings,
@@ -93,13 +95,15 @@ pub struct Config {
     pub sources: Vec<Source>,
 }
 
-/// The doors of the web server.
+/// The web server: its doors, and where the metrics are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebSettings {
     /// A web configuration file: TLS and users.
     pub config_file: Option<PathBuf>,
     /// Users of that file who may run, pause and resume tasks. Nobody may when it is empty.
     pub acting_users: Vec<String>,
+    /// Where the metrics are served.
+    pub telemetry_path: TelemetryPath,
 }
 
 /// How maintenance is done, whatever the task.

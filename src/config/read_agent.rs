@@ -1,6 +1,7 @@
 //! The settings of the agent itself and of its maintenance, from the top level of a file.
 
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -100,19 +101,20 @@ pub(super) fn read_maintenance(
 /// One place to listen, or a list of them.
 fn read_listen(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Vec<Listen>> {
     if !matches!(value.tree.node, Node::Sequence(_)) {
-        return read_place(value, decoder).map(|place| vec![place]);
+        return parsed(value, decoder).map(|place| vec![place]);
     }
     let items = decoder.items(value)?;
     if items.is_empty() {
         decoder.refuse_value(value, "must name at least one address, as in `127.0.0.1:10321`");
     }
-    Some(items.iter().filter_map(|item| read_place(item, decoder)).collect())
+    Some(items.iter().filter_map(|item| parsed(item, decoder)).collect())
 }
 
-fn read_place(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Listen> {
+/// A value that its type itself reads.
+fn parsed<T: FromStr<Err = String>>(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<T> {
     let text = decoder.scalar(value)?;
     match text.parse() {
-        Ok(place) => Some(place),
+        Ok(parsed) => Some(parsed),
         Err(problem) => {
             decoder.refuse_value(value, problem);
             None
@@ -124,11 +126,16 @@ fn read_place(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Listen> {
 pub(super) fn read_doors(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder<'_>) -> WebSettings {
     let mut web = WebSettings::default();
     let Some(value) = fields.find("web") else { return web };
-    let Some(fields) = decoder.fields(&value, &["config_file", "acting_users"]) else { return web };
+    let Some(fields) = decoder.fields(&value, &["config_file", "acting_users", "telemetry_path"]) else {
+        return web;
+    };
     let file = fields.find("config_file").and_then(|value| decoder.text(&value));
     web.config_file = file.map(|text| resolve_path(base, &text));
     if let Some(value) = fields.find("acting_users") {
         web.acting_users = decoder.texts(&value).unwrap_or_default();
+    }
+    if let Some(path) = fields.find("telemetry_path").and_then(|value| parsed(&value, decoder)) {
+        web.telemetry_path = path;
     }
     web
 }

@@ -57,6 +57,7 @@ enum ShownListen {
 struct ShownWeb {
     #[serde(skip_serializing_if = "Option::is_none")]
     config_file: Option<String>,
+    telemetry_path: String,
     acting_users: Vec<String>,
 }
 
@@ -149,6 +150,7 @@ fn shown_listen(listen: &[Listen]) -> ShownListen {
 fn shown_web(web: &WebSettings) -> ShownWeb {
     ShownWeb {
         config_file: web.config_file.as_ref().map(|path| escape(&path.to_string_lossy())),
+        telemetry_path: web.telemetry_path.to_string(),
         acting_users: escape_all(&web.acting_users),
     }
 }

@@ -197,7 +197,7 @@ impl Site {
             ("planned", planned.as_str()),
         ];
         let run = button(&tokens.make(user, now), &format!("Run {task} now"), None, &fields);
-        page(request, pages::plan(&name, task, &forecast, &run, visitor))
+        page(request, pages::plan(&name, task, &forecast, &run, self.frame(visitor)))
     }
 }
 

@@ -32,6 +32,7 @@ use super::reading::in_time;
 use super::routes::Reply;
 use super::routes::Site;
 use super::routes::send;
+use super::routes::with_type;
 
 const JSON: &str = "application/json";
 const DESCRIPTION: &str = include_str!("openapi.json");
@@ -262,9 +263,13 @@ fn refused(denial: crate::acting::Denial) -> Problem {
     Problem(status, words)
 }
 
+/// An answer that says what is wrong, before it is known what was asked for.
+pub(super) fn refusal(status: StatusCode, words: &str) -> Reply {
+    with_type(status, JSON, format!("{}\n", json!({ "error": words })))
+}
+
 fn not_allowed(methods: &'static str) -> Reply {
-    let value = json!({ "error": format!("this path answers {methods} alone") });
-    let mut reply = super::routes::with_type(StatusCode::METHOD_NOT_ALLOWED, JSON, format!("{value}\n"));
+    let mut reply = refusal(StatusCode::METHOD_NOT_ALLOWED, &format!("this path answers {methods} alone"));
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     reply
 }

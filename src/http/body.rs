@@ -16,22 +16,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The whole body.
 ///
 /// # Errors
-/// The status that says what is wrong with it.
-pub(super) async fn whole<B>(body: B) -> Result<Bytes, StatusCode>
+/// What is wrong with it, as a status and in words.
+pub(super) async fn whole<B>(body: B) -> Result<Bytes, (StatusCode, String)>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     // What announces too much is not read at all.
     if body.size_hint().lower() > MAX_BYTES as u64 {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        return Err(too_large());
     }
     match tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BYTES).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(StatusCode::PAYLOAD_TOO_LARGE)
-        }
-        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {PATIENCE:?}"))),
     }
+}
+
+fn too_large() -> (StatusCode, String) {
+    (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {MAX_BYTES} bytes"))
 }

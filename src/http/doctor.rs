@@ -57,7 +57,7 @@ impl Site {
         match self.examine(observed).await {
             Ok(diagnosis) => {
                 let name = observed.database.name.as_str();
-                page(request, DoctorPage { name, diagnosis: &diagnosis, visitor }.render())
+                page(request, DoctorPage { name, diagnosis: &diagnosis, frame: self.frame(visitor) }.render())
             }
             Err(words) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{words}\n")),
         }

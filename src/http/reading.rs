@@ -22,6 +22,7 @@ use crate::sample::look;
 
 use super::pages;
 use super::pages::DatabasePage;
+use super::pages::Frame;
 use super::pages::IndexPage;
 use super::pages::Past;
 use super::pages::Query;
@@ -70,10 +71,10 @@ impl Site {
             "/tasks" => self.tasks(request, &query, visitor).await,
             path if path.starts_with(RUNBOOKS_PATH) => match runbooks::find(&path[RUNBOOKS_PATH.len()..]) {
                 Some(runbook) => text(StatusCode::OK, runbook),
-                None => not_found(),
+                None => self.not_found(),
             },
             path => match self.named(path) {
-                None => not_found(),
+                None => self.not_found(),
                 Some(observed) if query.value("debug") == "true" => self.debug(observed).await,
                 Some(observed) if query.value("doctor") == "true" => {
                     self.doctor(request, &observed, visitor).await
@@ -81,6 +82,19 @@ impl Site {
                 Some(observed) => self.database(request, &observed, &query, visitor).await,
             },
         }
+    }
+
+    pub(super) fn not_found(&self) -> Reply {
+        let words = format!(
+            "not found; there are /, /db/NAME, /tasks, /runbooks/ALERT, /api/v1/, {}, /-/healthy and /-/ready\n",
+            self.telemetry_path
+        );
+        text(StatusCode::NOT_FOUND, words)
+    }
+
+    /// What is around a page for this visitor.
+    pub(super) fn frame<'s>(&'s self, visitor: &'s Visitor) -> Frame<'s> {
+        Frame { visitor, telemetry_path: self.telemetry_path.as_str() }
     }
 
     /// The database that an address below `/db/` names.
@@ -99,7 +113,8 @@ impl Site {
         let html = run_one(move || {
             let snapshot = self.snapshot.load();
             let (jobs, trends) = (&self.jobs, &self.trends);
-            IndexPage { snapshot: &snapshot, jobs, trends, query: &query, visitor: &visitor }.render()
+            IndexPage { snapshot: &snapshot, jobs, trends, query: &query, frame: self.frame(&visitor) }
+                .render()
         })
         .await;
         page(request, html.unwrap_or_default())
@@ -130,7 +145,11 @@ impl Site {
         let past = past.await;
         let upkeep = self.jobs.upkeep(&observed.database.name);
         let acts = self.acts_of(observed, &upkeep, visitor);
-        page(request, DatabasePage { observed, upkeep: &upkeep, query, visitor, past, acts }.render())
+        page(
+            request,
+            DatabasePage { observed, upkeep: &upkeep, query, frame: self.frame(visitor), past, acts }
+                .render(),
+        )
     }
 
     async fn tasks<B>(self: Arc<Self>, request: &Request<B>, query: &Query, visitor: &Visitor) -> Reply {
@@ -146,7 +165,15 @@ impl Site {
         let acts = self.acts_on_everything(everything_paused, visitor);
         page(
             request,
-            TasksPage { upcoming: &upcoming, everything_paused, query, visitor, past, acts }.render(),
+            TasksPage {
+                upcoming: &upcoming,
+                everything_paused,
+                query,
+                frame: self.frame(visitor),
+                past,
+                acts,
+            }
+            .render(),
         )
     }
 
@@ -188,11 +215,4 @@ impl Site {
         }
         text(StatusCode::OK, told)
     }
-}
-
-pub(super) fn not_found() -> Reply {
-    text(
-        StatusCode::NOT_FOUND,
-        "not found; there are /, /db/NAME, /tasks, /runbooks/ALERT, /api/v1/, /metrics, /-/healthy and /-/ready\n",
-    )
 }

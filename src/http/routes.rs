@@ -32,6 +32,7 @@ use tracing::Instrument as _;
 
 use crate::acting::Desk;
 use crate::blocking::run_one;
+use crate::config::TelemetryPath;
 use crate::doors::Doors;
 use crate::doors::Refusal;
 use crate::doors::Visitor;
@@ -50,13 +51,29 @@ use super::body;
 use super::negotiate;
 use super::origin;
 use super::pages;
-use super::reading::not_found;
 use super::traced::span_of;
 
 impl Handler {
     /// Whether a request of this method comes with something to read.
     fn takes_body(self, method: &Method) -> bool {
         *method == Method::POST && matches!(self, Self::Api | Self::Act)
+    }
+}
+
+/// Who answers at a path.
+fn handler_of(path: &str, telemetry_path: &TelemetryPath) -> Handler {
+    match path {
+        path if path == telemetry_path.as_str() => Handler::Metrics,
+        "/" | "/tasks" | pages::STYLE_PATH | pages::ICON_PATH => Handler::Page,
+        path if path.starts_with("/db/") || path.starts_with(RUNBOOKS_PATH) => Handler::Page,
+        acting::ACT_PATH => Handler::Act,
+        path if path.strip_prefix(api::ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) => {
+            Handler::Api
+        }
+        "/-/healthy" => Handler::Healthy,
+        "/-/ready" => Handler::Ready,
+        "/-/reload" => Handler::Reload,
+        _ => Handler::NotFound,
     }
 }
 
@@ -84,6 +101,8 @@ pub struct Site {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The agent's counters.
     pub metrics: Arc<AgentMetrics>,
+    /// Where the metrics are served.
+    pub telemetry_path: TelemetryPath,
     /// Who may come in.
     pub doors: Arc<Doors>,
     /// Maintenance, for the pages.
@@ -109,17 +128,7 @@ impl Site {
     {
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, ());
-        let handler = match request.uri().path() {
-            "/metrics" => Handler::Metrics,
-            "/" | "/tasks" | pages::STYLE_PATH | pages::ICON_PATH => Handler::Page,
-            path if path.starts_with("/db/") || path.starts_with(RUNBOOKS_PATH) => Handler::Page,
-            acting::ACT_PATH => Handler::Act,
-            path if path.strip_prefix(api::ROOT).is_some_and(|rest| rest.starts_with('/')) => Handler::Api,
-            "/-/healthy" => Handler::Healthy,
-            "/-/ready" => Handler::Ready,
-            "/-/reload" => Handler::Reload,
-            _ => Handler::NotFound,
-        };
+        let handler = handler_of(request.uri().path(), &self.telemetry_path);
         let (metrics, doors) = (Arc::clone(&self.metrics), Arc::clone(&self.doors));
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let mut reply = match doors.admit(from, authorization).await {
@@ -130,7 +139,7 @@ impl Site {
                 span::answered(&span, reply.status().as_u16());
                 reply
             }
-            Err(refusal) => refused(refusal),
+            Err(refusal) => refused(handler, refusal),
         };
         metrics.requested(handler, reply.status().as_u16());
         reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -167,7 +176,7 @@ impl Site {
         }
         match body::whole(body).await {
             Ok(body) => self.take(handler, request, &body, from, visitor).await,
-            Err(status) => text(status, "the body cannot be taken\n"),
+            Err((status, words)) => problem(handler, status, &words),
         }
     }
 
@@ -188,7 +197,7 @@ impl Site {
             | Handler::Healthy
             | Handler::Ready
             | Handler::Reload
-            | Handler::NotFound => not_found(),
+            | Handler::NotFound => self.not_found(),
         }
     }
 
@@ -204,7 +213,7 @@ impl Site {
             (Handler::Reload, _) => not_allowed("POST, PUT"),
             (Handler::Api, _) => self.api(request, &[], from, visitor).await,
             (Handler::Act, _) => not_allowed("POST"),
-            (Handler::NotFound, _) => not_found(),
+            (Handler::NotFound, _) => self.not_found(),
             (_, &Method::GET | &Method::HEAD) => self.read(handler, request, visitor).await,
             _ => not_allowed("GET, HEAD"),
         }
@@ -321,16 +330,31 @@ pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     with_type(status, PLAIN, body)
 }
 
-fn refused(refusal: Refusal) -> Reply {
+/// What is wrong, in the form in which this part of the server says it.
+fn problem(handler: Handler, status: StatusCode, words: &str) -> Reply {
+    match handler {
+        Handler::Api => api::refusal(status, words),
+        Handler::Metrics
+        | Handler::Page
+        | Handler::Healthy
+        | Handler::Ready
+        | Handler::Reload
+        | Handler::Act
+        | Handler::NotFound => text(status, format!("{words}\n")),
+    }
+}
+
+fn refused(handler: Handler, refusal: Refusal) -> Reply {
     match refusal {
         Refusal::SignIn => {
-            let mut reply = text(StatusCode::UNAUTHORIZED, "sign in\n");
+            let mut reply = problem(handler, StatusCode::UNAUTHORIZED, "sign in");
             let challenge = HeaderValue::from_static("Basic realm=\"litekeeper\", charset=\"UTF-8\"");
             reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             reply
         }
         Refusal::TooManyFailures | Refusal::TooManyRequests => {
-            let mut reply = text(StatusCode::TOO_MANY_REQUESTS, "too many requests; try again later\n");
+            let words = "too many requests; try again later";
+            let mut reply = problem(handler, StatusCode::TOO_MANY_REQUESTS, words);
             reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
             reply
         }
@@ -341,4 +365,34 @@ fn not_allowed(methods: &'static str) -> Reply {
     let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, format!("this path answers {methods} alone\n"));
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_can_take_nobodys_path() {
+        let default = TelemetryPath::default();
+        for path in [
+            "/",
+            "/tasks",
+            pages::STYLE_PATH,
+            pages::ICON_PATH,
+            "/db/books",
+            "/runbooks/SqliteDown",
+            acting::ACT_PATH,
+            "/api/v1/databases",
+            "/-/healthy",
+            "/-/ready",
+            "/-/reload",
+        ] {
+            assert_ne!(handler_of(path, &default), Handler::NotFound, "{path}");
+            assert!(path.parse::<TelemetryPath>().is_err(), "{path}");
+        }
+        let other: TelemetryPath = "/sqlite".parse().unwrap();
+        assert_eq!(handler_of("/sqlite", &other), Handler::Metrics);
+        assert_eq!(handler_of("/metrics", &other), Handler::NotFound);
+        assert_eq!(handler_of("/metrics", &default), Handler::Metrics);
+    }
 }

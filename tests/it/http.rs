@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
         test("metrics_come_in_the_form_that_is_asked_for", metrics_come_in_the_form_that_is_asked_for),
         test("head_is_get_without_a_body", head_is_get_without_a_body),
         test("paths_and_methods_are_refused_rightly", paths_and_methods_are_refused_rightly),
+        test("metrics_are_where_they_are_wanted", metrics_are_where_they_are_wanted),
         test("the_page_lists_the_worst_first", the_page_lists_the_worst_first),
         test("a_database_has_a_page_of_its_own", a_database_has_a_page_of_its_own),
         test(
@@ -97,6 +98,48 @@ fn paths_and_methods_are_refused_rightly() {
     assert_eq!(counted("not_found", "404"), Some(2.0));
     assert_eq!(counted("/-/reload", "403"), Some(1.0));
     assert_eq!(counted("/metrics", "405"), Some(1.0));
+}
+
+fn metrics_are_where_they_are_wanted() {
+    let made = TestDatabase::new("books").rows(3).make();
+    let file = made.directory().join("lk.yml");
+    let write = |path: &str| {
+        let text = format!(
+            "state: state.db\nweb: {{telemetry_path: {path}}}\ndatabases: [{{path: books.db, tasks: {{health_check: {{}}}}}}]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("/from/the/file");
+    for (flag, path) in [(None, "/from/the/file"), (Some("/from-the-flag"), "/from-the-flag")] {
+        let mut command = litekeeper();
+        command.args(["serve", "--web.enable-lifecycle", "--config"]).arg(&file);
+        command.args(flag.map(|path| format!("--web.telemetry-path={path}")));
+        let agent = Agent::start(command).ready();
+        let answer = agent.get(path);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(TEXT)));
+        let counted = "litekeeper_http_requests_total{handler=\"/metrics\",code=\"200\"} 1";
+        assert!(agent.get(path).text().contains(counted), "the part keeps its name in its counter");
+        let nowhere = agent.get("/metrics");
+        assert_eq!(nowhere.status, 404);
+        assert!(nowhere.text().contains(&format!(", {path}, /-/healthy")), "{}", nowhere.text());
+        for page in ["/", "/tasks", "/db/books", "/db/books?doctor=true"] {
+            let page = agent.get(page).text();
+            let link = format!("<a href=\"{path}\">Metrics</a>");
+            assert!(page.contains(&link) && !page.contains("\"/metrics\""), "{page}");
+        }
+        write("/later");
+        assert_eq!(agent.request("POST", "/-/reload", &[]).status, 200);
+        let said = |line: &String| line.contains("`web.telemetry_path` change at a restart only");
+        assert_eq!((agent.log().iter().any(said), agent.get(path).status), (flag.is_none(), 200));
+    }
+    let output =
+        Output::of(&["serve".as_ref(), made.path().as_os_str(), "--web.telemetry-path=/db/x".as_ref()]);
+    assert_eq!(output.code, Some(2));
+    assert!(output.stderr.contains("`/db/x` is taken: `/`, `/tasks`"), "{}", output.stderr);
+    write("metrics");
+    let output = Output::of(&["config".as_ref(), "check".as_ref(), file.as_os_str()]);
+    assert_eq!(output.code, Some(2));
+    assert!(output.stderr.contains("web.telemetry_path: `metrics` must begin with `/`"), "{}", output.stderr);
 }
 
 fn the_page_lists_the_worst_first() {

@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("the_api_says_what_its_description_says", the_api_says_what_its_description_says),
         test("the_api_refuses_what_is_wrong", the_api_refuses_what_is_wrong),
+        test("the_api_says_json_before_it_is_asked", the_api_says_json_before_it_is_asked),
         test("users_act_by_forms_after_a_dry_run", users_act_by_forms_after_a_dry_run),
         test("users_act_by_the_api", users_act_by_the_api),
         test("a_backup_is_planned_and_made_by_a_user", a_backup_is_planned_and_made_by_a_user),
@@ -231,6 +232,7 @@ fn the_api_refuses_what_is_wrong() {
     let office = Office::open("");
     for (path, status) in [
         ("/api/v1/databases/none", 404),
+        ("/api/v1", 404),
         ("/api/v1/", 404),
         ("/api/v1/nothing", 404),
         ("/api/v1/databases?limit=0", 400),
@@ -253,6 +255,54 @@ fn the_api_refuses_what_is_wrong() {
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
     let answer = office.agent.request("DELETE", "/api/v1/actions", &[("Authorization", &basic("rudi"))]);
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, POST")));
+}
+
+/// What keeps a request from being answered is said as the API says all else, and as its description has it.
+fn the_api_says_json_before_it_is_asked() {
+    let office = Office::open("");
+    let document = office.json("/api/v1/openapi.json");
+    let head = |more: &str| {
+        format!(
+            "POST /api/v1/actions HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\r\n{more}\r\n"
+        )
+    };
+    let signed = |more: &str| head(&format!("Authorization: {}\r\n{more}", basic("anna")));
+    for (request, status, words) in [
+        (head(""), 401, "sign in"),
+        (signed("Content-Length: 20000\r\n"), 413, "longer than 16384 bytes"),
+        (signed("Transfer-Encoding: chunked\r\n") + "no number\r\n", 400, "the body cannot be read"),
+        (signed("Content-Length: 9\r\n") + "{", 408, "did not come within 10s"),
+    ] {
+        let answer = office.agent.send(request.as_bytes());
+        let what = (answer.status, answer.header("content-type"));
+        assert_eq!(what, (status, Some("application/json")), "{request}");
+        let value: Value = serde_json::from_slice(&answer.body).unwrap();
+        let described = &document["paths"]["/actions"]["post"]["responses"][status.to_string()];
+        let schema = &described["content"]["application/json"]["schema"];
+        assert_eq!(mismatch(&value, schema, &document), None, "{status}: {value}");
+        assert!(value["error"].as_str().unwrap().contains(words), "{status}: {value}");
+    }
+    for operation in
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
+    {
+        for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
+            let kinds: Vec<&String> = answer["content"].as_object().unwrap().keys().collect();
+            assert_eq!(kinds, ["application/json"], "{status} of {operation}");
+        }
+    }
+    // Forms are for people.
+    let answer = office.agent.request("POST", "/act", &[]);
+    assert_eq!((answer.status, answer.text().as_str()), (401, "sign in\n"));
+    // The last of the passwords that are not the right one is told to wait.
+    let wrong = [("Authorization", "Basic YW5uYTpub25l")];
+    let last = eventually("it is too many", || {
+        Some(office.agent.request("GET", "/api/v1/runs", &wrong)).filter(|answer| answer.status == 429)
+    });
+    assert_eq!(
+        (last.header("content-type"), last.header("retry-after")),
+        (Some("application/json"), Some("10"))
+    );
+    assert_eq!(last.text(), "{\"error\":\"too many requests; try again later\"}\n");
 }
 
 fn users_act_by_forms_after_a_dry_run() {

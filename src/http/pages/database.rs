@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use maud::Markup;
 use maud::html;
 
-use crate::doors::Visitor;
 use crate::history::Action;
 use crate::history::Level;
 use crate::history::PastRun;
@@ -15,6 +14,7 @@ use crate::sample::Observed;
 use crate::units::bytes;
 use crate::units::count;
 
+use super::Frame;
 use super::Query;
 use super::chart::Line;
 use super::chart::chart;
@@ -36,7 +36,7 @@ pub(in crate::http) struct DatabasePage<'p> {
     pub observed: &'p Observed,
     pub upkeep: &'p Upkeep,
     pub query: &'p Query,
-    pub visitor: &'p Visitor,
+    pub frame: Frame<'p>,
     /// From the state file; words where it did not answer.
     pub past: Result<Past, String>,
     /// Forms for who may act.
@@ -105,7 +105,7 @@ impl DatabasePage<'_> {
                 a href={ "/db/" (encode(name)) "?doctor=true" } { "Ask the doctor" }
             }
         };
-        layout(&format!("{name} · litekeeper"), "", self.visitor, &content)
+        layout(&format!("{name} · litekeeper"), "", self.frame, &content)
     }
 
     fn facts(&self, now: SystemTime) -> Markup {

@@ -6,8 +6,8 @@ use maud::html;
 use crate::doctor::Diagnosis;
 use crate::doctor::Finding;
 use crate::doctor::Severity;
-use crate::doors::Visitor;
 
+use super::Frame;
 use super::encode;
 use super::layout;
 
@@ -15,13 +15,13 @@ use super::layout;
 pub(in crate::http) struct DoctorPage<'p> {
     pub name: &'p str,
     pub diagnosis: &'p Diagnosis,
-    pub visitor: &'p Visitor,
+    pub frame: Frame<'p>,
 }
 
 impl DoctorPage<'_> {
     /// The page as HTML.
     pub fn render(&self) -> String {
-        let Self { name, diagnosis, visitor } = self;
+        let Self { name, diagnosis, frame } = self;
         let content = html! {
             p.soft { a href="/" { "Databases" } " / " a href={ "/db/" (encode(name)) } { (name) } " / doctor" }
             h1 { "Doctor: " (name) }
@@ -30,7 +30,7 @@ impl DoctorPage<'_> {
             @for finding in &diagnosis.findings { (section(finding)) }
             p.soft { "The commands are to be read, and copied if they are right; nothing is mended from here. " (diagnosis.path) }
         };
-        layout(&format!("Doctor: {name} · litekeeper"), "", visitor, &content)
+        layout(&format!("Doctor: {name} · litekeeper"), "", *frame, &content)
     }
 }
 

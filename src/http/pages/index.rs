@@ -7,7 +7,6 @@ use maud::Markup;
 use maud::html;
 
 use crate::database::DatabaseName;
-use crate::doors::Visitor;
 use crate::metrics::JobMetrics;
 use crate::metrics::Upkeep;
 use crate::sample::Condition;
@@ -19,6 +18,7 @@ use crate::units::bytes;
 use crate::units::count;
 
 use super::Filter;
+use super::Frame;
 use super::Query;
 use super::chart::spark;
 use super::cut;
@@ -44,7 +44,7 @@ pub(in crate::http) struct IndexPage<'p> {
     pub jobs: &'p JobMetrics,
     pub trends: &'p Trends,
     pub query: &'p Query,
-    pub visitor: &'p Visitor,
+    pub frame: Frame<'p>,
 }
 
 /// By what the list can be sorted, and what stands in its head.
@@ -94,7 +94,7 @@ impl IndexPage<'_> {
                 (pager(self.query, "/", number, pages))
             }
         };
-        layout("litekeeper", "/", self.visitor, &content)
+        layout("litekeeper", "/", self.frame, &content)
     }
 
     fn sorted_by(&self) -> &str {

@@ -45,9 +45,17 @@ pub(super) const ICON_PATH: &str = "/icon.svg";
 /// The icon.
 pub(super) const ICON: &str = include_str!("icon.svg");
 
+/// What is around the content of every page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'p> {
+    pub visitor: &'p Visitor,
+    pub telemetry_path: &'p str,
+}
+
 /// A whole page around its content.
-pub(super) fn layout(title: &str, here: &str, visitor: &Visitor, content: &Markup) -> String {
-    let links = [("/", "Databases"), ("/tasks", "Tasks"), ("/metrics", "Metrics")];
+fn layout(title: &str, here: &str, frame: Frame<'_>, content: &Markup) -> String {
+    let Frame { visitor, telemetry_path } = frame;
+    let links = [("/", "Databases"), ("/tasks", "Tasks"), (telemetry_path, "Metrics")];
     let page = html! {
         (DOCTYPE)
         html lang="en" {

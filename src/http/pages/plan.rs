@@ -3,12 +3,12 @@
 use maud::Markup;
 use maud::html;
 
-use crate::doors::Visitor;
 use crate::job::Forecast;
 use crate::task::Task;
 use crate::units::bytes;
 use crate::units::count;
 
+use super::Frame;
 use super::encode;
 use super::layout;
 
@@ -18,7 +18,7 @@ pub(in crate::http) fn plan(
     task: Task,
     forecast: &Forecast,
     run: &Markup,
-    visitor: &Visitor,
+    frame: Frame<'_>,
 ) -> String {
     let fact = |name: &str, value: String| html! { div { dt { (name) } dd { (value) } } };
     let back = format!("/db/{}", encode(name));
@@ -68,5 +68,5 @@ pub(in crate::http) fn plan(
         p { "Nothing has been changed yet." }
         div.acts { (run) a href=(back) { "Back" } }
     };
-    layout(&format!("{task} of {name} · litekeeper"), "", visitor, &content)
+    layout(&format!("{task} of {name} · litekeeper"), "", frame, &content)
 }

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 use maud::Markup;
 use maud::html;
 
-use crate::doors::Visitor;
 use crate::history::Action;
 use crate::history::PastRun;
 use crate::metrics::Upcoming;
 use crate::units::count;
 
+use super::Frame;
 use super::Query;
 use super::cut;
 use super::encode;
@@ -28,7 +28,7 @@ pub(in crate::http) struct TasksPage<'p> {
     pub upcoming: &'p [Upcoming],
     pub everything_paused: bool,
     pub query: &'p Query,
-    pub visitor: &'p Visitor,
+    pub frame: Frame<'p>,
     /// The last runs and actions, from the state file; words where it did not answer.
     pub past: Result<(Vec<PastRun>, Vec<Action>), String>,
     /// Forms for who may act.
@@ -72,7 +72,7 @@ impl TasksPage<'_> {
                 Err(problem) => p.note { (problem) },
             }
         };
-        layout("Tasks · litekeeper", "/tasks", self.visitor, &content)
+        layout("Tasks · litekeeper", "/tasks", self.frame, &content)
     }
 }
 

@@ -1,0 +1,101 @@
+//! Where the metrics are served, as exporters have it.
+//!
+//! A path that is the server's own for something else is refused here; a test of the room `http` compares with its routes.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Paths of the web server that are something else.
+const TAKEN: [&str; 5] = ["/", "/tasks", "/act", "/style.css", "/icon.svg"];
+/// Paths below which all is.
+const TAKEN_BELOW: [&str; 4] = ["/db", "/runbooks", "/api", "/-"];
+
+/// A path that begins with `/`, needs no encoding, and is nobody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelemetryPath(String);
+
+impl TelemetryPath {
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for TelemetryPath {
+    fn default() -> Self {
+        Self("/metrics".to_owned())
+    }
+}
+
+impl fmt::Display for TelemetryPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl FromStr for TelemetryPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err(format!("`{text}` must begin with `/`, as in `/metrics`"));
+        };
+        let is_below =
+            |root: &str| text.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if TAKEN.contains(&text) || TAKEN_BELOW.into_iter().any(is_below) {
+            return Err(format!(
+                "`{text}` is taken: {} and all below {} are the web server's own",
+                quoted(&TAKEN).join(", "),
+                quoted(&TAKEN_BELOW).join(", ")
+            ));
+        }
+        // What a client would write in another way, or leave out, would never be asked for.
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~".contains(letter);
+        let parts: Vec<&str> = rest.strip_suffix('/').unwrap_or(rest).split('/').collect();
+        if parts.iter().any(|part| ["", ".", ".."].contains(part) || !part.chars().all(plain)) {
+            return Err(format!(
+                "`{text}` must be a plain path of letters, digits and `-._~`, as in `/metrics` or `/sqlite/metrics`"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn quoted(paths: &[&str]) -> Vec<String> {
+    paths.iter().map(|path| format!("`{path}`")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_plain_and_free() {
+        for text in
+            ["/metrics", "/sqlite/metrics", "/m.e-t_r~1", "/metrics/", "/database", "/apis", "/tasks2"]
+        {
+            assert_eq!(text.parse().map(|path: TelemetryPath| path.to_string()).as_deref(), Ok(text));
+        }
+        for (text, words) in [
+            ("", "must begin with `/`"),
+            ("metrics", "must begin with `/`"),
+            ("http://x/metrics", "must begin with `/`"),
+            ("/", "is taken: `/`, `/tasks`"),
+            ("/tasks", "is taken"),
+            ("/api/v1/metrics", "is taken"),
+            ("/db", "is taken"),
+            ("/-/metrics", "all below `/db`, `/runbooks`, `/api`, `/-` are"),
+            ("//metrics", "plain path"),
+            ("/a//b", "plain path"),
+            ("/../metrics", "plain path"),
+            ("/metrics?a", "plain path"),
+            ("/metr%69cs", "plain path"),
+            ("/métrics", "plain path"),
+            ("/a b", "plain path"),
+        ] {
+            let problem = text.parse::<TelemetryPath>().unwrap_err();
+            assert!(problem.contains(words), "{text}: {problem}");
+        }
+    }
+}
