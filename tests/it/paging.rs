@@ -117,7 +117,7 @@ fn routes(pages: &Pages) -> String {
 }
 
 /// Alerts that are given to a real Alertmanager together, each with its database, and whether it is silenced.
-const TOGETHER: [(&str, Option<&str>, bool); 14] = [
+const TOGETHER: [(&str, Option<&str>, bool); 20] = [
     ("SqliteDown", Some("gone"), false),
     ("SqliteWalTooLarge", Some("gone"), true),
     ("LitekeeperJobOverdue", Some("gone"), true),
@@ -129,6 +129,13 @@ const TOGETHER: [(&str, Option<&str>, bool); 14] = [
     ("SqliteVacuumCannotRun", Some("books"), true),
     ("LitekeeperBackupUnverified", Some("books"), false),
     ("LitekeeperJobOverdue", Some("orders"), false),
+    ("SqliteLongReader", Some("orders"), false),
+    ("SqliteBusyErrors", Some("orders"), false),
+    ("SqliteWriterLockHeld", Some("shop"), false),
+    ("SqliteLongReader", Some("shop"), true),
+    ("SqliteBusyErrors", Some("shop"), true),
+    // By a reader that is silenced itself.
+    ("SqliteCheckpointStarved", Some("shop"), true),
     ("LitekeeperDown", None, false),
     ("LitekeeperAbsent", None, true),
     ("LitekeeperConfigReloadFailed", None, false),
