@@ -161,7 +161,31 @@ fn alerts_say_what_they_must() {
         let runbook = annotation("runbook_url");
         assert_eq!(runbook.trim_end_matches(".md").rsplit('/').next(), Some(name.as_str()), "{name}");
         assert!(annotation("dashboard_url").contains('/'), "{name}");
+        if !WITHOUT_INSTANCE.contains(&name.as_str()) {
+            check_path_in_grafana(&name, &annotation("grafana_path"));
+        }
     }
+}
+
+/// It leads to one of the dashboards, and chooses by variables that this one has.
+fn check_path_in_grafana(alert: &str, path: &str) {
+    let dashboards = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")).unwrap();
+    let dashboards = dashboards
+        .map(|entry| entry.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|extension| extension == "json"))
+        .map(|file| serde_json::from_str::<Value>(&std::fs::read_to_string(file).unwrap()).unwrap());
+    let (address, query) = path.split_once('?').unwrap();
+    let uid = address.strip_prefix("/d/").unwrap();
+    let dashboard = dashboards.into_iter().find(|dashboard| dashboard["uid"] == uid);
+    let dashboard = dashboard.unwrap_or_else(|| panic!("{alert}: there is no dashboard {uid}"));
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let chosen: Vec<&str> = query.split('&').map(|part| part.split_once('=').unwrap().0).collect();
+    for variable in &chosen {
+        let name = variable.strip_prefix("var-").unwrap();
+        assert!(variables.iter().any(|known| known["name"] == name), "{alert}: {uid} has no variable {name}");
+    }
+    let wanted = if WITHOUT_DATABASE.contains(&alert) { 2 } else { 3 };
+    assert_eq!(chosen.len(), wanted, "{alert}: {path}");
 }
 
 fn alerts_are_tested_both_ways() {

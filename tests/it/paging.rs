@@ -229,6 +229,13 @@ fn damage_pages_and_a_restore_resolves(programs: &str) {
             "{link}"
         );
 
+        let place = instance.replace(':', "%3A");
+        let expected = format!(
+            "/d/litekeeper-database?var-job=litekeeper&var-instance={place}&var-db={}",
+            case.database
+        );
+        assert_eq!(page["annotations"]["grafana_path"], expected.as_str());
+
         (case.mend)(&at(case.database));
         let after = notice();
         let mended = Instant::now();
