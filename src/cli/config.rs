@@ -54,7 +54,12 @@ fn check_web(file: &Path) -> Exit {
     match Doors::open(&settings) {
         Ok(doors) => {
             let tls = if doors.has_tls() { "TLS" } else { "plain text" };
-            print(&format!("{}: valid, {tls}\n", file.display()))
+            let users = match doors.users() {
+                0 => "nobody has to sign in".to_owned(),
+                1 => "1 user".to_owned(),
+                users => format!("{users} users"),
+            };
+            print(&format!("{}: valid, {tls}, {users}\n", file.display()))
         }
         Err(errors) => {
             eprintln!("{errors}");

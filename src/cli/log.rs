@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::FilterExt as _;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::FormatEvent;
@@ -73,6 +74,13 @@ impl Log {
         EnvFilter::builder().parse(level).map_err(|error| {
             format!("--log.level {level}: {error}; levels are error, warn, info, debug and trace")
         })?;
+        // A word that is no level would be taken for a part of the program, and all else be silent.
+        let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+        if let Some(word) = level.split(',').find(|part| !part.contains(['=', '[']) && !is_level(part)) {
+            return Err(format!(
+                "--log.level: `{word}` is no level; levels are error, warn, info, debug and trace, for a part `litekeeper::sampler=debug`"
+            ));
+        }
         let is_json = match arguments.format {
             LogFormat::Auto => !std::io::stderr().is_terminal(),
             LogFormat::Text => false,

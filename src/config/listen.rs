@@ -3,12 +3,16 @@
 //! Only texts are looked at here; binding is the server's affair.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What stands before the path of a unix socket.
 const UNIX: &str = "unix:";
+
+/// The longest path of a unix socket (`sun_path`, with its end).
+const MAX_UNIX_BYTES: usize = 107;
 
 /// One place to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,11 +57,20 @@ impl FromStr for Listen {
             if !path.starts_with('/') {
                 return Err(format!("`{text}` needs the whole path, as in `unix:/run/litekeeper/web.sock`"));
             }
+            if path.len() > MAX_UNIX_BYTES {
+                return Err(format!(
+                    "`{text}` is too long: the path of a socket has {MAX_UNIX_BYTES} bytes at the most"
+                ));
+            }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
         // As every exporter has it.
         if let Some(Ok(port)) = text.strip_prefix(':').map(str::parse) {
             return Ok(Self::Everywhere(port));
+        }
+        // The one name whose address needs no resolver.
+        if let Some(Ok(port)) = text.strip_prefix("localhost:").map(str::parse) {
+            return Ok(Self::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)));
         }
         text.parse().map(Self::Tcp).map_err(|_| problem(text))
     }
@@ -65,12 +78,9 @@ impl FromStr for Listen {
 
 /// What is wrong with an address.
 fn problem(text: &str) -> String {
-    match text.rsplit_once(':') {
-        Some(("localhost", port)) => format!("must be a numeric address; write `127.0.0.1:{port}`"),
-        Some(_) | None => format!(
-            "`{text}` is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for every network, or `unix:/run/litekeeper/web.sock`"
-        ),
-    }
+    format!(
+        "`{text}` is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for every network, or `unix:/run/litekeeper/web.sock`"
+    )
 }
 
 #[cfg(test)]
@@ -92,7 +102,21 @@ mod tests {
             assert_eq!((place.to_string().as_str(), place.is_local()), (text, local));
         }
         assert_eq!("unix:///run/a".parse(), Ok(Listen::Unix("/run/a".into())));
-        for text in ["", "unix:", "unix:a.sock", ":", ":99999", ":-1", "localhost:9", "here", "1.2.3.4"] {
+        assert_eq!("localhost:9".parse(), "127.0.0.1:9".parse::<Listen>());
+        assert!(format!("unix:/{}", "a".repeat(106)).parse::<Listen>().is_ok());
+        assert!(format!("unix:/{}", "a".repeat(107)).parse::<Listen>().unwrap_err().contains("107 bytes"));
+        for text in [
+            "",
+            "unix:",
+            "unix:a.sock",
+            ":",
+            ":99999",
+            ":-1",
+            "localhost:",
+            "example.org:9",
+            "here",
+            "1.2.3.4",
+        ] {
             assert!(text.parse::<Listen>().is_err(), "{text}");
         }
     }

@@ -287,6 +287,9 @@ fn read_http(value: &Value<'_>, config: &mut WebConfig, decoder: &mut Decoder<'_
             decoder.refuse(position, &header.key, format!("unknown header; there are {}", listing(&known)));
             continue;
         };
+        if matches!(header.tree.node, Node::Null) {
+            continue;
+        }
         let Some(text) = decoder.scalar(&header) else { continue };
         if text.is_empty() {
             continue;

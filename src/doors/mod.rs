@@ -133,6 +133,12 @@ impl Doors {
         self.locks.load().tls.is_some()
     }
 
+    /// How many users can sign in; nobody has to where there are none.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.locks.load().config.users.len()
+    }
+
     /// How a connection becomes one with TLS; `None` for plain text.
     #[must_use]
     pub fn acceptor(&self) -> Option<TlsAcceptor> {

@@ -124,6 +124,7 @@ fn judge((answer, error): &(Vec<u8>, Option<io::Error>)) -> Result<Health, Strin
         (Some("200"), _) if is_own => Ok(Health::Healthy),
         (Some("401"), _) if is_own => Ok(Health::AsksForUser),
         (Some("429"), _) => Ok(Health::Limits),
+        (Some("400"), _) if is_own => Err("speaks TLS; name its web configuration file".to_owned()),
         (Some(status), _) => Err(format!("answers {status}, which litekeeper does not: who listens there?")),
         (None, Some(error)) => Err(format!("gives no answer: {error}")),
         (None, None) => {
@@ -147,6 +148,7 @@ mod tests {
         assert_eq!(judged("HTTP/1.1 429 Too Many Requests\r\n\r\n"), Ok(Health::Limits));
         for (answer, word) in [
             ("HTTP/1.1 200 OK\r\n\r\nwelcome to nginx", "who listens"),
+            ("HTTP/1.1 400 Bad Request\r\n\r\nlitekeeper speaks TLS here", "speaks TLS; name"),
             ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "answers 503"),
             ("SSH-2.0-OpenSSH", "no HTTP"),
             ("\u{15}\u{3}\u{3}", "TLS"),

@@ -108,7 +108,9 @@ impl Listener {
             Listen::Unix(path) => {
                 remove_stale(path).await?;
                 let listener =
-                    UnixListener::bind(path).with_context(|| format!("cannot listen on {place}"))?;
+                    UnixListener::bind(path).with_context(|| {
+                        format!("cannot listen on {place}: its directory has to be there, and this user has to be allowed to write to it")
+                    })?;
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))
                     .with_context(|| format!("cannot set who may connect to {place}"))?;
                 let file = inode(path).map(|inode| SocketFile { path: path.clone(), inode });

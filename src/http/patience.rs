@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
@@ -23,11 +24,21 @@ pub(super) struct Patient {
     stream: Box<dyn Stream>,
     guest: Arc<Guest>,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// The first byte, when it was looked at and not yet read.
+    kept: Option<u8>,
 }
 
 impl Patient {
     pub fn new(stream: Box<dyn Stream>, guest: Arc<Guest>) -> Self {
-        Self { stream, guest, waiting: None }
+        Self { stream, guest, waiting: None, kept: None }
+    }
+
+    /// The first byte, which stays to be read; none where the stream ends.
+    pub async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let read = self.stream.read(&mut byte).await?;
+        self.kept = (read == 1).then_some(byte[0]);
+        Ok(self.kept)
     }
 
     /// Ends the wait, or a wait that was too long.
@@ -51,6 +62,12 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buffer.remaining() > 0
+            && let Some(byte) = self.kept.take()
+        {
+            buffer.put_slice(&[byte]);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -1,6 +1,7 @@
 //! Accepting connections, with a limit on everything.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +34,10 @@ const MAX_CONNECTIONS: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a client may take to agree on TLS.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// To a request in plain text where there is TLS.
+const SPEAKS_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
+litekeeper speaks TLS here; ask by https (in Prometheus' scrape_configs: `scheme: https`)\n";
 /// The most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Requests at the same time on one connection of HTTP/2.
@@ -105,12 +112,19 @@ async fn accept_all(
 
 async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<Site>, stop: CancellationToken) {
     let guest = Arc::clone(place.guest());
-    let stream: Box<dyn Stream> = Box::new(Patient::new(stream, Arc::clone(&guest)));
+    let mut stream = Patient::new(stream, Arc::clone(&guest));
     let work = async {
         let Some(acceptor) = site.doors.acceptor() else {
-            return speak(stream, Protocol::Http1, &guest, site, &stop).await;
+            return speak(Box::new(stream), Protocol::Http1, &guest, site, &stop).await;
         };
-        let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+        let shaken = async {
+            // A method's name, where a handshake begins with 22.
+            if stream.first_byte().await?.is_some_and(|byte| byte.is_ascii_uppercase()) {
+                return send_away(stream).await;
+            }
+            acceptor.accept(stream).await
+        };
+        let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, shaken).await {
             Ok(Ok(stream)) => stream,
             // A wrong certificate is worth a word to whoever looks for it; a port scan is not.
             Ok(Err(error)) => {
@@ -130,6 +144,18 @@ async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<Site>, stop
         () = guest.told_to_leave() => tracing::debug!("a connection of no use made room for another"),
     }
     drop(place);
+}
+
+/// Tells a client that speaks plain HTTP what is spoken here.
+///
+/// # Errors
+/// Always: there will be no TLS.
+async fn send_away<T>(mut stream: Patient) -> io::Result<T> {
+    stream.write_all(SPEAKS_TLS).await?;
+    stream.shutdown().await?;
+    // With a request unread, the end of the connection could overtake the answer.
+    tokio::io::copy(&mut stream.take(MAX_HEAD_BYTES as u64), &mut tokio::io::sink()).await?;
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP"))
 }
 
 #[derive(Debug, Clone, Copy)]

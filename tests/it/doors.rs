@@ -119,12 +119,17 @@ fn tls_is_spoken_as_the_file_says() {
     assert!(old.request(agent.address(), "GET /metrics HTTP/1.1").is_err(), "min_version keeps TLS 1.2 out");
     let stranger = TlsClient::new(&Authority::new(), None, &[&TLS13]);
     assert!(stranger.request(agent.address(), "GET /metrics HTTP/1.1").is_err());
-    // Plain text is refused, and harms nobody.
-    let mut plain = TcpStream::connect(agent.address()).unwrap();
-    plain.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    let _ = plain.read_to_end(&mut answer);
-    assert!(!String::from_utf8_lossy(&answer).contains("HTTP/1.1"), "{answer:?}");
+    // Plain text is refused with a word, however much of it there is, and harms nobody.
+    for more in ["\r\n", &format!("X-Long: {}", "x".repeat(10_000))] {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{more}");
+        let answer = agent.send(request.as_bytes());
+        assert_eq!(answer.status, 400);
+        assert!(answer.text().starts_with("litekeeper speaks TLS here; ask by https"), "{}", answer.text());
+    }
+    let place = format!("--web.listen-address={}", agent.address());
+    let asked = Output::of(&["healthcheck", &place]);
+    assert_eq!(asked.code, Some(1));
+    assert!(asked.stderr.contains("speaks TLS; name its web configuration file"), "{}", asked.stderr);
 
     let premises = Premises::new(&format!(
         "{TLS}, max_version: TLS12, cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256], curve_preferences: [CurveP384]}}"
@@ -291,7 +296,9 @@ fn mistakes_in_web_files_are_usage_errors() {
     one.write_server(premises.directory(), "server");
     let checked = check();
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(checked.stdout.ends_with("web.yml: valid, TLS\n"), "{checked:?}");
+    assert!(checked.stdout.ends_with("web.yml: valid, TLS, nobody has to sign in\n"), "{checked:?}");
+    premises.write("web.yml", &format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
+    assert!(check().stdout.ends_with("web.yml: valid, plain text, 1 user\n"), "{:?}", check());
     // Who acts has to sign in.
     premises.write("lk.yml", "web: {acting_users: [anna]}\ndatabases: [{path: books.db}]");
     let output = Output::of(&["serve".as_ref(), "--config".as_ref(), file("lk.yml").as_os_str()]);
@@ -335,6 +342,10 @@ fn several_places_are_listened_on() {
     agent.signal(rustix::process::Signal::TERM);
     assert_eq!(agent.wait(), Some(0));
     assert!(!socket.exists(), "an agent that ends takes its socket along");
+    let nowhere = premises.directory().join("none/web.sock").display().to_string();
+    let lost = Output::of(&["serve", "books.db", &format!("--web.listen-address=unix:{nowhere}")]);
+    assert_eq!(lost.code, Some(3));
+    assert!(lost.stderr.contains("its directory has to be there"), "{}", lost.stderr);
     std::fs::write(&socket, "precious").unwrap();
     let third = serve().stdin(Stdio::null()).output().unwrap();
     assert!(String::from_utf8(third.stderr).unwrap().contains("no socket; move it away"));

@@ -140,7 +140,7 @@ fn addresses_durations_and_numbers() {
     let listen = "is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for every network, or `unix:/run/litekeeper/web.sock`";
     check_top(&[
         ("listen: :99999", &format!("9 `:99999` {listen}")),
-        ("listen: localhost:80", "9 must be a numeric address; write `127.0.0.1:80`"),
+        ("listen: example.org:80", &format!("9 `example.org:80` {listen}")),
         ("listen: 10321", &format!("9 `10321` {listen}")),
         ("listen: 127.0.0.1:99999", &format!("9 `127.0.0.1:99999` {listen}")),
         ("listen: []", "9 must name at least one address, as in `127.0.0.1:10321`"),

@@ -61,7 +61,9 @@ rate_limit:
 
 #[test]
 fn what_says_nothing_asks_for_nothing() {
-    for text in ["", "# nothing\n", "tls_server_config:\n", "basic_auth_users: {}\nrate_limit: {}\n"] {
+    let headers = "http_server_config: {headers: {Content-Security-Policy: , X-Frame-Options: ''}}";
+    for text in ["", "# nothing\n", headers, "tls_server_config:\n", "basic_auth_users: {}\nrate_limit: {}\n"]
+    {
         let config = read(text).unwrap();
         assert_eq!(config, WebConfig { http2: true, ..WebConfig::default() }, "{text:?}");
     }
