@@ -2,7 +2,7 @@
 //!
 //! Procedure: for each table work out which rows have expired, or refuse; then walk them in the order of the time column's
 //! index, or of the row ids where there is none, and delete as many at once as fit the target of a hold.
-//! Price: a transaction of about 20 ms, then a pause in which others commit; the WAL grows by a checkpoint's
+//! Price: a transaction of about 20 ms (see `neighbours`), then a pause in which others commit; the WAL grows by a checkpoint's
 //! worth. Why not one DELETE: it held the write lock 1.15 s for 500,000 rows, and all who write would wait for it.
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Vacuum: gives free pages back to the file system, when that is worth it.
 //!
 //! Procedure: look how much is free; skip below the thresholds. A database with `auto_vacuum=INCREMENTAL` is done in slices of
-//! about 20 ms with pauses. Any other is written anew by VACUUM, if every disk that it needs has room, in its window,
+//! about 20 ms (see `neighbours`) with pauses. Any other is written anew by VACUUM, if every disk that it needs has room, in its window,
 //! and its WAL is emptied after. Price of a full one: the write lock for all of it (110 MiB/s measured), as much
 //! temporary space as the database has content, and as much again in the WAL or journal. Why not always so: nobody can
 //! write meanwhile, and its last part cannot be stopped.
