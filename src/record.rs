@@ -53,7 +53,7 @@ fn log(run: &Run) {
         );
     } else if run.is_skip() {
         tracing::info!(db, task, trigger, reason, why = message, "run skipped");
-    } else if reason == "canceled" {
+    } else if run.is_stopped() {
         tracing::warn!(db, task, trigger, seconds, reason, why = message, notes, "run stopped");
     } else {
         tracing::error!(db, task, trigger, seconds, reason, why = message, notes, "run failed");

@@ -31,6 +31,13 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// So many of a thing: `1 row`, `2,000 rows`.
+#[must_use]
+pub fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", count(number))
+}
+
 /// A span of time in its largest unit.
 #[must_use]
 pub fn span(seconds: u64) -> String {
@@ -60,6 +67,9 @@ mod tests {
         }
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), text);
+        }
+        for (number, text) in [(0, "0 rows"), (1, "1 row"), (1000, "1,000 rows")] {
+            assert_eq!(counted(number, "row"), text);
         }
     }
 }

@@ -69,6 +69,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 
 fn outcome(run: &Run) -> String {
     match &run.reason {
+        // As the log has it: nothing is wrong.
+        Some(_) if run.is_stopped() => "stopped".to_owned(),
         Some(reason) => format!("{}: {reason}", run.outcome),
         None => run.outcome.clone(),
     }

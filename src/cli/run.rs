@@ -27,7 +27,7 @@ use crate::sqlite;
 use crate::task::Task;
 use crate::telemetry::Parent;
 use crate::telemetry::within;
-use crate::units::count;
+use crate::units::counted;
 
 use super::Exit;
 use super::block_on;
@@ -293,7 +293,9 @@ fn text(order: &Order, result: &Result) -> String {
             }
             if let Some(report) = outcome.report() {
                 match &report.details {
-                    Details::LogCleaning(report) => text.push_str(&tables_text(report)),
+                    Details::LogCleaning(report) => {
+                        text.push_str(&tables_text(report, outcome.message().unwrap_or_default()));
+                    }
                     Details::HealthCheck(health) => {
                         check::text(&health.report).lines().skip(1).for_each(|line| {
                             let _ = writeln!(text, "{line}");
@@ -317,6 +319,8 @@ fn text(order: &Order, result: &Result) -> String {
 
 fn outcome_line(head: &str, outcome: &Outcome, seconds: &str) -> String {
     match (outcome.reason(), outcome.message()) {
+        // As the log has it: nothing is wrong.
+        (_, Some(message)) if outcome.is_stopped() => format!("{head} stopped{seconds}: {message}\n"),
         (Some(reason), Some(message)) => {
             format!("{head} {} ({reason}){seconds}: {message}\n", outcome.label())
         }
@@ -336,23 +340,23 @@ fn backup_text(report: &BackupReport) -> String {
     text
 }
 
-fn tables_text(report: &LogCleaningReport) -> String {
+/// What was done to each table; a note that ends the line of the run already is not said again.
+fn tables_text(report: &LogCleaningReport, said: &str) -> String {
     let mut text = String::new();
     for table in &report.tables {
         let state = if table.complete { "" } else { ", not complete" };
         let older = table.cutoff.as_ref().map(|cutoff| format!(" older than {cutoff}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "  {}: {} rows{older} in {} transaction{}{state}",
+            "  {}: {}{older} in {}{state}",
             table.table,
-            count(table.deleted_rows),
-            count(table.batches),
-            if table.batches == 1 { "" } else { "s" }
+            counted(table.deleted_rows, "row"),
+            counted(table.batches, "transaction")
         );
         if let Some(archive) = &table.archive {
             let _ = writeln!(text, "    archived in {}", archive.display());
         }
-        if let Some(note) = &table.note {
+        if let Some(note) = table.note.as_ref().filter(|note| !said.ends_with(note.as_str())) {
             let _ = writeln!(text, "    {note}");
         }
     }

@@ -234,6 +234,12 @@ impl Outcome {
         }
     }
 
+    /// Whether somebody ended it before it was done, which is no fault.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Failed { reason: FailureReason::Canceled, .. })
+    }
+
     /// The reason in words.
     #[must_use]
     pub fn message(&self) -> Option<&str> {

@@ -16,6 +16,7 @@ use super::checkpoint::CheckpointReport;
 use super::health_check::Verdict;
 use super::log_cleaning::LogCleaningReport;
 use super::optimize::OptimizeReport;
+use super::outcome::FailureReason;
 use super::outcome::Outcome;
 use super::outcome::SkipReason;
 use super::vacuum::VacuumReport;
@@ -158,6 +159,12 @@ impl Run {
     #[must_use]
     pub fn is_skip(&self) -> bool {
         self.outcome == "skipped"
+    }
+
+    /// Whether somebody ended it before it was done, which is no fault.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.reason.as_deref() == Some(FailureReason::Canceled.label())
     }
 
     /// The numbers in the details; none where an older version wrote them in another shape.

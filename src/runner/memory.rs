@@ -12,7 +12,6 @@ use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::history::HistoryError;
 use crate::host::Stamp;
-use crate::job::FailureReason;
 use crate::job::Observer;
 use crate::job::Outcome;
 use crate::job::checks;
@@ -128,9 +127,7 @@ pub(super) fn execute_once(
     let executed = workshop.execute(order, observer);
     let cut_short = match &executed {
         Executed::HeldElsewhere => true,
-        Executed::Done(run, _) => {
-            order.cancel.is_cancelled() && run.reason.as_deref() == Some(FailureReason::Canceled.label())
-        }
+        Executed::Done(run, _) => order.cancel.is_cancelled() && run.is_stopped(),
     };
     if cut_short {
         // Without an earlier one, the moment before this one stands for it.

@@ -6,7 +6,6 @@ use opentelemetry::Value;
 use opentelemetry::trace::Status;
 use opentelemetry::trace::TraceContextExt as _;
 
-use crate::job::FailureReason;
 use crate::job::Run;
 
 /// Describes the run whose span is at hand. A skip is no error, nor is a stop on request.
@@ -45,7 +44,7 @@ pub fn describe(run: &Run) {
     }
     if let Some(reason) = &run.reason
         && !run.is_skip()
-        && reason != FailureReason::Canceled.label()
+        && !run.is_stopped()
     {
         set("error.type", reason.clone().into());
         span.set_status(Status::error(words));

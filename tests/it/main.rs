@@ -10,6 +10,7 @@ use libtest_mimic::Arguments;
 mod alerts;
 mod browser;
 mod check;
+mod command_line;
 mod custom;
 mod dashboards;
 mod deploy;
@@ -41,6 +42,7 @@ fn main() {
     trials.extend(alerts::trials());
     trials.extend(browser::trials());
     trials.extend(check::trials());
+    trials.extend(command_line::trials());
     trials.extend(custom::trials());
     trials.extend(dashboards::trials());
     trials.extend(deploy::trials());

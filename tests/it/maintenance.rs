@@ -380,7 +380,7 @@ fn a_kill_at_any_moment_loses_nothing() {
 }
 
 /// Many expired rows, and a pause after each batch that makes the cleaning last.
-fn slow_cleaning() -> (TestDatabase, String) {
+pub fn slow_cleaning() -> (TestDatabase, String) {
     let made = TestDatabase::new("app")
         .wal()
         .sql(
