@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::config::Config;
+use crate::config::NamedDirectory;
 use crate::config::WebSettings;
 use crate::doors::Doors;
+use crate::job::unusable;
 
 use super::Exit;
 use super::print;
@@ -15,6 +17,8 @@ use super::print;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Check a configuration file and name all its errors
+    ///
+    /// What depends on the machine is a warning: a directory in which no backup could be kept.
     #[command(after_help = "Exit codes: 0 valid, 2 not valid.")]
     Check {
         /// The file
@@ -26,7 +30,7 @@ pub(super) enum Command {
         /// The file
         file: PathBuf,
     },
-    /// Print the effective configuration, every default filled in
+    /// Print the effective configuration, every default filled in; what is not set is `null`, or `off`
     Show {
         /// The file
         file: PathBuf,
@@ -35,7 +39,8 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command) -> Exit {
     match command {
-        Command::Check { file } => with_config(file, |config| {
+        Command::Check { file } => with_config(file, |config, directories| {
+            warn_of(directories);
             let sources = config.sources.len();
             print(&format!(
                 "{}: valid, {sources} entr{}\n",
@@ -44,7 +49,18 @@ pub(super) fn run(command: &Command) -> Exit {
             ))
         }),
         Command::CheckWeb { file } => check_web(file),
-        Command::Show { file } => with_config(file, |config| print(&config.to_yaml())),
+        Command::Show { file } => with_config(file, |config, _| print(&config.to_yaml())),
+    }
+}
+
+/// Says which directories cannot take backups. Here: the file may be used on another machine, so that it is valid all the same.
+fn warn_of(directories: &[NamedDirectory]) {
+    for directory in directories {
+        if let Some(problem) = unusable(&directory.path) {
+            let words =
+                format!("warning: here every backup would fail: {}: {problem}", directory.path.display());
+            eprintln!("{}", directory.say(words));
+        }
     }
 }
 
@@ -68,9 +84,9 @@ fn check_web(file: &Path) -> Exit {
     }
 }
 
-fn with_config(file: &Path, work: impl FnOnce(&Config) -> Exit) -> Exit {
-    match Config::load(file) {
-        Ok(config) => work(&config),
+fn with_config(file: &Path, work: impl FnOnce(&Config, &[NamedDirectory]) -> Exit) -> Exit {
+    match Config::load_with_directories(file) {
+        Ok((config, directories)) => work(&config, &directories),
         Err(errors) => {
             eprintln!("{errors}");
             Exit::Usage

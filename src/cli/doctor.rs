@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Database files; with --config and none, all of the configuration's databases
     #[arg(required_unless_present = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Configuration file, for what is to be done to the databases: a retention wants an index, a vacuum room
+    /// Configuration file, for what is to be done to the databases: a retention wants an index, a vacuum room, a backup a directory
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// JSON instead of text

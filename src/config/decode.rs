@@ -8,11 +8,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::environment::Environment;
 use crate::config::environment::expand;
 use crate::config::error::ConfigError;
+use crate::config::error::NamedDirectory;
 use crate::config::error::Position;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
@@ -29,6 +31,8 @@ pub(super) struct Decoder<'d> {
     /// `None` where a `$` is nothing special.
     environment: Option<Environment<'d>>,
     errors: Vec<ConfigError>,
+    /// Directories that must be there when they are used, whoever reads the file and wherever.
+    directories: Vec<NamedDirectory>,
 }
 
 /// A value and the key under which it stands.
@@ -63,6 +67,11 @@ impl<'t> Fields<'t> {
         self.values.get(name).map(|(_, tree)| Value { tree, key: child(&self.key, name) })
     }
 
+    /// The value of a key that may be left out: `null`, or nothing behind the key, is as good as no key.
+    pub fn given(&self, name: &str) -> Option<Value<'t>> {
+        self.find(name).filter(|value| !matches!(value.tree.node, Node::Null))
+    }
+
     /// Where a key stands, if it does.
     pub fn key_position(&self, name: &str) -> Option<Position> {
         self.values.get(name).map(|(position, _)| *position)
@@ -92,12 +101,12 @@ fn child(parent: &str, name: &str) -> String {
 impl<'d> Decoder<'d> {
     /// A decoder without findings, for errors in `file`.
     pub fn new(file: &'d str, environment: Environment<'d>) -> Self {
-        Self { file, environment: Some(environment), errors: Vec::new() }
+        Self { file, environment: Some(environment), errors: Vec::new(), directories: Vec::new() }
     }
 
     /// A decoder for a format that knows no variables.
     pub fn verbatim(file: &'d str) -> Self {
-        Self { file, environment: None, errors: Vec::new() }
+        Self { file, environment: None, errors: Vec::new(), directories: Vec::new() }
     }
 
     /// Whether anything was noted yet.
@@ -108,6 +117,22 @@ impl<'d> Decoder<'d> {
     /// Everything that was noted.
     pub fn into_errors(self) -> Vec<ConfigError> {
         self.errors
+    }
+
+    /// Notes a directory that a value names.
+    pub fn directory(&mut self, value: &Value<'_>, path: &Path) {
+        let place = ConfigError {
+            file: self.file.to_owned(),
+            position: Some(value.tree.position),
+            key: value.key.clone(),
+            message: String::new(),
+        };
+        self.directories.push(NamedDirectory { path: path.to_owned(), place });
+    }
+
+    /// The directories that were noted.
+    pub fn take_directories(&mut self) -> Vec<NamedDirectory> {
+        std::mem::take(&mut self.directories)
     }
 
     /// Notes an error.

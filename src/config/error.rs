@@ -4,6 +4,7 @@
 //! promise of one line each: editors and scripts read `file:line:column: key: message`.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// A place in the configuration file. Ordered as one reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +46,23 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// A directory that the configuration names. Whether it is there is not this room's to say: the file may be checked on another
+/// machine than it is used on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedDirectory {
+    /// The directory.
+    pub path: PathBuf,
+    pub(super) place: ConfigError,
+}
+
+impl NamedDirectory {
+    /// A line about it, which names its place as an error does.
+    #[must_use]
+    pub fn say(&self, message: String) -> String {
+        ConfigError { message, ..self.place.clone() }.to_string()
+    }
+}
 
 /// Everything that is wrong with the configuration, in the order of the file. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,6 +20,7 @@ use crate::config::decode::Decoder;
 use crate::config::environment::Environment;
 use crate::config::error::ConfigError;
 use crate::config::error::ConfigErrors;
+use crate::config::error::NamedDirectory;
 use crate::config::paths::has_wildcard;
 use crate::config::paths::pattern_problem;
 use crate::config::paths::resolve_pattern;
@@ -42,6 +43,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the file, or that it cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_with_directories(path).map(|(config, _)| config)
+    }
+
+    /// The same, with the directories that must be there when a task runs, in the order of the file.
+    ///
+    /// # Errors
+    /// As those of [`Config::load`].
+    pub fn load_with_directories(path: &Path) -> Result<(Self, Vec<NamedDirectory>), ConfigErrors> {
         let file = path.display().to_string();
         let text = read_file(path).map_err(|problem| ConfigErrors::whole(&file, problem))?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -59,7 +68,8 @@ impl Config {
         file: &str,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigErrors> {
-        parse(text, file, Path::new(file).parent().unwrap_or(Path::new("")), environment)
+        let base = Path::new(file).parent().unwrap_or(Path::new(""));
+        parse(text, file, base, environment).map(|(config, _)| config)
     }
 
     /// The configuration of `litekeeper serve TARGET…`, without a file. A target is a directory or file
@@ -164,13 +174,19 @@ fn absolute_pattern(pattern: &str) -> String {
     resolve_pattern(&here, pattern)
 }
 
-fn parse(text: &str, file: &str, base: &Path, environment: Environment<'_>) -> Result<Config, ConfigErrors> {
+fn parse(
+    text: &str,
+    file: &str,
+    base: &Path,
+    environment: Environment<'_>,
+) -> Result<(Config, Vec<NamedDirectory>), ConfigErrors> {
     let tree = tree_of(text, file)?;
     let mut decoder = Decoder::new(file, environment);
     let config = read(&tree, base, &mut decoder);
+    let directories = decoder.take_directories();
     let errors = decoder.into_errors();
     match config {
-        Some(config) if errors.is_empty() => Ok(config),
+        Some(config) if errors.is_empty() => Ok((config, directories)),
         Some(_) | None => Err(ConfigErrors::new(errors)),
     }
 }

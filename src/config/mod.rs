@@ -48,6 +48,7 @@ pub use crate::config::columns::TimestampColumn;
 pub use crate::config::columns::TimestampFormat;
 pub use crate::config::error::ConfigError;
 pub use crate::config::error::ConfigErrors;
+pub use crate::config::error::NamedDirectory;
 pub use crate::config::error::Position;
 pub use crate::config::listen::Listen;
 pub use crate::config::paths::compile_pattern;
@@ -349,5 +350,10 @@ pub struct Collectors {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn on_off<S: serde::Serializer>(on: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if *on { "on" } else { "off" })
+    serializer.serialize_str(word(*on))
+}
+
+/// A switch as it is written.
+fn word(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
 }

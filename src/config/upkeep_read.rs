@@ -60,8 +60,9 @@ fn read_backup(
     let reserve = read(fields, "reserve", 100 * MIB, |value| decoder.bytes(value));
     let max_wait = read(fields, "max_wait", Duration::from_secs(1), |value| decoder.duration(value, WAIT));
     let max_wal_growth = read(fields, "max_wal_growth", 1024 * MIB, |value| decoder.bytes(value));
-    let to = decoder.require(fields, "to", "to: /srv/backups").and_then(|value| decoder.text(&value))?;
-    let to = resolve_path(surroundings.base, &to);
+    let value = decoder.require(fields, "to", "to: /srv/backups")?;
+    let to = resolve_path(surroundings.base, &decoder.text(&value)?);
+    decoder.directory(&value, &to);
     Some(Backup { timing, to, keep, reserve, max_wait, max_wal_growth })
 }
 

@@ -160,6 +160,10 @@ ailments! {
     Replicated, "replicated", [Info, Warning],
         "Litestream or LiteFS is at work on it; a warning when a vacuum is configured that is skipped for that",
         "A VACUUM or a checkpoint by another process makes it send the whole database again.";
+    /// A directory in which no backup can be kept.
+    BackupImpossible, "backup-impossible", [Warning],
+        "the configuration keeps backups in a directory that is not there, is none, or cannot be written by litekeeper's user",
+        "Every backup fails, and there is none on the day that it is needed.";
     /// A retention of something that is not there.
     RetentionImpossible, "retention-impossible", [Warning],
         "the configuration cleans a table or column that is not there",

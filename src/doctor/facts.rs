@@ -7,6 +7,7 @@ use crate::host::FilesystemFacts;
 use crate::host::Mount;
 use crate::host::Ownership;
 use crate::job::Need;
+use crate::job::Unusable;
 use crate::sqlite::Anatomies;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
@@ -82,6 +83,8 @@ pub(super) struct Wishes {
     pub writes: bool,
     /// Whether a vacuum is configured, and whether it runs beside a replicator.
     pub vacuum: Option<bool>,
+    /// Where backups are kept, and what keeps them from being kept there.
+    pub backup: Option<(PathBuf, Option<Unusable>)>,
     /// What is cleaned.
     pub retentions: Vec<Retention>,
 }

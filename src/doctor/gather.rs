@@ -21,6 +21,7 @@ use crate::host::stat;
 use crate::host::write_denied;
 use crate::job::replicator;
 use crate::job::room_for_vacuum;
+use crate::job::unusable;
 use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::settled;
@@ -90,6 +91,7 @@ fn wishes(database: &Database) -> Wishes {
     Wishes {
         writes: tasks.timings().any(|(task, _)| task.writes()),
         vacuum: tasks.vacuum.as_ref().map(|vacuum| vacuum.allow_replicated),
+        backup: tasks.backup.as_ref().map(|backup| (backup.to.clone(), unusable(&backup.to))),
         retentions: tasks.log_cleaning.iter().flat_map(|task| task.tables.clone()).collect(),
     }
 }

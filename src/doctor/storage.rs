@@ -1,6 +1,7 @@
 //! Rules on the file system and on space.
 
 use crate::host::FilesystemFacts;
+use crate::job::Unusable;
 use crate::sqlite::AutoVacuum;
 use crate::sqlite::JournalMode;
 use crate::units::bytes;
@@ -27,6 +28,7 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
         found.extend(disk_full(facts, filesystem));
     }
     found.extend(read_only(facts));
+    found.extend(backup_impossible(facts));
     if let Some(inside) = inside {
         let bloated = bloated(facts, inside);
         found.extend(no_room_for_vacuum(facts, inside, bloated.is_some()));
@@ -124,4 +126,33 @@ fn no_room_for_vacuum(facts: &Facts, inside: &Inside, bloated: bool) -> Option<F
     Some(finding.advice(
         "Make room, or have SQLite put the copy on another disk: SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
     ))
+}
+
+fn backup_impossible(facts: &Facts) -> Option<Finding> {
+    let (directory, problem) = facts.wishes.backup.as_ref()?;
+    let problem = problem.as_ref()?;
+    let what = format!("Backups are to be kept in {}: {problem}.", directory.display());
+    let finding = Finding::new(Ailment::BackupImpossible, Severity::Warning, what);
+    let path = quote::path(directory);
+    Some(match problem {
+        Unusable::Missing => {
+            let command = format!("install -d -m 750 -o {} {path}", facts.user);
+            finding
+                .advice("Where it is a mount point, mount the disk instead.")
+                .command(mend::as_root(facts, &command))
+        }
+        Unusable::NoDirectory(_) => {
+            finding.advice("Name a directory in the configuration.").command(format!("ls -ld {path}"))
+        }
+        Unusable::ReadOnly => finding.command(format!("findmnt --target {path}")),
+        Unusable::Denied(_) => {
+            let chown = mend::as_root(facts, &format!("chown {} {path}", facts.user));
+            let chmod = mend::as_root(facts, &format!("chmod u+rwx {path}"));
+            finding
+                .advice("Or name a directory of litekeeper's own in the configuration.")
+                .command(format!("{chown} && {chmod}"))
+        }
+        // Most often a directory above it that may not be entered.
+        Unusable::Unknown(_) => finding.command(mend::as_root(facts, &format!("namei -l {path}"))),
+    })
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::*;
 use crate::config::Retention;
 use crate::config::TimestampFormat;
+use crate::host::FileKind;
 use crate::host::FilesystemFacts;
 use crate::host::Mount;
 use crate::host::Ownership;
 use crate::job::Need;
+use crate::job::Unusable;
 use crate::sqlite::Anatomies;
 use crate::sqlite::Anatomy;
 use crate::sqlite::AutoVacuum;
@@ -279,6 +281,22 @@ fn place_and_space() {
         },
         &[(A::Bloated, Warning, "incremental_vacuum")],
     );
+    let backup = |problem: Option<Unusable>| {
+        move |facts: &mut Facts| facts.wishes.backup = Some(("/srv/my backups".into(), problem))
+    };
+    check(backup(None), &[]);
+    for (problem, words) in [
+        (Unusable::Missing, "sudo install -d -m 750 -o 1000 '/srv/my backups'"),
+        (Unusable::NoDirectory(FileKind::Regular), "it is a file, no directory"),
+        (Unusable::ReadOnly, "findmnt --target '/srv/my backups'"),
+        (
+            Unusable::Denied("no".to_owned()),
+            "sudo chown 1000 '/srv/my backups' && sudo chmod u+rwx '/srv/my backups'",
+        ),
+        (Unusable::Unknown("no".to_owned()), "sudo namei -l '/srv/my backups'"),
+    ] {
+        check(backup(Some(problem)), &[(A::BackupImpossible, Warning, words)]);
+    }
     // A tenth of a mebibyte is not worth a word, however large its share.
     check(
         |facts| {

@@ -43,6 +43,7 @@ pub use ownership::Ownership;
 pub use ownership::acting_user;
 pub use ownership::mount;
 pub use ownership::ownership;
+pub use permission::directory_denied;
 pub use permission::is_root;
 pub use permission::owner_could_use_sidecars;
 pub use permission::write_denied;

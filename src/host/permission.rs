@@ -19,6 +19,13 @@ pub fn write_denied(files: &DatabaseFiles, directory: &CStr) -> Option<(&'static
     })
 }
 
+/// What keeps this process from making, listing and removing files in a directory.
+#[must_use]
+pub fn directory_denied(directory: &CStr) -> Option<io::Error> {
+    let needed = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::accessat(CWD, directory, needed, AtFlags::EACCESS).err().map(io::Error::from)
+}
+
 /// Whether sidecar files that this process makes could be used by the database's owner.
 ///
 /// SQLite gives a new `-wal`, `-shm` or `-journal` the mode of the main file, and as root its owner too. Anybody else

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::config::Backup;
 use crate::database::DatabaseName;
 use crate::host::FileKind;
+use crate::host::directory_denied;
 use crate::host::stat;
 use crate::host::sync_directory;
 use crate::report;
@@ -147,20 +148,58 @@ fn is_time(text: &str) -> bool {
         && chrono::NaiveDateTime::parse_from_str(text, TIME_FORMAT).is_ok()
 }
 
-/// Refuses a directory that is not there.
-pub(super) fn refuse_without_directory(task: &Backup) -> Result<(), Outcome> {
-    let found = stat(&coexist::c_path(&task.to));
-    match found {
-        Ok(Some(found)) if found.kind == FileKind::Directory => Ok(()),
-        Ok(_) => {
-            let message = format!(
-                "{}: there is no such directory; make it, or mount what belongs there (litekeeper makes none, as it would \
-                 fill the wrong disk)",
-                task.to.display()
-            );
-            Err(Outcome::failed(FailureReason::Io, message))
+/// Why nothing can be kept in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// There is none.
+    Missing,
+    /// Something else has its name.
+    NoDirectory(FileKind),
+    /// Its file system is mounted read-only.
+    ReadOnly,
+    /// This process may not make, list or remove files in it; the system's words.
+    Denied(String),
+    /// The system does not tell; its words.
+    Unknown(String),
+}
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => formatter.write_str(
+                "there is no such directory; make it, or mount what belongs there (litekeeper makes none, as it would fill \
+                 the wrong disk)",
+            ),
+            Self::NoDirectory(kind) => write!(formatter, "it is {}, no directory", kind.describe()),
+            Self::ReadOnly => formatter.write_str("its file system is mounted read-only"),
+            Self::Denied(error) => write!(formatter, "litekeeper may not keep files there: {error}"),
+            Self::Unknown(error) => formatter.write_str(error),
         }
-        Err(error) => Err(file_failed(&task.to.display().to_string(), &error)),
+    }
+}
+
+/// What keeps backups from being kept in a directory.
+#[must_use]
+pub fn unusable(directory: &Path) -> Option<Unusable> {
+    let path = coexist::c_path(directory);
+    match stat(&path) {
+        Ok(Some(found)) if found.kind == FileKind::Directory => {
+            directory_denied(&path).map(|error| match error.kind() {
+                std::io::ErrorKind::ReadOnlyFilesystem => Unusable::ReadOnly,
+                _ => Unusable::Denied(error.to_string()),
+            })
+        }
+        Ok(Some(found)) => Some(Unusable::NoDirectory(found.kind)),
+        Ok(None) => Some(Unusable::Missing),
+        Err(error) => Some(Unusable::Unknown(error.to_string())),
+    }
+}
+
+/// Refuses a directory in which nothing can be kept.
+pub(super) fn refuse_without_directory(task: &Backup) -> Result<(), Outcome> {
+    match unusable(&task.to) {
+        None => Ok(()),
+        Some(problem) => Err(Outcome::failed(FailureReason::Io, format!("{}: {problem}", task.to.display()))),
     }
 }
 

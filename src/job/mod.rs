@@ -21,6 +21,8 @@ mod run;
 mod vacuum;
 
 pub use backup::BackupReport;
+pub use backup::Unusable;
+pub use backup::unusable;
 pub use checkpoint::CheckpointReport;
 pub use coexist::has_wal_reset_bug;
 pub use coexist::replicator;

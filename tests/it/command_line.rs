@@ -1,8 +1,12 @@
 //! What a person reads at the command line: said once, in whole sentences, and true.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::process::Stdio;
 
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use crate::maintenance::configure;
 use crate::maintenance::number;
@@ -12,11 +16,23 @@ use crate::support::TestDatabase;
 use crate::support::eventually;
 use crate::support::litekeeper;
 use crate::support::test;
+use crate::support::test_with_tool;
+use crate::support::tool;
 
 pub fn trials() -> Vec<Trial> {
     vec![
         test("a_refusal_is_told_once", a_refusal_is_told_once),
         test("a_run_that_is_stopped_says_so", a_run_that_is_stopped_says_so),
+        test("what_is_shown_can_be_used", what_is_shown_can_be_used),
+        test(
+            "a_directory_that_takes_no_backup_is_told_before",
+            a_directory_that_takes_no_backup_is_told_before,
+        ),
+        test_with_tool(
+            "a_directory_of_others_takes_no_backup",
+            tool("setpriv").filter(|_| rustix::process::geteuid().is_root()),
+            a_directory_of_others_takes_no_backup,
+        ),
     ]
 }
 
@@ -60,4 +76,95 @@ fn a_run_that_is_stopped_says_so() {
     assert!(log.contains("run stopped") && !log.contains("failed"), "{log}");
     let history = Output::of(&["history", "--config", &config]).stdout;
     assert!(history.contains("stopped") && !history.contains("failed"), "{history}");
+}
+
+const BACKUP: &str = "{backup: {to: backups, reserve: 0}}";
+
+/// The finding on the directory of backups, from a doctor's JSON.
+fn impossible(document: &str) -> Option<Value> {
+    let document: Value = serde_json::from_str(document).unwrap();
+    let findings = document["databases"][0]["findings"].as_array().unwrap();
+    findings.iter().find(|finding| finding["id"] == "backup-impossible").cloned()
+}
+
+fn shell(command: &str) {
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+}
+
+fn a_directory_that_takes_no_backup_is_told_before() {
+    let made = TestDatabase::new("app").rows(5).make();
+    let config = configure(&made, BACKUP);
+    let backups = made.directory().join("backups");
+    let check = || Output::of(&["config", "check", &config]);
+    let doctor = || Output::of(&["doctor", "--json", "--config", &config]);
+    let run = || Output::of(&["run", "backup", "--config", &config, "--log.level", "off"]);
+    let refused = |words: &str| {
+        let checked = check();
+        let place = format!("{config}:5:26: databases[0].tasks.backup.to: warning: ");
+        assert_eq!(checked.code, Some(0), "another machine may have it: {checked:?}");
+        assert!(checked.stderr.starts_with(&place) && checked.stderr.contains(words), "{checked:?}");
+        let (diagnosis, run) = (doctor(), run());
+        let finding = impossible(&diagnosis.stdout).unwrap_or_else(|| panic!("{diagnosis:?}"));
+        assert!(finding["what"].as_str().unwrap().contains(words), "{finding}");
+        assert_eq!((&finding["severity"], diagnosis.code), (&"warning".into(), Some(1)), "{finding}");
+        assert!(run.code == Some(3) && run.stdout.contains(words), "{run:?}");
+        finding["command"].as_str().unwrap().to_owned()
+    };
+    let mend = refused("there is no such directory");
+    std::fs::write(&backups, "").unwrap();
+    refused("it is a file, no directory");
+    std::fs::remove_file(&backups).unwrap();
+    // As somebody else than root, the command begins with sudo, for which there may be no password.
+    shell(mend.strip_prefix("sudo ").unwrap_or(&mend));
+    assert_eq!((check().stderr, impossible(&doctor().stdout)), (String::new(), None));
+    assert_eq!(run().code, Some(0));
+}
+
+/// Told as the user to whom it matters.
+fn a_directory_of_others_takes_no_backup(setpriv: &str) {
+    let made = TestDatabase::new("app").rows(5).make();
+    let config = configure(&made, BACKUP);
+    let (backups, program) = (made.directory().join("backups"), made.directory().join("litekeeper"));
+    std::fs::create_dir(&backups).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_litekeeper"), &program).unwrap();
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(made.directory(), 0o755);
+    mode(&backups, 0o755);
+    let as_nobody = |arguments: &[&str]| {
+        let mut command = Command::new(setpriv);
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.arg(&program).args(arguments);
+        Output::from(command)
+    };
+    let check = || as_nobody(&["config", "check", &config]).stderr;
+    let doctor = || as_nobody(&["doctor", "--json", "--config", &config]).stdout;
+    assert!(check().contains("litekeeper may not keep files there: Permission denied"), "{}", check());
+    let finding = impossible(&doctor()).unwrap();
+    let command = finding["command"].as_str().unwrap().to_owned();
+    assert!(command.starts_with("sudo chown 65534 "), "{finding}");
+    shell(&command.replace("sudo ", ""));
+    assert_eq!((check(), impossible(&doctor())), (String::new(), None));
+}
+
+/// What is shown is a configuration of its own, and says the same.
+fn what_is_shown_can_be_used() {
+    let made = TestDatabase::new("app").make();
+    let config = configure(&made, "{vacuum: {}, backup: {to: .}}");
+    let show = |file: &str| {
+        let shown = Output::of(&["config", "show", file]);
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        shown.stdout
+    };
+    let again = made.directory().join("again.yml");
+    std::fs::write(&again, show(&config)).unwrap();
+    assert_eq!(show(again.to_str().unwrap()), show(&config));
+    let run = |file: &str| {
+        let run = Output::of(&["run", "all", "--json", "--config", file, "--log.level", "off"]);
+        let document: Value = serde_json::from_str(&run.stdout).unwrap();
+        let runs = document["runs"].as_array().unwrap().clone();
+        runs.into_iter().map(|run| (run["task"].clone(), run["outcome"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(run(again.to_str().unwrap()), run(&config));
 }
