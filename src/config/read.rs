@@ -1,6 +1,6 @@
 //! The tree of a file into a [`Config`]: the top level and the entries of `databases`.
 //!
-//! This file must never ask whether a path exists: `config check` gives the same answer on the
+//! This file must never ask whether a path exists: `config check` finds the same errors on the
 //! machine where the file is written and on the one where it is used.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ use crate::config::tracing_read::read_tracing;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
 
-const TOP_KEYS: [&str; 17] = [
+pub(super) const TOP_KEYS: [&str; 17] = [
     "listen",
     "web",
     "state",
@@ -267,7 +267,7 @@ fn read_include(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Vec<String> {
     let patterns = read_patterns(value, decoder);
     if patterns.iter().any(|pattern| pattern.contains('/')) {
         decoder
-            .refuse_value(value, "takes file names, without `/`; for subdirectories write `recursive: true`");
+            .refuse_value(value, "takes file names, without `/`; for subdirectories write `recursive: on`");
     }
     if patterns.is_empty() {
         decoder.refuse_value(value, "must take at least one pattern, as in `include: [\"*.db\"]`");

@@ -69,7 +69,7 @@ pub(super) fn read_maintenance(
     decoder: &mut Decoder<'_>,
 ) {
     let mut path = |name| {
-        let text = fields.find(name).and_then(|value| decoder.text(&value))?;
+        let text = fields.given(name).and_then(|value| decoder.text(&value))?;
         Some(resolve_path(base, &text))
     };
     if let Some(file) = path("state") {
@@ -129,7 +129,7 @@ pub(super) fn read_doors(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder
     let Some(fields) = decoder.fields(&value, &["config_file", "acting_users", "telemetry_path"]) else {
         return web;
     };
-    let file = fields.find("config_file").and_then(|value| decoder.text(&value));
+    let file = fields.given("config_file").and_then(|value| decoder.text(&value));
     web.config_file = file.map(|text| resolve_path(base, &text));
     if let Some(value) = fields.find("acting_users") {
         web.acting_users = decoder.texts(&value).unwrap_or_default();

@@ -17,6 +17,7 @@ use crate::config::TimestampColumn;
 use crate::config::WebSettings;
 use crate::config::alerts::shown_alerts;
 use crate::config::environment::escape;
+use crate::config::on_off;
 use crate::config::show_tasks::ShownMaintenance;
 use crate::config::show_tasks::ShownTasks;
 use crate::config::show_tasks::shown_maintenance;
@@ -29,18 +30,15 @@ use crate::config::units::format_duration;
 #[expect(clippy::zero_sized_map_values, reason = "the map is written out, as `name: {}`")]
 struct ShownConfig<'c> {
     listen: ShownListen,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    web: Option<ShownWeb>,
+    web: ShownWeb,
     #[serde(flatten)]
     maintenance: ShownMaintenance,
     sample_interval: String,
     discovery_interval: String,
     max_databases: usize,
     series_limit: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
     tracing: Option<ShownTracing>,
     /// Empty ones: their settings stand at each database, while the names are labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     profiles: BTreeMap<&'c str, ShownProfile>,
     databases: Vec<ShownSource>,
 }
@@ -55,7 +53,6 @@ enum ShownListen {
 
 #[derive(Serialize)]
 struct ShownWeb {
-    #[serde(skip_serializing_if = "Option::is_none")]
     config_file: Option<String>,
     telemetry_path: String,
     acting_users: Vec<String>,
@@ -81,7 +78,6 @@ struct ShownSource {
     space_budget: String,
     collectors: Collectors,
     tasks: ShownTasks,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     alerts: BTreeMap<&'static str, String>,
 }
 
@@ -101,13 +97,15 @@ enum ShownTarget {
         directory: String,
         include: Vec<String>,
         exclude: Vec<String>,
+        #[serde(serialize_with = "on_off")]
         recursive: bool,
     },
 }
 
 impl Config {
     /// The configuration as YAML that [`Config::load`] reads to an equal one: every default is filled in,
-    /// profiles are laid into the databases that use them, and paths stand as they were resolved. Two
+    /// what is not set is `null`, a task that is not named is `off`, profiles are laid into the databases that use them, and
+    /// paths stand as they were resolved. Two
     /// file names of the command line cannot be written as they are: bytes that are no UTF-8 are
     /// replaced, and a file with a `*` in its name becomes a `glob` for it alone. Values of `tracing.headers` are secrets
     /// and not shown.
@@ -117,7 +115,7 @@ impl Config {
         let profiles = self.sources.iter().map(|source| source.settings.profile.as_str());
         let shown = ShownConfig {
             listen: shown_listen(&self.listen),
-            web: (self.web != WebSettings::default()).then(|| shown_web(&self.web)),
+            web: shown_web(&self.web),
             maintenance: shown_maintenance(&self.maintenance),
             sample_interval: format_duration(self.sample_interval),
             discovery_interval: format_duration(self.discovery_interval),

@@ -18,17 +18,16 @@ use crate::config::TimestampFormat;
 use crate::config::Timing;
 use crate::config::Vacuum;
 use crate::config::environment::escape;
+use crate::config::on_off;
 use crate::config::units::format_bytes;
 use crate::config::units::format_duration;
+use crate::config::word;
 
 #[derive(Serialize)]
 pub(super) struct ShownMaintenance {
-    #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     timezone: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     temp_directory: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pause_file: Option<String>,
     max_jobs: usize,
     max_jobs_per_filesystem: usize,
@@ -38,17 +37,17 @@ pub(super) struct ShownMaintenance {
 
 #[derive(Serialize)]
 pub(super) struct ShownTasks {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "or_off")]
     health_check: Option<ShownHealthCheck>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "or_off")]
     vacuum: Option<ShownVacuum>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "or_off")]
     log_cleaning: Option<ShownLogCleaning>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "or_off")]
     backup: Option<ShownBackup>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "or_off")]
     checkpoint: Option<ShownCheckpoint>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "or_off")]
     optimize: Option<ShownOptimize>,
 }
 
@@ -57,7 +56,6 @@ struct ShownTiming {
     schedule: String,
     timezone: &'static str,
     spread: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<String>,
     start_deadline: String,
     timeout: String,
@@ -68,6 +66,7 @@ struct ShownManners {
     target_hold: String,
     pause_ratio: f64,
     lock_wait: String,
+    #[serde(serialize_with = "on_off")]
     allow_network: bool,
 }
 
@@ -75,8 +74,9 @@ struct ShownManners {
 struct ShownHealthCheck {
     #[serde(flatten)]
     timing: ShownTiming,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "or_off")]
     quick: Option<ShownTiming>,
+    #[serde(serialize_with = "on_off")]
     foreign_keys: bool,
     max_wait: String,
     max_wal_growth: String,
@@ -95,6 +95,7 @@ struct ShownVacuum {
     min_reclaimable: ShownReclaimable,
     convert: &'static str,
     reserve: String,
+    #[serde(serialize_with = "on_off")]
     allow_replicated: bool,
     #[serde(flatten)]
     manners: ShownManners,
@@ -105,8 +106,7 @@ struct ShownLogCleaning {
     #[serde(flatten)]
     timing: ShownTiming,
     tables: Vec<ShownRetention>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    foreign_keys: Option<bool>,
+    foreign_keys: Option<&'static str>,
     #[serde(flatten)]
     manners: ShownManners,
 }
@@ -117,12 +117,10 @@ struct ShownRetention {
     column: String,
     format: TimestampFormat,
     retention: String,
+    #[serde(serialize_with = "on_off")]
     allow_short_retention: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     condition: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     keep_latest: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     archive: Option<String>,
     max_newest_age: String,
 }
@@ -143,7 +141,9 @@ struct ShownCheckpoint {
     #[serde(flatten)]
     timing: ShownTiming,
     truncate_above: String,
+    #[serde(serialize_with = "on_off")]
     allow_replicated: bool,
+    #[serde(serialize_with = "on_off")]
     allow_network: bool,
 }
 
@@ -154,6 +154,14 @@ struct ShownOptimize {
     analysis_limit: u32,
     #[serde(flatten)]
     manners: ShownManners,
+}
+
+/// A task that is named, or the word for one that is not.
+fn or_off<T: Serialize, S: serde::Serializer>(task: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match task {
+        Some(task) => task.serialize(serializer),
+        None => serializer.serialize_str(word(false)),
+    }
 }
 
 fn shown_path(path: &Path) -> String {
@@ -232,7 +240,7 @@ fn shown_log_cleaning(task: &LogCleaning) -> ShownLogCleaning {
     ShownLogCleaning {
         timing: shown_timing(&task.timing),
         tables: task.tables.iter().map(shown_retention).collect(),
-        foreign_keys: task.foreign_keys,
+        foreign_keys: task.foreign_keys.map(word),
         manners: shown_manners(&task.manners),
     }
 }

@@ -159,7 +159,7 @@ pub(super) fn read_timing(
     let zone = read(fields, "timezone", surroundings.timezone, |value| read_timezone(value, decoder));
     let default = parse_schedule(defaults.schedule, zone).expect("the defaults are schedules");
     let schedule = read(fields, "schedule", default, |value| read_schedule(value, zone, decoder));
-    let window = fields.find("window").and_then(|value| {
+    let window = fields.given("window").and_then(|value| {
         let text = decoder.text(&value)?;
         Window::parse(&text, zone).map_err(|error| decoder.refuse_value(&value, error.to_string())).ok()
     });
@@ -298,7 +298,7 @@ fn read_log_cleaning(
     decoder: &mut Decoder<'_>,
 ) -> Option<LogCleaning> {
     let timing = read_timing(fields, &LOG_CLEANING, surroundings, decoder);
-    let foreign_keys = fields.find("foreign_keys").and_then(|value| decoder.switch(&value));
+    let foreign_keys = fields.given("foreign_keys").and_then(|value| decoder.switch(&value));
     let manners = read_manners(fields, decoder);
     let value = decoder.require(fields, "tables", "tables: [{table: logs, column: created_at}]")?;
     let items = decoder.items(&value)?;
@@ -347,11 +347,11 @@ fn read_retention(
     };
     let allowed = read(&fields, "allow_short_retention", false, |value| decoder.switch(value));
     if retention < SHORT_RETENTION && !allowed {
-        let message = "is below one day; if that is meant, write `allow_short_retention: true` beside it";
+        let message = "is below one day; if that is meant, write `allow_short_retention: on` beside it";
         decoder.refuse(fields.position_of("retention"), &fields.child("retention"), message);
     }
     let max_newest_age = (retention / 3).clamp(DAY, 30 * DAY);
-    let mut optional = |name| fields.find(name).and_then(|value| decoder.text(&value));
+    let mut optional = |name| fields.given(name).and_then(|value| decoder.text(&value));
     let (condition, archive) = (optional("condition"), optional("archive"));
     Some(Retention {
         table: table?,
@@ -361,7 +361,7 @@ fn read_retention(
         allow_short_retention: allowed,
         condition,
         keep_latest: fields
-            .find("keep_latest")
+            .given("keep_latest")
             .and_then(|value| decoder.number(&value, 1..=usize::MAX >> 1))
             .map(|latest| latest as u64),
         archive: archive.map(|directory| resolve_path(surroundings.base, &directory)),

@@ -38,7 +38,7 @@ const SECRET: &str = "<secret>";
 /// Where traces go; nowhere without the key.
 pub(super) fn read_tracing(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder<'_>) -> TracingSettings {
     let mut settings = TracingSettings::default();
-    let Some(value) = fields.find("tracing") else { return settings };
+    let Some(value) = fields.given("tracing") else { return settings };
     let Some(fields) = decoder.fields(&value, &KEYS) else { return settings };
     if let Some(value) = fields.find("client_type")
         && decoder.choice(&value, &[("http", true), ("grpc", false)]) == Some(false)
@@ -74,7 +74,7 @@ pub(super) fn read_tracing(fields: &Fields<'_>, base: &Path, decoder: &mut Decod
         let Some(value) = fields.find(name) else { continue };
         *place = decoder.fraction(&value, 0.0..=1.0).unwrap_or(*place);
     }
-    if let Some(value) = fields.find("tls_config") {
+    if let Some(value) = fields.given("tls_config") {
         settings.tls = read_tls(&value, base, decoder);
     }
     settings
@@ -99,14 +99,14 @@ fn read_tls(value: &Value<'_>, base: &Path, decoder: &mut Decoder<'_>) -> Collec
     let known = ["ca_file", "cert_file", "key_file", "server_name"];
     let Some(fields) = decoder.fields(value, &known) else { return CollectorTls::default() };
     let mut file = |name| {
-        let text = fields.find(name).and_then(|value| decoder.text(&value))?;
+        let text = fields.given(name).and_then(|value| decoder.text(&value))?;
         Some(resolve_path(base, &text))
     };
     let (ca_file, cert_file, key_file) = (file("ca_file"), file("cert_file"), file("key_file"));
     if cert_file.is_some() != key_file.is_some() {
         decoder.refuse_value(value, "`cert_file` and `key_file` go together");
     }
-    let server_name = fields.find("server_name").and_then(|value| decoder.text(&value));
+    let server_name = fields.given("server_name").and_then(|value| decoder.text(&value));
     CollectorTls { ca_file, cert_file, key_file, server_name }
 }
 
@@ -115,25 +115,19 @@ fn read_tls(value: &Value<'_>, base: &Path, decoder: &mut Decoder<'_>) -> Collec
 pub(super) struct ShownTracing {
     client_type: &'static str,
     endpoint: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, &'static str>,
     timeout: String,
     compression: &'static str,
     sampling_fraction: f64,
     sweep_sampling_fraction: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls_config: Option<ShownTls>,
+    tls_config: ShownTls,
 }
 
 #[derive(Serialize)]
 struct ShownTls {
-    #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     cert_file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     key_file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     server_name: Option<String>,
 }
 
@@ -156,6 +150,6 @@ pub(super) fn shown_tracing(settings: &TracingSettings) -> Option<ShownTracing> 
         compression: if settings.gzip { "gzip" } else { "none" },
         sampling_fraction: settings.sampling_fraction,
         sweep_sampling_fraction: settings.sweep_sampling_fraction,
-        tls_config: (settings.tls != CollectorTls::default()).then_some(tls),
+        tls_config: tls,
     })
 }

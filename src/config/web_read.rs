@@ -95,22 +95,17 @@ pub(super) fn read_web(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> W
     let root = Value { tree, key: String::new() };
     let known = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
     let Some(fields) = decoder.fields(&root, &known) else { return config };
-    if let Some(value) = present(&fields, "tls_server_config") {
+    if let Some(value) = fields.given("tls_server_config") {
         config.tls = read_tls(&value, base, &mut config.notes, decoder);
     }
-    if let Some(value) = present(&fields, "http_server_config") {
+    if let Some(value) = fields.given("http_server_config") {
         read_http(&value, &mut config, decoder);
     }
-    if let Some(value) = present(&fields, "basic_auth_users") {
+    if let Some(value) = fields.given("basic_auth_users") {
         config.users = read_users(&value, decoder);
     }
-    config.rate_limit = present(&fields, "rate_limit").and_then(|value| read_rate_limit(&value, decoder));
+    config.rate_limit = fields.given("rate_limit").and_then(|value| read_rate_limit(&value, decoder));
     config
-}
-
-/// A field that has a value: a key with nothing behind it is as good as none, as with others.
-fn present<'t>(fields: &Fields<'t>, name: &str) -> Option<Value<'t>> {
-    fields.find(name).filter(|value| !matches!(value.tree.node, Node::Null))
 }
 
 fn read_tls(
@@ -129,11 +124,11 @@ fn read_tls(
     }
     let client_authority = read_pem(&fields, "client_ca", "client_ca_file", base, decoder);
     let client_auth = read_client_auth(&fields, decoder);
-    let names = present(&fields, "client_allowed_sans").and_then(|value| decoder.texts(&value));
+    let names = fields.given("client_allowed_sans").and_then(|value| decoder.texts(&value));
     let client_names = names.unwrap_or_default();
     check_clients(&fields, client_auth, client_authority.as_ref(), &client_names, decoder);
     let (tls12, tls13) = read_versions(&fields, notes, decoder);
-    let prefer = present(&fields, "prefer_server_cipher_suites").and_then(|value| boolean(&value, decoder));
+    let prefer = fields.given("prefer_server_cipher_suites").and_then(|value| boolean(&value, decoder));
     Some(TlsConfig {
         certificate: certificate?,
         key: key?,
@@ -155,8 +150,8 @@ fn read_pem(
     base: &Path,
     decoder: &mut Decoder<'_>,
 ) -> Option<Pem> {
-    let text = present(fields, inline).and_then(|value| decoder.text(&value)).map(Pem::Text);
-    let path = present(fields, file).and_then(|value| decoder.text(&value));
+    let text = fields.given(inline).and_then(|value| decoder.text(&value)).map(Pem::Text);
+    let path = fields.given(file).and_then(|value| decoder.text(&value));
     if let (Some(_), Some(_), Some(value)) = (&text, &path, fields.find(file)) {
         decoder.refuse_value(&value, format!("`{inline}` stands there already; keep one of the two"));
     }
@@ -172,7 +167,7 @@ fn read_client_auth(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> ClientAut
         ("VerifyClientCertIfGiven", ClientAuth::VerifyIfGiven),
         ("RequireAndVerifyClientCert", ClientAuth::RequireAndVerify),
     ];
-    let value = present(fields, "client_auth_type").filter(|value| !is_blank(value));
+    let value = fields.given("client_auth_type").filter(|value| !is_blank(value));
     value.and_then(|value| decoder.choice(&value, &words)).unwrap_or(ClientAuth::None)
 }
 
@@ -208,7 +203,7 @@ fn check_clients(
 fn read_versions(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decoder<'_>) -> (bool, bool) {
     let words = [("TLS10", 10), ("TLS11", 11), ("TLS12", 12), ("TLS13", 13)];
     let mut version = |name| {
-        let value = present(fields, name).filter(|value| !is_blank(value));
+        let value = fields.given(name).filter(|value| !is_blank(value));
         value.and_then(|value| decoder.choice(&value, &words))
     };
     let (least, most) = (version("min_version").unwrap_or(12), version("max_version").unwrap_or(13));
@@ -227,7 +222,7 @@ fn read_versions(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Dec
 }
 
 fn read_suites(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decoder<'_>) -> Vec<&'static str> {
-    let Some(value) = present(fields, "cipher_suites") else { return Vec::new() };
+    let Some(value) = fields.given("cipher_suites") else { return Vec::new() };
     let (mut suites, mut has_13) = (Vec::new(), false);
     for item in decoder.items(&value).unwrap_or_default() {
         let Some(name) = decoder.text(&item) else { continue };
@@ -253,7 +248,7 @@ fn read_suites(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decod
 }
 
 fn read_curves(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decoder<'_>) -> Vec<&'static str> {
-    let Some(value) = present(fields, "curve_preferences") else { return Vec::new() };
+    let Some(value) = fields.given("curve_preferences") else { return Vec::new() };
     let mut curves = Vec::new();
     for item in decoder.items(&value).unwrap_or_default() {
         let Some(name) = decoder.text(&item) else { continue };
@@ -276,10 +271,10 @@ fn read_curves(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decod
 
 fn read_http(value: &Value<'_>, config: &mut WebConfig, decoder: &mut Decoder<'_>) {
     let Some(fields) = decoder.fields(value, &["http2", "headers"]) else { return };
-    if let Some(on) = present(&fields, "http2").and_then(|value| boolean(&value, decoder)) {
+    if let Some(on) = fields.given("http2").and_then(|value| boolean(&value, decoder)) {
         config.http2 = on;
     }
-    let Some(headers) = present(&fields, "headers") else { return };
+    let Some(headers) = fields.given("headers") else { return };
     for (name, position, tree) in decoder.entries(&headers).unwrap_or_default() {
         let header = Value { tree, key: format!("{}.{name}", headers.key) };
         let Some((_, allowed)) = HEADERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
@@ -338,8 +333,8 @@ fn read_rate_limit(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<RateL
     let fields = decoder.fields(value, &["burst", "interval"])?;
     let bounds = Duration::ZERO..=Duration::from_secs(86_400);
     let interval =
-        present(&fields, "interval").and_then(|value| decoder.duration(&value, bounds)).unwrap_or_default();
-    let burst = present(&fields, "burst").and_then(|value| decoder.number(&value, 0..=1_000_000));
+        fields.given("interval").and_then(|value| decoder.duration(&value, bounds)).unwrap_or_default();
+    let burst = fields.given("burst").and_then(|value| decoder.number(&value, 0..=1_000_000));
     // Without an interval there is no limit, as with others.
     (!interval.is_zero())
         .then(|| RateLimit { burst: u32::try_from(burst.unwrap_or(1)).unwrap_or(u32::MAX).max(1), interval })

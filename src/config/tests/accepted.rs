@@ -284,14 +284,60 @@ fn the_environment_is_expanded_before_values_are_typed() {
 
 #[test]
 fn the_effective_configuration_parses_to_an_equal_one() {
-    for text in
-        [FULL, "databases: [{path: a}]", "profiles: {unused: {}}\ndatabases: [{directory: d}, {glob: g}]"]
-    {
+    for text in [
+        FULL,
+        "databases: [{path: a}]",
+        "profiles: {unused: {}}\ndatabases: [{directory: d}, {glob: g}]",
+        TASKS,
+    ] {
         let config = accept(text);
         let shown = config.to_yaml();
         assert_eq!(accept(&shown), config, "--- shown\n{shown}");
         assert_eq!(accept(&shown).to_yaml(), shown);
     }
+}
+
+/// Every task, with as little as it takes.
+const TASKS: &str = "tracing: {endpoint: \"http://127.0.0.1:4318\", tls_config: {server_name: otel}}
+databases: [{path: a, tasks: {health_check: , vacuum: , log_cleaning: {tables: [{table: logs, column: at}]},
+  backup: {to: /b}, checkpoint: , optimize: }}]";
+
+/// What is not set is shown too, and switches are spelled in one way.
+#[test]
+fn nothing_is_left_out_of_the_effective_configuration() {
+    let shown = accept(TASKS).to_yaml();
+    let has =
+        |indent: &str, key: &str| shown.lines().any(|line| line.starts_with(&format!("{indent}{key}:")));
+    for key in crate::config::read::TOP_KEYS {
+        assert!(has("", key), "{key}\n{shown}");
+    }
+    for key in crate::config::settings::SETTINGS_KEYS {
+        assert!(has("  ", key), "{key}\n{shown}");
+    }
+    for line in [
+        "state: null",
+        "temp_directory: null",
+        "pause_file: null",
+        "  config_file: null",
+        "  alerts: {}",
+        "      window: null",
+        "      quick: off",
+        "      foreign_keys: null",
+        "        archive: null",
+        "        keep_latest: null",
+        "        condition: null",
+        "    ca_file: null",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+    }
+    let off = accept("databases: [{path: a}]").to_yaml();
+    for task in ["health_check", "vacuum", "log_cleaning", "backup", "checkpoint", "optimize"] {
+        assert!(off.contains(&format!("\n    {task}: off\n")), "{off}");
+    }
+    assert!(
+        !shown.contains("true") && !shown.contains("false") && off.contains("tracing: null"),
+        "{shown}{off}"
+    );
 }
 
 /// Texts that YAML or the environment might take for something else.

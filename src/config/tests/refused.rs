@@ -218,7 +218,7 @@ fn patterns_profiles_and_long_names() {
                 "2:12: databases[0].glob: `/x/[a.db` is no valid pattern: unclosed character class; missing ']'",
                 "2:34: databases[0].exclude[0]: `{a` is no valid pattern: unclosed alternate group; missing '}' \
              (maybe escape '{' with '[{]'?)",
-                "3:30: databases[1].include: takes file names, without `/`; for subdirectories write `recursive: true`",
+                "3:30: databases[1].include: takes file names, without `/`; for subdirectories write `recursive: on`",
                 "4:30: databases[2].include: must take at least one pattern, as in `include: [\"*.db\"]`",
             ],
         ),

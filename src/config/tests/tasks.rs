@@ -121,7 +121,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         ("{vacuum: {min_reclaimable: {ratio: 10}}}".to_owned(), "must be a number from 0 to 1"),
         ("{log_cleaning: {}}".to_owned(), "missing key; write `tables:"),
         ("{log_cleaning: {tables: []}}".to_owned(), "must name at least one table"),
-        (table("retention: 1h"), "is below one day; if that is meant, write `allow_short_retention: true`"),
+        (table("retention: 1h"), "is below one day; if that is meant, write `allow_short_retention: on`"),
         (table("format: epoch"), "must be one of `auto`"),
         (
             "{log_cleaning: {tables: [{table: logs, column: at}, {table: LOGS, column: at}]}}".to_owned(),
