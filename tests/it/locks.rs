@@ -34,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         test("the_command_shows_locks_once", the_command_shows_locks_once),
         test("the_command_says_what_it_cannot_show", the_command_says_what_it_cannot_show),
         test("the_command_tells_changes_to_a_pipe", the_command_tells_changes_to_a_pipe),
+        test("the_command_ends_with_its_reader", the_command_ends_with_its_reader),
         test_with_tool("the_command_redraws_a_terminal", tool("script"), the_command_redraws_a_terminal),
         test_with_tool("hidden_processes_are_said", if_root("unshare"), hidden_processes_are_said),
         test_with_tool("without_proc_nothing_is_said", if_root("unshare"), without_proc_nothing_is_said),
@@ -392,6 +393,28 @@ fn the_command_tells_changes_to_a_pipe() {
         let document: Value = serde_json::from_str(line).unwrap();
         assert_eq!(document["databases"][0]["locks"]["holds"], serde_json::json!([]));
     });
+}
+
+/// `litekeeper locks FILE --watch | head -1`: nothing changes after the first line, and nobody reads.
+fn the_command_ends_with_its_reader() {
+    let made = TestDatabase::new("it").rows(10).make();
+    let mut other = SecondProcess::open(&made.path());
+    other.run("BEGIN IMMEDIATE");
+    // The next look is an hour away.
+    let mut child = litekeeper()
+        .arg("locks")
+        .arg(made.path())
+        .args(["--watch", "3600"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert!(line.contains("holds RESERVED"), "{line}");
+    let status = eventually("it ends by itself", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
 }
 
 fn the_command_redraws_a_terminal(script: &str) {

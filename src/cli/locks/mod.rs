@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::blocking::run_one;
+use crate::host::output_has_no_reader;
 use crate::sqlite;
 
 use super::Exit;
@@ -44,7 +45,7 @@ pub(super) struct Arguments {
     /// Database files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Look again every so many seconds until Ctrl-C; not on a terminal, print a line for each change
+    /// Look again every so many seconds until Ctrl-C, or until nobody reads the output; not on a terminal, print a line for each change
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1", value_parser = interval)]
     watch: Option<Duration>,
     /// JSON instead of text; with --watch one document a line
@@ -114,6 +115,8 @@ impl Watch {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Success),
+                // As with `| head`: while nothing changes, nothing is printed by which it would be noticed.
+                () = reader_leaves() => return Ok(Exit::Success),
                 _ = ticks.tick() => {}
             }
             let sights = tokio::select! {
@@ -132,6 +135,14 @@ impl Watch {
             }
             before = sights;
         }
+    }
+}
+
+/// Waits until nobody reads the output any more.
+async fn reader_leaves() {
+    const OFTEN: Duration = Duration::from_millis(100);
+    while !output_has_no_reader() {
+        tokio::time::sleep(OFTEN).await;
     }
 }
 

@@ -1,0 +1,18 @@
+//! Who reads what this process prints.
+
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::event::poll;
+
+/// Whether nobody can read standard output any more: the other end of a pipe is closed, or a terminal has hung up.
+/// It does not wait. Where the system does not tell, somebody may.
+#[must_use]
+pub fn output_has_no_reader() -> bool {
+    /// An error and a hang-up are told without being asked for.
+    const NOTHING: PollFlags = PollFlags::empty();
+    let output = std::io::stdout();
+    let mut asked = [PollFd::new(&output, NOTHING)];
+    let told = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    told.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
