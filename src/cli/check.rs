@@ -23,6 +23,7 @@ use crate::sqlite;
 use crate::sqlite::Check;
 use crate::units::bytes;
 use crate::units::count;
+use crate::units::counted;
 
 use super::Exit;
 use super::block_on;
@@ -228,9 +229,9 @@ fn wal_text(size: u64, facts: Option<&FactsReport>) -> String {
     let frames = facts.and_then(|facts| facts.wal_frames.zip(facts.wal_checkpointed_frames));
     match frames {
         Some((frames, done)) => format!(
-            "{}, {} frames, {} checkpointed",
+            "{}, {}, {} checkpointed",
             bytes(size),
-            count(u64::from(frames)),
+            counted(u64::from(frames), "frame"),
             count(u64::from(done))
         ),
         None => bytes(size),
@@ -249,7 +250,6 @@ fn rows_text(rows: &RowsReport) -> String {
 fn check_text(check: &CheckReport) -> String {
     match check.problems.len() {
         0 => format!("ok ({:.2} s)", check.elapsed_seconds),
-        1 => "1 problem".to_owned(),
-        more => format!("{more} problems"),
+        more => counted(more as u64, "problem"),
     }
 }

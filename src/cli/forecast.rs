@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::job::Forecast;
 use crate::units::bytes;
-use crate::units::count;
+use crate::units::counted;
 
 /// What a run would do.
 pub(super) fn forecast_text(forecast: &Forecast) -> String {
@@ -40,9 +40,10 @@ pub(super) fn forecast_text(forecast: &Forecast) -> String {
         line(format!("would analyze: {}", forecast.analyze.join(", ")));
     }
     for table in &forecast.tables {
-        let rows = table.rows.map_or_else(|| "an unknown number of".to_owned(), count);
+        let rows =
+            table.rows.map_or_else(|| "an unknown number of rows".to_owned(), |rows| counted(rows, "row"));
         let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
-        line(format!("{}: {rows} rows would be deleted{size}", table.table));
+        line(format!("{}: {rows} would be deleted{size}", table.table));
         let details = [
             ("older than", &table.cutoff),
             ("oldest", &table.oldest),

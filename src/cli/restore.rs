@@ -20,7 +20,7 @@ use crate::job::SURVEY_PATIENCE;
 use crate::sqlite;
 use crate::sqlite::Check;
 use crate::units::bytes;
-use crate::units::count;
+use crate::units::counted;
 
 use super::Exit;
 use super::block_on;
@@ -128,12 +128,12 @@ fn told(backup: &Path, restored: &Result<Restored, Outcome>, json: bool) -> anyh
 fn text(restored: &Restored) -> String {
     let Restored { backup, target, size_bytes, tables, rows, not_compared } = restored;
     let mut text = format!(
-        "{}: restored from {}, {}, verified with {} rows in {} tables\n",
+        "{}: restored from {}, {}, verified with {} in {}\n",
         target.display(),
         backup.display(),
         bytes(*size_bytes),
-        count(*rows),
-        count(*tables),
+        counted(*rows, "row"),
+        counted(*tables, "table"),
     );
     for table in not_compared {
         text.push_str(&format!("  not counted in the backup: {table}\n"));

@@ -6,6 +6,7 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::version_text;
 use crate::units::bytes;
 use crate::units::count;
+use crate::units::counted;
 
 use super::Finding;
 use super::ailment::Ailment;
@@ -59,9 +60,9 @@ fn file_size(facts: &Facts, inside: &Inside) -> Option<Finding> {
         return None;
     }
     let what = format!(
-        "The file has {} bytes; its {} pages of {} bytes make {}.",
+        "The file has {} bytes; its {} of {} bytes make {}.",
         count(actual),
-        count(u64::from(header.pages)),
+        counted(u64::from(header.pages), "page"),
         header.page_size,
         count(expected)
     );

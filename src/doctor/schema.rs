@@ -4,7 +4,7 @@ use crate::config::Retention;
 use crate::sqlite::Anatomies;
 use crate::sqlite::Anatomy;
 use crate::sqlite::RowCount;
-use crate::units::count;
+use crate::units::counted;
 
 use super::Finding;
 use super::ailment::Ailment;
@@ -69,7 +69,7 @@ fn rows(table: &Anatomy) -> i64 {
 }
 
 fn about(table: &Anatomy) -> String {
-    let number = count(u64::try_from(rows(table)).unwrap_or(0));
+    let number = counted(u64::try_from(rows(table)).unwrap_or(0), "row");
     match table.rows {
         RowCount::Exact(_) => number,
         RowCount::Estimate(_) | RowCount::Unknown => format!("about {number}"),
@@ -108,7 +108,7 @@ fn of_retention(facts: &Facts, schema: &Anatomies, retention: &Retention) -> Opt
     if table.finds_by(std::slice::from_ref(column)) {
         return None;
     }
-    let what = format!("No index of the table {} ({} rows) begins with {column}.", table.name, about(table));
+    let what = format!("No index of the table {} ({}) begins with {column}.", table.name, about(table));
     let finding = Finding::new(Ailment::RetentionWithoutIndex, Severity::Warning, what);
     let finding = finding.advice(
         "The application's own migrations are the best place for the index. Making it holds the write lock for a while.",
@@ -123,7 +123,7 @@ fn logs<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<Item = Fin
     schema.tables.iter().filter(move |table| !is_cleaned(table) && rows(table) >= MANY_ROWS).filter_map(|table| {
         let column = time_of_log(table)?;
         let what = format!(
-            "The table {} ({} rows) looks like a log with its time in {column}; this is a guess by the names.",
+            "The table {} ({}) looks like a log with its time in {column}; this is a guess by the names.",
             table.name,
             about(table)
         );
@@ -148,8 +148,8 @@ fn statistics(facts: &Facts, schema: &Anatomies) -> Option<Finding> {
         return None;
     }
     let told = |table: &&Anatomy| match table.analyzed_rows {
-        Some(known) => format!("{} has {} rows, its statistics say {known}", table.name, about(table)),
-        None => format!("{} ({} rows) has no statistics", table.name, about(table)),
+        Some(known) => format!("{} has {}, its statistics say {known}", table.name, about(table)),
+        None => format!("{} ({}) has no statistics", table.name, about(table)),
     };
     let mut names: Vec<String> = off.iter().take(MAX_NAMES).map(told).collect();
     if off.len() > MAX_NAMES {
@@ -185,7 +185,7 @@ fn foreign_keys<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<It
         bare.map(move |(parent, columns)| {
             let severity = if rows(table) >= FELT_ROWS { Severity::Warning } else { Severity::Info };
             let what = format!(
-                "No index finds the rows of {} ({} rows) by {}, which refers to {parent}.",
+                "No index finds the rows of {} ({}) by {}, which refers to {parent}.",
                 table.name,
                 about(table),
                 columns.join(", ")

@@ -30,6 +30,7 @@ use crate::sqlite::Waiting;
 use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
 use crate::units::count;
+use crate::units::counted;
 
 use super::Context;
 use super::Observer;
@@ -337,7 +338,7 @@ impl Run<'_> {
             }
             let share = held.value.next.as_ref().map_or(1.0, |next| plan.share(next.first().as_ref()));
             let rate = (table.deleted_rows as f64 / begun.elapsed().as_secs_f64().max(0.001)) as u64;
-            let words = format!("{} rows deleted, {} a second", count(table.deleted_rows), count(rate));
+            let words = format!("{} deleted, {} a second", counted(table.deleted_rows, "row"), count(rate));
             self.observer.done(share, &words);
             pace.held(held.value.rows, held.value.looked + held.hold, held.commit);
             cursor = held.value.next;

@@ -201,6 +201,7 @@ impl Run {
     pub fn words(&self) -> String {
         use crate::units::bytes;
         use crate::units::count;
+        use crate::units::counted;
         let summary = self.summary();
         if let Some(vacuum) = summary.vacuum {
             return format!(
@@ -214,16 +215,16 @@ impl Run {
         if let Some(cleaning) = summary.log_cleaning {
             let incomplete = cleaning.tables.iter().any(|table| !table.complete);
             let rest = if incomplete { ", more is left" } else { "" };
-            return format!("{} rows deleted{rest}", count(cleaning.deleted_rows));
+            return format!("{} deleted{rest}", counted(cleaning.deleted_rows, "row"));
         }
         if let Some(backup) = summary.backup {
             let file = backup.path.file_name().unwrap_or_default().to_string_lossy();
-            let (size, rows) = (bytes(backup.size_bytes), count(backup.rows));
+            let (size, rows) = (bytes(backup.size_bytes), counted(backup.rows, "row"));
             let rest = match backup.not_compared.len() {
                 0 => String::new(),
-                more => format!(", {more} tables not compared"),
+                more => format!(", {} not compared", counted(more as u64, "table")),
             };
-            return format!("{file}, {size}, verified with {rows} rows{rest}, {} kept", count(backup.files));
+            return format!("{file}, {size}, verified with {rows}{rest}, {} kept", count(backup.files));
         }
         if let Some(checkpoint) = summary.checkpoint {
             return checkpoint.words();
@@ -236,8 +237,11 @@ impl Run {
             .verdicts
             .iter()
             .map(|verdict| {
-                let word =
-                    if verdict.ok { "ok".to_owned() } else { format!("{} problems", verdict.problems) };
+                let word = if verdict.ok {
+                    "ok".to_owned()
+                } else {
+                    counted(u64::from(verdict.problems), "problem")
+                };
                 let sliced = if verdict.whole { "" } else { " (table by table)" };
                 format!("{} {word}{sliced}", verdict.check.label())
             })

@@ -24,6 +24,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_refusal_is_told_once", a_refusal_is_told_once),
         test("a_run_that_is_stopped_says_so", a_run_that_is_stopped_says_so),
         test("what_is_shown_can_be_used", what_is_shown_can_be_used),
+        test("one_of_a_thing_is_no_plural", one_of_a_thing_is_no_plural),
         test(
             "a_directory_that_takes_no_backup_is_told_before",
             a_directory_that_takes_no_backup_is_told_before,
@@ -167,4 +168,18 @@ fn what_is_shown_can_be_used() {
         runs.into_iter().map(|run| (run["task"].clone(), run["outcome"].clone())).collect::<Vec<_>>()
     };
     assert_eq!(run(again.to_str().unwrap()), run(&config));
+}
+
+fn one_of_a_thing_is_no_plural() {
+    let made = TestDatabase::new("app").rows(1).make();
+    let config = configure(&made, "{backup: {to: ., reserve: 0}}");
+    let told = Output::of(&["run", "backup", "--config", &config, "--log.level", "off"]).stdout;
+    assert!(told.contains("verified with 1 row, "), "{told}");
+    let backup = std::fs::read_dir(made.directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "backup"))
+        .unwrap();
+    let restored = Output::of(&[Path::new("restore"), &backup, &made.directory().join("again.db")]).stdout;
+    assert!(restored.contains("verified with 1 row in 1 table\n"), "{restored}");
 }

@@ -248,7 +248,7 @@ fn space_is_published_where_it_is_asked_for() {
     assert!(!scrape.text.contains("table=\"sqlite_schema\""), "one table is wanted: {}", scrape.text);
     let page = agent.get("/db/books").text();
     assert!(page.contains("Tables by size") && page.contains("by_text"), "{page}");
-    assert!(page.contains("1 other tables take 4.0 KiB"), "{page}");
+    assert!(page.contains("1 other table takes 4.0 KiB"), "{page}");
     assert!(!agent.get("/db/quiet").text().contains("Tables by size"));
     let answer: serde_json::Value =
         serde_json::from_slice(&agent.get("/api/v1/databases/books").body).unwrap();

@@ -9,6 +9,7 @@ use crate::host::LockView;
 use crate::locks::Hold;
 use crate::locks::Party;
 use crate::units::count;
+use crate::units::counted;
 use crate::units::span;
 
 use super::subject::Seen;
@@ -76,8 +77,8 @@ fn state(seen: &Seen) -> String {
     if let Some(facts) = &seen.facts {
         parts.push(format!("journal mode {}", facts.header.journal_mode.label()));
         if let Some(wal) = facts.wal {
-            let (total, done) = (count(u64::from(wal.total)), count(u64::from(wal.checkpointed)));
-            parts.push(format!("{total} frames in the WAL, {done} checkpointed"));
+            let (total, done) = (counted(u64::from(wal.total), "frame"), count(u64::from(wal.checkpointed)));
+            parts.push(format!("{total} in the WAL, {done} checkpointed"));
         }
     }
     parts.extend(seen.note.clone());
@@ -88,7 +89,7 @@ fn state(seen: &Seen) -> String {
 fn pin(hold: &Hold, seen: &Seen) -> String {
     let frames = count(u64::from(hold.pinned_frames.unwrap_or(0)));
     let total = seen.facts.as_ref().and_then(|facts| facts.wal).map_or(0, |wal| wal.total);
-    format!("{} pins {frames} of {} frames of the WAL", hold.party, count(u64::from(total)))
+    format!("{} pins {frames} of {} of the WAL", hold.party, counted(u64::from(total), "frame"))
 }
 
 fn row(hold: &Hold, followed: bool) -> [String; 8] {

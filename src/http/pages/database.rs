@@ -13,6 +13,7 @@ use crate::metrics::Upkeep;
 use crate::sample::Observed;
 use crate::units::bytes;
 use crate::units::count;
+use crate::units::counted;
 
 use super::Frame;
 use super::Query;
@@ -82,8 +83,7 @@ impl DatabasePage<'_> {
             @if self.upkeep.paused { p.note { "Maintenance of this database is paused." } }
             @for (check, standing) in self.upkeep.verdicts.iter().filter(|(_, standing)| !standing.ok) {
                 p.note.bad {
-                    "The " (check.label().replace('_', " ")) " check found " (count(u64::from(standing.problems)))
-                    @if standing.problems == 1 { " problem " } @else { " problems " }
+                    "The " (check.label().replace('_', " ")) " check found " (counted(u64::from(standing.problems), "problem")) " "
                     (when(standing.completed_at, now))
                     @if let Some(problem) = &standing.first_problem { ": " (problem) }
                 }

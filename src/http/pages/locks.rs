@@ -12,6 +12,7 @@ use crate::locks::Locks;
 use crate::locks::Party;
 use crate::sample::Observed;
 use crate::units::count;
+use crate::units::counted;
 use crate::units::span;
 
 use super::words::calendar;
@@ -51,9 +52,12 @@ fn pin(hold: &Hold, total: Option<u32>) -> Markup {
     let frames = hold.pinned_frames.unwrap_or(0);
     html! {
         p.note {
-            (hold.party) " pins " (count(u64::from(frames)))
-            @if let Some(total) = total { " of " (count(u64::from(total))) }
-            " frames of the WAL: no checkpoint can copy them before its read ends, seen for at least "
+            (hold.party) " pins "
+            @match total {
+                Some(total) => { (count(u64::from(frames))) " of " (counted(u64::from(total), "frame")) },
+                None => (counted(u64::from(frames), "frame")),
+            }
+            " of the WAL: no checkpoint can copy them before its read ends, seen for at least "
             (span(hold.held.as_secs()))
         }
     }

@@ -7,7 +7,7 @@ use crate::sample::SpaceReadings;
 use crate::sample::TableSpace;
 use crate::sqlite::TreeSize;
 use crate::units::bytes;
-use crate::units::count;
+use crate::units::counted;
 
 use super::index::percent;
 
@@ -27,7 +27,7 @@ pub(super) fn space_table(readings: &SpaceReadings) -> Markup {
             tbody { @for table in &readings.tables { (row(table)) } }
         }
         @if readings.others > 0 {
-            p.soft { (count(readings.others as u64)) " other tables take " (bytes(readings.others_bytes)) "." }
+            p.soft { (counted(readings.others as u64, "other table")) @if readings.others == 1 { " takes " } @else { " take " } (bytes(readings.others_bytes)) "." }
         }
         @if !readings.late.is_empty() {
             p.note {
