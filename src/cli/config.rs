@@ -31,6 +31,7 @@ pub(super) enum Command {
         file: PathBuf,
     },
     /// Print the effective configuration, every default filled in; what is not set is `null`, or `off`
+    #[command(after_help = "Exit codes: 0 printed, 2 not valid.")]
     Show {
         /// The file
         file: PathBuf,

@@ -25,6 +25,9 @@ use super::traces;
 const FIRST_RUNS_AFTER: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 stopped, 2 usage, 3 failure (the address is taken, the directory is there already)."
+)]
 pub(super) struct Arguments {
     /// Make the databases in this new directory and leave them there, instead of in a temporary one
     #[arg(long, value_name = "DIRECTORY")]

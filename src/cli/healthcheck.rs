@@ -23,7 +23,9 @@ const DEFAULT_CONFIG: &str = "/etc/litekeeper/litekeeper.yml";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The address is the first of the configuration, which is looked for at /etc/litekeeper/litekeeper.yml; without one, 127.0.0.1:10321.
-A server that asks for a user or a client certificate lives: that counts as healthy. Exit codes: 0 healthy, 1 not.")]
+A server that asks for a user or a client certificate lives: that counts as healthy.
+
+Exit codes: 0 healthy, 1 not, 2 usage.")]
 pub(super) struct Arguments {
     /// Address to ask, instead of the configuration's
     #[arg(long = "web.listen-address", value_name = "[HOST]:PORT|unix:PATH")]

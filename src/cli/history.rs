@@ -18,7 +18,9 @@ use super::print;
 #[command(after_help = "\
 Examples:
   litekeeper history --db books --task vacuum
-  litekeeper history --json | jq '.runs[] | select(.outcome == \"failed\")'")]
+  litekeeper history --json | jq '.runs[] | select(.outcome == \"failed\")'
+
+Exit codes: 0 shown, 2 usage or configuration, 3 the state file could not be read.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,

@@ -70,7 +70,15 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 /// It reads them without leaving a trace, serves their health to Prometheus, and maintains those for which the
 /// configuration asks for it: health checks, vacuum, log cleaning, backups, checkpoints, statistics.
 #[derive(Debug, Parser)]
-#[command(name = "litekeeper", version = VERSION.as_str(), arg_required_else_help = true, max_term_width = 110)]
+#[command(
+    name = "litekeeper",
+    version = VERSION.as_str(),
+    arg_required_else_help = true,
+    max_term_width = 110,
+    after_help = "\
+Exit codes: 0 well, 1 problems found, 2 usage or configuration, 3 failed, 4 not allowed now. `litekeeper COMMAND --help` says what \
+they mean for the command, and a command that could not write its output ends with 3."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -143,13 +151,15 @@ enum Command {
         path: std::path::PathBuf,
     },
     /// Print the reference of all metrics, as Markdown
+    #[command(after_help = "Exit codes: 0 printed, 2 usage.")]
     Metrics,
     /// Print what to do when an alert fires
     Runbook(runbook::Arguments),
     /// Print the completions for a shell
-    #[command(
-        after_help = "For bash:  litekeeper completions bash > ~/.local/share/bash-completion/completions/litekeeper"
-    )]
+    #[command(after_help = "\
+For bash:  litekeeper completions bash > ~/.local/share/bash-completion/completions/litekeeper
+
+Exit codes: 0 printed, 2 usage.")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -242,4 +252,36 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(PATIENCE);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Every command that a user can give, with its name.
+    fn commands(parent: &Command) -> Vec<Command> {
+        let shown = parent.get_subcommands().filter(|command| !command.is_hide_set());
+        let below =
+            shown.flat_map(
+                |command| {
+                    if command.has_subcommands() { commands(command) } else { vec![command.clone()] }
+                },
+            );
+        below.collect()
+    }
+
+    #[test]
+    fn every_command_says_how_it_can_end() {
+        let all = commands(&Cli::command());
+        assert!(all.len() > 15, "{all:#?}");
+        for mut command in all.into_iter().chain([Cli::command()]) {
+            let help = command.render_long_help().to_string();
+            let codes = help.split("\nExit codes: 0 ").nth(1).unwrap_or_default();
+            // A wrong argument ends each with 2.
+            assert!(codes.contains(" 2 "), "{}:\n{help}", command.get_name());
+        }
+    }
 }

@@ -10,6 +10,9 @@ use super::maintenance::Premises;
 use super::print;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 done, 2 usage or configuration, 3 the state file could not be written."
+)]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,

@@ -19,7 +19,9 @@ use super::print;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Times are those of the schedules. A running agent may be late by what runs before, and makes up for what it missed.")]
+Times are those of the schedules. A running agent may be late by what runs before, and makes up for what it missed.
+
+Exit codes: 0 shown, 2 usage or configuration, 3 the state file could not be read.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,

@@ -24,7 +24,9 @@ Examples:
   litekeeper serve --rows companies,vouchers books.db
   litekeeper serve --config /etc/litekeeper/litekeeper.yml
 
-SIGHUP reloads the configuration; a bad file changes nothing. Exit codes: 0 stopped, 2 usage or configuration, 3 failure.")]
+SIGHUP reloads the configuration; a bad file changes nothing.
+
+Exit codes: 0 stopped, 2 usage or configuration, 3 failure.")]
 pub(super) struct Arguments {
     /// Files, directories and patterns to watch
     #[arg(required_unless_present = "config", conflicts_with = "config", value_name = "PATH|PATTERN")]

@@ -25,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_run_that_is_stopped_says_so", a_run_that_is_stopped_says_so),
         test("what_is_shown_can_be_used", what_is_shown_can_be_used),
         test("one_of_a_thing_is_no_plural", one_of_a_thing_is_no_plural),
+        test("commands_about_maintenance_end_as_they_say", commands_about_maintenance_end_as_they_say),
         test(
             "a_directory_that_takes_no_backup_is_told_before",
             a_directory_that_takes_no_backup_is_told_before,
@@ -182,4 +183,24 @@ fn one_of_a_thing_is_no_plural() {
         .unwrap();
     let restored = Output::of(&[Path::new("restore"), &backup, &made.directory().join("again.db")]).stdout;
     assert!(restored.contains("verified with 1 row in 1 table\n"), "{restored}");
+}
+
+/// As the commands' help has it.
+fn commands_about_maintenance_end_as_they_say() {
+    let made = TestDatabase::new("app").make();
+    let config = configure(&made, "{vacuum: {}}");
+    let commands = ["history", "schedule", "pause", "resume"];
+    let code = |command: &str, config: &str| Output::of(&[command, "--config", config]).code;
+    for command in commands {
+        assert_eq!(code(command, &config), Some(0), "{command}");
+        assert_eq!(code(command, "/nowhere.yml"), Some(2), "{command}");
+        assert_eq!(Output::of(&[command, "--nonsense"]).code, Some(2), "{command}");
+    }
+    // What stands in the way of the state file.
+    let state = made.directory().join("state.sqlite");
+    std::fs::remove_file(&state).unwrap();
+    std::fs::create_dir(&state).unwrap();
+    for command in commands {
+        assert_eq!(code(command, &config), Some(3), "{command}");
+    }
 }
