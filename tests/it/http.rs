@@ -21,6 +21,10 @@ pub fn trials() -> Vec<Trial> {
         test("paths_and_methods_are_refused_rightly", paths_and_methods_are_refused_rightly),
         test("metrics_are_where_they_are_wanted", metrics_are_where_they_are_wanted),
         test("the_page_lists_the_worst_first", the_page_lists_the_worst_first),
+        test(
+            "each_database_is_counted_once_by_its_worst_state",
+            each_database_is_counted_once_by_its_worst_state,
+        ),
         test("a_database_has_a_page_of_its_own", a_database_has_a_page_of_its_own),
         test(
             "pages_stay_small_with_all_that_can_be_configured",
@@ -331,4 +335,34 @@ fn reload_replaces_what_is_watched() {
     let scrape = agent.until("sqlite_up", &[("db", "second")], 1.0);
     assert_eq!(scrape.value("litekeeper_config_last_reload_successful", &[]), Some(1.0));
     assert_eq!(scrape.count("sqlite_up", &[("db", "first")]), 0);
+}
+
+/// A damaged database that can be read is one of the damaged, and not of those that are up as well.
+fn each_database_is_counted_once_by_its_worst_state() {
+    let made = TestDatabase::new("sound").make();
+    let damage = "CREATE TABLE t (a, b); CREATE INDEX i ON t (a); INSERT INTO t VALUES (1, 2);
+                  PRAGMA writable_schema = ON;
+                  UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (b)' WHERE name = 'i'";
+    rusqlite::Connection::open(made.directory().join("hurt.db")).unwrap().execute_batch(damage).unwrap();
+    let file = made.directory().join("lk.yml");
+    let text = "state: state.sqlite\ndatabases:\n- {path: sound.db}\n- {path: gone.db}\n\
+                - {path: hurt.db, tasks: {health_check: {}}}\n";
+    std::fs::write(&file, text).unwrap();
+    let output = Output::of(&["run".as_ref(), "all".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let mut command = litekeeper();
+    command.args(["serve", "--config"]).arg(&file);
+    let agent = Agent::start(command).ready();
+    let page = agent.get("/").text();
+    for tile in ["1</strong> up", "1</strong> down", "0</strong> pending", "1</strong> damaged"] {
+        assert!(page.contains(tile), "{tile}: {page}");
+    }
+    for (state, name) in [("up", "sound"), ("down", "gone"), ("damaged", "hurt")] {
+        let page = agent.get(&format!("/?state={state}")).text();
+        let rows: Vec<&str> = page.split("<th scope=\"row\">").skip(1).collect();
+        assert!(rows.len() == 1 && rows[0].contains(&format!("/db/{name}\"")), "{state}: {page}");
+    }
+    // The API's state says whether it can be read, as `sqlite_up` does.
+    let answer = agent.get("/api/v1/databases?state=up").text();
+    assert!(answer.contains("\"total\":2"), "{answer}");
 }

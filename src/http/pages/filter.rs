@@ -7,9 +7,8 @@ use crate::sample::Condition;
 use crate::sample::Observed;
 
 use super::Query;
-
-/// The word for a database of which a check failed.
-const DAMAGED: &str = "damaged";
+use super::words::DAMAGED;
+use super::words::state;
 
 /// What a database must be to be shown.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +16,8 @@ pub(in crate::http) struct Filter {
     text: String,
     /// A state's label; empty for any.
     state: String,
+    /// Whether a damaged database that can be read is no longer one that is up.
+    by_worst: bool,
     /// A label's name, and its value if one is asked for.
     label: Option<(String, Option<String>)>,
 }
@@ -30,7 +31,13 @@ impl Filter {
         };
         // A state that there is none asks for nothing.
         let state = Self::states().into_iter().find(|state| *state == query.value("state"));
-        Self { text: query.value("q").to_lowercase(), state: state.unwrap_or_default().to_owned(), label }
+        let state = state.unwrap_or_default().to_owned();
+        Self { text: query.value("q").to_lowercase(), state, by_worst: false, label }
+    }
+
+    /// The same for a person, who sees each database in one state.
+    pub fn by_worst_state(query: &Query) -> Self {
+        Self { by_worst: true, ..Self::of(query) }
     }
 
     /// The words for states.
@@ -44,8 +51,9 @@ impl Filter {
         let has = |text: &str| text.to_lowercase().contains(&self.text);
         let found =
             self.text.is_empty() || has(database.name.as_str()) || has(&database.path.to_string_lossy());
-        let state = match self.state.as_str() {
+        let in_state = match self.state.as_str() {
             "" => true,
+            wanted if self.by_worst => state(observed.condition, unsound.contains(&database.name)) == wanted,
             DAMAGED => unsound.contains(&database.name),
             wanted => observed.condition.label() == wanted,
         };
@@ -53,6 +61,6 @@ impl Filter {
             let known = database.settings.labels.get(name);
             known.is_some_and(|known| value.as_ref().is_none_or(|value| value == known))
         });
-        found && state && label
+        found && in_state && label
     }
 }

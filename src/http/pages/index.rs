@@ -1,5 +1,6 @@
 //! `/`: every database, the worst first.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
@@ -25,12 +26,14 @@ use super::cut;
 use super::encode;
 use super::layout;
 use super::pager;
+use super::words::DAMAGED;
 use super::words::about_when;
 use super::words::beginning;
 use super::words::end_of;
 use super::words::moment;
 use super::words::outcome;
 use super::words::pill;
+use super::words::state;
 use super::words::when;
 
 /// Rows on one page: under 100 kB of HTML.
@@ -69,7 +72,7 @@ impl IndexPage<'_> {
     pub fn render(&self) -> String {
         let now = SystemTime::now();
         let unsound = self.jobs.unsound();
-        let filter = Filter::of(self.query);
+        let filter = Filter::by_worst_state(self.query);
         let mut found: Vec<&Observed> =
             self.snapshot.databases.iter().filter(|observed| filter.matches(observed, &unsound)).collect();
         self.sort(&mut found, &unsound);
@@ -139,12 +142,17 @@ impl IndexPage<'_> {
                 }
             }
         };
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for observed in &self.snapshot.databases {
+            *counts
+                .entry(state(observed.condition, unsound.contains(&observed.database.name)))
+                .or_default() += 1;
+        }
         html! {
             nav.tiles aria-label="States" {
-                @for condition in Condition::ALL {
-                    (tile(condition.label(), condition.label(), self.snapshot.count(condition)))
+                @for word in Filter::states() {
+                    (tile(word, if word == DAMAGED { "down" } else { word }, counts.get(word).copied().unwrap_or(0)))
                 }
-                (tile("damaged", "down", unsound.len()))
             }
             @if !self.snapshot.complete { p.note { "The first sweep is under way." } }
             @if self.jobs.is_everything_paused() { p.note { "All maintenance is paused." } }

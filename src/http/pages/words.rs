@@ -67,10 +67,18 @@ pub(super) fn end_of(path: &str, characters: usize) -> Cow<'_, str> {
     }
 }
 
+/// The word for a database of which a check failed.
+pub(super) const DAMAGED: &str = "damaged";
+
+/// The worst that is to be said of a database, in a word: each has one.
+pub(super) fn state(condition: Condition, unsound: bool) -> &'static str {
+    if unsound && condition != Condition::Down { DAMAGED } else { condition.label() }
+}
+
 /// The state of a database: a word, and a mark for those who do not see its colour.
 pub(super) fn pill(condition: Condition, unsound: bool) -> Markup {
-    if unsound && condition != Condition::Down {
-        return html! { span.pill.down { span aria-hidden="true" { "▲ " } "damaged" } };
+    if state(condition, unsound) == DAMAGED {
+        return html! { span.pill.down { span aria-hidden="true" { "▲ " } (DAMAGED) } };
     }
     let mark = match condition {
         Condition::Up => "● ",
