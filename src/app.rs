@@ -1,5 +1,6 @@
 //! The one file that knows all rooms: it builds, binds, spawns and drains.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,15 +187,20 @@ pub fn workshop(config: &Config) -> anyhow::Result<Workshop> {
         sqlite::set_temporary_directory(directory)
             .with_context(|| format!("temp_directory {} cannot be used", directory.display()))?;
     }
+    let history = History::open(state_file(config).as_deref())?;
+    Ok(Workshop::new(Arc::new(history), Arc::new(JobMetrics::default()), maintenance))
+}
+
+/// Where the state of a configuration is kept; nowhere when it is in memory.
+#[must_use]
+pub fn state_file(config: &Config) -> Option<PathBuf> {
     // Without a task there is nothing to remember, and a file that nobody asked for is not made.
     let has_tasks = config.sources.iter().any(|source| source.settings.tasks.timings().next().is_some());
-    let place = match &maintenance.state {
+    let place = match &config.maintenance.state {
         State::Default if !has_tasks => &State::Memory,
         place => place,
     };
-    let file = place.file(&|name| std::env::var(name).ok(), is_root());
-    let history = History::open(file.as_deref())?;
-    Ok(Workshop::new(Arc::new(history), Arc::new(JobMetrics::default()), maintenance))
+    place.file(&|name| std::env::var(name).ok(), is_root())
 }
 
 /// Loads the configuration again on SIGHUP or on request; a bad one changes nothing.

@@ -1,6 +1,8 @@
 //! `litekeeper doctor`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +19,20 @@ use crate::database::Database;
 use crate::discovery::look_once;
 use crate::doctor::Diagnosis;
 use crate::doctor::Finding;
+use crate::doctor::Known;
 use crate::doctor::SHAPE_VERSION;
 use crate::doctor::Severity;
 use crate::doctor::Verdict;
 use crate::doctor::database_of;
 use crate::doctor::diagnose;
+use crate::history::History;
+use crate::history::Standing;
 use crate::sqlite;
+use crate::sqlite::Check;
 
 use super::Exit;
 use super::block_on;
+use super::locks::locks_of;
 use super::print;
 
 /// The longest that one database is looked at.
@@ -46,7 +53,7 @@ pub(super) struct Arguments {
     /// Database files; with --config and none, all of the configuration's databases
     #[arg(required_unless_present = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Configuration file, for what is to be done to the databases: a retention wants an index, a vacuum room, a backup a directory
+    /// Configuration file, for what is to be done to the databases: a retention wants an index, a vacuum room, a backup a directory; and for what checks have found
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// JSON instead of text
@@ -66,8 +73,8 @@ struct Document<'a> {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     sqlite::limit_heap()?;
-    let patients = match patients(&arguments) {
-        Ok(patients) => patients,
+    let (patients, history) = match patients(&arguments) {
+        Ok(found) => found,
         Err(exit) => return Ok(exit),
     };
     block_on(async {
@@ -79,7 +86,11 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let budget =
                 Budget { busy_timeout: PATIENCE, cancel: cancel.clone(), ..Budget::impatient(LIMIT) };
             let name = file.display().to_string();
-            let mut work = std::pin::pin!(run_one(move || diagnose(&file, &database, &budget)));
+            let standings = history.as_ref().map(|history| standings(history, &database)).unwrap_or_default();
+            let mut work = std::pin::pin!(run_one(move || {
+                let known = Known { standings, locks: locks_of(&file).map(Arc::new) };
+                diagnose(&file, &database, known, &budget)
+            }));
             let done = tokio::select! {
                 done = &mut work => done,
                 () = stop.cancelled() => {
@@ -108,9 +119,11 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The files to look at, each with what the configuration says of it.
-fn patients(arguments: &Arguments) -> Result<Vec<(PathBuf, Arc<Database>)>, Exit> {
-    let mut known = Vec::new();
+/// The files to look at, each with what the configuration says of it; and what was found before.
+type Patients = (Vec<(PathBuf, Arc<Database>)>, Option<History>);
+
+fn patients(arguments: &Arguments) -> Result<Patients, Exit> {
+    let (mut known, mut history) = (Vec::new(), None);
     if let Some(file) = &arguments.config {
         let config = Config::load(file).map_err(|errors| {
             eprintln!("litekeeper: the configuration is not usable\n{errors}");
@@ -124,11 +137,30 @@ fn patients(arguments: &Arguments) -> Result<Vec<(PathBuf, Arc<Database>)>, Exit
         let (databases, errors) = look_once(&config);
         errors.iter().for_each(|error| eprintln!("litekeeper: {error}"));
         known = databases;
+        history = app::state_file(&config).and_then(|file| past(&file));
     }
-    if arguments.files.is_empty() {
-        return Ok(known.into_iter().map(|database| (database.path.clone(), database)).collect());
-    }
-    Ok(arguments.files.iter().map(|file| (file.clone(), database_of(file, &known))).collect())
+    let patients = if arguments.files.is_empty() {
+        known.into_iter().map(|database| (database.path.clone(), database)).collect()
+    } else {
+        arguments.files.iter().map(|file| (file.clone(), database_of(file, &known))).collect()
+    };
+    Ok((patients, history))
+}
+
+/// The verdicts of checks, where the state file is there. One that cannot be read, as by another user, is said.
+fn past(file: &Path) -> Option<History> {
+    History::read(file).unwrap_or_else(|error| {
+        eprintln!("litekeeper: {error}; what checks have found is not known");
+        None
+    })
+}
+
+fn standings(history: &History, database: &Database) -> Vec<(Check, Standing)> {
+    let known = history.standings(&database.path).unwrap_or_else(|error| {
+        eprintln!("litekeeper: {error}; what checks of {} have found is not known", database.name);
+        BTreeMap::new()
+    });
+    known.into_iter().collect()
 }
 
 fn json(diagnoses: &[Diagnosis], verdict: Verdict) -> anyhow::Result<String> {

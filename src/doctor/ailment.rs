@@ -124,6 +124,10 @@ ailments! {
     Damaged, "damaged", [Critical],
         "SQLite cannot read the first page or the schema",
         "The file is no database, is encrypted, or is damaged where everything else begins.";
+    /// A verdict of a check that stands.
+    CheckFailed, "check-failed", [Critical],
+        "the last integrity check of a health check failed, by the state file of the configuration, and none that clears it has passed since",
+        "Pages or indexes are damaged: reads may give wrong rows or errors, each further write can make it worse, and no task that writes runs.";
     /// A SQLite that can corrupt a WAL.
     WalResetBug, "wal-reset-bug", [Warning],
         "the database is in WAL mode, and its last writer was SQLite 3.7.0 to 3.51.2 without the fix",
@@ -144,6 +148,10 @@ ailments! {
     LargeWal, "large-wal", [Warning],
         "the WAL is larger than 64 MiB, and than a quarter of the database",
         "Reads get slower with its length, a restart must read all of it, and it never shrinks by itself while it is in use.";
+    /// A reader that keeps a WAL from being checkpointed.
+    WalPinned, "wal-pinned", [Warning],
+        "a reader keeps 1,000 frames or more in the WAL that no checkpoint can copy, by its locks (Linux)",
+        "The WAL can only grow until that read ends, and reads get slower with its length.";
     /// A WAL without an owner.
     AbandonedWal, "abandoned-wal", [Warning],
         "a `-wal` with content, and no `-shm`",

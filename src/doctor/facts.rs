@@ -13,6 +13,8 @@ use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::WalFrames;
 
+use super::known::Known;
+
 /// Everything that is known of a database and its surroundings.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
@@ -44,6 +46,8 @@ pub(super) struct Facts {
     pub inside: Result<Inside, Obstacle>,
     /// What the configuration wants done.
     pub wishes: Wishes,
+    /// What was known before the look.
+    pub known: Known,
 }
 
 /// What kept the database from being read.

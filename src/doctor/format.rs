@@ -234,6 +234,6 @@ fn replicated(facts: &Facts, inside: &Inside) -> Option<Finding> {
     let what = format!("It is replicated by {program}{words}.");
     let finding = Finding::new(Ailment::Replicated, severity, what);
     Some(finding.advice(
-        "Leave checkpoints to the replicator. A vacuum that is worth a new snapshot runs with `allow_replicated: true`.",
+        "Leave checkpoints to the replicator. A vacuum that is worth a new snapshot runs with `allow_replicated: on`.",
     ))
 }

@@ -38,13 +38,14 @@ use super::facts::Facts;
 use super::facts::Inside;
 use super::facts::Obstacle;
 use super::facts::Wishes;
+use super::known::Known;
 use super::schema::wants_rows;
 
 /// How long one table may be counted; a writer of a rollback database waits meanwhile.
 const COUNT_LIMIT: Duration = Duration::from_millis(50);
 
 /// Looks at a database; `named` is the name by which somebody asked for it.
-pub(super) fn gather(named: &Path, database: &Database, budget: &Budget) -> Facts {
+pub(super) fn gather(named: &Path, database: &Database, known: Known, budget: &Budget) -> Facts {
     let files = &database.files;
     let home = directory_of(&database.path);
     let sidecars = SIDECARS.iter().filter_map(|(suffix, _)| {
@@ -72,6 +73,7 @@ pub(super) fn gather(named: &Path, database: &Database, budget: &Budget) -> Fact
         own_mode: if is_file && is_abandoned { own_mode(&database.path, budget) } else { None },
         inside: inside(database, budget),
         wishes: wishes(database),
+        known,
     }
 }
 

@@ -20,6 +20,7 @@ mod facts;
 mod files;
 mod format;
 mod gather;
+mod known;
 mod mend;
 mod quote;
 mod schema;
@@ -30,6 +31,7 @@ mod tests;
 pub use ailment::Ailment;
 pub use ailment::Severity;
 pub use ailment::reference;
+pub use known::Known;
 
 use facts::Facts;
 use facts::Obstacle;
@@ -109,11 +111,11 @@ pub fn database_of(file: &Path, known: &[Arc<Database>]) -> Arc<Database> {
     })
 }
 
-/// Looks at a database once; `named` is the name by which somebody asked for it.
+/// Looks at a database once; `named` is the name by which somebody asked for it, `known` what they know already.
 #[must_use]
-pub fn diagnose(named: &Path, database: &Database, budget: &Budget) -> Diagnosis {
+pub fn diagnose(named: &Path, database: &Database, known: Known, budget: &Budget) -> Diagnosis {
     let started = Instant::now();
-    let facts = gather::gather(named, database, budget);
+    let facts = gather::gather(named, database, known, budget);
     let findings = judge(&facts);
     let error = what_is_missing(&facts);
     let worst = findings.first().map(|finding| finding.severity);
@@ -130,6 +132,7 @@ pub fn diagnose(named: &Path, database: &Database, budget: &Budget) -> Diagnosis
 /// Everything that the facts give rise to, the worst first.
 fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
+    known::findings(facts, &mut found);
     files::findings(facts, &mut found);
     storage::findings(facts, &mut found);
     format::findings(facts, &mut found);

@@ -1,19 +1,27 @@
 //! Cases as data: what is different from a sound database, and what it gives rise to.
 
 use std::time::Duration;
+use std::time::SystemTime;
 
 use super::*;
 use crate::config::Retention;
 use crate::config::TimestampFormat;
+use crate::history::Standing;
 use crate::host::FileKind;
 use crate::host::FilesystemFacts;
+use crate::host::LockView;
 use crate::host::Mount;
 use crate::host::Ownership;
 use crate::job::Need;
 use crate::job::Unusable;
+use crate::locks::Hold;
+use crate::locks::Lock;
+use crate::locks::Locks;
+use crate::locks::Party;
 use crate::sqlite::Anatomies;
 use crate::sqlite::Anatomy;
 use crate::sqlite::AutoVacuum;
+use crate::sqlite::Check;
 use crate::sqlite::Encoding;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
@@ -92,6 +100,7 @@ fn sound() -> Facts {
             vacuum_needs: vec![need(100, 1_000)],
         }),
         wishes: Wishes::default(),
+        known: Known::default(),
     }
 }
 
@@ -505,6 +514,50 @@ fn tables_and_indexes() {
     check(schema(child(1_000, &[&["COMPANY"]], &["company"])), &[]);
     check(schema(child(1_000, &[&["year", "company", "id"]], &["company", "year"])), &[]);
     check(schema(child(1_000, &[], &["id"])), &[]);
+}
+
+#[test]
+fn what_was_known_before() {
+    let standing = |ok| Standing {
+        ok,
+        problems: if ok { 0 } else { 2 },
+        first_problem: (!ok).then(|| "row 7 missing from index i".to_owned()),
+        completed_at: SystemTime::UNIX_EPOCH,
+        whole_at: SystemTime::UNIX_EPOCH,
+    };
+    let told = |standings: Vec<(Check, Standing)>| move |facts: &mut Facts| facts.known.standings = standings;
+    check(told(vec![(Check::Quick, standing(true)), (Check::Full, standing(true))]), &[]);
+    let words =
+        "The last full check found 2 problems, the first: row 7 missing from index i. litekeeper check";
+    check(
+        told(vec![(Check::Quick, standing(true)), (Check::Full, standing(false))]),
+        &[(A::CheckFailed, Critical, words)],
+    );
+    check(
+        told(vec![(Check::Quick, standing(false)), (Check::Full, standing(true))]),
+        &[(A::CheckFailed, Critical, "quick check")],
+    );
+    // Foreign keys are the application's.
+    check(told(vec![(Check::ForeignKey, standing(false))]), &[]);
+
+    let pinned = |frames, seconds| {
+        move |facts: &mut Facts| {
+            let hold = |pid, frames| Hold {
+                lock: Lock::WalRead(1),
+                party: Party { pid: Some(pid), count: 1, process: None },
+                first_seen_at: SystemTime::UNIX_EPOCH,
+                held: Duration::from_secs(seconds),
+                pinned_frames: Some(frames),
+            };
+            let holds = vec![hold(5, 10), hold(7, frames)];
+            facts.known.locks = Some(Arc::new(Locks { view: LockView::Whole, holds, connected: None }));
+            inside(facts).wal = Some(WalFrames { total: 4_000, checkpointed: 0, read_marks: [None; 5] });
+        }
+    };
+    check(pinned(999, 60), &[]);
+    let words = "pid 7 (not in /proc) pins 1,000 of 4,000 frames of the WAL. litekeeper locks '/srv/it'";
+    check(pinned(1_000, 0), &[(A::WalPinned, Warning, words)]);
+    check(pinned(1_000, 90), &[(A::WalPinned, Warning, "of the WAL, seen for at least 1 min.")]);
 }
 
 #[test]

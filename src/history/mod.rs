@@ -31,6 +31,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use rusqlite::Connection;
+use rusqlite::OpenFlags;
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 use rusqlite::types::Value;
@@ -93,6 +94,27 @@ impl History {
         schema::prepare(&connection, &shown)?;
         let process = format!("{}-{}", std::process::id(), seconds(SystemTime::now()));
         Ok(Self { connection: Mutex::new(connection), file: file.map(Path::to_owned), process })
+    }
+
+    /// Opens the file for reading alone, and makes nothing; `None` when it is not there.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not litekeeper's, or is of a later version.
+    pub fn read(file: &Path) -> Result<Option<Self>, HistoryError> {
+        if !file.exists() {
+            return Ok(None);
+        }
+        let failed = |error| HistoryError::Sqlite(file.to_owned(), error);
+        #[expect(clippy::disallowed_methods, reason = "the agent's own file, which has no WAL")]
+        let opened = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let connection = opened.map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        schema::refuse_unless_ours(&connection, file)?;
+        Ok(Some(Self {
+            connection: Mutex::new(connection),
+            file: Some(file.to_owned()),
+            process: String::new(),
+        }))
     }
 
     /// The file, if it is one.

@@ -102,3 +102,17 @@ pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), Histo
     connection.execute_batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).map_err(failed)?;
     made
 }
+
+/// Refuses a file that is not ours, or of a later version. Older ones lack nothing that is only read.
+pub(super) fn refuse_unless_ours(connection: &Connection, shown: &Path) -> Result<(), HistoryError> {
+    let failed = |error| HistoryError::Sqlite(shown.to_owned(), error);
+    let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
+    if number("PRAGMA application_id")? != APPLICATION_ID {
+        return Err(HistoryError::Foreign(shown.to_owned()));
+    }
+    let version = number("PRAGMA user_version")?;
+    if version > VERSION {
+        return Err(HistoryError::Later(shown.to_owned(), version, VERSION));
+    }
+    Ok(())
+}

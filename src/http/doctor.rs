@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use crate::blocking::run_one;
 use crate::budget::Budget;
 use crate::doctor::Diagnosis;
+use crate::doctor::Known;
 use crate::doctor::diagnose;
 use crate::doors::Visitor;
 use crate::sample::Observed;
@@ -34,8 +35,10 @@ impl Site {
             .try_acquire_owned()
             .map_err(|_| "another look on request is under way, or hangs")?;
         let database = Arc::clone(&observed.database);
+        let known =
+            Known { standings: self.jobs.upkeep(&database.name).verdicts, locks: observed.locks.clone() };
         let looked = run_one(move || {
-            let diagnosis = diagnose(&database.path, &database, &Budget::impatient(LIMIT));
+            let diagnosis = diagnose(&database.path, &database, known, &Budget::impatient(LIMIT));
             // A look that hangs keeps the turn, so that no second one joins it.
             drop(turn);
             diagnosis

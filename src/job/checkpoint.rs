@@ -119,7 +119,7 @@ pub(super) fn plan(task: &Checkpoint, context: &Context<'_>, found: &Survey) -> 
         coexist::replicator(context.database, &found.tables).filter(|_| !task.allow_replicated)
     {
         let detail = format!(
-            "{replicator} replicates the database and does its checkpoints itself; `allow_replicated: true` does them all the same"
+            "{replicator} replicates the database and does its checkpoints itself; `allow_replicated: on` does them all the same"
         );
         return skipped(SkipReason::Replicated, detail);
     }

@@ -65,7 +65,7 @@ pub(super) fn refuse_unless_writable(
     if facts.network && journal_mode == JournalMode::Wal && !allow_network {
         let message = format!(
             "the database is in WAL mode on {}, a network or virtual file system, where its locks do not reach every \
-             machine; nothing is written there unless the task says `allow_network: true`",
+             machine; nothing is written there unless the task says `allow_network: on`",
             facts.fstype
         );
         return Err(Outcome::failed(FailureReason::Config, message));

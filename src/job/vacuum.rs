@@ -217,7 +217,7 @@ pub(super) fn refuse_if_replicated(
     match coexist::replicator(context.database, tables) {
         Some(replicator) if !task.allow_replicated => {
             let detail = format!(
-                "{replicator} replicates the database and would send all of it again; `allow_replicated: true` vacuums it all the same"
+                "{replicator} replicates the database and would send all of it again; `allow_replicated: on` vacuums it all the same"
             );
             Err(Outcome::skipped(SkipReason::Replicated, detail))
         }

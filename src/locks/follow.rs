@@ -24,7 +24,7 @@ use super::Party;
 /// A write lock that is held longer than this is worth a line in the log; SQLite's own users wait 5 s as a rule.
 const LONG_HOLD: Duration = Duration::from_secs(30);
 /// So is a reader that is there as long and keeps this many frames in the WAL: as many as SQLite checkpoints at by default.
-const MANY_FRAMES: u32 = 1_000;
+pub const MANY_FRAMES: u32 = 1_000;
 
 /// One look at a database's locks.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ mod meaning;
 mod shape;
 
 pub use follow::Follower;
+pub use follow::MANY_FRAMES;
 pub use follow::News;
 pub use follow::Scene;
 pub use meaning::Held;

@@ -8,6 +8,7 @@ use std::process::Command;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
+use crate::maintenance::configure;
 use crate::support::Agent;
 use crate::support::Output;
 use crate::support::SecondProcess;
@@ -28,6 +29,8 @@ pub fn trials() -> Vec<Trial> {
         test("findings_of_space", findings_of_space),
         test("a_hostile_schema_does_not_mislead_the_doctor", a_hostile_schema_does_not_mislead_the_doctor),
         test("the_doctor_leaves_no_trace", the_doctor_leaves_no_trace),
+        test("a_check_that_failed_is_remembered", a_check_that_failed_is_remembered),
+        test("a_reader_that_pins_the_wal_is_found", a_reader_that_pins_the_wal_is_found),
         test("exit_codes_tell_findings_from_failures", exit_codes_tell_findings_from_failures),
         test("the_json_of_the_doctor_has_its_shape", the_json_of_the_doctor_has_its_shape),
         test("a_page_and_the_api_show_the_findings", a_page_and_the_api_show_the_findings),
@@ -308,6 +311,67 @@ fn the_doctor_leaves_no_trace() {
         doctor(&made.path(), &[]);
         assert_eq!(trace(made.directory()), before);
     }
+}
+
+/// The verdict of a check outlives it: in the state file for the command, in memory for the page.
+fn a_check_that_failed_is_remembered() {
+    let damage = "CREATE TABLE t (a, b); CREATE INDEX i ON t (a); INSERT INTO t VALUES (1, 2);
+                  PRAGMA writable_schema = ON;
+                  UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (b)' WHERE name = 'i'";
+    let made = TestDatabase::new("app").sql(damage).make();
+    let config = configure(&made, "{health_check: {}}");
+    let with_config = || doctor(&made.path(), &["--config", &config]);
+    let before = trace(made.directory());
+    assert_eq!(find(&with_config(), "check-failed"), None);
+    assert_eq!(trace(made.directory()), before, "no state file is made");
+    let checked = Output::of(&["run", "health_check", "--config", &config, "--log.level", "off"]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    let before = trace(made.directory());
+    expect(
+        &with_config(),
+        "check-failed",
+        "critical",
+        "The last full check found 1 problem, the first: row 1",
+    );
+    assert_eq!(trace(made.directory()), before);
+    assert_eq!(
+        find(&doctor(&made.path(), &[]), "check-failed"),
+        None,
+        "nobody says where it is written down"
+    );
+    let mut command = litekeeper();
+    command.args(["serve", "--config", &config]);
+    let agent = Agent::start(command).ready();
+    let answer = agent.get("/api/v1/databases/app/doctor");
+    expect(&serde_json::from_slice(&answer.body).unwrap(), "check-failed", "critical", "litekeeper check");
+    drop(agent);
+    // A state file of another program is said, and all else is told.
+    std::fs::remove_file(made.directory().join("state.sqlite")).unwrap();
+    let other = rusqlite::Connection::open(made.directory().join("state.sqlite")).unwrap();
+    other.execute_batch("CREATE TABLE theirs (a)").unwrap();
+    let told = Output::of(&["doctor", "--config", &config]);
+    assert!(told.stderr.contains("is not a state file of litekeeper"), "{told:?}");
+    assert!(told.code == Some(0) && told.stdout.contains("rollback-journal"), "{told:?}");
+}
+
+fn a_reader_that_pins_the_wal_is_found() {
+    let made = TestDatabase::new("app").wal().rows(10).make();
+    let mut reader = SecondProcess::open(&made.path());
+    reader.run("BEGIN; SELECT count(*) FROM items");
+    let owner = made.connect();
+    owner.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
+    let grow = "INSERT INTO items (text) SELECT hex(randomblob(3000)) FROM items, items AS more LIMIT 100";
+    owner.execute_batch(grow).unwrap();
+    assert_eq!(find(&doctor(&made.path(), &[]), "wal-pinned"), None, "a few frames are nothing");
+    (0..10).for_each(|_| owner.execute_batch(grow).unwrap());
+    expect(&doctor(&made.path(), &[]), "wal-pinned", "warning", &format!("pid {} ", reader.pid()));
+    let agent = Agent::serve(&[made.path()]).ready();
+    eventually("the page knows it from its own looks", || {
+        let page = agent.get("/db/app?doctor=true").text();
+        (page.contains("wal-pinned") && page.contains("frames of the WAL")).then_some(())
+    });
+    reader.run("COMMIT");
+    assert_eq!(find(&doctor(&made.path(), &[]), "wal-pinned"), None);
 }
 
 fn exit_codes_tell_findings_from_failures() {

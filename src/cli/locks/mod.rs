@@ -1,6 +1,7 @@
 //! `litekeeper locks`.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::blocking::run_one;
 use crate::host::output_has_no_reader;
+use crate::locks::Locks;
 use crate::sqlite;
 
 use super::Exit;
@@ -75,6 +77,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             Some(interval) => watch.keep_on(interval).await,
         }
     })
+}
+
+/// Who holds what on one file, where the system tells.
+pub(super) fn locks_of(file: &Path) -> Option<Locks> {
+    let sight = observe(&mut [Subject::new(file.to_owned())]).ok()?.pop()?;
+    Some(sight.seen.ok()?.locks)
 }
 
 struct Watch {

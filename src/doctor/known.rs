@@ -1,0 +1,68 @@
+//! What is known of a database beside the look at it: the verdicts of its checks, and its locks.
+
+use std::sync::Arc;
+
+use crate::history::Standing;
+use crate::locks::Hold;
+use crate::locks::Locks;
+use crate::locks::MANY_FRAMES;
+use crate::sqlite::Check;
+use crate::units::count;
+use crate::units::counted;
+use crate::units::span;
+
+use super::Finding;
+use super::ailment::Ailment;
+use super::ailment::Severity;
+use super::facts::Facts;
+use super::quote;
+
+/// What whoever asks knows already.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The last word of each check, from the state file.
+    pub standings: Vec<(Check, Standing)>,
+    /// Who holds which lock; `None` where the system does not tell.
+    pub locks: Option<Arc<Locks>>,
+}
+
+/// What that gives rise to.
+pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
+    found.extend(check_failed(facts));
+    found.extend(wal_pinned(facts));
+}
+
+fn check_failed(facts: &Facts) -> Option<Finding> {
+    // Foreign keys are the application's, and keep no task from running.
+    let failed = |(check, standing): &&(Check, Standing)| !standing.ok && *check != Check::ForeignKey;
+    let (check, standing) = facts.known.standings.iter().find(failed)?;
+    let problems = counted(u64::from(standing.problems), "problem");
+    let first =
+        standing.first_problem.as_ref().map(|first| format!(", the first: {first}")).unwrap_or_default();
+    let what = format!("The last {} check found {problems}{first}.", check.label().replace('_', " "));
+    let finding = Finding::new(Ailment::CheckFailed, Severity::Critical, what);
+    let finding = finding.advice(
+        "Keep a copy of all its files first; `litekeeper runbook SqliteIntegrityCheckFailed` says what then. The verdict goes with a \
+         full health check that passes.",
+    );
+    Some(finding.command(format!("litekeeper check {}", quote::path(&facts.path))))
+}
+
+fn wal_pinned(facts: &Facts) -> Option<Finding> {
+    let pins = facts.known.locks.as_ref()?.pins();
+    let hold: &Hold = pins.first()?;
+    let frames = hold.pinned_frames.filter(|frames| *frames >= MANY_FRAMES)?;
+    let wal = facts.inside.as_ref().ok().and_then(|inside| inside.wal);
+    let of = wal.filter(|wal| wal.total >= frames).map(|wal| format!(" of {}", count(u64::from(wal.total))));
+    let held = match hold.held.as_secs() {
+        0 => String::new(),
+        seconds => format!(", seen for at least {}", span(seconds)),
+    };
+    let (party, frames, of) = (&hold.party, count(u64::from(frames)), of.unwrap_or_default());
+    let what = format!("{party} pins {frames}{of} frames of the WAL{held}.");
+    let finding = Finding::new(Ailment::WalPinned, Severity::Warning, what);
+    let finding = finding.advice(
+        "See whether it stays. It is a read transaction, or a statement that was never reset: its program has to end it.",
+    );
+    Some(finding.command(format!("litekeeper locks {} --watch", quote::path(&facts.path))))
+}
