@@ -356,7 +356,14 @@ fn users_act_by_forms_after_a_dry_run() {
     assert!(result.starts_with("skipped: maintenance is paused"), "{result}");
     assert_eq!(office.form("anna", &format!("token={token}&kind=resume"), &[]).status, 303);
     assert!(!office.get("anna", "/tasks").text().contains("All maintenance is paused"));
-    assert!(office.agent.log().iter().any(|line| line.contains("a user acts") && line.contains("anna")));
+    eventually("the log tells who acted", || {
+        office
+            .agent
+            .log()
+            .iter()
+            .any(|line| line.contains("a user acts") && line.contains("anna"))
+            .then_some(())
+    });
 }
 
 fn users_act_by_the_api() {
