@@ -38,6 +38,15 @@ pub fn counted(number: u64, thing: &str) -> String {
     format!("{} {thing}{plural}", count(number))
 }
 
+/// So many of all, where it is known how many there are: `4,200 of 9,000 frames`, or `4,200 frames`.
+#[must_use]
+pub fn counted_of(number: u64, all: Option<u64>, thing: &str) -> String {
+    match all {
+        Some(all) => format!("{} of {}", count(number), counted(all, thing)),
+        None => counted(number, thing),
+    }
+}
+
 /// A span of time in its largest unit.
 #[must_use]
 pub fn span(seconds: u64) -> String {
@@ -71,5 +80,7 @@ mod tests {
         for (number, text) in [(0, "0 rows"), (1, "1 row"), (1000, "1,000 rows")] {
             assert_eq!(counted(number, "row"), text);
         }
+        assert_eq!(counted_of(4_200, Some(9_000), "frame"), "4,200 of 9,000 frames");
+        assert_eq!(counted_of(1, None, "frame"), "1 frame");
     }
 }

@@ -10,6 +10,7 @@ use crate::config::NamedDirectory;
 use crate::config::WebSettings;
 use crate::doors::Doors;
 use crate::job::unusable;
+use crate::units::counted;
 
 use super::Exit;
 use super::print;
@@ -73,8 +74,7 @@ fn check_web(file: &Path) -> Exit {
             let tls = if doors.has_tls() { "TLS" } else { "plain text" };
             let users = match doors.users() {
                 0 => "nobody has to sign in".to_owned(),
-                1 => "1 user".to_owned(),
-                users => format!("{users} users"),
+                users => counted(users as u64, "user"),
             };
             print(&format!("{}: valid, {tls}, {users}\n", file.display()))
         }

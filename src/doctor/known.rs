@@ -7,8 +7,8 @@ use crate::locks::Hold;
 use crate::locks::Locks;
 use crate::locks::MANY_FRAMES;
 use crate::sqlite::Check;
-use crate::units::count;
 use crate::units::counted;
+use crate::units::counted_of;
 use crate::units::span;
 
 use super::Finding;
@@ -53,13 +53,13 @@ fn wal_pinned(facts: &Facts) -> Option<Finding> {
     let hold: &Hold = pins.first()?;
     let frames = hold.pinned_frames.filter(|frames| *frames >= MANY_FRAMES)?;
     let wal = facts.inside.as_ref().ok().and_then(|inside| inside.wal);
-    let of = wal.filter(|wal| wal.total >= frames).map(|wal| format!(" of {}", count(u64::from(wal.total))));
+    let all = wal.map(|wal| wal.total).filter(|all| *all >= frames);
     let held = match hold.held.as_secs() {
         0 => String::new(),
         seconds => format!(", seen for at least {}", span(seconds)),
     };
-    let (party, frames, of) = (&hold.party, count(u64::from(frames)), of.unwrap_or_default());
-    let what = format!("{party} pins {frames}{of} frames of the WAL{held}.");
+    let frames = counted_of(frames.into(), all.map(u64::from), "frame");
+    let what = format!("{} pins {frames} of the WAL{held}.", hold.party);
     let finding = Finding::new(Ailment::WalPinned, Severity::Warning, what);
     let finding = finding.advice(
         "See whether it stays. It is a read transaction, or a statement that was never reset: its program has to end it.",

@@ -89,10 +89,8 @@ pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), Histo
     let made = if id == 0 && version == 0 && objects == 0 {
         let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
         connection.execute_batch(&format!("{TABLES}{TABLES_2}{marks}")).map_err(failed)
-    } else if id != APPLICATION_ID {
-        Err(HistoryError::Foreign(shown.to_owned()))
-    } else if version > VERSION {
-        Err(HistoryError::Later(shown.to_owned(), version, VERSION))
+    } else if let Err(refusal) = known(id, version, shown) {
+        Err(refusal)
     } else if version < VERSION {
         let mark = format!("PRAGMA user_version = {VERSION}");
         connection.execute_batch(&format!("{TABLES_2}{mark}")).map_err(failed)
@@ -107,10 +105,14 @@ pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), Histo
 pub(super) fn refuse_unless_ours(connection: &Connection, shown: &Path) -> Result<(), HistoryError> {
     let failed = |error| HistoryError::Sqlite(shown.to_owned(), error);
     let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
-    if number("PRAGMA application_id")? != APPLICATION_ID {
+    known(number("PRAGMA application_id")?, number("PRAGMA user_version")?, shown)
+}
+
+/// Whether the marks of a file are those of one that this version knows.
+fn known(id: i64, version: i64, shown: &Path) -> Result<(), HistoryError> {
+    if id != APPLICATION_ID {
         return Err(HistoryError::Foreign(shown.to_owned()));
     }
-    let version = number("PRAGMA user_version")?;
     if version > VERSION {
         return Err(HistoryError::Later(shown.to_owned(), version, VERSION));
     }

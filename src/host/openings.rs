@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::locks::in_first_pid_namespace;
 use super::process::Identity;
+use super::process::field;
 
 /// How many descriptors of other processes are open for writing on a file; SQLite has one for each connection. `None`
 /// where a process that may have one hides it: in a PID namespace of one's own, with `hidepid`, a process of the file's owner
@@ -98,10 +99,10 @@ fn is_it(pid: u32, number: &str, link: &Path, file: &Stat) -> io::Result<bool> {
     }
     #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
     let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"))?;
-    let field = |name: &str| Some(info.lines().find_map(|line| line.strip_prefix(name))?.trim());
-    let flags = field("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(0);
+    let flags = field(&info, "flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(0);
     // Since Linux 5.14, proc_pid_fdinfo(5).
-    let inode: u64 = field("ino:").and_then(|inode| inode.parse().ok()).ok_or(io::ErrorKind::Unsupported)?;
+    let inode: u64 =
+        field(&info, "ino:").and_then(|inode| inode.parse().ok()).ok_or(io::ErrorKind::Unsupported)?;
     // The kernel's own number is as wide as its words.
     if inode != file.st_ino & usize::MAX as u64 || flags & ACCESS_MODE == 0 {
         return Ok(false);
@@ -118,6 +119,12 @@ mod tests {
     use std::process::Stdio;
 
     use super::*;
+
+    fn made() -> (tempfile::NamedTempFile, Stat) {
+        let made = tempfile::NamedTempFile::new().unwrap();
+        let file = rustix::fs::stat(made.path()).unwrap();
+        (made, file)
+    }
 
     /// Counts until it is as expected: a child that another test forks has our descriptors until it runs a program.
     fn expect(file: &Stat, expected: usize) {
@@ -137,13 +144,11 @@ mod tests {
 
     #[test]
     fn connections_that_can_write_are_counted() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file");
-        std::fs::write(&path, "text").unwrap();
-        let file = rustix::fs::stat(&path).unwrap();
+        let (made, file) = made();
+        let path = made.path();
         // Our own do not count.
         #[expect(clippy::disallowed_methods, reason = "no database")]
-        let own = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let own = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
         expect(&file, 0);
         drop(own);
         // Two to write, one to read, and one of a file beside it.
@@ -167,10 +172,7 @@ mod tests {
 
     #[test]
     fn who_may_write_is_told_by_the_mode() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file");
-        std::fs::write(&path, "text").unwrap();
-        let file = rustix::fs::stat(&path).unwrap();
+        let (_made, file) = made();
         let (own, nobody) = (std::process::id(), u32::MAX);
         for (uid, gid, mode, expected) in [
             (file.st_uid, nobody, 0o600, true),

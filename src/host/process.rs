@@ -61,17 +61,21 @@ impl Identity {
         #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let groups = numbers(&status, "Gid:").chain(numbers(&status, "Groups:")).collect();
-        let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or_default();
-        let dead = state.trim_start().starts_with(['Z', 'X']);
+        let dead = field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X']));
         // Real, effective, saved, and the one that opens files.
         Some(Self { user: numbers(&status, "Uid:").nth(3)?, groups, dead })
     }
 }
 
+/// What stands behind a name, as `/proc` has it in the files of a process.
+pub(super) fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    Some(text.lines().find_map(|line| line.strip_prefix(name))?.trim())
+}
+
 /// The numbers in a field of proc_pid_status(5).
-fn numbers<'s>(status: &'s str, field: &str) -> impl Iterator<Item = u32> + 's {
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-    line.split_whitespace().filter_map(|number| number.parse().ok())
+fn numbers<'s>(status: &'s str, name: &str) -> impl Iterator<Item = u32> + 's {
+    let numbers = field(status, name).unwrap_or_default().split_whitespace();
+    numbers.filter_map(|number| number.parse().ok())
 }
 
 /// Text of a process as one line that cannot move the cursor of a terminal.

@@ -11,6 +11,7 @@ use rusqlite::params_from_iter;
 
 use super::archive::Archive;
 use super::error::SqliteError;
+use super::header::JournalMode;
 use super::raw::WriteBehind;
 use super::reader::Reader;
 use super::tables::StoredTime;
@@ -102,12 +103,14 @@ impl Writer {
         let looked = begun.elapsed();
         let Some(archive) = archive else {
             let pieces = if walk.is_by_time() { PIECES } else { 1 };
+            // A WAL is written at the commit.
+            let journal = (self.journal_mode() == JournalMode::Rollback).then(WriteBehind::default);
             let held = self.transaction(OPERATION, size.limit, |connection| {
                 if !walk.fits(connection)? {
                     return Ok(None);
                 }
                 let (rows, deleted, next) =
-                    delete_pieces(connection, walk, after, (rows, pieces), size.work)?;
+                    delete_pieces(connection, walk, after, (rows, pieces), size.work, journal)?;
                 Ok(Some(Batch { rows, deleted, next, looked }))
             });
             return held.map(Held::transpose);
@@ -162,13 +165,12 @@ fn delete_pieces(
     after: Option<&Cursor>,
     (rows, pieces): (u32, u32),
     time: Duration,
+    mut journal: Option<WriteBehind>,
 ) -> rusqlite::Result<(u32, u64, Option<Cursor>)> {
     let begun = Instant::now();
     let piece = (rows / pieces).max(1);
     let most = if pieces == 1 { rows } else { rows + rows / 4 };
     let (mut looked, mut deleted, mut at) = (0, 0, after.cloned());
-    // In WAL mode there is none to be found: a WAL is written at the commit.
-    let mut journal = WriteBehind::default();
     loop {
         let next = walk.further(connection, at.as_ref(), piece)?;
         deleted += walk.delete(connection, at.as_ref(), next.as_ref())?;
@@ -178,7 +180,9 @@ fn delete_pieces(
         if at.is_none() || looked >= most || with_another > time {
             return Ok((looked, deleted, at));
         }
-        journal.push(connection);
+        if let Some(journal) = &mut journal {
+            journal.push(connection);
+        }
     }
 }
 

@@ -9,11 +9,10 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::maintenance::configure;
-use crate::maintenance::number;
 use crate::maintenance::slow_cleaning;
+use crate::maintenance::until_a_batch_is_deleted;
 use crate::support::Output;
 use crate::support::TestDatabase;
-use crate::support::eventually;
 use crate::support::litekeeper;
 use crate::support::test;
 use crate::support::test_with_tool;
@@ -64,10 +63,7 @@ fn a_run_that_is_stopped_says_so() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let connection = made.connect();
-    eventually("a batch is deleted", || {
-        (number(&connection, "SELECT count(*) FROM logs") < 100_001).then_some(())
-    });
+    until_a_batch_is_deleted(&made);
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
         .unwrap();
     let output = child.wait_with_output().unwrap();

@@ -9,6 +9,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::maintenance::configure;
+use crate::maintenance::serve;
 use crate::support::Agent;
 use crate::support::Output;
 use crate::support::SecondProcess;
@@ -548,9 +549,7 @@ fn a_page_and_the_api_show_the_findings() {
     let file = made.directory().join("lk.yml");
     std::fs::write(&file, "sample_interval: 1s\ndatabases: [{name: \"bo/o ks<b>\", path: books.db}]\n")
         .unwrap();
-    let mut command = litekeeper();
-    command.args(["serve", "--config"]).arg(&file);
-    let agent = Agent::start(command).ready();
+    let agent = serve(file.to_str().unwrap()).ready();
     let page = agent.get("/db/bo/o%20ks%3Cb%3E").text();
     assert!(
         page.contains("href=\"/db/bo/o%20ks%3Cb%3E?doctor=true\"") && !page.contains("hard-links"),

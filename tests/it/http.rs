@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use flate2::read::GzDecoder;
 use libtest_mimic::Trial;
 
+use crate::maintenance::serve;
 use crate::support::Agent;
 use crate::support::Output;
 use crate::support::TestDatabase;
@@ -207,9 +208,7 @@ fn a_database_has_a_page_of_its_own() {
     .unwrap();
     let output = Output::of(&["run".as_ref(), "all".as_ref(), "--config".as_ref(), file.as_os_str()]);
     assert_eq!(output.code, Some(0), "{output:?}");
-    let mut command = litekeeper();
-    command.args(["serve", "--config"]).arg(&file);
-    let agent = Agent::start(command).ready();
+    let agent = serve(file.to_str().unwrap()).ready();
     let index = agent.get("/").text();
     assert!(index.contains("href=\"/db/bo/o%20ks%3Cb%3E\"") && index.contains("bo/o ks&lt;b&gt;"), "{index}");
     assert_eq!(agent.get("/?label=app%3Dshop").text().matches("<th scope=\"row\">").count(), 1);
@@ -236,9 +235,7 @@ fn a_database_has_a_page_of_its_own() {
     }
     // What is kept outlives the agent.
     drop(agent);
-    let mut command = litekeeper();
-    command.args(["serve", "--config"]).arg(&file);
-    let again = Agent::start(command).ready();
+    let again = serve(file.to_str().unwrap()).ready();
     assert!(again.get("/db/bo/o%20ks%3Cb%3E?range=year").text().contains("file from"));
 }
 
@@ -260,9 +257,7 @@ fn pages_stay_small_with_all_that_can_be_configured() {
     );
     std::fs::write(&file, text).unwrap();
     let output = Output::of(&["run".as_ref(), "all".as_ref(), "--config".as_ref(), file.as_os_str()]);
-    let mut command = litekeeper();
-    command.args(["serve", "--config"]).arg(&file);
-    let agent = Agent::start(command).ready();
+    let agent = serve(file.to_str().unwrap()).ready();
     let page = eventually("the last and the next run of everything are known", || {
         let page = agent.get("/").text();
         (page.matches(", next <time").count() >= 300).then_some(page)
@@ -354,9 +349,7 @@ fn each_database_is_counted_once_by_its_worst_state() {
     std::fs::write(&file, text).unwrap();
     let output = Output::of(&["run".as_ref(), "all".as_ref(), "--config".as_ref(), file.as_os_str()]);
     assert_eq!(output.code, Some(1), "{output:?}");
-    let mut command = litekeeper();
-    command.args(["serve", "--config"]).arg(&file);
-    let agent = Agent::start(command).ready();
+    let agent = serve(file.to_str().unwrap()).ready();
     let page = agent.get("/").text();
     for tile in ["1</strong> up", "1</strong> down", "0</strong> pending", "1</strong> damaged"] {
         assert!(page.contains(tile), "{tile}: {page}");

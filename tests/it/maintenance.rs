@@ -403,11 +403,16 @@ fn cleaning_under_way(made: &TestDatabase, config: &str) -> std::process::Child 
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    until_a_batch_is_deleted(made);
+    child
+}
+
+/// Waits for the first of 100,001 logs to go.
+pub fn until_a_batch_is_deleted(made: &TestDatabase) {
     let connection = made.connect();
     eventually("a batch is deleted", || {
         (number(&connection, "SELECT count(*) FROM logs") < 100_001).then_some(())
     });
-    child
 }
 
 pub fn outcome_of(child: std::process::Child) -> (Option<i32>, Value) {

@@ -18,11 +18,10 @@ use litekeeper::sample::look_at_space;
 use litekeeper::sqlite::Access;
 use litekeeper::sqlite::Reader;
 
-use crate::support::Agent;
+use crate::maintenance::serve;
 use crate::support::SecondProcess;
 use crate::support::TestDatabase;
 use crate::support::eventually;
-use crate::support::litekeeper;
 use crate::support::test;
 use crate::support::test_with_tool;
 use crate::support::tool;
@@ -234,9 +233,7 @@ fn space_is_published_where_it_is_asked_for() {
         "sample_interval: 1s\ndatabases:\n- {path: books.db, collectors: {space: on}, space_top: 1}\n- {path: quiet.db}\n",
     )
     .unwrap();
-    let mut command = litekeeper();
-    command.args(["serve", "--config"]).arg(&file);
-    let agent = Agent::start(command).ready();
+    let agent = serve(file.to_str().unwrap()).ready();
     let labels = [("db", "books"), ("table", "items"), ("index", "by_text")];
     let scrape = eventually("the space is published", || {
         let scrape = agent.metrics();

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
+use crate::maintenance::until_a_batch_is_deleted;
 use crate::support::Agent;
 use crate::support::Authority;
 use crate::support::Collector;
@@ -219,11 +220,7 @@ fn a_run_that_is_stopped_is_a_trace(python: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let connection = made.connect();
-    eventually("a batch is deleted", || {
-        let left: i64 = connection.query_row("SELECT count(*) FROM logs", (), |row| row.get(0)).unwrap();
-        (left < 100_001).then_some(())
-    });
+    until_a_batch_is_deleted(&made);
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
         .unwrap();
     let output = child.wait_with_output().unwrap();

@@ -10,6 +10,7 @@ use crate::locks::Hold;
 use crate::locks::Party;
 use crate::units::count;
 use crate::units::counted;
+use crate::units::counted_of;
 use crate::units::span;
 
 use super::subject::Seen;
@@ -87,9 +88,9 @@ fn state(seen: &Seen) -> String {
 
 /// `pid 123 python3 pins 4,200 of 9,000 frames of the WAL`
 fn pin(hold: &Hold, seen: &Seen) -> String {
-    let frames = count(u64::from(hold.pinned_frames.unwrap_or(0)));
     let total = seen.facts.as_ref().and_then(|facts| facts.wal).map_or(0, |wal| wal.total);
-    format!("{} pins {frames} of {} of the WAL", hold.party, counted(u64::from(total), "frame"))
+    let frames = counted_of(hold.pinned_frames.unwrap_or(0).into(), Some(total.into()), "frame");
+    format!("{} pins {frames} of the WAL", hold.party)
 }
 
 fn row(hold: &Hold, followed: bool) -> [String; 8] {

@@ -11,8 +11,7 @@ use crate::locks::LockKind;
 use crate::locks::Locks;
 use crate::locks::Party;
 use crate::sample::Observed;
-use crate::units::count;
-use crate::units::counted;
+use crate::units::counted_of;
 use crate::units::span;
 
 use super::words::calendar;
@@ -49,15 +48,10 @@ fn seen(observed: &Observed, locks: &Locks, now: SystemTime) -> Markup {
 
 /// `pid 123 python3 pins 4,200 of 9,000 frames …`
 fn pin(hold: &Hold, total: Option<u32>) -> Markup {
-    let frames = hold.pinned_frames.unwrap_or(0);
+    let frames = counted_of(hold.pinned_frames.unwrap_or(0).into(), total.map(u64::from), "frame");
     html! {
         p.note {
-            (hold.party) " pins "
-            @match total {
-                Some(total) => { (count(u64::from(frames))) " of " (counted(u64::from(total), "frame")) },
-                None => (counted(u64::from(frames), "frame")),
-            }
-            " of the WAL: no checkpoint can copy them before its read ends, seen for at least "
+            (hold.party) " pins " (frames) " of the WAL: no checkpoint can copy them before its read ends, seen for at least "
             (span(hold.held.as_secs()))
         }
     }
