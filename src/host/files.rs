@@ -150,6 +150,15 @@ impl Stamp {
         })
     }
 
+    /// Whether a commit that was written to the WAL within `fsync` before `taken_at` could have become visible after it.
+    #[must_use]
+    pub fn may_hide_a_commit(&self, taken_at: SystemTime, fsync: Duration) -> bool {
+        let taken_at = taken_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let taken_at = i64::try_from(taken_at.as_nanos()).unwrap_or(i64::MAX);
+        let fsync = i64::try_from(fsync.as_nanos()).unwrap_or(i64::MAX);
+        self.wal.is_some_and(|wal| wal.size > 0 && wal.modified.saturating_add(fsync) >= taken_at)
+    }
+
     /// The newest content change of main file and WAL, in seconds since 1970.
     #[must_use]
     pub fn last_write_seconds(&self) -> Option<f64> {

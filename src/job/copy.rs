@@ -96,11 +96,8 @@ enum Problem {
 }
 
 impl OpenFailure for Problem {
-    fn cannot_open(&self) -> bool {
-        match self {
-            Self::Sqlite(error) => error.cannot_open(),
-            Self::TooMuch(_) | Self::File(_) => false,
-        }
+    fn sqlite_error(&self) -> Option<&SqliteError> {
+        if let Self::Sqlite(error) = self { Some(error) } else { None }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::host::LockTable;
 use crate::host::LockedFile;
 use crate::host::MountTable;
 use crate::host::stat;
+use crate::locks::Lock;
 use crate::locks::Meaning;
 use crate::locks::Scene;
 
@@ -85,6 +86,12 @@ impl LockList {
     pub fn has_wal_reader(&self, files: LockFiles) -> bool {
         let meaning = self.meaning(files, None);
         meaning.held.iter().any(|held| held.lock.read_lock().is_some())
+    }
+
+    /// Whether a process has the write lock of the WAL: it may be in the fsync of a commit that nobody sees yet.
+    #[must_use]
+    pub fn has_wal_writer(&self, files: LockFiles) -> bool {
+        self.meaning(files, None).held.iter().any(|held| held.lock == Lock::WalWrite)
     }
 
     /// One look at a database's locks.

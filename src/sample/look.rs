@@ -34,6 +34,11 @@ pub const LOOK_BUDGET: Duration = Duration::from_secs(2);
 /// systems whose times cannot be trusted.
 const TRUST_UNMOVED_FOR: Duration = Duration::from_secs(3600);
 
+/// A commit to a WAL moves the file's time when it writes its frames and is seen only after their fsync. A WAL that was
+/// written less than this long before a look is looked at again, whether or not it moved. A longer fsync shows by the
+/// write lock that its writer holds, see [`crate::sample::LockList::has_wal_writer`].
+const LONGEST_HIDDEN_FSYNC: Duration = Duration::from_secs(60);
+
 /// What a look reads from an open database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -168,6 +173,7 @@ pub fn look(database: &Database, previous: Option<&Previous>) -> Look {
 fn still_holds(previous: &Previous, stamp: &Stamp) -> bool {
     previous.stamp == Some(*stamp)
         && !stamp.is_racy(previous.taken_at)
+        && !stamp.may_hide_a_commit(previous.taken_at, LONGEST_HIDDEN_FSYNC)
         && previous.looked_at.elapsed() < TRUST_UNMOVED_FOR
 }
 

@@ -20,6 +20,9 @@ use crate::sqlite::SqliteError;
 /// An owner that opens and closes a WAL database all the time can move the files during every try.
 const MAX_TRIES: usize = 3;
 
+/// Bytes of the first region of a wal-index, without which there is none (`WALINDEX_PGSZ` in wal.c).
+const WAL_INDEX_REGION: u64 = 32 * 1024;
+
 /// What came of an attempt to read a database at peace.
 #[derive(Debug)]
 pub enum Settled<T> {
@@ -71,6 +74,12 @@ pub fn settled<T, E: From<SqliteError> + OpenFailure>(
             used = Access::AtRest;
             answer = ask(path, used, budget, &mut question);
         }
+        if access == Access::Abandoned && answer.as_ref().is_err_and(E::is_protocol) {
+            // SQLite finds no valid frame: the WAL is as good as empty. It has a header of its own only or none at
+            // all, and comparing its salts with those of no header never ends in `walBeginShmUnreliable`.
+            used = Access::AtRest;
+            answer = ask(path, used, budget, &mut question);
+        }
         let moved = || -> io::Result<bool> {
             let after = Stamp::take(files)?;
             Ok(after != before || access_for(files, after.wal)? != access)
@@ -80,10 +89,12 @@ pub fn settled<T, E: From<SqliteError> + OpenFailure>(
             Ok(answer) if used == Access::Shared || !moved()? => {
                 return Ok(Settled::Read { answer, stamp: before });
             }
+            // The next try finds the -shm as it is now.
+            Err(error) if error.lost_shared_memory() => {}
             Err(error) if !moved()? => return Err(SettleError::Question(error)),
             // A file that moves while its owner opens or closes it explains any answer.
             Ok(_) => {}
-            Err(error) if used == Access::Shared && !error.cannot_open() => {
+            Err(error) if used == Access::Shared && !error.cannot_open() && !error.is_protocol() => {
                 return Err(SettleError::Question(error));
             }
             Err(_) => {}
@@ -92,15 +103,30 @@ pub fn settled<T, E: From<SqliteError> + OpenFailure>(
     Ok(Settled::Moving)
 }
 
-/// Whether an error says that a file could not be opened, which a missing sidecar causes.
+/// What an error says of the files that were opened.
 pub trait OpenFailure {
-    /// True for `SQLITE_CANTOPEN`.
-    fn cannot_open(&self) -> bool;
+    /// SQLite's error, if it is one.
+    fn sqlite_error(&self) -> Option<&SqliteError>;
+
+    /// True for `SQLITE_CANTOPEN`, which a missing sidecar causes.
+    fn cannot_open(&self) -> bool {
+        self.sqlite_error().is_some_and(|error| error.code() == Some(ErrorCode::CannotOpen))
+    }
+
+    /// True for `SQLITE_PROTOCOL`, with which SQLite's retries for a read lock of a WAL end.
+    fn is_protocol(&self) -> bool {
+        self.sqlite_error().is_some_and(SqliteError::is_locking_protocol)
+    }
+
+    /// True where the `-shm` was truncated while it was mapped.
+    fn lost_shared_memory(&self) -> bool {
+        self.sqlite_error().is_some_and(SqliteError::is_lost_shared_memory)
+    }
 }
 
 impl OpenFailure for SqliteError {
-    fn cannot_open(&self) -> bool {
-        self.code() == Some(ErrorCode::CannotOpen)
+    fn sqlite_error(&self) -> Option<&SqliteError> {
+        Some(self)
     }
 }
 
@@ -110,14 +136,19 @@ fn ask<T, E: From<SqliteError>>(
     budget: &Budget,
     question: &mut impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<T, E> {
-    question(&mut Reader::open(path, access, budget)?)
+    let mut reader = Reader::open(path, access, budget)?;
+    let answer = question(&mut reader);
+    // Also of an error: SQLite's check takes pages that could not be read for damage.
+    reader.ensure_shared_memory()?;
+    answer
 }
 
 /// Chooses by the sidecars that are there.
 fn access_for(files: &DatabaseFiles, wal: Option<FileStat>) -> io::Result<Access> {
     Ok(match wal {
         None => Access::Shared,
-        Some(_) if stat(&files.shm())?.is_some() => Access::Shared,
+        // A shorter one was truncated, and holds no index that could be read.
+        Some(_) if stat(&files.shm())?.is_some_and(|shm| shm.size >= WAL_INDEX_REGION) => Access::Shared,
         // A WAL without content says nothing; SQLite truncates it so when it is asked to keep the file.
         Some(wal) if wal.size == 0 => Access::AtRest,
         Some(_) => Access::Abandoned,

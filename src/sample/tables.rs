@@ -277,8 +277,8 @@ impl TableLook {
 }
 
 impl OpenFailure for CustomError {
-    fn cannot_open(&self) -> bool {
-        matches!(self, Self::Sqlite(error) if error.cannot_open())
+    fn sqlite_error(&self) -> Option<&SqliteError> {
+        if let Self::Sqlite(error) = self { Some(error) } else { None }
     }
 }
 

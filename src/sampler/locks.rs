@@ -44,16 +44,19 @@ impl Default for LockWatch {
 }
 
 /// A look at a database, and where its locks stand in the list. A reader of a WAL can come and go without moving a file
-/// that a look compares, so a database that has one is looked into for its mark.
+/// that a look compares, so a database that has one is looked into for its mark. Nor does a writer whose commit waits for
+/// its fsync: a database that has one is looked into now, and once more after it.
 pub(super) fn look_with_locks(watched: &Watched, look: LookFn, list: Option<&LockList>) -> Look {
     let previous = watched.previous();
     let first = look(&watched.database, previous.as_ref());
     let main = first.stamp.and_then(|stamp| stamp.main);
     let files = list.zip(main).and_then(|(list, main)| list.files_of(&watched.database, main));
-    watched.set_lock_files(files);
+    let has_writer = list.zip(files).is_some_and(|(list, files)| list.has_wal_writer(files));
+    watched.set_lock_files(files, has_writer);
     let (Some(list), Some(files), Some(previous)) = (list, files, previous) else { return first };
     let has_frames = previous.facts.wal.is_some_and(|wal| wal.total > 0);
-    if matches!(first.outcome, LookOutcome::Unchanged) && has_frames && list.has_wal_reader(files) {
+    let moves_unseen = has_writer || has_frames && list.has_wal_reader(files);
+    if matches!(first.outcome, LookOutcome::Unchanged) && moves_unseen {
         return look(&watched.database, Some(&Previous { stamp: None, ..previous }));
     }
     first

@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::host::Stamp;
+use crate::sqlite::ChangeMark;
 
 /// A piece that falls due this soon is taken now: with the interval of the sweeps it would otherwise
 /// miss each by a hair and wait for the next look for work.
@@ -38,11 +39,19 @@ impl Piece {
     }
 }
 
+/// The evidence of which content a piece was taken from. A commit that waits for its fsync becomes visible without
+/// moving a file, so SQLite's own count of commits belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Content {
+    pub stamp: Stamp,
+    pub change: Option<ChangeMark>,
+}
+
 /// When a piece is to be taken again, and from which content it was taken.
 #[derive(Debug)]
 pub(super) struct Done {
     pub due_at: Instant,
-    pub stamp: Option<Stamp>,
+    pub content: Option<Content>,
     /// What the log was told last.
     pub problems: Vec<String>,
 }
@@ -52,9 +61,9 @@ pub(super) type Pasts = HashMap<Piece, Arc<Mutex<Option<Done>>>>;
 
 impl Done {
     /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
-    pub(super) fn is_due(&self, now: Instant, stamp: Stamp, piece: Piece) -> bool {
+    pub(super) fn is_due(&self, now: Instant, content: Content, piece: Piece) -> bool {
         let unmoved = match piece {
-            Piece::Tables | Piece::Space => self.stamp == Some(stamp),
+            Piece::Tables | Piece::Space => self.content == Some(content),
             Piece::Custom(_) => false,
         };
         now + SLACK >= self.due_at && !unmoved

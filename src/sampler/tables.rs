@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::Crew;
-use crate::host::Stamp;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Dropper;
 use crate::sample::CustomReading;
@@ -22,6 +21,7 @@ use crate::sample::look_at_tables;
 
 use super::News;
 use super::lock::lock;
+use super::past::Content;
 use super::past::Done;
 use super::past::Lane;
 use super::past::Piece;
@@ -43,7 +43,7 @@ struct Errand {
     watched: Arc<Watched>,
     piece: Piece,
     interval: Duration,
-    stamp: Stamp,
+    content: Content,
     past: Arc<Mutex<Option<Done>>>,
 }
 
@@ -104,13 +104,13 @@ fn due(fleet: &[Arc<Watched>], lane: Lane) -> Arc<[Errand]> {
             .map(|(index, metric)| (Piece::Custom(index), metric.interval));
         let pieces = tables.into_iter().chain(space).chain(custom);
         for (piece, interval) in pieces.filter(|(piece, _)| piece.lane() == lane) {
-            let Some(stamp) = watched.up_stamp() else { continue };
+            let Some(content) = watched.up_content() else { continue };
             let past = Arc::clone(lock(&watched.pasts).entry(piece).or_default());
             // A piece that hangs holds its past; it is not begun again.
             let Ok(last) = past.try_lock() else { continue };
-            if last.as_ref().is_none_or(|last| last.is_due(now, stamp, piece)) {
+            if last.as_ref().is_none_or(|last| last.is_due(now, content, piece)) {
                 drop(last);
-                errands.push(Errand { watched: Arc::clone(watched), piece, interval, stamp, past });
+                errands.push(Errand { watched: Arc::clone(watched), piece, interval, content, past });
             }
         }
     }
@@ -123,7 +123,7 @@ impl Errand {
         let told = past.take().map(|done| done.problems).unwrap_or_default();
         let (started, now) = (SystemTime::now(), Instant::now());
         // Stands when the look panics, so that a defect does not come again every second.
-        *past = Some(Done { due_at: now + self.interval, stamp: None, problems: Vec::new() });
+        *past = Some(Done { due_at: now + self.interval, content: None, problems: Vec::new() });
         let problems = match self.piece {
             Piece::Tables => self.tables(metrics),
             Piece::Space => self.space(metrics),
@@ -132,7 +132,7 @@ impl Errand {
         let Some(problems) = problems else {
             // Locked: the old values stay.
             let due_at = now + self.interval.min(BUSY_RETRY);
-            *past = Some(Done { due_at, stamp: None, problems: told });
+            *past = Some(Done { due_at, content: None, problems: told });
             return;
         };
         for problem in problems.iter().filter(|problem| !told.contains(problem)) {
@@ -140,8 +140,8 @@ impl Errand {
             tracing::warn!(db, problem, "a value of this database could not be taken");
         }
         // A change within the clock's tick before the look may have come after it.
-        let stamp = (!self.stamp.is_racy(started)).then_some(self.stamp);
-        *past = Some(Done { due_at: now + self.interval, stamp, problems });
+        let content = (!self.content.stamp.is_racy(started)).then_some(self.content);
+        *past = Some(Done { due_at: now + self.interval, content, problems });
     }
 
     /// `None` when the database was busy; otherwise what to tell the log.

@@ -28,6 +28,7 @@ use crate::sqlite::ErrorCode;
 use super::Directory;
 use super::hung::HungDevices;
 use super::lock::lock;
+use super::past::Content;
 use super::past::Pasts;
 
 /// What the page says of a database whose file system does not answer.
@@ -61,6 +62,8 @@ struct State {
     facts: Option<Arc<Facts>>,
     files: Option<FileFacts>,
     lock_files: Option<LockFiles>,
+    /// A process had the WAL's write lock at the last sweep, so a commit may have become visible since.
+    has_writer: bool,
     locks: Option<Arc<Locks>>,
     errors: ErrorCounts,
     replaced: u64,
@@ -186,7 +189,8 @@ impl Watched {
     pub(super) fn previous(&self) -> Option<Previous> {
         let state = lock(&self.state);
         let (taken_at, looked_at) = state.taken_at?;
-        Some(Previous { stamp: state.stamp, taken_at, looked_at, facts: Arc::clone(state.facts.as_ref()?) })
+        let stamp = state.stamp.filter(|_| !state.has_writer);
+        Some(Previous { stamp, taken_at, looked_at, facts: Arc::clone(state.facts.as_ref()?) })
     }
 
     /// Takes over what a look found, and tells the log of a change.
@@ -282,8 +286,10 @@ impl Watched {
         Some((state.lock_files?, state.facts.clone()))
     }
 
-    pub(super) fn set_lock_files(&self, files: Option<LockFiles>) {
-        lock(&self.state).lock_files = files;
+    pub(super) fn set_lock_files(&self, files: Option<LockFiles>, has_writer: bool) {
+        let mut state = lock(&self.state);
+        state.lock_files = files;
+        state.has_writer = has_writer;
     }
 
     pub(super) fn locks(&self) -> Option<Arc<Locks>> {
@@ -300,10 +306,14 @@ impl Watched {
         codes.iter().for_each(|code| state.errors.count(*code));
     }
 
-    /// The files as the last successful look saw them, if the database is up.
-    pub(super) fn up_stamp(&self) -> Option<Stamp> {
+    /// The content as the last successful look saw it, if the database is up.
+    pub(super) fn up_content(&self) -> Option<Content> {
         let state = lock(&self.state);
-        if state.condition == Some(Condition::Up) && !state.stuck { state.stamp } else { None }
+        if state.condition != Some(Condition::Up) || state.stuck {
+            return None;
+        }
+        let change = state.facts.as_ref().and_then(|facts| facts.change);
+        Some(Content { stamp: state.stamp?, change })
     }
 
     pub(super) fn set_tables(&self, readings: TableReadings) {

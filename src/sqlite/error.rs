@@ -157,6 +157,18 @@ impl SqliteError {
         self.extended
     }
 
+    /// Whether SQLite's own retries for a read lock of a WAL ended in vain.
+    #[must_use]
+    pub fn is_locking_protocol(&self) -> bool {
+        self.extended & 0xff == ffi::SQLITE_PROTOCOL
+    }
+
+    /// Whether the `-shm` was truncated while it was mapped.
+    #[must_use]
+    pub fn is_lost_shared_memory(&self) -> bool {
+        self.extended == ffi::SQLITE_IOERR_SHMMAP
+    }
+
     /// The class for `sqlite_errors_total`; a deadline is no error of the database.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {

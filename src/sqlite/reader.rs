@@ -30,6 +30,10 @@ const PROGRESS_INSTRUCTIONS: i32 = 1_000;
 /// The largest value or row that a reader accepts; larger ones give an error instead of memory.
 const MAX_VALUE_BYTES: i32 = 64 * 1024 * 1024;
 
+/// How long SQLite may sleep in all for one look that waits for no lock, see [`raw::limit_sleep`]: enough to let a
+/// writer on another core finish what it is at, and little enough for a sweep over many databases.
+const IMPATIENT_SLEEP: Duration = Duration::from_millis(50);
+
 /// How a database is opened without leaving a trace beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -123,6 +127,12 @@ impl Reader {
             return Err(SqliteError::from_code(OPERATION, rusqlite::ffi::SQLITE_BUSY, String::new()));
         };
         let uri = uri(path, access);
+        raw::limit_sleep(match access {
+            // Nobody else has such a database open, so there is nobody to wait for.
+            Access::AtRest | Access::Abandoned => Some(Duration::ZERO),
+            Access::Shared if budget.busy_timeout.is_zero() => Some(IMPATIENT_SLEEP),
+            Access::Shared => None,
+        });
         let connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::READ_ONLY_VFS)
             .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
         let journal_mode = std::cell::Cell::new(None);
@@ -247,6 +257,18 @@ impl Reader {
         let raw::Strain { pages_read, writer_waits, wal_frames } =
             raw::strain_gauge(&self.connection, self.reads_shared_wal())();
         Work { pages_read, instructions: 0, writer_waits, wal_frames }
+    }
+
+    /// Fails if the `-shm` was truncated while it was mapped: what was read is no state of the database then.
+    ///
+    /// # Errors
+    /// [`SqliteError::is_lost_shared_memory`] tells it apart.
+    pub fn ensure_shared_memory(&self) -> Result<(), SqliteError> {
+        if raw::has_lost_shared_memory(&self.connection) {
+            let message = "the -shm file was truncated while it was read".to_owned();
+            return Err(SqliteError::from_code("read", rusqlite::ffi::SQLITE_IOERR_SHMMAP, message));
+        }
+        Ok(())
     }
 
     /// Whether the shared memory of a WAL is mapped, in a transaction that [`Reader::header`] began.

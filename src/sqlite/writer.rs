@@ -99,8 +99,7 @@ impl Writer {
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let uri = uri_of(path);
-        #[expect(clippy::disallowed_methods, reason = "this is the writer")]
-        let mut connection = Connection::open_with_flags(&uri, flags)
+        let mut connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::WRITING_VFS)
             .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
         connection.busy_handler(Some(look_again)).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;

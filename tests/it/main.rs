@@ -33,6 +33,7 @@ mod tasks;
 mod tidy;
 mod traces;
 mod untrusted;
+mod watching;
 mod web;
 
 fn main() {
@@ -64,6 +65,7 @@ fn main() {
     trials.extend(tidy::trials());
     trials.extend(traces::trials());
     trials.extend(untrusted::trials());
+    trials.extend(watching::trials());
     trials.extend(web::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

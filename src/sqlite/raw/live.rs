@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::ffi;
 
 use super::Shared;
+use super::shared_memory;
 
 /// The database header's length (<https://www.sqlite.org/fileformat2.html#the_database_header>).
 pub(in crate::sqlite) const HEADER_BYTES: usize = 100;
@@ -123,6 +124,13 @@ pub(in crate::sqlite) fn is_reserved(connection: &Connection) -> bool {
     main_file(connection).is_ok_and(|file| unsafe { is_reserved_of(file) })
 }
 
+/// Whether the wal-index that the connection has mapped was truncated by another process: what it read is no state of
+/// the database then.
+pub(in crate::sqlite) fn has_lost_shared_memory(connection: &Connection) -> bool {
+    // SAFETY: the file is open as long as the connection is.
+    main_file(connection).is_ok_and(|file| unsafe { shared_memory::is_lost(file) })
+}
+
 unsafe fn is_reserved_of(file: *mut ffi::sqlite3_file) -> bool {
     let mut reserved = 0;
     // SAFETY: `file` is open. The call asks the system for a lock's holder (F_GETLK) and takes none.
@@ -201,6 +209,10 @@ unsafe fn wal_index_of(file: *mut ffi::sqlite3_file) -> Option<WalIndex> {
         let read_marks: ReadMarks = std::array::from_fn(|lock| {
             Some(word(READ_MARKS_WORD + lock)).filter(|mark| *mark != READ_MARK_UNUSED)
         });
+        // SAFETY: `file` is open.
+        if unsafe { shared_memory::is_lost(file) } {
+            return None;
+        }
         if steady && frames == word(FRAMES_WORD) {
             return Some(WalIndex { frames, checkpointed: checkpointed.min(frames), changes, read_marks });
         }

@@ -15,6 +15,8 @@
 //!    (`SQLITE_READONLY`) on a connection that holds the WAL read-only, as ours does on purpose.
 //! 4. The **rollback journal** of our own transaction, which the system is asked to write early (`sync_file_range`).
 //!
+//! 5. A **`-shm` that shrinks while it is mapped**, which would end the process, see `shared_memory`.
+//!
 //! It must never: panic inside a callback, keep a pointer beyond the call, write through one.
 #![expect(
     unsafe_code,
@@ -22,6 +24,7 @@
 )]
 
 mod live;
+mod shared_memory;
 mod vfs;
 mod write_behind;
 
@@ -30,12 +33,15 @@ pub(super) use live::HEADER_BYTES;
 pub use live::ReadMarks;
 pub(super) use live::Strain;
 pub(super) use live::change_mark;
+pub(super) use live::has_lost_shared_memory;
 pub(super) use live::is_reserved;
 pub(super) use live::read_header;
 pub(super) use live::strain_gauge;
 pub(super) use live::wal_index;
 pub(super) use vfs::OwnerRights;
 pub(super) use vfs::READ_ONLY_VFS;
+pub(super) use vfs::WRITING_VFS;
+pub(super) use vfs::limit_sleep;
 pub(super) use vfs::register_read_only_vfs;
 pub(super) use write_behind::WriteBehind;
 

@@ -2,13 +2,18 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rusqlite::ffi;
 
 use super::Shared;
+use super::shared_memory;
 
 /// The name under which the read-only VFS is registered.
 pub(in crate::sqlite) const READ_ONLY_VFS: &CStr = c"litekeeper-read-only";
+
+/// The name of the VFS for writers: the default one, which survives that its shared memory is truncated.
+pub(in crate::sqlite) const WRITING_VFS: &CStr = c"litekeeper-writing";
 
 /// URI parameter: keep the wal-index in this process's heap instead of a `-shm` file.
 pub(in crate::sqlite) const HEAP_WAL_INDEX: &CStr = c"heap_wal_index";
@@ -21,7 +26,7 @@ static HEAP_METHODS: OnceLock<Shared<(*const ffi::sqlite3_io_methods, ffi::sqlit
 /// The outcome of the registration, done once a process.
 static REGISTERED: OnceLock<c_int> = OnceLock::new();
 
-/// Registers the read-only VFS, once a process.
+/// Registers both VFSes, once a process.
 ///
 /// # Errors
 /// SQLite's code when it has no default VFS or refuses the registration.
@@ -43,14 +48,29 @@ pub(in crate::sqlite) fn register_read_only_vfs() -> Result<(), c_int> {
             let mut shim = std::ptr::read(original);
             shim.pNext = std::ptr::null_mut();
             shim.zName = READ_ONLY_VFS.as_ptr();
+            shim.szOsFile = shared_memory::file_size_with_own_part(shim.szOsFile);
             shim.xOpen = Some(open_read_only);
             shim.xDelete = Some(refuse_delete);
+            shim.xSleep = Some(sleep_within_allowance);
             Box::into_raw(Box::new(shim))
         };
         // SAFETY: the default VFS is valid for the life of the process.
         unsafe { keep_owners_and_modes(original) };
-        // SAFETY: `shim` is leaked on purpose, as SQLite asks of a registered VFS.
-        unsafe { ffi::sqlite3_vfs_register(shim, 0) }
+        // SAFETY: as above.
+        let writing = unsafe {
+            let mut writing = std::ptr::read(original);
+            writing.pNext = std::ptr::null_mut();
+            writing.zName = WRITING_VFS.as_ptr();
+            writing.szOsFile = shared_memory::file_size_with_own_part(writing.szOsFile);
+            writing.xOpen = Some(open_watched);
+            Box::into_raw(Box::new(writing))
+        };
+        shared_memory::protect();
+        // SAFETY: both are leaked on purpose, as SQLite asks of a registered VFS.
+        match unsafe { ffi::sqlite3_vfs_register(shim, 0) } {
+            ffi::SQLITE_OK => unsafe { ffi::sqlite3_vfs_register(writing, 0) },
+            code => code,
+        }
     });
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(code) }
 }
@@ -150,14 +170,63 @@ unsafe extern "C" fn open_read_only(
     // SAFETY: for a main database `name` is a sqlite3_filename, which sqlite3_uri_boolean asks for;
     // `file` was filled in by the successful open above.
     unsafe {
-        if code == ffi::SQLITE_OK
-            && flags & ffi::SQLITE_OPEN_MAIN_DB != 0
-            && ffi::sqlite3_uri_boolean(name, HEAP_WAL_INDEX.as_ptr(), 0) != 0
-        {
-            keep_wal_index_in_heap(file);
+        if code == ffi::SQLITE_OK && flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
+            if ffi::sqlite3_uri_boolean(name, HEAP_WAL_INDEX.as_ptr(), 0) != 0 {
+                keep_wal_index_in_heap(file);
+            } else {
+                shared_memory::watch_file(file);
+            }
         }
     }
     code
+}
+
+/// `xOpen` for a writer: the default one, with the shared memory of a main file watched.
+unsafe extern "C" fn open_watched(
+    vfs: *mut ffi::sqlite3_vfs,
+    name: *const c_char,
+    file: *mut ffi::sqlite3_file,
+    flags: c_int,
+    out_flags: *mut c_int,
+) -> c_int {
+    // SAFETY: the default VFS has an xOpen; the arguments are SQLite's own, passed on.
+    unsafe {
+        let Some(open) = ORIGINAL.get().and_then(|original| (*original.0).xOpen) else {
+            return ffi::SQLITE_CANTOPEN;
+        };
+        let code = open(vfs, name, file, flags, out_flags);
+        if code == ffi::SQLITE_OK && flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
+            shared_memory::watch_file(file);
+        }
+        code
+    }
+}
+
+thread_local! {
+    /// How long SQLite may still sleep on this thread; `None` for as long as it likes.
+    static SLEEP_ALLOWANCE: std::cell::Cell<Option<Duration>> = const { std::cell::Cell::new(None) };
+}
+
+/// Bounds the time that SQLite sleeps on this thread from now on, on connections of the read-only VFS.
+///
+/// SQLite's own retries for a read lock of a WAL (`walTryBeginRead` in wal.c) sleep for up to 10 s in all and
+/// read neither a busy timeout nor a progress handler. Without sleeps the same 100 retries end in milliseconds.
+pub(in crate::sqlite) fn limit_sleep(allowance: Option<Duration>) {
+    SLEEP_ALLOWANCE.with(|left| left.set(allowance));
+}
+
+/// `xSleep`: the default one for as long as the thread's allowance lasts.
+unsafe extern "C" fn sleep_within_allowance(_vfs: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
+    let wanted = Duration::from_micros(u64::try_from(microseconds).unwrap_or(0));
+    let left = SLEEP_ALLOWANCE.try_with(std::cell::Cell::get).unwrap_or(Some(Duration::ZERO));
+    let granted = left.map_or(wanted, |left| wanted.min(left));
+    if let Some(left) = left {
+        let _ = SLEEP_ALLOWANCE.try_with(|cell| cell.set(Some(left.saturating_sub(granted))));
+    }
+    if !granted.is_zero() {
+        std::thread::sleep(granted);
+    }
+    c_int::try_from(granted.as_micros()).unwrap_or(microseconds)
 }
 
 /// `xDelete`: refuses. A reader has nothing to delete.
