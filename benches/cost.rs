@@ -244,6 +244,7 @@ fn shapes() {
                 stamp: None,
                 taken_at: first.taken_at,
                 looked_at: std::time::Instant::now(),
+                file: first.stamp.and_then(|stamp| stamp.main).map(|main| main.identity()),
                 facts,
             };
             let started = cpu();

@@ -22,9 +22,13 @@ use crate::config::Config;
 use crate::config::Listen;
 use crate::config::State;
 use crate::discovery::Discovery;
+use crate::discovery::GivenName;
+use crate::discovery::GivenNames;
+use crate::discovery::NameStore;
 use crate::doors;
 use crate::doors::Doors;
 use crate::history::History;
+use crate::history::NameRow;
 use crate::host::is_root;
 use crate::http;
 use crate::http::Listener;
@@ -98,8 +102,9 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let (config_sender, config_receiver) = watch::channel(Arc::new(config));
     let (reload_sender, reload_requests) = mpsc::channel(1);
 
-    let discovery =
-        Discovery { config: config_receiver.clone(), targets: targets_sender, metrics: Arc::clone(&metrics) };
+    let names = Arc::clone(&history) as Arc<dyn NameStore>;
+    let config = config_receiver.clone();
+    let discovery = Discovery { config, targets: targets_sender, metrics: Arc::clone(&metrics), names };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
     let desk = Arc::new(Desk::new(workshop.clone()));
     let first =
@@ -201,6 +206,40 @@ pub fn state_file(config: &Config) -> Option<PathBuf> {
         place => place,
     };
     place.file(&|name| std::env::var(name).ok(), is_root())
+}
+
+impl NameStore for History {
+    fn load_names(&self) -> GivenNames {
+        match self.names() {
+            Ok(rows) => given_names_of(rows),
+            Err(error) => {
+                tracing::warn!(error = %error, "the names of databases cannot be read; they are made anew");
+                GivenNames::default()
+            }
+        }
+    }
+
+    fn store_names(&self, names: &GivenNames) {
+        let rows = names.0.iter().map(|(path, given)| (path.as_path(), &*given.base, &*given.name));
+        if let Err(error) = self.set_names(rows) {
+            tracing::warn!(error = %error, "the names of databases cannot be stored; a restart can change them");
+        }
+    }
+}
+
+fn given_names_of(rows: Vec<NameRow>) -> GivenNames {
+    rows.into_iter().map(|(path, base, name)| (path, GivenName { base, name })).collect()
+}
+
+/// The names that the agent gave to databases, from its state file.
+#[must_use]
+pub fn given_names(config: &Config) -> GivenNames {
+    let Some(file) = state_file(config) else { return GivenNames::default() };
+    match History::read(&file) {
+        Ok(Some(history)) => given_names_of(history.names().unwrap_or_default()),
+        // A file that cannot be read is reported by the command that needs it.
+        Ok(None) | Err(_) => GivenNames::default(),
+    }
 }
 
 /// Loads the configuration again on SIGHUP or on request; a bad one changes nothing.

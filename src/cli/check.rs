@@ -27,6 +27,7 @@ use crate::units::counted;
 
 use super::Exit;
 use super::block_on;
+use super::escape::one_line;
 use super::print;
 use super::progress::Progress;
 
@@ -165,10 +166,10 @@ pub(super) fn text(report: &Report) -> String {
         Status::Unknown if report.checks.is_empty() => "could not be checked",
         Status::Unknown => "checked in part",
     };
-    let mut text = format!("{}: {verdict}\n", report.path);
+    let mut text = format!("{}: {verdict}\n", one_line(&report.path));
     if let Some(error) = &report.error {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {error}");
+        let _ = writeln!(text, "  {}", one_line(error));
     }
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
@@ -185,18 +186,18 @@ pub(super) fn text(report: &Report) -> String {
         line("rollback journal", bytes(journal));
     }
     for rows in &report.rows {
-        line(&format!("rows of {}", rows.table), rows_text(rows));
+        line(&format!("rows of {}", one_line(&rows.table)), rows_text(rows));
     }
     for check in &report.checks {
         line(&format!("{} check", check.check.replace('_', " ")), check_text(check));
     }
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     for (name, value) in &lines {
-        let _ = writeln!(text, "  {name:<width$}  {value}");
+        let _ = writeln!(text, "  {name:<width$}  {}", one_line(value));
     }
     for check in report.checks.iter().filter(|check| !check.ok) {
         check.problems.iter().for_each(|problem| {
-            let _ = writeln!(text, "  {}: {problem}", check.check);
+            let _ = writeln!(text, "  {}: {}", check.check, one_line(problem));
         });
     }
     text

@@ -13,6 +13,7 @@ use crate::job::unusable;
 use crate::units::counted;
 
 use super::Exit;
+use super::escape::print_error;
 use super::print;
 
 #[derive(Debug, Subcommand)]
@@ -61,7 +62,7 @@ fn warn_of(directories: &[NamedDirectory]) {
         if let Some(problem) = unusable(&directory.path) {
             let words =
                 format!("warning: here every backup would fail: {}: {problem}", directory.path.display());
-            eprintln!("{}", directory.say(words));
+            print_error!("{}", directory.say(words));
         }
     }
 }
@@ -79,7 +80,7 @@ fn check_web(file: &Path) -> Exit {
             print(&format!("{}: valid, {tls}, {users}\n", file.display()))
         }
         Err(errors) => {
-            eprintln!("{errors}");
+            print_error!("{errors}");
             Exit::Usage
         }
     }
@@ -89,7 +90,7 @@ fn with_config(file: &Path, work: impl FnOnce(&Config, &[NamedDirectory]) -> Exi
     match Config::load_with_directories(file) {
         Ok((config, directories)) => work(&config, &directories),
         Err(errors) => {
-            eprintln!("{errors}");
+            print_error!("{errors}");
             Exit::Usage
         }
     }

@@ -18,6 +18,7 @@ use crate::http::reached_at;
 
 use super::Exit;
 use super::block_on;
+use super::escape::print_error;
 use super::log::Log;
 use super::traces;
 
@@ -51,12 +52,12 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         let bound = listeners.first().map(|listener| listener.place().clone());
         let place = bound.context("the demo listens nowhere; please report it")?;
         let kept = arguments.keep.is_some();
-        eprintln!("Making demo databases ...");
+        print_error!("Making demo databases ...");
         let made = run_one(move || Demo::make(arguments.keep.as_deref())).await;
         let demo = made.context("making the demo databases panicked")??;
         let config = demo.config(place.clone());
         let doors = Arc::new(Doors::open(&config.web).map_err(anyhow::Error::msg)?);
-        eprintln!("{}", welcome(&demo, &reached_at(&place)));
+        print_error!("{}", welcome(&demo, &reached_at(&place)));
         let loader: app::Loader = {
             let config = config.clone();
             Arc::new(move || Ok(config.clone()))
@@ -69,7 +70,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         // The writer ends and the directory goes before the last word.
         run_one(move || drop(demo)).await;
         result?;
-        eprintln!(
+        print_error!(
             "{}",
             if kept { "The demo has ended." } else { "The demo has ended and has cleaned up after itself." }
         );

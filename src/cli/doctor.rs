@@ -32,6 +32,8 @@ use crate::sqlite::Check;
 
 use super::Exit;
 use super::block_on;
+use super::escape::one_line;
+use super::escape::print_error;
 use super::locks::locks_of;
 use super::print;
 
@@ -126,16 +128,16 @@ fn patients(arguments: &Arguments) -> Result<Patients, Exit> {
     let (mut known, mut history) = (Vec::new(), None);
     if let Some(file) = &arguments.config {
         let config = Config::load(file).map_err(|errors| {
-            eprintln!("litekeeper: the configuration is not usable\n{errors}");
+            print_error!("litekeeper: the configuration is not usable\n{errors}");
             Exit::Usage
         })?;
         if let Some(directory) = &config.maintenance.temp_directory
             && let Err(error) = sqlite::set_temporary_directory(directory)
         {
-            eprintln!("litekeeper: temp_directory {}: {error}", directory.display());
+            print_error!("litekeeper: temp_directory {}: {error}", directory.display());
         }
-        let (databases, errors) = look_once(&config);
-        errors.iter().for_each(|error| eprintln!("litekeeper: {error}"));
+        let (databases, errors) = look_once(&config, &app::given_names(&config));
+        errors.iter().for_each(|error| print_error!("litekeeper: {error}"));
         known = databases;
         history = app::state_file(&config).and_then(|file| past(&file));
     }
@@ -150,14 +152,14 @@ fn patients(arguments: &Arguments) -> Result<Patients, Exit> {
 /// The verdicts of checks, where the state file is there. One that cannot be read, as by another user, is said.
 fn past(file: &Path) -> Option<History> {
     History::read(file).unwrap_or_else(|error| {
-        eprintln!("litekeeper: {error}; what checks have found is not known");
+        print_error!("litekeeper: {error}; what checks have found is not known");
         None
     })
 }
 
 fn standings(history: &History, database: &Database) -> Vec<(Check, Standing)> {
     let known = history.standings(&database.path).unwrap_or_else(|error| {
-        eprintln!("litekeeper: {error}; what checks of {} have found is not known", database.name);
+        print_error!("litekeeper: {error}; what checks of {} have found is not known", database.name);
         BTreeMap::new()
     });
     known.into_iter().collect()
@@ -176,7 +178,7 @@ fn json(diagnoses: &[Diagnosis], verdict: Verdict) -> anyhow::Result<String> {
 
 /// The diagnosis for a person.
 fn text(diagnosis: &Diagnosis) -> String {
-    let mut text = format!("{}: {}\n", printable(&diagnosis.path), summary(diagnosis));
+    let mut text = format!("{}: {}\n", one_line(&diagnosis.path), summary(diagnosis));
     if let Some(error) = &diagnosis.error {
         let all = if diagnosis.findings.is_empty() { "" } else { "Could not look at all of it: " };
         wrap(&mut text, "  ", &format!("{all}{error}"));
@@ -193,7 +195,7 @@ fn text(diagnosis: &Diagnosis) -> String {
             wrap(&mut text, "    ", words);
         }
         if let Some(command) = command {
-            let _ = writeln!(text, "      {command}");
+            let _ = writeln!(text, "      {}", one_line(command));
         }
     }
     text.push('\n');
@@ -218,15 +220,10 @@ fn summary(diagnosis: &Diagnosis) -> String {
     }
 }
 
-/// Names come from files: what could move a terminal's cursor is shown as `�`.
-fn printable(words: &str) -> String {
-    words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
 /// Adds words as lines of a limited width.
 fn wrap(text: &mut String, indent: &str, words: &str) {
     let mut width = 0;
-    for word in printable(words).split(' ') {
+    for word in one_line(words).split(' ') {
         let length = word.chars().count();
         if width > 0 && width + 1 + length > WIDTH {
             text.push('\n');

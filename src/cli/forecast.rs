@@ -6,11 +6,13 @@ use crate::job::Forecast;
 use crate::units::bytes;
 use crate::units::counted;
 
+use super::escape::one_line;
+
 /// What a run would do.
 pub(super) fn forecast_text(forecast: &Forecast) -> String {
     let mut text = String::new();
     let mut line = |words: String| {
-        let _ = writeln!(text, "  {words}");
+        let _ = writeln!(text, "  {}", one_line(&words));
     };
     if let Some(reason) = &forecast.would_not_run {
         line(format!("would not run: {reason}"));

@@ -15,6 +15,7 @@ use crate::http::reached_at;
 
 use super::Exit;
 use super::block_on;
+use super::escape::print_error;
 use super::print;
 
 /// Where a configuration is looked for that nobody names.
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let (place, client) = match whom_to_ask(arguments) {
         Ok(found) => found,
         Err(problem) => {
-            eprintln!("litekeeper: {problem}");
+            print_error!("litekeeper: {problem}");
             return Ok(Exit::Problems);
         }
     };
@@ -54,7 +55,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     match answer {
         Ok(health) => Ok(print(&format!("{place}: {health}\n"))),
         Err(problem) => {
-            eprintln!("litekeeper: {place}: {problem}");
+            print_error!("litekeeper: {place}: {problem}");
             Ok(Exit::Problems)
         }
     }

@@ -7,6 +7,7 @@ use crate::job::Run;
 use crate::task::Task;
 
 use super::Exit;
+use super::escape::one_line;
 use super::maintenance::ConfigFile;
 use super::maintenance::Premises;
 use super::maintenance::iso;
@@ -58,12 +59,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let run = &past.run;
         table.add_row([
             iso(run.started_at),
-            run.database.as_str().to_owned(),
+            one_line(run.database.as_str()).into_owned(),
             run.task.to_string(),
             run.trigger.label().to_owned(),
             format!("{:.2}", run.elapsed.as_secs_f64()),
             outcome(run),
-            run.message.clone().unwrap_or_else(|| run.words()),
+            one_line(&run.message.clone().unwrap_or_else(|| run.words())).into_owned(),
         ]);
     }
     Ok(print(&format!("{}\n", table.trim_fmt())))

@@ -21,6 +21,7 @@ use crate::job::Run;
 use crate::runner::Workshop;
 
 use super::Exit;
+use super::escape::print_error;
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigFile {
@@ -45,7 +46,7 @@ impl ConfigFile {
     /// Loads the configuration; what is wrong with it is said.
     pub(super) fn load(&self) -> Result<Config, Exit> {
         Config::load(&self.config).map_err(|errors| {
-            eprintln!("litekeeper: the configuration is not usable\n{errors}");
+            print_error!("litekeeper: the configuration is not usable\n{errors}");
             Exit::Usage
         })
     }
@@ -56,15 +57,15 @@ impl ConfigFile {
             Ok(config) => config,
             Err(exit) => return Ok(Err(exit)),
         };
-        let (mut databases, errors) = look_once(&config);
+        let (mut databases, errors) = look_once(&config, &app::given_names(&config));
         for error in errors {
-            eprintln!("litekeeper: {error}");
+            print_error!("litekeeper: {error}");
         }
         for name in names {
             if !databases.iter().any(|database| database.name.as_str() == name) {
                 let known: Vec<&str> =
                     databases.iter().map(|database| database.name.as_str()).take(20).collect();
-                eprintln!("litekeeper: there is no database {name}; there are {}", known.join(", "));
+                print_error!("litekeeper: there is no database {name}; there are {}", known.join(", "));
                 return Ok(Err(Exit::Usage));
             }
         }

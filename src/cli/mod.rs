@@ -9,6 +9,7 @@ mod check;
 mod config;
 mod demo;
 mod doctor;
+mod escape;
 mod forecast;
 mod healthcheck;
 mod history;
@@ -26,6 +27,7 @@ mod serve;
 use crate::config::TracingSettings;
 use crate::telemetry::Telemetry;
 
+use escape::print_error;
 use log::Log;
 
 /// What a command comes down to; the process's exit code.
@@ -172,7 +174,7 @@ pub fn main() -> ExitCode {
     let log = match Log::new(&cli.log) {
         Ok(log) => log,
         Err(message) => {
-            eprintln!("litekeeper: {message}");
+            print_error!("litekeeper: {message}");
             return Exit::Usage.into();
         }
     };
@@ -204,19 +206,25 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => Ok(completions(shell)),
     };
     let exit = result.unwrap_or_else(|error| {
-        eprintln!("litekeeper: {error:#}");
+        print_error!("litekeeper: {error:#}");
         Exit::Failure
     });
     exit.into()
 }
 
-/// Writes to standard output; a reader that has gone, as with `| head`, is no failure.
+/// Writes to standard output, without anything that acts on a terminal; a reader that has gone, as with `| head`, is
+/// no failure.
 fn print(text: &str) -> Exit {
+    print_raw(&escape::printable(text))
+}
+
+/// Writes text of the program's own to standard output.
+fn print_raw(text: &str) -> Exit {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("litekeeper: cannot write the output: {error}");
+            print_error!("litekeeper: cannot write the output: {error}");
             Exit::Failure
         }
         Ok(()) | Err(_) => Exit::Success,
@@ -238,7 +246,7 @@ fn traces(settings: &TracingSettings, log: &Log) -> Result<Telemetry, Exit> {
             Ok(telemetry)
         }
         Err(problem) => {
-            eprintln!("litekeeper: {problem}");
+            print_error!("litekeeper: {problem}");
             Err(Exit::Usage)
         }
     }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use clap::Args;
 
 use super::Exit;
+use super::escape::print_error;
 use super::maintenance::ConfigFile;
 use super::maintenance::Premises;
 use super::print;
@@ -45,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
         }
     }
     if let Some(file) = workshop.pause_file.filter(|file| !pause && file.exists()) {
-        eprintln!("litekeeper: the pause file {} is still there, and pauses everything", file.display());
+        print_error!("litekeeper: the pause file {} is still there, and pauses everything", file.display());
     }
     Ok(Exit::Success)
 }

@@ -6,6 +6,8 @@ use indicatif::ProgressBar;
 use indicatif::ProgressDrawTarget;
 use indicatif::ProgressStyle;
 
+use super::escape::one_line;
+use super::escape::print_error;
 use crate::job;
 use crate::report::Observer;
 
@@ -38,19 +40,19 @@ impl Progress {
 impl job::Observer for Progress {
     fn begin(&self, part: &str) {
         self.0.reset();
-        self.0.set_message(part.to_owned());
+        self.0.set_message(one_line(part).into_owned());
         self.0.set_prefix("");
     }
 
     fn done(&self, share: f64, words: &str) {
         Observer::done(self, share);
         if !words.is_empty() {
-            self.0.set_prefix(format!(", {words}"));
+            self.0.set_prefix(format!(", {}", one_line(words)));
         }
     }
 
     fn say(&self, words: &str) {
-        self.0.suspend(|| eprintln!("{words}"));
+        self.0.suspend(|| print_error!("{words}"));
     }
 }
 

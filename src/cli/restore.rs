@@ -25,6 +25,7 @@ use crate::units::counted;
 use super::Exit;
 use super::block_on;
 use super::check;
+use super::escape::print_error;
 use super::print;
 use super::progress::Progress;
 
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         return check::check_all(arguments.files, &wanted);
     }
     let [backup, target] = arguments.files.as_slice() else {
-        eprintln!(
+        print_error!(
             "litekeeper: give a backup and the name of the file that it is to become, as in `litekeeper restore \
              books.backup restored.db`; to look at backups alone, add --verify"
         );
@@ -115,7 +116,7 @@ fn told(backup: &Path, restored: &Result<Restored, Outcome>, json: bool) -> anyh
         }
         Err(outcome) => {
             let message = outcome.message().unwrap_or_default();
-            eprintln!("litekeeper: {}: not restored: {message}", backup.display());
+            print_error!("litekeeper: {}: not restored: {message}", backup.display());
             match outcome {
                 Outcome::Failed { reason: FailureReason::Corrupt, .. } => Exit::Problems,
                 Outcome::Failed { reason: FailureReason::Config, .. } => Exit::Usage,

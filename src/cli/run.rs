@@ -32,6 +32,8 @@ use crate::units::counted;
 use super::Exit;
 use super::block_on;
 use super::check;
+use super::escape::one_line;
+use super::escape::print_error;
 use super::forecast::forecast_text;
 use super::log::Log;
 use super::maintenance::ConfigFile;
@@ -123,7 +125,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     };
     let orders = orders(&arguments, &databases);
     if orders.is_empty() {
-        eprintln!(
+        print_error!(
             "litekeeper: none of these databases has this task in the configuration; name it under `tasks`, as in \
              `tasks: {{vacuum: {{}}}}`"
         );
@@ -213,7 +215,7 @@ async fn execute(
             match tokio::time::timeout(patience, &mut work).await {
                 Ok(done) => done,
                 Err(_) => {
-                    eprintln!(
+                    print_error!(
                         "litekeeper: waiting for the last part of the job, which cannot be stopped; Ctrl-C again ends \
                          litekeeper at once, and SQLite rolls the job back when the database is opened next"
                     );
@@ -279,7 +281,7 @@ fn json(order: &Order, result: &Result) -> serde_json::Value {
 
 /// What happened, for a person.
 fn text(order: &Order, result: &Result) -> String {
-    let head = format!("{}: {}", order.database.name, order.task);
+    let head = format!("{}: {}", one_line(order.database.name.as_str()), order.task);
     match result {
         Result::Forecast(forecast) => format!("{head}, dry run\n{}", forecast_text(forecast)),
         Result::NotDone(outcome) => outcome_line(&head, outcome, ""),
@@ -289,7 +291,7 @@ fn text(order: &Order, result: &Result) -> String {
             let words = run.words();
             if !words.is_empty() {
                 // Writing to a String cannot fail.
-                let _ = writeln!(text, "  {words}");
+                let _ = writeln!(text, "  {}", one_line(&words));
             }
             if let Some(report) = outcome.report() {
                 match &report.details {
@@ -320,9 +322,11 @@ fn text(order: &Order, result: &Result) -> String {
 fn outcome_line(head: &str, outcome: &Outcome, seconds: &str) -> String {
     match (outcome.reason(), outcome.message()) {
         // As the log has it: nothing is wrong.
-        (_, Some(message)) if outcome.is_stopped() => format!("{head} stopped{seconds}: {message}\n"),
+        (_, Some(message)) if outcome.is_stopped() => {
+            format!("{head} stopped{seconds}: {}\n", one_line(message))
+        }
         (Some(reason), Some(message)) => {
-            format!("{head} {} ({reason}){seconds}: {message}\n", outcome.label())
+            format!("{head} {} ({reason}){seconds}: {}\n", outcome.label(), one_line(message))
         }
         _ => format!("{head} succeeded{seconds}\n"),
     }
@@ -332,7 +336,7 @@ fn backup_text(report: &BackupReport) -> String {
     let mut text = format!("  {}\n", report.path.display());
     for table in &report.not_compared {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  not counted in the database in time: {table}");
+        let _ = writeln!(text, "  not counted in the database in time: {}", one_line(table));
     }
     for path in &report.removed {
         let _ = writeln!(text, "  removed: {}", path.display());
@@ -349,7 +353,7 @@ fn tables_text(report: &LogCleaningReport, said: &str) -> String {
         let _ = writeln!(
             text,
             "  {}: {}{older} in {}{state}",
-            table.table,
+            one_line(&table.table),
             counted(table.deleted_rows, "row"),
             counted(table.batches, "transaction")
         );
@@ -357,7 +361,7 @@ fn tables_text(report: &LogCleaningReport, said: &str) -> String {
             let _ = writeln!(text, "    archived in {}", archive.display());
         }
         if let Some(note) = table.note.as_ref().filter(|note| !said.ends_with(note.as_str())) {
-            let _ = writeln!(text, "    {note}");
+            let _ = writeln!(text, "    {}", one_line(note));
         }
     }
     text

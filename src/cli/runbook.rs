@@ -8,6 +8,7 @@ use crate::runbooks::find;
 use crate::runbooks::meaning;
 
 use super::Exit;
+use super::escape::print_error;
 use super::print;
 
 #[derive(Debug, Args)]
@@ -30,6 +31,6 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Some(guess) => format!("did you mean {guess}?"),
         None => "`litekeeper runbook` lists all".to_owned(),
     };
-    eprintln!("litekeeper: there is no alert {name}; {hint}");
+    print_error!("litekeeper: there is no alert {name}; {hint}");
     Exit::Usage
 }

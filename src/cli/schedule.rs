@@ -11,6 +11,7 @@ use crate::database::Database;
 use crate::task::Task;
 
 use super::Exit;
+use super::escape::one_line;
 use super::maintenance::ConfigFile;
 use super::maintenance::Premises;
 use super::maintenance::iso;
@@ -76,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         table.add_row([
             next,
             line.zone.name().to_owned(),
-            line.database.clone(),
+            one_line(&line.database).into_owned(),
             line.task.to_string(),
             line.schedule.clone(),
             line.window.clone().unwrap_or_else(|| "always".to_owned()),

@@ -14,6 +14,7 @@ use crate::doors::Doors;
 
 use super::Exit;
 use super::block_on;
+use super::escape::print_error;
 use super::log::Log;
 use super::traces;
 
@@ -76,7 +77,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     let config = match loader() {
         Ok(config) => config,
         Err(errors) => {
-            eprintln!("litekeeper: the configuration is not usable\n{errors}");
+            print_error!("litekeeper: the configuration is not usable\n{errors}");
             return Ok(Exit::Usage);
         }
     };
@@ -87,7 +88,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     let doors = match Doors::open(&config.web) {
         Ok(doors) => Arc::new(doors),
         Err(error) => {
-            eprintln!("litekeeper: the web configuration is not usable\n{error}");
+            print_error!("litekeeper: the web configuration is not usable\n{error}");
             return Ok(Exit::Usage);
         }
     };

@@ -52,6 +52,7 @@ pub use crate::config::error::NamedDirectory;
 pub use crate::config::error::Position;
 pub use crate::config::listen::Listen;
 pub use crate::config::paths::compile_pattern;
+pub use crate::config::paths::compile_pattern_ignoring_case;
 pub use crate::config::tasks::Backup;
 pub use crate::config::tasks::Checkpoint;
 pub use crate::config::tasks::HealthCheck;

@@ -19,6 +19,16 @@ pub fn compile_pattern(pattern: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(glob.compile_matcher())
 }
 
+/// Like [`compile_pattern`], for names in upper or lower case.
+///
+/// # Errors
+/// As for [`compile_pattern`].
+pub fn compile_pattern_ignoring_case(pattern: &str) -> Result<GlobMatcher, globset::Error> {
+    let mut builder = GlobBuilder::new(pattern);
+    let glob = builder.literal_separator(true).backslash_escape(true).case_insensitive(true).build()?;
+    Ok(glob.compile_matcher())
+}
+
 /// What is wrong with a pattern, if anything.
 pub(super) fn pattern_problem(pattern: &str) -> Option<String> {
     compile_pattern(pattern).err().map(|error| format!("is no valid pattern: {}", error.kind()))

@@ -16,12 +16,15 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::Crew;
+use crate::blocking::run_one;
 use crate::config::Config;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::metrics::AgentMetrics;
 
 use super::FoundIn;
+use super::GivenNames;
+use super::NameStore;
 use super::ScanError;
 use super::Unit;
 use super::assemble;
@@ -46,6 +49,8 @@ pub struct Discovery {
     pub targets: watch::Sender<Targets>,
     /// Counters of the agent's own work.
     pub metrics: Arc<AgentMetrics>,
+    /// Keeps the names of databases.
+    pub names: Arc<dyn NameStore>,
 }
 
 /// A unit and its last scan, which stays while a newer one hangs.
@@ -67,6 +72,7 @@ impl Discovery {
     pub async fn run(mut self, stop: CancellationToken) {
         let crew = Crew::new(THREADS, STUCK_AFTER);
         let mut told = Told::default();
+        let mut given_names = self.load_names().await;
         loop {
             let config = Arc::clone(&self.config.borrow_and_update());
             let scanned: Arc<[Scanned]> = units(&config).into_iter().map(Scanned::new).collect();
@@ -85,12 +91,36 @@ impl Discovery {
                     () = stop.cancelled() => return,
                     _ = crew.run(Arc::clone(&scanned), Scanned::scan, || {}) => {}
                 }
-                self.publish(&config, &scanned, &mut told);
+                self.publish(&config, &scanned, &mut told, &mut given_names).await;
             }
         }
     }
 
-    fn publish(&self, config: &Config, scanned: &[Scanned], told: &mut Told) {
+    async fn load_names(&self) -> GivenNames {
+        let store = Arc::clone(&self.names);
+        run_one(move || store.load_names()).await.unwrap_or_default()
+    }
+
+    /// Adds the names of this scan to those that are kept, and stores what is new.
+    async fn keep_names(&self, found: GivenNames, kept: &mut GivenNames) {
+        let new: Vec<_> =
+            found.0.into_iter().filter(|(path, given)| kept.0.get(path) != Some(given)).collect();
+        if new.is_empty() {
+            return;
+        }
+        kept.0.extend(new.iter().cloned());
+        let store = Arc::clone(&self.names);
+        let new = GivenNames(new.into_iter().collect());
+        run_one(move || store.store_names(&new)).await;
+    }
+
+    async fn publish(
+        &self,
+        config: &Config,
+        scanned: &[Scanned],
+        told: &mut Told,
+        given_names: &mut GivenNames,
+    ) {
         let mut found: BTreeMap<usize, FoundIn> = BTreeMap::new();
         let mut problems = BTreeSet::new();
         for unit in scanned {
@@ -102,14 +132,15 @@ impl Discovery {
             found.extend(last.found);
         }
         let found: Vec<FoundIn> = found.into_values().collect();
-        let mut assembly = assemble(&found, config.max_databases, config.series_limit);
+        let mut assembly = assemble(&found, config.max_databases, config.series_limit, given_names);
         if assembly.left_out > 0 {
             problems.insert(format!("{} files beyond max_databases are not watched", assembly.left_out));
         }
         self.metrics.discovery_failed(problems.len() as u64);
         let before = self.targets.borrow().clone();
         keep_known(&mut assembly.databases, before.as_deref());
-        told.tell(problems, assembly.hard_links);
+        told.tell(problems, assembly.hard_links, assembly.mounted_alone);
+        self.keep_names(assembly.given_names, given_names).await;
         log_change(before.as_deref(), &assembly.databases);
         let same = before.as_ref().is_some_and(|before| {
             before.len() == assembly.databases.len()
@@ -189,14 +220,29 @@ fn log_change(before: Option<&[Arc<Database>]>, now: &[Arc<Database>]) {
 struct Told {
     problems: BTreeSet<String>,
     hard_links: BTreeSet<(PathBuf, PathBuf)>,
+    mounted_alone: BTreeSet<PathBuf>,
 }
 
 impl Told {
-    fn tell(&mut self, problems: BTreeSet<String>, hard_links: Vec<(PathBuf, PathBuf)>) {
+    fn tell(
+        &mut self,
+        problems: BTreeSet<String>,
+        hard_links: Vec<(PathBuf, PathBuf)>,
+        mounted_alone: Vec<PathBuf>,
+    ) {
         for problem in problems.difference(&self.problems) {
             tracing::warn!(problem, "the scan for databases is incomplete");
         }
         self.problems = problems;
+        for path in mounted_alone {
+            if self.mounted_alone.insert(path.clone()) {
+                tracing::warn!(
+                    path = &*path.to_string_lossy(),
+                    "this file is mounted by itself, so its -wal and -journal are not visible here and recent commits can be \
+                     missing; mount the directory that holds it"
+                );
+            }
+        }
         for link in hard_links {
             if self.hard_links.insert(link.clone()) {
                 tracing::warn!(

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,14 +17,21 @@ use crate::config::Source;
 use crate::config::Target;
 use crate::database::Database;
 use crate::database::DatabaseName;
+use crate::host::is_mounted_alone;
 use crate::host::stat;
 use crate::sidecar::DatabaseFiles;
 
+use names::unique_names;
+
 mod follow;
+mod names;
 mod scan;
 
 pub use follow::Discovery;
 pub use follow::Targets;
+pub use names::GivenName;
+pub use names::GivenNames;
+pub use names::NameStore;
 pub use scan::ScanError;
 pub use scan::scan;
 
@@ -61,6 +68,10 @@ pub struct Assembly {
     /// sidecars follow the name, so writers through two of them corrupt the database
     /// (<https://www.sqlite.org/howtocorrupt.html>, 2.5).
     pub hard_links: Vec<(PathBuf, PathBuf)>,
+    /// Files that are a mount by themselves, so that their `-wal` and `-journal` are not visible here.
+    pub mounted_alone: Vec<PathBuf>,
+    /// The names that files got without the configuration giving one, to be kept.
+    pub given_names: GivenNames,
 }
 
 /// One unit of scanning: what hangs together when a file system does.
@@ -90,9 +101,10 @@ pub fn units(config: &Config) -> Vec<Unit> {
     units
 }
 
-/// Scans once for the databases of a configuration, for a command that does its work and ends.
+/// Scans once for the databases of a configuration, for a command that does its work and ends. `given_names` are those of
+/// the agent's state file, so that a command and the agent name a database alike.
 #[must_use]
-pub fn look_once(config: &Config) -> (Vec<Arc<Database>>, Vec<ScanError>) {
+pub fn look_once(config: &Config, given_names: &GivenNames) -> (Vec<Arc<Database>>, Vec<ScanError>) {
     let mut found = Vec::new();
     let mut errors = Vec::new();
     for source in &config.sources {
@@ -100,19 +112,28 @@ pub fn look_once(config: &Config) -> (Vec<Arc<Database>>, Vec<ScanError>) {
         errors.extend(problems);
         found.push(FoundIn { settings: Arc::clone(&source.settings), files });
     }
-    let assembly = assemble(&found, config.max_databases, config.series_limit);
+    let assembly = assemble(&found, config.max_databases, config.series_limit, given_names);
     (assembly.databases, errors)
 }
 
-/// Makes one database of each file, with names that are unique and depend on nothing but the files
-/// found and the configuration.
+/// Makes one database of each file, with unique names. A file keeps the name in `given_names`; the names of the others
+/// depend on nothing but the files found and the configuration.
 #[must_use]
-pub fn assemble(found: &[FoundIn], max_databases: usize, series_limit: usize) -> Assembly {
+pub fn assemble(
+    found: &[FoundIn],
+    max_databases: usize,
+    series_limit: usize,
+    given_names: &GivenNames,
+) -> Assembly {
     let mut assembly = Assembly::default();
     let mut files = one_per_identity(found, &mut assembly.hard_links);
     assembly.left_out = files.len().saturating_sub(max_databases);
     files.truncate(max_databases);
-    let names = unique_names(&files.iter().map(|(_, file)| *file).collect::<Vec<_>>());
+    let only_files: Vec<&Found> = files.iter().map(|(_, file)| *file).collect();
+    let names = unique_names(&only_files, given_names);
+    assembly.given_names = GivenNames::of(&only_files, &names);
+    assembly.mounted_alone =
+        only_files.iter().filter(|file| has_own_mount(&file.path)).map(|file| file.path.clone()).collect();
     let mut databases: Vec<_> = files
         .into_iter()
         .zip(names)
@@ -163,6 +184,9 @@ fn one_per_identity<'a>(
             if better {
                 files[known] = (&entry.settings, file);
             }
+            if is_same_directory_entry(&file.path, &kept.path) {
+                continue;
+            }
             let (watched, other) = if better { (file, kept) } else { (kept, file) };
             hard_links.push((watched.path.clone(), other.path.clone()));
         }
@@ -170,69 +194,24 @@ fn one_per_identity<'a>(
     files
 }
 
+/// Whether two paths are one entry of one directory, which is then mounted at two places: the files that SQLite keeps
+/// beside the database are the same under both.
+fn is_same_directory_entry(a: &Path, b: &Path) -> bool {
+    let identity_of_parent = |path: &Path| {
+        let parent = CString::new(path.parent()?.as_os_str().as_bytes()).ok()?;
+        stat(&parent).ok().flatten().map(|stat| stat.identity())
+    };
+    a.file_name() == b.file_name()
+        && identity_of_parent(a).is_some_and(|identity| identity_of_parent(b) == Some(identity))
+}
+
+fn has_own_mount(path: &Path) -> bool {
+    CString::new(path.as_os_str().as_bytes()).is_ok_and(|path| is_mounted_alone(&path))
+}
+
 fn has_sidecar(path: &Path) -> bool {
     let files = DatabaseFiles::of(path);
     [files.wal.clone(), files.journal()].iter().any(|sidecar| matches!(stat(sidecar), Ok(Some(_))))
-}
-
-/// The names of files: the path below the source's root without its extension, and as many parent
-/// directories more as tell it from the others. A name from the configuration stands as it is.
-fn unique_names(files: &[&Found]) -> Vec<String> {
-    let mut levels = vec![0_usize; files.len()];
-    loop {
-        let names: Vec<String> =
-            files.iter().zip(&levels).map(|(file, level)| name_at(file, *level)).collect();
-        let mut users: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (index, name) in names.iter().enumerate() {
-            users.entry(name).or_default().push(index);
-        }
-        let mut moved = false;
-        for index in users.into_values().filter(|users| users.len() > 1).flatten() {
-            if files[index].name.is_none() && levels[index] <= highest_level(files[index]) {
-                levels[index] += 1;
-                moved = true;
-            }
-        }
-        if !moved {
-            return number_the_same(names);
-        }
-    }
-}
-
-/// Names that only invalid UTF-8 tells apart look the same as text; they are numbered. Two series
-/// with one name would make Prometheus refuse the whole scrape.
-fn number_the_same(names: Vec<String>) -> Vec<String> {
-    let mut taken: HashSet<String> = HashSet::new();
-    let mut numbered = |name: String| {
-        let others = (2..).map(|number| format!("{name}#{number}"));
-        let free = std::iter::once(name.clone()).chain(others).find(|name| !taken.contains(name));
-        let free = free.expect("some number is not taken");
-        taken.insert(free.clone());
-        free
-    };
-    names.into_iter().map(&mut numbered).collect()
-}
-
-fn highest_level(file: &Found) -> usize {
-    file.path.components().count().saturating_sub(file.relative.components().count())
-}
-
-/// The name with `level` more parent directories than the relative path has; beyond the root, the
-/// whole path with its extension.
-fn name_at(file: &Found, level: usize) -> String {
-    if let Some(name) = &file.name {
-        return name.clone();
-    }
-    if level > highest_level(file) {
-        return file.path.to_string_lossy().into_owned();
-    }
-    let stem = file.relative.with_extension("");
-    let parents: Vec<&OsStr> =
-        file.path.parent().into_iter().flat_map(Path::iter).filter(|part| *part != "/").collect();
-    let inner = file.relative.iter().count() - 1;
-    let end = parents.len().saturating_sub(inner);
-    let prefix: PathBuf = parents[end.saturating_sub(level)..end].iter().collect();
-    prefix.join(stem).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ use std::path::PathBuf;
 
 use globset::GlobMatcher;
 
+use crate::config::DEFAULT_INCLUDE;
 use crate::config::Source;
 use crate::config::Target;
 use crate::config::compile_pattern;
+use crate::config::compile_pattern_ignoring_case;
 use crate::host::FileKind;
 use crate::host::FileStat;
 use crate::host::stat;
@@ -118,6 +120,17 @@ impl Filter {
         Ok(Self { names: matchers(false)?, paths: matchers(true)? })
     }
 
+    /// The patterns of `include`; the default ones find `APP.DB` too.
+    fn including(patterns: &[String]) -> Result<Self, ScanError> {
+        let mut filter = Self::new(patterns)?;
+        for pattern in patterns.iter().filter(|pattern| DEFAULT_INCLUDE.contains(&pattern.as_str())) {
+            filter.names.push(compile_pattern_ignoring_case(pattern).map_err(|error| {
+                ScanError::Pattern { pattern: pattern.clone(), message: error.to_string() }
+            })?);
+        }
+        Ok(filter)
+    }
+
     fn matches(&self, path: &Path) -> bool {
         path.file_name().is_some_and(|name| self.names.iter().any(|pattern| pattern.is_match(name)))
             || self.paths.iter().any(|pattern| pattern.is_match(path))
@@ -137,11 +150,14 @@ impl Walk {
         exclude: &[String],
         recursive: bool,
     ) -> Result<(), ScanError> {
-        let (include, exclude) = (Filter::new(include)?, Filter::new(exclude)?);
+        let names_hidden = include.iter().any(|pattern| pattern.starts_with('.') || pattern.contains("/."));
+        let (include, exclude) = (Filter::including(include)?, Filter::new(exclude)?);
         let root = std::fs::canonicalize(path).map_err(|error| directory_error(path, &error))?;
         let depth = if recursive { MAX_DEPTH } else { 0 };
         self.below(&root, depth, &mut |walk, file| {
-            if include.matches(file) && !exclude.matches(file) {
+            // As in a pattern, a leading dot must be written out: macOS leaves `._app.db` beside `app.db`.
+            let is_skipped = !names_hidden && file.file_name().is_some_and(hidden);
+            if !is_skipped && include.matches(file) && !exclude.matches(file) {
                 walk.take(file, &root);
             }
         })
@@ -212,7 +228,9 @@ impl Walk {
             return self.follow(at, rest, take);
         }
         for entry in self.read(at)? {
-            take(self, &entry);
+            if !entry.file_name().is_some_and(hidden) {
+                take(self, &entry);
+            }
         }
         Ok(())
     }

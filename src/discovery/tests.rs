@@ -23,7 +23,11 @@ fn found(targets: Vec<Target>) -> (Vec<FoundIn>, Vec<ScanError>) {
 fn names(targets: Vec<Target>) -> Vec<String> {
     let (found, errors) = found(targets);
     assert_eq!(errors, []);
-    assemble(&found, 100, 500).databases.iter().map(|database| database.name.to_string()).collect()
+    assemble(&found, 100, 500, &GivenNames::default())
+        .databases
+        .iter()
+        .map(|database| database.name.to_string())
+        .collect()
 }
 
 fn file(path: &Path) -> Target {
@@ -52,6 +56,8 @@ fn tree() -> tempfile::TempDir {
         "old.db-journal",
         "notes.txt",
         "skipped.db",
+        "._top.db",
+        "LOUD.DB",
         "a/app.db",
         "a/app.sqlite",
         "a/x.sqlite3",
@@ -69,14 +75,15 @@ fn sources_find_their_files_and_name_them_from_their_root() {
     let root = tree();
     let at = |path: &str| root.path().join(path);
     for (targets, expected) in [
-        (vec![directory(root.path(), false)], vec!["top"]),
+        // A hidden file is left out, an extension in capitals is not.
+        (vec![directory(root.path(), false)], vec!["LOUD", "top"]),
         (
             vec![directory(root.path(), true)],
             // Two files with one stem in one directory are told apart by more of their path.
-            vec!["WHOLE/a/app.db", "WHOLE/a/app.sqlite", "a/x", "b/app", "b/deep/app", "top"],
+            vec!["WHOLE/a/app.db", "WHOLE/a/app.sqlite", "LOUD", "a/x", "b/app", "b/deep/app", "top"],
         ),
         (vec![glob(root.path(), "*.db")], vec!["skipped", "top"]),
-        (vec![glob(root.path(), "*")], vec!["notes", "skipped", "top"]),
+        (vec![glob(root.path(), "*")], vec!["LOUD", "notes", "skipped", "top"]),
         (vec![glob(root.path(), "*/app.db")], vec!["a/app", "b/app"]),
         (vec![glob(root.path(), "**/app.db")], vec!["a/app", "b/app", "b/deep/app"]),
         (vec![glob(root.path(), "{a,b}/ap[p].db")], vec!["a/app", "b/app"]),
@@ -106,15 +113,15 @@ fn two_names_for_one_file_are_one_database() {
     fs::hard_link(at("b/app.db"), at("b/hard.db")).unwrap();
     assert_eq!(names(vec![glob(root.path(), "*.db")]), ["skipped", "top"].map(str::to_owned));
     let (both, _) = found(vec![glob(root.path(), "b/*.db")]);
-    let assembly = assemble(&both, 100, 500);
+    let assembly = assemble(&both, 100, 500, &GivenNames::default());
     assert_eq!(assembly.databases.len(), 1);
     assert_eq!(assembly.hard_links.len(), 1);
     // The name beside which SQLite keeps its files is the one in use.
     fs::write(at("b/hard.db-wal"), "").unwrap();
-    assert_eq!(assemble(&both, 100, 500).databases[0].name.as_str(), "hard");
+    assert_eq!(assemble(&both, 100, 500, &GivenNames::default()).databases[0].name.as_str(), "hard");
     // A symlink by itself is named as it is written, and watched where it leads.
     let (link, _) = found(vec![file(&at("link.db"))]);
-    let database = Arc::clone(&assemble(&link, 100, 500).databases[0]);
+    let database = Arc::clone(&assemble(&link, 100, 500, &GivenNames::default()).databases[0]);
     assert_eq!(database.name.as_str(), "link");
     assert_eq!(database.path, fs::canonicalize(at("top.db")).unwrap());
 }
@@ -136,7 +143,7 @@ fn what_cannot_be_read_is_said_and_the_rest_is_found() {
     let root = tree();
     let (found_here, errors) =
         found(vec![directory(&root.path().join("nowhere"), false), directory(root.path(), false)]);
-    assert_eq!(found_here[1].files.len(), 1);
+    assert_eq!(found_here[1].files.len(), 2);
     assert_eq!(errors.len(), 1);
     assert!(errors[0].to_string().contains("nowhere: No such file"), "{}", errors[0]);
 }
@@ -145,6 +152,41 @@ fn what_cannot_be_read_is_said_and_the_rest_is_found() {
 fn files_beyond_the_limit_are_counted() {
     let root = tree();
     let (all, _) = found(vec![directory(root.path(), true)]);
-    let assembly = assemble(&all, 2, 500);
-    assert_eq!((assembly.databases.len(), assembly.left_out), (2, 4));
+    let assembly = assemble(&all, 2, 500, &GivenNames::default());
+    assert_eq!((assembly.databases.len(), assembly.left_out), (2, 5));
+}
+
+#[test]
+fn a_file_keeps_its_name_when_others_come() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |path: &str| root.path().join(path);
+    fs::write(at("app.db"), "x").unwrap();
+    let watched = || found(vec![directory(root.path(), false)]).0;
+    let names = |assembly: &Assembly| -> Vec<String> {
+        assembly.databases.iter().map(|database| database.name.to_string()).collect()
+    };
+    let first = assemble(&watched(), 100, 500, &GivenNames::default());
+    assert_eq!(names(&first), ["app"]);
+    fs::write(at("app.sqlite"), "x").unwrap();
+    let second = assemble(&watched(), 100, 500, &first.given_names);
+    let newcomer = format!("{}/app", root.path().file_name().unwrap().display());
+    assert!(names(&second).contains(&newcomer) && names(&second).contains(&"app".to_owned()));
+    // Also after a restart, and when the first one is gone.
+    fs::remove_file(at("app.db")).unwrap();
+    assert_eq!(names(&assemble(&watched(), 100, 500, &second.given_names)), [newcomer.as_str()]);
+    // A name that the configuration gives goes before.
+    fs::write(at("app.db"), "x").unwrap();
+    fs::write(at("other.db"), "x").unwrap();
+    let named = Target::File { path: at("other.db"), name: Some("app".to_owned()) };
+    let (found_now, _) = found(vec![named, directory(root.path(), false)]);
+    let third = assemble(&found_now, 100, 500, &first.given_names);
+    let other = third.databases.iter().find(|database| database.path.ends_with("other.db")).unwrap();
+    assert_eq!(other.name.as_str(), "app");
+    // A source with another root names its files anew.
+    let named_from_above =
+        vec![Found { relative: Path::new("srv/app.db").to_path_buf(), ..found_now[1].files[0].clone() }];
+    let fourth =
+        assemble(&[FoundIn { settings: settings(), files: named_from_above }], 100, 500, &first.given_names);
+    assert_eq!(names(&fourth).len(), 1);
+    assert_ne!(names(&fourth), ["app"]);
 }

@@ -92,6 +92,10 @@ ailments! {
     HardLinks, "hard-links", [Critical],
         "the main file has more than one name",
         "SQLite names journal and WAL after the path: programs that use two names do not see each other's, and corrupt the database (https://www.sqlite.org/howtocorrupt.html, 2.5).";
+    /// A file that is mounted without its directory.
+    MountedAlone, "mounted-alone", [Critical],
+        "the main file is a mount by itself, as `docker run -v app.db:/app.db` makes one",
+        "The `-wal`, `-shm` and `-journal` are in another directory, which is not visible here: commits that are in the `-wal` are missing from what is read, and a program that writes through this mount corrupts the database (https://www.sqlite.org/howtocorrupt.html, 2.4).";
     /// Another name that leads there.
     Symlink, "symlink", [Info],
         "the name that was given is a symbolic link",

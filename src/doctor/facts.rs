@@ -22,6 +22,8 @@ pub(super) struct Facts {
     pub path: PathBuf,
     /// The symbolic link by which it was named.
     pub link: Option<PathBuf>,
+    /// Whether the file is a mount by itself, so that its sidecars are not visible here.
+    pub mounted_alone: bool,
     /// The user who runs litekeeper.
     pub user: u32,
     /// The main file; `None` when it is not there.

@@ -39,6 +39,7 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     world_writable(facts, &main, found);
     found.extend(agent_cannot_maintain(facts));
     found.extend(hard_links(facts, &main));
+    found.extend(mounted_alone(facts));
     found.extend(symlink(facts));
 }
 
@@ -150,6 +151,15 @@ fn hard_links(facts: &Facts, main: &Ownership) -> Option<Finding> {
     let directory = facts.path.parent().unwrap_or(&facts.path);
     let command = format!("find {} -xdev -samefile {}", quote::path(directory), quote::path(&facts.path));
     Some(finding.command(command))
+}
+
+fn mounted_alone(facts: &Facts) -> Option<Finding> {
+    if !facts.mounted_alone {
+        return None;
+    }
+    let what = "The file is mounted by itself; its -wal, -shm and -journal are not visible here.".to_owned();
+    let finding = Finding::new(Ailment::MountedAlone, Severity::Critical, what);
+    Some(finding.advice("Mount the directory that holds the database instead of the file."))
 }
 
 fn symlink(facts: &Facts) -> Option<Finding> {

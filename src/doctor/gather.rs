@@ -13,6 +13,7 @@ use crate::host::FileKind;
 use crate::host::MountTable;
 use crate::host::acting_user;
 use crate::host::filesystem_facts;
+use crate::host::is_mounted_alone;
 use crate::host::mount;
 use crate::host::owner_could_use_sidecars;
 use crate::host::ownership;
@@ -61,6 +62,7 @@ pub(super) fn gather(named: &Path, database: &Database, known: Known, budget: &B
     Facts {
         path: database.path.clone(),
         link: is_link.then(|| named.to_owned()),
+        mounted_alone: is_mounted_alone(&files.main),
         user: acting_user(),
         main: if is_file { ownership(&files.main).ok().flatten() } else { None },
         directory: ownership(&home).ok().flatten(),

@@ -71,6 +71,7 @@ fn sound() -> Facts {
     Facts {
         path: "/srv/it's/books.db".into(),
         link: None,
+        mounted_alone: false,
         user: OWNER,
         main: Some(file(0o640, 100 * MIB)),
         directory: Some(file(0o750, 4096)),

@@ -4,6 +4,7 @@
 //! that cannot be lost: without it the agent starts afresh, as on its first day.
 
 mod actions;
+mod names;
 mod pauses;
 mod runs;
 mod schema;
@@ -14,6 +15,7 @@ mod trends;
 mod tests;
 
 pub use actions::Action;
+pub use names::NameRow;
 pub use runs::Kept;
 pub use runs::PastRun;
 pub use runs::Question;

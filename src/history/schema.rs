@@ -10,7 +10,7 @@ use super::HistoryError;
 const APPLICATION_ID: i64 = 0x6c74_6b70;
 
 /// The format of the tables; it grows with every change.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
     CREATE TABLE runs (
@@ -78,6 +78,17 @@ const TABLES_2: &str = "
         result TEXT NOT NULL
     );";
 
+/// What format 3 added: the names of databases.
+const TABLES_3: &str = "
+    CREATE TABLE names (
+        path PRIMARY KEY NOT NULL,
+        base TEXT NOT NULL,
+        name TEXT NOT NULL
+    ) WITHOUT ROWID;";
+
+/// What each format added to the one before it, from the first.
+const ADDED: [&str; VERSION as usize] = [TABLES, TABLES_2, TABLES_3];
+
 /// Makes the tables in a new file, and refuses one that is not ours.
 pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), HistoryError> {
     let failed = |error| HistoryError::Sqlite(shown.to_owned(), error);
@@ -88,12 +99,13 @@ pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), Histo
     let objects = number("SELECT count(*) FROM sqlite_schema")?;
     let made = if id == 0 && version == 0 && objects == 0 {
         let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
-        connection.execute_batch(&format!("{TABLES}{TABLES_2}{marks}")).map_err(failed)
+        connection.execute_batch(&format!("{}{marks}", ADDED.concat())).map_err(failed)
     } else if let Err(refusal) = known(id, version, shown) {
         Err(refusal)
     } else if version < VERSION {
         let mark = format!("PRAGMA user_version = {VERSION}");
-        connection.execute_batch(&format!("{TABLES_2}{mark}")).map_err(failed)
+        let missing = &ADDED[usize::try_from(version).unwrap_or(0).min(ADDED.len())..];
+        connection.execute_batch(&format!("{}{mark}", missing.concat())).map_err(failed)
     } else {
         Ok(())
     };

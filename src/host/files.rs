@@ -57,8 +57,27 @@ pub struct FileStat {
     pub modified: i64,
     /// Last change of content, owner, mode or name.
     pub changed: i64,
+    /// When the inode was made, where the file system keeps that. A file that is deleted and made anew can get the
+    /// old inode number at once (ext4), but not the old time.
+    pub born: Option<i64>,
     /// What it is.
     pub kind: FileKind,
+}
+
+/// What makes a file this one and no other, whatever its content: device, inode, and the time it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+    born: Option<i64>,
+}
+
+impl FileStat {
+    /// The file's identity.
+    #[must_use]
+    pub fn identity(&self) -> FileIdentity {
+        FileIdentity { device: self.device, inode: self.inode, born: self.born }
+    }
 }
 
 /// Asks for a file; `None` when there is none under that name.
@@ -66,20 +85,27 @@ pub struct FileStat {
 /// # Errors
 /// What the system says, e.g. that a directory may not be searched.
 pub fn stat(path: &CStr) -> io::Result<Option<FileStat>> {
-    let stat = match rustix::fs::stat(path) {
+    use rustix::fs::AtFlags;
+    use rustix::fs::CWD;
+    use rustix::fs::StatxFlags;
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let stat = match rustix::fs::statx(CWD, path, AtFlags::empty(), wanted) {
         Ok(stat) => stat,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    let nanoseconds = |time: rustix::fs::StatxTimestamp| nanoseconds(time.tv_sec, time.tv_nsec.into());
+    let has_birth_time = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
     Ok(Some(FileStat {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-        // POSIX counts blocks of 512 bytes here, whatever st_blksize says.
-        allocated: u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
-        modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
-        changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
-        kind: match FileType::from_raw_mode(stat.st_mode) {
+        device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        inode: stat.stx_ino,
+        size: stat.stx_size,
+        // POSIX counts blocks of 512 bytes here, whatever stx_blksize says.
+        allocated: stat.stx_blocks * 512,
+        modified: nanoseconds(stat.stx_mtime),
+        changed: nanoseconds(stat.stx_ctime),
+        born: has_birth_time.then(|| nanoseconds(stat.stx_btime)),
+        kind: match FileType::from_raw_mode(stat.stx_mode.into()) {
             FileType::RegularFile => FileKind::Regular,
             FileType::Directory => FileKind::Directory,
             FileType::Fifo => FileKind::Fifo,
@@ -209,6 +235,7 @@ mod tests {
             allocated: 1,
             modified,
             changed: modified,
+            born: None,
             kind: FileKind::Regular,
         };
         Stamp { main: Some(file), wal: None }

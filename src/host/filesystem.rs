@@ -114,6 +114,20 @@ pub fn filesystem_facts(directory: &CStr, mounts: &MountTable) -> io::Result<Fil
     })
 }
 
+/// Whether a file is a mount by itself, as `docker run -v app.db:/app.db` makes one: the files that SQLite keeps beside it
+/// (`-wal`, `-shm`, `-journal`) are then not visible here. False where the kernel does not tell (before Linux 5.8).
+#[must_use]
+pub fn is_mounted_alone(file: &CStr) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(file.to_bytes()));
+    let Some(directory) = path.parent() else { return false };
+    let Ok(directory) = std::ffi::CString::new(directory.as_os_str().as_bytes()) else { return false };
+    match (mount_of(file), mount_of(&directory)) {
+        (Some(file), Some(directory)) => file != directory,
+        (None, _) | (_, None) => false,
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn mount_of(path: &CStr) -> Option<u64> {
     use rustix::fs::AtFlags;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::host::FileKind;
 use crate::host::Stamp;
+use crate::host::is_mounted_alone;
 use crate::host::read_denied;
 use crate::host::stat;
 use crate::sample::CountMethod;
@@ -101,6 +102,12 @@ pub(super) fn examine(
         wal_bytes: stamp.wal.map(|wal| wal.size),
         journal_bytes: journal.map(|journal| journal.size),
     });
+    if is_mounted_alone(&files.main) {
+        return Err(Failure::unknown(
+            "the file is mounted by itself, so its -wal and -journal are not visible here and no verdict can be given; mount the \
+             directory that holds it, or run the check where the whole directory is visible",
+        ));
+    }
     if main.size == 0 {
         return Err(Failure::Damaged { check: "file_size", problem: "the file is empty".to_owned() });
     }

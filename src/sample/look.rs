@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use crate::budget::Budget;
 use crate::database::Database;
 use crate::host::FileFacts;
+use crate::host::FileIdentity;
 use crate::host::FileKind;
 use crate::host::FileSize;
 use crate::host::Stamp;
@@ -146,6 +147,8 @@ pub struct Previous {
     pub taken_at: SystemTime,
     /// The same on a clock that nobody sets.
     pub looked_at: Instant,
+    /// Which file it read.
+    pub file: Option<FileIdentity>,
     /// What it read.
     pub facts: Arc<Facts>,
 }
@@ -193,6 +196,8 @@ fn look_inside(
         return down(DownReason::Empty);
     }
     let schema_wanted = database.settings.collectors.schema;
+    // Another file under the same name can have the same schema cookie.
+    let previous = previous.filter(|previous| previous.file == Some(main.identity()));
     let budget = Budget::impatient(LOOK_BUDGET);
     let read = settled(&database.path, &database.files, &budget, |reader| {
         read_facts(reader, schema_wanted, previous.map(|previous| &*previous.facts))

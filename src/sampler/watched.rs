@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use crate::database::Database;
 use crate::host::FileFacts;
+use crate::host::FileIdentity;
 use crate::host::Stamp;
 use crate::locks::Follower;
 use crate::locks::Locks;
@@ -55,10 +56,12 @@ struct State {
     device: Option<u64>,
     hung_on: Option<u64>,
     stuck: bool,
-    identity: Option<(u64, u64)>,
+    identity: Option<FileIdentity>,
     stamp: Option<Stamp>,
     taken_at: Option<(SystemTime, Instant)>,
     confirmed_at: Option<SystemTime>,
+    /// Which file the facts were read from.
+    read_file: Option<FileIdentity>,
     facts: Option<Arc<Facts>>,
     files: Option<FileFacts>,
     lock_files: Option<LockFiles>,
@@ -190,19 +193,19 @@ impl Watched {
         let state = lock(&self.state);
         let (taken_at, looked_at) = state.taken_at?;
         let stamp = state.stamp.filter(|_| !state.has_writer);
-        Some(Previous { stamp, taken_at, looked_at, facts: Arc::clone(state.facts.as_ref()?) })
+        Some(Previous { stamp, taken_at, looked_at, file: state.read_file, facts: Arc::clone(state.facts.as_ref()?) })
     }
 
     /// Takes over what a look found, and tells the log of a change.
     pub(super) fn apply(&self, look: Look) {
         let mut state = lock(&self.state);
         if let Some(main) = look.stamp.and_then(|stamp| stamp.main) {
-            let identity = (main.device, main.inode);
+            let identity = main.identity();
             if state.identity.replace(identity).is_some_and(|before| before != identity) {
                 state.replaced += 1;
                 tracing::warn!(
                     db = self.database.name.as_str(),
-                    "another file stands under the database's name now"
+                    "database file replaced (device, inode or birth time changed)"
                 );
             }
             state.device = Some(main.device);
@@ -223,6 +226,7 @@ impl Watched {
                 state.reason = facts.schema_error.as_ref().map(|error| Arc::from(error.message.as_str()));
                 state.confirmed_at = Some(look.taken_at);
                 state.stamp = look.stamp;
+                state.read_file = look.stamp.and_then(|stamp| stamp.main).map(|main| main.identity());
                 state.taken_at = Some((look.taken_at, Instant::now()));
                 state.facts = Some(facts);
             }

@@ -372,6 +372,7 @@ fn a_huge_schema_is_parsed_once() {
         stamp: None,
         taken_at: first.taken_at,
         looked_at: std::time::Instant::now(),
+        file: first.stamp.and_then(|stamp| stamp.main).map(|main| main.identity()),
         facts: Arc::new(planted),
     };
     let LookOutcome::Up(again) = look(&database, Some(&previous)).outcome else { panic!("not up") };
@@ -379,4 +380,12 @@ fn a_huge_schema_is_parsed_once() {
     made.connect().execute_batch("CREATE TABLE one_more (a)").unwrap();
     let LookOutcome::Up(changed) = look(&database, Some(&previous)).outcome else { panic!("not up") };
     assert_eq!(changed.objects.unwrap().tables, 2_002);
+    // Another file that is renamed over this one has the same cookie, and is read anew.
+    let cookie: u32 = made.connect().query_row("PRAGMA schema_version", (), |row| row.get(0)).unwrap();
+    let sql = format!("CREATE TABLE t (a); PRAGMA schema_version = {cookie}");
+    let other = TestDatabase::new("schema").sql(&sql).make();
+    std::fs::rename(other.path(), made.path()).unwrap();
+    let previous = Previous { facts: Arc::new((*facts).clone()), ..previous };
+    let LookOutcome::Up(replaced) = look(&database, Some(&previous)).outcome else { panic!("not up") };
+    assert_eq!(replaced.objects.unwrap().tables, 2);
 }

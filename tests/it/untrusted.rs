@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         test("odd_names_are_watched", odd_names_are_watched),
         test("hostile_schemas_do_no_harm", hostile_schemas_do_no_harm),
         test("a_locked_database_keeps_its_values", a_locked_database_keeps_its_values),
+        test("no_command_lets_a_name_act_on_the_terminal", no_command_lets_a_name_act_on_the_terminal),
         test("files_that_come_and_go_are_followed", files_that_come_and_go_are_followed),
         test_with_tool("a_hung_database_goes_stale_alone", tool("python3"), a_hung_database_goes_stale_alone),
     ]
@@ -376,4 +377,66 @@ fn a_hung_database_goes_stale_alone(python: &str) {
     eventually("it answers again", || {
         (agent.metrics().value("sqlite_sample_timestamp_seconds", &[("db", "hung")]) > stale).then_some(())
     });
+}
+
+/// Erases lines, prints a verdict of its own, and a second line.
+const HIDING_NAME: &str = "\u{1b}[2K\u{1b}[1A\u{9b}0J\u{202e}x: healthy\n  full check  ok";
+
+fn no_command_lets_a_name_act_on_the_terminal() {
+    let made = crate::support::TestDatabase::new("evil").make();
+    let name = HIDING_NAME;
+    let schema = format!(
+        "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, b); INSERT INTO logs (at, b) VALUES (1, 2);
+         CREATE TABLE \"{name}\" (at INTEGER, b); CREATE INDEX \"i{name}\" ON logs (at); INSERT INTO logs (at) VALUES (3);
+         CREATE TABLE \"p{name}\" (a PRIMARY KEY); CREATE TABLE \"c{name}\" (a REFERENCES \"p{name}\" (a));
+         PRAGMA foreign_keys = OFF; INSERT INTO \"c{name}\" VALUES (7);
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = 'CREATE INDEX \"i{name}\" ON logs (b)' WHERE type = 'index' AND name LIKE 'i%';"
+    );
+    made.connect().execute_batch(&schema).unwrap();
+    let directory = made.directory();
+    let backups = directory.join("backups");
+    std::fs::create_dir(&backups).unwrap();
+    let configuration = directory.join("evil.yml");
+    let text = format!(
+        "state: {}/state.db\ndatabases:\n  - path: {}\n    name: \"a\\e[2Jb\"\n    tasks:\n      health_check: {{}}\n      optimize: {{}}\n\
+         \x20     backup: {{to: {}}}\n      log_cleaning: {{tables: [{{table: logs, column: at, retention: 1d}}]}}\n",
+        directory.display(),
+        made.path().display(),
+        backups.display()
+    );
+    std::fs::write(&configuration, text).unwrap();
+    let file = made.path().display().to_string();
+    let configured = ["--config", configuration.to_str().unwrap()];
+    let commands: [(&[&str], bool); 11] = [
+        (&["check", &file], false),
+        (&["check", "--by-table", &file], false),
+        (&["check", "--json", &file], false),
+        (&["doctor", &file], false),
+        (&["locks", &file], false),
+        (&["run", "health_check", "--dry-run"], true),
+        (&["run", "health_check"], true),
+        (&["run", "log_cleaning"], true),
+        (&["run", "backup"], true),
+        (&["schedule"], true),
+        (&["history"], true),
+    ];
+    for (arguments, is_configured) in commands {
+        let mut command = litekeeper();
+        command.args(arguments);
+        if is_configured {
+            command.args(configured);
+        }
+        let output = command.output().unwrap();
+        let shown = format!(
+            "{}{}",
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap()
+        );
+        assert!(!shown.trim().is_empty(), "{arguments:?} printed nothing");
+        for character in ['\u{1b}', '\u{9b}', '\u{202e}'] {
+            assert!(!shown.contains(character), "{arguments:?} let {character:?} pass:\n{shown:?}");
+        }
+        assert!(!shown.lines().any(|line| line.starts_with("  full check  ok")), "{arguments:?}:\n{shown}");
+    }
 }

@@ -21,7 +21,9 @@ use crate::sqlite;
 
 use super::Exit;
 use super::block_on;
+use super::escape::printable;
 use super::print;
+use super::print_raw;
 
 mod subject;
 mod words;
@@ -118,7 +120,7 @@ impl Watch {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         if terminal && !self.json {
-            print(words::CLEAR);
+            print_raw(words::CLEAR);
         }
         loop {
             tokio::select! {
@@ -134,9 +136,9 @@ impl Watch {
             let text = if self.json {
                 document(&sights).to_string() + "\n"
             } else if terminal {
-                words::redrawn(&words::page(&sights, true))
+                words::redrawn(&printable(&words::page(&sights, true)))
             } else {
-                words::changes(&before, &sights)
+                printable(&words::changes(&before, &sights)).into_owned()
             };
             if !text.is_empty() && !printed(&text) {
                 return Ok(Exit::Success);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use crate::cli::escape::one_line;
 use crate::cli::maintenance::iso;
 use crate::cli::maintenance::table;
 use crate::host::LockView;
@@ -24,6 +25,10 @@ pub(super) fn redrawn(text: &str) -> String {
     format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
 }
 
+fn path_of(sight: &Sight) -> String {
+    one_line(&sight.path.to_string_lossy()).into_owned()
+}
+
 /// Everything that one look saw.
 pub(super) fn page(sights: &[Sight], followed: bool) -> String {
     let mut text = String::new();
@@ -35,7 +40,7 @@ pub(super) fn page(sights: &[Sight], followed: bool) -> String {
         // Writing to a String cannot fail.
         let _ = match &sight.seen {
             Ok(seen) => write!(text, "{}", database(sight, seen, followed)),
-            Err(error) => writeln!(text, "{}: {error}", sight.path.display()),
+            Err(error) => writeln!(text, "{}: {}", path_of(sight), one_line(error)),
         };
         hidden |= sight.seen.as_ref().is_ok_and(|seen| seen.locks.view == LockView::OwnNamespace);
     }
@@ -48,9 +53,9 @@ pub(super) fn page(sights: &[Sight], followed: bool) -> String {
 }
 
 fn database(sight: &Sight, seen: &Seen, followed: bool) -> String {
-    let mut text = format!("{}: {}\n", sight.path.display(), state(seen));
+    let mut text = format!("{}: {}\n", path_of(sight), one_line(&state(seen)));
     for hold in seen.locks.pins() {
-        let _ = writeln!(text, "  {}", pin(hold, seen));
+        let _ = writeln!(text, "  {}", one_line(&pin(hold, seen)));
     }
     if seen.locks.holds.is_empty() {
         text.push_str("  nobody holds a lock\n");
@@ -68,7 +73,7 @@ fn database(sight: &Sight, seen: &Seen, followed: bool) -> String {
         && !parties.is_empty()
     {
         let names: Vec<String> = parties.iter().map(Party::to_string).collect();
-        let _ = writeln!(text, "  open in: {}", names.join(", "));
+        let _ = writeln!(text, "  open in: {}", one_line(&names.join(", ")));
     }
     text
 }
@@ -102,11 +107,11 @@ fn row(hold: &Hold, followed: bool) -> [String; 8] {
         hold.lock.kind().label().to_owned(),
         hold.lock.to_string(),
         hold.party.pid.map_or_else(unnamed, |pid| pid.to_string()),
-        or_unknown(process.map(|process| process.name.clone())),
+        or_unknown(process.map(|process| one_line(&process.name).into_owned())),
         or_unknown(process.and_then(|process| process.user.clone())),
         if followed { span(hold.held.as_secs()) } else { "now".to_owned() },
         or_unknown(age.map(|age| span(age.as_secs()))),
-        process.map(|process| process.command.clone()).unwrap_or_default(),
+        process.map(|process| one_line(&process.command).into_owned()).unwrap_or_default(),
     ]
 }
 
@@ -116,9 +121,9 @@ pub(super) fn changes(before: &[Sight], now: &[Sight]) -> String {
     let time = iso(SystemTime::now());
     for (index, sight) in now.iter().enumerate() {
         let earlier = before.get(index).map(|sight| &sight.seen);
-        let path = sight.path.display();
+        let path = path_of(sight);
         let mut line = |words: String| {
-            let _ = writeln!(text, "{time} {path}: {words}");
+            let _ = writeln!(text, "{time} {path}: {}", one_line(&words));
         };
         let holds_then: &[Hold] = match earlier {
             Some(Ok(seen)) => &seen.locks.holds,
