@@ -248,6 +248,7 @@ fn a_commit_is_seen_however_long_its_fsync_takes(compiler: &str) {
         stamp: hidden.stamp,
         taken_at: hidden.taken_at,
         looked_at: Instant::now(),
+        file: hidden.stamp.and_then(|stamp| stamp.main).map(|main| main.identity()),
         facts: std::sync::Arc::new(facts),
     };
     let seen = look(&database, Some(&previous));
