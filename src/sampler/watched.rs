@@ -193,7 +193,13 @@ impl Watched {
         let state = lock(&self.state);
         let (taken_at, looked_at) = state.taken_at?;
         let stamp = state.stamp.filter(|_| !state.has_writer);
-        Some(Previous { stamp, taken_at, looked_at, file: state.read_file, facts: Arc::clone(state.facts.as_ref()?) })
+        Some(Previous {
+            stamp,
+            taken_at,
+            looked_at,
+            file: state.read_file,
+            facts: Arc::clone(state.facts.as_ref()?),
+        })
     }
 
     /// Takes over what a look found, and tells the log of a change.
