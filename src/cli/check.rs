@@ -21,6 +21,7 @@ use crate::report::Status;
 use crate::report::report;
 use crate::sqlite;
 use crate::sqlite::Check;
+use crate::sqlite::Kind;
 use crate::units::bytes;
 use crate::units::count;
 use crate::units::counted;
@@ -37,7 +38,7 @@ Examples:
   litekeeper check books.db --rows companies,vouchers,logs
   litekeeper check --quick --json /srv/tenants/*.db | jq '.databases[] | select(.status != \"healthy\") | .path'
 
-Exit codes: 0 healthy, 1 problems found, 2 usage, 3 could not check. The shape of the JSON: docs/CHECK.md")]
+Exit codes: 0 healthy, 1 problems found (damage, or broken constraints), 2 usage, 3 something could not be checked. The shape of the JSON: docs/CHECK.md")]
 pub(super) struct Arguments {
     /// Database files
     #[arg(required = true, value_name = "FILE")]
@@ -162,7 +163,8 @@ fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
 pub(super) fn text(report: &Report) -> String {
     let verdict = match report.status {
         Status::Healthy => "healthy",
-        Status::Problems => "PROBLEMS FOUND",
+        Status::Problems if report.has(Kind::Damage) => "DAMAGED",
+        Status::Problems => "sound, but constraints are broken",
         Status::Unknown if report.checks.is_empty() => "could not be checked",
         Status::Unknown => "checked in part",
     };
@@ -195,12 +197,23 @@ pub(super) fn text(report: &Report) -> String {
     for (name, value) in &lines {
         let _ = writeln!(text, "  {name:<width$}  {}", one_line(value));
     }
-    for check in report.checks.iter().filter(|check| !check.ok) {
-        check.problems.iter().for_each(|problem| {
-            let _ = writeln!(text, "  {}: {}", check.check, one_line(problem));
-        });
+    for check in &report.checks {
+        for finding in &check.findings {
+            let (kind, text_line) = (words_for(finding.kind), one_line(&finding.text));
+            let _ = writeln!(text, "  {}, {kind}: {text_line}", check.check);
+        }
     }
     text
+}
+
+/// A kind of finding, for a person.
+fn words_for(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Damage => "damage",
+        Kind::Constraint => "broken constraint",
+        Kind::NotCheckable => "not checked",
+        Kind::Odd => "odd but legal",
+    }
 }
 
 fn facts_lines(facts: &FactsReport, line: &mut impl FnMut(&str, String)) {
@@ -249,8 +262,12 @@ fn rows_text(rows: &RowsReport) -> String {
 }
 
 fn check_text(check: &CheckReport) -> String {
-    match check.problems.len() {
+    let mut text = match check.problems.len() {
         0 => format!("ok ({:.2} s)", check.elapsed_seconds),
         more => counted(more as u64, "problem"),
+    };
+    if check.btrees_checked < check.btrees {
+        let _ = write!(text, ", {} of {} b-trees checked", count(check.btrees_checked), count(check.btrees));
     }
+    text
 }

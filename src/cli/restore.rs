@@ -127,7 +127,7 @@ fn told(backup: &Path, restored: &Result<Restored, Outcome>, json: bool) -> anyh
 }
 
 fn text(restored: &Restored) -> String {
-    let Restored { backup, target, size_bytes, tables, rows, not_compared } = restored;
+    let Restored { backup, target, size_bytes, tables, rows, not_compared, not_checked } = restored;
     let mut text = format!(
         "{}: restored from {}, {}, verified with {} in {}\n",
         target.display(),
@@ -138,6 +138,9 @@ fn text(restored: &Restored) -> String {
     );
     for table in not_compared {
         text.push_str(&format!("  not counted in the backup: {table}\n"));
+    }
+    for note in not_checked {
+        text.push_str(&format!("  {note}\n"));
     }
     text.push_str(
         "To put it in the place of a database:\n\

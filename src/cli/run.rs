@@ -238,7 +238,7 @@ fn exit_of(result: &Result) -> Exit {
         Outcome::Skipped { .. } => Exit::Skipped,
         Outcome::Failed { reason, report, .. } => match report.as_ref().map(|report| &report.details) {
             Some(Details::HealthCheck(_))
-                if [FailureReason::Corrupt, FailureReason::Other].contains(reason) =>
+                if [FailureReason::Corrupt, FailureReason::Constraint].contains(reason) =>
             {
                 Exit::Problems
             }
@@ -337,6 +337,9 @@ fn backup_text(report: &BackupReport) -> String {
     for table in &report.not_compared {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  not counted in the database in time: {}", one_line(table));
+    }
+    for note in report.broken_constraints.iter().chain(&report.not_checked) {
+        let _ = writeln!(text, "  {note}");
     }
     for path in &report.removed {
         let _ = writeln!(text, "  removed: {}", path.display());

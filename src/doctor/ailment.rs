@@ -121,9 +121,9 @@ ailments! {
         "a quarter of the pages or more are free, and 10 MiB at least",
         "Space that was once used and is not given back to the file system, and that backups carry along.";
     /// A length that does not fit the pages.
-    FileSizeMismatch, "file-size-mismatch", [Critical],
-        "the main file is not as long as its pages; looked at only while no WAL holds pages",
-        "Something was appended or cut off outside of SQLite; none of its integrity checks sees what was appended.";
+    FileSizeMismatch, "file-size-mismatch", [Info, Critical],
+        "the main file is not as long as its pages; critical where it is shorter; looked at only while no WAL holds pages",
+        "A shorter file has lost pages. A longer one is legal: applications that set SQLITE_FCNTL_CHUNK_SIZE make such files, and SQLite never reads the rest.";
     /// Not readable as a database.
     Damaged, "damaged", [Critical],
         "SQLite cannot read the first page or the schema",
@@ -132,6 +132,14 @@ ailments! {
     CheckFailed, "check-failed", [Critical],
         "the last integrity check of a health check failed, by the state file of the configuration, and none that clears it has passed since",
         "Pages or indexes are damaged: reads may give wrong rows or errors, each further write can make it worse, and no task that writes runs.";
+    /// Rows that break rules of their table.
+    ConstraintsBroken, "constraints-broken", [Warning],
+        "the last health check found rows that break NOT NULL, the type of a column, CHECK or UNIQUE, by the state file of the configuration",
+        "The file is sound and maintenance goes on, but the application may not expect such rows, and may not be able to write them again.";
+    /// Something that only the application can check.
+    NotCheckable, "not-checkable", [Info],
+        "the last health check could not check something, by the state file of the configuration",
+        "A collation, tokenizer, function or virtual table that only the application has: everything else was checked.";
     /// A SQLite that can corrupt a WAL.
     WalResetBug, "wal-reset-bug", [Warning],
         "the database is in WAL mode, and its last writer was SQLite 3.7.0 to 3.51.2 without the fix",

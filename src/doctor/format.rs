@@ -66,6 +66,13 @@ fn file_size(facts: &Facts, inside: &Inside) -> Option<Finding> {
         header.page_size,
         count(expected)
     );
+    if actual > expected {
+        let finding = Finding::new(Ailment::FileSizeMismatch, Severity::Info, what);
+        return Some(finding.advice(
+            "Nothing needs to be done where the application sets a chunk size (SQLITE_FCNTL_CHUNK_SIZE), as Firefox does; else \
+             find out what appended to the file.",
+        ));
+    }
     let finding = Finding::new(Ailment::FileSizeMismatch, Severity::Critical, what);
     let finding = finding.advice(
         "Keep a copy of all its files first; then have it checked, and restore a backup if that fails.",

@@ -29,6 +29,8 @@ pub struct Known {
 /// What that gives rise to.
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     found.extend(check_failed(facts));
+    found.extend(constraints_broken(facts));
+    found.extend(not_checkable(facts));
     found.extend(wal_pinned(facts));
 }
 
@@ -46,6 +48,35 @@ fn check_failed(facts: &Facts) -> Option<Finding> {
          full health check that passes.",
     );
     Some(finding.command(format!("litekeeper check {}", quote::path(&facts.path))))
+}
+
+fn constraints_broken(facts: &Facts) -> Option<Finding> {
+    let broken = |(check, standing): &&(Check, Standing)| {
+        standing.notes.constraints > 0 && *check != Check::ForeignKey
+    };
+    let (check, Standing { notes, .. }) = facts.known.standings.iter().find(broken)?;
+    let number = counted(u64::from(notes.constraints), "broken constraint");
+    let first = notes.first_constraint.as_deref().unwrap_or_default();
+    let what =
+        format!("The last {} check found {number}, the first: {first}.", check.label().replace('_', " "));
+    let finding = Finding::new(Ailment::ConstraintsBroken, Severity::Warning, what).advice(
+        "The file is sound: restore nothing. Which rows to mend is the application's to say; `litekeeper runbook \
+         SqliteConstraintViolations` shows how to find them.",
+    );
+    Some(finding.command(format!("litekeeper check {}", quote::path(&facts.path))))
+}
+
+fn not_checkable(facts: &Facts) -> Option<Finding> {
+    let left_out = |(_, standing): &&(Check, Standing)| standing.notes.not_checked > 0;
+    let (check, Standing { notes, .. }) = facts.known.standings.iter().find(left_out)?;
+    let number = counted(u64::from(notes.not_checked), "thing");
+    let first = notes.first_not_checked.as_deref().unwrap_or_default();
+    let check = check.label().replace('_', " ");
+    let what = format!("The last {check} check could not check {number}, the first: {first}.");
+    let finding = Finding::new(Ailment::NotCheckable, Severity::Info, what);
+    Some(finding.advice(
+        "Have the application check these itself, as with `PRAGMA integrity_check` on its own connection.",
+    ))
 }
 
 fn wal_pinned(facts: &Facts) -> Option<Finding> {

@@ -332,11 +332,7 @@ fn format_and_journal() {
             inside(facts).file_bytes = Some(100 * MIB + 7);
         },
         &[
-            (
-                A::FileSizeMismatch,
-                Critical,
-                "104,857,607 bytes; its 25,600 pages of 4096 bytes make 104,857,600",
-            ),
+            (A::FileSizeMismatch, Info, "104,857,607 bytes; its 25,600 pages of 4096 bytes make 104,857,600"),
             info,
         ],
     );
@@ -525,6 +521,7 @@ fn what_was_known_before() {
         first_problem: (!ok).then(|| "row 7 missing from index i".to_owned()),
         completed_at: SystemTime::UNIX_EPOCH,
         whole_at: SystemTime::UNIX_EPOCH,
+        notes: crate::job::Notes::default(),
     };
     let told = |standings: Vec<(Check, Standing)>| move |facts: &mut Facts| facts.known.standings = standings;
     check(told(vec![(Check::Quick, standing(true)), (Check::Full, standing(true))]), &[]);
@@ -540,6 +537,18 @@ fn what_was_known_before() {
     );
     // Foreign keys are the application's.
     check(told(vec![(Check::ForeignKey, standing(false))]), &[]);
+    let mut noted = standing(true);
+    noted.notes.constraints = 1;
+    noted.notes.first_constraint = Some("NULL value in t.a".to_owned());
+    noted.notes.not_checked = 1;
+    noted.notes.first_not_checked = Some("t: its collation unicase".to_owned());
+    check(
+        told(vec![(Check::Full, noted)]),
+        &[
+            (A::ConstraintsBroken, Warning, "NULL value in t.a"),
+            (A::NotCheckable, Info, "its collation unicase"),
+        ],
+    );
 
     let pinned = |frames, seconds| {
         move |facts: &mut Facts| {

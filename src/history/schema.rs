@@ -10,7 +10,7 @@ use super::HistoryError;
 const APPLICATION_ID: i64 = 0x6c74_6b70;
 
 /// The format of the tables; it grows with every change.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const TABLES: &str = "
     CREATE TABLE runs (
@@ -86,8 +86,17 @@ const TABLES_3: &str = "
         name TEXT NOT NULL
     ) WITHOUT ROWID;";
 
+/// What format 4 added: what checks say beside their verdicts, as JSON.
+const TABLES_4: &str = "
+    CREATE TABLE verdict_notes (
+        path NOT NULL,
+        kind TEXT NOT NULL,
+        notes TEXT NOT NULL,
+        PRIMARY KEY (path, kind)
+    ) WITHOUT ROWID;";
+
 /// What each format added to the one before it, from the first.
-const ADDED: [&str; VERSION as usize] = [TABLES, TABLES_2, TABLES_3];
+const ADDED: [&str; VERSION as usize] = [TABLES, TABLES_2, TABLES_3, TABLES_4];
 
 /// Makes the tables in a new file, and refuses one that is not ours.
 pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), HistoryError> {

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use rusqlite::params;
 
 use crate::job::FailureReason;
+use crate::job::Notes;
 use crate::job::Run;
 use crate::job::Verdict;
 use crate::sqlite::Check;
@@ -31,6 +32,8 @@ pub struct Standing {
     pub completed_at: SystemTime,
     /// When it last looked at the whole database at once; the epoch when never.
     pub whole_at: SystemTime,
+    /// What the last one said beside its verdict.
+    pub notes: Notes,
 }
 
 /// What a new verdict makes of the standings.
@@ -47,6 +50,7 @@ pub fn judge(standings: &mut BTreeMap<Check, Standing>, verdict: &Verdict, at: S
         first_problem: verdict.first_problem.clone(),
         completed_at: at,
         whole_at: if verdict.whole { at } else { whole_at },
+        notes: verdict.notes.clone(),
     };
     let clears = match verdict.check {
         Check::Quick => false,
@@ -59,6 +63,13 @@ pub fn judge(standings: &mut BTreeMap<Check, Standing>, verdict: &Verdict, at: S
         new.first_problem.clone_from(&failed.first_problem);
     }
     standings.insert(verdict.check, new);
+    // A full check sees every broken constraint that a quick one does.
+    if verdict.check == Check::Full
+        && let Some(quick) = standings.get_mut(&Check::Quick)
+    {
+        quick.notes.constraints = verdict.notes.constraints;
+        quick.notes.first_constraint.clone_from(&verdict.notes.first_constraint);
+    }
     if verdict.check == Check::Full
         && verdict.ok
         && verdict.whole
@@ -77,7 +88,14 @@ fn verdicts(run: &Run) -> Vec<Verdict> {
         return Vec::new();
     }
     let first_problem = run.message.clone();
-    vec![Verdict { check: Check::Full, ok: false, whole: false, problems: 1, first_problem }]
+    vec![Verdict {
+        check: Check::Full,
+        ok: false,
+        whole: false,
+        problems: 1,
+        first_problem,
+        notes: Notes::default(),
+    }]
 }
 
 /// Writes down what a run says of the database's health.
@@ -105,6 +123,11 @@ pub(super) fn apply(connection: &Connection, run: &Run) -> rusqlite::Result<()> 
                 seconds(standing.whole_at)
             ],
         )?;
+        let notes = serde_json::to_string(&standing.notes).unwrap_or_default();
+        connection.execute(
+            "INSERT OR REPLACE INTO verdict_notes (path, kind, notes) VALUES (?1, ?2, ?3)",
+            params![path_value(&run.path), check.label(), notes],
+        )?;
     }
     Ok(())
 }
@@ -121,6 +144,7 @@ fn read(connection: &Connection, path: &Path) -> rusqlite::Result<BTreeMap<Check
             first_problem: row.get(3)?,
             completed_at: time(row.get(4)?),
             whole_at: time(row.get(5)?),
+            notes: Notes::default(),
         };
         Ok((kind, standing))
     })?;
@@ -129,6 +153,19 @@ fn read(connection: &Connection, path: &Path) -> rusqlite::Result<BTreeMap<Check
         let (kind, standing) = row?;
         if let Some(check) = Check::ALL.into_iter().find(|check| check.label() == kind) {
             standings.insert(check, standing);
+        }
+    }
+    // A file of an older format that is only read has no such table.
+    if let Ok(mut statement) =
+        connection.prepare_cached("SELECT kind, notes FROM verdict_notes WHERE path = ?1")
+    {
+        let rows = statement
+            .query_map([path_value(path)], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        for row in rows {
+            let (kind, notes) = row?;
+            if let Some((_, standing)) = standings.iter_mut().find(|(check, _)| check.label() == kind) {
+                standing.notes = serde_json::from_str(&notes).unwrap_or_default();
+            }
         }
     }
     Ok(standings)

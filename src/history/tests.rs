@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::database::DatabaseName;
+use crate::job::Notes;
 use crate::job::Run;
 use crate::job::Trigger;
 use crate::job::Verdict;
@@ -51,6 +52,7 @@ fn a_failure_stays_until_a_check_that_could_see_it_passes() {
                 whole: *whole,
                 problems: u32::from(!ok),
                 first_problem: None,
+                notes: Notes::default(),
             };
             judge(&mut standings, &verdict, at(time as u64));
         }

@@ -24,9 +24,9 @@ use crate::host::sync_directory;
 use crate::report;
 use crate::report::Manners;
 use crate::report::Request;
-use crate::report::Status;
 use crate::sqlite::Check;
 use crate::sqlite::Header;
+use crate::sqlite::Kind;
 use crate::units::bytes;
 
 use super::Context;
@@ -68,6 +68,12 @@ pub struct BackupReport {
     pub rows: u64,
     /// Tables that were not counted in the database in time, so that only the copy's own check speaks for them.
     pub not_compared: Vec<String>,
+    /// What could not be checked in the copy, with the reason: it needs what only the application has.
+    #[serde(default)]
+    pub not_checked: Vec<String>,
+    /// Constraints that rows of the copy break, as those of the database do.
+    #[serde(default)]
+    pub broken_constraints: Vec<String>,
     /// How often the copy began.
     pub attempts: u32,
     /// How long the database was read.
@@ -255,6 +261,8 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
         tables: proof.tables,
         rows: proof.rows,
         not_compared: proof.not_compared,
+        not_checked: proof.not_checked,
+        broken_constraints: proof.broken_constraints,
         attempts: copied.attempts,
         copy_seconds: copied.elapsed.as_secs_f64(),
         verify_seconds: proof.elapsed.as_secs_f64(),
@@ -300,16 +308,18 @@ fn flawed(flaw: Flaw, manners: Manners, context: &Context<'_>) -> Outcome {
                 budget: crate::budget::Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() },
             };
             let report = report::report(&request, &Told(Arc::clone(&context.observer)));
-            match report.status {
-                Status::Healthy => {
+            // Until somebody looked, a database whose copy is damaged counts as damaged. Broken constraints, and what only the
+            // application can check, are no damage.
+            let unchecked = report.error.is_some() || report.checks.is_empty();
+            match report.has(Kind::Damage) || unchecked {
+                false => {
                     let words = "though the database is sound; look at the disk under the backups";
                     Outcome::failed(
                         FailureReason::Io,
                         format!("the copy is damaged ({problem}) {words}; {kept}"),
                     )
                 }
-                // Until somebody looked, a database whose copy is damaged counts as damaged.
-                Status::Problems | Status::Unknown => {
+                true => {
                     Outcome::failed(FailureReason::Corrupt, format!("the copy is damaged: {problem}; {kept}"))
                 }
             }

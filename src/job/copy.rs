@@ -32,6 +32,7 @@ use crate::sqlite::ErrorKind;
 use crate::sqlite::Go;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
+use crate::sqlite::Kind;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 use crate::units::bytes;
@@ -218,6 +219,8 @@ fn count(
         Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
         other => other?,
     };
+    // A table is counted by its smallest index, in whatever order.
+    reader.stand_in_collations()?;
     let until = Instant::now() + limit;
     let mut may_count = true;
     let mut tables = Vec::new();
@@ -244,7 +247,7 @@ fn counted(reader: &mut Reader, table: &str, limit: Duration) -> Result<Option<u
 }
 
 /// What is known of a copy that was proved.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Proof {
     /// Bytes of the file.
     pub size_bytes: u64,
@@ -254,6 +257,10 @@ pub(super) struct Proof {
     pub rows: u64,
     /// Tables that were not compared.
     pub not_compared: Vec<String>,
+    /// What could not be checked here, with the reason.
+    pub not_checked: Vec<String>,
+    /// Rules that rows of the copy break, as those of the database do.
+    pub broken_constraints: Vec<String>,
     pub elapsed: Duration,
 }
 
@@ -304,24 +311,34 @@ pub(super) fn prove(
         Go::On
     })?;
     let operation = Operation::begin("PRAGMA integrity_check", None);
-    let problems = operation.told(reader.check(Check::Full))?;
-    operation.problems(problems.len());
+    let checked = operation.told(reader.check(Check::Full))?;
+    let texts = |kind: Kind| -> Vec<String> {
+        checked.findings.iter().filter(|one| one.kind == kind).map(|one| one.text.clone()).collect()
+    };
+    let damage = texts(Kind::Damage);
+    operation.problems(damage.len());
     drop(operation);
-    match problems.as_slice() {
+    match damage.as_slice() {
         [] => {}
         [one] => return Err(Flaw::Damaged(one.clone())),
         [first, ..] => {
-            return Err(Flaw::Damaged(format!("{} problems, the first: {first}", problems.len())));
+            return Err(Flaw::Damaged(format!("{} problems, the first: {first}", damage.len())));
         }
     }
-    let mut proof =
-        Proof { size_bytes, tables: 0, rows: 0, not_compared: Vec::new(), elapsed: Duration::ZERO };
+    let mut proof = Proof { size_bytes, not_checked: texts(Kind::NotCheckable), ..Proof::default() };
+    proof.broken_constraints = texts(Kind::Constraint);
     for Rows { table, rows } in &copied.tables {
         let Some(expected) = *rows else {
             proof.not_compared.push(table.clone());
             continue;
         };
-        let rows = reader.count_rows_exactly(table, UNLIMITED)?.unwrap_or(0);
+        let rows = match reader.count_rows_exactly(table, UNLIMITED) {
+            Err(error) if error.is_not_checkable() => {
+                proof.not_compared.push(table.clone());
+                continue;
+            }
+            counted => counted?.unwrap_or(0),
+        };
         if rows != expected {
             return Err(Flaw::Differs(format!("{table} has {rows} rows in the copy in place of {expected}")));
         }

@@ -17,6 +17,8 @@ use crate::report::Status;
 use crate::sqlite::Check;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
+use crate::sqlite::Kind;
+use crate::sqlite::MAX_FINDINGS;
 
 use super::Context;
 use super::Observer;
@@ -31,14 +33,35 @@ use super::outcome::Report;
 pub struct Verdict {
     /// Which check.
     pub check: Check,
-    /// Whether it found nothing.
+    /// Whether the database is sound: no damage, and of the foreign-key check no row without its parent.
     pub ok: bool,
     /// Whether it looked at the whole database at once.
     pub whole: bool,
-    /// Problems found, capped at 100.
+    /// What speaks against that, capped at 100.
     pub problems: u32,
     /// The first of them.
     pub first_problem: Option<String>,
+    /// What else the check says.
+    #[serde(flatten)]
+    pub notes: Notes,
+}
+
+/// What a check says beside its verdict.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notes {
+    /// Constraints that rows break, capped at 100: the file is sound all the same.
+    pub constraints: u32,
+    /// The first of them.
+    pub first_constraint: Option<String>,
+    /// Things that could not be checked here, capped at 100.
+    pub not_checked: u32,
+    /// The first of them, with the reason.
+    pub first_not_checked: Option<String>,
+    /// B-trees that it was to look at; 0 where that is not known.
+    pub btrees: u64,
+    /// Those of which everything was checked.
+    pub btrees_checked: u64,
 }
 
 /// What was found.
@@ -114,40 +137,62 @@ fn verdict(report: &report::Report, check: Check, main: Check) -> Option<Verdict
     let belongs =
         |label: &str| label == check.label() || check == main && ["file_size", "open"].contains(&label);
     let reports: Vec<_> = report.checks.iter().filter(|report| belongs(report.check)).collect();
-    let problems: Vec<&String> = reports.iter().flat_map(|report| &report.problems).collect();
+    let texts = |kind: Kind| -> Vec<&str> { reports.iter().flat_map(|report| report.texts(kind)).collect() };
+    let (damage, constraints) = (texts(Kind::Damage), texts(Kind::Constraint));
+    let not_checked = texts(Kind::NotCheckable);
+    let found = !damage.is_empty() || !constraints.is_empty();
     // Without a word of the check itself it did not end; a problem is one all the same.
-    if problems.is_empty() && !reports.iter().any(|report| report.check == check.label()) {
+    if !found && !reports.iter().any(|report| report.check == check.label()) {
         return None;
     }
     // Slices that left a table out are no verdict.
-    let unfinished =
-        report.error.is_some() && problems.is_empty() && reports.iter().any(|report| !report.whole);
+    let unfinished = report.error.is_some() && !found && reports.iter().any(|report| !report.whole);
+    let problems = if check == Check::ForeignKey { &constraints } else { &damage };
+    let count = |found: &[&str]| u32::try_from(found.len().min(MAX_FINDINGS)).unwrap_or(u32::MAX);
+    let first = |found: &[&str]| found.first().map(|first| (*first).to_owned());
     (!unfinished).then(|| Verdict {
         check,
         ok: problems.is_empty(),
         whole: reports.iter().all(|report| report.whole),
-        problems: u32::try_from(problems.len().min(crate::sqlite::MAX_FINDINGS)).unwrap_or(u32::MAX),
-        first_problem: problems.first().map(|problem| (*problem).clone()),
+        problems: count(problems),
+        first_problem: first(problems),
+        notes: Notes {
+            constraints: count(&constraints),
+            first_constraint: first(&constraints),
+            not_checked: count(&not_checked),
+            first_not_checked: first(&not_checked),
+            btrees: reports.iter().map(|report| report.btrees).sum(),
+            btrees_checked: reports.iter().map(|report| report.btrees_checked).sum(),
+        },
     })
 }
 
-/// What failed checks come down to. A broken foreign key is no damage of the file.
+/// What failed checks come down to. A row that breaks a rule is no damage of the file.
 fn findings(verdicts: &[Verdict]) -> Option<(FailureReason, String)> {
-    let failed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.ok).collect();
-    let corrupt = failed.iter().any(|verdict| verdict.check != Check::ForeignKey);
-    let words: Vec<String> = failed
-        .iter()
-        .map(|verdict| {
-            let first = verdict.first_problem.as_deref().unwrap_or_default();
-            let check = verdict.check.label();
-            match verdict.problems {
-                1 => format!("{check}: {first}"),
-                more => format!("{check}: {more} problems, the first: {first}"),
-            }
-        })
-        .collect();
-    let reason = if corrupt { FailureReason::Corrupt } else { FailureReason::Other };
-    (!failed.is_empty()).then(|| (reason, words.join("; ")))
+    let damaged = |verdict: &Verdict| !verdict.ok && verdict.check != Check::ForeignKey;
+    let words = |check: Check, number: u32, what: &str, first: Option<&String>| {
+        let first = first.map_or("", String::as_str);
+        let check = check.label();
+        match number {
+            1 => format!("{check}: {first}"),
+            more => format!("{check}: {more} {what}, the first: {first}"),
+        }
+    };
+    let mut said = Vec::new();
+    for verdict in verdicts.iter().filter(|verdict| damaged(verdict)) {
+        said.push(words(verdict.check, verdict.problems, "problems", verdict.first_problem.as_ref()));
+    }
+    let reason = if said.is_empty() { FailureReason::Constraint } else { FailureReason::Corrupt };
+    for verdict in verdicts.iter().filter(|verdict| verdict.notes.constraints > 0) {
+        let first = verdict.notes.first_constraint.as_ref();
+        said.push(words(verdict.check, verdict.notes.constraints, "broken constraints", first));
+    }
+    let sound = if reason == FailureReason::Constraint {
+        "; the file is sound, and maintenance goes on: the rows are the application's to mend"
+    } else {
+        ""
+    };
+    (!said.is_empty()).then(|| (reason, format!("{}{sound}", said.join("; "))))
 }
 
 fn reason_of(kind: Option<ErrorKind>) -> FailureReason {

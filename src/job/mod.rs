@@ -30,6 +30,7 @@ pub use forecast::Forecast;
 pub use forecast::TableForecast;
 pub use forecast::forecast;
 pub use health_check::HealthReport;
+pub use health_check::Notes;
 pub use health_check::Verdict;
 pub use health_check::checks;
 pub use log_cleaning::LogCleaningReport;

@@ -83,6 +83,8 @@ pub enum FailureReason {
     NoSpace,
     /// The database is damaged.
     Corrupt,
+    /// The database is sound, and rows of it break constraints.
+    Constraint,
     /// The system failed to read or write.
     Io,
     /// What is configured does not fit the database.
@@ -95,11 +97,12 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// Every reason, in the order of the exposition.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Busy,
         Self::Timeout,
         Self::NoSpace,
         Self::Corrupt,
+        Self::Constraint,
         Self::Io,
         Self::Config,
         Self::Canceled,
@@ -114,6 +117,7 @@ impl FailureReason {
             Self::Timeout => "timeout",
             Self::NoSpace => "no_space",
             Self::Corrupt => "corrupt",
+            Self::Constraint => "constraint",
             Self::Io => "io",
             Self::Config => "config",
             Self::Canceled => "canceled",

@@ -40,6 +40,8 @@ pub struct Restored {
     pub rows: u64,
     /// Tables that could not be counted.
     pub not_compared: Vec<String>,
+    /// What could not be checked in the copy, with the reason.
+    pub not_checked: Vec<String>,
 }
 
 /// Writes a proved copy of a backup.
@@ -75,6 +77,7 @@ pub fn restore(
         tables: proof.tables,
         rows: proof.rows,
         not_compared: proof.not_compared,
+        not_checked: proof.not_checked,
     })
 }
 

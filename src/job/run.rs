@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::database::DatabaseName;
 use crate::span::Trace;
+use crate::sqlite::Check;
 use crate::task::Task;
 
 use super::backup::BackupReport;
@@ -224,7 +225,14 @@ impl Run {
                 0 => String::new(),
                 more => format!(", {} not compared", counted(more as u64, "table")),
             };
-            return format!("{file}, {size}, verified with {rows}{rest}, {} kept", count(backup.files));
+            let unchecked = match backup.not_checked.len() {
+                0 => "",
+                _ => " as far as it can be checked here",
+            };
+            return format!(
+                "{file}, {size}, verified{unchecked} with {rows}{rest}, {} kept",
+                count(backup.files)
+            );
         }
         if let Some(checkpoint) = summary.checkpoint {
             return checkpoint.words();
@@ -243,7 +251,20 @@ impl Run {
                     counted(u64::from(verdict.problems), "problem")
                 };
                 let sliced = if verdict.whole { "" } else { " (table by table)" };
-                format!("{} {word}{sliced}", verdict.check.label())
+                let mut rest = String::new();
+                if verdict.check != Check::ForeignKey && verdict.notes.constraints > 0 {
+                    rest +=
+                        &format!(", {}", counted(u64::from(verdict.notes.constraints), "broken constraint"));
+                }
+                if verdict.notes.btrees_checked < verdict.notes.btrees {
+                    rest += &format!(
+                        ", {} of {} b-trees checked",
+                        verdict.notes.btrees_checked, verdict.notes.btrees
+                    );
+                } else if verdict.notes.not_checked > 0 {
+                    rest += &format!(", {} not checked", verdict.notes.not_checked);
+                }
+                format!("{} {word}{rest}{sliced}", verdict.check.label())
             })
             .collect();
         checks.join(", ")

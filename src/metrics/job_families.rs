@@ -11,6 +11,7 @@ use prometheus_client::registry::Unit;
 
 use crate::history::Standing;
 use crate::job::FailureReason;
+use crate::job::Notes;
 use crate::job::SkipReason;
 
 use super::jobs::Integrity;
@@ -272,7 +273,7 @@ pub(super) static INTEGRITY_FAMILIES: &[IntegrityFamily] = &[
     IntegrityFamily {
         name: "sqlite_integrity_ok",
         unit: None,
-        help: "Last verdict of the check: sound (1) or damaged (0); a failed quick or full check stays 0 until a full check of the whole database passes; kept across restarts",
+        help: "Last verdict of the check: sound (1) or damaged (0; for foreign_key: rows without their parent); a failed quick or full check stays 0 until a full check of the whole database passes; kept across restarts",
         value: |standing, _| standing.map(|standing| f64::from(u8::from(standing.ok))),
     },
     IntegrityFamily {
@@ -280,6 +281,24 @@ pub(super) static INTEGRITY_FAMILIES: &[IntegrityFamily] = &[
         unit: None,
         help: "Problems that the check reported, capped at 100; those of a failed check stay as long as its verdict",
         value: |standing, _| standing.map(|standing| f64::from(standing.problems)),
+    },
+    IntegrityFamily {
+        name: "sqlite_integrity_constraint_violations",
+        unit: None,
+        help: "Rules that rows break, by the last check, capped at 100: NOT NULL, types, CHECK, UNIQUE, and for foreign_key parents; the file is sound all the same, and maintenance goes on",
+        value: |standing, _| standing.map(|standing| f64::from(standing.notes.constraints)),
+    },
+    IntegrityFamily {
+        name: "sqlite_integrity_btrees",
+        unit: None,
+        help: "B-trees (tables and indexes) that the last check was to look at; absent for foreign_key",
+        value: |standing, _| btrees(standing, |notes| notes.btrees),
+    },
+    IntegrityFamily {
+        name: "sqlite_integrity_btrees_checked",
+        unit: None,
+        help: "B-trees of which the last check could check everything; the others need a collation or function that only the application has",
+        value: |standing, _| btrees(standing, |notes| notes.btrees_checked),
     },
     IntegrityFamily {
         name: "sqlite_integrity_last_completed_timestamp",
@@ -300,6 +319,12 @@ pub(super) static INTEGRITY_FAMILIES: &[IntegrityFamily] = &[
         value: |_, interval| Some(interval),
     },
 ];
+
+/// A number of b-trees; nothing for a check that looks at none, or whose last word is of an older version.
+fn btrees(standing: Option<&Standing>, number: impl Fn(&Notes) -> u64) -> Option<f64> {
+    let notes = &standing?.notes;
+    (notes.btrees > 0).then(|| number(notes) as f64)
+}
 
 /// Formats what is known of maintenance at every scrape.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! The examination of one database, from its files to SQLite's checks.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -18,8 +19,10 @@ use crate::sidecar::DatabaseFiles;
 use crate::sidecar::is_sidecar;
 use crate::span::Operation;
 use crate::sqlite::Check;
+use crate::sqlite::Checked;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
+use crate::sqlite::Finding;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
@@ -146,15 +149,9 @@ fn read_all(
         JournalMode::Rollback => None,
     };
     report.facts = Some(facts(&header, wal));
-    if let Some(problems) = size_problems(files, &header, wal) {
-        let elapsed_seconds = started.elapsed().as_secs_f64();
-        report.checks.push(CheckReport {
-            check: "file_size",
-            ok: problems.is_empty(),
-            whole: true,
-            problems,
-            elapsed_seconds,
-        });
+    if let Some(findings) = size_findings(files, &header, wal) {
+        let checked = Checked { findings, whole: true, ..Checked::default() };
+        report.checks.push(CheckReport::new("file_size", checked, started.elapsed().as_secs_f64()));
     }
     reader.prepare_checks(&header)?;
     for table in tables_to_count(reader, &request.rows)? {
@@ -190,11 +187,10 @@ fn read_all(
 fn run_check(reader: &Reader, check: Check, report: &mut Report) -> Result<(), SqliteError> {
     let started = Instant::now();
     let operation = Operation::begin(operation_of(check), None);
-    let problems = problems_or_damage(operation.told(reader.check(check)), check)?;
-    operation.problems(problems.len());
-    let elapsed_seconds = started.elapsed().as_secs_f64();
-    let (check, ok) = (check.label(), problems.is_empty());
-    report.checks.push(CheckReport { check, ok, whole: true, problems, elapsed_seconds });
+    let checked = checked_or_damage(operation.told(reader.check(check)), check)?;
+    let checked = CheckReport::new(check.label(), checked, started.elapsed().as_secs_f64());
+    operation.problems(checked.problems.len());
+    report.checks.push(checked);
     Ok(())
 }
 
@@ -208,12 +204,14 @@ pub(super) fn operation_of(check: Check) -> &'static str {
 }
 
 /// What a check found, where damage that ends it is a finding too.
-pub(super) fn problems_or_damage(
-    checked: Result<Vec<String>, SqliteError>,
+pub(super) fn checked_or_damage(
+    checked: Result<Checked, SqliteError>,
     check: Check,
-) -> Result<Vec<String>, SqliteError> {
+) -> Result<Checked, SqliteError> {
     checked.or_else(|error| match Failure::of(&error, check.label()) {
-        Failure::Damaged { problem, .. } => Ok(vec![problem]),
+        Failure::Damaged { problem, .. } => {
+            Ok(Checked { findings: vec![Finding::damage(problem)], whole: true, ..Checked::default() })
+        }
         Failure::Unknown { .. } => Err(error),
     })
 }
@@ -236,10 +234,12 @@ fn facts(header: &Header, wal: Option<WalFrames>) -> FactsReport {
     }
 }
 
-/// Compares the file's size with its pages, which none of SQLite's checks does: appended garbage
-/// shows here alone. `None` while a WAL holds pages, as the main file is then behind it. The
-/// reader's transaction keeps a rollback database from changing between header and stat.
-fn size_problems(files: &DatabaseFiles, header: &Header, wal: Option<WalFrames>) -> Option<Vec<String>> {
+/// Compares the file's size with its pages, which none of SQLite's checks does. `None` while a WAL holds pages, as the main
+/// file is then behind it. The reader's transaction keeps a rollback database from changing between header and stat.
+///
+/// A file that is too short has lost pages. A longer one is legal: with SQLITE_FCNTL_CHUNK_SIZE SQLite lets it grow ahead of
+/// its pages, and SQLite never reads what is behind them.
+fn size_findings(files: &DatabaseFiles, header: &Header, wal: Option<WalFrames>) -> Option<Vec<Finding>> {
     let settled = match header.journal_mode {
         JournalMode::Rollback => true,
         JournalMode::Wal => wal.is_some_and(|wal| wal.total == 0),
@@ -249,13 +249,16 @@ fn size_problems(files: &DatabaseFiles, header: &Header, wal: Option<WalFrames>)
     }
     let actual = stat(&files.main).ok().flatten()?.size;
     let expected = u64::from(header.pages) * u64::from(header.page_size);
-    Some(if actual == expected {
-        Vec::new()
-    } else {
-        vec![format!(
-            "the file has {actual} bytes, its {} pages of {} bytes make {expected}",
-            header.pages, header.page_size
-        )]
+    let words = format!(
+        "the file has {actual} bytes, its {} pages of {} bytes make {expected}",
+        header.pages, header.page_size
+    );
+    Some(match actual.cmp(&expected) {
+        Ordering::Equal => Vec::new(),
+        Ordering::Less => vec![Finding::damage(words)],
+        Ordering::Greater => vec![Finding::odd(format!(
+            "{words}: SQLite never reads the rest; applications that set a chunk size (SQLITE_FCNTL_CHUNK_SIZE) make such files"
+        ))],
     })
 }
 

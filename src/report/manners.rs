@@ -13,9 +13,9 @@ use std::time::Instant;
 use crate::budget::Budget;
 use crate::span::Operation;
 use crate::sqlite::Check;
+use crate::sqlite::Checked;
 use crate::sqlite::Go;
 use crate::sqlite::Header;
-use crate::sqlite::MAX_FINDINGS;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Work;
@@ -24,8 +24,8 @@ use super::CheckReport;
 use super::Observer;
 use super::Report;
 use super::Request;
+use super::examine::checked_or_damage;
 use super::examine::operation_of;
-use super::examine::problems_or_damage;
 
 /// Rounds over the tables that had to give way, before they count as not checked.
 const ROUNDS: u32 = 4;
@@ -106,10 +106,9 @@ pub(super) fn in_slices(
 ) -> Result<(), SqliteError> {
     let started = Instant::now();
     let operation = Operation::begin(operation_of(check), None);
-    let mut left: Vec<String> = reader.tables_with_indexes()?.into_iter().map(|(table, _)| table).collect();
-    left.push("sqlite_schema".to_owned());
+    let mut left: Vec<String> = reader.pieces(check)?;
     let count = left.len();
-    let mut problems: Vec<String> = Vec::new();
+    let mut all = Checked::default();
     for _ in 0..ROUNDS {
         let mut again = Vec::new();
         for table in left {
@@ -118,10 +117,10 @@ pub(super) fn in_slices(
             let strain = Strain::watch(request.manners, header, reader.work_done());
             let watched = strain.clone();
             reader.on_progress(move |work| watched.go(work))?;
-            let checked = problems_or_damage(reader.check_table(check, &table), check);
+            let checked = checked_or_damage(reader.check_table(check, &table), check);
             report.longest_wait = report.longest_wait.max(strain.longest_wait());
             match checked {
-                Ok(found) => problems.extend(found.into_iter().map(|problem| format!("{table}: {problem}"))),
+                Ok(found) => all.add(&table, found),
                 Err(_) if strain.was_too_much() => again.push(table),
                 Err(error) => return operation.told(Err(error)),
             }
@@ -132,12 +131,10 @@ pub(super) fn in_slices(
             break;
         }
     }
-    problems.truncate(MAX_FINDINGS);
-    operation.problems(problems.len());
-    if left.is_empty() || !problems.is_empty() {
-        let (check, ok) = (check.label(), problems.is_empty());
-        let elapsed_seconds = started.elapsed().as_secs_f64();
-        report.checks.push(CheckReport { check, ok, whole: false, problems, elapsed_seconds });
+    let checked = CheckReport::new(check.label(), all, started.elapsed().as_secs_f64());
+    operation.problems(checked.problems.len());
+    if left.is_empty() || !checked.ok {
+        report.checks.push(checked);
     }
     if !left.is_empty() {
         report.error = Some(format!(

@@ -19,7 +19,10 @@ use serde::Serialize;
 
 use crate::budget::Budget;
 use crate::sqlite::Check;
+use crate::sqlite::Checked;
 use crate::sqlite::ErrorKind;
+use crate::sqlite::Finding;
+use crate::sqlite::Kind;
 
 use examine::Failure;
 use examine::examine;
@@ -33,9 +36,9 @@ pub const SHAPE_VERSION: u32 = 1;
 pub enum Status {
     /// Every check passed.
     Healthy,
-    /// Something could not be checked.
+    /// Something could not be checked; what could is well.
     Unknown,
-    /// A check found problems.
+    /// A check found problems: damage, or broken constraints.
     Problems,
 }
 
@@ -128,15 +131,57 @@ pub struct RowsReport {
 pub struct CheckReport {
     /// `file_size`, `quick`, `full` or `foreign_key`.
     pub check: &'static str,
-    /// Whether it found nothing.
+    /// Whether it found no problem: neither damage nor a broken constraint.
     pub ok: bool,
     /// Whether it looked at the whole database at once. Table by table it does not see the freelist, pages that nothing
     /// uses, and pages that two tables use.
     pub whole: bool,
-    /// What it found, 100 lines at most.
+    /// The problems among the findings, 100 lines of each kind at most.
     pub problems: Vec<String>,
+    /// Everything that it found, notes included, each with its kind.
+    pub findings: Vec<Finding>,
+    /// B-trees (tables and indexes) that it was to look at; 0 for a check that looks at none.
+    pub btrees: u64,
+    /// Those of which everything was checked.
+    pub btrees_checked: u64,
     /// How long it took.
     pub elapsed_seconds: f64,
+}
+
+impl CheckReport {
+    /// What a check that came to its end says.
+    #[must_use]
+    pub fn new(check: &'static str, checked: Checked, elapsed_seconds: f64) -> Self {
+        let Checked { findings, btrees, btrees_checked, whole } = checked;
+        let problems: Vec<String> = findings
+            .iter()
+            .filter(|finding| finding.kind.is_problem())
+            .map(|finding| finding.text.clone())
+            .collect();
+        Self {
+            check,
+            ok: problems.is_empty(),
+            whole,
+            problems,
+            findings,
+            btrees,
+            btrees_checked,
+            elapsed_seconds,
+        }
+    }
+
+    /// What it says of one kind.
+    pub fn texts(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        self.findings.iter().filter(move |finding| finding.kind == kind).map(|finding| finding.text.as_str())
+    }
+}
+
+impl Report {
+    /// Whether a check found something of a kind.
+    #[must_use]
+    pub fn has(&self, kind: Kind) -> bool {
+        self.checks.iter().any(|check| check.texts(kind).next().is_some())
+    }
 }
 
 /// What to report on.
@@ -174,13 +219,11 @@ pub fn report(request: &Request, observer: &impl Observer) -> Report {
     };
     match examine(request, observer, &mut report) {
         Ok(()) => {}
-        Err(Failure::Damaged { check, problem }) => report.checks.push(CheckReport {
-            check,
-            ok: false,
-            whole: true,
-            problems: vec![problem],
-            elapsed_seconds: started.elapsed().as_secs_f64(),
-        }),
+        Err(Failure::Damaged { check, problem }) => {
+            let found =
+                Checked { findings: vec![Finding::damage(problem)], whole: true, ..Checked::default() };
+            report.checks.push(CheckReport::new(check, found, started.elapsed().as_secs_f64()));
+        }
         Err(Failure::Unknown { message, kind }) => {
             report.error = Some(message);
             report.error_kind = kind;
@@ -189,7 +232,7 @@ pub fn report(request: &Request, observer: &impl Observer) -> Report {
     let uncounted = report.rows.iter().any(|rows| rows.error.is_some());
     report.status = if report.checks.iter().any(|check| !check.ok) {
         Status::Problems
-    } else if report.error.is_some() || uncounted {
+    } else if report.error.is_some() || uncounted || report.has(Kind::NotCheckable) {
         Status::Unknown
     } else {
         Status::Healthy

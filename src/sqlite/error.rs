@@ -151,6 +151,11 @@ impl SqliteError {
         self.kind
     }
 
+    /// What SQLite said, without the operation.
+    pub(super) fn words(&self) -> &str {
+        &self.message
+    }
+
     /// SQLite's extended result code.
     #[must_use]
     pub fn extended_code(&self) -> i32 {

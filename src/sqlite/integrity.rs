@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::error::ErrorCode;
 use super::error::SqliteError;
+use super::findings::Checked;
+use super::findings::Finding;
+use super::findings::MAX_FINDINGS;
+use super::findings::at_most;
+use super::findings::of_row;
 use super::header::Header;
 use super::reader::Reader;
-use super::tables::quoted;
-
-/// The most problems that one check lists; a broken tree can report millions.
-pub const MAX_FINDINGS: usize = 100;
 
 /// How thorough a check is. What each finds stands in docs and PHYSICS: a quick one misses an
 /// index that disagrees with its table, and a full one misses foreign keys.
@@ -62,18 +63,26 @@ impl Reader {
             .map_err(|error| SqliteError::new("set the cache", &error, &self.budget))
     }
 
-    /// Runs a check and returns its problems, [`MAX_FINDINGS`] at most; none is a clean verdict.
+    /// Runs a check. Where it fails as a whole because of something that only the application has, it goes on table by table,
+    /// with what is missing here stood in for where that is safe, and names the rest.
     ///
     /// While it runs, a writer of a rollback database cannot commit, and the WAL of a WAL database
     /// cannot start anew. It stops within 5 ms of its deadline or a cancel.
     ///
     /// # Errors
     /// `Corrupt` or `NotADatabase` when the damage keeps SQLite from checking at all.
-    pub fn check(&self, check: Check) -> Result<Vec<String>, SqliteError> {
-        match check {
+    pub fn check(&self, check: Check) -> Result<Checked, SqliteError> {
+        self.stand_in_collations()?;
+        let whole = match check {
             Check::Quick => self.integrity("quick check", "PRAGMA main.quick_check(100)"),
             Check::Full => self.integrity("integrity check", "PRAGMA main.integrity_check(100)"),
-            Check::ForeignKey => self.foreign_keys("PRAGMA main.foreign_key_check"),
+            Check::ForeignKey => self.foreign_keys("PRAGMA main.foreign_key_check", 0),
+        };
+        match whole {
+            Ok(Some(findings)) => self.complete(check, findings),
+            Ok(None) => self.check_in_pieces(check),
+            Err(error) if error.is_not_checkable() => self.check_in_pieces(check),
+            Err(error) => Err(error),
         }
     }
 
@@ -81,15 +90,9 @@ impl Reader {
     ///
     /// # Errors
     /// As for [`Reader::check`].
-    pub fn check_table(&self, check: Check, table: &str) -> Result<Vec<String>, SqliteError> {
-        let table = quoted(table);
-        match check {
-            Check::Quick => self.integrity("quick check", &format!("PRAGMA main.quick_check({table})")),
-            Check::Full => {
-                self.integrity("integrity check", &format!("PRAGMA main.integrity_check({table})"))
-            }
-            Check::ForeignKey => self.foreign_keys(&format!("PRAGMA main.foreign_key_check({table})")),
-        }
+    pub fn check_table(&self, check: Check, table: &str) -> Result<Checked, SqliteError> {
+        self.stand_in_collations()?;
+        self.check_piece(check, table)
     }
 
     /// Every table with the number of its indexes.
@@ -106,9 +109,31 @@ impl Reader {
         rows.collect::<Result<_, _>>().map_err(failed)
     }
 
-    fn integrity(&self, operation: &'static str, sql: &str) -> Result<Vec<String>, SqliteError> {
+    /// Every row of an integrity check; nothing where a collation had to be stood in for, so that what depends on the order of
+    /// an index would be wrong.
+    pub(super) fn integrity(
+        &self,
+        operation: &'static str,
+        sql: &str,
+    ) -> Result<Option<Vec<Finding>>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        if self.has_stand_ins()? {
+            return Ok(None);
+        }
+        match self.rows_of_check(operation, &mut statement)? {
+            (findings, None) => Ok(Some(findings)),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The findings in the rows of an integrity check, and the error where the content of a row, and not damage, ended it.
+    pub(super) fn rows_of_check(
+        &self,
+        operation: &'static str,
+        statement: &mut rusqlite::Statement<'_>,
+    ) -> Result<(Vec<Finding>, Option<SqliteError>), SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
         let mut rows = statement.query(()).map_err(failed)?;
         let mut findings = Vec::new();
         loop {
@@ -116,27 +141,25 @@ impl Reader {
                 Ok(Some(row)) => row,
                 Ok(None) => break,
                 // Damage can end the check itself; what it found before is not lost.
-                Err(error) if !findings.is_empty() && error.code() == Some(ErrorCode::Corrupt) => {
-                    findings.push(error.to_string());
+                Err(error) if is_cut_short(&findings, &error) => {
+                    findings.push(Finding::damage(error.to_string()));
                     break;
                 }
+                Err(error) if error.is_not_checkable() => return Ok((at_most(findings), Some(error))),
                 Err(error) => return Err(error),
             };
-            let text = text(row.get_ref(0).map_err(failed)?);
-            // Several problems of one tree come as lines of one row.
-            findings.extend(
-                text.lines()
-                    .filter(|line| *line != "ok" && !line.starts_with("*** in database"))
-                    .map(str::to_owned),
-            );
+            findings.extend(of_row(&text(row.get_ref(0).map_err(failed)?)));
         }
-        findings.truncate(MAX_FINDINGS);
-        Ok(findings)
+        Ok((at_most(findings), None))
     }
 
-    fn foreign_keys(&self, sql: &str) -> Result<Vec<String>, SqliteError> {
+    /// Every row of a foreign-key check; nothing where more collations than `known` ones had to be stood in for.
+    pub(super) fn foreign_keys(&self, sql: &str, known: usize) -> Result<Option<Vec<Finding>>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("foreign key check", &error, &self.budget);
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        if self.collations_stood_in_for()?.len() > known {
+            return Ok(None);
+        }
         let mut rows = statement.query(()).map_err(failed)?;
         let mut findings = Vec::new();
         while let Some(row) = rows.next().map_err(failed)? {
@@ -149,15 +172,21 @@ impl Reader {
                     "a row".to_owned()
                 }
             };
-            findings.push(format!("{row} of {table} refers to a missing row of {parent}"));
+            findings
+                .push(Finding::constraint(format!("{row} of {table} refers to a missing row of {parent}")));
             if findings.len() == MAX_FINDINGS {
                 break;
             }
         }
-        Ok(findings)
+        Ok(Some(findings))
     }
 }
 
-fn text(value: ValueRef<'_>) -> String {
+/// Whether damage ended a check that had found some already.
+fn is_cut_short(findings: &[Finding], error: &SqliteError) -> bool {
+    error.code() == Some(ErrorCode::Corrupt) && !findings.is_empty()
+}
+
+pub(super) fn text(value: ValueRef<'_>) -> String {
     value.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }

@@ -199,16 +199,6 @@ const DAMAGES: &[Damage] = &[
         true,
     ),
     damage(
-        "bytes are appended to the file",
-        |made| {
-            let size = std::fs::metadata(made.path()).unwrap().len();
-            overwrite(&made.path(), size, b"garbage");
-        },
-        Some(("file_size", "bytes, its")),
-        true,
-        true,
-    ),
-    damage(
         "the file is truncated",
         |made| {
             std::fs::OpenOptions::new().write(true).open(made.path()).unwrap().set_len(4 * 4096).unwrap();

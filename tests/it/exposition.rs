@@ -281,6 +281,7 @@ fn jobs() -> Arc<JobMetrics> {
         first_problem: None,
         completed_at: at(1_795_000_002),
         whole_at: at(1_795_000_002),
+        notes: litekeeper::job::Notes { constraints: 1, btrees: 7, btrees_checked: 6, ..Default::default() },
     };
     jobs.set_standings(&database, [(Check::Full, standing)].into());
     Arc::new(jobs)
@@ -332,7 +333,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 83] = [
+const CONTRACT: [&str; 86] = [
     "litekeeper_alert_threshold",
     "litekeeper_backup_files",
     "litekeeper_backup_last_verified_timestamp_seconds",
@@ -393,7 +394,10 @@ const CONTRACT: [&str; 83] = [
     "sqlite_filesystem_size_bytes",
     "sqlite_freelist_pages",
     "sqlite_index_size_bytes",
+    "sqlite_integrity_btrees",
+    "sqlite_integrity_btrees_checked",
     "sqlite_integrity_check_interval_seconds",
+    "sqlite_integrity_constraint_violations",
     "sqlite_integrity_last_completed_timestamp_seconds",
     "sqlite_integrity_last_whole_timestamp_seconds",
     "sqlite_integrity_ok",

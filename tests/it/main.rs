@@ -18,6 +18,7 @@ mod doctor;
 mod doors;
 mod exposition;
 mod faults;
+mod findings;
 mod http;
 mod locks;
 mod maintenance;
@@ -51,6 +52,7 @@ fn main() {
     trials.extend(doors::trials());
     trials.extend(exposition::trials());
     trials.extend(faults::trials());
+    trials.extend(findings::trials());
     trials.extend(http::trials());
     trials.extend(locks::trials());
     trials.extend(maintenance::trials());

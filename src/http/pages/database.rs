@@ -11,6 +11,7 @@ use crate::history::PastRun;
 use crate::history::Point;
 use crate::metrics::Upkeep;
 use crate::sample::Observed;
+use crate::sqlite::Check;
 use crate::units::bytes;
 use crate::units::count;
 use crate::units::counted;
@@ -75,7 +76,8 @@ impl DatabasePage<'_> {
         let observed = self.observed;
         let database = &observed.database;
         let name = database.name.as_str();
-        let unsound = self.upkeep.verdicts.iter().any(|(_, standing)| !standing.ok);
+        let unsound =
+            self.upkeep.verdicts.iter().any(|(check, standing)| !standing.ok && *check != Check::ForeignKey);
         let content = html! {
             p.soft { a href="/" { "Databases" } " / " (name) }
             h1 { (name) " " (pill(observed.condition, unsound)) }
@@ -88,6 +90,7 @@ impl DatabasePage<'_> {
                     @if let Some(problem) = &standing.first_problem { ": " (problem) }
                 }
             }
+            @for note in self.notes() { p.note { (note) } }
             (self.acts)
             (self.facts(now))
             h2 { "Trends" }
@@ -106,6 +109,26 @@ impl DatabasePage<'_> {
             }
         };
         layout(&format!("{name} · litekeeper"), "", self.frame, &content)
+    }
+
+    /// What the checks say beside their verdicts: the file is sound as far as that goes.
+    fn notes(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        let of_pages = self.upkeep.verdicts.iter().filter(|(check, _)| *check != Check::ForeignKey);
+        for (check, standing) in of_pages {
+            let (check, notes) = (check.label(), &standing.notes);
+            if notes.constraints > 0 {
+                let first = notes.first_constraint.as_deref().unwrap_or_default();
+                let number = counted(u64::from(notes.constraints), "broken constraint");
+                said.push(format!("The {check} check found {number} in a sound file, the first: {first}"));
+            }
+            if notes.not_checked > 0 {
+                let first = notes.first_not_checked.as_deref().unwrap_or_default();
+                let number = counted(u64::from(notes.not_checked), "thing");
+                said.push(format!("The {check} check could not check {number}, the first: {first}"));
+            }
+        }
+        said
     }
 
     fn facts(&self, now: SystemTime) -> Markup {

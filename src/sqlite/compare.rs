@@ -1,0 +1,142 @@
+//! Index entries beside their rows, found by the row id: a check that needs no order.
+
+use std::collections::BTreeSet;
+
+use rusqlite::OptionalExtension;
+
+use super::error::SqliteError;
+use super::findings::Finding;
+use super::pieces::ADVICE;
+use super::pieces::Index;
+use super::reader::Reader;
+use super::tables::quoted;
+
+impl Reader {
+    /// Holds every entry of each index beside its row, found by the row id, in place of looking it up in an order that is not
+    /// known here.
+    pub(super) fn compare_indexes(
+        &self,
+        table: &str,
+        indexes: &[Index],
+        findings: &mut Vec<Finding>,
+        left_out: &mut BTreeSet<String>,
+    ) -> Result<(), SqliteError> {
+        let computed = self.computed_columns(table)?;
+        for index in indexes {
+            let stored = |columns: &&Vec<String>| !columns.iter().any(|column| computed.contains(column));
+            let compared = match index.columns.as_ref().filter(stored) {
+                Some(columns) => self.compare_index(table, &index.name, columns),
+                None => Ok(None),
+            };
+            let compared = match compared {
+                Err(error) if error.is_not_checkable() => None,
+                other => other?,
+            };
+            findings.extend(compared.clone().unwrap_or_default());
+            let what = match (&index.unknown_collation, compared) {
+                (None, Some(_)) => continue,
+                (Some(collation), Some(_)) => format!(
+                    "{table}: the order of index {} and whether its keys are unique were not checked: its collation {collation} is the \
+                     application's own; {ADVICE} (its pages, their number and each entry beside its row were checked)",
+                    index.name
+                ),
+                (collation, None) => {
+                    let reason = collation.as_ref().map_or_else(
+                        || "it is over an expression, a computed column, some rows or a table without row ids".to_owned(),
+                        |collation| format!("its collation {collation} is the application's own"),
+                    );
+                    format!(
+                        "{table}: the entries of index {} were not held beside their rows: {reason}; {ADVICE} (its pages were checked)",
+                        index.name
+                    )
+                }
+            };
+            findings.push(Finding::not_checkable(what));
+            left_out.insert(index.name.clone());
+        }
+        Ok(())
+    }
+
+    /// The findings on an index whose entries were held beside their rows; nothing where SQLite does not read it by itself.
+    fn compare_index(
+        &self,
+        table: &str,
+        index: &str,
+        columns: &[String],
+    ) -> Result<Option<Vec<Finding>>, SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new("compare an index", &error, &self.budget);
+        let Some(rowid) = self.rowid_name(table)? else { return Ok(None) };
+        let (table_name, index_name) = (quoted(table), quoted(index));
+        let values: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| format!(", {} AS v{place}", quoted(column)))
+            .collect();
+        let equal: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| format!(" AND t.{} COLLATE BINARY IS e.v{place}", quoted(column)))
+            .collect();
+        let entries =
+            format!("SELECT {rowid} AS k{} FROM main.{table_name} INDEXED BY {index_name}", values.concat());
+        let strays = format!(
+            "SELECT e.k FROM ({entries}) AS e WHERE NOT EXISTS \
+             (SELECT 1 FROM main.{table_name} AS t NOT INDEXED WHERE t.{rowid} = e.k{}) LIMIT 100",
+            equal.concat()
+        );
+        let mut statement = self.connection.prepare(&strays).map_err(failed)?;
+        let rows = statement.query_map((), |row| row.get::<_, i64>(0)).map_err(failed)?;
+        let mut findings = Vec::new();
+        for row in rows {
+            let row = row.map_err(failed)?;
+            findings.push(Finding::damage(format!(
+                "an entry of index {index} is for row {row}, which is not there or has other values"
+            )));
+        }
+        // Two entries for one row would leave another without any: equal sums over the row ids exclude it.
+        let sums = |source: &str| {
+            let sql = format!(
+                "SELECT count(*), total({rowid} % 1000003), total(({rowid} % 46337) * ({rowid} % 46337)) FROM main.{table_name} {source}"
+            );
+            self.connection.query_row(&sql, (), |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, f64>(1)?, row.get::<_, f64>(2)?))
+            })
+        };
+        let of_index = sums(&format!("INDEXED BY {index_name}")).map_err(failed)?;
+        let of_table = sums("NOT INDEXED").map_err(failed)?;
+        if findings.is_empty() && of_index != of_table {
+            findings
+                .push(Finding::damage(format!("index {index} has not one entry for each row of {table}")));
+        }
+        Ok(Some(findings))
+    }
+
+    /// Generated columns that are computed whenever they are read, by whatever their expression needs.
+    fn computed_columns(&self, table: &str) -> Result<BTreeSet<String>, SqliteError> {
+        /// `hidden` of a virtual generated column (<https://www.sqlite.org/pragma.html#pragma_table_xinfo>).
+        const VIRTUAL: i64 = 2;
+        let failed = |error: rusqlite::Error| SqliteError::new("read the columns", &error, &self.budget);
+        let sql = format!("PRAGMA main.table_xinfo({})", quoted(table));
+        let mut statement = self.connection.prepare(&sql).map_err(failed)?;
+        let rows = statement
+            .query_map((), |row| Ok((row.get::<_, String>("name")?, row.get::<_, i64>("hidden")?)))
+            .map_err(failed)?;
+        let columns: Vec<_> = rows.collect::<Result<_, _>>().map_err(failed)?;
+        Ok(columns.into_iter().filter(|(_, hidden)| *hidden == VIRTUAL).map(|(name, _)| name).collect())
+    }
+
+    /// A name by which the row id of a table can be asked for; nothing for a table without.
+    fn rowid_name(&self, table: &str) -> Result<Option<&'static str>, SqliteError> {
+        for name in ["rowid", "_rowid_", "oid"] {
+            let sql =
+                format!("SELECT 1 FROM pragma_table_xinfo(?1, 'main') WHERE name = '{name}' COLLATE NOCASE");
+            let taken = self.connection.query_row(&sql, [table], |_| Ok(())).optional();
+            let taken = taken.map_err(|error| SqliteError::new("read the columns", &error, &self.budget))?;
+            if taken.is_none() {
+                let sql = format!("SELECT {name} FROM main.{} NOT INDEXED LIMIT 0", quoted(table));
+                return Ok(self.connection.prepare(&sql).is_ok().then_some(name));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,321 @@
+//! Findings by kind: what each does to `check`, the health check, the backup and the metrics.
+
+use std::path::Path;
+
+use libtest_mimic::Trial;
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::maintenance::configure;
+use crate::maintenance::run;
+use crate::maintenance::serve;
+use crate::support::Output;
+use crate::support::TestDatabase;
+use crate::support::test;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        test("each_kind_of_finding_has_its_consequences", each_kind_of_finding_has_its_consequences),
+        test("broken_constraints_stop_no_maintenance", broken_constraints_stop_no_maintenance),
+    ]
+}
+
+/// A finding, how it is made, and what follows.
+struct Case {
+    what: &'static str,
+    make: fn(&Connection),
+    /// The kind that `check` gives it, with a part of its words.
+    kind: &'static str,
+    words: &'static str,
+}
+
+const fn case(what: &'static str, make: fn(&Connection), kind: &'static str, words: &'static str) -> Case {
+    Case { what, make, kind, words }
+}
+
+fn redefine(connection: &Connection, name: &str, sql: &str) {
+    connection.execute_batch("PRAGMA writable_schema = ON").unwrap();
+    connection.execute("UPDATE sqlite_schema SET sql = ?2 WHERE name = ?1", [name, sql]).unwrap();
+    connection.execute_batch("PRAGMA writable_schema = OFF; PRAGMA schema_version = 77").unwrap();
+}
+
+fn unicase(connection: &Connection) {
+    connection
+        .create_collation("unicase", |a: &str, b: &str| a.to_lowercase().cmp(&b.to_lowercase()))
+        .unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE decks (id INTEGER PRIMARY KEY, name TEXT NOT NULL COLLATE unicase, number);
+             CREATE UNIQUE INDEX by_name ON decks (name); CREATE INDEX by_both ON decks (number, name);
+             CREATE TABLE tags (tag TEXT PRIMARY KEY COLLATE unicase, number) WITHOUT ROWID;
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO decks (name, number) SELECT iif(i % 2, 'd', 'D') || i, i % 7 FROM n;
+             INSERT INTO tags SELECT name, number FROM decks;",
+        )
+        .unwrap();
+}
+
+fn own_function(connection: &Connection) {
+    let flags = rusqlite::functions::FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("own", 1, flags, |context| context.get::<i64>(0)).unwrap();
+}
+
+const CASES: &[Case] = &[
+    case("nothing", |_| {}, "", ""),
+    case(
+        "an index that lacks a row",
+        |connection| {
+            connection.execute_batch("CREATE TABLE t (a); CREATE INDEX i ON t (a)").unwrap();
+            redefine(connection, "i", "CREATE INDEX i ON t (a) WHERE a > 5");
+            connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+            redefine(connection, "i", "CREATE INDEX i ON t (a)");
+        },
+        "damage",
+        "missing from index i",
+    ),
+    case(
+        "an index of an unknown collation that has another value than its row",
+        |connection| {
+            unicase(connection);
+            redefine(connection, "by_name", "CREATE INDEX by_name ON decks (upper(name))");
+            connection.execute_batch("INSERT INTO decks (name) VALUES ('lower')").unwrap();
+            redefine(connection, "by_name", "CREATE UNIQUE INDEX by_name ON decks (name)");
+        },
+        "damage",
+        "an entry of index by_name is for row 501",
+    ),
+    case(
+        "NULL in a NOT NULL column",
+        |connection| {
+            connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (NULL)").unwrap();
+            redefine(connection, "t", "CREATE TABLE t (a NOT NULL)");
+        },
+        "constraint",
+        "NULL value in t.a",
+    ),
+    case(
+        "a number in a TEXT column",
+        |connection| {
+            connection.execute_batch("CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1)").unwrap();
+            redefine(connection, "t", "CREATE TABLE t (a TEXT)");
+        },
+        "constraint",
+        "NUMERIC value in t.a",
+    ),
+    case(
+        "a number as text in a numeric column",
+        |connection| {
+            connection.execute_batch("CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('1')").unwrap();
+            redefine(connection, "t", "CREATE TABLE t (a INTEGER)");
+        },
+        "constraint",
+        "TEXT value in t.a",
+    ),
+    case(
+        "a text in a STRICT table",
+        |connection| {
+            connection.execute_batch("CREATE TABLE t (a TEXT) STRICT; INSERT INTO t VALUES ('x')").unwrap();
+            redefine(connection, "t", "CREATE TABLE t (a INT) STRICT");
+        },
+        "constraint",
+        "non-INT value in t.a",
+    ),
+    case(
+        "a broken CHECK",
+        |connection| {
+            connection
+                .execute_batch(
+                    "CREATE TABLE t (s TEXT CHECK (s IN ('open', 'closed'))); PRAGMA ignore_check_constraints = ON;
+                     INSERT INTO t VALUES ('weird'), (NULL), ('open')",
+                )
+                .unwrap();
+        },
+        "constraint",
+        "CHECK constraint failed in t for 1 row",
+    ),
+    case(
+        "two rows with one key",
+        |connection| {
+            let sql = "CREATE TABLE t (a); CREATE INDEX i ON t (a); INSERT INTO t VALUES (1), (1)";
+            connection.execute_batch(sql).unwrap();
+            redefine(connection, "i", "CREATE UNIQUE INDEX i ON t (a)");
+        },
+        "constraint",
+        "non-unique entry in index i",
+    ),
+    case(
+        "a row without its parent",
+        |connection| {
+            let sql = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p);
+                       PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (7)";
+            connection.execute_batch(sql).unwrap();
+        },
+        "constraint",
+        "refers to a missing row of p",
+    ),
+    case("a collation of the application", unicase, "not_checkable", "collation unicase"),
+    case(
+        "a tokenizer of the application, FTS4",
+        |connection| {
+            connection
+                .execute_batch("CREATE VIRTUAL TABLE f USING fts4(a); INSERT INTO f VALUES ('x')")
+                .unwrap();
+            redefine(connection, "f", "CREATE VIRTUAL TABLE f USING fts4(a, tokenize=collating)");
+        },
+        "not_checkable",
+        "tokenizer collating",
+    ),
+    case(
+        "a tokenizer of the application, FTS5",
+        |connection| {
+            connection
+                .execute_batch("CREATE VIRTUAL TABLE f USING fts5(a); INSERT INTO f VALUES ('x')")
+                .unwrap();
+            redefine(connection, "f", "CREATE VIRTUAL TABLE f USING fts5(a, tokenize='calibre')");
+        },
+        "not_checkable",
+        "calibre",
+    ),
+    case(
+        "a function of the application in an index",
+        |connection| {
+            own_function(connection);
+            let sql = "CREATE TABLE t (a NOT NULL); CREATE INDEX i ON t (own(a)); INSERT INTO t VALUES (7)";
+            connection.execute_batch(sql).unwrap();
+        },
+        "not_checkable",
+        "function own",
+    ),
+    case(
+        "a function of the application in an indexed column of two tables",
+        |connection| {
+            own_function(connection);
+            let sql =
+                "CREATE TABLE t (a, g AS (own(a)) NOT NULL, CHECK (own(a) > 0)); CREATE INDEX i ON t (g);
+                       CREATE TABLE u (a, g AS (own(a))); CREATE INDEX j ON u (g, a);
+                       INSERT INTO t VALUES (7); INSERT INTO u VALUES (7);";
+            connection.execute_batch(sql).unwrap();
+        },
+        "not_checkable",
+        "u: what its function own",
+    ),
+    case(
+        "a CHECK in a collation of the application",
+        |connection| {
+            connection.create_collation("unicase", |_: &str, _: &str| std::cmp::Ordering::Equal).unwrap();
+            let sql = "CREATE TABLE t (a TEXT COLLATE unicase CHECK (a = 'x')); INSERT INTO t VALUES ('X')";
+            connection.execute_batch(sql).unwrap();
+        },
+        "not_checkable",
+        "collation unicase",
+    ),
+    case(
+        "a value that the expression of a column refuses",
+        |connection| {
+            connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES ('{')").unwrap();
+            redefine(connection, "t", "CREATE TABLE t (a, g AS (json_extract(a, '$.x')) NOT NULL)");
+        },
+        "not_checkable",
+        "malformed JSON",
+    ),
+    case(
+        "a module of the application",
+        |connection| {
+            let sql = "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema
+                       VALUES ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING spellfix1(a)')";
+            connection.execute_batch(sql).unwrap();
+        },
+        "not_checkable",
+        "module spellfix1",
+    ),
+    case(
+        "a foreign key to columns that are no key",
+        |connection| {
+            let sql = "CREATE TABLE p (code TEXT); CREATE TABLE c (p REFERENCES p (code)); INSERT INTO c VALUES ('x')";
+            connection.execute_batch(sql).unwrap();
+        },
+        "not_checkable",
+        "foreign key mismatch",
+    ),
+    case("a file that is longer than its pages", |_| {}, "odd", "SQLITE_FCNTL_CHUNK_SIZE"),
+];
+
+/// What the table in docs/CHECK.md says of each kind.
+fn each_kind_of_finding_has_its_consequences() {
+    for case in CASES {
+        let what = case.what;
+        let made = TestDatabase::new("app").rows(100).make();
+        (case.make)(&made.connect());
+        if case.kind == "odd" {
+            lengthen(&made.path());
+        }
+        let backups = made.directory().join("backups");
+        std::fs::create_dir(&backups).unwrap();
+        let path = made.path().display().to_string();
+        let output = Output::of(&["check", "--json", &path]);
+        let (exit, outcome, reason) = match case.kind {
+            "damage" => (1, "failed", Value::from("corrupt")),
+            "constraint" => (1, "failed", Value::from("constraint")),
+            "not_checkable" => (3, "success", Value::Null),
+            _ => (0, "success", Value::Null),
+        };
+        assert_eq!(output.code, Some(exit), "{what}: {output:?}");
+        let document: Value = serde_json::from_str(&output.stdout).unwrap();
+        let checks = document["databases"][0]["checks"].as_array().unwrap();
+        let findings: Vec<&Value> =
+            checks.iter().flat_map(|check| check["findings"].as_array().unwrap()).collect();
+        let found = findings.iter().any(|finding| {
+            finding["kind"] == case.kind && finding["text"].as_str().unwrap().contains(case.words)
+        });
+        assert!(found || case.kind.is_empty() && findings.is_empty(), "{what}: {}", output.stdout);
+        let worse = |kind: &Value| {
+            case.kind != "damage" && kind == "damage"
+                || ["not_checkable", "odd"].contains(&case.kind) && kind == "constraint"
+        };
+        assert!(!findings.iter().any(|finding| worse(&finding["kind"])), "{what}: {}", output.stdout);
+
+        let config = configure(&made, "{health_check: {}, backup: {to: backups}}");
+        let (code, runs) = run("health_check", &config);
+        let expected = if outcome == "success" { 0 } else { 1 };
+        assert_eq!((code, &runs[0]["outcome"]), (Some(expected), &outcome.into()), "{what}: {runs:#?}");
+        assert_eq!(runs[0]["reason"], reason, "{what}: {runs:#?}");
+        let (_, runs) = run("backup", &config);
+        let kept = std::fs::read_dir(&backups).unwrap().count();
+        assert_eq!(kept, usize::from(case.kind != "damage"), "{what}: {runs:#?}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test plays SQLite with a chunk size")]
+fn lengthen(path: &Path) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(1 << 20).unwrap();
+}
+
+/// Verdict and metrics keep damage apart, and every task goes on.
+fn broken_constraints_stop_no_maintenance() {
+    let made = TestDatabase::new("app").rows(100).make();
+    let connection = made.connect();
+    unicase(&connection);
+    connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (NULL), (NULL)").unwrap();
+    redefine(&connection, "t", "CREATE TABLE t (a NOT NULL)");
+    drop(connection);
+    let config = configure(&made, "{health_check: {}, checkpoint: {}, optimize: {}}");
+    assert_eq!(run("health_check", &config).0, Some(1));
+    let agent = serve(&config);
+    let full = [("db", "app"), ("check", "full")];
+    agent.until("sqlite_integrity_ok", &full, 1.0);
+    let metrics = agent.metrics();
+    assert_eq!(metrics.value("sqlite_integrity_constraint_violations", &full), Some(2.0));
+    let value = |name: &str| metrics.value(name, &full).unwrap();
+    let (all, checked) = (value("sqlite_integrity_btrees"), value("sqlite_integrity_btrees_checked"));
+    assert_eq!(
+        all - checked,
+        3.0,
+        "two indexes and a table are in the order of a collation: {checked} of {all}"
+    );
+    for task in ["checkpoint", "optimize"] {
+        let (_, runs) = run(task, &config);
+        let reason = runs[0]["reason"].as_str().unwrap_or_default();
+        assert!(!["unhealthy", "corrupt"].contains(&reason), "{task}: {runs:#?}");
+    }
+}
