@@ -33,6 +33,7 @@ pub static RUNBOOKS: [(&str, &str); 35] = runbooks![
     "SqliteDown",
     "SqliteFilesystemAlmostFull",
     "SqliteFilesystemFillingUp",
+    "SqliteConstraintViolations",
     "SqliteForeignKeyViolations",
     "SqliteGrowthAnomalous",
     "SqliteIntegrityCheckFailed",

@@ -25,6 +25,7 @@ use crate::units::counted;
 use super::Exit;
 use super::block_on;
 use super::check;
+use super::escape::one_line;
 use super::escape::print_error;
 use super::print;
 use super::progress::Progress;
@@ -140,7 +141,7 @@ fn text(restored: &Restored) -> String {
         text.push_str(&format!("  not counted in the backup: {table}\n"));
     }
     for note in not_checked {
-        text.push_str(&format!("  {note}\n"));
+        text.push_str(&format!("  {}\n", one_line(note)));
     }
     text.push_str(
         "To put it in the place of a database:\n\

@@ -339,7 +339,7 @@ fn backup_text(report: &BackupReport) -> String {
         let _ = writeln!(text, "  not counted in the database in time: {}", one_line(table));
     }
     for note in report.broken_constraints.iter().chain(&report.not_checked) {
-        let _ = writeln!(text, "  {note}");
+        let _ = writeln!(text, "  {}", one_line(note));
     }
     for path in &report.removed {
         let _ = writeln!(text, "  removed: {}", path.display());

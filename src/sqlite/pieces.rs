@@ -12,6 +12,7 @@ use super::findings::at_most;
 use super::integrity::Check;
 use super::reader::Reader;
 use super::tables::quoted;
+use super::virtual_tables::content_unchecked;
 
 /// The most functions that are stood in for in one table.
 const MAX_FUNCTIONS: usize = 64;
@@ -105,6 +106,13 @@ impl Reader {
         let found = self.run_piece(operation, &pragma(if whole_rows { name } else { "quick_check" }));
         let (mut findings, ended) = found?;
         findings.extend(self.broken_checks_in(table)?);
+        if let Some(error) = &ended
+            && btrees == 0
+        {
+            let sql = self.virtual_table_sql(table);
+            findings.push(content_unchecked(table, sql.as_deref(), error.words()));
+            return Ok(Checked { findings, ..Checked::default() });
+        }
         if let Some(error) = ended {
             findings.push(Finding::not_checkable(format!(
                 "{table}: its rows were not checked to the end: {} (its pages and the number of its entries were checked)",

@@ -34,6 +34,12 @@ impl Reader {
         Ok(self.unknown_modules()?.into_iter().find(of_table))
     }
 
+    /// The statement that made a virtual table.
+    pub(super) fn virtual_table_sql(&self, table: &str) -> Option<String> {
+        let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND name = ?1";
+        self.connection.query_row(sql, [table], |row| row.get(0)).ok()
+    }
+
     /// Every virtual table with its module.
     pub(super) fn virtual_tables(&self) -> Result<Vec<(String, String)>, SqliteError> {
         let failed =
@@ -59,6 +65,32 @@ fn no_module(table: &str, module: &str) -> Finding {
     ))
 }
 
+/// Why the content of a virtual table could not be checked to its end.
+pub(super) fn content_unchecked(table: &str, sql: Option<&str>, words: &str) -> Finding {
+    let reason = match sql.and_then(own_tokenizer) {
+        Some(tokenizer) => format!("its tokenizer {tokenizer} is the application's own; {ADVICE}"),
+        None => words.to_owned(),
+    };
+    Finding::not_checkable(format!(
+        "virtual table {table}: its content was not checked: {reason} (the tables that it keeps its content in were checked)"
+    ))
+}
+
+/// The tokenizer of a full-text table, if it is none of SQLite's own.
+fn own_tokenizer(sql: &str) -> Option<String> {
+    /// Those of FTS3, FTS4 and FTS5; `porter` of FTS5 stands before another.
+    const OWN: [&str; 5] = ["simple", "porter", "unicode61", "ascii", "trigram"];
+    let lower = sql.to_ascii_lowercase();
+    let at = lower.find("tokenize")? + "tokenize".len();
+    let value = sql[at..].trim_start_matches(|one: char| one.is_whitespace() || "=\"'[`(".contains(one));
+    let mut words = value
+        .split(|one: char| one.is_whitespace() || ",)\"'`]".contains(one))
+        .filter(|word| !word.is_empty());
+    let first = words.next()?;
+    let name = if first.eq_ignore_ascii_case("porter") { words.next().unwrap_or(first) } else { first };
+    (!OWN.iter().any(|own| own.eq_ignore_ascii_case(name))).then(|| name.to_owned())
+}
+
 /// The module in the statement that made a virtual table; empty where it is not understood.
 fn module_of(sql: &str) -> String {
     let lower = sql.to_ascii_lowercase();
@@ -75,6 +107,20 @@ fn module_of(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tokenizer_that_is_not_of_sqlite_is_named() {
+        for (sql, tokenizer) in [
+            ("CREATE VIRTUAL TABLE f USING fts5(a, tokenize='calibre')", Some("calibre")),
+            ("CREATE VIRTUAL TABLE f USING fts5(a, tokenize = \"porter stems\")", Some("stems")),
+            ("CREATE VIRTUAL TABLE f USING fts5(a, tokenize = 'porter unicode61 remove_diacritics 1')", None),
+            ("CREATE VIRTUAL TABLE f USING fts4(a, tokenize=collating)", Some("collating")),
+            ("CREATE VIRTUAL TABLE f USING fts4(a, tokenize=porter)", None),
+            ("CREATE VIRTUAL TABLE f USING fts5(a)", None),
+        ] {
+            assert_eq!(own_tokenizer(sql).as_deref(), tokenizer, "{sql}");
+        }
+    }
 
     #[test]
     fn the_module_of_a_virtual_table_is_read() {
