@@ -9,7 +9,7 @@ macro_rules! runbooks {
 }
 
 /// Every alert with its runbook, by name.
-pub static RUNBOOKS: [(&str, &str); 35] = runbooks![
+pub static RUNBOOKS: [(&str, &str); 36] = runbooks![
     "LitekeeperAbsent",
     "LitekeeperBackupUnverified",
     "LitekeeperConfigReloadFailed",
@@ -26,6 +26,7 @@ pub static RUNBOOKS: [(&str, &str); 35] = runbooks![
     "LitekeeperSeriesDropped",
     "SqliteBusyErrors",
     "SqliteCheckpointStarved",
+    "SqliteConstraintViolations",
     "SqliteCorruptionErrorsObserved",
     "SqliteDatabaseFileReplaced",
     "SqliteDatabaseVanished",
@@ -33,7 +34,6 @@ pub static RUNBOOKS: [(&str, &str); 35] = runbooks![
     "SqliteDown",
     "SqliteFilesystemAlmostFull",
     "SqliteFilesystemFillingUp",
-    "SqliteConstraintViolations",
     "SqliteForeignKeyViolations",
     "SqliteGrowthAnomalous",
     "SqliteIntegrityCheckFailed",
