@@ -33,6 +33,7 @@ use crate::host::is_root;
 use crate::http;
 use crate::http::Listener;
 use crate::http::ReloadRequest;
+use crate::http::Scrapes;
 use crate::http::Site;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Exposition;
@@ -126,7 +127,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         doors: Arc::clone(&doors),
     };
     let site = Arc::new(Site {
-        exposition: Exposition::new(Arc::clone(&snapshot), &jobs, &metrics),
+        scrapes: Scrapes::new(Exposition::new(Arc::clone(&snapshot), &jobs, &metrics)),
         snapshot: Arc::clone(&snapshot),
         metrics,
         telemetry_path,

@@ -313,7 +313,10 @@ impl<'d> Decoder<'d> {
 
     /// A switch: on, off, true or false.
     pub fn switch(&mut self, value: &Value<'_>) -> Option<bool> {
-        self.choice(value, &[("on", true), ("off", false), ("true", true), ("false", false)])
+        self.choice(
+            value,
+            &[("on", true), ("off", false), ("true", true), ("false", false), ("yes", true), ("no", false)],
+        )
     }
 
     /// One of the given words.

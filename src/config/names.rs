@@ -4,8 +4,19 @@
 //! merge with another series, or refuse.
 
 /// Labels of `sqlite_db_info` that are not the user's to set.
-const INFO_LABELS: [&str; 9] =
-    ["job", "instance", "db", "path", "journal_mode", "auto_vacuum", "encoding", "application_id", "profile"];
+const INFO_LABELS: [&str; 11] = [
+    "job",
+    "instance",
+    "db",
+    "path",
+    "journal_mode",
+    "auto_vacuum",
+    "encoding",
+    "application_id",
+    "profile",
+    "le",
+    "quantile",
+];
 
 /// Labels that a custom metric has by itself, gets from Prometheus, or that mean something to it.
 const METRIC_LABELS: [&str; 5] = ["db", "job", "instance", "le", "quantile"];

@@ -16,7 +16,9 @@ mod origin;
 mod pages;
 mod patience;
 mod reading;
+mod response_body;
 mod routes;
+mod scrapes;
 mod server;
 mod traced;
 
@@ -27,4 +29,5 @@ pub use listener::bind;
 pub use listener::inherited;
 pub use routes::ReloadRequest;
 pub use routes::Site;
+pub use scrapes::Scrapes;
 pub use server::serve;

@@ -58,13 +58,15 @@ pub(super) fn format(headers: &HeaderMap) -> Format {
     best.1
 }
 
-/// Whether the client takes gzip.
+/// Whether the client takes gzip, and does not prefer plain text.
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let choices = choices(headers, ACCEPT_ENCODING);
-    let quality = |name: &str| {
+    let named = |name: &str| {
         choices.iter().find(|choice| choice.value.eq_ignore_ascii_case(name)).map(|choice| choice.quality)
     };
-    quality("gzip").or_else(|| quality("*")).is_some_and(|quality| quality > 0.0)
+    let gzip = named("gzip").or_else(|| named("*")).unwrap_or(0.0);
+    // An encoding that is not named is acceptable, and says nothing of a preference (RFC 9110, 12.5.3).
+    gzip > 0.0 && gzip >= named("identity").unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -114,6 +116,10 @@ mod tests {
             ("GZIP;q=0.5", true),
             ("deflate, gzip;q=1.0, *;q=0.5", true),
             ("*", true),
+            ("gzip;q=0.1, identity;q=1", false),
+            ("gzip, identity", true),
+            ("gzip;q=0.5, identity;q=0.5", true),
+            ("identity;q=0.5, *;q=1", true),
             ("gzip;q=0", false),
             ("gzip;q=0, *", false),
             ("identity", false),

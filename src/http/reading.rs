@@ -209,7 +209,7 @@ impl Site {
             Err(_) => told.push_str("it hangs: the file system does not answer\n"),
         }
         told.push_str("\n# the metrics, as the last sweep left them\n");
-        match self.exposition.of_database(observed) {
+        match self.scrapes.exposition().of_database(observed) {
             Ok(metrics) => told.push_str(&metrics),
             Err(error) => told.push_str(&error.to_string()),
         }

@@ -1,12 +1,10 @@
 //! What is served where.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_body_util::Full;
 use hyper::Method;
 use hyper::Request;
@@ -31,14 +29,12 @@ use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use crate::acting::Desk;
-use crate::blocking::run_one;
 use crate::config::TelemetryPath;
 use crate::doors::Doors;
 use crate::doors::Refusal;
 use crate::doors::Visitor;
 use crate::history::History;
 use crate::metrics::AgentMetrics;
-use crate::metrics::Exposition;
 use crate::metrics::Handler;
 use crate::metrics::JobMetrics;
 use crate::sample::Snapshot;
@@ -51,6 +47,9 @@ use super::body;
 use super::negotiate;
 use super::origin;
 use super::pages;
+use super::response_body::ReplyBody;
+use super::scrapes;
+use super::scrapes::Scrapes;
 use super::traced::span_of;
 
 impl Handler {
@@ -80,7 +79,7 @@ fn handler_of(path: &str, telemetry_path: &TelemetryPath) -> Handler {
 /// A wish for a reload, and where to say how it went.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<ReplyBody>;
 
 /// Where the runbooks are, each under its alert's name.
 pub(super) const RUNBOOKS_PATH: &str = "/runbooks/";
@@ -88,15 +87,14 @@ pub(super) const RUNBOOKS_PATH: &str = "/runbooks/";
 const PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 
-/// A little compression for little time: an exposition shrinks to a twentieth at level 1, and the
-/// higher levels cost several times as much for a few per cent.
-const GZIP_LEVEL: u32 = 1;
+/// How long after a scrape its text is freed, unless a client still reads it.
+const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
 /// Everything that the routes read.
 #[derive(Debug)]
 pub struct Site {
     /// The metrics.
-    pub exposition: Exposition,
+    pub scrapes: Scrapes,
     /// The databases, for the page.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The agent's counters.
@@ -151,9 +149,9 @@ impl Site {
         }
         if request.method() == Method::HEAD {
             // The length stays as a GET would have it.
-            let length = reply.body().size();
+            let length = reply.body().size_hint().exact().unwrap_or(0);
             reply.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-            *reply.body_mut() = Full::default();
+            *reply.body_mut() = ReplyBody::Whole(Full::default());
         }
         reply
     }
@@ -238,20 +236,17 @@ impl Site {
     async fn metrics<B>(self: Arc<Self>, request: &Request<B>) -> Reply {
         let format = negotiate::format(request.headers());
         let gzip = negotiate::accepts_gzip(request.headers());
-        // Formatting ten thousand databases is work of some 100 ms, which belongs on a thread of its own.
-        let body = run_one(move || {
-            let text = self.exposition.encode(format).ok()?;
-            Some(if gzip { compressed(&text) } else { Bytes::from(text) })
-        })
-        .await
-        .flatten();
-        let Some(body) = body else {
+        let Some(body) = self.scrapes.body(format, gzip).await else {
             return text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the metrics could not be formatted; see the log\n",
             );
         };
-        let mut reply = Response::new(Full::new(body));
+        tokio::spawn(async move {
+            tokio::time::sleep(RELEASE_AFTER).await;
+            self.scrapes.release().await;
+        });
+        let mut reply = Response::new(ReplyBody::Scrape(body));
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -288,28 +283,12 @@ impl Site {
     }
 }
 
-/// The length of a body that is in memory.
-trait Size {
-    fn size(&self) -> u64;
-}
-
-impl Size for Full<Bytes> {
-    fn size(&self) -> u64 {
-        Body::size_hint(self).exact().unwrap_or(0)
-    }
-}
-
 fn compressed(text: &str) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 10), Compression::new(GZIP_LEVEL));
-    encoder
-        .write_all(text.as_bytes())
-        .and_then(|()| encoder.finish())
-        .map(Bytes::from)
-        .expect("writing to memory does not fail")
+    scrapes::compressed([text.as_bytes()]).into()
 }
 
 pub(super) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(ReplyBody::Whole(Full::new(body.into())));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply

@@ -38,6 +38,8 @@ pub use reference::reference;
 pub use spans::SpanCounts;
 pub use spans::SpanDrop;
 pub use text::Format;
+pub use text::Piece;
+pub use text::text_pieces;
 
 use databases::DatabaseCollector;
 use job_families::JobCollector;

@@ -20,26 +20,67 @@ impl Format {
     }
 }
 
-/// Rewrites OpenMetrics as text 0.0.4, the way Go's client writes it: HELP and TYPE of a counter
-/// stand on `…_total`, an info is a gauge on `…_info`, and there is neither UNIT nor EOF nor an exemplar. `promtool check metrics` asks for just that.
+/// A part of text 0.0.4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Lines that both forms have, by their place in the OpenMetrics text: nearly all, so that they are not copied.
+    Shared(std::ops::Range<usize>),
+    /// Lines of this form alone.
+    Own(String),
+}
+
+impl Piece {
+    /// The text of the piece, which was made from `openmetrics`.
+    #[must_use]
+    pub fn of<'a>(&'a self, openmetrics: &'a str) -> &'a str {
+        match self {
+            Self::Shared(range) => &openmetrics[range.clone()],
+            Self::Own(text) => text,
+        }
+    }
+}
+
+/// Rewrites OpenMetrics as text 0.0.4.
 pub(super) fn to_text_format(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
+    for piece in text_pieces(openmetrics) {
+        text.push_str(piece.of(openmetrics));
+    }
+    text
+}
+
+/// Text 0.0.4 as pieces of the OpenMetrics text, the way Go's client writes it: HELP and TYPE of a counter
+/// stand on `…_total`, an info is a gauge on `…_info`, and there is neither UNIT nor EOF nor an exemplar.
+/// `promtool check metrics` asks for just that.
+#[must_use]
+pub fn text_pieces(openmetrics: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut own = String::new();
     let mut help = None;
     // Sample lines are the bulk and pass as they are, in runs.
     let mut run = 0;
     let mut position = 0;
     let mut may_have_exemplars = false;
+    let share = |pieces: &mut Vec<Piece>, own: &mut String, range: std::ops::Range<usize>| {
+        if range.is_empty() {
+            return;
+        }
+        if !own.is_empty() {
+            pieces.push(Piece::Own(std::mem::take(own)));
+        }
+        pieces.push(Piece::Shared(range));
+    };
     for line in openmetrics.split_inclusive('\n') {
         let end = position + line.len();
         let is_comment = line.starts_with("# ");
         let exemplar = if may_have_exemplars && !is_comment { line.find(" # {") } else { None };
         if is_comment || exemplar.is_some() {
-            text.push_str(&openmetrics[run..position]);
+            share(&mut pieces, &mut own, run..position);
             run = end;
         }
         if let Some(at) = exemplar {
-            text.push_str(&line[..at]);
-            text.push('\n');
+            own.push_str(&line[..at]);
+            own.push('\n');
         } else if let Some(rest) = line.strip_prefix("# HELP ") {
             help = rest.trim_end().split_once(' ');
         } else if let Some((name, kind)) =
@@ -52,16 +93,19 @@ pub(super) fn to_text_format(openmetrics: &str) -> String {
                 other => ("", other),
             };
             if let Some((_, words)) = help.take() {
-                text.extend(["# HELP ", name, suffix, " ", words, "\n"]);
+                own.extend(["# HELP ", name, suffix, " ", words, "\n"]);
             }
-            text.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
+            own.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
             // Only these carry exemplars; elsewhere " # {" may be part of a label's value.
             may_have_exemplars = kind == "histogram";
         }
         position = end;
     }
-    text.push_str(&openmetrics[run..]);
-    text
+    share(&mut pieces, &mut own, run..position);
+    if !own.is_empty() {
+        pieces.push(Piece::Own(own));
+    }
+    pieces
 }
 
 #[cfg(test)]

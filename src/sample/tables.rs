@@ -7,6 +7,7 @@ use std::time::Duration;
 use globset::Glob;
 
 use crate::budget::Budget;
+use crate::config::CustomKind;
 use crate::config::CustomMetric;
 use crate::config::Settings;
 use crate::config::TimestampColumn;
@@ -294,11 +295,20 @@ pub fn look_at_custom(
     let budget = Budget::impatient(metric.budget + Duration::from_secs(1));
     let read = settled(&database.path, &database.files, &budget, |reader| {
         let max_rows = metric.max_rows.min(database.series_limit);
-        reader.custom(&metric.sql, &metric.value, &metric.labels, max_rows, metric.budget)
+        let answer = reader.custom(&metric.sql, &metric.value, &metric.labels, max_rows, metric.budget)?;
+        // Prometheus takes a counter that falls for one that began anew, and none begins below zero.
+        let wrong = answer.rows.values().find(|value| !(value.is_finite() && **value >= 0.0));
+        match wrong.filter(|_| metric.kind == CustomKind::Counter) {
+            Some(value) => Err(CustomError::NegativeCounter(metric.value.clone(), *value)),
+            None => Ok(answer),
+        }
     });
     let code = |error: &CustomError| match error {
         CustomError::Sqlite(error) => error.code(),
-        CustomError::NoColumn(_) | CustomError::NotANumber(..) | CustomError::DuplicateLabels(_) => None,
+        CustomError::NoColumn(_)
+        | CustomError::NotANumber(..)
+        | CustomError::NegativeCounter(..)
+        | CustomError::DuplicateLabels(_) => None,
     };
     Ok(unless_busy(read, code)?.map(Arc::new))
 }

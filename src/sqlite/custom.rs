@@ -23,8 +23,8 @@ pub struct CustomAnswer {
     pub dropped: u64,
 }
 
-/// A label value is cut here, so that a wide column cannot fill the memory of every scraper.
-const MAX_LABEL_CHARS: usize = 200;
+/// A label value is cut here, so that a wide column cannot fill the memory; the exposition cuts it further.
+const MAX_LABEL_CHARS: usize = 2_000;
 
 /// Why a custom query gave no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -40,6 +40,11 @@ pub enum CustomError {
     /// The value is text or a blob.
     #[error("the value column \"{0}\" holds {1}, not a number; CAST it in the query")]
     NotANumber(String, &'static str),
+    /// A counter cannot be below zero.
+    #[error(
+        "the value column \"{0}\" holds {1}, and a counter cannot be negative or no number; use `type: gauge`"
+    )]
+    NegativeCounter(String, f64),
     /// Two rows would be one series.
     #[error("two rows have the same labels {0:?}; GROUP BY every label column")]
     DuplicateLabels(Vec<String>),

@@ -127,6 +127,7 @@ fn custom_metrics_are_published_and_their_faults_told_once() {
     let metrics = [
         metric("items", "gauge", "SELECT count(*) AS value FROM items", ""),
         metric("sold", "counter", "SELECT sum(id) AS value FROM items", ""),
+        metric("below", "counter", "SELECT -1 AS value", ""),
         metric("many", "gauge", "SELECT id, 1 AS value FROM items", "id"),
         metric("broken", "gauge", "SELECT count(*) AS value FROM nowhere", ""),
     ]
@@ -144,11 +145,13 @@ fn custom_metrics_are_published_and_their_faults_told_once() {
         (dropped >= Some(96.0)).then_some(scrape)
     });
     assert_eq!(scrape.count("sqlite_custom_many", &db), 2);
-    assert!(!scrape.text.contains("sqlite_custom_broken"));
-    let told = agent
-        .log()
-        .iter()
-        .filter(|line| line.contains("custom metric broken") && line.contains("no such table"))
-        .count();
-    assert_eq!(told, 1, "{:#?}", agent.log());
+    for (name, reason) in [("broken", "no such table"), ("below", "a counter cannot be negative")] {
+        assert!(!scrape.text.contains(&format!("sqlite_custom_{name}")));
+        let logged = agent
+            .log()
+            .iter()
+            .filter(|line| line.contains(&format!("custom metric {name}")) && line.contains(reason))
+            .count();
+        assert_eq!(logged, 1, "{name}: {:#?}", agent.log());
+    }
 }

@@ -54,13 +54,13 @@ fn settings() {
         ("space_top: 0", &[(16, "space_top", "must be a whole number from 1 to 1000, not `0`")]),
         ("space_budget: 2m", &[(19, "space_budget", "must be from 1ms to 1m, not `2m`")]),
         (
-            "collectors: {schema: yes, timestamps: offf}",
+            "collectors: {schema: maybe, timestamps: offf}",
             &[
-                (26, "collectors.schema", "must be one of `on`, `off`, `true` and `false`, not `yes`"),
+                (26, "collectors.schema", "must be one of `on`, `off`, `true`, `false`, `yes` and `no`, not `maybe`"),
                 (
                     43,
                     "collectors.timestamps",
-                    "must be one of `on`, `off`, `true` and `false`, not `offf`; did you mean `off`?",
+                    "must be one of `on`, `off`, `true`, `false`, `yes` and `no`, not `offf`; did you mean `off`?",
                 ),
             ],
         ),

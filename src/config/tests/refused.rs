@@ -249,7 +249,7 @@ listen: here
 sample_interval: 5
 profiles:
   tenant:
-    labels: {db: x}
+    labels: {db: x, le: y}
     custom_metrics: [{name: a_total, type: gauge, help: A., sql: SELECT 1}]
 databases:
   - pth: /a.db
@@ -267,6 +267,7 @@ max_databases: many
             "1:9: listen",
             "2:18: sample_interval",
             "5:14: profiles.tenant.labels.db",
+            "5:21: profiles.tenant.labels.le",
             "6:29: profiles.tenant.custom_metrics[0].name",
             "8:5: databases[0].pth",
             "9:17: databases[0].row_counts",
