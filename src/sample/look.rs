@@ -130,7 +130,7 @@ pub struct Look {
     pub taken_at: SystemTime,
     /// How long it took.
     pub elapsed: Duration,
-    /// Sizes, also of a database that is busy or damaged; `None` when unchanged or not there.
+    /// Sizes, also of a database that is busy or damaged; `None` when it is not there, or unchanged in WAL mode.
     pub files: Option<FileFacts>,
     /// The evidence for the next look.
     pub stamp: Option<Stamp>,
@@ -162,7 +162,7 @@ pub fn look(database: &Database, previous: Option<&Previous>) -> Look {
     let stamp = Stamp::take(&database.files);
     let (files, outcome, stamp) = match stamp {
         Ok(stamp) if previous.is_some_and(|previous| still_holds(previous, &stamp)) => {
-            (None, LookOutcome::Unchanged, Some(stamp))
+            (journal_facts(database, &stamp, previous), LookOutcome::Unchanged, Some(stamp))
         }
         Ok(stamp) => {
             let (outcome, read_from) = look_inside(database, &stamp, previous);
@@ -243,6 +243,17 @@ fn read_facts(reader: &Reader, schema_wanted: bool, before: Option<&Facts>) -> R
         }
     }
     Ok(facts)
+}
+
+/// Sizes of the files of a rollback database that did not move: its journal grows while a transaction is in its owner's
+/// page cache. One more `stat` call. `None` in WAL mode, which has no journal.
+fn journal_facts(database: &Database, stamp: &Stamp, previous: Option<&Previous>) -> Option<FileFacts> {
+    if previous?.facts.header.journal_mode == JournalMode::Wal {
+        return None;
+    }
+    let journal = stat(&database.files.journal()).ok().flatten().map(FileSize::from);
+    let (main, wal) = (stamp.main?.into(), stamp.wal.map(FileSize::from));
+    Some(FileFacts { main, wal, shm: None, journal, last_write_seconds: stamp.last_write_seconds()? })
 }
 
 /// Sizes of all files. The sidecars are asked for only now that something moved.

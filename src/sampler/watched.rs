@@ -216,7 +216,7 @@ impl Watched {
             }
             state.device = Some(main.device);
         }
-        if !matches!(look.outcome, LookOutcome::Unchanged) {
+        if look.files.is_some() || !matches!(look.outcome, LookOutcome::Unchanged) {
             state.files = look.files;
         }
         let before = (state.condition, state.reason.clone());
