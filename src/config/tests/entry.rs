@@ -56,7 +56,11 @@ fn settings() {
         (
             "collectors: {schema: maybe, timestamps: offf}",
             &[
-                (26, "collectors.schema", "must be one of `on`, `off`, `true`, `false`, `yes` and `no`, not `maybe`"),
+                (
+                    26,
+                    "collectors.schema",
+                    "must be one of `on`, `off`, `true`, `false`, `yes` and `no`, not `maybe`",
+                ),
                 (
                     43,
                     "collectors.timestamps",
