@@ -244,7 +244,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: None,
         labels: &["reason"],
         kind: MetricType::Counter,
-        help: "Databases not opened in a sweep: their files had not moved (unchanged), or their file system does not answer (stuck)",
+        help: "Databases not read in a sweep: their files had not moved (unchanged), their file system does not answer (stuck), or another process had them locked or wrote to them (busy)",
         value: |agent| {
             let by = |reason: SkipReason| {
                 (vec![("reason", reason.label())], agent.skipped[reason as usize].load(Ordering::Relaxed))

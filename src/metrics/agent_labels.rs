@@ -1,22 +1,25 @@
 //! The labels of what the agent says of itself: closed sets, so that every counter is there from the start.
 
-/// Why a database was not opened in a sweep.
+/// Why a database was not read in a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipReason {
     /// Its files had not moved.
     Unchanged,
     /// The file system does not answer.
     Stuck,
+    /// Another process had it locked, or wrote to it for as long as the look tried.
+    Busy,
 }
 
 impl SkipReason {
-    pub(super) const ALL: [Self; 2] = [Self::Unchanged, Self::Stuck];
+    pub(super) const ALL: [Self; 3] = [Self::Unchanged, Self::Stuck, Self::Busy];
 
     /// The label value.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
             Self::Stuck => "stuck",
+            Self::Busy => "busy",
         }
     }
 }

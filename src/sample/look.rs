@@ -26,10 +26,13 @@ use crate::sqlite::WalFrames;
 
 use super::settle::SettleError;
 use super::settle::Settled;
-use super::settle::settled;
+use super::unlocked::unlocked;
 
 /// The longest that one look may keep SQLite at work; a schema of 5,000 tables takes 8 ms of it.
 pub const LOOK_BUDGET: Duration = Duration::from_secs(2);
+
+/// How long one look at a rollback database tries to meet it between two commits.
+const LOOK_PATIENCE: Duration = Duration::from_millis(50);
 
 /// After this long a database is looked at even though its files have not moved, against file
 /// systems whose times cannot be trusted.
@@ -199,9 +202,16 @@ fn look_inside(
     // Another file under the same name can have the same schema cookie.
     let previous = previous.filter(|previous| previous.file == Some(main.identity()));
     let budget = Budget::impatient(LOOK_BUDGET);
-    let read = settled(&database.path, &database.files, &budget, |reader| {
+    let read = unlocked(database, &budget, LOOK_PATIENCE, |reader| {
         read_facts(reader, schema_wanted, previous.map(|previous| &*previous.facts))
     });
+    let read = match read {
+        // The schema takes longer to read than this owner rests; the header does not.
+        Ok(Settled::Moving) if schema_wanted => {
+            unlocked(database, &budget, LOOK_PATIENCE, |reader| read_facts(reader, false, None))
+        }
+        read => read,
+    };
     match read {
         Ok(Settled::Read { answer, stamp }) => (LookOutcome::Up(Arc::new(answer)), Some(stamp)),
         Ok(Settled::Moving) => (LookOutcome::Busy(None), None),

@@ -10,6 +10,7 @@ mod snapshot;
 mod space;
 mod tables;
 mod timestamp;
+mod unlocked;
 
 pub use locks::LockFiles;
 pub use locks::LockList;

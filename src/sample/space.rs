@@ -15,9 +15,10 @@ use crate::sqlite::Tree;
 use crate::sqlite::TreeSize;
 
 use super::settle::SettleError;
-use super::settle::settled;
 use super::tables::ROLLBACK_BUDGET_DIVISOR;
+use super::tables::TABLES_PATIENCE;
 use super::tables::unless_busy;
+use super::unlocked::unlocked;
 
 /// The longest that one look at the space of a database may take.
 const SPACE_BUDGET: Duration = Duration::from_secs(30);
@@ -106,7 +107,7 @@ pub fn look_at_space(
     before: &SpaceReadings,
 ) -> Result<Option<SpaceLook>, SettleError<SqliteError>> {
     let budget = Budget::impatient(SPACE_BUDGET);
-    let read = settled(&database.path, &database.files, &budget, |reader| {
+    let read = unlocked(database, &budget, TABLES_PATIENCE, |reader| {
         let (sizes, mut look) = measure(reader, database.settings.space_budget, before)?;
         let (top, limit) = (database.settings.space_top, database.series_limit);
         let late = std::mem::take(&mut look.readings.late);

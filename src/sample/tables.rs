@@ -25,15 +25,19 @@ use crate::sqlite::TableKind;
 use super::settle::OpenFailure;
 use super::settle::SettleError;
 use super::settle::Settled;
-use super::settle::settled;
 use super::timestamp::seconds_since_epoch;
+use super::unlocked::unlocked;
 
-/// A writer of a rollback database waits for its readers, so a look may take a tenth of the time
+/// A commit undoes what was read of a rollback database, so a look may take a tenth of the time
 /// there that it may in a WAL database.
 pub(super) const ROLLBACK_BUDGET_DIVISOR: u32 = 10;
 
 /// The longest that one look at all tables of a database may take.
 pub const TABLES_BUDGET: Duration = Duration::from_secs(30);
+
+/// How long a look at the tables of a rollback database tries to read them all between two commits, and then each.
+pub(super) const TABLES_PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const PIECE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a row count was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +101,8 @@ pub struct TableLook {
     pub errors: Vec<ErrorCode>,
     /// Row counts left out because of the series limit.
     pub dropped: u64,
+    /// Tables that could not be read between two commits of a writer; their values from before still stand.
+    pub missed: Vec<String>,
 }
 
 /// Takes row counts and ages of the configured tables.
@@ -105,8 +111,68 @@ pub struct TableLook {
 /// What kept the database from being opened or its schema from being read; `None` when it was busy.
 pub fn look_at_tables(database: &Database) -> Result<Option<TableLook>, SettleError<SqliteError>> {
     let budget = Budget::impatient(TABLES_BUDGET);
-    let read = settled(&database.path, &database.files, &budget, |reader| read_tables(reader, database));
+    let read = unlocked(database, &budget, TABLES_PATIENCE, |reader| read_tables(reader, database));
+    if let Ok(Settled::Moving) = read {
+        return read_in_pieces(database, &budget);
+    }
     unless_busy(read, |error| error.code())
+}
+
+/// Reads each table for itself, as the whole takes longer than the owner rests between two commits. A table that takes
+/// longer by itself is estimated; one that cannot be read at all is missed. `None` when that is true of each.
+fn read_in_pieces(
+    database: &Database,
+    budget: &Budget,
+) -> Result<Option<TableLook>, SettleError<SqliteError>> {
+    let settings = &database.settings;
+    let piece = |question: &mut dyn FnMut(&mut Reader) -> Result<TableLook, SqliteError>| {
+        let read = unlocked(database, budget, PIECE_PATIENCE, question);
+        unless_busy(read, |error| error.code())
+    };
+    let names = unlocked(database, budget, PIECE_PATIENCE, |reader| known_tables(reader, settings));
+    let Some(tables) = unless_busy(names, |error| error.code())? else { return Ok(None) };
+    let mut look = TableLook::default();
+    if settings.collectors.row_counts {
+        let wanted = chosen_tables(database, &tables, &mut look);
+        for table in wanted {
+            // The second try looks at statistics and row ids alone.
+            let counted = [settings.count_budget / ROLLBACK_BUDGET_DIVISOR, Duration::ZERO]
+                .into_iter()
+                .find_map(|limit| {
+                    piece(&mut |reader| {
+                        let mut one = TableLook::default();
+                        count(reader, table.clone(), limit, &mut one)?;
+                        Ok(one)
+                    })
+                    .transpose()
+                });
+            look.join(counted.transpose()?, table);
+        }
+    }
+    if settings.collectors.timestamps {
+        for column in &settings.timestamps {
+            let aged = piece(&mut |reader| {
+                let mut one = TableLook::default();
+                age(reader, column, &tables, settings.count_budget / ROLLBACK_BUDGET_DIVISOR, &mut one)?;
+                Ok(one)
+            })?;
+            look.join(aged, column.table.clone());
+        }
+    }
+    let has_read = !look.readings.rows.is_empty() || !look.readings.ages.is_empty() || look.missed.is_empty();
+    Ok(has_read.then_some(look))
+}
+
+/// The tables to be counted, in the limit of series.
+fn chosen_tables(
+    database: &Database,
+    tables: &BTreeMap<String, TableKind>,
+    look: &mut TableLook,
+) -> Vec<String> {
+    let mut wanted = wanted_tables(&database.settings.row_counts, tables, &mut look.problems);
+    look.dropped = wanted.len().saturating_sub(database.series_limit) as u64;
+    wanted.truncate(database.series_limit);
+    wanted
 }
 
 pub(super) fn unless_busy<T, E>(
@@ -137,10 +203,7 @@ fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableLook, Sq
     let mut look = TableLook::default();
     let tables = known_tables(reader, settings)?;
     if settings.collectors.row_counts {
-        let mut wanted = wanted_tables(&settings.row_counts, &tables, &mut look.problems);
-        look.dropped = wanted.len().saturating_sub(database.series_limit) as u64;
-        wanted.truncate(database.series_limit);
-        for table in wanted {
+        for table in chosen_tables(database, &tables, &mut look) {
             count(reader, table, budget, &mut look)?;
         }
     }
@@ -262,6 +325,33 @@ fn age(
 }
 
 impl TableLook {
+    /// Adds what was read of one table, or that it was missed.
+    fn join(&mut self, one: Option<Self>, table: String) {
+        let Some(one) = one else { return self.missed.push(table) };
+        self.readings.rows.extend(one.readings.rows);
+        self.readings.ages.extend(one.readings.ages);
+        self.problems.extend(one.problems);
+        self.errors.extend(one.errors);
+    }
+
+    /// The values, with those from before of the tables that were missed.
+    #[must_use]
+    pub fn with_missed(&self, before: &TableReadings) -> TableReadings {
+        let is_missed = |name: &str| self.missed.iter().any(|missed| missed.eq_ignore_ascii_case(name));
+        let mut readings = self.readings.clone();
+        for row in before.rows.iter().filter(|row| is_missed(&row.table)) {
+            if readings.rows.iter().all(|known| known.table != row.table) {
+                readings.rows.push(row.clone());
+            }
+        }
+        for age in before.ages.iter().filter(|age| is_missed(&age.table)) {
+            if readings.ages.iter().all(|known| known.table != age.table) {
+                readings.ages.push(age.clone());
+            }
+        }
+        readings
+    }
+
     /// Keeps an error of one table beside the others' values; a busy database ends the look.
     fn note(&mut self, what: &str, error: SqliteError) -> Result<(), SqliteError> {
         match error.kind() {
@@ -293,7 +383,7 @@ pub fn look_at_custom(
 ) -> Result<Option<Arc<CustomAnswer>>, SettleError<CustomError>> {
     // The query's own budget, and a little for opening and parsing the schema.
     let budget = Budget::impatient(metric.budget + Duration::from_secs(1));
-    let read = settled(&database.path, &database.files, &budget, |reader| {
+    let read = unlocked(database, &budget, TABLES_PATIENCE, |reader| {
         let max_rows = metric.max_rows.min(database.series_limit);
         let answer = reader.custom(&metric.sql, &metric.value, &metric.labels, max_rows, metric.budget)?;
         // Prometheus takes a counter that falls for one that began anew, and none begins below zero.

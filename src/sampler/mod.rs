@@ -216,7 +216,11 @@ fn look_at(
     let look = locks::look_with_locks(watched, look, list);
     match look.outcome {
         LookOutcome::Unchanged => metrics.sample_skipped(SkipReason::Unchanged),
-        LookOutcome::Up(_) | LookOutcome::Busy(_) | LookOutcome::Down(_) => metrics.sampled(look.elapsed),
+        LookOutcome::Busy(_) => {
+            metrics.sampled(look.elapsed);
+            metrics.sample_skipped(SkipReason::Busy);
+        }
+        LookOutcome::Up(_) | LookOutcome::Down(_) => metrics.sampled(look.elapsed),
     }
     watched.apply(look);
 }

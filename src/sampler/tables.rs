@@ -150,9 +150,11 @@ impl Errand {
             Ok(None) => None,
             Ok(Some(look)) => {
                 self.watched.count_errors(&look.errors);
-                self.watched.set_tables(look.readings);
+                let readings = look.with_missed(&self.watched.tables());
+                self.watched.set_tables(readings);
                 metrics.series_dropped(Dropper::RowCounts, look.dropped);
-                Some(look.problems)
+                // Tables that were missed are tried again soon.
+                look.missed.is_empty().then_some(look.problems)
             }
             Err(error) => {
                 self.watched.set_tables(TableReadings::default());

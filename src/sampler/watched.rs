@@ -330,6 +330,10 @@ impl Watched {
         lock(&self.state).tables = Arc::new(readings);
     }
 
+    pub(super) fn tables(&self) -> Arc<TableReadings> {
+        Arc::clone(&lock(&self.state).tables)
+    }
+
     pub(super) fn set_space(&self, readings: SpaceReadings) {
         lock(&self.state).space = Arc::new(readings);
     }

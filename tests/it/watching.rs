@@ -12,12 +12,18 @@ use std::time::Instant;
 
 use libtest_mimic::Trial;
 use litekeeper::budget::Budget;
+use litekeeper::config::CustomKind;
+use litekeeper::config::CustomMetric;
+use litekeeper::sample::CountMethod;
 use litekeeper::sample::Facts;
 use litekeeper::sample::Look;
 use litekeeper::sample::LookOutcome;
 use litekeeper::sample::Previous;
 use litekeeper::sample::Settled;
+use litekeeper::sample::SpaceReadings;
 use litekeeper::sample::look;
+use litekeeper::sample::look_at_custom;
+use litekeeper::sample::look_at_space;
 use litekeeper::sample::look_at_tables;
 use litekeeper::sample::settled;
 use litekeeper::sidecar::DatabaseFiles;
@@ -38,6 +44,11 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("a_wal_without_a_valid_frame_is_empty", a_wal_without_a_valid_frame_is_empty),
         test("a_shm_truncated_in_a_read_is_survived", a_shm_truncated_in_a_read_is_survived),
+        test(
+            "an_owner_without_busy_timeout_is_not_disturbed",
+            an_owner_without_busy_timeout_is_not_disturbed,
+        ),
+        test("what_is_read_without_a_lock_is_committed", what_is_read_without_a_lock_is_committed),
         test("a_shm_truncated_under_a_writer_is_survived", a_shm_truncated_under_a_writer_is_survived),
         test_with_tool(
             "a_commit_is_seen_however_long_its_fsync_takes",
@@ -256,4 +267,115 @@ fn a_commit_is_seen_however_long_its_fsync_takes(compiler: &str) {
     assert_eq!(facts_of(&seen).header.user_version, 7);
     drop(input);
     owner.wait().unwrap();
+}
+
+const JOURNAL_MODES: [&str; 6] = ["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "OFF", "WAL"];
+
+/// An owner as many are: it waits for no lock. Each of its transactions leaves an even number of rows.
+fn owner_without_busy_timeout(path: &Path, mode: &str) -> SecondProcess {
+    let mut owner = SecondProcess::open(path);
+    owner.run("PRAGMA busy_timeout = 0").run(&format!("PRAGMA journal_mode = {mode}"));
+    owner
+        .run("CREATE TABLE items (id INTEGER PRIMARY KEY, text TEXT)")
+        .run("CREATE INDEX by_text ON items (text)");
+    owner.run("BEGIN; INSERT INTO items VALUES (1, '2026-11-24'), (2, '2026-11-25'); COMMIT");
+    owner
+}
+
+fn an_owner_without_busy_timeout_is_not_disturbed() {
+    const COMMITS: u32 = 300;
+    let custom = CustomMetric {
+        name: "twice".to_owned(),
+        sql: "SELECT count(*) AS value FROM items AS a, (SELECT max(id) FROM items)".to_owned(),
+        kind: CustomKind::Gauge,
+        help: String::new(),
+        value: "value".to_owned(),
+        labels: Vec::new(),
+        interval: Duration::from_secs(1),
+        budget: Duration::from_secs(1),
+        max_rows: 10,
+    };
+    for mode in JOURNAL_MODES {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("busy.db");
+        let mut owner = owner_without_busy_timeout(&path, mode);
+        // Each statement that meets a lock fails, and with it the test.
+        let owner = std::thread::spawn(move || {
+            for _ in 0..COMMITS {
+                owner.run(
+                    "BEGIN; INSERT INTO items (text) VALUES ('2026-11-24'), (hex(randomblob(2000))); COMMIT",
+                );
+            }
+            owner
+        });
+        let database = database(&path);
+        let (mut looks, mut counts, mut answers) = (0, 0, 0);
+        while !owner.is_finished() {
+            match look(&database, None).outcome {
+                LookOutcome::Up(_) => looks += 1,
+                LookOutcome::Busy(_) => {}
+                other => panic!("{mode}: {other:?}"),
+            }
+            if let Some(tables) = look_at_tables(&database).unwrap() {
+                for rows in &tables.readings.rows {
+                    assert!(rows.method == CountMethod::Estimate || rows.rows % 2 == 0, "{mode}: {rows:?}");
+                    counts += 1;
+                }
+                assert_eq!(tables.errors, [], "{mode}: {:?}", tables.problems);
+            }
+            look_at_space(&database, &SpaceReadings::default()).unwrap();
+            answers += u32::from(look_at_custom(&database, &custom).unwrap().is_some());
+        }
+        let mut owner = owner.join().unwrap_or_else(|_| panic!("{mode}: the owner met a lock"));
+        owner.run("PRAGMA busy_timeout = 0");
+        assert!(looks > 0 && counts > 0, "{mode}: {looks} looks, {counts} counts, {answers} answers");
+        // At rest everything is read, and as it is.
+        let tables = eventually("tables at rest", || look_at_tables(&database).unwrap());
+        assert_eq!(tables.readings.rows[0].rows, i64::from(COMMITS) * 2 + 2, "{mode}");
+        assert_eq!(tables.readings.rows[0].method, CountMethod::Count, "{mode}");
+    }
+}
+
+/// Transactions that have reached the main file are not taken for commits.
+fn what_is_read_without_a_lock_is_committed() {
+    let spill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) \
+                 INSERT INTO items (text) SELECT hex(randomblob(200)) FROM n";
+    // What the owner does in an open transaction, and whether the main file still holds the last commit.
+    for (mode, work, readable) in [
+        ("DELETE", &["BEGIN IMMEDIATE"][..], false),
+        ("DELETE", &["BEGIN EXCLUSIVE"], false),
+        ("DELETE", &["BEGIN", "INSERT INTO items (text) VALUES ('one')"], true),
+        ("TRUNCATE", &["BEGIN", "INSERT INTO items (text) VALUES ('one')"], true),
+        ("PERSIST", &["BEGIN", "INSERT INTO items (text) VALUES ('one')"], true),
+        ("MEMORY", &["BEGIN", "INSERT INTO items (text) VALUES ('one')"], false),
+        ("OFF", &["BEGIN", "INSERT INTO items (text) VALUES ('one')"], false),
+        ("DELETE", &["BEGIN", spill], false),
+        ("TRUNCATE", &["BEGIN", spill], false),
+        ("PERSIST", &["BEGIN", spill], false),
+        ("MEMORY", &["BEGIN", spill], false),
+        ("OFF", &["BEGIN", spill], false),
+        ("DELETE", &["BEGIN", "SELECT count(*) FROM items"], true),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("open.db");
+        let mut owner = owner_without_busy_timeout(&path, mode);
+        owner.run("PRAGMA cache_size = 5");
+        let database = database(&path);
+        for statement in work {
+            owner.run(statement);
+        }
+        let what = format!("{mode} {work:?}");
+        let tables = look_at_tables(&database).unwrap();
+        assert_eq!(tables.is_some(), readable, "{what}: {tables:?}");
+        assert!(tables.is_none_or(|tables| tables.readings.rows[0].rows == 2), "{what}");
+        let looked = look(&database, None);
+        assert_eq!(matches!(looked.outcome, LookOutcome::Up(_)), readable, "{what}: {:?}", looked.outcome);
+        assert!(matches!(looked.outcome, LookOutcome::Up(_) | LookOutcome::Busy(_)), "{what}");
+        if mode != "OFF" {
+            owner.run("ROLLBACK");
+            let tables = look_at_tables(&database).unwrap().unwrap();
+            assert_eq!(tables.readings.rows[0].rows, 2, "{what}");
+        }
+        owner.kill();
+    }
 }

@@ -23,11 +23,13 @@
     reason = "SQLite offers its VFS, file handles and shared memory to C alone; a system call that rustix has not"
 )]
 
+mod journal;
 mod live;
 mod shared_memory;
 mod vfs;
 mod write_behind;
 
+pub(super) use journal::journal_has_header;
 pub use live::ChangeMark;
 pub(super) use live::HEADER_BYTES;
 pub use live::ReadMarks;

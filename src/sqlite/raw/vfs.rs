@@ -26,6 +26,11 @@ static HEAP_METHODS: OnceLock<Shared<(*const ffi::sqlite3_io_methods, ffi::sqlit
 /// The outcome of the registration, done once a process.
 static REGISTERED: OnceLock<c_int> = OnceLock::new();
 
+/// SQLite's default VFS; `None` before the registration.
+pub(super) fn original() -> Option<*mut ffi::sqlite3_vfs> {
+    ORIGINAL.get().map(|Shared(original)| *original)
+}
+
 /// Registers both VFSes, once a process.
 ///
 /// # Errors

@@ -1,0 +1,145 @@
+//! Watching without a lock on a rollback database.
+//!
+//! A WAL database's readers keep nobody from writing, so it is read under SQLite's locks as ever. Without a `-wal` the main
+//! file is read with `immutable=1` between two equal marks, and thrown away if anything moved. An owner without a
+//! busy timeout gets no error from a look, and a look may get no answer: then the values from before stay.
+
+use std::ffi::CStr;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use crate::budget::Budget;
+use crate::database::Database;
+use crate::host::FileKind;
+use crate::host::Stamp;
+use crate::host::stat;
+use crate::sqlite::Access;
+use crate::sqlite::Activity;
+use crate::sqlite::Mark;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+
+use super::settle::OpenFailure;
+use super::settle::SettleError;
+use super::settle::Settled;
+use super::settle::settled;
+
+/// The pause before a writer at work is asked for again: commits are over in fractions of a millisecond to some.
+const POLL: Duration = Duration::from_micros(200);
+
+/// A journal counts as left by a crash when this many looks in a row find its header and no writer.
+const HOT_LOOKS: u32 = 5;
+
+/// What one try gave.
+enum Try<T, E> {
+    /// The answer, proved, and the files as they were before.
+    Answer(Result<T, E>, Stamp),
+    /// Somebody wrote.
+    Moved,
+    /// There is a WAL, a journal that was left, or no header: SQLite itself has to say what that means.
+    NotHere,
+}
+
+/// Asks an open database `question` as [`settled`] does, but without a lock where it is no WAL database with a WAL.
+/// Tries for `patience` at the most, and once in any case.
+///
+/// # Errors
+/// See [`SettleError`].
+pub(super) fn unlocked<T, E: From<SqliteError> + OpenFailure>(
+    database: &Database,
+    budget: &Budget,
+    patience: Duration,
+    mut question: impl FnMut(&mut Reader) -> Result<T, E>,
+) -> Result<Settled<T>, SettleError<E>> {
+    let started = Instant::now();
+    loop {
+        match attempt(database, budget, started + patience, &mut question)? {
+            Try::Answer(Ok(answer), stamp) => return Ok(Settled::Read { answer, stamp }),
+            Try::Answer(Err(error), _) => return Err(SettleError::Question(error)),
+            Try::NotHere => return settled(&database.path, &database.files, budget, question),
+            Try::Moved if started.elapsed() >= patience || budget.is_spent() => return Ok(Settled::Moving),
+            Try::Moved => {}
+        }
+    }
+}
+
+fn attempt<T, E: From<SqliteError>>(
+    database: &Database,
+    budget: &Budget,
+    until: Instant,
+    question: &mut impl FnMut(&mut Reader) -> Result<T, E>,
+) -> Result<Try<T, E>, SettleError<E>> {
+    let files = &database.files;
+    let (taken_at, stamp) = (SystemTime::now(), Stamp::take(files)?);
+    if stamp.main.is_none() {
+        return Err(SettleError::Missing);
+    }
+    if stamp.wal.is_some() {
+        return Ok(Try::NotHere);
+    }
+    let mut reader = match Reader::open(&database.path, Access::AtRest, budget) {
+        Ok(reader) => reader,
+        Err(error) => return Ok(Try::Answer(Err(error.into()), stamp)),
+    };
+    let journal = files.journal();
+    let before = match rest(&reader, &journal, until) {
+        Ok(Some(before)) => before,
+        Ok(None) => return Ok(Try::Moved),
+        Err(NoRest) => return Ok(Try::NotHere),
+    };
+    let answer = question(&mut reader);
+    // Page 1 alone is one state of the database whatever a writer does to the others, and errors prove nothing.
+    let is_page_one = answer.is_ok() && reader.has_read_page_one_alone();
+    let Ok(after) = reader.activity(|| content(&journal)) else { return Ok(Try::Moved) };
+    let is_proved = match after {
+        Activity::AtRest(mark) | Activity::Open(mark) => mark == before.mark,
+        Activity::Writing | Activity::Hot => {
+            is_page_one && reader.mark().is_ok_and(|mark| mark == before.mark)
+        }
+    };
+    let now = Stamp::take(files)?;
+    // SQLite compares the header with the size that the file had when it was opened.
+    let is_as_long = now.main.map(|main| main.size) == stamp.main.map(|main| main.size);
+    let is_whole = !before.is_open || !stamp.is_racy(taken_at);
+    let is_still = now == stamp && is_whole || is_page_one && is_as_long && now.wal.is_none();
+    Ok(if is_proved && is_still { Try::Answer(answer, stamp) } else { Try::Moved })
+}
+
+/// A database that holds its last commit.
+struct Rest {
+    mark: Mark,
+    /// A transaction is open, whose commits may move nothing but the file's time.
+    is_open: bool,
+}
+
+/// Nothing that could be read without a lock.
+struct NoRest;
+
+/// The mark of a database at rest. Where somebody writes it waits for the end of that and gives `None`: what SQLite knew
+/// of the file when it was opened, its size, may be old by then.
+fn rest(reader: &Reader, journal: &CStr, until: Instant) -> Result<Option<Rest>, NoRest> {
+    let (mut hot_looks, mut has_waited) = (0, false);
+    loop {
+        match reader.activity(|| content(journal)).map_err(|_| NoRest)? {
+            Activity::AtRest(mark) => return Ok((!has_waited).then_some(Rest { mark, is_open: false })),
+            Activity::Open(mark) => return Ok((!has_waited).then_some(Rest { mark, is_open: true })),
+            Activity::Writing => hot_looks = 0,
+            Activity::Hot => hot_looks += 1,
+        }
+        if hot_looks >= HOT_LOOKS {
+            return Err(NoRest);
+        }
+        if Instant::now() >= until {
+            return Ok(None);
+        }
+        has_waited = true;
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The journal, if it has content. A pipe under its name would make an open wait.
+fn content(journal: &CStr) -> Option<&CStr> {
+    let stat = stat(journal).ok().flatten()?;
+    (stat.kind == FileKind::Regular && stat.size > 0).then_some(journal)
+}
