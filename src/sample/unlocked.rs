@@ -37,6 +37,8 @@ enum Try<T, E> {
     Answer(Result<T, E>, Stamp),
     /// Somebody wrote.
     Moved,
+    /// Somebody was writing all the time.
+    Locked,
     /// There is a WAL, a journal that was left, or no header: SQLite itself has to say what that means.
     NotHere,
 }
@@ -53,13 +55,17 @@ pub(super) fn unlocked<T, E: From<SqliteError> + OpenFailure>(
     mut question: impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<Settled<T>, SettleError<E>> {
     let started = Instant::now();
+    let mut has_moved = false;
     loop {
         match attempt(database, budget, started + patience, &mut question)? {
             Try::Answer(Ok(answer), stamp) => return Ok(Settled::Read { answer, stamp }),
             Try::Answer(Err(error), _) => return Err(SettleError::Question(error)),
             Try::NotHere => return settled(&database.path, &database.files, budget, question),
             Try::Moved if started.elapsed() >= patience || budget.is_spent() => return Ok(Settled::Moving),
-            Try::Moved => {}
+            Try::Moved => has_moved = true,
+            // The writer of a long transaction, or the next one of many short ones.
+            Try::Locked if has_moved => return Ok(Settled::Moving),
+            Try::Locked => return Err(SettleError::Question(SqliteError::writer_at_work().into())),
         }
     }
 }
@@ -84,8 +90,9 @@ fn attempt<T, E: From<SqliteError>>(
     };
     let journal = files.journal();
     let before = match rest(&reader, &journal, until) {
-        Ok(Some(before)) => before,
-        Ok(None) => return Ok(Try::Moved),
+        Ok(Resting::Now(before)) => before,
+        Ok(Resting::Since) => return Ok(Try::Moved),
+        Ok(Resting::Never) => return Ok(Try::Locked),
         Err(NoRest) => return Ok(Try::NotHere),
     };
     let answer = question(&mut reader);
@@ -113,17 +120,27 @@ struct Rest {
     is_open: bool,
 }
 
+/// Whether a database is at rest.
+enum Resting {
+    /// It is, and was when it was asked for.
+    Now(Rest),
+    /// It is after a while, so that it has to be opened anew.
+    Since,
+    /// A writer is at work all the time.
+    Never,
+}
+
 /// Nothing that could be read without a lock.
 struct NoRest;
 
-/// The mark of a database at rest. Where somebody writes it waits for the end of that and gives `None`: what SQLite knew
-/// of the file when it was opened, its size, may be old by then.
-fn rest(reader: &Reader, journal: &CStr, until: Instant) -> Result<Option<Rest>, NoRest> {
+/// Waits until nobody writes. What SQLite knew of the file when it was opened, its size, may be old by then.
+fn rest(reader: &Reader, journal: &CStr, until: Instant) -> Result<Resting, NoRest> {
     let (mut hot_looks, mut has_waited) = (0, false);
     loop {
         match reader.activity(|| content(journal)).map_err(|_| NoRest)? {
-            Activity::AtRest(mark) => return Ok((!has_waited).then_some(Rest { mark, is_open: false })),
-            Activity::Open(mark) => return Ok((!has_waited).then_some(Rest { mark, is_open: true })),
+            Activity::AtRest(_) | Activity::Open(_) if has_waited => return Ok(Resting::Since),
+            Activity::AtRest(mark) => return Ok(Resting::Now(Rest { mark, is_open: false })),
+            Activity::Open(mark) => return Ok(Resting::Now(Rest { mark, is_open: true })),
             Activity::Writing => hot_looks = 0,
             Activity::Hot => hot_looks += 1,
         }
@@ -131,7 +148,7 @@ fn rest(reader: &Reader, journal: &CStr, until: Instant) -> Result<Option<Rest>,
             return Err(NoRest);
         }
         if Instant::now() >= until {
-            return Ok(None);
+            return Ok(Resting::Never);
         }
         has_waited = true;
         std::thread::sleep(POLL);

@@ -29,6 +29,15 @@ pub enum Activity {
     Hot,
 }
 
+impl SqliteError {
+    /// A writer that was at work for as long as a reader without a lock waited for its end.
+    #[must_use]
+    pub fn writer_at_work() -> Self {
+        let message = "another process is writing".to_owned();
+        Self::from_code("read without a lock", rusqlite::ffi::SQLITE_BUSY, message)
+    }
+}
+
 impl Reader {
     /// Looks at what others do, without a lock: the header twice, the journal in between, and whether somebody holds
     /// RESERVED (`F_GETLK`, which takes nothing). `journal` is asked for the journal's path, if there is a journal with content.

@@ -261,7 +261,9 @@ fn a_locked_database_keeps_its_values() {
     let pages = agent.metrics().value("sqlite_pages", &[("db", "locked")]);
     assert!(pages.is_some());
     let mut owner = SecondProcess::open(&directory.path().join("locked.db"));
-    owner.run("BEGIN EXCLUSIVE").run("INSERT INTO items (text) VALUES (hex(zeroblob(100000)))");
+    // The pages of its transaction have reached the main file; before that, the last commit is still read without a lock.
+    owner.run("PRAGMA cache_size = 1").run("BEGIN EXCLUSIVE");
+    owner.run("INSERT INTO items (text) VALUES (hex(zeroblob(100000)))");
     let busy = |db: &'static str| {
         // A write from outside moves the file, so that the lock is met.
         let path = directory.path().join(format!("{db}.db"));
