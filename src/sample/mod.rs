@@ -5,6 +5,7 @@
 
 mod locks;
 mod look;
+mod pieces;
 mod settle;
 mod snapshot;
 mod space;

@@ -22,6 +22,7 @@ use crate::sqlite::RowCount;
 use crate::sqlite::SqliteError;
 use crate::sqlite::TableKind;
 
+use super::pieces::read_in_pieces;
 use super::settle::OpenFailure;
 use super::settle::SettleError;
 use super::settle::Settled;
@@ -35,9 +36,8 @@ pub(super) const ROLLBACK_BUDGET_DIVISOR: u32 = 10;
 /// The longest that one look at all tables of a database may take.
 pub const TABLES_BUDGET: Duration = Duration::from_secs(30);
 
-/// How long a look at the tables of a rollback database tries to read them all between two commits, and then each.
+/// How long a look at the tables of a rollback database tries to read them all between two commits.
 pub(super) const TABLES_PATIENCE: Duration = Duration::from_millis(300);
-pub(super) const PIECE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a row count was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,53 +118,8 @@ pub fn look_at_tables(database: &Database) -> Result<Option<TableLook>, SettleEr
     unless_busy(read, |error| error.code())
 }
 
-/// Reads each table for itself, as the whole takes longer than the owner rests between two commits. A table that takes
-/// longer by itself is estimated; one that cannot be read at all is missed. `None` when that is true of each.
-fn read_in_pieces(
-    database: &Database,
-    budget: &Budget,
-) -> Result<Option<TableLook>, SettleError<SqliteError>> {
-    let settings = &database.settings;
-    let piece = |question: &mut dyn FnMut(&mut Reader) -> Result<TableLook, SqliteError>| {
-        let read = unlocked(database, budget, PIECE_PATIENCE, question);
-        unless_busy(read, |error| error.code())
-    };
-    let names = unlocked(database, budget, PIECE_PATIENCE, |reader| known_tables(reader, settings));
-    let Some(tables) = unless_busy(names, |error| error.code())? else { return Ok(None) };
-    let mut look = TableLook::default();
-    if settings.collectors.row_counts {
-        let wanted = chosen_tables(database, &tables, &mut look);
-        for table in wanted {
-            // The second try looks at statistics and row ids alone.
-            let counted = [settings.count_budget / ROLLBACK_BUDGET_DIVISOR, Duration::ZERO]
-                .into_iter()
-                .find_map(|limit| {
-                    piece(&mut |reader| {
-                        let mut one = TableLook::default();
-                        count(reader, table.clone(), limit, &mut one)?;
-                        Ok(one)
-                    })
-                    .transpose()
-                });
-            look.join(counted.transpose()?, table);
-        }
-    }
-    if settings.collectors.timestamps {
-        for column in &settings.timestamps {
-            let aged = piece(&mut |reader| {
-                let mut one = TableLook::default();
-                age(reader, column, &tables, settings.count_budget / ROLLBACK_BUDGET_DIVISOR, &mut one)?;
-                Ok(one)
-            })?;
-            look.join(aged, column.table.clone());
-        }
-    }
-    let has_read = !look.readings.rows.is_empty() || !look.readings.ages.is_empty() || look.missed.is_empty();
-    Ok(has_read.then_some(look))
-}
-
 /// The tables to be counted, in the limit of series.
-fn chosen_tables(
+pub(super) fn chosen_tables(
     database: &Database,
     tables: &BTreeMap<String, TableKind>,
     look: &mut TableLook,
@@ -216,7 +171,10 @@ fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableLook, Sq
 }
 
 /// The tables and views of the database, or, where no pattern asks for all of them, those that are named.
-fn known_tables(reader: &Reader, settings: &Settings) -> Result<BTreeMap<String, TableKind>, SqliteError> {
+pub(super) fn known_tables(
+    reader: &Reader,
+    settings: &Settings,
+) -> Result<BTreeMap<String, TableKind>, SqliteError> {
     let mut names = settings.row_counts.iter().chain(settings.timestamps.iter().map(|column| &column.table));
     if settings.row_counts.iter().any(|pattern| is_pattern(pattern)) {
         return reader.tables();
@@ -270,7 +228,7 @@ pub fn wanted_tables(
     wanted
 }
 
-fn count(
+pub(super) fn count(
     reader: &mut Reader,
     table: String,
     budget: Duration,
@@ -292,7 +250,7 @@ fn count(
     Ok(())
 }
 
-fn age(
+pub(super) fn age(
     reader: &mut Reader,
     column: &TimestampColumn,
     tables: &BTreeMap<String, TableKind>,
@@ -326,7 +284,7 @@ fn age(
 
 impl TableLook {
     /// Adds what was read of one table, or that it was missed.
-    fn join(&mut self, one: Option<Self>, table: String) {
+    pub(super) fn join(&mut self, one: Option<Self>, table: String) {
         let Some(one) = one else { return self.missed.push(table) };
         self.readings.rows.extend(one.readings.rows);
         self.readings.ages.extend(one.readings.ages);
