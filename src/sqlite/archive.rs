@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::params_from_iter;
-use rusqlite::types::Value;
 
 use crate::budget::Budget;
 
 use super::error::SqliteError;
 use super::reader::uri_of;
+use super::shape::Column;
 use super::shape::TableShape;
+use super::stored::Value;
 use super::tables::quoted;
 use super::walk::Cursor;
 use super::walk::Walk;
@@ -27,6 +28,8 @@ pub struct Archive {
     rows: u64,
     /// Rows of the last batch, which go again when the batch is rolled back.
     last: u64,
+    /// What went wrong with the archive itself: SQLite's code and words.
+    failure: Option<(i32, String)>,
 }
 
 impl Archive {
@@ -37,7 +40,7 @@ impl Archive {
         let columns: Vec<String> = shape
             .columns
             .iter()
-            .map(|column| format!("{} {}", quoted(&column.name), type_name(&column.declared)))
+            .map(|column| format!("{} {}", quoted(&column.name), type_of(column, shape.strict)))
             .collect();
         let marks = vec!["?"; columns.len()].join(", ");
         let table = quoted(&shape.name);
@@ -49,6 +52,7 @@ impl Archive {
             connection: None,
             rows: 0,
             last: 0,
+            failure: None,
         }
     }
 
@@ -65,8 +69,43 @@ impl Archive {
         self.rows
     }
 
+    /// Whether the archive, and not the database, kept a batch from being deleted.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// What went wrong with the archive, as an error that names it. It says nothing of the database's own state.
+    pub(super) fn error(&self) -> Option<SqliteError> {
+        let (code, words) = self.failure.as_ref()?;
+        let code = match code & 0xff {
+            // These are the archive's, and no verdict on the database.
+            rusqlite::ffi::SQLITE_CORRUPT | rusqlite::ffi::SQLITE_NOTADB => rusqlite::ffi::SQLITE_IOERR,
+            _ => *code,
+        };
+        let message = format!("{}: {words}; no row that is not in it was deleted", self.path.display());
+        Some(SqliteError::from_code("write the archive", code, message))
+    }
+
+    /// Notes what the archive's own work ended with.
+    fn noted<T>(&mut self, result: rusqlite::Result<T>) -> rusqlite::Result<T> {
+        if let Err(error) = &result {
+            let code = match error {
+                rusqlite::Error::SqliteFailure(failure, _) => failure.extended_code,
+                _ => rusqlite::ffi::SQLITE_IOERR,
+            };
+            self.failure = Some((code, error.to_string()));
+        }
+        result
+    }
+
     /// Writes one row; the first of a batch begins its transaction.
     fn put(&mut self, values: Vec<Value>, first: bool) -> rusqlite::Result<()> {
+        let result = self.put_row(values, first);
+        self.noted(result)
+    }
+
+    fn put_row(&mut self, values: Vec<Value>, first: bool) -> rusqlite::Result<()> {
         self.open()?;
         let Some(connection) = &self.connection else { return Ok(()) };
         if first {
@@ -90,6 +129,7 @@ impl Archive {
     ) -> rusqlite::Result<()> {
         let mut written = 0;
         self.last = 0;
+        self.failure = None;
         for (sql, parameters) in walk.selects(after, upto) {
             let mut statement = source.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;
@@ -101,7 +141,8 @@ impl Archive {
             }
         }
         if let Some(connection) = self.connection.as_ref().filter(|_| written > 0) {
-            connection.execute_batch("COMMIT")?;
+            let committed = connection.execute_batch("COMMIT");
+            self.noted(committed)?;
         }
         self.rows += written;
         self.last = written;
@@ -139,20 +180,37 @@ impl Archive {
     /// # Errors
     /// It cannot be read, or it is damaged.
     pub fn verify(&self, budget: &Budget) -> Result<u64, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("verify the archive", &error, budget);
+        let failed = |error: rusqlite::Error| match error {
+            // What is no database any more, or no file, is the archive.
+            rusqlite::Error::SqliteFailure(failure, words) if failure.extended_code != rusqlite::ffi::SQLITE_INTERRUPT => {
+                let words = words.unwrap_or_else(|| rusqlite::ffi::code_to_str(failure.extended_code).to_owned());
+                self.damaged(&words)
+            }
+            other => SqliteError::new("verify the archive", &other, budget),
+        };
         let Some(connection) = &self.connection else { return Ok(0) };
         let verdict: String =
             connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
-            let code = rusqlite::ffi::SQLITE_CORRUPT;
-            return Err(SqliteError::from_code("verify the archive", code, verdict));
+            return Err(self.damaged(&verdict));
         }
         Ok(self.rows)
     }
+
+    /// An archive that cannot be read back, which says nothing of the database.
+    fn damaged(&self, words: &str) -> SqliteError {
+        let message = format!("{}: {words}", self.path.display());
+        SqliteError::from_code("verify the archive", rusqlite::ffi::SQLITE_IOERR, message)
+    }
 }
 
-/// A declared type as `CREATE TABLE` takes it: it may be any text.
-fn type_name(declared: &str) -> String {
+/// A declared type as `CREATE TABLE` takes it: it may be any text. ANY of a STRICT table is left out: elsewhere it stands for
+/// numbers, and would turn the text `007` into 7 (<https://www.sqlite.org/stricttables.html#the_any_datatype>).
+fn type_of(column: &Column, strict: bool) -> String {
+    let declared = column.declared.as_str();
+    if strict && declared.eq_ignore_ascii_case("ANY") {
+        return String::new();
+    }
     let plain = declared.chars().all(|c| c.is_ascii_alphanumeric() || "_ (),".contains(c));
     if plain { declared.to_owned() } else { quoted(declared) }
 }

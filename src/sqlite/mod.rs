@@ -24,6 +24,7 @@ mod retention;
 mod shape;
 mod space;
 mod stand_in;
+mod stored;
 mod tables;
 mod times;
 mod turns;

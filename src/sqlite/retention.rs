@@ -129,6 +129,9 @@ impl Writer {
             let deleted = walk.delete(connection, after, next.as_ref())?;
             Ok(Some(Batch { rows, deleted, next, looked }))
         });
+        if result.is_err() && let Some(error) = archive.error() {
+            return Err(error);
+        }
         if result.is_err() {
             archive.forget_last().map_err(self.failed("take rows back from the archive"))?;
         }

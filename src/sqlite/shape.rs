@@ -23,6 +23,8 @@ pub struct TableShape {
     pub columns: Vec<Column>,
     /// Whether its primary key takes the place of a row id.
     pub without_rowid: bool,
+    /// Whether it is STRICT, where a column of the type ANY takes every value as it comes.
+    pub strict: bool,
     /// SQL for the columns that find a row: the row id, or the primary key of a table WITHOUT ROWID.
     pub key: Vec<String>,
     /// Indexes over all rows, each with its columns in order; `None` stands for an expression or the row id.
@@ -96,10 +98,11 @@ pub(super) fn shape(
 ) -> rusqlite::Result<Result<TableShape, ShapeProblem>> {
     let schema_version = schema_version(connection)?;
     let sql =
-        "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
-    let found: Option<(String, String, bool)> =
-        connection.query_row(sql, [table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-    let Some((name, kind, without_rowid)) = found else {
+        "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
+    let found: Option<(String, String, bool, bool)> = connection
+        .query_row(sql, [table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let Some((name, kind, without_rowid, strict)) = found else {
         return Ok(Err(ShapeProblem::NoTable(table.to_owned())));
     };
     let kind = match kind.as_str() {
@@ -138,6 +141,7 @@ pub(super) fn shape(
         name,
         columns,
         without_rowid,
+        strict,
         key,
         indexes,
         delete_triggers,

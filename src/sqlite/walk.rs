@@ -4,10 +4,10 @@
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params_from_iter;
-use rusqlite::types::Value;
 
 use super::shape::TableShape;
 use super::shape::schema_version;
+use super::stored::Value;
 use super::tables::StoredTime;
 use super::tables::quoted;
 use super::tables::stored_time;
@@ -297,7 +297,7 @@ fn value(time: &StoredTime) -> Value {
     match time {
         StoredTime::Integer(integer) => Value::Integer(*integer),
         StoredTime::Real(real) => Value::Real(*real),
-        StoredTime::Text(text) => Value::Text(text.clone()),
+        StoredTime::Text(text) => Value::Text(text.clone().into_bytes()),
         StoredTime::Blob => Value::Null,
     }
 }
