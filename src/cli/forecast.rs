@@ -58,6 +58,9 @@ pub(super) fn forecast_text(forecast: &Forecast) -> String {
         {
             line(format!("  {name}: {value}"));
         }
+        for other in &table.others {
+            line(format!("  with them: {}", other.words()));
+        }
         if let Some(note) = &table.note {
             line(format!("  {note}"));
         }

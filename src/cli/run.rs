@@ -360,6 +360,9 @@ fn tables_text(report: &LogCleaningReport, said: &str) -> String {
             counted(table.deleted_rows, "row"),
             counted(table.batches, "transaction")
         );
+        for other in &table.others {
+            let _ = writeln!(text, "    with them: {}", other.words());
+        }
         if let Some(archive) = &table.archive {
             let _ = writeln!(text, "    archived in {}", archive.display());
         }

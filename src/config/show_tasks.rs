@@ -122,6 +122,8 @@ struct ShownRetention {
     condition: Option<String>,
     keep_latest: Option<u64>,
     archive: Option<String>,
+    cascade: Vec<String>,
+    set_null: Vec<String>,
     max_newest_age: String,
 }
 
@@ -283,6 +285,8 @@ fn shown_retention(retention: &Retention) -> ShownRetention {
         condition: retention.condition.as_deref().map(escape),
         keep_latest: retention.keep_latest,
         archive: retention.archive.as_deref().map(shown_path),
+        cascade: retention.cascade.iter().map(|table| escape(table)).collect(),
+        set_null: retention.set_null.iter().map(|table| escape(table)).collect(),
         max_newest_age: format_duration(retention.max_newest_age),
     }
 }

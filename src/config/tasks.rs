@@ -125,6 +125,10 @@ pub struct Retention {
     pub keep_latest: Option<u64>,
     /// Where rows go before they are deleted.
     pub archive: Option<PathBuf>,
+    /// Tables whose rows that refer to a deleted one by a foreign key are deleted first.
+    pub cascade: Vec<String>,
+    /// Tables whose references to a deleted row are set to NULL first.
+    pub set_null: Vec<String>,
     /// How old the newest row may be at the most. When it is older, the clock is not believed.
     pub max_newest_age: Duration,
 }

@@ -336,6 +336,8 @@ fn read_retention(
         "keep_latest",
         "archive",
         "max_newest_age",
+        "cascade",
+        "set_null",
     ];
     let fields = decoder.fields(value, &known)?;
     let mut text =
@@ -365,6 +367,8 @@ fn read_retention(
             .and_then(|value| decoder.number(&value, 1..=usize::MAX >> 1))
             .map(|latest| latest as u64),
         archive: archive.map(|directory| resolve_path(surroundings.base, &directory)),
+        cascade: read(&fields, "cascade", Vec::new(), |value| decoder.texts(value)),
+        set_null: read(&fields, "set_null", Vec::new(), |value| decoder.texts(value)),
         max_newest_age: read(&fields, "max_newest_age", max_newest_age, |value| {
             decoder.duration(value, SECOND..=*RETENTION.end())
         }),

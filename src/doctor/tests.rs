@@ -133,6 +133,8 @@ fn retention(table: &str, column: &str) -> Retention {
         condition: None,
         keep_latest: None,
         archive: None,
+        cascade: vec![],
+        set_null: vec![],
         max_newest_age: Duration::from_secs(86_400),
     }
 }

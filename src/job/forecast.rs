@@ -22,6 +22,9 @@ use super::coexist;
 use super::health_check;
 use super::optimize::UP_TO_DATE;
 use super::outcome::Outcome;
+use super::references;
+use super::references::KeptRows;
+use super::references::OtherRows;
 use super::retention::PlanError;
 use super::retention::iso;
 use super::retention::plan;
@@ -72,6 +75,10 @@ pub struct TableForecast {
     pub oldest: Option<String>,
     /// The newest of these rows.
     pub newest: Option<String>,
+    /// Expired rows that would stay, by what keeps them.
+    pub kept: Vec<KeptRows>,
+    /// Rows that would be changed along with the deleted ones.
+    pub others: Vec<OtherRows>,
     /// How the column writes a time.
     pub format: Option<String>,
     /// The index by which they are found.
@@ -156,6 +163,9 @@ fn of_vacuum(
     if method == Method::Incremental {
         return Ok(());
     }
+    if let Err(outcome) = vacuum::refuse_if_row_ids_change(&found.broken_by_vacuum) {
+        note(forecast, outcome.message());
+    }
     forecast.expected_seconds = Some(vacuum::expected(header, context.past.rate).as_secs_f64());
     let temporary = &context.past.temporary_directory;
     forecast.needs = vacuum::needs(&context.database.path, header, temporary, task.reserve)?;
@@ -233,7 +243,7 @@ fn of_log_cleaning(
                 }
                 Ok(None) => table.rows = Some(0),
                 Err(PlanError::Sqlite(error)) => return Err(error),
-                Err(error @ (PlanError::Config(_) | PlanError::Clock(_))) => {
+                Err(error @ (PlanError::Config(_) | PlanError::Clock(_) | PlanError::Archive(_))) => {
                     table.note = Some(error.to_string())
                 }
             }
@@ -267,15 +277,14 @@ fn of_table(
     if plan.walk.is_by_time() {
         table.index =
             plan.shape.index_on(column).map(str::to_owned).or_else(|| Some("primary key".to_owned()));
-    } else {
-        table.note = Some(format!(
-            "no index on {column}: every row is looked at; the application should have {}",
-            plan.shape.create_index(column)
-        ));
     }
+    table.note = references::missing_index(plan, column);
     match reader.expired(&plan.walk, limit) {
         Ok(expired) => {
             table.rows = Some(expired.rows);
+            table.kept = references::kept(&expired.left);
+            table.others = references::others(expired.others.iter().map(|(what, tally)| (what, tally)));
+            references::note(&mut table.note, references::words(&table.table, &table.kept, None));
             table.bytes = Some(expired.bytes);
             let moment = |value: Option<_>| value.and_then(|value| plan.moment(&value)).map(iso);
             table.oldest = moment(expired.oldest);

@@ -42,6 +42,9 @@ use super::outcome::FailureReason;
 use super::outcome::Outcome;
 use super::outcome::Report;
 use super::pace::Pace;
+use super::references;
+use super::references::KeptRows;
+use super::references::OtherRows;
 use super::retention::Plan;
 use super::retention::PlanError;
 use super::retention::iso;
@@ -70,7 +73,13 @@ pub struct TableReport {
     pub format: Option<String>,
     /// Where the rows went.
     pub archive: Option<PathBuf>,
-    /// Why it was not cleaned, or what would make it cheaper.
+    /// Expired rows that stay, by what keeps them.
+    #[serde(default)]
+    pub kept: Vec<KeptRows>,
+    /// Rows that were changed along with the deleted ones.
+    #[serde(default)]
+    pub others: Vec<OtherRows>,
+    /// Why it was not cleaned, why rows stay, or what would make it cheaper.
     pub note: Option<String>,
 }
 
@@ -154,7 +163,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
             Err(Failure::Sqlite(error)) => {
                 table.note = Some(error.to_string());
                 failure = Some((FailureReason::of(&error), format!("{}: {error}", retention.table)));
-                true
+                !error.is_constraint()
             }
         };
         report.tables.push(table);
@@ -175,15 +184,6 @@ fn open(manners: Manners, context: &Context<'_>) -> Result<Writer, Outcome> {
     coexist::refuse_unless_writable(context.database, journal_mode, manners.allow_network)?;
     Writer::open(&context.database.path, manners.lock_wait, context.budget)
         .map_err(|error| Outcome::of(&error, None))
-}
-
-fn one_row_takes_too_long(table: &str, limit: Duration) -> Failure {
-    let message = format!(
-        "{table}: deleting a single row takes longer than {} ms, mostly the work of a trigger or of foreign keys without an \
-         index; raise target_hold if the application can bear it",
-        limit.as_millis()
-    );
-    Failure::Refused(FailureReason::Timeout, message)
 }
 
 /// Which file stands under the database's name.
@@ -214,30 +214,49 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         self.observer.begin(&format!("cleaning {}", retention.table));
         for _ in 0..PLANS {
-            let Some(plan) = self.plan(retention, foreign_keys)? else {
+            let Some(mut plan) = self.plan(retention, foreign_keys)? else {
                 table.complete = true;
                 return Ok(());
             };
             table.cutoff = Some(iso(plan.cutoff));
             table.format = Some(plan.format.clone());
-            table.note = self.missing_index(retention, &plan);
-            let mut archive = retention.archive.as_ref().map(|directory| self.archive(directory, &plan));
+            table.note = references::missing_index(&plan, &retention.column);
+            table.note.iter().for_each(|note| self.observer.say(note));
+            let mut archive = retention
+                .archive
+                .as_ref()
+                .map(|directory| references::archive_file(self.database, directory, &plan.shape, self.now));
             let operation = Operation::begin("DELETE", Some(&retention.table));
             let mut transactions = Transactions::default();
             let before = table.deleted_rows;
-            let drained = self.drain(&plan, archive.as_mut(), table, &mut transactions);
+            let mut refusal = None;
+            let drained =
+                self.drain_all(&mut plan, archive.as_mut(), table, (&mut transactions, &mut refusal));
             operation.rows(table.deleted_rows - before);
             transactions.tell(&operation);
             if let Err(Failure::Sqlite(error)) = &drained {
                 operation.failed(error);
             }
             drop(operation);
-            if let Some(archive) = archive.filter(|archive| archive.rows() > 0) {
-                table.archive = Some(archive.path().to_owned());
-                archive.verify(&Budget::impatient(self.manners.lock_wait))?;
-            }
+            let drained = match (drained, archive) {
+                (Err(Failure::Sqlite(error)), Some(archive)) if archive.has_failed() => {
+                    let message = format!("{}: {error}", retention.table);
+                    Err(Failure::Refused(FailureReason::of(&error), message))
+                }
+                (drained, Some(archive)) if archive.rows() > 0 => {
+                    table.archive = Some(archive.path().to_owned());
+                    archive.verify(&Budget::impatient(self.manners.lock_wait))?;
+                    drained
+                }
+                (drained, _) => drained,
+            };
             match drained? {
-                Drained::Done => return Ok(()),
+                Drained::Done => {
+                    let (writer, wait) = (&mut *self.writer, self.manners.lock_wait);
+                    let words = references::look_what_stays(writer, wait, &plan, table, refusal.as_deref());
+                    words.iter().for_each(|words| self.observer.say(words));
+                    return Ok(());
+                }
                 Drained::SchemaChanged => {}
             }
         }
@@ -257,37 +276,33 @@ impl Run<'_> {
         })?;
         planned.map_err(|error| match error {
             PlanError::Config(message) => Failure::Refused(FailureReason::Config, message),
+            PlanError::Archive(message) => Failure::Refused(FailureReason::Io, message),
             PlanError::Clock(message) => Failure::Refused(FailureReason::Other, message),
             PlanError::Sqlite(error) => error.into(),
         })
     }
 
-    /// Says what would make the walk cheaper, if anything would.
-    fn missing_index(&self, retention: &Retention, plan: &Plan) -> Option<String> {
-        if plan.walk.is_by_time() {
-            return None;
+    /// Goes over the table; over one whose rows refer to each other again, the other way round, until no row goes any more.
+    fn drain_all(
+        &mut self,
+        plan: &mut Plan,
+        mut archive: Option<&mut Archive>,
+        table: &mut TableReport,
+        (transactions, refusal): (&mut Transactions, &mut Option<String>),
+    ) -> Result<Drained, Failure> {
+        loop {
+            let before = table.deleted_rows;
+            table.complete = false;
+            let drained = self.drain(plan, archive.as_deref_mut(), table, (transactions, refusal))?;
+            let again = plan.walk.references().is_self_referencing()
+                && table.complete
+                && table.deleted_rows > before
+                && !self.budget.is_spent();
+            if !again {
+                return Ok(drained);
+            }
+            plan.walk = plan.walk.clone().reversed();
         }
-        let statement = plan.shape.create_index(&retention.column);
-        let note = format!(
-            "no index on {}.{}: every row is looked at; the application should have {statement}",
-            retention.table, retention.column
-        );
-        self.observer.say(&note);
-        Some(note)
-    }
-
-    /// A file of its own for each run and shape of the table, so that none can spoil what another has put away.
-    fn archive(&self, directory: &std::path::Path, plan: &Plan) -> Archive {
-        let time = iso(self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
-        let time: String = time.chars().filter(char::is_ascii_digit).collect();
-        let safe = |name: &str| name.replace(['/', '\0'], "_");
-        let (database, table) = (safe(self.database.name.as_str()), safe(&plan.shape.name));
-        let path = directory.join(format!(
-            "{database}-{table}-{time}-{}-{}.db",
-            std::process::id(),
-            plan.shape.schema_version
-        ));
-        Archive::new(&path, &plan.shape)
     }
 
     /// Deletes batch after batch until nothing has expired any more or the time is over.
@@ -296,7 +311,7 @@ impl Run<'_> {
         plan: &Plan,
         mut archive: Option<&mut Archive>,
         table: &mut TableReport,
-        transactions: &mut Transactions,
+        (transactions, refusal): (&mut Transactions, &mut Option<String>),
     ) -> Result<Drained, Failure> {
         let mut pace = Pace::new(FIRST_BATCH, self.manners.target_hold);
         let mut cursor: Option<Cursor> = None;
@@ -324,17 +339,23 @@ impl Run<'_> {
                     if pace.too_long() {
                         continue;
                     }
-                    return Err(one_row_takes_too_long(&table.table, size.limit));
+                    let message = references::one_row_takes_too_long(&table.table, size.limit);
+                    return Err(Failure::Refused(FailureReason::Timeout, message));
                 }
                 // The end of the time within a batch is seen above.
                 Err(_) if self.budget.is_spent() && !self.budget.cancel.is_cancelled() => continue,
                 Err(error) => return Err(error.into()),
             };
             self.max_hold = self.max_hold.max(held.hold);
-            table.deleted_rows += held.value.deleted;
+            let removed = held.value.removed;
+            table.deleted_rows += removed.deleted;
+            references::add(&mut table.others, &removed.others);
+            if let Some(words) = removed.refusal {
+                refusal.get_or_insert(words);
+            }
             if !held.hold.is_zero() {
                 table.batches += 1;
-                transactions.add(held.value.deleted, held.hold);
+                transactions.add(removed.deleted, held.hold);
             }
             let share = held.value.next.as_ref().map_or(1.0, |next| plan.share(next.first().as_ref()));
             let rate = (table.deleted_rows as f64 / begun.elapsed().as_secs_f64().max(0.001)) as u64;

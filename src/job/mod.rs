@@ -15,6 +15,7 @@ mod neighbours;
 mod optimize;
 mod outcome;
 mod pace;
+mod references;
 mod restore;
 mod retention;
 mod run;
@@ -41,6 +42,8 @@ pub use outcome::FailureReason;
 pub use outcome::Outcome;
 pub use outcome::Report;
 pub use outcome::SkipReason;
+pub use references::KeptRows;
+pub use references::OtherRows;
 pub use restore::Restored;
 pub use restore::restore;
 pub use run::Run;
@@ -63,6 +66,7 @@ use crate::sample::settled;
 use crate::span::Operation;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
+use crate::sqlite::RowIdIndexes as _;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
 use crate::task::Task;
@@ -115,6 +119,8 @@ pub struct Context<'a> {
 struct Survey {
     header: Header,
     tables: Vec<String>,
+    /// Tables whose row ids a VACUUM changes, and what finds rows by them.
+    broken_by_vacuum: Vec<(String, String)>,
     /// Unknown outside WAL mode, and where the WAL's last owner died.
     wal: Option<WalFrames>,
 }
@@ -131,7 +137,8 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
             JournalMode::Rollback => None,
         };
         let tables = reader.tables()?.into_keys().collect();
-        Ok(Survey { header, tables, wal })
+        let broken_by_vacuum = reader.broken_by_vacuum()?;
+        Ok(Survey { header, tables, broken_by_vacuum, wal })
     });
     match read {
         Ok(Settled::Read { answer, .. }) => Ok(answer),

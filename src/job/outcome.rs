@@ -38,11 +38,14 @@ pub enum SkipReason {
     Unhealthy,
     /// The application's SQLite has a bug that this would trigger.
     VersionUnsafe,
+    /// An index finds rows by row ids that this would change.
+    #[serde(rename = "unstable_rowids")]
+    UnstableRowIds,
 }
 
 impl SkipReason {
     /// Every reason, in the order of the exposition.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BelowThreshold,
         Self::OutsideWindow,
         Self::Paused,
@@ -52,6 +55,7 @@ impl SkipReason {
         Self::ReadOnly,
         Self::Unhealthy,
         Self::VersionUnsafe,
+        Self::UnstableRowIds,
     ];
 
     /// The label value.
@@ -67,6 +71,7 @@ impl SkipReason {
             Self::ReadOnly => "readonly",
             Self::Unhealthy => "unhealthy",
             Self::VersionUnsafe => "version_unsafe",
+            Self::UnstableRowIds => "unstable_rowids",
         }
     }
 }

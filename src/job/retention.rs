@@ -25,6 +25,7 @@ use crate::sqlite::TimeForm;
 use crate::sqlite::Walk;
 
 use super::clock;
+use super::references::references;
 
 /// How one table will be cleaned.
 #[derive(Debug)]
@@ -50,6 +51,9 @@ pub(super) enum PlanError {
     /// What is configured does not fit the table.
     #[error("{0}")]
     Config(String),
+    /// Nothing can be kept in the archive directory.
+    #[error("{0}")]
+    Archive(String),
     /// The clock is not to be believed.
     #[error("{0}")]
     Clock(String),
@@ -66,6 +70,7 @@ pub(super) fn plan(
     let column =
         shape.column(&retention.column).map_err(|problem| PlanError::Config(problem.to_string()))?.to_owned();
     refuse_unclear_references(&shape, foreign_keys)?;
+    let references = references(source, &shape, retention, foreign_keys)?;
     let samples = source.sample_times(&shape, &column)?;
     if samples.is_empty() {
         return Ok(None);
@@ -90,7 +95,7 @@ pub(super) fn plan(
             Kept::All => return Ok(None),
         }
     }
-    let walk = Walk::plan(&shape, &expiry);
+    let walk = Walk::plan(&shape, &expiry).with(references);
     let keys = source.key_range(&shape)?;
     Ok(Some(Plan { shape, walk, format, kind, cutoff, oldest, keys }))
 }

@@ -162,12 +162,13 @@ pub(super) fn run(task: &Vacuum, context: &Context<'_>) -> Outcome {
 }
 
 fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let Survey { header, tables, .. } = survey(context)?;
+    let Survey { header, tables, broken_by_vacuum: broken, .. } = survey(context)?;
     worth_it(task, &header)?;
     refuse_if_replicated(task, context, &tables)?;
     coexist::refuse_unless_writable(context.database, header.journal_mode, task.manners.allow_network)?;
     let method = method(task, &header);
     if method != Method::Incremental {
+        refuse_if_row_ids_change(&broken)?;
         refuse_without_room_or_time(task, context, &header)?;
     }
     let failed = |error: SqliteError| Outcome::of(&error, None);
@@ -223,6 +224,18 @@ pub(super) fn refuse_if_replicated(
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// A VACUUM numbers the rows anew where no INTEGER PRIMARY KEY is their id (<https://www.sqlite.org/lang_vacuum.html>).
+pub(super) fn refuse_if_row_ids_change(broken: &[(String, String)]) -> Result<(), Outcome> {
+    let Some((table, index)) = broken.first() else { return Ok(()) };
+    let more = if broken.len() > 1 { format!(" (and {} more)", broken.len() - 1) } else { String::new() };
+    let detail = format!(
+        "{index} finds the rows of {table} by their row ids{more}, and a VACUUM changes these, as {table} has no INTEGER PRIMARY \
+         KEY: searches would find the wrong rows. Have the application make the table anew with an INTEGER PRIMARY KEY; or \
+         stop it, run VACUUM by hand and rebuild the index after it, as by INSERT INTO index(index) VALUES ('rebuild')"
+    );
+    Err(Outcome::skipped(SkipReason::UnstableRowIds, detail))
 }
 
 /// A full VACUUM begins only where it can end: with room in every place, and within its window.

@@ -222,6 +222,26 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         "Transactions in which log cleaning deleted rows",
         |job, task, sink| tables(job, task, |labels, counts| sink.counter(labels, counts.batches)),
     ),
+    counter(
+        "litekeeper_retention_cascaded_rows",
+        None,
+        &["table"],
+        "Rows that referred to rows of the table by foreign keys, and were deleted or set to NULL along with them",
+        |job, task, sink| tables(job, task, |labels, counts| sink.counter(labels, counts.other_rows)),
+    ),
+    JobFamily {
+        name: "litekeeper_retention_kept_rows",
+        unit: None,
+        kind: MetricType::Gauge,
+        labels: &["table"],
+        help: "Expired rows that the last log cleaning left, because a foreign key or a trigger keeps them; kept across restarts",
+        samples: |job, task, sink| {
+            tables(job, task, |labels, counts| match counts.kept_rows {
+                Some(rows) => sink.gauge(labels, rows as f64),
+                None => Ok(()),
+            })
+        },
+    },
     JobFamily {
         name: "litekeeper_retention_window",
         unit: Some(Unit::Seconds),

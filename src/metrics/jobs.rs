@@ -47,6 +47,8 @@ pub(super) struct TableCounts {
     pub deleted_rows: u64,
     pub batches: u64,
     pub complete: Option<bool>,
+    pub kept_rows: Option<u64>,
+    pub other_rows: u64,
     pub window: Duration,
 }
 
@@ -286,6 +288,7 @@ impl Job {
         for table in summary.log_cleaning.into_iter().flat_map(|report| report.tables) {
             if let Some(counts) = self.tables.get_mut(&table.table) {
                 counts.complete = Some(table.complete);
+                counts.kept_rows = Some(table.kept.iter().map(|kept| kept.rows).sum());
             }
         }
     }
@@ -307,6 +310,7 @@ impl Job {
             if let Some(counts) = self.tables.get_mut(&table.table) {
                 counts.deleted_rows += table.deleted_rows;
                 counts.batches += table.batches;
+                counts.other_rows += table.others.iter().map(|other| other.rows).sum::<u64>();
             }
         }
     }

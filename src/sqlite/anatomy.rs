@@ -9,9 +9,11 @@ use rusqlite::Row;
 
 use super::error::ErrorKind;
 use super::error::SqliteError;
+use super::full_text::full_text_indexes;
 use super::reader::Reader;
 use super::tables::RowCount;
 use super::tables::quoted;
+use super::times::Asked;
 
 /// The most tables that are taken apart; each costs some 100 µs.
 const MAX_ANATOMIES: usize = 5_000;
@@ -134,10 +136,8 @@ impl Reader {
     }
 
     fn full_text(&self) -> Result<Vec<(String, String)>, SqliteError> {
-        let sql = "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND sql IS NOT NULL";
-        let tables = self.list(sql, |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-        let indexed = |(name, sql): (String, String)| external_content(&sql).map(|table| (name, table));
-        Ok(tables.into_iter().filter_map(indexed).collect())
+        let found = self.ask("look for full-text indexes", full_text_indexes)?;
+        Ok(found.into_iter().map(|index| (index.name, index.content)).collect())
     }
 
     fn statistics(&self) -> Result<BTreeMap<String, i64>, SqliteError> {
@@ -198,42 +198,5 @@ impl Reader {
             keys.entry(id).or_insert_with(|| (parent, Vec::new())).1.push(column);
         }
         Ok(keys.into_values().collect())
-    }
-}
-
-/// The table whose rows a full-text table indexes without keeping them: `content=…` of FTS4 and FTS5
-/// (<https://www.sqlite.org/fts5.html#external_content_tables>).
-fn external_content(sql: &str) -> Option<String> {
-    let (before, arguments) = sql.split_once('(')?;
-    let module = before.split_whitespace().next_back()?.to_ascii_lowercase();
-    if !["fts3", "fts4", "fts5"].contains(&module.as_str()) {
-        return None;
-    }
-    let content = arguments.trim_end().trim_end_matches(')').split(',').find_map(|argument| {
-        let (name, value) = argument.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("content").then(|| value.trim())
-    })?;
-    let quotes: [char; 5] = ['\'', '"', '`', '[', ']'];
-    let table = content.trim_matches(quotes);
-    (!table.is_empty()).then(|| table.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_behind_a_full_text_index_is_known() {
-        for (sql, table) in [
-            ("CREATE VIRTUAL TABLE f USING fts5(text, content='items', content_rowid='id')", Some("items")),
-            ("CREATE VIRTUAL TABLE f USING FTS5 (text, content = items)", Some("items")),
-            ("create virtual table \"f\" using fts4(content=\"two words\", text)", Some("two words")),
-            ("CREATE VIRTUAL TABLE f USING fts5(text, content='')", None),
-            ("CREATE VIRTUAL TABLE f USING fts5(content, text)", None),
-            ("CREATE VIRTUAL TABLE f USING rtree(id, content=items)", None),
-            ("CREATE VIRTUAL TABLE f USING fts5", None),
-        ] {
-            assert_eq!(external_content(sql).as_deref(), table, "{sql}");
-        }
     }
 }

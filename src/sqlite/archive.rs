@@ -22,10 +22,16 @@ use super::walk::Walk;
 pub struct Archive {
     path: PathBuf,
     table: String,
+    /// A name of the row id that no column takes.
+    row_id: &'static str,
     create: String,
     insert: String,
     connection: Option<Connection>,
     rows: u64,
+    /// The keys of the last batch's rows, in the order in which they were written.
+    keys: Vec<Cursor>,
+    /// The last row id before that batch.
+    before: i64,
     /// Rows of the last batch, which go again when the batch is rolled back.
     last: u64,
     /// What went wrong with the archive itself: SQLite's code and words.
@@ -49,8 +55,11 @@ impl Archive {
             create: format!("CREATE TABLE {table} ({})", columns.join(", ")),
             insert: format!("INSERT INTO {table} VALUES ({marks})"),
             table,
+            row_id: free_row_id(&shape.columns),
             connection: None,
             rows: 0,
+            keys: Vec::new(),
+            before: 0,
             last: 0,
             failure: None,
         }
@@ -114,12 +123,14 @@ impl Archive {
                 connection.execute_batch("ROLLBACK")?;
             }
             connection.execute_batch("BEGIN")?;
+            let sql = format!("SELECT ifnull(max({}), 0) FROM {}", self.row_id, self.table);
+            self.before = connection.query_row(&sql, (), |row| row.get(0))?;
         }
         connection.prepare_cached(&self.insert)?.execute(params_from_iter(values))?;
         Ok(())
     }
 
-    /// Writes a batch's rows, and returns when they are on the disk.
+    /// Writes a batch's rows. They are kept by [`Archive::commit`] alone.
     pub(super) fn take(
         &mut self,
         source: &Connection,
@@ -127,25 +138,54 @@ impl Archive {
         after: Option<&Cursor>,
         upto: Option<&Cursor>,
     ) -> rusqlite::Result<()> {
-        let mut written = 0;
-        self.last = 0;
-        self.failure = None;
+        (self.last, self.failure) = (0, None);
+        self.keys.clear();
         for (sql, parameters) in walk.selects(after, upto) {
             let mut statement = source.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;
             while let Some(row) = rows.next()? {
+                let columns = walk.columns.len();
                 let values: Vec<Value> =
-                    (0..walk.columns.len()).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?;
-                self.put(values, written == 0)?;
-                written += 1;
+                    (0..columns).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?;
+                self.put(values, self.keys.is_empty())?;
+                self.keys.push(walk.cursor_of(row, columns)?);
             }
         }
-        if let Some(connection) = self.connection.as_ref().filter(|_| written > 0) {
+        Ok(())
+    }
+
+    /// Rows of the last batch.
+    pub(super) fn taken(&self) -> u64 {
+        self.keys.len() as u64
+    }
+
+    /// Takes rows of the last batch out again, because the database keeps them.
+    pub(super) fn leave_out(&mut self, left: &[Cursor]) -> rusqlite::Result<()> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        let sql = format!("DELETE FROM {} WHERE {} = ?1", self.table, self.row_id);
+        let mut gone = Ok(0);
+        let mut kept = Vec::new();
+        for (number, key) in self.keys.drain(..).enumerate() {
+            if left.contains(&key) {
+                let row = self.before + 1 + i64::try_from(number).unwrap_or(i64::MAX);
+                gone = gone.and_then(|_| connection.execute(&sql, [row]));
+            } else {
+                kept.push(key);
+            }
+        }
+        self.keys = kept;
+        self.noted(gone).map(|_| ())
+    }
+
+    /// Returns when the last batch's rows are on the disk.
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        let connection = self.connection.as_ref().filter(|connection| !connection.is_autocommit());
+        if let Some(connection) = connection {
             let committed = connection.execute_batch("COMMIT");
             self.noted(committed)?;
         }
-        self.rows += written;
-        self.last = written;
+        self.last = self.taken();
+        self.rows += self.last;
         Ok(())
     }
 
@@ -154,8 +194,8 @@ impl Archive {
         let last = std::mem::take(&mut self.last);
         let Some(connection) = self.connection.as_ref().filter(|_| last > 0) else { return Ok(()) };
         self.rows -= last;
-        let sql = format!("DELETE FROM {} WHERE rowid > ?1", self.table);
-        connection.execute(&sql, [i64::try_from(self.rows).unwrap_or(i64::MAX)])?;
+        let sql = format!("DELETE FROM {} WHERE {} > ?1", self.table, self.row_id);
+        connection.execute(&sql, [self.before])?;
         Ok(())
     }
 
@@ -182,8 +222,11 @@ impl Archive {
     pub fn verify(&self, budget: &Budget) -> Result<u64, SqliteError> {
         let failed = |error: rusqlite::Error| match error {
             // What is no database any more, or no file, is the archive.
-            rusqlite::Error::SqliteFailure(failure, words) if failure.extended_code != rusqlite::ffi::SQLITE_INTERRUPT => {
-                let words = words.unwrap_or_else(|| rusqlite::ffi::code_to_str(failure.extended_code).to_owned());
+            rusqlite::Error::SqliteFailure(failure, words)
+                if failure.extended_code != rusqlite::ffi::SQLITE_INTERRUPT =>
+            {
+                let words =
+                    words.unwrap_or_else(|| rusqlite::ffi::code_to_str(failure.extended_code).to_owned());
                 self.damaged(&words)
             }
             other => SqliteError::new("verify the archive", &other, budget),
@@ -213,4 +256,9 @@ fn type_of(column: &Column, strict: bool) -> String {
     }
     let plain = declared.chars().all(|c| c.is_ascii_alphanumeric() || "_ (),".contains(c));
     if plain { declared.to_owned() } else { quoted(declared) }
+}
+
+fn free_row_id(columns: &[Column]) -> &'static str {
+    let taken = |name: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    ["rowid", "_rowid_", "oid"].into_iter().find(|name| !taken(name)).unwrap_or("rowid")
 }

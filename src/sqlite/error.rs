@@ -156,6 +156,12 @@ impl SqliteError {
         &self.message
     }
 
+    /// Whether a constraint or a trigger refused a change of some rows.
+    #[must_use]
+    pub fn is_constraint(&self) -> bool {
+        self.extended & 0xff == ffi::SQLITE_CONSTRAINT
+    }
+
     /// SQLite's extended result code.
     #[must_use]
     pub fn extended_code(&self) -> i32 {

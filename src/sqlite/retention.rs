@@ -14,6 +14,11 @@ use super::error::SqliteError;
 use super::header::JournalMode;
 use super::raw::WriteBehind;
 use super::reader::Reader;
+use super::references::Action;
+use super::removal::Removed;
+use super::removal::Tally;
+use super::removal::remove;
+use super::removal::tallies;
 use super::tables::StoredTime;
 use super::tables::stored_time;
 use super::walk::Cursor;
@@ -43,8 +48,8 @@ pub struct BatchSize {
 pub struct Batch {
     /// Rows looked at, but for the last batch of a walk, where they may be fewer.
     pub rows: u32,
-    /// Rows deleted, those of triggers and foreign keys not counted.
-    pub deleted: u64,
+    /// What was deleted, and what went with it.
+    pub removed: Removed,
     /// Where the next one begins; `None` at the end of the walk.
     pub next: Option<Cursor>,
     /// How long was read before the lock was taken.
@@ -62,6 +67,68 @@ pub struct Expired {
     pub newest: Option<StoredTime>,
     /// Bytes of their values, from a sample of at most a thousand.
     pub bytes: u64,
+    /// Rows of other tables that go with them, by table and what is done to them.
+    pub others: Vec<((String, Action), Tally)>,
+    /// Expired rows that stay.
+    pub left: Left,
+}
+
+/// Expired rows that stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Rows that a foreign key keeps, by the table that refers to them.
+    pub referenced: Vec<(String, u64)>,
+    /// Others.
+    pub rest: u64,
+}
+
+/// Counts the expired rows that there are, by what keeps them.
+fn left(connection: &Connection, walk: &Walk, own: bool) -> rusqlite::Result<Left> {
+    let (place, parameters) = walk.between(None, None);
+    let mut protections = walk.references.protections();
+    protections.retain(|(table, _)| own || !walk.references.is_of(table));
+    let which: Vec<String> = protections
+        .iter()
+        .enumerate()
+        .map(|(number, (_, sql))| format!(" WHEN {sql} THEN {number}"))
+        .collect();
+    let which =
+        if which.is_empty() { "-1".to_owned() } else { format!("CASE{} ELSE -1 END", which.concat()) };
+    let sql = format!("SELECT {which}, count(*) {} GROUP BY 1", walk.all_expired_at(&place));
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(params_from_iter(&parameters))?;
+    let mut found = Left::default();
+    while let Some(row) = rows.next()? {
+        let (number, count): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let count = count.unsigned_abs();
+        let Some((table, _)) = usize::try_from(number).ok().and_then(|number| protections.get(number)) else {
+            found.rest += count;
+            continue;
+        };
+        match found.referenced.iter_mut().find(|(other, _)| other == table) {
+            Some((_, sum)) => *sum += count,
+            None => found.referenced.push((table.clone(), count)),
+        }
+    }
+    Ok(found)
+}
+
+/// What stays, before anything is deleted: rows of a table that refers to itself stay by chains.
+fn foreseen(connection: &Connection, walk: &Walk) -> rusqlite::Result<Left> {
+    let (place, parameters) = walk.between(None, None);
+    let expired = format!("{}{place}", walk.filter);
+    let Some(sql) = walk.references.kept_in_chain(&walk.from, &expired) else {
+        return left(connection, walk, true);
+    };
+    let mut found = left(connection, walk, false)?;
+    let kept: i64 = connection.query_row(&sql, params_from_iter(&parameters), |row| row.get(0))?;
+    let others: u64 = found.referenced.iter().map(|(_, rows)| rows).sum();
+    let own = kept.unsigned_abs().saturating_sub(others);
+    if own > 0 {
+        found.referenced.push((walk.references.table().to_owned(), own));
+    }
+    found.rest = found.rest.saturating_sub(own);
+    Ok(found)
 }
 
 impl Writer {
@@ -96,7 +163,7 @@ impl Writer {
             }
             if !self.has_expired(walk, after, size)? {
                 let next = walk.further(self.connection(), after, rows).map_err(self.failed(OPERATION))?;
-                let value = Batch { rows, deleted: 0, next, looked: begun.elapsed() };
+                let value = Batch { rows, removed: Removed::default(), next, looked: begun.elapsed() };
                 return Ok(Some(Held { value, hold: Duration::ZERO, commit: Duration::ZERO }));
             }
         }
@@ -109,9 +176,9 @@ impl Writer {
                 if !walk.fits(connection)? {
                     return Ok(None);
                 }
-                let (rows, deleted, next) =
+                let (rows, removed, next) =
                     delete_pieces(connection, walk, after, (rows, pieces), size.work, journal)?;
-                Ok(Some(Batch { rows, deleted, next, looked }))
+                Ok(Some(Batch { rows, removed, next, looked }))
             });
             return held.map(Held::transpose);
         };
@@ -124,12 +191,13 @@ impl Writer {
             }
             let next = walk.further(connection, after, rows)?;
             let begun = Instant::now();
-            archive.take(connection, walk, after, next.as_ref())?;
+            let removed = remove(connection, walk, after, next.as_ref(), Some(archive))?;
             archived = begun.elapsed();
-            let deleted = walk.delete(connection, after, next.as_ref())?;
-            Ok(Some(Batch { rows, deleted, next, looked }))
+            Ok(Some(Batch { rows, removed, next, looked }))
         });
-        if result.is_err() && let Some(error) = archive.error() {
+        if result.is_err()
+            && let Some(error) = archive.error()
+        {
             return Err(error);
         }
         if result.is_err() {
@@ -137,6 +205,17 @@ impl Writer {
         }
         let held = result?;
         Ok(Held { commit: held.commit + archived, ..held }.transpose())
+    }
+
+    /// Counts the expired rows that are still there, within `limit`.
+    ///
+    /// # Errors
+    /// What any read can meet; `DeadlineExceeded` after `limit`.
+    pub fn left(&mut self, walk: &Walk, limit: Duration) -> Result<Left, SqliteError> {
+        self.arm(Some(Instant::now() + limit))?;
+        let result = left(self.connection(), walk, true);
+        self.arm(None)?;
+        result.map_err(self.failed("count the rows that stay"))
     }
 
     /// Whether there is anything to delete in the next rows of a walk by key: for an answer of no, nobody needs to wait.
@@ -169,19 +248,19 @@ fn delete_pieces(
     (rows, pieces): (u32, u32),
     time: Duration,
     mut journal: Option<WriteBehind>,
-) -> rusqlite::Result<(u32, u64, Option<Cursor>)> {
+) -> rusqlite::Result<(u32, Removed, Option<Cursor>)> {
     let begun = Instant::now();
     let piece = (rows / pieces).max(1);
     let most = if pieces == 1 { rows } else { rows + rows / 4 };
-    let (mut looked, mut deleted, mut at) = (0, 0, after.cloned());
+    let (mut looked, mut removed, mut at) = (0, Removed::default(), after.cloned());
     loop {
         let next = walk.further(connection, at.as_ref(), piece)?;
-        deleted += walk.delete(connection, at.as_ref(), next.as_ref())?;
+        removed.add(remove(connection, walk, at.as_ref(), next.as_ref(), None)?);
         looked += piece;
         at = next;
         let with_another = begun.elapsed() * (looked + piece) / looked;
         if at.is_none() || looked >= most || with_another > time {
-            return Ok((looked, deleted, at));
+            return Ok((looked, removed, at));
         }
         if let Some(journal) = &mut journal {
             journal.push(connection);
@@ -203,7 +282,7 @@ impl Reader {
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
         let column = if walk.is_by_time() { &walk.key[0] } else { "NULL" };
         let (place, parameters) = walk.between(None, None);
-        let expired = format!("FROM {} WHERE {}{place}", walk.from, walk.filter);
+        let expired = walk.all_expired_at(&place);
         let sql = format!("SELECT count(*), min({column}), max({column}) {expired}");
         let (rows, oldest, newest) = self
             .connection
@@ -221,7 +300,16 @@ impl Reader {
             .connection
             .query_row(&sql, params_from_iter(&parameters), |row| row.get(0))
             .map_err(failed)?;
-        let rows = rows.unsigned_abs();
-        Ok(Expired { rows, oldest, newest, bytes: (average * rows as f64) as u64 })
+        let (all, mut rows) = (rows.unsigned_abs(), rows.unsigned_abs());
+        let mut left = Left::default();
+        let mut others = Vec::new();
+        if !walk.references.is_empty() && all > 0 {
+            left = foreseen(&self.connection, walk).map_err(failed)?;
+            rows = std::mem::take(&mut left.rest);
+            let tallies = tallies(&self.connection, walk, &(place, parameters)).map_err(failed)?;
+            others = tallies.into_iter().filter(|(_, tally)| tally.rows > 0).collect();
+        }
+        let bytes = (average * rows as f64) as u64;
+        Ok(Expired { rows, oldest, newest, bytes, others, left })
     }
 }

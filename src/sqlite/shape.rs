@@ -97,8 +97,7 @@ pub(super) fn shape(
     table: &str,
 ) -> rusqlite::Result<Result<TableShape, ShapeProblem>> {
     let schema_version = schema_version(connection)?;
-    let sql =
-        "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
+    let sql = "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
     let found: Option<(String, String, bool, bool)> = connection
         .query_row(sql, [table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;

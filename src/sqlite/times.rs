@@ -6,6 +6,8 @@ use rusqlite::types::Value;
 
 use super::error::SqliteError;
 use super::reader::Reader;
+use super::references::ReferenceRules;
+use super::references::References;
 use super::shape::ShapeProblem;
 use super::shape::TableShape;
 use super::shape::shape;
@@ -121,6 +123,18 @@ pub trait TimeColumn: Asked {
     /// What any read can meet.
     fn shape(&self, table: &str) -> Result<Result<TableShape, ShapeProblem>, SqliteError> {
         self.ask("read the table's schema", |connection| shape(connection, table))
+    }
+
+    /// What refers to a table's rows; inside, why the configuration does not fit.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    fn references(
+        &self,
+        shape: &TableShape,
+        rules: ReferenceRules<'_>,
+    ) -> Result<Result<References, String>, SqliteError> {
+        self.ask("read the foreign keys", |connection| References::read(connection, shape, rules))
     }
 
     /// The first and the last key of a table whose key is one whole number.

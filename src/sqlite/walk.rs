@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params_from_iter;
 
+use super::references::References;
 use super::shape::TableShape;
 use super::shape::schema_version;
 use super::stored::Value;
@@ -79,6 +80,11 @@ pub struct Walk {
     by_time: bool,
     pub(super) from: String,
     pub(super) filter: String,
+    /// What refers to the rows, and the condition that leaves out those that a reference keeps.
+    pub(super) references: References,
+    protection: String,
+    /// From the newest time or the highest key to the lowest, as rows that refer to older ones of their table must go first.
+    descending: bool,
     parameters: Vec<Value>,
     schema_version: u32,
 }
@@ -136,7 +142,46 @@ impl Walk {
         }
         let columns = shape.columns.iter().map(|column| quoted(&column.name)).collect();
         let schema_version = shape.schema_version;
-        Self { columns, key, by_time, from, filter, parameters, schema_version }
+        Self {
+            columns,
+            key,
+            by_time,
+            from,
+            filter,
+            references: References::default(),
+            protection: String::new(),
+            descending: false,
+            parameters,
+            schema_version,
+        }
+    }
+
+    /// The same walk, which leaves rows to which others refer.
+    #[must_use]
+    pub fn with(self, references: References) -> Self {
+        let (protection, descending) = (references.filter(), references.is_self_referencing());
+        Self { references, protection, descending, ..self }
+    }
+
+    /// The same walk the other way round.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { descending: !self.descending, ..self }
+    }
+
+    /// What refers to the rows.
+    #[must_use]
+    pub fn references(&self) -> &References {
+        &self.references
+    }
+
+    /// The operators for what lies after a place and up to another, each with the bound that stands for none.
+    fn operators(&self) -> [(&'static str, &'static str, &'static str); 2] {
+        if self.descending {
+            [("<", "<", "< ?2"), (">=", ">", ">= ?1")]
+        } else {
+            [(">", ">", ">= ?1"), ("<=", "<", "< ?2")]
+        }
     }
 
     /// Whether the schema is still the one that the walk was planned for.
@@ -161,7 +206,8 @@ impl Walk {
         let key = tuple(&self.key);
         let mut parameters = self.parameters.clone();
         let mut sql = String::new();
-        for (operator, cursor, bound) in [(">", after, ">= ?1"), ("<=", upto, "< ?2")] {
+        let cursors = self.operators().into_iter().zip([after, upto]);
+        for ((operator, _, bound), cursor) in cursors {
             let Some(Cursor(values)) = cursor else {
                 if self.by_time {
                     sql.push_str(&format!(" AND {} {bound}", self.key[0]));
@@ -189,9 +235,11 @@ impl Walk {
         };
         let (first, last) = (numbered(first), numbered(&last[1..]));
         let sql = format!(
-            " AND {time} = {} AND {rest} > {} AND {rest} <= {}",
+            " AND {time} = {} AND {rest} {} {} AND {rest} {} {}",
             first[0],
+            self.operators()[0].0,
             tuple(&first[1..]),
+            self.operators()[1].0,
             tuple(&last)
         );
         (sql, parameters)
@@ -208,8 +256,13 @@ impl Walk {
         // On a walk by time only expired rows are counted. By key every row is, so that a batch's work is bounded.
         let sql = format!(
             "SELECT {keys} FROM {from} WHERE ?1 IS NOT NULL AND ?2 IS NOT NULL AND ?3 IS NOT NULL{place} \
-             ORDER BY {keys} LIMIT 1 OFFSET {offset}",
+             ORDER BY {order} LIMIT 1 OFFSET {offset}",
             keys = self.key.join(", "),
+            order = if self.descending {
+                self.key.iter().map(|part| format!("{part} DESC")).collect::<Vec<_>>().join(", ")
+            } else {
+                self.key.join(", ")
+            },
             from = self.from,
             offset = rows.saturating_sub(1),
         );
@@ -221,33 +274,45 @@ impl Walk {
             .map(|found| found.map(Cursor))
     }
 
-    /// `SELECT`s the expired rows of a batch, each row by one of these.
-    pub(super) fn selects(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
-        let select = format!("SELECT {} FROM {} WHERE {}", self.columns.join(", "), self.from, self.filter);
-        let pieces = self.pieces(after, upto).into_iter();
-        pieces.map(|(place, parameters)| (format!("{select}{place}"), parameters)).collect()
+    /// What selects the expired rows at a place that nothing keeps, from `FROM` on.
+    pub(super) fn expired_at(&self, place: &str) -> String {
+        format!("FROM {} WHERE {}{}{place}", self.from, self.filter, self.protection)
     }
 
-    /// Deletes the expired rows of a batch; returns how many they were.
-    pub(super) fn delete(
-        &self,
-        connection: &Connection,
-        after: Option<&Cursor>,
-        upto: Option<&Cursor>,
-    ) -> rusqlite::Result<u64> {
-        let mut deleted = 0;
-        for (place, parameters) in self.pieces(after, upto) {
-            let sql = format!("DELETE FROM {} WHERE {}{place}", self.from, self.filter);
-            deleted += connection.prepare_cached(&sql)?.execute(params_from_iter(parameters))?;
-        }
-        Ok(deleted as u64)
+    /// The same with the rows that a reference keeps.
+    pub(super) fn all_expired_at(&self, place: &str) -> String {
+        format!("FROM {} WHERE {}{place}", self.from, self.filter)
+    }
+
+    /// `SELECT`s the expired rows of a batch, each row by one of these: its columns, then its key.
+    pub(super) fn selects(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
+        let columns = [self.columns.as_slice(), self.key.as_slice()].concat().join(", ");
+        let select = |place: &str| format!("SELECT {columns} {}", self.expired_at(place));
+        let pieces = self.pieces(after, upto).into_iter();
+        pieces.map(|(place, parameters)| (select(&place), parameters)).collect()
+    }
+
+    /// The place of one row.
+    pub(super) fn at(&self, Cursor(values): &Cursor) -> (String, Vec<Value>) {
+        let first = self.parameters.len() + 1;
+        let numbers: Vec<String> = (first..first + values.len()).map(|number| format!("?{number}")).collect();
+        let place = format!(" AND {} = {}", tuple(&self.key), tuple(&numbers));
+        (place, [self.parameters.as_slice(), values].concat())
+    }
+
+    /// The key of a row of `SELECT`ed columns, which begins at `first`.
+    pub(super) fn cursor_of(&self, row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Cursor> {
+        (first..first + self.key.len())
+            .map(|index| row.get(index))
+            .collect::<rusqlite::Result<_>>()
+            .map(Cursor)
     }
 
     /// What lies after a cursor and up to another, as conditions that SQLite need not test row by row.
     ///
     /// It tests row values again for each row of a range that it found by them, which made a batch 13 % dearer. So a walk
     /// by time is cut in three: the rest of the first moment, all between, and the beginning of the last.
-    fn pieces(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
+    pub(super) fn pieces(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
         let (time, rest) = (&self.key[0], &self.key[1..]);
         let (first, last) = (after.map(|cursor| cursor.0.as_slice()), upto.map(|cursor| cursor.0.as_slice()));
         let same_moment = first.zip(last).is_some_and(|(first, last)| first[0] == last[0]);
@@ -269,7 +334,8 @@ impl Walk {
         };
         let mut between = String::new();
         let mut parameters = self.parameters.clone();
-        for (values, inside, bound) in [(first, ">", ">= ?1"), (last, "<", "< ?2")] {
+        let [ahead, back] = self.operators();
+        for (values, (_, inside, bound)) in [(first, ahead), (last, back)] {
             match values {
                 None => between.push_str(&format!(" AND {time} {bound}")),
                 Some(values) => {
@@ -279,8 +345,8 @@ impl Walk {
             }
         }
         let mut pieces = vec![(between, parameters)];
-        pieces.extend(first.map(|values| at(values, ">")));
-        pieces.extend(last.map(|values| at(values, "<=")));
+        pieces.extend(first.map(|values| at(values, ahead.0)));
+        pieces.extend(last.map(|values| at(values, back.0)));
         pieces
     }
 }

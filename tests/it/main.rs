@@ -27,6 +27,7 @@ mod process;
 mod prometheus;
 mod promises;
 mod proofs;
+mod rows;
 mod smoke;
 mod space;
 mod support;
@@ -56,6 +57,7 @@ fn main() {
     trials.extend(http::trials());
     trials.extend(locks::trials());
     trials.extend(maintenance::trials());
+    trials.extend(rows::trials());
     trials.extend(paging::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());

@@ -96,7 +96,7 @@ fn tasks_survive_the_way_through_yaml() {
               vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert: incremental, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
               log_cleaning: {timezone: UTC, spread: 2h, foreign_keys: off, pause_ratio: 1.5, lock_wait: 1m, target_hold: 5ms, \
                 tables: [{table: logs, column: at, format: unix_milliseconds, retention: 12h, allow_short_retention: true, \
-                  condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d}]}, \
+                  condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d, cascade: [a, b], set_null: [\"c d\"]}]}, \
               backup: {to: \"/srv/$${name}\", keep: 3, reserve: 1GiB, max_wait: 5s, max_wal_growth: 1MiB, window: \"01:00-05:00\"}, \
               checkpoint: {schedule: 1m, truncate_above: 8MiB, allow_replicated: true, allow_network: true}, \
               optimize: {analysis_limit: 400, target_hold: 10ms}}"

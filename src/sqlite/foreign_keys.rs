@@ -1,0 +1,172 @@
+//! Reads which foreign keys refer to a table, and to the rows that go with its own.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::references::Action;
+use super::references::Node;
+use super::references::ReferenceRules;
+use super::tables::quoted;
+
+/// How deep chains of references are followed. What lies deeper is seen by SQLite itself when a row is deleted.
+const MAX_DEPTH: usize = 6;
+
+/// How often a table may stand in one chain, as one that refers to itself does.
+const MAX_REPEATS: usize = 3;
+
+/// One row of `PRAGMA foreign_key_list`, put together by key.
+struct Found {
+    table: String,
+    columns: Vec<String>,
+    parent_columns: Vec<Option<String>>,
+    on_delete: String,
+}
+
+fn referring(connection: &Connection, parent: &str) -> rusqlite::Result<Vec<Found>> {
+    let sql = "SELECT t.name, f.id, f.\"from\", f.\"to\", f.on_delete \
+               FROM main.sqlite_schema AS t, pragma_foreign_key_list(t.name) AS f \
+               WHERE t.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE ORDER BY t.name, f.id, f.seq";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([parent])?;
+    let mut found: Vec<(i64, Found)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (table, id): (String, i64) = (row.get(0)?, row.get(1)?);
+        if found.last().is_none_or(|(last, key)| *last != id || key.table != table) {
+            let key = Found { table, columns: vec![], parent_columns: vec![], on_delete: row.get(4)? };
+            found.push((id, key));
+        }
+        if let Some((_, key)) = found.last_mut() {
+            key.columns.push(row.get(2)?);
+            key.parent_columns.push(row.get(3)?);
+        }
+    }
+    Ok(found.into_iter().map(|(_, key)| key).collect())
+}
+
+/// Columns of a table: name, whether it may be NULL, place in the primary key.
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String, bool, i64)>> {
+    let sql = "SELECT name, \"notnull\", pk FROM pragma_table_xinfo(?1) ORDER BY cid";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([table], |row| Ok((row.get(0)?, !row.get::<_, bool>(1)?, row.get(2)?)))?;
+    rows.collect()
+}
+
+/// What is gathered while the schema is read.
+struct Gatherer<'g> {
+    connection: &'g Connection,
+    rules: ReferenceRules<'g>,
+    root: &'g str,
+    bytes: BTreeMap<String, String>,
+    /// Tables of the configuration that were met.
+    used: Vec<String>,
+    problem: Option<String>,
+}
+
+impl Gatherer<'_> {
+    fn nodes(&mut self, parent: &str, path: &[String]) -> rusqlite::Result<Vec<Node>> {
+        let mut nodes = Vec::new();
+        for key in referring(self.connection, parent)? {
+            let repeats = path.iter().filter(|table| table.eq_ignore_ascii_case(&key.table)).count();
+            let columns = columns_of(self.connection, &key.table)?;
+            self.bytes.entry(key.table.clone()).or_insert_with(|| {
+                let length =
+                    |(name, ..): &(String, bool, i64)| format!("ifnull(octet_length({}), 0)", quoted(name));
+                columns.iter().map(length).collect::<Vec<_>>().join(" + ")
+            });
+            let Some(action) = self.action(&key, &columns) else { continue };
+            // Rows that go in the same statement keep nobody, and SQLite says so itself where one of them stays.
+            if action == Action::Protect && repeats > 0 && path.len() > 1 {
+                continue;
+            }
+            let parent_columns = self.parent_columns(&key, parent)?;
+            if parent_columns.len() != key.columns.len() {
+                continue;
+            }
+            let goes = matches!(action, Action::Cascade | Action::DeleteFirst);
+            let children = if goes && path.len() < MAX_DEPTH && repeats < MAX_REPEATS {
+                let path = [path, std::slice::from_ref(&key.table)].concat();
+                self.nodes(&key.table, &path)?
+            } else {
+                Vec::new()
+            };
+            nodes.push(Node { table: key.table, columns: key.columns, parent_columns, action, children });
+        }
+        Ok(nodes)
+    }
+
+    /// What happens to referring rows; `None` where SQLite changes their reference, so that nothing is in the way.
+    fn action(&mut self, key: &Found, columns: &[(String, bool, i64)]) -> Option<Action> {
+        let listed = |tables: &[String]| tables.iter().any(|table| table.eq_ignore_ascii_case(&key.table));
+        let can_be_null = key.columns.iter().all(|column| {
+            columns.iter().any(|(name, nullable, _)| *nullable && name.eq_ignore_ascii_case(column))
+        });
+        let (delete, null) = (listed(self.rules.cascade), listed(self.rules.set_null));
+        if delete || null {
+            self.used.push(key.table.clone());
+        }
+        match key.on_delete.to_ascii_uppercase().as_str() {
+            "CASCADE" => Some(Action::Cascade),
+            "SET DEFAULT" => None,
+            "SET NULL" if can_be_null => None,
+            _ if null && !can_be_null => {
+                self.problem = Some(format!(
+                    "set_null names {}, whose column {} may not be NULL; name the table in `cascade` to delete its rows, \
+                     or leave it out to keep the rows that it refers to",
+                    key.table,
+                    key.columns.join(", ")
+                ));
+                None
+            }
+            _ if null => Some(Action::SetNullFirst),
+            _ if delete && key.table.eq_ignore_ascii_case(self.root) => {
+                self.problem = Some(format!(
+                    "cascade names {} itself, which would delete rows that have not expired; `set_null: [{}]` cuts them off instead",
+                    key.table, key.table
+                ));
+                None
+            }
+            _ if delete => Some(Action::DeleteFirst),
+            _ => Some(Action::Protect),
+        }
+    }
+
+    /// The columns that are referred to; without names they are the parent's primary key.
+    fn parent_columns(&self, key: &Found, parent: &str) -> rusqlite::Result<Vec<String>> {
+        let named: Option<Vec<String>> = key.parent_columns.iter().cloned().collect();
+        if let Some(named) = named {
+            return Ok(named);
+        }
+        let mut primary: Vec<(i64, String)> = columns_of(self.connection, parent)?
+            .into_iter()
+            .filter_map(|(name, _, place)| (place > 0).then_some((place, name)))
+            .collect();
+        primary.sort();
+        Ok(primary.into_iter().map(|(_, name)| name).collect())
+    }
+}
+
+/// What refers to a table, with SQL for the bytes of a row of each table; inside, why the configuration does not fit.
+pub(super) fn gather(
+    connection: &Connection,
+    root: &str,
+    rules: ReferenceRules<'_>,
+) -> rusqlite::Result<Result<(Vec<Node>, BTreeMap<String, String>), String>> {
+    let mut gatherer =
+        Gatherer { connection, rules, root, bytes: BTreeMap::new(), used: vec![], problem: None };
+    let nodes = gatherer.nodes(root, &[root.to_owned()])?;
+    let unused = rules
+        .cascade
+        .iter()
+        .chain(rules.set_null)
+        .find(|table| !gatherer.used.iter().any(|used| used.eq_ignore_ascii_case(table)));
+    if let Some(problem) = gatherer.problem {
+        return Ok(Err(problem));
+    }
+    Ok(match unused {
+        Some(table) => Err(format!(
+            "{table} is named in `cascade` or `set_null`, but no foreign key of it refers to {root} or to rows that go with it"
+        )),
+        None => Ok((nodes, gatherer.bytes)),
+    })
+}
