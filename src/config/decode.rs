@@ -212,11 +212,6 @@ impl<'d> Decoder<'d> {
         Some(items.iter().enumerate().map(item).collect())
     }
 
-    /// The items of a list of texts.
-    pub fn texts(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
-        self.items(value)?.iter().map(|item| self.text(item)).collect()
-    }
-
     /// A scalar with its environment variables expanded.
     pub fn scalar<'t>(&mut self, value: &Value<'t>) -> Option<Cow<'t, str>> {
         let Node::Scalar(text) = &value.tree.node else {

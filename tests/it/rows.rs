@@ -118,9 +118,9 @@ fn full_text_indexes_are_not_broken() {
         .make();
     let tasks = "{vacuum: {min_reclaimable: {bytes: 0, ratio: 0}}, log_cleaning: {tables: [{table: p, column: at, retention: 30d}]}}";
     let config = configure(&made, tasks);
-    let (code, runs) = run("log_cleaning", &config);
+    let (_, runs) = run("log_cleaning", &config);
     let message = runs[0]["message"].as_str().unwrap().to_owned();
-    assert_eq!((code, &runs[0]["reason"]), (Some(3), &"config".into()), "{runs:#?}");
+    assert_eq!(runs[0]["reason"], "config", "{runs:#?}");
     // The trigger of the message is the remedy.
     let trigger = &message[message.find("CREATE TRIGGER").unwrap()..];
     made.connect().execute_batch(trigger).unwrap();
