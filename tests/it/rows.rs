@@ -155,7 +155,7 @@ fn an_archive_keeps_every_value() {
         }
         found
     };
-    let before = rows(made.path());
+    let before = rows(&made.path());
     let tasks = "{log_cleaning: {tables: [{table: p, column: at, retention: 30d, archive: archive}]}}";
     let (code, runs) = run("log_cleaning", &configure(&made, tasks));
     assert_eq!(code, Some(0), "{runs:#?}");
