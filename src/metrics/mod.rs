@@ -15,6 +15,7 @@ mod agent;
 mod agent_labels;
 mod databases;
 mod families;
+mod job_collector;
 mod job_families;
 mod jobs;
 mod locks;
@@ -42,7 +43,7 @@ pub use text::Piece;
 pub use text::text_pieces;
 
 use databases::DatabaseCollector;
-use job_families::JobCollector;
+use job_collector::JobCollector;
 use process::ProcessCollector;
 
 /// The text of a scrape.
