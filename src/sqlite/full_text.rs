@@ -104,7 +104,8 @@ fn broken_by_vacuum(connection: &Connection) -> rusqlite::Result<Vec<(String, St
     Ok(found)
 }
 
-/// The full-text indexes of a table that no trigger of its deletions tends, each with a trigger that would.
+/// The full-text indexes of a table that no trigger of its deletions tends, each with a trigger that would, and the rebuild that it needs
+/// first: taking out what an index does not hold damages it.
 fn left_behind(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for FullTextIndex { name, content } in full_text_indexes(connection)? {
@@ -128,7 +129,7 @@ fn left_behind(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(St
         let index = quoted(&name);
         let trigger = format!(
             "CREATE TRIGGER {} AFTER DELETE ON {} BEGIN INSERT INTO {index}({index}, rowid, {}) \
-             VALUES ('delete', old.rowid, {}); END;",
+             VALUES ('delete', old.rowid, {}); END; INSERT INTO {index}({index}) VALUES ('rebuild');",
             quoted(&format!("{name}_delete")),
             quoted(table),
             names.join(", "),
