@@ -113,7 +113,7 @@ fn full_text_indexes_are_not_broken() {
     let made = TestDatabase::new("app")
         .sql(&format!(
             "CREATE TABLE p (id INTEGER, at INTEGER, body TEXT); CREATE INDEX p_at ON p (at); {FILL}
-             CREATE VIRTUAL TABLE f USING fts5(body, content=p);"
+             UPDATE p SET body = hex(randomblob(1000)); CREATE VIRTUAL TABLE f USING fts5(body, content=p);"
         ))
         .make();
     let tasks = "{vacuum: {min_reclaimable: {bytes: 0, ratio: 0}}, log_cleaning: {tables: [{table: p, column: at, retention: 30d}]}}";
