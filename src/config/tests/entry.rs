@@ -54,12 +54,12 @@ fn settings() {
         ("space_top: 0", &[(16, "space_top", "must be a whole number from 1 to 1000, not `0`")]),
         ("space_budget: 2m", &[(19, "space_budget", "must be from 1ms to 1m, not `2m`")]),
         (
-            "collectors: {schema: maybe, timestamps: offf}",
+            "collectors: {schema: nah, timestamps: offf}",
             &[
                 (
                     26,
                     "collectors.schema",
-                    "must be one of `on`, `off`, `true`, `false`, `yes` and `no`, not `maybe`",
+                    "must be one of `on`, `off`, `true`, `false`, `yes` and `no`, not `nah`",
                 ),
                 (
                     43,
