@@ -135,7 +135,8 @@ pub(super) fn references(
 ) -> Result<References, PlanError> {
     let Retention { cascade, set_null, .. } = retention;
     let enforced = foreign_keys.unwrap_or(false);
-    if !enforced && !(cascade.is_empty() && set_null.is_empty()) {
+    let is_followed = !cascade.is_empty() || !set_null.is_empty();
+    if is_followed && !enforced {
         return Err(PlanError::Config(format!(
             "{}: `cascade` and `set_null` follow foreign keys, which need `foreign_keys: on` in the task",
             shape.name

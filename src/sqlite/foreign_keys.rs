@@ -146,12 +146,15 @@ impl Gatherer<'_> {
     }
 }
 
+/// The tables that refer to one, and by table the SQL for the bytes of a row.
+type Gathered = (Vec<Node>, BTreeMap<String, String>);
+
 /// What refers to a table, with SQL for the bytes of a row of each table; inside, why the configuration does not fit.
 pub(super) fn gather(
     connection: &Connection,
     root: &str,
     rules: ReferenceRules<'_>,
-) -> rusqlite::Result<Result<(Vec<Node>, BTreeMap<String, String>), String>> {
+) -> rusqlite::Result<Result<Gathered, String>> {
     let mut gatherer =
         Gatherer { connection, rules, root, bytes: BTreeMap::new(), used: vec![], problem: None };
     let nodes = gatherer.nodes(root, &[root.to_owned()])?;
