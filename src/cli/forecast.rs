@@ -61,6 +61,9 @@ pub(super) fn forecast_text(forecast: &Forecast) -> String {
         for other in &table.others {
             line(format!("  with them: {}", other.words()));
         }
+        if let Some(times) = &table.times {
+            line(format!("  {}", times.words()));
+        }
         if let Some(note) = &table.note {
             line(format!("  {note}"));
         }

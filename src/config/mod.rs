@@ -16,6 +16,7 @@ mod names;
 mod paths;
 mod read;
 mod read_agent;
+mod retention_read;
 mod settings;
 mod show;
 mod show_tasks;

@@ -13,6 +13,8 @@ use crate::config::TimestampColumn;
 use crate::config::TimestampFormat;
 use crate::config::alerts::AlertThresholds;
 use crate::config::alerts::read_alerts;
+use crate::config::columns::parse_epoch;
+use crate::config::columns::parse_unit;
 use crate::config::custom::Families;
 use crate::config::custom::read_custom_metrics;
 use crate::config::decode::Decoder;
@@ -213,17 +215,33 @@ fn read_timestamp(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Timest
     Some(TimestampColumn { table: table?, column: column?, format: format? })
 }
 
-/// How a column writes a time.
+/// How a column writes a time: a word, or an epoch of the application's own with its unit.
 pub(super) fn read_format(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<TimestampFormat> {
-    let words = [
-        ("auto", TimestampFormat::Auto),
-        ("iso8601", TimestampFormat::Iso8601),
-        ("unix_seconds", TimestampFormat::UnixSeconds),
-        ("unix_milliseconds", TimestampFormat::UnixMilliseconds),
-        ("unix_microseconds", TimestampFormat::UnixMicroseconds),
-        ("julian_day", TimestampFormat::JulianDay),
-    ];
-    decoder.choice(value, &words)
+    if !matches!(value.tree.node, Node::Mapping(_)) {
+        return decoder.choice(value, &TimestampFormat::WORDS);
+    }
+    let fields = decoder.fields(value, &["epoch", "unit"])?;
+    let epoch = decoder.require(&fields, "epoch", "epoch: 2001-01-01");
+    let unit = decoder.require(&fields, "unit", "unit: 1s");
+    let seconds = epoch.and_then(|value| {
+        let text = decoder.text(&value)?;
+        let seconds = parse_epoch(&text);
+        if seconds.is_none() {
+            let words = "is no date; write it as in `2001-01-01` or `2001-01-01T12:00:00Z`";
+            decoder.refuse_value(&value, format!("`{text}` {words}"));
+        }
+        seconds
+    });
+    let unit_nanoseconds = unit.and_then(|value| {
+        let text = decoder.text(&value)?;
+        let unit = parse_unit(&text);
+        if unit.is_none() {
+            let words = "is no unit; write it as in `1ns`, `100ns`, `1us`, `1ms`, `1s`, `1m`, `1h` or `1d`";
+            decoder.refuse_value(&value, format!("`{text}` {words}"));
+        }
+        unit
+    });
+    Some(TimestampFormat::Epoch { seconds: seconds?, unit_nanoseconds: unit_nanoseconds? })
 }
 
 fn read_collectors(value: &Value<'_>, layer: &mut Layer, decoder: &mut Decoder<'_>) {

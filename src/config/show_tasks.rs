@@ -116,15 +116,21 @@ struct ShownRetention {
     table: String,
     column: String,
     format: TimestampFormat,
-    retention: String,
-    #[serde(serialize_with = "on_off")]
-    allow_short_retention: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allow_short_retention: Option<&'static str>,
     condition: Option<String>,
     keep_latest: Option<u64>,
     archive: Option<String>,
     cascade: Vec<String>,
     set_null: Vec<String>,
-    max_newest_age: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_newest_age: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -276,17 +282,20 @@ fn shown_optimize(task: &Optimize) -> ShownOptimize {
 }
 
 fn shown_retention(retention: &Retention) -> ShownRetention {
+    let (age, expires) = (Some(format_duration(retention.retention)), retention.expires);
     ShownRetention {
         table: escape(&retention.table),
         column: escape(&retention.column),
         format: retention.format,
-        retention: format_duration(retention.retention),
-        allow_short_retention: retention.allow_short_retention,
+        retention: age.clone().filter(|_| !expires),
+        expires: expires.then(|| word(true)),
+        grace: age.filter(|_| expires),
+        allow_short_retention: (!expires).then(|| word(retention.allow_short_retention)),
         condition: retention.condition.as_deref().map(escape),
         keep_latest: retention.keep_latest,
         archive: retention.archive.as_deref().map(shown_path),
         cascade: retention.cascade.iter().map(|table| escape(table)).collect(),
         set_null: retention.set_null.iter().map(|table| escape(table)).collect(),
-        max_newest_age: format_duration(retention.max_newest_age),
+        max_newest_age: (!expires).then(|| format_duration(retention.max_newest_age)),
     }
 }

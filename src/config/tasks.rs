@@ -115,8 +115,10 @@ pub struct Retention {
     pub column: String,
     /// How the column writes a time.
     pub format: TimestampFormat,
-    /// How old a row becomes.
+    /// How old a row becomes; with `expires`, how long it stays after it has expired.
     pub retention: Duration,
+    /// Whether the column holds the moment at which a row expires, and not that at which it was made.
+    pub expires: bool,
     /// Whether a retention below one day is meant.
     pub allow_short_retention: bool,
     /// Only rows for which this SQL is true are deleted.

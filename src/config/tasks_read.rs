@@ -21,6 +21,8 @@ use crate::config::decode::Fields;
 use crate::config::decode::Value;
 use crate::config::decode::quoted;
 use crate::config::paths::resolve_path;
+use crate::config::retention_read::default_retention;
+use crate::config::retention_read::read_grace;
 use crate::config::settings::read_format;
 use crate::config::tree::Node;
 use crate::config::units::parse_duration;
@@ -37,7 +39,7 @@ const MANNERS_KEYS: [&str; 4] = ["target_hold", "pause_ratio", "lock_wait", "all
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 pub(super) const MIB: u64 = 1024 * 1024;
 
 /// How late a run may begin.
@@ -49,14 +51,8 @@ const MAX_WAIT: Duration = Duration::from_millis(100);
 /// How far a WAL may grow under a check.
 const MAX_WAL_GROWTH: u64 = 64 * MIB;
 
-/// The retention where nothing is said.
-const DEFAULT_RETENTION_DAYS: u64 = 90;
-
 /// A retention below this deletes what somebody may still look at today.
 const SHORT_RETENTION: Duration = DAY;
-
-/// The variable with the default of the retention, in days.
-const RETENTION_VARIABLE: &str = "LOG_RETENTION_DAYS";
 
 /// What the tasks of a file have in common.
 pub(super) struct Surroundings<'s> {
@@ -331,6 +327,8 @@ fn read_retention(
         "column",
         "format",
         "retention",
+        "expires",
+        "grace",
         "allow_short_retention",
         "condition",
         "keep_latest",
@@ -343,12 +341,21 @@ fn read_retention(
     let mut text =
         |name, example| decoder.require(&fields, name, example).and_then(|value| decoder.text(&value));
     let (table, column) = (text("table", "table: logs"), text("column", "column: created_at"));
-    let retention = match fields.find("retention") {
-        Some(value) => decoder.duration(&value, RETENTION)?,
-        None => default_retention(&fields, decoder)?,
+    let expires = read(&fields, "expires", false, |value| decoder.switch(value));
+    let retention = if expires {
+        read_grace(&fields, decoder)
+    } else {
+        if fields.given("grace").is_some() {
+            let message = "goes with `expires: on`, where it is how long a row stays after its time; write `retention` for the age";
+            decoder.refuse(fields.position_of("grace"), &fields.child("grace"), message);
+        }
+        match fields.find("retention") {
+            Some(value) => decoder.duration(&value, RETENTION)?,
+            None => default_retention(&fields, decoder)?,
+        }
     };
     let allowed = read(&fields, "allow_short_retention", false, |value| decoder.switch(value));
-    if retention < SHORT_RETENTION && !allowed {
+    if retention < SHORT_RETENTION && !allowed && !expires {
         let message = "is below one day; if that is meant, write `allow_short_retention: on` beside it";
         decoder.refuse(fields.position_of("retention"), &fields.child("retention"), message);
     }
@@ -360,6 +367,7 @@ fn read_retention(
         column: column?,
         format: read(&fields, "format", TimestampFormat::Auto, |value| read_format(value, decoder)),
         retention,
+        expires,
         allow_short_retention: allowed,
         condition,
         keep_latest: fields
@@ -373,24 +381,4 @@ fn read_retention(
             decoder.duration(value, SECOND..=*RETENTION.end())
         }),
     })
-}
-
-/// The retention where none is written: the environment's, else 90 days.
-fn default_retention(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Duration> {
-    const MOST_DAYS: u64 = 36_500;
-    let Some(text) = decoder.variable(RETENTION_VARIABLE) else {
-        return Some(DEFAULT_RETENTION_DAYS as u32 * DAY);
-    };
-    match text.trim().parse::<u64>() {
-        Ok(days) if (1..=MOST_DAYS).contains(&days) => Some(Duration::from_secs(days * DAY.as_secs())),
-        Ok(_) | Err(_) => {
-            let message = format!(
-                "comes from the environment here, where {RETENTION_VARIABLE} is {}; it must be a number of days from 1 to \
-                 {MOST_DAYS}",
-                quoted(&text)
-            );
-            decoder.refuse(fields.position, &fields.child("retention"), message);
-            None
-        }
-    }
 }

@@ -135,6 +135,7 @@ fn retention(table: &str, column: &str) -> Retention {
         archive: None,
         cascade: vec![],
         set_null: vec![],
+        expires: false,
         max_newest_age: Duration::from_secs(86_400),
     }
 }

@@ -27,8 +27,16 @@ pub(super) fn jumped(earlier: &ClockMark, now: &ClockMark) -> Option<String> {
     })
 }
 
-/// Compares the clock with the newest row of a log: one that is written to has a fresh one.
-pub(super) fn compare_with_newest_row(newest: f64, now: f64, retention: &Retention) -> Result<(), String> {
+/// Compares the clock with the newest row of a log: one that is written to has a fresh one. Says why nothing should be
+/// deleted where that is no error.
+///
+/// # Errors
+/// The newest row is of the future.
+pub(super) fn compare_with_newest_row(
+    newest: f64,
+    now: f64,
+    retention: &Retention,
+) -> Result<Option<String>, String> {
     let table = &retention.table;
     if newest > now + AHEAD_SECONDS {
         return Err(format!(
@@ -38,16 +46,15 @@ pub(super) fn compare_with_newest_row(newest: f64, now: f64, retention: &Retenti
         ));
     }
     let most = retention.max_newest_age.as_secs_f64();
-    if now - newest > most {
-        return Err(format!(
-            "the newest row of {table} is {} old ({}), more than max_newest_age ({}): either the clock is ahead, or nothing is \
-             logged any more; nothing is deleted. If that age is right, raise max_newest_age",
+    Ok((now - newest > most).then(|| {
+        format!(
+            "the newest row of {table} is {} old ({}), more than max_newest_age ({}): either nothing is logged any more, or \
+             the clock is ahead",
             days(now - newest),
             iso(newest),
             days(most)
-        ));
-    }
-    Ok(())
+        )
+    }))
 }
 
 fn days(seconds: f64) -> String {

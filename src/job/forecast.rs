@@ -25,10 +25,14 @@ use super::outcome::Outcome;
 use super::references;
 use super::references::KeptRows;
 use super::references::OtherRows;
+use super::retention::Conditions;
 use super::retention::PlanError;
+use super::retention::Seen;
 use super::retention::iso;
 use super::retention::plan;
 use super::survey;
+use super::time_bounds::look_at_times;
+use super::time_tally::TimeValues;
 use super::vacuum;
 use super::vacuum::Method;
 use super::vacuum::Need;
@@ -81,6 +85,8 @@ pub struct TableForecast {
     pub others: Vec<OtherRows>,
     /// How the column writes a time.
     pub format: Option<String>,
+    /// What the column's values were taken for.
+    pub times: Option<TimeValues>,
     /// The index by which they are found.
     pub index: Option<String>,
     /// How long it would take, where an earlier run tells.
@@ -237,7 +243,12 @@ fn of_log_cleaning(
         let mut tables = Vec::new();
         for retention in &task.tables {
             let mut table = TableForecast { table: retention.table.clone(), ..TableForecast::default() };
-            match plan(reader, retention, task.foreign_keys, context.now) {
+            let look = look_at_times(database, journal_mode);
+            let conditions = Conditions { foreign_keys: task.foreign_keys, now: context.now, look };
+            let mut seen = Seen::default();
+            let planned = plan(reader, retention, conditions, &mut seen);
+            (table.times, table.note) = (seen.times, seen.note);
+            match planned {
                 Ok(Some(plan)) => {
                     of_table(reader, &plan, context, journal_mode, &retention.column, &mut table)?
                 }

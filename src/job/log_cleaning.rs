@@ -5,14 +5,10 @@
 //! Price: a transaction of about 20 ms (see `neighbours`), then a pause in which others commit; the WAL grows by a checkpoint's
 //! worth. Why not one DELETE: it held the write lock 1.15 s for 500,000 rows, and all who write would wait for it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
-
-use serde::Deserialize;
-use serde::Serialize;
 
 use crate::budget::Budget;
 use crate::config::LogCleaning;
@@ -34,6 +30,8 @@ use crate::units::counted;
 
 use super::Context;
 use super::Observer;
+use super::cleaning_report::LogCleaningReport;
+use super::cleaning_report::TableReport;
 use super::clock;
 use super::coexist;
 use super::neighbours::Neighbours;
@@ -43,54 +41,17 @@ use super::outcome::Outcome;
 use super::outcome::Report;
 use super::pace::Pace;
 use super::references;
-use super::references::KeptRows;
-use super::references::OtherRows;
+use super::retention::Conditions;
 use super::retention::Plan;
 use super::retention::PlanError;
+use super::retention::Seen;
 use super::retention::iso;
 use super::retention::plan;
 use super::survey;
+use super::time_bounds::look_at_times;
 
 /// Rows of the first batch; what a row costs is not known yet.
 const FIRST_BATCH: u32 = 200;
-
-/// What was done to one table.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TableReport {
-    /// The table.
-    pub table: String,
-    /// Rows deleted, those of triggers and foreign keys not counted.
-    pub deleted_rows: u64,
-    /// Transactions.
-    pub batches: u64,
-    /// Whether every expired row is gone.
-    pub complete: bool,
-    /// The configured retention in seconds.
-    pub retention_seconds: u64,
-    /// The moment before which rows had expired.
-    pub cutoff: Option<String>,
-    /// How the column writes a time.
-    pub format: Option<String>,
-    /// Where the rows went.
-    pub archive: Option<PathBuf>,
-    /// Expired rows that stay, by what keeps them.
-    #[serde(default)]
-    pub kept: Vec<KeptRows>,
-    /// Rows that were changed along with the deleted ones.
-    #[serde(default)]
-    pub others: Vec<OtherRows>,
-    /// Why it was not cleaned, why rows stay, or what would make it cheaper.
-    pub note: Option<String>,
-}
-
-/// What was done.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LogCleaningReport {
-    /// All rows deleted.
-    pub deleted_rows: u64,
-    /// Each table.
-    pub tables: Vec<TableReport>,
-}
 
 /// How often a table is looked at anew because its schema changed between two batches.
 const PLANS: u32 = 5;
@@ -214,8 +175,15 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         self.observer.begin(&format!("cleaning {}", retention.table));
         for _ in 0..PLANS {
-            let Some(mut plan) = self.plan(retention, foreign_keys)? else {
-                table.complete = true;
+            let mut seen = Seen::default();
+            let planned = self.plan(retention, foreign_keys, &mut seen);
+            table.times = seen.times.or(table.times.take());
+            let Some(mut plan) = planned? else {
+                if let Some(note) = &seen.note {
+                    self.observer.say(&format!("{}: {note}", retention.table));
+                }
+                table.note = seen.note;
+                table.complete = !seen.kept;
                 return Ok(());
             };
             table.cutoff = Some(iso(plan.cutoff));
@@ -266,10 +234,16 @@ impl Run<'_> {
     }
 
     /// What to delete; `None` where nothing can have expired.
-    fn plan(&mut self, retention: &Retention, foreign_keys: Option<bool>) -> Result<Option<Plan>, Failure> {
-        let now = self.now;
+    fn plan(
+        &mut self,
+        retention: &Retention,
+        foreign_keys: Option<bool>,
+        seen: &mut Seen,
+    ) -> Result<Option<Plan>, Failure> {
+        let look = look_at_times(self.database, self.writer.journal_mode());
+        let conditions = Conditions { foreign_keys, now: self.now, look };
         let planned = self.writer.retry_while_busy(self.manners.lock_wait, |writer| {
-            match plan(writer, retention, foreign_keys, now) {
+            match plan(writer, retention, conditions, seen) {
                 Err(PlanError::Sqlite(error)) => Err(error),
                 other => Ok(other),
             }

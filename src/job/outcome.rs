@@ -10,8 +10,8 @@ use crate::sqlite::SqliteError;
 
 use super::backup::BackupReport;
 use super::checkpoint::CheckpointReport;
+use super::cleaning_report::LogCleaningReport;
 use super::health_check::HealthReport;
-use super::log_cleaning::LogCleaningReport;
 use super::optimize::OptimizeReport;
 use super::vacuum::VacuumReport;
 

@@ -24,7 +24,7 @@ use crate::units::bytes;
 use crate::units::counted;
 
 use super::backup::unusable;
-use super::log_cleaning::TableReport;
+use super::cleaning_report::TableReport;
 use super::retention::Plan;
 use super::retention::PlanError;
 use super::retention::iso;
@@ -208,6 +208,12 @@ pub(super) fn look_what_stays(
 pub(super) fn missing_index(plan: &Plan, column: &str) -> Option<String> {
     if plan.walk.is_by_time() {
         return None;
+    }
+    if !plan.ordered {
+        let table = &plan.shape.name;
+        return Some(format!(
+            "every row of {table} is looked at, since the order of the texts in {column} is not that of their times"
+        ));
     }
     let (table, statement) = (&plan.shape.name, plan.shape.create_index(column));
     Some(format!(

@@ -3,29 +3,34 @@
 //! Nothing is guessed here: a column that is written in two ways, a clock that the newest row contradicts, or a
 //! table that others refer to is refused with the reason.
 
+use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
-
-use chrono::DateTime;
-use chrono::TimeDelta;
-use chrono::Utc;
 
 use crate::config::Retention;
 use crate::config::TimestampFormat;
+use crate::sample::DAY_SECONDS;
+use crate::sample::Judge;
+use crate::sample::OLDEST_PLAUSIBLE;
+use crate::sample::Reading;
 use crate::sample::TimestampError;
 use crate::sample::convert;
-use crate::sample::detect;
-use crate::sample::format_name;
+use crate::sample::date;
+use crate::sample::epoch_of;
 use crate::sqlite::Expiry;
 use crate::sqlite::SqliteError;
 use crate::sqlite::StoredTime;
 use crate::sqlite::TableShape;
-use crate::sqlite::TextZone;
 use crate::sqlite::TimeColumn;
 use crate::sqlite::TimeForm;
 use crate::sqlite::Walk;
 
 use super::clock;
 use super::references::references;
+use super::time_bounds::Bounds;
+use super::time_tally::Spelling;
+use super::time_tally::Tally;
+use super::time_tally::TimeValues;
 
 /// How one table will be cleaned.
 #[derive(Debug)]
@@ -37,9 +42,33 @@ pub(super) struct Plan {
     kind: TimestampFormat,
     /// Rows older than this have expired, in seconds since 1970.
     pub cutoff: f64,
+    /// Whether the order of the values is that of the times, so that an index on the column would help.
+    pub ordered: bool,
     /// The oldest time that the table is known to hold.
     oldest: f64,
     keys: Option<(i64, i64)>,
+}
+
+/// What was seen of a column's times while a plan was made, whether or not there is one.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// What the values were taken for.
+    pub times: Option<TimeValues>,
+    /// Why rows stay although nothing failed.
+    pub note: Option<String>,
+    /// Whether expired rows stay for that reason.
+    pub kept: bool,
+}
+
+/// Against what a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conditions {
+    /// Whether the application enforces foreign keys, where that is known.
+    pub foreign_keys: Option<bool>,
+    /// What the clock says.
+    pub now: SystemTime,
+    /// How long all values of the column may be looked at; after that a sample has to do.
+    pub look: Duration,
 }
 
 /// Why a table cannot be cleaned.
@@ -59,45 +88,235 @@ pub(super) enum PlanError {
     Clock(String),
 }
 
-/// Works out which rows have expired; `None` for a table without any time.
+/// Works out which rows have expired; `None` where none is to be deleted, with a note in `seen` where that needs one.
 pub(super) fn plan(
     source: &impl TimeColumn,
     retention: &Retention,
-    foreign_keys: Option<bool>,
-    now: SystemTime,
+    conditions: Conditions,
+    seen: &mut Seen,
 ) -> Result<Option<Plan>, PlanError> {
     let shape = source.shape(&retention.table)?.map_err(|problem| PlanError::Config(problem.to_string()))?;
     let column =
         shape.column(&retention.column).map_err(|problem| PlanError::Config(problem.to_string()))?.to_owned();
-    refuse_unclear_references(&shape, foreign_keys)?;
-    let references = references(source, &shape, retention, foreign_keys)?;
-    let samples = source.sample_times(&shape, &column)?;
-    if samples.is_empty() {
+    refuse_unclear_references(&shape, conditions.foreign_keys)?;
+    let references = references(source, &shape, retention, conditions.foreign_keys)?;
+    let now = conditions.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let judge = Judge { now, expires: retention.expires };
+    let mut samples = source.sample_times(&shape, &column)?;
+    let kind = match retention.format {
+        TimestampFormat::Auto => detect(source, &shape, &column, (&judge, conditions.look), &mut samples)
+            .map_err(|error| match error {
+                Undetected::Sqlite(error) => PlanError::Sqlite(error),
+                Undetected::Values(error) => {
+                    PlanError::Config(format!("{}.{column}: {error}; nothing is deleted", retention.table))
+                }
+            })?,
+        given => Some(given),
+    };
+    let Some(kind) = kind else {
+        let mut tally = Tally::new(judge, TimestampFormat::Auto, f64::NEG_INFINITY);
+        tally.of_sample(&samples);
+        seen.times = Some(tally.values()).filter(|values| values.rows > 0);
+        seen.note = seen.times.is_some().then(|| "no row has a time that is set".to_owned());
+        return Ok(None);
+    };
+    let mut cutoff = now - retention.retention.as_secs_f64();
+    let tally = tally_of(source, &shape, &column, (judge, kind, cutoff), conditions.look, &samples)?;
+    let times = tally.values();
+    let words = times.words();
+    seen.times = Some(times);
+    if !believe(retention, &judge, (kind, cutoff), &samples, &tally, seen)
+        .map_err(|error| error.with(&words))?
+    {
         return Ok(None);
     }
-    let in_table =
-        |error: TimestampError| PlanError::Config(format!("{}.{column}: {error}", retention.table));
-    let kind = common_format(&samples, retention.format).map_err(in_table)?;
-    let form = form_of(&samples, kind, retention)?;
-    let times: Vec<f64> = samples.iter().filter_map(|value| convert(value, kind).ok()).collect();
-    let oldest = times.iter().copied().fold(f64::INFINITY, f64::min);
-    let newest = times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    clock::compare_with_newest_row(newest, seconds, retention).map_err(PlanError::Clock)?;
-    let cutoff = seconds - retention.retention.as_secs_f64();
-    let (floor, below) = bounds(kind, &form, cutoff);
-    let format = describe(kind, &form);
-    let condition = retention.condition.clone();
-    let mut expiry = Expiry { column, floor, below, form, cutoff_seconds: cutoff, condition };
+    let mut bounds = Bounds::of(kind, &tally, &judge, cutoff);
     if let Some(latest) = retention.keep_latest {
-        match keep_latest(source, &shape, &mut expiry, latest)? {
-            Kept::Some => {}
-            Kept::All => return Ok(None),
+        let judged = (&judge, kind, &tally);
+        match keep_newest(source, &shape, &column, latest, judged, (bounds, cutoff))? {
+            Some(kept) => (bounds, cutoff) = kept,
+            None => return Ok(None),
         }
     }
+    let Bounds { floor, below, form, .. } = bounds;
+    if let TimeForm::PerRow { .. } = form {
+        let test = move |value: &StoredTime| matches!(judge.read(value, kind), Reading::Time(seconds) if seconds < cutoff);
+        source.test_rows(Arc::new(test))?;
+    }
+    let condition = retention.condition.clone();
+    let expiry = Expiry { column, floor, below, form, cutoff_seconds: cutoff, condition };
     let walk = Walk::plan(&shape, &expiry).with(references);
     let keys = source.key_range(&shape)?;
-    Ok(Some(Plan { shape, walk, format, kind, cutoff, oldest, keys }))
+    let (format, oldest) = (tally.format(), tally.oldest.unwrap_or(cutoff));
+    let ordered = form != TimeForm::PerRow { ordered: false };
+    Ok(Some(Plan { shape, walk, format, kind, cutoff, ordered, oldest, keys }))
+}
+
+/// Reads all values of a column, or the sample and the newest ones where that takes too long.
+fn tally_of(
+    source: &impl TimeColumn,
+    shape: &TableShape,
+    column: &str,
+    (judge, kind, cutoff): (Judge, TimestampFormat, f64),
+    look: Duration,
+    samples: &[StoredTime],
+) -> Result<Tally, SqliteError> {
+    let mut tally = Tally::new(judge, kind, cutoff);
+    if source.each_time(shape, column, look, &mut |value| tally.add(value.as_ref()))? {
+        return Ok(tally);
+    }
+    tally.of_sample(samples);
+    let Bounds { floor, never, form, .. } = Bounds::of(kind, &tally, &judge, cutoff);
+    if form != (TimeForm::PerRow { ordered: false }) && shape.index_on(column).is_some() {
+        let found = source.newest_between(shape, column, (&floor, &never), (1, SAMPLE_OF_NEWEST))?;
+        found.iter().for_each(|value| tally.add(Some(value)));
+    }
+    Ok(tally)
+}
+
+/// Draws bounds and cutoff down so that the newest rows stay; `None` where all rows are among them.
+fn keep_newest(
+    source: &impl TimeColumn,
+    shape: &TableShape,
+    column: &str,
+    latest: u64,
+    (judge, kind, tally): (&Judge, TimestampFormat, &Tally),
+    (mut bounds, mut cutoff): (Bounds, f64),
+) -> Result<Option<(Bounds, f64)>, PlanError> {
+    refuse_without_order(shape, column, bounds.form)?;
+    let found = source.newest_between(shape, column, (&bounds.floor, &bounds.never), (latest, 1))?;
+    let Some(first_kept) = found.into_iter().next() else { return Ok(None) };
+    let Some(moment) = convert(&first_kept, kind) else { return Ok(None) };
+    // Texts of several zones are in the order of their times but for a day and a bit.
+    let various = matches!(tally.spelling, Some(Spelling::Various { .. }));
+    let moment = if various { moment - 27.0 * 3600.0 } else { moment };
+    if moment < cutoff {
+        cutoff = moment;
+        bounds = Bounds::of(kind, tally, judge, cutoff);
+        if bounds.form == TimeForm::Number {
+            bounds.below = first_kept;
+        }
+    }
+    Ok(Some((bounds, cutoff)))
+}
+
+/// How many of the newest values are asked for where not all were looked at.
+const SAMPLE_OF_NEWEST: u32 = 50;
+
+enum Undetected {
+    Sqlite(SqliteError),
+    Values(TimestampError),
+}
+
+/// The format of a column; where the sample holds nothing that is set, of all of its values.
+fn detect(
+    source: &impl TimeColumn,
+    shape: &TableShape,
+    column: &str,
+    (judge, limit): (&Judge, Duration),
+    samples: &mut Vec<StoredTime>,
+) -> Result<Option<TimestampFormat>, Undetected> {
+    const ENOUGH: usize = 1000;
+    if let Some(kind) = judge.detect(samples).map_err(Undetected::Values)? {
+        return Ok(Some(kind));
+    }
+    let mut more = Vec::new();
+    let mut visit = |value: Option<StoredTime>| {
+        let is_set = |value: &StoredTime| {
+            let reading = judge.read(value, TimestampFormat::Iso8601);
+            matches!(reading, Reading::Time(_) | Reading::NotUnderstood)
+        };
+        if more.len() < ENOUGH {
+            more.extend(value.filter(is_set));
+        }
+    };
+    source.each_time(shape, column, limit, &mut visit).map_err(Undetected::Sqlite)?;
+    samples.extend(more);
+    judge.detect(samples).map_err(Undetected::Values)
+}
+
+/// Whether the values are to be believed and anything may be deleted by them; `false` with a note in `seen` where they
+/// are and nothing should.
+fn believe(
+    retention: &Retention,
+    judge: &Judge,
+    (kind, cutoff): (TimestampFormat, f64),
+    samples: &[StoredTime],
+    tally: &Tally,
+    seen: &mut Seen,
+) -> Result<bool, PlanError> {
+    let name = format!("{}.{}", retention.table, retention.column);
+    let age = retention.max_newest_age.as_secs_f64().max(30.0 * DAY_SECONDS);
+    let misread = |what: &str| {
+        judge.better(samples, kind, age).map(|better| {
+            let message = format!(
+                "{name}: read as {}, {what}, but {better}; the format is likely wrong, so nothing is deleted",
+                kind.name()
+            );
+            PlanError::Config(message)
+        })
+    };
+    let Some(newest) = tally.newest else {
+        if let Some(error) = misread("no value is a time") {
+            return Err(error);
+        }
+        if tally.not_understood() > 0 {
+            let message =
+                format!("{name}: no value is a time as {} writes it; nothing is deleted", kind.name());
+            return Err(PlanError::Config(message));
+        }
+        seen.note = Some("no row has a time that is set".to_owned());
+        return Ok(false);
+    };
+    let counts = epoch_of(kind).is_some();
+    if newest < OLDEST_PLAUSIBLE && counts {
+        let what = format!("the newest row is of {}", date(newest));
+        return Err(misread(&what).unwrap_or_else(|| {
+            PlanError::Config(format!(
+                "{name}: read as {}, {what}, before SQLite existed; the format is likely wrong, so nothing is deleted",
+                kind.name()
+            ))
+        }));
+    }
+    let quiet = if retention.expires {
+        (counts && newest < cutoff.min(judge.now - 366.0 * DAY_SECONDS)).then(|| {
+            format!("the last row of {} expired at {}, more than a year ago", retention.table, date(newest))
+        })
+    } else {
+        clock::compare_with_newest_row(newest, judge.now, retention).map_err(PlanError::Clock)?
+    };
+    let all_expired = newest < cutoff;
+    if (quiet.is_some() || all_expired)
+        && let Some(error) = misread(&format!("the newest row is of {}", date(newest)))
+    {
+        return Err(error);
+    }
+    // With a detected epoch that is wrong after all, the newest row would be the first to say so.
+    let guessed = (counts && all_expired && retention.format == TimestampFormat::Auto && !retention.expires)
+        .then(|| {
+            format!(
+                "the newest row of {} would be deleted too, by an epoch that was only detected",
+                retention.table
+            )
+        });
+    if let Some(reason) = quiet.or(guessed) {
+        seen.note = Some(format!("{reason}; its rows stay"));
+        seen.kept = true;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+impl PlanError {
+    /// Adds what the values were taken for.
+    fn with(self, words: &str) -> Self {
+        match self {
+            Self::Sqlite(error) => Self::Sqlite(error),
+            Self::Config(message) => Self::Config(format!("{message} ({words})")),
+            Self::Archive(message) => Self::Archive(message),
+            Self::Clock(message) => Self::Clock(format!("{message} ({words})")),
+        }
+    }
 }
 
 impl Plan {
@@ -120,7 +339,7 @@ impl Plan {
 
     /// A time of the walk as people read it.
     pub(super) fn moment(&self, value: &StoredTime) -> Option<f64> {
-        convert(value, self.kind).ok()
+        convert(value, self.kind)
     }
 }
 
@@ -138,185 +357,25 @@ fn refuse_unclear_references(shape: &TableShape, foreign_keys: Option<bool>) -> 
     )))
 }
 
-/// The one format of all values.
-fn common_format(
-    samples: &[StoredTime],
-    configured: TimestampFormat,
-) -> Result<TimestampFormat, TimestampError> {
-    let mut common = None;
-    for value in samples {
-        let format = match configured {
-            TimestampFormat::Auto => detect(value)?,
-            given => {
-                convert(value, given)?;
-                given
-            }
-        };
-        match common {
-            None => common = Some(format),
-            Some(first) if first == format => {}
-            Some(first) => return Err(TimestampError::Mixed(format_name(first), format_name(format))),
-        }
+/// The newest rows are found by an index, and by the order of its values.
+fn refuse_without_order(shape: &TableShape, column: &str, form: TimeForm) -> Result<(), PlanError> {
+    if form == (TimeForm::PerRow { ordered: false }) {
+        return Err(PlanError::Config(format!(
+            "keep_latest needs times whose order as stored is that of the moments, which that of {}.{column} is not",
+            shape.name
+        )));
     }
-    Ok(common.unwrap_or(configured))
-}
-
-/// How the values are written, as far as comparing them depends on it.
-fn form_of(
-    samples: &[StoredTime],
-    kind: TimestampFormat,
-    retention: &Retention,
-) -> Result<TimeForm, PlanError> {
-    if kind != TimestampFormat::Iso8601 {
-        return Ok(TimeForm::Number);
-    }
-    let mut found: Option<(Option<char>, TextZone, &str)> = None;
-    for value in samples {
-        let StoredTime::Text(text) = value else { continue };
-        let (separator, zone) = parts(text);
-        let zone = if zone.is_empty() { TextZone::None } else { TextZone::Same(zone.to_owned()) };
-        found = Some(match found {
-            None => (separator, zone, text),
-            Some((first, common, example)) => {
-                let zone = common_zone(common, zone).filter(|_| first == separator).ok_or_else(|| {
-                    PlanError::Config(format!(
-                        "{}.{} mixes ways to write a time, such as {example:?} and {text:?}, whose order as texts is not \
-                         that of the times; bring them into one form first",
-                        retention.table, retention.column
-                    ))
-                })?;
-                (first, zone, example)
-            }
-        });
-    }
-    let (separator, zone, _) = found.unwrap_or((None, TextZone::None, ""));
-    Ok(TimeForm::Text { separator, zone })
-}
-
-/// The zone of two values together; `None` where no comparison is right for both.
-fn common_zone(one: TextZone, other: TextZone) -> Option<TextZone> {
-    match (one, other) {
-        (one, other) if one == other => Some(one),
-        (TextZone::Various, TextZone::Same(zone)) => readable(&zone).then_some(TextZone::Various),
-        (TextZone::Same(one), TextZone::Same(other)) => {
-            (readable(&one) && readable(&other)).then_some(TextZone::Various)
-        }
-        (TextZone::None, _) | (_, TextZone::None | TextZone::Various) => None,
-    }
-}
-
-/// Whether SQLite's own functions read a zone: `Z` or `+01:00`, but not `+0100`.
-fn readable(zone: &str) -> bool {
-    let zone = zone.trim_start();
-    zone.eq_ignore_ascii_case("z") || zone.len() == 6 && zone.as_bytes()[3] == b':'
-}
-
-/// Separator and zone of an ISO-8601 text, which is known to be one.
-fn parts(text: &str) -> (Option<char>, &str) {
-    const DATE_LENGTH: usize = 10;
-    let Some(separator) = text.as_bytes().get(DATE_LENGTH) else { return (None, "") };
-    let time = &text[DATE_LENGTH + 1..];
-    let zone = time.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').map_or("", |at| &time[at..]);
-    (Some(char::from(*separator)), zone)
-}
-
-/// Seconds east of UTC of a zone's text.
-fn offset(zone: &str) -> i64 {
-    let zone = zone.trim();
-    let digits: String = zone.chars().filter(char::is_ascii_digit).collect();
-    let number =
-        |range: std::ops::Range<usize>| digits.get(range).and_then(|d| d.parse::<i64>().ok()).unwrap_or(0);
-    let seconds = number(0..2) * 3600 + number(2..4) * 60;
-    if zone.starts_with('-') { -seconds } else { seconds }
-}
-
-/// The bounds within which values are times that have expired.
-fn bounds(kind: TimestampFormat, form: &TimeForm, cutoff: f64) -> (StoredTime, StoredTime) {
-    /// No zone is further from UTC than 14 hours.
-    const WIDEST_OFFSET: i64 = 15 * 3600;
-    const JULIAN_DAY_OF_EPOCH: f64 = 2_440_587.5;
-    const SECONDS_PER_DAY: f64 = 86_400.0;
-    // Below these, a number is no time in the format; see `sample::timestamp`.
-    let number = |scale: f64, least: i64| {
-        (StoredTime::Integer(least), StoredTime::Integer((cutoff * scale).floor() as i64))
-    };
-    match kind {
-        TimestampFormat::UnixSeconds => number(1.0, 100_000_000),
-        TimestampFormat::UnixMilliseconds => number(1e3, 100_000_000_000),
-        TimestampFormat::UnixMicroseconds => number(1e6, 100_000_000_000_000),
-        TimestampFormat::JulianDay => {
-            (StoredTime::Real(1_721_060.0), StoredTime::Real(cutoff / SECONDS_PER_DAY + JULIAN_DAY_OF_EPOCH))
-        }
-        TimestampFormat::Iso8601 | TimestampFormat::Auto => {
-            let (separator, shift) = match form {
-                TimeForm::Text { separator, zone: TextZone::Same(zone) } => (*separator, offset(zone)),
-                TimeForm::Text { separator, zone: TextZone::Various } => (*separator, WIDEST_OFFSET),
-                TimeForm::Text { separator, zone: TextZone::None } => (*separator, 0),
-                TimeForm::Number => (None, 0),
-            };
-            let moment =
-                DateTime::<Utc>::from_timestamp(cutoff.floor() as i64 + shift, 0).unwrap_or_default();
-            let text = match separator {
-                Some(separator) => moment.format(&format!("%Y-%m-%d{separator}%H:%M:%S")).to_string(),
-                None => moment.format("%Y-%m-%d").to_string(),
-            };
-            (StoredTime::Text("0000-".to_owned()), StoredTime::Text(text))
-        }
-    }
-}
-
-fn describe(kind: TimestampFormat, form: &TimeForm) -> String {
-    let zone = match form {
-        TimeForm::Number => return format_name(kind).to_owned(),
-        TimeForm::Text { separator: None, .. } => return "iso8601, dates alone".to_owned(),
-        TimeForm::Text { zone: TextZone::None, .. } => "no zone, taken as UTC".to_owned(),
-        TimeForm::Text { zone: TextZone::Same(zone), .. } => format!("zone {}", zone.trim()),
-        TimeForm::Text { zone: TextZone::Various, .. } => "various zones".to_owned(),
-    };
-    format!("{}, {zone}", format_name(kind))
-}
-
-enum Kept {
-    Some,
-    All,
-}
-
-/// Draws the bound down so that the newest rows stay.
-fn keep_latest(
-    source: &impl TimeColumn,
-    shape: &TableShape,
-    expiry: &mut Expiry,
-    latest: u64,
-) -> Result<Kept, PlanError> {
-    if shape.index_on(&expiry.column).is_none() && !shape.key_begins_with(&expiry.column) {
+    if shape.index_on(column).is_none() && !shape.key_begins_with(column) {
         return Err(PlanError::Config(format!(
             "keep_latest needs an index to find the newest rows of {}: {}",
             shape.name,
-            shape.create_index(&expiry.column)
+            shape.create_index(column)
         )));
     }
-    let Some(first_kept) = source.time_of_rank(shape, &expiry.column, latest)? else { return Ok(Kept::All) };
-    if is_before(&first_kept, &expiry.below) {
-        expiry.below = first_kept;
-    }
-    Ok(Kept::Some)
-}
-
-fn is_before(one: &StoredTime, other: &StoredTime) -> bool {
-    let number = |value: &StoredTime| match value {
-        StoredTime::Integer(integer) => Some(*integer as f64),
-        StoredTime::Real(real) => Some(*real),
-        StoredTime::Text(_) | StoredTime::Blob => None,
-    };
-    match (one, other) {
-        (StoredTime::Text(one), StoredTime::Text(other)) => one < other,
-        (one, other) => number(one).zip(number(other)).is_some_and(|(one, other)| one < other),
-    }
+    Ok(())
 }
 
 /// A moment as ISO-8601, for people.
 pub(super) fn iso(seconds: f64) -> String {
-    let moment =
-        DateTime::<Utc>::UNIX_EPOCH + TimeDelta::try_milliseconds((seconds * 1e3) as i64).unwrap_or_default();
-    moment.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+    date(seconds)
 }

@@ -14,8 +14,8 @@ use crate::task::Task;
 
 use super::backup::BackupReport;
 use super::checkpoint::CheckpointReport;
+use super::cleaning_report::LogCleaningReport;
 use super::health_check::Verdict;
-use super::log_cleaning::LogCleaningReport;
 use super::optimize::OptimizeReport;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;

@@ -3,6 +3,7 @@
 //! A look is sync and holds no connection when it is over. It touches neither metrics nor logs:
 //! what it found is a value, and the sampler decides what to do with it.
 
+mod age;
 mod locks;
 mod look;
 mod pieces;
@@ -10,6 +11,7 @@ mod settle;
 mod snapshot;
 mod space;
 mod tables;
+mod time_text;
 mod timestamp;
 mod unlocked;
 
@@ -44,8 +46,15 @@ pub use tables::is_pattern;
 pub use tables::look_at_custom;
 pub use tables::look_at_tables;
 pub use tables::wanted_tables;
+pub use time_text::Iso;
+pub use time_text::iso;
+pub use timestamp::DAY_SECONDS;
+pub use timestamp::FLOOR_SECONDS;
+pub use timestamp::Judge;
+pub use timestamp::OLDEST_PLAUSIBLE;
+pub use timestamp::Reading;
 pub use timestamp::TimestampError;
 pub use timestamp::convert;
-pub use timestamp::detect;
-pub use timestamp::format_name;
-pub use timestamp::seconds_since_epoch;
+pub use timestamp::date;
+pub use timestamp::describe;
+pub use timestamp::epoch_of;

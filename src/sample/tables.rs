@@ -22,11 +22,12 @@ use crate::sqlite::RowCount;
 use crate::sqlite::SqliteError;
 use crate::sqlite::TableKind;
 
+use super::age::Age;
+use super::age::age_of;
 use super::pieces::read_in_pieces;
 use super::settle::OpenFailure;
 use super::settle::SettleError;
 use super::settle::Settled;
-use super::timestamp::seconds_since_epoch;
 use super::unlocked::unlocked;
 
 /// A commit undoes what was read of a rollback database, so a look may take a tenth of the time
@@ -266,14 +267,12 @@ pub(super) fn age(
     if look.readings.ages.iter().any(|age| age.table == *table) {
         return Ok(());
     }
-    match reader.time_range(table, column, budget) {
-        Ok(None) => {}
-        Ok(Some((oldest, newest))) => match seconds_since_epoch(&oldest, &newest, *format) {
-            Ok((oldest, newest, _)) => {
-                look.readings.ages.push(AgeReading { table: table.clone(), oldest, newest });
-            }
-            Err(error) => look.problems.push(format!("{table}.{column}: {error}")),
-        },
+    match age_of(reader, (table, column), *format, budget) {
+        Ok(Age::Empty) => {}
+        Ok(Age::Range(oldest, newest)) => {
+            look.readings.ages.push(AgeReading { table: table.clone(), oldest, newest });
+        }
+        Ok(Age::Unknown(reason)) => look.problems.push(format!("{table}.{column}: {reason}")),
         Err(error) if error.kind() == ErrorKind::DeadlineExceeded => look.problems.push(format!(
             "{table}.{column}: oldest and newest not found within {budget:?}; an index on the column makes it instant"
         )),

@@ -1,7 +1,12 @@
 //! What is asked of a time column before anything is deleted by it.
 
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
 
 use super::error::SqliteError;
@@ -14,7 +19,46 @@ use super::shape::shape;
 use super::tables::StoredTime;
 use super::tables::quoted;
 use super::tables::stored_time;
+use super::walk::value;
 use super::writer::Writer;
+
+/// Whether a row with this time has expired.
+pub type RowTest = Arc<dyn Fn(&StoredTime) -> bool + Send + Sync>;
+
+/// The SQL function that asks a [`RowTest`].
+pub(super) const ROW_TEST: &str = "litekeeper_row_expired";
+
+/// Makes a test callable on a connection, for statements of its own alone: no view or trigger of the database may call it.
+fn test_rows(connection: &Connection, test: RowTest) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
+    connection.create_scalar_function(ROW_TEST, 1, flags, move |context| {
+        Ok(stored_time(context.get_raw(0)).is_some_and(|value| test(&value)))
+    })
+}
+
+/// Reads one column of every row until `limit` is over; returns whether all rows were read.
+fn each_time(
+    connection: &Connection,
+    shape: &TableShape,
+    column: &str,
+    limit: Duration,
+    visit: &mut dyn FnMut(Option<StoredTime>),
+) -> rusqlite::Result<bool> {
+    const ROWS_BETWEEN_LOOKS: u32 = 64;
+    let begun = Instant::now();
+    let sql = format!("SELECT {} FROM main.{}", quoted(column), quoted(&shape.name));
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(())?;
+    let mut seen: u32 = 0;
+    while let Some(row) = rows.next()? {
+        visit(stored_time(row.get_ref(0)?));
+        seen = seen.wrapping_add(1);
+        if seen.is_multiple_of(ROWS_BETWEEN_LOOKS) && begun.elapsed() >= limit {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// Values of a time column from all over a table: the ends of its index, and rows spread over its keys. NULLs are left out.
 fn sample_times(
@@ -66,20 +110,25 @@ fn key_range(connection: &Connection, shape: &TableShape) -> rusqlite::Result<Op
     })
 }
 
-/// The time of the row that is `rank`th from the newest, by the index on its column.
-fn time_of_rank(
+/// The largest times between two values, by the index on their column: `rows` of them from the `rank`th on.
+fn newest_between(
     connection: &Connection,
     shape: &TableShape,
     column: &str,
-    rank: u64,
-) -> rusqlite::Result<Option<StoredTime>> {
+    (from, below): (&StoredTime, &StoredTime),
+    (rank, rows): (u64, u32),
+) -> rusqlite::Result<Vec<StoredTime>> {
     let (table, column) = (quoted(&shape.name), quoted(column));
     let sql = format!(
-        "SELECT {column} FROM main.{table} WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1 OFFSET {}",
+        "SELECT {column} FROM main.{table} WHERE {column} >= ?1 AND {column} < ?2 ORDER BY {column} DESC \
+         LIMIT {rows} OFFSET {}",
         rank.saturating_sub(1)
     );
-    let found = connection.query_row(&sql, (), |row| Ok(stored_time(row.get_ref(0)?))).optional()?;
-    Ok(found.flatten())
+    let mut statement = connection.prepare(&sql)?;
+    let found = statement
+        .query_map([value(from), value(below)], |row| Ok(stored_time(row.get_ref(0)?)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// A connection of either kind that can be asked within its budget. Not to be named outside of this room.
@@ -153,17 +202,42 @@ pub trait TimeColumn: Asked {
         self.ask("sample the times", |connection| sample_times(connection, shape, column))
     }
 
-    /// The time of the row that is `rank`th from the newest.
+    /// The largest times from one value on and below another, by an index on the column: `rows` of them from the `rank`th on.
     ///
     /// # Errors
     /// What any read can meet.
-    fn time_of_rank(
+    fn newest_between(
         &self,
         shape: &TableShape,
         column: &str,
-        rank: u64,
-    ) -> Result<Option<StoredTime>, SqliteError> {
-        self.ask("find the newest rows", |connection| time_of_rank(connection, shape, column, rank))
+        bounds: (&StoredTime, &StoredTime),
+        place: (u64, u32),
+    ) -> Result<Vec<StoredTime>, SqliteError> {
+        self.ask("find the newest rows", |connection| {
+            newest_between(connection, shape, column, bounds, place)
+        })
+    }
+
+    /// Shows every value of a column, NULLs too, until `limit` is over; returns whether that were all.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    fn each_time(
+        &self,
+        shape: &TableShape,
+        column: &str,
+        limit: Duration,
+        visit: &mut dyn FnMut(Option<StoredTime>),
+    ) -> Result<bool, SqliteError> {
+        self.ask("look at the times", |connection| each_time(connection, shape, column, limit, visit))
+    }
+
+    /// Has the walks of this connection whose form is [`super::TimeForm::PerRow`] ask a test.
+    ///
+    /// # Errors
+    /// None is known.
+    fn test_rows(&self, test: RowTest) -> Result<(), SqliteError> {
+        self.ask("set the test of times", |connection| test_rows(connection, test))
     }
 }
 

@@ -12,47 +12,18 @@ use super::stored::Value;
 use super::tables::StoredTime;
 use super::tables::quoted;
 use super::tables::stored_time;
+use super::times::ROW_TEST;
 
-/// How a column writes a time, as far as comparing two of them depends on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How rows that have expired are told from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeForm {
-    /// As a number.
+    /// By comparing numbers.
     Number,
-    /// As ISO-8601 text, with this character between date and time; `None` for dates alone.
-    Text {
-        /// `T` or a space.
-        separator: Option<char>,
-        /// What names the zone.
-        zone: TextZone,
+    /// By the test that [`super::TimeColumn::test_rows`] was given, row by row.
+    PerRow {
+        /// Whether the values' order is that of the times, so that the bounds of an [`Expiry`] narrow the search.
+        ordered: bool,
     },
-}
-
-/// What names the zone at the end of a time as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TextZone {
-    /// Nothing.
-    None,
-    /// The same text in every row, such as `Z`. Then the order of the texts is that of the times.
-    Same(String),
-    /// One text or another. Then SQLite reads each time, and the texts' order only narrows the search.
-    Various,
-}
-
-impl TimeForm {
-    /// SQL that is true for values of this form, and with `Various` zones only for those that have expired.
-    fn sql(&self, column: &str) -> Option<String> {
-        const DATE: &str = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]";
-        let Self::Text { separator, zone } = self else { return None };
-        let Some(separator) = separator else { return Some(format!("{column} GLOB '{DATE}'")) };
-        let head = format!("{DATE}{separator}[0-9][0-9]:[0-9][0-9]");
-        Some(match zone {
-            TextZone::None => {
-                format!("{column} GLOB '{head}*' AND substr({column}, 12) NOT GLOB '*[-+A-Za-z]*'")
-            }
-            TextZone::Same(zone) => format!("{column} GLOB '{head}*{}'", zone.replace('\'', "''")),
-            TextZone::Various => format!("{column} GLOB '{head}*' AND unixepoch({column}) < ?3"),
-        })
-    }
 }
 
 /// Which rows have expired.
@@ -106,13 +77,14 @@ impl Walk {
     #[must_use]
     pub fn plan(shape: &TableShape, expiry: &Expiry) -> Self {
         let column = quoted(&expiry.column);
-        let index = shape.index_on(&expiry.column);
-        let by_key = shape.key_begins_with(&expiry.column);
+        let ordered = expiry.form != TimeForm::PerRow { ordered: false };
+        let index = shape.index_on(&expiry.column).filter(|_| ordered);
+        let by_key = ordered && shape.key_begins_with(&expiry.column);
         let mut key = Vec::new();
         if index.is_some() && !by_key {
             key.push(column.clone());
         }
-        key.extend(shape.key.iter().filter(|part| **part != column || by_key).cloned());
+        key.extend(shape.key.iter().filter(|part| **part != column || index.is_none() || by_key).cloned());
         let table = format!("main.{}", quoted(&shape.name));
         let from = match index {
             Some(index) if !by_key => format!("{table} INDEXED BY {}", quoted(index)),
@@ -123,15 +95,14 @@ impl Walk {
         let by_time = index.is_some() || by_key;
         // A walk by time is between its cursors, which lie between these bounds; to say it again for every row would
         // cost, and SQLite might enter the index at the floor and walk over all that was looked at before.
-        let mut filter = if by_time {
+        let mut filter = if by_time || !ordered {
             "?1 IS NOT NULL AND ?2 IS NOT NULL".to_owned()
         } else {
             format!("+{column} >= ?1 AND +{column} < ?2")
         };
         let mut parameters = vec![value(&expiry.floor), value(&expiry.below)];
-        if let Some(form) = expiry.form.sql(&column) {
-            filter.push_str(" AND ");
-            filter.push_str(&form);
+        if let TimeForm::PerRow { .. } = expiry.form {
+            filter.push_str(&format!(" AND {ROW_TEST}({column})"));
         }
         parameters.push(Value::Real(expiry.cutoff_seconds));
         // Used or not, so that the numbers of the cursor's parameters are known.
@@ -359,7 +330,7 @@ fn tuple(parts: &[String]) -> String {
     }
 }
 
-fn value(time: &StoredTime) -> Value {
+pub(super) fn value(time: &StoredTime) -> Value {
     match time {
         StoredTime::Integer(integer) => Value::Integer(*integer),
         StoredTime::Real(real) => Value::Real(*real),

@@ -33,6 +33,7 @@ mod space;
 mod support;
 mod tasks;
 mod tidy;
+mod time_formats;
 mod traces;
 mod untrusted;
 mod watching;
@@ -67,6 +68,7 @@ fn main() {
     trials.extend(space::trials());
     trials.extend(tasks::trials());
     trials.extend(tidy::trials());
+    trials.extend(time_formats::trials());
     trials.extend(traces::trials());
     trials.extend(untrusted::trials());
     trials.extend(watching::trials());

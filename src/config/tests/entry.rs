@@ -75,8 +75,24 @@ fn settings() {
                 (
                     61,
                     "timestamps[1].format",
-                    "must be one of `auto`, `iso8601`, `unix_seconds`, `unix_milliseconds`, \
-             `unix_microseconds` and `julian_day`, not `unix`",
+                    "must be one of `auto`, `iso8601`, `rfc2822`, `unix_seconds`, `unix_milliseconds`, \
+             `unix_microseconds`, `unix_nanoseconds`, `julian_day`, `webkit_microseconds`, `apple_seconds`, \
+             `dotnet_ticks`, `windows_filetime`, `yyyymmdd`, `yyyymmddhhmm` and `yyyymmddhhmmss`, not `unix`",
+                ),
+            ],
+        ),
+        (
+            "timestamps: [{table: t, column: b, format: {epoch: 2001-13-01, unit: 1 fortnight}}]",
+            &[
+                (
+                    56,
+                    "timestamps[0].format.epoch",
+                    "`2001-13-01` is no date; write it as in `2001-01-01` or `2001-01-01T12:00:00Z`",
+                ),
+                (
+                    74,
+                    "timestamps[0].format.unit",
+                    "`1 fortnight` is no unit; write it as in `1ns`, `100ns`, `1us`, `1ms`, `1s`, `1m`, `1h` or `1d`",
                 ),
             ],
         ),
