@@ -6,6 +6,7 @@ use crate::config::Retention;
 use crate::host::FilesystemFacts;
 use crate::host::Mount;
 use crate::host::Ownership;
+use crate::host::SidecarObstacle;
 use crate::job::Need;
 use crate::job::Unusable;
 use crate::sqlite::Anatomies;
@@ -36,8 +37,8 @@ pub(super) struct Facts {
     pub read_denied: Option<(&'static str, String)>,
     /// What litekeeper's user may not write.
     pub write_denied: Option<&'static str>,
-    /// Whether the owner could use sidecars that litekeeper makes.
-    pub sidecars_usable: bool,
+    /// Why the owner could not use sidecars that litekeeper makes.
+    pub sidecar_obstacle: Option<SidecarObstacle>,
     /// The file system.
     pub filesystem: Option<FilesystemFacts>,
     /// Its mount.

@@ -122,10 +122,10 @@ fn world_writable(facts: &Facts, main: &Ownership, found: &mut Vec<Finding>) {
 fn agent_cannot_maintain(facts: &Facts) -> Option<Finding> {
     let what = match facts.write_denied {
         Some(what) => format!("User {} may not write the {what}.", facts.user),
-        None if !facts.sidecars_usable => {
-            format!("The owner could not use the -wal or -journal that user {} makes.", facts.user)
+        None => {
+            let obstacle = facts.sidecar_obstacle?;
+            format!("User {} may write the database, but {}.", facts.user, obstacle.words())
         }
-        None => return None,
     };
     // On a mount that is read-only nobody may, and that is a finding of its own.
     if facts.mount.is_some_and(|mount| mount.read_only) || facts.read_denied.is_some() {

@@ -15,9 +15,9 @@ use crate::host::acting_user;
 use crate::host::filesystem_facts;
 use crate::host::is_mounted_alone;
 use crate::host::mount;
-use crate::host::owner_could_use_sidecars;
 use crate::host::ownership;
 use crate::host::read_denied;
+use crate::host::sidecar_obstacle;
 use crate::host::stat;
 use crate::host::write_denied;
 use crate::job::replicator;
@@ -69,7 +69,7 @@ pub(super) fn gather(named: &Path, database: &Database, known: Known, budget: &B
         sidecars,
         read_denied: read_denied(files).map(|(what, error)| (what, error.to_string())),
         write_denied: write_denied(files, &home).map(|(what, _)| what),
-        sidecars_usable: owner_could_use_sidecars(&files.main).unwrap_or(true),
+        sidecar_obstacle: sidecar_obstacle(&files.main, &home).ok().flatten(),
         filesystem: filesystem_facts(&home, &MountTable::read()).ok(),
         mount: mount(&home).ok(),
         own_mode: if is_file && is_abandoned { own_mode(&database.path, budget) } else { None },

@@ -12,6 +12,7 @@ use crate::host::FilesystemFacts;
 use crate::host::LockView;
 use crate::host::Mount;
 use crate::host::Ownership;
+use crate::host::SidecarObstacle;
 use crate::job::Need;
 use crate::job::Unusable;
 use crate::locks::Hold;
@@ -78,7 +79,7 @@ fn sound() -> Facts {
         sidecars: vec![("-wal", file(0o640, MIB)), ("-shm", file(0o640, 32_768))],
         read_denied: None,
         write_denied: None,
-        sidecars_usable: true,
+        sidecar_obstacle: None,
         filesystem: Some(FilesystemFacts {
             available_bytes: 1 << 40,
             size_bytes: 1 << 41,
@@ -214,7 +215,7 @@ fn files() {
         &[(A::AgentCannotMaintain, Info, "may not write the directory")],
     );
     check(
-        |facts| (facts.sidecars_usable, facts.wishes.writes) = (false, true),
+        |facts| (facts.sidecar_obstacle, facts.wishes.writes) = (Some(SidecarObstacle::Mode(0o600)), true),
         &[(A::AgentCannotMaintain, Warning, "could not use")],
     );
     check(

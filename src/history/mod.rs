@@ -10,6 +10,7 @@ mod runs;
 mod schema;
 mod standing;
 mod trends;
+mod writers;
 
 #[cfg(test)]
 mod tests;

@@ -89,10 +89,20 @@ fn count_of(pid: u32, file: &Stat, deadline: Instant) -> io::Result<usize> {
     Ok(descriptors)
 }
 
+/// The bits of a descriptor's flags that say whether it reads, writes or both.
+const ACCESS_MODE: u32 = 0o3;
+
+/// Whether a descriptor of a process is open for writing; not so where the process is gone.
+pub(super) fn is_writable(pid: u32, number: u32) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    let flags = field(&info, "flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok());
+    flags.is_some_and(|flags| flags & ACCESS_MODE != 0)
+}
+
 /// Whether a descriptor is this file, open for writing. What the kernel itself says is asked first: `stat` may hang with
 /// the file system of a file, so it is left for the one that has the inode.
 fn is_it(pid: u32, number: &str, link: &Path, file: &Stat) -> io::Result<bool> {
-    const ACCESS_MODE: u32 = 0o3;
     // Sockets, pipes and the like have a name without a slash.
     if !std::fs::read_link(link)?.has_root() {
         return Ok(false);

@@ -14,7 +14,6 @@ use crate::sqlite;
 use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
-use crate::sqlite::Writer;
 use crate::sqlite::version_text;
 use crate::units::bytes;
 
@@ -156,7 +155,7 @@ fn attempt(task: &Checkpoint, context: &Context<'_>) -> Result<Outcome, Outcome>
     let plan = plan(task, context, &found)?;
     let failed = |error: SqliteError| Outcome::of(&error, None);
     context.observer.begin("checkpoint");
-    let mut writer = Writer::open(&context.database.path, PATIENCE, context.budget).map_err(failed)?;
+    let mut writer = coexist::open_writer(context, PATIENCE).map_err(failed)?;
     let copied = writer.checkpoint(sqlite::Checkpoint::Passive).map_err(failed)?.value;
     let mut report = CheckpointReport {
         frames_before: plan.frames.map(|frames| frames.total),

@@ -3,17 +3,26 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::database::Database;
 use crate::host::FileKind;
 use crate::host::FilesystemFacts;
+use crate::host::Loss;
 use crate::host::MountTable;
 use crate::host::filesystem_facts;
-use crate::host::owner_could_use_sidecars;
+use crate::host::lost_locks;
+use crate::host::may_be_open_elsewhere;
+use crate::host::sidecar_obstacle;
 use crate::host::stat;
 use crate::host::write_denied;
+use crate::sidecar::DatabaseFiles;
 use crate::sqlite::JournalMode;
+use crate::sqlite::SqliteError;
+use crate::sqlite::Writer;
+use crate::task::Task;
 
+use super::Context;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
 use super::outcome::SkipReason;
@@ -54,12 +63,10 @@ pub(super) fn refuse_unless_writable(
         let detail = format!("litekeeper may not write the {what}: {error}");
         return Err(Outcome::skipped(SkipReason::ReadOnly, detail));
     }
-    let usable = owner_could_use_sidecars(&database.files.main)
+    let obstacle = sidecar_obstacle(&database.files.main, &directory)
         .map_err(|error| Outcome::failed(FailureReason::Io, format!("stat: {error}")))?;
-    if !usable {
-        let detail = "litekeeper runs as another user than the database's owner, who could not use the -wal or -journal \
-                      file that a killed job leaves; run litekeeper as root, as the owner, or in the file's group with g+rw";
-        return Err(Outcome::skipped(SkipReason::ReadOnly, detail));
+    if let Some(obstacle) = obstacle {
+        return Err(Outcome::skipped(SkipReason::ReadOnly, obstacle.words()));
     }
     let facts = filesystem(&directory)?;
     if facts.network && journal_mode == JournalMode::Wal && !allow_network {
@@ -71,6 +78,40 @@ pub(super) fn refuse_unless_writable(
         return Err(Outcome::failed(FailureReason::Config, message));
     }
     Ok(())
+}
+
+/// Refuses what would cost commits of a process that has lost its locks on the database. A backup, which only
+/// reads, is refused once a file that the process writes is deleted: the copy would lack what is written there.
+///
+/// # Errors
+/// The outcome of a run that may not.
+pub(super) fn refuse_if_locks_lost(task: Task, database: &Database) -> Result<(), Outcome> {
+    if !task.writes() {
+        return Ok(());
+    }
+    let lost = lost_locks(&database.files);
+    let stops = |loss: &Loss| task != Task::Backup || matches!(loss, Loss::Name(..));
+    let Some(first) = lost.iter().find(|one| stops(&one.loss)) else { return Ok(()) };
+    let rescue = match first.loss {
+        Loss::Locks => {
+            "a program that closes the database now may delete the -wal from under it; back the database up now, then restart \
+             that process"
+        }
+        Loss::Name(..) => {
+            "what it commits is lost when it ends; copy that content before you stop it, as docs/LOCKS.md says"
+        }
+    };
+    Err(Outcome::skipped(SkipReason::OwnerLostLocks, format!("{first}; {rescue}")))
+}
+
+/// Opens a database for writing. When it is closed, SQLite removes the sidecars only if nobody else can have it open.
+///
+/// # Errors
+/// Those of [`Writer::open`].
+pub(super) fn open_writer(context: &Context<'_>, patience: Duration) -> Result<Writer, SqliteError> {
+    let path = &context.database.path;
+    let is_alone = |path: &Path| !may_be_open_elsewhere(&DatabaseFiles::of(path));
+    Ok(Writer::open(path, patience, context.budget)?.tidying_if(is_alone))
 }
 
 /// The program that replicates a database, by its marks: a vacuum or a foreign checkpoint would make it send all again.

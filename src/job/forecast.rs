@@ -108,6 +108,9 @@ pub fn forecast(task: Task, context: &Context<'_>) -> Result<Forecast, Outcome> 
     {
         forecast.would_not_run = Some(format!("an integrity check failed: {problem}"));
     }
+    if let Err(refused) = coexist::refuse_if_locks_lost(task, context.database) {
+        note(&mut forecast, refused.message());
+    }
     match task {
         Task::HealthCheck | Task::QuickCheck => {
             if let Some(health_check) = &tasks.health_check {

@@ -143,8 +143,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
 fn open(manners: Manners, context: &Context<'_>) -> Result<Writer, Outcome> {
     let journal_mode = survey(context)?.header.journal_mode;
     coexist::refuse_unless_writable(context.database, journal_mode, manners.allow_network)?;
-    Writer::open(&context.database.path, manners.lock_wait, context.budget)
-        .map_err(|error| Outcome::of(&error, None))
+    coexist::open_writer(context, manners.lock_wait).map_err(|error| Outcome::of(&error, None))
 }
 
 /// Which file stands under the database's name.

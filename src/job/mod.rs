@@ -58,6 +58,9 @@ pub use vacuum::Need;
 pub use vacuum::VacuumReport;
 pub use vacuum::needs as room_for_vacuum;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -73,6 +76,7 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::RowIdIndexes as _;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
+use crate::sqlite::own_version;
 use crate::task::Task;
 
 /// How long a first look waits for a writer that is just committing.
@@ -97,6 +101,8 @@ pub struct Past {
     pub rate: Option<f64>,
     /// The clocks at the last run of any job.
     pub clock: Option<ClockMark>,
+    /// The version of SQLite with which another program wrote last; 0 while unknown. A look at the database renews it.
+    pub foreign_writer: Arc<AtomicU32>,
     /// The temporary directory that SQLite uses.
     pub temporary_directory: std::path::PathBuf,
 }
@@ -116,7 +122,7 @@ pub struct Context<'a> {
     /// What is known from before.
     pub past: &'a Past,
     /// Who is told how it goes on.
-    pub observer: std::sync::Arc<dyn Observer>,
+    pub observer: Arc<dyn Observer>,
 }
 
 /// What every job looks at first.
@@ -145,7 +151,11 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
         Ok(Survey { header, tables, broken_by_vacuum, wal })
     });
     match read {
-        Ok(Settled::Read { answer, .. }) => Ok(answer),
+        Ok(Settled::Read { mut answer, .. }) => {
+            answer.header.writer_version =
+                writer_of(answer.header.writer_version, &context.past.foreign_writer);
+            Ok(answer)
+        }
         Ok(Settled::Moving) => {
             let message = "the database's files come and go while they are read";
             Err(Outcome::failed(FailureReason::Busy, message))
@@ -160,6 +170,19 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
     }
 }
 
+/// The version of the last writer of a database that was not litekeeper, as far as it is known: the header tells
+/// that of the last writer, which is litekeeper itself after a task that wrote.
+fn writer_of(header: u32, foreign: &AtomicU32) -> u32 {
+    if header != own_version() {
+        foreign.store(header, Ordering::Relaxed);
+        return header;
+    }
+    match foreign.load(Ordering::Relaxed) {
+        0 => header,
+        known => known,
+    }
+}
+
 /// Runs a task on a database that is locked for maintenance by the caller.
 #[must_use]
 pub fn run(task: Task, context: &Context<'_>) -> Outcome {
@@ -170,6 +193,9 @@ pub fn run(task: Task, context: &Context<'_>) -> Outcome {
         let detail =
             format!("an integrity check failed ({problem}); nothing is written until a full one passes");
         return Outcome::Skipped { reason: SkipReason::Unhealthy, detail };
+    }
+    if let Err(refused) = coexist::refuse_if_locks_lost(task, context.database) {
+        return refused;
     }
     let missing =
         || Outcome::failed(FailureReason::Config, format!("{task} is not configured for this database"));
@@ -187,7 +213,17 @@ pub fn run(task: Task, context: &Context<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::Observer;
+    use super::*;
+
+    #[test]
+    fn an_own_write_does_not_change_what_is_known_of_the_owner() {
+        let (own, foreign) = (own_version(), AtomicU32::new(0));
+        for (header, expected) in
+            [(own, own), (3_046_001, 3_046_001), (own, 3_046_001), (3_051_003, 3_051_003), (own, 3_051_003)]
+        {
+            assert_eq!(writer_of(header, &foreign), expected);
+        }
+    }
 
     /// Tells nobody.
     pub(super) struct Quiet;

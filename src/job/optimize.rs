@@ -11,7 +11,6 @@ use serde::Serialize;
 use crate::config::Optimize;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Waiting;
-use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
 
 use super::Context;
@@ -51,8 +50,7 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
     let manners = task.manners;
     coexist::refuse_unless_writable(context.database, header.journal_mode, manners.allow_network)?;
     let failed = |error: SqliteError| Outcome::of(&error, None);
-    let mut writer =
-        Writer::open(&context.database.path, manners.lock_wait, context.budget).map_err(failed)?;
+    let mut writer = coexist::open_writer(context, manners.lock_wait).map_err(failed)?;
     let listed =
         writer.retry_while_busy(manners.lock_wait, |writer| writer.stale_statistics()).map_err(failed)?;
     let stale = listed.value;

@@ -41,11 +41,13 @@ pub enum SkipReason {
     /// An index finds rows by row ids that this would change.
     #[serde(rename = "unstable_rowids")]
     UnstableRowIds,
+    /// A process has the database open without its locks, or writes to a deleted file of it.
+    OwnerLostLocks,
 }
 
 impl SkipReason {
     /// Every reason, in the order of the exposition.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BelowThreshold,
         Self::OutsideWindow,
         Self::Paused,
@@ -56,6 +58,7 @@ impl SkipReason {
         Self::Unhealthy,
         Self::VersionUnsafe,
         Self::UnstableRowIds,
+        Self::OwnerLostLocks,
     ];
 
     /// The label value.
@@ -72,6 +75,7 @@ impl SkipReason {
             Self::Unhealthy => "unhealthy",
             Self::VersionUnsafe => "version_unsafe",
             Self::UnstableRowIds => "unstable_rowids",
+            Self::OwnerLostLocks => "owner_lost_locks",
         }
     }
 }

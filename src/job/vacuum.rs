@@ -172,8 +172,7 @@ fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
         refuse_without_room_or_time(task, context, &header)?;
     }
     let failed = |error: SqliteError| Outcome::of(&error, None);
-    let mut writer =
-        Writer::open(&context.database.path, task.manners.lock_wait, context.budget).map_err(failed)?;
+    let mut writer = coexist::open_writer(context, task.manners.lock_wait).map_err(failed)?;
     let mut held = Duration::ZERO;
     let result = match method {
         Method::Incremental => {

@@ -2,8 +2,10 @@
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
@@ -17,6 +19,7 @@ use crate::history::HistoryError;
 use crate::host::ClockMark;
 use crate::host::MaintenanceLock;
 use crate::host::Stamp;
+use crate::host::unsearchable;
 use crate::job;
 use crate::job::Context;
 use crate::job::FailureReason;
@@ -84,7 +87,7 @@ impl Workshop {
             Ok(Some(lock)) => lock,
             Ok(None) => return Executed::HeldElsewhere,
             Err(error) => {
-                let message = format!("the lock beside the state file cannot be taken: {error}");
+                let message = not_locked(&order.database.path, &error);
                 return self.done(order, SystemTime::now(), Outcome::failed(FailureReason::Io, message));
             }
         };
@@ -169,8 +172,22 @@ impl Workshop {
             unhealthy: self.history.unhealthy(path)?,
             rate: success.and_then(|past| past.run.rate()),
             clock: self.history.clock(path)?,
+            foreign_writer: Arc::new(self.history.foreign_writer(path)?.unwrap_or(0).into()),
             temporary_directory: temporary_directory(),
         })
+    }
+
+    /// Remembers who wrote a database last but litekeeper, where that has changed.
+    fn remember_writer(&self, database: &Database, version: u32) {
+        let known = self.history.foreign_writer(&database.path);
+        let kept = match known {
+            Ok(known) if version == 0 || known == Some(version) => return,
+            Ok(_) => self.history.set_foreign_writer(&database.path, version),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            tracing::error!(db = database.name.as_str(), %error, "the writer's version could not be written to the state file");
+        }
     }
 
     fn attempt(&self, order: &Order, now: SystemTime, observer: Arc<dyn Observer>) -> Outcome {
@@ -202,10 +219,25 @@ impl Workshop {
         {
             tracing::error!(db = order.database.name.as_str(), %error, "the clock could not be written to the state file");
         }
+        self.remember_writer(&order.database, past.foreign_writer.load(Ordering::Relaxed));
         outcome.unwrap_or_else(|_| {
             let message = "the job panicked, which is a defect of litekeeper; please report it with the log";
             Outcome::failed(FailureReason::Other, message)
         })
+    }
+}
+
+/// Why a database could not be locked for maintenance: mostly its own files cannot be reached.
+fn not_locked(path: &Path, error: &std::io::Error) -> String {
+    match unsearchable(path) {
+        Some(directory) => format!(
+            "{}: litekeeper may not search the directory {} ({error}); give its user or a group of its the right to (chmod g+x, \
+             or setfacl -m u:USER:x)",
+            path.display(),
+            directory.display()
+        ),
+        None if std::fs::symlink_metadata(path).is_err() => format!("{}: {error}", path.display()),
+        None => format!("the lock beside the state file cannot be taken: {error}"),
     }
 }
 

@@ -119,6 +119,12 @@ pub fn limit_heap() -> Result<(), rusqlite::Error> {
     connection.query_row(&format!("PRAGMA hard_heap_limit = {HEAP_LIMIT_BYTES}"), (), |_| Ok(()))
 }
 
+/// The version of the SQLite in this program, as SQLite's version number.
+#[must_use]
+pub fn own_version() -> u32 {
+    u32::try_from(rusqlite::version_number()).unwrap_or(0)
+}
+
 /// A SQLite version number as people write it: 3046001 is 3.46.1.
 #[must_use]
 pub fn version_text(number: u32) -> String {

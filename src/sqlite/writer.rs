@@ -71,6 +71,7 @@ pub struct Writer {
     pub(super) budget: Budget,
     path: PathBuf,
     journal_mode: JournalMode,
+    is_alone: fn(&Path) -> bool,
     // Makes the writer stay on its thread, where it may make files in the owner's name.
     _rights: raw::OwnerRights,
 }
@@ -102,6 +103,8 @@ impl Writer {
         let mut connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::WRITING_VFS)
             .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
         connection.busy_handler(Some(look_again)).map_err(failed)?;
+        // A process that lost its locks is invisible to SQLite, which would take us for the last one: see `drop`.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
         let mut writer = Self {
@@ -109,6 +112,7 @@ impl Writer {
             budget: budget.clone(),
             path: path.to_owned(),
             journal_mode: JournalMode::Rollback,
+            is_alone: |_| false,
             _rights: rights,
         };
         writer.arm(None)?;
@@ -129,6 +133,14 @@ impl Writer {
         );
         writer.connection().execute_batch(&settings).map_err(failed)?;
         Ok(writer)
+    }
+
+    /// Has the close checkpoint the WAL and remove the sidecars, as SQLite does by itself, if `is_alone` then says that no
+    /// other process has the database open. Without it they stay.
+    #[must_use]
+    pub fn tidying_if(mut self, is_alone: fn(&Path) -> bool) -> Self {
+        self.is_alone = is_alone;
+        self
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -303,12 +315,20 @@ fn look_again(looks: i32) -> bool {
 }
 
 impl Drop for Writer {
-    /// Closes the connection alone, so that SQLite tidies up the sidecars when no other process has the database open.
+    /// Closes the connection alone. SQLite removes the sidecars where it is known that no other process has the database
+    /// open; its own locks do not tell, as another process may have lost them.
     fn drop(&mut self) {
         /// Looks of this process end within milliseconds; a hung one is not worth more patience.
         const PATIENCE: Duration = Duration::from_secs(2);
         let _alone = Alone::begin(&self.path, &Budget::impatient(PATIENCE));
-        drop(self.connection.take());
+        let connection = self.connection.take();
+        if self.journal_mode == JournalMode::Wal
+            && let Some(connection) = &connection
+            && (self.is_alone)(&self.path)
+        {
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+        }
+        drop(connection);
     }
 }
 

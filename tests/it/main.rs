@@ -21,6 +21,7 @@ mod faults;
 mod findings;
 mod http;
 mod locks;
+mod lost_locks;
 mod maintenance;
 mod paging;
 mod process;
@@ -57,6 +58,7 @@ fn main() {
     trials.extend(findings::trials());
     trials.extend(http::trials());
     trials.extend(locks::trials());
+    trials.extend(lost_locks::trials());
     trials.extend(maintenance::trials());
     trials.extend(rows::trials());
     trials.extend(paging::trials());
