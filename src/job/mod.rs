@@ -14,6 +14,7 @@ mod log_cleaning;
 mod neighbours;
 mod optimize;
 mod outcome;
+mod owner_writes;
 mod pace;
 mod restore;
 mod retention;

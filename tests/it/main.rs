@@ -21,6 +21,7 @@ mod faults;
 mod http;
 mod locks;
 mod maintenance;
+mod owners;
 mod paging;
 mod process;
 mod prometheus;
@@ -54,6 +55,7 @@ fn main() {
     trials.extend(http::trials());
     trials.extend(locks::trials());
     trials.extend(maintenance::trials());
+    trials.extend(owners::trials());
     trials.extend(paging::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());
