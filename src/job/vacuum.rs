@@ -224,9 +224,7 @@ fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
     };
     let wal_truncated = match header.journal_mode {
         JournalMode::Rollback => None,
-        JournalMode::Wal => {
-            Some(empty_wal(&mut writer, context, &header, &mut held).map_err(failed)?)
-        }
+        JournalMode::Wal => Some(empty_wal(&mut writer, context, &header, &mut held).map_err(failed)?),
     };
     let (pages, free) = writer.pages().map_err(failed)?;
     let size_before = u64::from(header.pages) * u64::from(header.page_size);

@@ -47,8 +47,12 @@ while not stop.is_set():
 print(done, refused, flush=True)
 ";
 
-fn application(made: &TestDatabase, timeout: u32) -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut child = Command::new("python3")
+fn application(
+    python: &str,
+    made: &TestDatabase,
+    timeout: u32,
+) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = Command::new(python)
         .args(["-c", APPLICATION, &made.path().display().to_string(), &timeout.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -86,7 +90,7 @@ fn run(task: &str, config: &str, more: &[&str]) -> Value {
     document["runs"][0].clone()
 }
 
-fn an_application_without_a_busy_timeout_is_hardly_ever_refused() {
+fn an_application_without_a_busy_timeout_is_hardly_ever_refused(python: &str) {
     const TASKS: &str = "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}}, \
         log_cleaning: {tables: [{table: logs, column: at, retention: 90d}]}}";
     for wal in [true, false] {
@@ -113,10 +117,11 @@ fn an_application_without_a_busy_timeout_is_hardly_ever_refused() {
                     ))
                     .make();
                 let config = configure(&made, settings, TASKS);
-                let application = application(&made, timeout);
+                let application = application(python, &made, timeout);
                 let ran = run(task, &config, &[]);
                 let (done, refused) = counts(application);
-                let case = format!("{task}, WAL {wal}, timeout {timeout}, {settings:?}: {done} and {refused}");
+                let case =
+                    format!("{task}, WAL {wal}, timeout {timeout}, {settings:?}: {done} and {refused}");
                 assert_eq!(ran["outcome"], "success", "{case}: {ran:#}");
                 assert!(refused <= 2.0 + most * (done + refused), "{case}: {ran:#}");
                 let connection = made.connect();
@@ -159,7 +164,11 @@ fn a_full_vacuum_has_a_bound() {
             assert_eq!(ran["outcome"], "success", "{ran:#}");
             assert!(size() < before);
         } else {
-            assert_eq!((&ran["outcome"], &ran["reason"]), (&"skipped".into(), &"outside_window".into()), "{ran:#}");
+            assert_eq!(
+                (&ran["outcome"], &ran["reason"]),
+                (&"skipped".into(), &"outside_window".into()),
+                "{ran:#}"
+            );
             assert_eq!(ran["message"].as_str(), refusal.as_deref(), "the dry run's promise");
             let words = refusal.unwrap();
             assert!(["max_lock_hold", "window", "convert"].iter().all(|way| words.contains(way)), "{words}");

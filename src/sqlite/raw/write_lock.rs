@@ -31,7 +31,9 @@ impl WalWriteLock {
             let link = entry.path();
             let is_it = rustix::fs::stat(&link)
                 .is_ok_and(|open| (open.st_dev, open.st_ino) == (file.st_dev, file.st_ino));
-            if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()).filter(|_| is_it) {
+            if let Some(number) =
+                entry.file_name().to_str().and_then(|name| name.parse().ok()).filter(|_| is_it)
+            {
                 return Some(Self(number));
             }
         }
