@@ -30,6 +30,9 @@ const WINDOW: f64 = 0.4;
 /// have been somebody else's.
 const PROMPT: Duration = Duration::from_millis(1);
 
+/// The part of a window that a hold may last; it begins in the rest.
+const HOLD_PART: f64 = 0.75;
+
 /// With fewer gaps nothing is known yet.
 const FEWEST_GAPS: usize = 4;
 
@@ -173,11 +176,11 @@ impl OwnerWrites {
         }
         let window = WINDOW * self.short;
         let fits = window >= LEAST_WINDOW && self.least_commit() <= window / 2.0;
-        if fits && since <= window / 2.0 {
-            return Turn::Within(Duration::from_secs_f64(window - since));
-        }
-        if self.refused(since, self.usual) <= CHEAP {
-            return Turn::Now;
+        // Always as long as the last ones where the gaps are: what is done at once is learnt from holds of one length.
+        let hold = HOLD_PART * window;
+        let expected = if fits { self.usual.min(hold) } else { self.usual };
+        if fits && since <= window - hold || self.refused(since, expected) <= CHEAP {
+            return if fits { Turn::Within(Duration::from_secs_f64(hold)) } else { Turn::Now };
         }
         // No hold is as short as that, and no better moment came: whatever it costs is owed, and it is least right after
         // a write.
