@@ -74,5 +74,11 @@ pub(super) fn forecast_text(forecast: &Forecast) -> String {
     if let Some(seconds) = forecast.expected_seconds {
         line(format!("about {seconds:.1} s"));
     }
+    if let Some(bound) = forecast.max_lock_hold_seconds {
+        line(format!("the write lock would be held all that time; max_lock_hold is {bound:.1} s"));
+    }
+    if let Some(words) = &forecast.owner {
+        line(words.clone());
+    }
     text
 }

@@ -278,6 +278,8 @@ pub struct Settings {
     pub space_budget: Duration,
     /// Which collectors run.
     pub collectors: Collectors,
+    /// How long the application waits for a lock (its `busy_timeout`); unknown where it is not configured.
+    pub owner_busy_timeout: Option<Duration>,
     /// What is done to it.
     pub tasks: Tasks,
     /// Thresholds of alerts that are its own.
@@ -316,6 +318,7 @@ impl Default for Settings {
             space_top: 20,
             space_budget: Duration::from_millis(500),
             collectors: Collectors::default(),
+            owner_busy_timeout: None,
             tasks: Tasks::default(),
             alerts: BTreeMap::new(),
         }

@@ -28,7 +28,7 @@ use crate::config::tasks_read::read_tasks;
 use crate::config::tree::Node;
 
 /// The keys of a profile, and of every entry of `databases`.
-pub(super) const SETTINGS_KEYS: [&str; 12] = [
+pub(super) const SETTINGS_KEYS: [&str; 13] = [
     "labels",
     "row_counts",
     "timestamps",
@@ -39,6 +39,7 @@ pub(super) const SETTINGS_KEYS: [&str; 12] = [
     "space_top",
     "space_budget",
     "collectors",
+    "owner_busy_timeout",
     "tasks",
     "alerts",
 ];
@@ -54,6 +55,9 @@ const SPACE_INTERVAL: (Duration, Duration) = (Duration::from_secs(60), Duration:
 
 /// Tables by size; each is two series and one more for each index.
 const SPACE_TOP: (usize, usize) = (1, 1_000);
+
+/// An application that waits longer than this for a lock is not heard of.
+const OWNER_BUSY_TIMEOUT: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
 
 /// What a profile or a database says itself.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +76,7 @@ pub(super) struct Layer {
     read_timestamps: Option<bool>,
     run_custom_metrics: Option<bool>,
     measure_space: Option<bool>,
+    owner_busy_timeout: Option<Option<Duration>>,
     tasks: TaskLayer,
     alerts: AlertThresholds,
 }
@@ -101,6 +106,7 @@ impl Layer {
         replace(timestamps, self.read_timestamps);
         replace(custom_metrics, self.run_custom_metrics);
         replace(space, self.measure_space);
+        replace(&mut settings.owner_busy_timeout, self.owner_busy_timeout);
         replace(&mut settings.tasks.health_check, self.tasks.health_check);
         replace(&mut settings.tasks.vacuum, self.tasks.vacuum);
         replace(&mut settings.tasks.log_cleaning, self.tasks.log_cleaning);
@@ -142,6 +148,10 @@ pub(super) fn read_layer(
     if let Some(value) = fields.find("collectors") {
         read_collectors(&value, &mut layer, decoder);
     }
+    layer.owner_busy_timeout = fields
+        .given("owner_busy_timeout")
+        .and_then(|value| decoder.duration(&value, OWNER_BUSY_TIMEOUT.0..=OWNER_BUSY_TIMEOUT.1))
+        .map(Some);
     if let Some(value) = fields.find("tasks") {
         layer.tasks = read_tasks(&value, surroundings, decoder);
     }

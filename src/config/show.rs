@@ -77,6 +77,7 @@ struct ShownSource {
     space_top: usize,
     space_budget: String,
     collectors: Collectors,
+    owner_busy_timeout: Option<String>,
     tasks: ShownTasks,
     alerts: BTreeMap<&'static str, String>,
 }
@@ -169,6 +170,7 @@ fn shown_source(source: &Source) -> ShownSource {
         space_top: settings.space_top,
         space_budget: format_duration(settings.space_budget),
         collectors: settings.collectors,
+        owner_busy_timeout: settings.owner_busy_timeout.map(format_duration),
         tasks: shown_tasks(&settings.tasks),
         alerts: shown_alerts(&settings.alerts),
     }

@@ -94,6 +94,7 @@ struct ShownVacuum {
     timing: ShownTiming,
     min_reclaimable: ShownReclaimable,
     convert: &'static str,
+    max_lock_hold: Option<String>,
     reserve: String,
     #[serde(serialize_with = "on_off")]
     allow_replicated: bool,
@@ -238,6 +239,7 @@ fn shown_vacuum(task: &Vacuum) -> ShownVacuum {
         timing: shown_timing(&task.timing),
         min_reclaimable: ShownReclaimable { bytes: format_bytes(task.min_bytes), ratio: task.min_ratio },
         convert: if task.convert { "incremental" } else { "off" },
+        max_lock_hold: task.max_lock_hold.map(format_duration),
         reserve: format_bytes(task.reserve),
         allow_replicated: task.allow_replicated,
         manners: shown_manners(&task.manners),

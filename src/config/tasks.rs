@@ -85,6 +85,9 @@ pub struct Vacuum {
     pub min_ratio: f64,
     /// Whether a full vacuum makes the database one that is vacuumed incrementally from then on.
     pub convert: bool,
+    /// The longest that a full vacuum may hold the write lock, by its estimate; without it the application's busy
+    /// timeout where that is configured, else a second.
+    pub max_lock_hold: Option<Duration>,
     /// Bytes that stay free on every file system that the vacuum needs room on.
     pub reserve: u64,
     /// Whether it runs although Litestream or LiteFS replicates the database.

@@ -20,6 +20,7 @@ use crate::units::bytes;
 use super::Context;
 use super::Survey;
 use super::coexist;
+use super::neighbours::Neighbours;
 use super::outcome::Details;
 use super::outcome::Outcome;
 use super::outcome::Report;
@@ -172,6 +173,8 @@ fn attempt(task: &Checkpoint, context: &Context<'_>) -> Result<Outcome, Outcome>
         report.truncated = Some(false);
         // With frames left it would fail, after it had taken the write lock for nothing.
         if copied.is_complete() {
+            let mut neighbours = Neighbours::of(context.database, &context.observer);
+            neighbours.await_turn(&writer, std::time::Duration::MAX, context.budget);
             let emptied = writer.checkpoint(sqlite::Checkpoint::Truncate).map_err(failed)?;
             max_hold = emptied.hold;
             report.truncated = Some(!emptied.value.busy);

@@ -20,6 +20,7 @@ use super::backup;
 use super::checkpoint;
 use super::coexist;
 use super::health_check;
+use super::neighbours;
 use super::optimize::UP_TO_DATE;
 use super::outcome::Outcome;
 use super::references;
@@ -50,6 +51,10 @@ pub struct Forecast {
     pub checks: Vec<&'static str>,
     /// How a vacuum would be done.
     pub method: Option<Method>,
+    /// The longest that a full vacuum may hold the write lock, in seconds.
+    pub max_lock_hold_seconds: Option<f64>,
+    /// What an application would notice that does not wait for locks.
+    pub owner: Option<String>,
     /// Bytes that a vacuum would give back.
     pub reclaimable_bytes: Option<u64>,
     /// Room that it needs.
@@ -110,6 +115,9 @@ pub fn forecast(task: Task, context: &Context<'_>) -> Result<Forecast, Outcome> 
     }
     if let Err(refused) = coexist::refuse_if_locks_lost(task, context.database) {
         note(&mut forecast, refused.message());
+    }
+    if task.writes() && task != Task::Checkpoint {
+        forecast.owner = neighbours::words_of_owner(context.database.settings.owner_busy_timeout);
     }
     match task {
         Task::HealthCheck | Task::QuickCheck => {
@@ -176,6 +184,10 @@ fn of_vacuum(
         note(forecast, outcome.message());
     }
     forecast.expected_seconds = Some(vacuum::expected(header, context.past.rate).as_secs_f64());
+    forecast.max_lock_hold_seconds = Some(vacuum::max_lock_hold(task, context).as_secs_f64());
+    if let Err(outcome) = vacuum::refuse_if_held_too_long(task, context, header) {
+        note(forecast, outcome.message());
+    }
     let temporary = &context.past.temporary_directory;
     forecast.needs = vacuum::needs(&context.database.path, header, temporary, task.reserve)?;
     if forecast.needs.iter().any(|need| need.available_bytes < need.bytes) {

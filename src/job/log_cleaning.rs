@@ -21,6 +21,7 @@ use crate::span::Transactions;
 use crate::sqlite::Archive;
 use crate::sqlite::BatchSize;
 use crate::sqlite::Cursor;
+use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Waiting;
 use crate::sqlite::Writer;
@@ -100,7 +101,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
         budget: context.budget,
         observer: &context.observer,
         identity: identity(context.database),
-        neighbours: Neighbours::of(context.database),
+        neighbours: Neighbours::of(context.database, &context.observer),
         max_hold: Duration::ZERO,
         now: context.now,
     };
@@ -298,7 +299,7 @@ impl Run<'_> {
                 return Ok(Drained::Done);
             }
             self.refuse_another_file()?;
-            pace.aim_at(self.neighbours.aim(self.manners.target_hold));
+            pace.aim_at(self.neighbours.await_turn(self.writer, self.manners.target_hold, self.budget));
             let size = BatchSize { rows: pace.units(), work: pace.work(), limit: pace.limit() };
             let batch = self.writer.retry_while_busy(self.manners.lock_wait, |writer| {
                 writer.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut())
@@ -308,7 +309,7 @@ impl Run<'_> {
                 Ok(None) => return Ok(Drained::SchemaChanged),
                 Err(error) if took_too_long(&error, self.budget) => {
                     self.max_hold = self.max_hold.max(size.limit);
-                    self.neighbours.pause(self.writer, size.limit, self.manners.pause_ratio);
+                    self.neighbours.pause(self.writer, size.limit, Duration::ZERO, self.manners.pause_ratio);
                     if pace.too_long() {
                         continue;
                     }
@@ -340,11 +341,14 @@ impl Run<'_> {
                 table.complete = true;
                 return Ok(Drained::Done);
             }
-            if held.hold.is_zero() {
+            // A reader of a rollback database keeps writers from committing.
+            let looks_hold = self.writer.journal_mode() == JournalMode::Rollback;
+            if held.hold.is_zero() && !looks_hold {
                 // Rows that were only looked at kept nobody waiting, but the disk at work.
                 self.writer.pause_for_others(held.value.looked, self.manners.pause_ratio, Waiting::AtMostOne);
             } else {
-                self.neighbours.pause(self.writer, held.hold, self.manners.pause_ratio);
+                let looked = if looks_hold { held.value.looked } else { Duration::ZERO };
+                self.neighbours.pause(self.writer, looked + held.hold, held.commit, self.manners.pause_ratio);
             }
         }
     }

@@ -15,6 +15,7 @@ mod log_cleaning;
 mod neighbours;
 mod optimize;
 mod outcome;
+mod owner_writes;
 mod pace;
 mod references;
 mod restore;

@@ -5,17 +5,19 @@
 //! milliseconds a table. Why not the pragma itself: it analyzes all tables in one transaction, and at its usual mask only those
 //! that the same connection has queried, which for ours are none.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::config::Optimize;
 use crate::sqlite::SqliteError;
-use crate::sqlite::Waiting;
 use crate::sqlite::took_too_long;
 
 use super::Context;
 use super::Survey;
 use super::coexist;
+use super::neighbours::Neighbours;
 use super::outcome::Details;
 use super::outcome::Outcome;
 use super::outcome::Report;
@@ -51,35 +53,39 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
     coexist::refuse_unless_writable(context.database, header.journal_mode, manners.allow_network)?;
     let failed = |error: SqliteError| Outcome::of(&error, None);
     let mut writer = coexist::open_writer(context, manners.lock_wait).map_err(failed)?;
+    let mut neighbours = Neighbours::of(context.database, &context.observer);
+    neighbours.await_turn(&writer, manners.target_hold, context.budget);
     let listed =
         writer.retry_while_busy(manners.lock_wait, |writer| writer.stale_statistics()).map_err(failed)?;
     let stale = listed.value;
     if stale.is_empty() {
         return Err(Outcome::skipped(SkipReason::BelowThreshold, UP_TO_DATE));
     }
+    neighbours.pause(&mut writer, listed.hold, Duration::ZERO, manners.pause_ratio);
     context.observer.begin("statistics");
     let longest = manners.target_hold * BREAK_OFF;
     let mut report = Report { max_hold: listed.hold, details: Details::Optimize(OptimizeReport::default()) };
     let mut done = OptimizeReport::default();
     let mut failure = None;
     for (index, analysis) in stale.iter().enumerate() {
-        let mut analyze = |rows| {
+        let mut analyze = |rows, neighbours: &mut Neighbours| {
+            neighbours.await_turn(&writer, manners.target_hold, context.budget);
             writer.retry_while_busy(manners.lock_wait, |writer| writer.analyze(analysis, rows, longest))
         };
-        let mut held = analyze(task.analysis_limit);
+        let mut held = analyze(task.analysis_limit, &mut neighbours);
         if held.as_ref().is_err_and(|error| took_too_long(error, context.budget)) {
-            held = analyze(FEWEST_ROWS);
+            held = analyze(FEWEST_ROWS, &mut neighbours);
         }
         match held {
             Ok(held) => {
                 done.analyzed.push(analysis.table.clone());
                 report.max_hold = report.max_hold.max(held.hold);
-                writer.pause_for_others(held.hold, manners.pause_ratio, Waiting::Any);
+                neighbours.pause(&mut writer, held.hold, held.commit, manners.pause_ratio);
             }
             Err(error) if took_too_long(&error, context.budget) => {
                 report.max_hold = report.max_hold.max(longest);
                 done.too_slow.push(analysis.table.clone());
-                writer.pause_for_others(longest, manners.pause_ratio, Waiting::Any);
+                neighbours.pause(&mut writer, longest, Duration::ZERO, manners.pause_ratio);
             }
             Err(error) => {
                 failure = Some(error);

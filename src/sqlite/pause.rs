@@ -13,7 +13,7 @@ use super::writer::sleep;
 
 /// From so many frames in the WAL on, it is checkpointed in a pause: below the 1,000 at which an owner's commit would
 /// do it, and pay for what the job wrote.
-const CHECKPOINT_FRAMES: u32 = 900;
+pub(super) const CHECKPOINT_FRAMES: u32 = 900;
 
 /// Who has committed and does nothing for so long has no more to write for now. An owner that waited is often late with
 /// its next transaction too: to take the lock before that would have it wait for another whole hold.
@@ -55,12 +55,7 @@ impl Writer {
         let most = least.max(waiting.pause(hold));
         let wal = self.journal_mode() == JournalMode::Wal;
         let mark = raw::change_mark(self.connection(), wal);
-        if let Some(raw::ChangeMark::Wal(_, frames)) = mark
-            && frames > CHECKPOINT_FRAMES
-        {
-            // Passive: it takes no lock that a writer wants. That it could not copy all is no failure of the job.
-            let _ = self.connection().query_row("PRAGMA main.wal_checkpoint(PASSIVE)", (), |_| Ok(()));
-        }
+        self.checkpoint_if_due();
         match waiting {
             Waiting::AtMostOne => self.await_commit(mark, begun + least, begun + most),
             Waiting::Any => {

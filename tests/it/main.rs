@@ -23,6 +23,7 @@ mod http;
 mod locks;
 mod lost_locks;
 mod maintenance;
+mod owners;
 mod paging;
 mod process;
 mod prometheus;
@@ -61,6 +62,7 @@ fn main() {
     trials.extend(lost_locks::trials());
     trials.extend(maintenance::trials());
     trials.extend(rows::trials());
+    trials.extend(owners::trials());
     trials.extend(paging::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());

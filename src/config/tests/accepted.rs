@@ -51,6 +51,7 @@ databases:
       - {table: audit, column: at, format: unix_milliseconds}
     table_interval: 10m
     count_budget: 1s
+    owner_busy_timeout: 5s
   - glob: tenants/*.db
     exclude: ["*-old.db", backup/*.db, "**/tmp/*.db", /abs/*.db]
     profile: tenant
@@ -186,6 +187,7 @@ fn settings_are_laid_over_the_profile_key_by_key() {
             ],
             table_interval: Duration::from_secs(600),
             count_budget: Duration::from_secs(1),
+            owner_busy_timeout: Some(Duration::from_secs(5)),
             ..Settings::default()
         }
     );

@@ -93,7 +93,7 @@ fn tasks_survive_the_way_through_yaml() {
          max_jobs: 4\nmax_jobs_per_filesystem: 2\ncatch_up_delay: 5m\nhistory_retention: 100d\n{}",
         entry(
             "{health_check: {quick: {schedule: 30m, timeout: 5m}, max_wait: 1s, max_wal_growth: 2GiB}, \
-              vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert: incremental, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
+              vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert: incremental, max_lock_hold: 1m, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
               log_cleaning: {timezone: UTC, spread: 2h, foreign_keys: off, pause_ratio: 1.5, lock_wait: 1m, target_hold: 5ms, \
                 tables: [{table: logs, column: at, format: unix_milliseconds, retention: 12h, allow_short_retention: true, \
                   condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d, cascade: [a, b], set_null: [\"c d\"]}]}, \
@@ -119,6 +119,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         ("{vacuum: {window: \"22-6\"}}".to_owned(), "is no window"),
         ("{vacuum: {min_reclaimable: {bytes: 10 apples}}}".to_owned(), "is no size"),
         ("{vacuum: {min_reclaimable: {ratio: 10}}}".to_owned(), "must be a number from 0 to 1"),
+        ("{vacuum: {max_lock_hold: 0s}}".to_owned(), "must be from 1ms to 1d"),
         ("{log_cleaning: {}}".to_owned(), "missing key; write `tables:"),
         ("{log_cleaning: {tables: []}}".to_owned(), "must name at least one table"),
         (table("retention: 1h"), "is below one day; if that is meant, write `allow_short_retention: on`"),

@@ -28,6 +28,7 @@ mod live;
 mod shared_memory;
 mod vfs;
 mod write_behind;
+mod write_lock;
 
 pub(super) use journal::journal_has_header;
 pub use live::ChangeMark;
@@ -46,6 +47,7 @@ pub(super) use vfs::WRITING_VFS;
 pub(super) use vfs::limit_sleep;
 pub(super) use vfs::register_read_only_vfs;
 pub(super) use write_behind::WriteBehind;
+pub(super) use write_lock::WalWriteLock;
 
 /// A value of C that SQLite may use from every thread.
 struct Shared<T>(T);
