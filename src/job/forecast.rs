@@ -37,6 +37,7 @@ use super::time_tally::TimeValues;
 use super::vacuum;
 use super::vacuum::Method;
 use super::vacuum::Need;
+use super::vacuum_hold;
 
 /// What a run would do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -183,9 +184,9 @@ fn of_vacuum(
     if let Err(outcome) = vacuum::refuse_if_row_ids_change(&found.broken_by_vacuum) {
         note(forecast, outcome.message());
     }
-    forecast.expected_seconds = Some(vacuum::expected(header, context.past.rate).as_secs_f64());
-    forecast.max_lock_hold_seconds = Some(vacuum::max_lock_hold(task, context).as_secs_f64());
-    if let Err(outcome) = vacuum::refuse_if_held_too_long(task, context, header) {
+    forecast.expected_seconds = Some(vacuum_hold::expected(header, context.past.rate).as_secs_f64());
+    forecast.max_lock_hold_seconds = Some(vacuum_hold::max_lock_hold(task, context).as_secs_f64());
+    if let Err(outcome) = vacuum_hold::refuse_if_held_too_long(task, context, header) {
         note(forecast, outcome.message());
     }
     let temporary = &context.past.temporary_directory;

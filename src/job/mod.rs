@@ -24,6 +24,7 @@ mod run;
 mod time_bounds;
 mod time_tally;
 mod vacuum;
+mod vacuum_hold;
 
 pub use backup::BackupReport;
 pub use backup::Unusable;
