@@ -7,6 +7,10 @@ use serde::Serialize;
 use super::error::ErrorCode;
 use super::error::SqliteError;
 use super::header::Header;
+use super::names::decode;
+use super::names::is_foreign;
+use super::names::name_in;
+use super::names::texts_of;
 use super::reader::Reader;
 use super::tables::quoted;
 
@@ -70,11 +74,17 @@ impl Reader {
     /// # Errors
     /// `Corrupt` or `NotADatabase` when the damage keeps SQLite from checking at all.
     pub fn check(&self, check: Check) -> Result<Vec<String>, SqliteError> {
-        match check {
-            Check::Quick => self.integrity("quick check", "PRAGMA main.quick_check(100)"),
-            Check::Full => self.integrity("integrity check", "PRAGMA main.integrity_check(100)"),
-            Check::ForeignKey => self.foreign_keys("PRAGMA main.foreign_key_check"),
+        let mut problems = match check {
+            Check::Quick => self.integrity("quick check", "PRAGMA main.quick_check(100)")?,
+            Check::Full => self.integrity("integrity check", "PRAGMA main.integrity_check(100)")?,
+            Check::ForeignKey => return self.foreign_keys("PRAGMA main.foreign_key_check"),
+        };
+        // SQLite's own accounting is as good where it does it.
+        if problems.len() < MAX_FINDINGS && self.check_is_partial()? {
+            problems.extend(self.account_for_pages()?);
+            problems.truncate(MAX_FINDINGS);
         }
+        Ok(problems)
     }
 
     /// Runs a check on one table and its indexes. The freelist, and pages that two tables use, it does not see.
@@ -83,6 +93,9 @@ impl Reader {
     /// As for [`Reader::check`].
     pub fn check_table(&self, check: Check, table: &str) -> Result<Vec<String>, SqliteError> {
         let table = quoted(table);
+        if is_foreign(&table) {
+            return self.check_by_bytes(check, &table);
+        }
         match check {
             Check::Quick => self.integrity("quick check", &format!("PRAGMA main.quick_check({table})")),
             Check::Full => {
@@ -90,6 +103,33 @@ impl Reader {
             }
             Check::ForeignKey => self.foreign_keys(&format!("PRAGMA main.foreign_key_check({table})")),
         }
+    }
+
+    /// The check of a table whose name is not UTF-8.
+    fn check_by_bytes(&self, check: Check, table: &str) -> Result<Vec<String>, SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new("check a table", &error, &self.budget);
+        let pragma = match check {
+            Check::Quick => "quick_check",
+            Check::Full => "integrity_check",
+            Check::ForeignKey => "foreign_key_check",
+        };
+        let sql = format!("PRAGMA main.{pragma}({table})");
+        let rows = texts_of(&self.connection, &sql, 3, MAX_FINDINGS).map_err(failed)?;
+        let mut findings = Vec::new();
+        for row in rows {
+            match (check, row.as_slice()) {
+                (Check::ForeignKey, [table, rowid, parent]) => {
+                    findings.push(format!("row {rowid} of {table} refers to a missing row of {parent}"));
+                }
+                (_, row) => {
+                    let lines = row.first().map(String::as_str).unwrap_or_default().lines();
+                    let lines = lines.filter(|line| *line != "ok" && !line.starts_with("*** in database"));
+                    findings.extend(lines.map(str::to_owned));
+                }
+            }
+        }
+        findings.truncate(MAX_FINDINGS);
+        Ok(findings)
     }
 
     /// Every table with the number of its indexes.
@@ -101,8 +141,9 @@ impl Reader {
         let sql = "SELECT tbl_name, sum(type = 'index') FROM main.sqlite_schema \
                    WHERE type IN ('table', 'index') AND rootpage > 0 GROUP BY tbl_name";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
-        let rows =
-            statement.query_map((), |row| Ok((row.get(0)?, row.get::<_, u32>(1)?.into()))).map_err(failed)?;
+        let rows = statement
+            .query_map((), |row| Ok((name_in(row, 0)?, row.get::<_, u32>(1)?.into())))
+            .map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)
     }
 
@@ -159,5 +200,5 @@ impl Reader {
 }
 
 fn text(value: ValueRef<'_>) -> String {
-    value.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    value.as_bytes().map(decode).unwrap_or_default()
 }

@@ -7,6 +7,7 @@
 
 use libtest_mimic::Arguments;
 
+mod accounting;
 mod alerts;
 mod browser;
 mod check;
@@ -21,6 +22,7 @@ mod faults;
 mod http;
 mod locks;
 mod maintenance;
+mod names;
 mod paging;
 mod process;
 mod prometheus;
@@ -40,6 +42,7 @@ fn main() {
     support::SecondProcess::live_if_asked();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    trials.extend(accounting::trials());
     trials.extend(alerts::trials());
     trials.extend(browser::trials());
     trials.extend(check::trials());
@@ -54,6 +57,7 @@ fn main() {
     trials.extend(http::trials());
     trials.extend(locks::trials());
     trials.extend(maintenance::trials());
+    trials.extend(names::trials());
     trials.extend(paging::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());
