@@ -10,6 +10,8 @@ use rusqlite::Row;
 use super::error::ErrorKind;
 use super::error::SqliteError;
 use super::full_text::full_text_indexes;
+use super::names::Name;
+use super::names::name_in;
 use super::reader::Reader;
 use super::tables::RowCount;
 use super::tables::quoted;
@@ -132,7 +134,7 @@ impl Reader {
     fn ordinary_tables(&self) -> Result<Vec<String>, SqliteError> {
         let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 \
                    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
-        self.list(sql, |row| row.get(0))
+        self.list(sql, |row| name_in(row, 0))
     }
 
     fn full_text(&self) -> Result<Vec<(String, String)>, SqliteError> {
@@ -147,14 +149,14 @@ impl Reader {
         // The first number of a statistic is the rows of its index; a partial index has fewer.
         let sql = "SELECT lower(tbl), max(CAST(stat AS INTEGER)) FROM main.sqlite_stat1 \
                    WHERE tbl IS NOT NULL AND stat IS NOT NULL GROUP BY 1";
-        Ok(self.list(sql, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+        Ok(self.list(sql, |row| Ok((name_in(row, 0)?, row.get(1)?)))?.into_iter().collect())
     }
 
     fn anatomy(&self, name: String, statistics: &BTreeMap<String, i64>) -> Result<Anatomy, SqliteError> {
         let argument = quoted(&name);
         let mut key: Vec<(i64, String)> = Vec::new();
         let columns = self.list(&format!("PRAGMA main.table_xinfo({argument})"), |row| {
-            let (column, declared): (String, String) = (row.get("name")?, row.get("type")?);
+            let (Name(column), Name(declared)) = (row.get("name")?, row.get("type")?);
             let place: i64 = row.get("pk")?;
             if place > 0 {
                 key.push((place, column.clone()));
@@ -164,7 +166,7 @@ impl Reader {
         key.sort();
         let whole: Vec<String> = self
             .list(&format!("PRAGMA main.index_list({argument})"), |row| {
-                Ok((row.get::<_, String>("name")?, row.get::<_, bool>("partial")?))
+                Ok((row.get::<_, Name>("name")?.0, row.get::<_, bool>("partial")?))
             })?
             .into_iter()
             .filter_map(|(index, partial)| (!partial).then_some(index))
@@ -172,7 +174,7 @@ impl Reader {
         let mut indexes = Vec::new();
         for index in whole {
             let columns = self.list(&format!("PRAGMA main.index_xinfo({})", quoted(&index)), |row| {
-                Ok((row.get::<_, bool>("key")?, row.get::<_, Option<String>>("name")?))
+                Ok((row.get::<_, bool>("key")?, row.get::<_, Option<Name>>("name")?.map(|Name(name)| name)))
             })?;
             let columns = columns.into_iter().filter_map(|(key, column)| key.then_some(column)).collect();
             indexes.push((index, columns));
@@ -191,7 +193,8 @@ impl Reader {
 
     fn foreign_keys_of(&self, argument: &str) -> Result<Vec<(String, Vec<String>)>, SqliteError> {
         let rows = self.list(&format!("PRAGMA main.foreign_key_list({argument})"), |row| {
-            Ok((row.get::<_, i64>("id")?, row.get::<_, String>("table")?, row.get::<_, String>("from")?))
+            let (Name(parent), Name(column)) = (row.get("table")?, row.get("from")?);
+            Ok((row.get::<_, i64>("id")?, parent, column))
         })?;
         let mut keys: BTreeMap<i64, (String, Vec<String>)> = BTreeMap::new();
         for (id, parent, column) in rows {

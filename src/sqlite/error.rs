@@ -113,9 +113,10 @@ impl SqliteError {
                 message.clone().unwrap_or_else(|| ffi::code_to_str(failure.extended_code).to_owned()),
             ),
             rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg.clone()),
-            // A value of another type than the file format promises: a damaged page can do that.
+            // A value of another type than expected, or text that is not UTF-8. Both are legal content, which no check calls
+            // damage; SQLite itself says where a page is damaged.
             rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::Utf8Error(..) => {
-                (ffi::SQLITE_CORRUPT, error.to_string())
+                (ffi::SQLITE_MISMATCH, error.to_string())
             }
             other => (ffi::SQLITE_ERROR, other.to_string()),
         };

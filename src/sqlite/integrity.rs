@@ -12,7 +12,11 @@ use super::findings::MAX_FINDINGS;
 use super::findings::at_most;
 use super::findings::of_row;
 use super::header::Header;
+use super::names::decode;
+use super::names::name_in;
+use super::names::texts_of;
 use super::reader::Reader;
+use super::tables::quoted;
 
 /// How thorough a check is. What each finds stands in docs and PHYSICS: a quick one misses an
 /// index that disagrees with its table, and a full one misses foreign keys.
@@ -78,12 +82,19 @@ impl Reader {
             Check::Full => self.integrity("integrity check", "PRAGMA main.integrity_check(100)"),
             Check::ForeignKey => self.foreign_keys("PRAGMA main.foreign_key_check", 0),
         };
-        match whole {
-            Ok(Some(findings)) => self.complete(check, findings),
-            Ok(None) => self.check_in_pieces(check),
-            Err(error) if error.is_not_checkable() => self.check_in_pieces(check),
-            Err(error) => Err(error),
+        let mut checked = match whole {
+            Ok(Some(findings)) => self.complete(check, findings)?,
+            Ok(None) => self.check_in_pieces(check)?,
+            Err(error) if error.is_not_checkable() => self.check_in_pieces(check)?,
+            Err(error) => return Err(error),
+        };
+        // SQLite's own accounting is as good where it does it.
+        if check != Check::ForeignKey && (!checked.whole || self.check_is_partial()?) {
+            checked.findings.extend(self.account_for_pages()?.into_iter().map(Finding::damage));
+            checked.findings = at_most(checked.findings);
+            checked.whole = true;
         }
+        Ok(checked)
     }
 
     /// Runs a check on one table and its indexes. The freelist, and pages that two tables use, it does not see.
@@ -95,6 +106,27 @@ impl Reader {
         self.check_piece(check, table)
     }
 
+    /// The check of a table whose name is not UTF-8.
+    pub(super) fn check_by_bytes(&self, check: Check, table: &str) -> Result<Vec<Finding>, SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new("check a table", &error, &self.budget);
+        let pragma = match check {
+            Check::Quick => "quick_check",
+            Check::Full => "integrity_check",
+            Check::ForeignKey => "foreign_key_check",
+        };
+        let sql = format!("PRAGMA main.{pragma}({})", quoted(table));
+        let rows = texts_of(&self.connection, &sql, 3, MAX_FINDINGS).map_err(failed)?;
+        let findings = rows.iter().flat_map(|row| match (check, row.as_slice()) {
+            (Check::ForeignKey, [table, rowid, parent]) => {
+                vec![Finding::constraint(format!(
+                    "row {rowid} of {table} refers to a missing row of {parent}"
+                ))]
+            }
+            (_, row) => of_row(row.first().map(String::as_str).unwrap_or_default()),
+        });
+        Ok(at_most(findings.collect()))
+    }
+
     /// Every table with the number of its indexes.
     ///
     /// # Errors
@@ -104,8 +136,9 @@ impl Reader {
         let sql = "SELECT tbl_name, sum(type = 'index') FROM main.sqlite_schema \
                    WHERE type IN ('table', 'index') AND rootpage > 0 GROUP BY tbl_name";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
-        let rows =
-            statement.query_map((), |row| Ok((row.get(0)?, row.get::<_, u32>(1)?.into()))).map_err(failed)?;
+        let rows = statement
+            .query_map((), |row| Ok((name_in(row, 0)?, row.get::<_, u32>(1)?.into())))
+            .map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)
     }
 
@@ -188,5 +221,5 @@ fn is_cut_short(findings: &[Finding], error: &SqliteError) -> bool {
 }
 
 pub(super) fn text(value: ValueRef<'_>) -> String {
-    value.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    value.as_bytes().map(decode).unwrap_or_default()
 }

@@ -10,6 +10,10 @@ use rusqlite::params;
 use crate::span::Operation;
 
 use super::error::SqliteError;
+use super::names::bound;
+use super::names::execute;
+use super::names::name_in;
+use super::names::number_of;
 use super::reader::Reader;
 use super::tables::quoted;
 use super::writer::Held;
@@ -45,7 +49,7 @@ impl Writer {
         let connection = self.connection();
         let begun = Instant::now();
         let mut statement = connection.prepare(LIST_ALL).map_err(&failed)?;
-        let rows = statement.query_map((), |row| row.get::<_, String>(0)).map_err(&failed)?;
+        let rows = statement.query_map((), |row| name_in(row, 0)).map_err(&failed)?;
         let statements = rows.collect::<Result<Vec<_>, _>>().map_err(&failed)?;
         let hold = begun.elapsed();
         let mut value = Vec::new();
@@ -70,11 +74,13 @@ impl Writer {
         limit: u32,
         longest: Duration,
     ) -> Result<Held<()>, SqliteError> {
-        let sql = format!("PRAGMA analysis_limit = {limit}; ANALYZE main.{}", quoted(&analysis.table));
+        let limit = format!("PRAGMA analysis_limit = {limit}");
+        let sql = format!("ANALYZE main.{}", quoted(&analysis.table));
         let operation = Operation::begin("ANALYZE", Some(&analysis.table));
         let analyzed = self.transaction("analyze", longest, |connection| {
             let had_samples = table_exists(connection, "sqlite_stat4")?;
-            connection.execute_batch(&sql)?;
+            connection.execute_batch(&limit)?;
+            execute(connection, &sql)?;
             if !had_samples && table_exists(connection, "sqlite_stat4")? {
                 connection.execute_batch("DROP TABLE main.sqlite_stat4")?;
             }
@@ -131,7 +137,7 @@ fn table_of(statement: &str) -> Option<String> {
 
 fn has_rows(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     let sql = format!("SELECT EXISTS (SELECT 1 FROM main.{})", quoted(table));
-    connection.query_row(&sql, (), |row| row.get(0))
+    Ok(number_of(connection, &sql)? == Some(1))
 }
 
 fn table_exists(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
@@ -142,14 +148,16 @@ fn table_exists(connection: &Connection, table: &str) -> rusqlite::Result<bool> 
 /// Tables with rows of their own, SQLite's left out.
 fn ordinary_tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
-    connection.prepare(sql)?.query_map((), |row| row.get(0))?.collect()
+    connection.prepare(sql)?.query_map((), |row| name_in(row, 0))?.collect()
 }
 
 /// The rows that a table had when its statistics were made; nothing where one of its indexes has none.
 fn recorded_rows(connection: &Connection, table: &str) -> rusqlite::Result<Option<f64>> {
     let indexes = "SELECT name FROM pragma_index_list(?1, 'main')";
-    let indexes: Vec<String> =
-        connection.prepare(indexes)?.query_map([table], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let indexes: Vec<String> = connection
+        .prepare(indexes)?
+        .query_map([bound(table)], |row| name_in(row, 0))?
+        .collect::<Result<_, _>>()?;
     let known = table_exists(connection, "sqlite_stat1")?;
     let statistics = |index: Option<&str>| -> rusqlite::Result<Option<f64>> {
         if !known {
@@ -158,7 +166,7 @@ fn recorded_rows(connection: &Connection, table: &str) -> rusqlite::Result<Optio
         // The primary key of a table WITHOUT ROWID goes by the table's name.
         let sql = "SELECT CAST(stat AS REAL) FROM main.sqlite_stat1 WHERE tbl = ?1 COLLATE NOCASE AND \
                    (idx IS ?2 OR ?2 LIKE 'sqlite\\_autoindex\\_%' ESCAPE '\\' AND idx = tbl)";
-        connection.query_row(sql, params![table, index], |row| row.get(0)).optional()
+        connection.query_row(sql, params![bound(table), index.map(bound)], |row| row.get(0)).optional()
     };
     if indexes.is_empty() {
         return Ok(Some(statistics(None)?.unwrap_or(ASSUMED_ROWS)));

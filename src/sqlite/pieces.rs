@@ -10,6 +10,9 @@ use super::findings::Finding;
 use super::findings::Kind;
 use super::findings::at_most;
 use super::integrity::Check;
+use super::names::Name;
+use super::names::bound;
+use super::names::is_foreign;
 use super::reader::Reader;
 use super::tables::quoted;
 use super::virtual_tables::content_unchecked;
@@ -70,6 +73,14 @@ impl Reader {
 
     /// Checks one table and its indexes as far as that can be done here.
     pub(super) fn check_piece(&self, check: Check, table: &str) -> Result<Checked, SqliteError> {
+        if is_foreign(table) {
+            let btrees = if check == Check::ForeignKey { 0 } else { self.btrees_of(table) };
+            return match self.check_by_bytes(check, table) {
+                Ok(findings) => Ok(Checked { findings, btrees, btrees_checked: btrees, whole: false }),
+                Err(error) if error.is_not_checkable() => Ok(not_checked(table, &error, btrees)),
+                Err(error) => Err(error),
+            };
+        }
         if check == Check::ForeignKey {
             return self.foreign_keys_of_piece(table);
         }
@@ -170,7 +181,9 @@ impl Reader {
         let failed = |error: rusqlite::Error| SqliteError::new("read the foreign keys", &error, &self.budget);
         let sql = format!("PRAGMA main.foreign_key_list({})", quoted(table));
         let mut statement = self.connection.prepare(&sql).map_err(failed)?;
-        let rows = statement.query_map((), |row| row.get::<_, String>("table")).map_err(failed)?;
+        let rows = statement
+            .query_map((), |row| row.get::<_, Name>("table").map(|Name(name)| name))
+            .map_err(failed)?;
         let parents: BTreeSet<String> = rows.collect::<Result<_, _>>().map_err(failed)?;
         if parents.is_empty() {
             return Ok(Checked::default());
@@ -204,18 +217,22 @@ impl Reader {
         let mut statement =
             self.connection.prepare(&format!("PRAGMA main.index_list({})", quoted(table))).map_err(failed)?;
         let listed = statement
-            .query_map((), |row| Ok((row.get::<_, String>("name")?, row.get::<_, bool>("partial")?)))
+            .query_map((), |row| Ok((row.get::<_, Name>("name")?.0, row.get::<_, bool>("partial")?)))
             .map_err(failed)?;
         let mut indexes = Vec::new();
         for index in listed {
             let (name, partial) = index.map_err(failed)?;
+            if is_foreign(&name) {
+                indexes.push(Index { name, unknown_collation: None, columns: None });
+                continue;
+            }
             let sql = format!("PRAGMA main.index_xinfo({})", quoted(&name));
             let mut statement = self.connection.prepare(&sql).map_err(failed)?;
             let parts = statement
                 .query_map((), |row| {
                     Ok((
                         row.get::<_, bool>("key")?,
-                        row.get::<_, Option<String>>("name")?,
+                        row.get::<_, Option<Name>>("name")?.map(|Name(name)| name),
                         row.get::<_, Option<String>>("coll")?,
                     ))
                 })
@@ -249,7 +266,9 @@ impl Reader {
             return 1;
         }
         let sql = "SELECT count(*) FROM main.sqlite_schema WHERE rootpage > 0 AND tbl_name = ?1";
-        self.connection.query_row(sql, [table], |row| row.get::<_, i64>(0)).map_or(0, i64::unsigned_abs)
+        self.connection
+            .query_row(sql, [bound(table)], |row| row.get::<_, i64>(0))
+            .map_or(0, i64::unsigned_abs)
     }
 }
 

@@ -3,6 +3,9 @@
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 
+use super::names::Name;
+use super::names::bound;
+use super::names::name_in;
 use super::tables::quoted;
 
 /// A column of a table.
@@ -99,7 +102,7 @@ pub(super) fn shape(
     let schema_version = schema_version(connection)?;
     let sql = "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
     let found: Option<(String, String, bool, bool)> = connection
-        .query_row(sql, [table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row(sql, [bound(table)], |row| Ok((name_in(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let Some((name, kind, without_rowid, strict)) = found else {
         return Ok(Err(ShapeProblem::NoTable(table.to_owned())));
@@ -116,8 +119,9 @@ pub(super) fn shape(
     let sql = "SELECT name, type, pk FROM pragma_table_xinfo(?1) ORDER BY cid";
     let mut columns = Vec::new();
     let mut primary: Vec<(i64, String)> = Vec::new();
-    for row in
-        connection.prepare(sql)?.query_map([&name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+    for row in connection
+        .prepare(sql)?
+        .query_map([bound(&name)], |row| Ok((name_in(row, 0)?, name_in(row, 1)?, row.get(2)?)))?
     {
         let (column, declared, pk): (String, String, i64) = row?;
         if pk > 0 {
@@ -173,11 +177,13 @@ fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String
     let sql = "SELECT l.name FROM pragma_index_list(?1) AS l \
                WHERE NOT l.partial AND EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'index' AND name = l.name)";
     let mut statement = connection.prepare(sql)?;
-    for index in statement.query_map([table], |row| row.get::<_, String>(0))? {
+    for index in statement.query_map([bound(table)], |row| name_in(row, 0))? {
         let index = index?;
         let mut columns =
             connection.prepare("SELECT name FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")?;
-        let columns = columns.query_map([&index], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let columns = columns
+            .query_map([bound(&index)], |row| Ok(row.get::<_, Option<Name>>(0)?.map(|Name(name)| name)))?
+            .collect::<rusqlite::Result<_>>()?;
         found.push((index, columns));
     }
     Ok(found)
@@ -188,11 +194,11 @@ fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String
 fn triggers(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE \
                AND substr(sql, 1, instr(upper(sql), 'BEGIN')) LIKE '%DELETE%'";
-    connection.prepare(sql)?.query_map([table], |row| row.get(0))?.collect()
+    connection.prepare(sql)?.query_map([bound(table)], |row| name_in(row, 0))?.collect()
 }
 
 fn referrers(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT DISTINCT t.name FROM main.sqlite_schema AS t, pragma_foreign_key_list(t.name) AS f \
                WHERE t.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE";
-    connection.prepare(sql)?.query_map([table], |row| row.get(0))?.collect()
+    connection.prepare(sql)?.query_map([bound(table)], |row| name_in(row, 0))?.collect()
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::error::ErrorKind;
 use super::error::SqliteError;
+use super::names::bound;
+use super::names::decode;
 use super::reader::Reader;
 
 /// `dbstat` under a name that no schema can take: a table called `dbstat` in the database would be asked in its place.
@@ -118,7 +120,7 @@ impl Reader {
         let read = self.within(limit, |reader| {
             reader
                 .connection
-                .query_row(&sql, [tree.name()], |row| {
+                .query_row(&sql, [bound(tree.name())], |row| {
                     let (bytes, unused): (f64, f64) = (row.get(0)?, row.get(1)?);
                     Ok(TreeSize { bytes: bytes as u64, unused: unused as u64 })
                 })
@@ -130,7 +132,7 @@ impl Reader {
 
 /// A name as it can be shown; one that is no text must not keep all others from being measured.
 fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
-    Ok(row.get_ref(column)?.as_bytes_or_null()?.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    Ok(row.get_ref(column)?.as_bytes_or_null()?.map(|bytes| decode(bytes)))
 }
 
 fn size(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {

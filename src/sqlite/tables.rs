@@ -10,6 +10,10 @@ use rusqlite::types::ValueRef;
 use super::error::ErrorKind;
 use super::error::SqliteError;
 use super::interrupt::interrupted_in_time;
+use super::names::Name;
+use super::names::bound;
+use super::names::decode;
+use super::names::number_of;
 use super::reader::Reader;
 
 /// How many objects of each kind a schema holds. SQLite's own (`sqlite_…`) count too.
@@ -109,7 +113,7 @@ impl Reader {
             .map_err(&failed)?;
         let rows = statement
             .query_map((), |row| {
-                let name = String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned();
+                let name = decode(row.get_ref(0)?.as_bytes()?);
                 let kind = match row.get_ref(1)?.as_bytes()? {
                     b"view" => TableKind::View,
                     b"virtual" => TableKind::Virtual,
@@ -131,13 +135,13 @@ impl Reader {
         let sql = "SELECT name, type = 'view', sql LIKE 'CREATE VIRTUAL TABLE%' FROM main.sqlite_schema \
                    WHERE type IN ('table', 'view') AND name = ?1 COLLATE NOCASE";
         self.connection
-            .query_row(sql, [name], |row| {
+            .query_row(sql, [bound(name)], |row| {
                 let kind = match (row.get(1)?, row.get(2)?) {
                     (true, _) => TableKind::View,
                     (false, true) => TableKind::Virtual,
                     (false, false) => TableKind::Table,
                 };
-                Ok((row.get(0)?, kind))
+                Ok((row.get::<_, Name>(0)?.0, kind))
             })
             .optional()
             .map_err(self.error("look for a table"))
@@ -152,7 +156,7 @@ impl Reader {
     pub fn count_rows(&mut self, table: &str, budget: Duration) -> Result<RowCount, SqliteError> {
         let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
         let counted = self.within(budget, |reader| {
-            reader.interrupted_in_time(|connection| connection.query_row(&sql, (), |row| row.get(0)))
+            reader.interrupted_in_time(|connection| Ok(number_of(connection, &sql)?.unwrap_or(0)))
         });
         match counted {
             Ok(rows) => Ok(RowCount::Exact(rows)),
@@ -169,8 +173,7 @@ impl Reader {
     pub fn count_rows_exactly(&mut self, table: &str, budget: Duration) -> Result<Option<u64>, SqliteError> {
         let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
         let counted = self.within(budget, |reader| {
-            reader
-                .interrupted_in_time(|connection| connection.query_row(&sql, (), |row| row.get::<_, i64>(0)))
+            reader.interrupted_in_time(|connection| Ok(number_of(connection, &sql)?.unwrap_or(0)))
         });
         match counted {
             Ok(rows) => Ok(Some(rows.unsigned_abs())),
@@ -219,16 +222,19 @@ impl Reader {
             "SELECT (SELECT max(rowid) FROM main.{table}) - (SELECT min(rowid) FROM main.{table}) + 1",
             table = quoted(table)
         );
-        for (sql, bound) in [(statistic, true), (span.as_str(), false)] {
+        for (sql, by_name) in [(statistic, true), (span.as_str(), false)] {
             // No such table (never analysed) or column (WITHOUT ROWID) is a normal state here.
-            let Ok(mut statement) = self.connection.prepare(sql) else { continue };
-            let value: Option<Option<i64>> = if bound {
-                statement.query_row([table], |row| row.get(0)).optional()
+            let value: Option<i64> = if by_name {
+                let Ok(mut statement) = self.connection.prepare(sql) else { continue };
+                let value = statement.query_row([bound(table)], |row| row.get(0)).optional();
+                value.map_err(&failed)?.flatten()
             } else {
-                statement.query_row((), |row| row.get(0)).optional()
-            }
-            .map_err(&failed)?;
-            if let Some(rows) = value.flatten() {
+                match number_of(&self.connection, sql) {
+                    Err(rusqlite::Error::SqlInputError { .. }) => continue,
+                    other => other.map_err(&failed)?,
+                }
+            };
+            if let Some(rows) = value {
                 return Ok(RowCount::Estimate(rows));
             }
         }

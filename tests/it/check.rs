@@ -162,14 +162,14 @@ const DAMAGES: &[Damage] = &[
         },
         Some(("full", "reference to page")),
         true,
-        false,
+        true,
     ),
     damage(
         "free pages are on no list",
         |made| overwrite(&made.path(), FREELIST_AT, &[0; 8]),
         Some(("full", "never used")),
         true,
-        false,
+        true,
     ),
     damage(
         "two tables use the same pages",
@@ -185,7 +185,7 @@ const DAMAGES: &[Damage] = &[
         },
         Some(("full", "reference to page")),
         true,
-        false,
+        true,
     ),
     damage(
         "a foreign key refers to no row",

@@ -7,6 +7,7 @@
 
 use libtest_mimic::Arguments;
 
+mod accounting;
 mod alerts;
 mod browser;
 mod check;
@@ -23,6 +24,7 @@ mod http;
 mod locks;
 mod lost_locks;
 mod maintenance;
+mod names;
 mod owners;
 mod paging;
 mod process;
@@ -45,6 +47,7 @@ fn main() {
     support::SecondProcess::live_if_asked();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    trials.extend(accounting::trials());
     trials.extend(alerts::trials());
     trials.extend(browser::trials());
     trials.extend(check::trials());
@@ -63,6 +66,7 @@ fn main() {
     trials.extend(maintenance::trials());
     trials.extend(rows::trials());
     trials.extend(owners::trials());
+    trials.extend(names::trials());
     trials.extend(paging::trials());
     trials.extend(process::trials());
     trials.extend(prometheus::trials());

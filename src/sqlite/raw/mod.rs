@@ -17,6 +17,8 @@
 //!
 //! 5. A **`-shm` that shrinks while it is mapped**, which would end the process, see `shared_memory`.
 //!
+//! 6. **Statements whose text is not UTF-8**, as names of tables need not be, see `statement`.
+//!
 //! It must never: panic inside a callback, keep a pointer beyond the call, write through one.
 #![expect(
     unsafe_code,
@@ -26,6 +28,7 @@
 mod journal;
 mod live;
 mod shared_memory;
+mod statement;
 mod vfs;
 mod write_behind;
 mod write_lock;
@@ -41,6 +44,7 @@ pub(super) use live::is_reserved;
 pub(super) use live::read_header;
 pub(super) use live::strain_gauge;
 pub(super) use live::wal_index;
+pub(super) use statement::Statement;
 pub(super) use vfs::OwnerRights;
 pub(super) use vfs::READ_ONLY_VFS;
 pub(super) use vfs::WRITING_VFS;
