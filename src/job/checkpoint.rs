@@ -131,7 +131,19 @@ pub(super) fn plan(task: &Checkpoint, context: &Context<'_>, found: &Survey) -> 
             bytes(wal_bytes),
             version_text(header.writer_version)
         );
-        return skipped(SkipReason::VersionUnsafe, detail);
+        let frames = found.wal.map_or((0, 0), |frames| (frames.total, frames.checkpointed));
+        let report = CheckpointReport {
+            frames_before: Some(frames.0),
+            checkpointed_before: Some(frames.1),
+            frames_after: frames.0,
+            checkpointed_after: frames.1,
+            wal_size_before_bytes: wal_bytes,
+            wal_size_after_bytes: wal_bytes,
+            version_unsafe: true,
+            ..CheckpointReport::default()
+        };
+        let report = Report { max_hold: std::time::Duration::ZERO, details: Details::Checkpoint(report) };
+        return Err(Outcome::Skipped { reason: SkipReason::VersionUnsafe, detail, report: Some(report) });
     }
     coexist::refuse_unless_writable(context.database, header.journal_mode, task.allow_network)?;
     Ok(Plan {

@@ -194,7 +194,7 @@ pub fn run(task: Task, context: &Context<'_>) -> Outcome {
     {
         let detail =
             format!("an integrity check failed ({problem}); nothing is written until a full one passes");
-        return Outcome::Skipped { reason: SkipReason::Unhealthy, detail };
+        return Outcome::skipped(SkipReason::Unhealthy, detail);
     }
     if let Err(refused) = coexist::refuse_if_locks_lost(task, context.database) {
         return refused;

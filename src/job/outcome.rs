@@ -196,6 +196,8 @@ pub enum Outcome {
         reason: SkipReason,
         /// Why, for a person.
         detail: String,
+        /// What was found before it was decided, where that says more than the reason.
+        report: Option<Report>,
     },
     /// It could not do its work, or found the database damaged.
     Failed {
@@ -212,7 +214,7 @@ impl Outcome {
     /// A run that did nothing.
     #[must_use]
     pub fn skipped(reason: SkipReason, detail: impl Into<String>) -> Self {
-        Self::Skipped { reason, detail: detail.into() }
+        Self::Skipped { reason, detail: detail.into(), report: None }
     }
 
     /// A run that failed before it did anything.
@@ -268,8 +270,7 @@ impl Outcome {
     pub fn report(&self) -> Option<&Report> {
         match self {
             Self::Success(report) => Some(report),
-            Self::Skipped { .. } => None,
-            Self::Failed { report, .. } => report.as_ref(),
+            Self::Skipped { report, .. } | Self::Failed { report, .. } => report.as_ref(),
         }
     }
 }

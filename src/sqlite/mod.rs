@@ -5,6 +5,7 @@
 
 mod anatomy;
 mod archive;
+mod btree_page;
 mod checkpoint;
 mod compare;
 mod constraints;

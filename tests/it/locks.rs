@@ -461,6 +461,8 @@ fn hidden_processes_are_said(unshare: &str) {
     let made = TestDatabase::new("it").rows(10).make();
     let mut other = SecondProcess::open(&made.path());
     other.run("BEGIN IMMEDIATE");
+    // With a journal, by which a look without a lock sees that nothing has reached the main file.
+    other.run("CREATE TABLE more (a)");
     let arguments = ["--pid", "--fork", "--mount-proc"];
     let output = shell(unshare, &arguments, "exec \"$0\" locks \"$1\"", &made.path());
     assert_eq!(output.code, Some(0), "{output:?}");
