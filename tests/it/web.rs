@@ -461,7 +461,8 @@ fn an_old_state_file_is_taken_over() {
     // As the version before wrote it.
     let old = rusqlite::Connection::open(&file).unwrap();
     old.execute_batch(
-        "DROP TABLE trends; DROP TABLE trend_paths; DROP TABLE actions; PRAGMA user_version = 1",
+        "DROP TABLE trends; DROP TABLE trend_paths; DROP TABLE actions; DROP TABLE names; DROP TABLE verdict_notes;
+         PRAGMA user_version = 1",
     )
     .unwrap();
     drop(old);
