@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
+use super::names::Name;
+use super::names::bound;
+use super::names::name_in;
 use super::references::Action;
 use super::references::Node;
 use super::references::ReferenceRules;
@@ -28,17 +31,17 @@ fn referring(connection: &Connection, parent: &str) -> rusqlite::Result<Vec<Foun
                FROM main.sqlite_schema AS t, pragma_foreign_key_list(t.name) AS f \
                WHERE t.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE ORDER BY t.name, f.id, f.seq";
     let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([parent])?;
+    let mut rows = statement.query([bound(parent)])?;
     let mut found: Vec<(i64, Found)> = Vec::new();
     while let Some(row) = rows.next()? {
-        let (table, id): (String, i64) = (row.get(0)?, row.get(1)?);
+        let (table, id): (String, i64) = (name_in(row, 0)?, row.get(1)?);
         if found.last().is_none_or(|(last, key)| *last != id || key.table != table) {
             let key = Found { table, columns: vec![], parent_columns: vec![], on_delete: row.get(4)? };
             found.push((id, key));
         }
         if let Some((_, key)) = found.last_mut() {
-            key.columns.push(row.get(2)?);
-            key.parent_columns.push(row.get(3)?);
+            key.columns.push(name_in(row, 2)?);
+            key.parent_columns.push(row.get::<_, Option<Name>>(3)?.map(|Name(name)| name));
         }
     }
     Ok(found.into_iter().map(|(_, key)| key).collect())
@@ -48,7 +51,8 @@ fn referring(connection: &Connection, parent: &str) -> rusqlite::Result<Vec<Foun
 fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String, bool, i64)>> {
     let sql = "SELECT name, \"notnull\", pk FROM pragma_table_xinfo(?1) ORDER BY cid";
     let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map([table], |row| Ok((row.get(0)?, !row.get::<_, bool>(1)?, row.get(2)?)))?;
+    let rows = statement
+        .query_map([bound(table)], |row| Ok((name_in(row, 0)?, !row.get::<_, bool>(1)?, row.get(2)?)))?;
     rows.collect()
 }
 

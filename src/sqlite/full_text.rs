@@ -3,6 +3,8 @@
 
 use rusqlite::Connection;
 
+use super::names::bound;
+use super::names::name_in;
 use super::tables::quoted;
 use super::times::Asked;
 
@@ -23,7 +25,7 @@ pub(super) fn full_text_indexes(connection: &Connection) -> rusqlite::Result<Vec
     let mut rows = statement.query(())?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let (name, sql): (String, String) = (row.get(0)?, row.get(1)?);
+        let (name, sql) = (name_in(row, 0)?, name_in(row, 1)?);
         found.extend(external_content(&sql).map(|content| FullTextIndex { name, content }));
     }
     Ok(found)
@@ -50,7 +52,10 @@ fn external_content(sql: &str) -> Option<String> {
 fn triggers(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String, String)>> {
     let sql =
         "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
-    connection.prepare(sql)?.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    connection
+        .prepare(sql)?
+        .query_map([bound(table)], |row| Ok((name_in(row, 0)?, name_in(row, 1)?)))?
+        .collect()
 }
 
 /// Whether rows of a table keep their ids in a VACUUM: an INTEGER PRIMARY KEY is one, and WITHOUT ROWID there are none.
@@ -58,9 +63,8 @@ fn triggers(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(Strin
 fn keeps_row_ids(connection: &Connection, table: &str) -> rusqlite::Result<Option<bool>> {
     let sql = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name = ?1 COLLATE NOCASE";
     let mut statement = connection.prepare(sql)?;
-    let Some(without) = statement.query_map([table], |row| row.get::<_, bool>(0))?.next().transpose()? else {
-        return Ok(None);
-    };
+    let without = statement.query_map([bound(table)], |row| row.get::<_, bool>(0))?.next().transpose()?;
+    let Some(without) = without else { return Ok(None) };
     if without {
         return Ok(Some(true));
     }
@@ -68,7 +72,8 @@ fn keeps_row_ids(connection: &Connection, table: &str) -> rusqlite::Result<Optio
     let sql = "SELECT (SELECT count(*) FROM pragma_table_xinfo(?1) WHERE pk > 0) = 1 \
                AND (SELECT upper(type) = 'INTEGER' FROM pragma_table_xinfo(?1) WHERE pk > 0) \
                AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
-    Ok(Some(connection.query_row(sql, [table], |row| row.get::<_, Option<bool>>(0))?.unwrap_or(false)))
+    let keeps = connection.query_row(sql, [bound(table)], |row| row.get::<_, Option<bool>>(0))?;
+    Ok(Some(keeps.unwrap_or(false)))
 }
 
 /// Whether a trigger's text names the row id of its row.
@@ -95,7 +100,7 @@ fn broken_by_vacuum(connection: &Connection) -> rusqlite::Result<Vec<(String, St
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
-        let (table, trigger, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (table, trigger, sql) = (name_in(row, 0)?, name_in(row, 1)?, name_in(row, 2)?);
         let known = found.iter().any(|(other, _)| other.eq_ignore_ascii_case(&table));
         if !known && names_row_id(&sql) && keeps_row_ids(connection, &table)? == Some(false) {
             found.push((table, format!("what the trigger {trigger} keeps by row id")));
@@ -122,7 +127,7 @@ fn left_behind(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(St
         }
         let columns: Vec<String> = connection
             .prepare("SELECT name FROM pragma_table_info(?1)")?
-            .query_map([&name], |row| row.get(0))?
+            .query_map([bound(&name)], |row| name_in(row, 0))?
             .collect::<rusqlite::Result<_>>()?;
         let (names, old): (Vec<String>, Vec<String>) =
             columns.iter().map(|column| (quoted(column), format!("old.{}", quoted(column)))).unzip();
