@@ -100,7 +100,7 @@ struct Locks {
 impl Locks {
     fn read(files: &DatabaseFiles) -> Option<Self> {
         let main = rustix::fs::stat(&files.main).ok()?;
-        let shm = rustix::fs::stat(&files.shm()).ok();
+        let shm = rustix::fs::stat(files.shm()).ok();
         let device = MountTable::read().lock_device(&files.main, main.st_dev)?;
         let table = LockTable::read().ok()?;
         let of = |stat: &Stat| table.of(LockedFile { device, inode: stat.st_ino }).to_vec();

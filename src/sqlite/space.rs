@@ -132,7 +132,7 @@ impl Reader {
 
 /// A name as it can be shown; one that is no text must not keep all others from being measured.
 fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
-    Ok(row.get_ref(column)?.as_bytes_or_null()?.map(|bytes| decode(bytes)))
+    Ok(row.get_ref(column)?.as_bytes_or_null()?.map(decode))
 }
 
 fn size(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
