@@ -115,8 +115,8 @@ fn check(options: &[&str], path: &Path) -> (Output, Value) {
         ["check", "--json"].into_iter().chain(options.iter().copied()).chain([path.as_str()]).collect();
     let output = Output::of(&arguments);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
-    let full = document["databases"][0]["checks"].as_array().unwrap().iter();
-    let full = full.filter(|check| check["check"] != "file_size").cloned().next().unwrap();
+    let mut checks = document["databases"][0]["checks"].as_array().unwrap().iter();
+    let full = checks.find(|check| check["check"] != "file_size").cloned().unwrap();
     (output, full)
 }
 
