@@ -118,16 +118,26 @@ impl Archive {
         self.open()?;
         let Some(connection) = &self.connection else { return Ok(()) };
         if first {
-            // What an earlier batch began and did not end is not in the archive.
-            if !connection.is_autocommit() {
-                connection.execute_batch("ROLLBACK")?;
-            }
             connection.execute_batch("BEGIN")?;
             let sql = format!("SELECT ifnull(max({}), 0) FROM {}", self.row_id, self.table);
             self.before = connection.query_row(&sql, (), |row| row.get(0))?;
         }
         connection.prepare_cached(&self.insert)?.execute(params_from_iter(values))?;
         Ok(())
+    }
+
+    /// Begins a batch, before its transaction in the database. From here on [`Archive::forget_last`] concerns the rows of this
+    /// batch alone: those of an earlier one are gone from the database, and must stay here although this batch does not even
+    /// get the database's lock.
+    pub(super) fn begin_batch(&mut self) -> rusqlite::Result<()> {
+        (self.last, self.failure) = (0, None);
+        self.keys.clear();
+        // What an earlier batch wrote and did not commit, because the database rolled it back.
+        let open = self.connection.as_ref().filter(|connection| !connection.is_autocommit());
+        match open.map(|connection| connection.execute_batch("ROLLBACK")) {
+            Some(result) => self.noted(result),
+            None => Ok(()),
+        }
     }
 
     /// Writes a batch's rows. They are kept by [`Archive::commit`] alone.
@@ -138,8 +148,6 @@ impl Archive {
         after: Option<&Cursor>,
         upto: Option<&Cursor>,
     ) -> rusqlite::Result<()> {
-        (self.last, self.failure) = (0, None);
-        self.keys.clear();
         for (sql, parameters) in walk.selects(after, upto) {
             let mut statement = source.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;

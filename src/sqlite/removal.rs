@@ -92,9 +92,19 @@ pub(super) fn remove(
             left.extend(keys_at(connection, walk, &place)?);
         }
         archive.leave_out(&left)?;
+    } else if removed.deleted > archive.taken() {
+        return Err(not_archived(removed.deleted, archive.taken()));
     }
     archive.commit()?;
     Ok(removed)
+}
+
+/// No row is deleted that is not in the archive, whatever made the two differ.
+fn not_archived(deleted: u64, archived: u64) -> rusqlite::Error {
+    let words =
+        format!("{deleted} rows were deleted of which {archived} are in the archive; all of them are back");
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
+    rusqlite::Error::SqliteFailure(code, Some(words))
 }
 
 /// Deletes the rows at a place all at once, or where one of them is refused, row by row.

@@ -184,6 +184,9 @@ impl Writer {
         };
         // An archive's piece costs a sync of its own, so it is whole, and counted with the commit: fewer rows would not
         // make it shorter.
+        if let Err(error) = archive.begin_batch() {
+            return Err(archive.error().unwrap_or_else(|| self.failed(OPERATION)(error)));
+        }
         let mut archived = Duration::ZERO;
         let result = self.transaction(OPERATION, size.limit, |connection| {
             if !walk.fits(connection)? {
@@ -311,5 +314,67 @@ impl Reader {
         }
         let bytes = (average * rows as f64) as u64;
         Ok(Expired { rows, oldest, newest, bytes, others, left })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::sqlite::Expiry;
+    use crate::sqlite::TimeColumn as _;
+    use crate::sqlite::TimeForm;
+
+    fn ids(path: &std::path::Path) -> Vec<i64> {
+        #[expect(clippy::disallowed_methods, reason = "the test plays the owner")]
+        let connection = Connection::open(path).unwrap();
+        let mut statement = connection.prepare("SELECT id FROM logs ORDER BY id").unwrap();
+        statement.query_map((), |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    /// A batch that does not get the write lock says nothing of the one before, whose rows are gone from the database.
+    #[test]
+    fn a_busy_database_takes_no_row_out_of_the_archive() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, archived) = (directory.path().join("app.db"), directory.path().join("archive.db"));
+        #[expect(clippy::disallowed_methods, reason = "the test plays the owner")]
+        let owner = Connection::open(&path).unwrap();
+        owner
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER);
+                 CREATE INDEX logs_at ON logs (at);
+                 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20) INSERT INTO logs SELECT i, i FROM n;",
+            )
+            .unwrap();
+        let limit = Duration::from_secs(60);
+        let mut writer = Writer::open(&path, limit, &Budget::impatient(limit)).unwrap();
+        let shape = writer.shape("logs").unwrap().unwrap();
+        let expiry = Expiry {
+            column: "at".to_owned(),
+            floor: StoredTime::Integer(1),
+            below: StoredTime::Integer(16),
+            form: TimeForm::Number,
+            cutoff_seconds: 16.0,
+            condition: None,
+        };
+        let walk = Walk::plan(&shape, &expiry);
+        let mut archive = Archive::new(&archived, &shape);
+        let size = BatchSize { rows: 4, work: limit, limit };
+        let mut after = None;
+        loop {
+            owner.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let refused = writer.delete_batch(&walk, after.as_ref(), size, Some(&mut archive));
+            assert!(refused.is_err(), "the owner holds the lock");
+            owner.execute_batch("COMMIT").unwrap();
+            let batch =
+                writer.delete_batch(&walk, after.as_ref(), size, Some(&mut archive)).unwrap().unwrap();
+            after = batch.value.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((ids(&path), archive.rows()), ((16..=20).collect(), 15));
+        drop(archive);
+        assert_eq!(ids(&archived), (1..=15).collect::<Vec<_>>());
     }
 }
