@@ -99,7 +99,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let (targets_sender, targets) = watch::channel(None);
     let (interval_sender, interval) = watch::channel(config.sample_interval);
-    let telemetry_path = config.web.telemetry_path.clone();
+    let web = config.web.clone();
     let (config_sender, config_receiver) = watch::channel(Arc::new(config));
     let (reload_sender, reload_requests) = mpsc::channel(1);
 
@@ -130,7 +130,9 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         scrapes: Scrapes::new(Exposition::new(Arc::clone(&snapshot), &jobs, &metrics)),
         snapshot: Arc::clone(&snapshot),
         metrics,
-        telemetry_path,
+        prefix: web.prefix(),
+        telemetry_path: web.telemetry_path,
+        external_url: web.external_url,
         doors: Arc::clone(&doors),
         jobs,
         trends: Arc::clone(&trends),
@@ -285,14 +287,10 @@ impl Reloader {
             Ok(config) => {
                 let same = {
                     let before = self.config.borrow();
-                    config.listen == before.listen
-                        && config.web.config_file == before.web.config_file
-                        && config.web.telemetry_path == before.web.telemetry_path
+                    config.listen == before.listen && config.web.differs_in_acting_users_only(&before.web)
                 };
                 if !same {
-                    tracing::warn!(
-                        "`listen`, `web.config_file` and `web.telemetry_path` change at a restart only"
-                    );
+                    tracing::warn!("`listen` and all of `web` but `acting_users` change at a restart only");
                 }
                 let (now, before) = (&config.maintenance, self.config.borrow().maintenance.clone());
                 if now.state != before.state || now.temp_directory != before.temp_directory {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::job::Forecast;
+use crate::job::TableForecast;
 use crate::units::bytes;
 use crate::units::counted;
 
@@ -42,34 +43,7 @@ pub(super) fn forecast_text(forecast: &Forecast) -> String {
         line(format!("would analyze: {}", forecast.analyze.join(", ")));
     }
     for table in &forecast.tables {
-        let rows =
-            table.rows.map_or_else(|| "an unknown number of rows".to_owned(), |rows| counted(rows, "row"));
-        let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
-        line(format!("{}: {rows} would be deleted{size}", table.table));
-        let details = [
-            ("older than", &table.cutoff),
-            ("oldest", &table.oldest),
-            ("newest of them", &table.newest),
-            ("times", &table.format),
-            ("index", &table.index),
-        ];
-        for (name, value) in
-            details.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
-        {
-            line(format!("  {name}: {value}"));
-        }
-        for other in &table.others {
-            line(format!("  with them: {}", other.words()));
-        }
-        if let Some(times) = &table.times {
-            line(format!("  {}", times.words()));
-        }
-        if let Some(note) = &table.note {
-            line(format!("  {note}"));
-        }
-        if let Some(seconds) = table.expected_seconds {
-            line(format!("  about {seconds:.1} s, as the last run went"));
-        }
+        table_lines(table).into_iter().for_each(&mut line);
     }
     if let Some(seconds) = forecast.expected_seconds {
         line(format!("about {seconds:.1} s"));
@@ -81,4 +55,27 @@ pub(super) fn forecast_text(forecast: &Forecast) -> String {
         line(words.clone());
     }
     text
+}
+
+/// What would be deleted from a table.
+fn table_lines(table: &TableForecast) -> Vec<String> {
+    let rows = table.rows.map_or_else(|| "an unknown number of rows".to_owned(), |rows| counted(rows, "row"));
+    let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
+    let mut lines = vec![format!("{}: {rows} would be deleted{size}", table.table)];
+    let details = [
+        ("older than", &table.cutoff),
+        ("oldest", &table.oldest),
+        ("newest of them", &table.newest),
+        ("times", &table.format),
+        ("index", &table.index),
+    ];
+    let known = details.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+    lines.extend(known.map(|(name, value)| format!("  {name}: {value}")));
+    lines.extend(table.others.iter().map(|other| format!("  with them: {}", other.words())));
+    lines.extend(table.times.iter().map(|times| format!("  {}", times.words())));
+    lines.extend(table.note.iter().map(|note| format!("  {note}")));
+    lines.extend(
+        table.expected_seconds.iter().map(|seconds| format!("  about {seconds:.1} s, as the last run went")),
+    );
+    lines
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::config::Config;
 use crate::config::DEFAULT_LISTEN;
 use crate::config::Listen;
+use crate::config::RoutePrefix;
 use crate::doors::OwnClient;
 use crate::http::ask_health;
 use crate::http::reached_at;
@@ -37,6 +38,9 @@ pub(super) struct Arguments {
     /// File with TLS and users that the server runs with, instead of the configuration's
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config: Option<PathBuf>,
+    /// Prefix of the server's routes, instead of the configuration's
+    #[arg(long = "web.route-prefix", value_name = "PATH")]
+    route_prefix: Option<RoutePrefix>,
     /// How long to wait for an answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout: u64,
@@ -44,14 +48,14 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let limit = Duration::from_secs(arguments.timeout);
-    let (place, client) = match whom_to_ask(arguments) {
+    let Server { place, prefix, client } = match server(arguments) {
         Ok(found) => found,
         Err(problem) => {
             print_error!("litekeeper: {problem}");
             return Ok(Exit::Problems);
         }
     };
-    let answer = block_on(async { Ok(ask_health(&place, client.as_ref(), limit).await) })?;
+    let answer = block_on(async { Ok(ask_health(&place, &prefix, client.as_ref(), limit).await) })?;
     match answer {
         Ok(health) => Ok(print(&format!("{place}: {health}\n"))),
         Err(problem) => {
@@ -61,9 +65,16 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     }
 }
 
-/// The place of the server, and how to speak TLS with it.
-fn whom_to_ask(arguments: Arguments) -> Result<(Listen, Option<OwnClient>), String> {
-    let Arguments { listen, config, web_config, timeout: _ } = arguments;
+/// The server to ask.
+struct Server {
+    place: Listen,
+    prefix: RoutePrefix,
+    /// How to speak TLS with it; `None` for plain text.
+    client: Option<OwnClient>,
+}
+
+fn server(arguments: Arguments) -> Result<Server, String> {
+    let Arguments { listen, config, web_config, route_prefix, timeout: _ } = arguments;
     let file = config.or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|file| file.exists()));
     let config = match file {
         // What was given by hand says all there is to know.
@@ -73,9 +84,11 @@ fn whom_to_ask(arguments: Arguments) -> Result<(Listen, Option<OwnClient>), Stri
     };
     let configured = config.as_ref().and_then(|config| config.listen.first().cloned());
     let place = listen.or(configured).unwrap_or(Listen::Tcp(DEFAULT_LISTEN));
+    let configured = config.as_ref().map(|config| config.web.prefix());
+    let prefix = route_prefix.or(configured).unwrap_or_default();
     let web_config = web_config.or_else(|| config.and_then(|config| config.web.config_file));
     let client = web_config.as_deref().map(OwnClient::of).transpose()?.flatten();
-    Ok((reached_at(&place), client))
+    Ok(Server { place: reached_at(&place), prefix, client })
 }
 
 fn load(file: &Path) -> Result<Config, String> {

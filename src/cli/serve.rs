@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::config::Config;
+use crate::config::ExternalUrl;
 use crate::config::Listen;
+use crate::config::RoutePrefix;
 use crate::config::TelemetryPath;
 use crate::doors::Doors;
 
@@ -50,14 +52,30 @@ pub(super) struct Arguments {
     /// Path of the metrics, instead of the configuration's (by default /metrics)
     #[arg(long = "web.telemetry-path", value_name = "PATH")]
     telemetry_path: Option<TelemetryPath>,
+    /// URL under which a reverse proxy makes litekeeper reachable; its path is the prefix of all routes
+    #[arg(long = "web.external-url", value_name = "URL")]
+    external_url: Option<ExternalUrl>,
+    /// Prefix of all routes, by default the path of --web.external-url; `/` for a proxy that strips the path
+    #[arg(long = "web.route-prefix", value_name = "PATH")]
+    route_prefix: Option<RoutePrefix>,
     /// Answer POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     lifecycle: bool,
 }
 
 pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
-    let Arguments { targets, config, rows, listen, systemd_socket, web_config, telemetry_path, lifecycle } =
-        arguments;
+    let Arguments {
+        targets,
+        config,
+        rows,
+        listen,
+        systemd_socket,
+        web_config,
+        telemetry_path,
+        external_url,
+        route_prefix,
+        lifecycle,
+    } = arguments;
     let loader: app::Loader = Arc::new(move || {
         let mut loaded = match &config {
             Some(file) => Config::load(file).map_err(|errors| errors.to_string())?,
@@ -71,6 +89,12 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         }
         if let Some(path) = &telemetry_path {
             loaded.web.telemetry_path.clone_from(path);
+        }
+        if external_url.is_some() {
+            loaded.web.external_url.clone_from(&external_url);
+        }
+        if route_prefix.is_some() {
+            loaded.web.route_prefix.clone_from(&route_prefix);
         }
         Ok(loaded)
     });

@@ -10,6 +10,7 @@ mod custom;
 pub(crate) mod decode;
 mod environment;
 mod error;
+mod external_url;
 mod listen;
 mod load;
 mod names;
@@ -51,6 +52,8 @@ pub use crate::config::error::ConfigError;
 pub use crate::config::error::ConfigErrors;
 pub use crate::config::error::NamedDirectory;
 pub use crate::config::error::Position;
+pub use crate::config::external_url::ExternalUrl;
+pub use crate::config::external_url::RoutePrefix;
 pub use crate::config::listen::Listen;
 pub use crate::config::paths::compile_pattern;
 pub use crate::config::paths::compile_pattern_ignoring_case;
@@ -105,8 +108,27 @@ pub struct WebSettings {
     pub config_file: Option<PathBuf>,
     /// Users of that file who may run, pause and resume tasks. Nobody may when it is empty.
     pub acting_users: Vec<String>,
-    /// Where the metrics are served.
+    /// Where the metrics are served, below the prefix of the routes.
     pub telemetry_path: TelemetryPath,
+    /// Where browsers reach the server.
+    pub external_url: Option<ExternalUrl>,
+    /// The prefix of all routes; `None` for the path of the external URL.
+    pub route_prefix: Option<RoutePrefix>,
+}
+
+impl WebSettings {
+    /// The prefix of all routes.
+    #[must_use]
+    pub fn prefix(&self) -> RoutePrefix {
+        let of_url = || self.external_url.as_ref().map(|url| url.path().clone());
+        self.route_prefix.clone().or_else(of_url).unwrap_or_default()
+    }
+
+    /// Whether a running server can take over the settings: only who may act can change.
+    #[must_use]
+    pub fn differs_in_acting_users_only(&self, other: &Self) -> bool {
+        *self == Self { acting_users: self.acting_users.clone(), ..other.clone() }
+    }
 }
 
 /// How maintenance is done, whatever the task.

@@ -31,6 +31,9 @@ const SERIES_LIMIT: (usize, usize) = (1, 100_000);
 /// More jobs than this would only wait for each other's disks.
 const MAX_JOBS: (usize, usize) = (1, 64);
 
+/// The keys of `web`.
+const WEB_KEYS: [&str; 5] = ["config_file", "acting_users", "telemetry_path", "external_url", "route_prefix"];
+
 /// From at once to the next day.
 const CATCH_UP_DELAY: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(86_400));
 
@@ -126,9 +129,7 @@ fn parsed<T: FromStr<Err = String>>(value: &Value<'_>, decoder: &mut Decoder<'_>
 pub(super) fn read_doors(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder<'_>) -> WebSettings {
     let mut web = WebSettings::default();
     let Some(value) = fields.find("web") else { return web };
-    let Some(fields) = decoder.fields(&value, &["config_file", "acting_users", "telemetry_path"]) else {
-        return web;
-    };
+    let Some(fields) = decoder.fields(&value, &WEB_KEYS) else { return web };
     let file = fields.given("config_file").and_then(|value| decoder.text(&value));
     web.config_file = file.map(|text| resolve_path(base, &text));
     if let Some(value) = fields.find("acting_users") {
@@ -137,5 +138,7 @@ pub(super) fn read_doors(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder
     if let Some(path) = fields.find("telemetry_path").and_then(|value| parsed(&value, decoder)) {
         web.telemetry_path = path;
     }
+    web.external_url = fields.given("external_url").and_then(|value| parsed(&value, decoder));
+    web.route_prefix = fields.given("route_prefix").and_then(|value| parsed(&value, decoder));
     web
 }

@@ -55,6 +55,8 @@ enum ShownListen {
 struct ShownWeb {
     config_file: Option<String>,
     telemetry_path: String,
+    external_url: Option<String>,
+    route_prefix: Option<String>,
     acting_users: Vec<String>,
 }
 
@@ -150,6 +152,8 @@ fn shown_web(web: &WebSettings) -> ShownWeb {
     ShownWeb {
         config_file: web.config_file.as_ref().map(|path| escape(&path.to_string_lossy())),
         telemetry_path: web.telemetry_path.to_string(),
+        external_url: web.external_url.as_ref().map(ToString::to_string),
+        route_prefix: web.route_prefix.as_ref().map(ToString::to_string),
         acting_users: escape_all(&web.acting_users),
     }
 }

@@ -161,7 +161,7 @@ impl Site {
         let Some(user) = visitor.name.clone().filter(|_| visitor.may_act) else {
             return Err("this user may read, and not act; see `web.acting_users` in the configuration\n");
         };
-        if !origin::is_own(headers, request.uri()) {
+        if !self.is_own(headers, request.uri()) {
             return Err("a page of another site asks for this\n");
         }
         Ok(user)
@@ -208,7 +208,8 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 /// Back to the page where it is to be seen; a reload of that does nothing again.
 fn see(name: &str) -> Reply {
-    let place = if name.is_empty() { "/tasks".to_owned() } else { format!("/db/{}", pages::encode(name)) };
+    // Relative to `ACT_PATH`, as the links of the pages are.
+    let place = if name.is_empty() { "tasks".to_owned() } else { format!("db/{}", pages::encode(name)) };
     let mut reply = text(StatusCode::SEE_OTHER, "done\n");
     if let Ok(place) = HeaderValue::try_from(place) {
         reply.headers_mut().insert(LOCATION, place);

@@ -36,6 +36,11 @@ use super::routes::with_type;
 
 const JSON: &str = "application/json";
 const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// The description with the address of the API below the prefix of the routes.
+fn description(prefix: &str) -> String {
+    DESCRIPTION.replacen("\"url\": \"/api/v1\"", &format!("\"url\": \"{prefix}/api/v1\""), 1)
+}
 /// Where it begins.
 pub(super) const ROOT: &str = "/api/v1";
 /// The most that one request gets, and what it gets by default.
@@ -111,7 +116,7 @@ impl Site {
             "/actions" if *request.method() == Method::POST => self.wish(request, body, from, visitor).await,
             "/actions" if !reads => return not_allowed("GET, HEAD, POST"),
             _ if !reads => return not_allowed("GET, HEAD"),
-            "/openapi.json" => return send(request, StatusCode::OK, JSON, DESCRIPTION.to_owned()),
+            "/openapi.json" => return send(request, StatusCode::OK, JSON, description(self.prefix.as_str())),
             "/databases" => Arc::clone(&self).databases(query).await,
             "/runs" => self.runs(&query).await,
             "/schedule" => self.schedule(&query),

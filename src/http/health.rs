@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 use crate::config::Listen;
+use crate::config::RoutePrefix;
 use crate::doors::OwnClient;
 
 use super::listener::Stream;
@@ -67,26 +68,29 @@ pub fn reached_at(place: &Listen) -> Listen {
     }
 }
 
-/// Asks `/-/healthy` of the server at this place, in plain text where there is no client for TLS.
+/// Asks `/-/healthy`, below the prefix of the routes, of the server at this place, in plain text where there is no client for TLS.
 ///
 /// # Errors
 /// Nobody answers within the limit, or not as litekeeper does; in words.
 pub async fn ask_health(
     place: &Listen,
+    prefix: &RoutePrefix,
     client: Option<&OwnClient>,
     limit: Duration,
 ) -> Result<Health, String> {
-    match tokio::time::timeout(limit, ask(place, client)).await {
+    match tokio::time::timeout(limit, ask(place, prefix, client)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {limit:?}")),
     }
 }
 
-async fn ask(place: &Listen, client: Option<&OwnClient>) -> Result<Health, String> {
+async fn ask(place: &Listen, prefix: &RoutePrefix, client: Option<&OwnClient>) -> Result<Health, String> {
+    let prefix = prefix.as_str();
+    let question = format!("GET {prefix}/-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let mut stream = connect(place).await.map_err(|error| format!("nobody listens: {error}"))?;
-    let Some(client) = client else { return judge(&exchange(&mut stream).await) };
+    let Some(client) = client else { return judge(&exchange(&mut stream, &question).await) };
     let exchanged = match client.connect(stream).await {
-        Ok(mut stream) => exchange(&mut stream).await,
+        Ok(mut stream) => exchange(&mut stream, &question).await,
         Err(error) => (Vec::new(), Some(error)),
     };
     if exchanged.1.as_ref().is_some_and(|error| client.is_turned_away(error)) {
@@ -104,11 +108,10 @@ async fn connect(place: &Listen) -> io::Result<Box<dyn Stream>> {
 }
 
 /// Asks, and gives what came back, with the error that ended it.
-async fn exchange(stream: &mut (impl Stream + ?Sized)) -> (Vec<u8>, Option<io::Error>) {
-    const QUESTION: &[u8] = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+async fn exchange(stream: &mut (impl Stream + ?Sized), question: &str) -> (Vec<u8>, Option<io::Error>) {
     let mut answer = Vec::new();
     let result = async {
-        stream.write_all(QUESTION).await?;
+        stream.write_all(question.as_bytes()).await?;
         stream.flush().await?;
         (&mut *stream).take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await
     }

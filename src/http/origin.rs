@@ -11,8 +11,9 @@ use hyper::header::ORIGIN;
 /// Says how a page and what it asks for are related.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// Whether it is not the doing of another site.
-pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
+/// Whether no other site caused the request. `external` is the authority under which a reverse proxy makes this server
+/// reachable, which need not be the `Host` that the proxy sends on.
+pub(super) fn is_own(headers: &HeaderMap, uri: &Uri, external: Option<&str>) -> bool {
     if let Some(site) = headers.get(FETCH_SITE) {
         // `none` is a user who typed the address.
         return site == "same-origin" || site == "none";
@@ -24,7 +25,8 @@ pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
     let Some(origin) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     // HTTP/2 has the host in the address.
-    host.or_else(|| uri.authority().map(hyper::http::uri::Authority::as_str)) == Some(origin.1)
+    let host = host.or_else(|| uri.authority().map(hyper::http::uri::Authority::as_str));
+    host == Some(origin.1) || external == Some(origin.1)
 }
 
 #[cfg(test)]
@@ -45,6 +47,8 @@ mod tests {
             (&[("origin", "http://here:1")], true),
             (&[("origin", "https://here:1")], true),
             (&[("origin", "http://here:2")], false),
+            (&[("origin", "https://proxy.example")], true),
+            (&[("origin", "https://proxy.example:444")], false),
             (&[("origin", "http://elsewhere")], false),
             (&[("origin", "null")], false),
         ] {
@@ -52,7 +56,7 @@ mod tests {
             for (name, value) in headers {
                 map.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
-            assert_eq!(is_own(&map, &Uri::from_static("/")), own, "{headers:?}");
+            assert_eq!(is_own(&map, &Uri::from_static("/"), Some("proxy.example")), own, "{headers:?}");
         }
     }
 }

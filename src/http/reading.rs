@@ -42,11 +42,22 @@ const PAST_ROWS: u32 = 30;
 
 /// An HTML page with the headers that every one has.
 pub(super) fn page<B>(request: &Request<B>, html: String) -> Reply {
-    let mut reply = send(request, StatusCode::OK, HTML, html);
+    let mut reply = send(request, StatusCode::OK, HTML, with_relative_links(request.uri().path(), &html));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(pages::SECURITY_POLICY));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
+}
+
+/// Makes the links of a page relative to its path, so that they work below any prefix that a reverse proxy adds.
+///
+/// The pages write `"/` only at the beginning of a link: text that holds a quotation mark is escaped by maud.
+fn with_relative_links(path: &str, html: &str) -> String {
+    let depth = path.matches('/').count().saturating_sub(1);
+    let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
+    ["href", "src", "action"].into_iter().fold(html.to_owned(), |html, attribute| {
+        html.replace(&format!("{attribute}=\"/"), &format!("{attribute}=\"{root}"))
+    })
 }
 
 /// Does work that may wait for a disk; words when it takes too long.
@@ -85,9 +96,13 @@ impl Site {
     }
 
     pub(super) fn not_found(&self) -> Reply {
+        let paths = ["/", "/db/NAME", "/tasks", "/runbooks/ALERT", "/api/v1/", self.telemetry_path.as_str()];
+        let below = |path: &str| format!("{}{path}", self.prefix.as_str());
         let words = format!(
-            "not found; there are /, /db/NAME, /tasks, /runbooks/ALERT, /api/v1/, {}, /-/healthy and /-/ready\n",
-            self.telemetry_path
+            "not found; there are {}, {} and {}\n",
+            paths.map(below).join(", "),
+            below("/-/healthy"),
+            below("/-/ready")
         );
         text(StatusCode::NOT_FOUND, words)
     }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http_body_util::Full;
+use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
+use hyper::Uri;
 use hyper::body::Body;
 use hyper::body::Bytes;
 use hyper::header::ALLOW;
@@ -19,6 +21,7 @@ use hyper::header::CONTENT_LENGTH;
 use hyper::header::CONTENT_TYPE;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
+use hyper::header::LOCATION;
 use hyper::header::RETRY_AFTER;
 use hyper::header::VARY;
 use hyper::header::WWW_AUTHENTICATE;
@@ -29,6 +32,8 @@ use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use crate::acting::Desk;
+use crate::config::ExternalUrl;
+use crate::config::RoutePrefix;
 use crate::config::TelemetryPath;
 use crate::doors::Doors;
 use crate::doors::Refusal;
@@ -57,6 +62,18 @@ impl Handler {
     fn takes_body(self, method: &Method) -> bool {
         *method == Method::POST && matches!(self, Self::Api | Self::Act)
     }
+}
+
+/// The address of a request without the prefix of the routes; `None` where it is not below it.
+fn route_of(uri: &Uri, prefix: &RoutePrefix) -> Option<Uri> {
+    let route = prefix.strip(uri.path())?;
+    if route.len() == uri.path().len() {
+        return Some(uri.clone());
+    }
+    let mut parts = uri.clone().into_parts();
+    let path_and_query = uri.query().map_or_else(|| route.to_owned(), |query| format!("{route}?{query}"));
+    parts.path_and_query = Some(path_and_query.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Who answers at a path.
@@ -99,8 +116,12 @@ pub struct Site {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The agent's counters.
     pub metrics: Arc<AgentMetrics>,
-    /// Where the metrics are served.
+    /// Where the metrics are served, below the prefix.
     pub telemetry_path: TelemetryPath,
+    /// The prefix of all routes.
+    pub prefix: RoutePrefix,
+    /// Where browsers reach the server.
+    pub external_url: Option<ExternalUrl>,
     /// Who may come in.
     pub doors: Arc<Doors>,
     /// Maintenance, for the pages.
@@ -125,8 +146,14 @@ impl Site {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
-        let request = Request::from_parts(head, ());
-        let handler = handler_of(request.uri().path(), &self.telemetry_path);
+        let mut request = Request::from_parts(head, ());
+        let handler = match route_of(request.uri(), &self.prefix) {
+            Some(route) => {
+                *request.uri_mut() = route;
+                handler_of(request.uri().path(), &self.telemetry_path)
+            }
+            None => Handler::NotFound,
+        };
         let (metrics, doors) = (Arc::clone(&self.metrics), Arc::clone(&self.doors));
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let mut reply = match doors.admit(from, authorization).await {
@@ -211,10 +238,26 @@ impl Site {
             (Handler::Reload, _) => not_allowed("POST, PUT"),
             (Handler::Api, _) => self.api(request, &[], from, visitor).await,
             (Handler::Act, _) => not_allowed("POST"),
-            (Handler::NotFound, _) => self.not_found(),
+            (Handler::NotFound, _) => self.elsewhere(request),
             (_, &Method::GET | &Method::HEAD) => self.read(handler, request, visitor).await,
             _ => not_allowed("GET, HEAD"),
         }
+    }
+
+    /// Answers a request for no route: a redirect from above the prefix to the index page, else that there is nothing.
+    fn elsewhere(&self, request: &Request<()>) -> Reply {
+        let index = self.prefix.index_seen_from(request.uri().path());
+        let Some(location) = index.and_then(|index| HeaderValue::try_from(index).ok()) else {
+            return self.not_found();
+        };
+        let mut reply = text(StatusCode::FOUND, format!("see {}/\n", self.prefix));
+        reply.headers_mut().insert(LOCATION, location);
+        reply
+    }
+
+    /// Whether no other site caused a request that changes something.
+    pub(super) fn is_own(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        origin::is_own(headers, uri, self.external_url.as_ref().map(ExternalUrl::authority))
     }
 
     async fn read<B>(self: Arc<Self>, handler: Handler, request: &Request<B>, visitor: &Visitor) -> Reply {
@@ -267,7 +310,7 @@ impl Site {
         if self.doors.has_acting_users() && !visitor.may_act {
             return text(StatusCode::FORBIDDEN, "this user may read, and not reload; see web.acting_users\n");
         }
-        if !origin::is_own(request.headers(), request.uri()) {
+        if !self.is_own(request.headers(), request.uri()) {
             return text(StatusCode::FORBIDDEN, "a page of another site asks for this reload\n");
         }
         let (sender, answer) = oneshot::channel();

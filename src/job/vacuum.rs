@@ -99,13 +99,17 @@ pub(super) fn worth_it(task: &Vacuum, header: &Header) -> Result<(), Outcome> {
     if reclaimable >= task.min_bytes && ratio >= task.min_ratio && free > 0 {
         return Ok(());
     }
-    let detail = format!(
-        "{} ({:.1} %) could be reclaimed; it is worth it from {} and {:.1} % on",
-        bytes(reclaimable),
-        ratio * 100.0,
-        bytes(task.min_bytes),
-        task.min_ratio * 100.0
-    );
+    let detail = if free == 0 {
+        "the database has no free page".to_owned()
+    } else {
+        format!(
+            "{} ({:.1} %) could be reclaimed; `min_reclaimable` is {} and {:.1} %",
+            bytes(reclaimable),
+            ratio * 100.0,
+            bytes(task.min_bytes),
+            task.min_ratio * 100.0
+        )
+    };
     Err(Outcome::skipped(SkipReason::BelowThreshold, detail))
 }
 

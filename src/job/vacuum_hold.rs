@@ -52,9 +52,10 @@ pub(super) fn refuse_if_held_too_long(
         return Ok(());
     }
     let detail = format!(
-        "a full VACUUM of {} would hold the write lock for about {:.1} s, {:.1} s with a margin, and `max_lock_hold` is {:.1} s; \
-         ways out: a `window` in which the application can wait, with a `max_lock_hold` from {:.0}s on; there once with \
-         `convert: incremental`, after which slices do it; or `auto_vacuum = INCREMENTAL` when the application makes its database",
+        "a full VACUUM of {} would hold the write lock for about {:.1} s ({:.1} s with a margin), longer than `max_lock_hold` \
+         ({:.1} s); to run it, set a `window` in which the application can wait together with `max_lock_hold: {:.0}s`; to \
+         avoid it, set `convert: incremental`, which needs one such run and then reclaims space in short slices, or have the \
+         application create its database with `auto_vacuum = INCREMENTAL`",
         bytes(content(header)),
         expected.as_secs_f64(),
         longest.as_secs_f64(),

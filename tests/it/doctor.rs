@@ -552,7 +552,7 @@ fn a_page_and_the_api_show_the_findings() {
     let agent = serve(file.to_str().unwrap()).ready();
     let page = agent.get("/db/bo/o%20ks%3Cb%3E").text();
     assert!(
-        page.contains("href=\"/db/bo/o%20ks%3Cb%3E?doctor=true\"") && !page.contains("hard-links"),
+        page.contains("href=\"../../db/bo/o%20ks%3Cb%3E?doctor=true\"") && !page.contains("hard-links"),
         "{page}"
     );
     let page = agent.get("/db/bo/o%20ks%3Cb%3E?doctor=true").text();

@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         test("head_is_get_without_a_body", head_is_get_without_a_body),
         test("paths_and_methods_are_refused_rightly", paths_and_methods_are_refused_rightly),
         test("metrics_are_where_they_are_wanted", metrics_are_where_they_are_wanted),
+        test("routes_have_the_prefix_of_a_proxy", routes_have_the_prefix_of_a_proxy),
         test("the_page_lists_the_worst_first", the_page_lists_the_worst_first),
         test(
             "each_database_is_counted_once_by_its_worst_state",
@@ -129,12 +130,12 @@ fn metrics_are_where_they_are_wanted() {
         assert!(nowhere.text().contains(&format!(", {path}, /-/healthy")), "{}", nowhere.text());
         for page in ["/", "/tasks", "/db/books", "/db/books?doctor=true"] {
             let page = agent.get(page).text();
-            let link = format!("<a href=\"{path}\">Metrics</a>");
+            let link = format!("{path}\">Metrics</a>");
             assert!(page.contains(&link) && !page.contains("\"/metrics\""), "{page}");
         }
         write("/later");
         assert_eq!(agent.request("POST", "/-/reload", &[]).status, 200);
-        let said = |line: &String| line.contains("`web.telemetry_path` change at a restart only");
+        let said = |line: &String| line.contains("all of `web` but `acting_users` change at a restart only");
         if flag.is_none() {
             eventually("the log says so", || agent.log().iter().any(said).then_some(()));
         }
@@ -149,6 +150,79 @@ fn metrics_are_where_they_are_wanted() {
     let output = Output::of(&["config".as_ref(), "check".as_ref(), file.as_os_str()]);
     assert_eq!(output.code, Some(2));
     assert!(output.stderr.contains("web.telemetry_path: `metrics` must begin with `/`"), "{}", output.stderr);
+}
+
+/// The targets of the links of a page.
+fn links(page: &str) -> Vec<&str> {
+    let of =
+        |attribute: &'static str| page.split(attribute).skip(1).filter_map(|rest| rest.split('"').next());
+    [" href=\"", " src=\"", " action=\""].into_iter().flat_map(of).collect()
+}
+
+/// Where a link leads that is on the page of a path.
+fn resolved(path: &str, link: &str) -> String {
+    let mut segments: Vec<&str> = path.split('/').skip(1).collect();
+    segments.pop();
+    for segment in link.split('/') {
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop().expect("a link leads above the root")),
+            segment => segments.push(segment),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
+fn routes_have_the_prefix_of_a_proxy() {
+    let made = TestDatabase::new("books").rows(3).make();
+    let file = made.directory().join("lk.yml");
+    let text = "state: state.db\nweb: {external_url: \"https://monitoring.example.org/ops/lk/\"}\ndatabases: [{path: books.db}]\n";
+    std::fs::write(&file, text).unwrap();
+    for (flag, prefix) in
+        [(None, "/ops/lk"), (Some("--web.route-prefix=/lk/"), "/lk"), (Some("--web.route-prefix=/"), "")]
+    {
+        let mut command = litekeeper();
+        command.args(["serve", "--config"]).arg(&file).args(flag);
+        let agent = Agent::start(command);
+        let ready = format!("{prefix}/-/ready");
+        eventually("the first sweep", || (agent.get(&ready).status == 200).then_some(()));
+        for path in ["/", "/tasks", "/db/books", "/db/books?doctor=true"] {
+            let path = format!("{prefix}{path}");
+            let page = agent.get(&path);
+            assert_eq!(page.status, 200, "{path}");
+            let text = page.text();
+            for link in links(&text).into_iter().filter(|link| !link.starts_with('#')) {
+                let leads_to = resolved(&path, link);
+                assert!(leads_to.starts_with(&format!("{prefix}/")), "{path}: {link}");
+                assert_eq!(agent.get(&leads_to).status, 200, "{path}: {link} leads to {leads_to}");
+            }
+        }
+        let scrape = agent.get(&format!("{prefix}/metrics"));
+        assert!(scrape.text().contains("sqlite_up{"), "{prefix}");
+        let description = agent.get(&format!("{prefix}/api/v1/openapi.json")).text();
+        assert!(description.contains(&format!("\"url\": \"{prefix}/api/v1\"")), "{prefix}");
+        let mut healthcheck =
+            vec!["healthcheck".to_owned(), "--config".to_owned(), file.display().to_string()];
+        healthcheck.push(format!("--web.listen-address={}", agent.address()));
+        healthcheck.extend(flag.map(str::to_owned));
+        assert_eq!(Output::of(&healthcheck).code, Some(0), "{prefix}");
+        if prefix.is_empty() {
+            continue;
+        }
+        for path in ["/", prefix] {
+            let answer = agent.get(path);
+            let location = answer.header("location").map(|location| resolved(path, location));
+            assert_eq!((answer.status, location), (302, Some(format!("{prefix}/"))), "{path}");
+        }
+        for path in ["/metrics", "/-/healthy", "/lkx/", "/db/books"] {
+            let answer = agent.get(path);
+            assert_eq!(answer.status, 404, "{path}");
+            assert!(answer.text().contains(&format!(" {prefix}/-/healthy ")), "{}", answer.text());
+        }
+    }
+    let output = Output::of(&["serve", "a.db", "--web.external-url=monitoring.example.org"]);
+    assert_eq!(output.code, Some(2));
+    assert!(output.stderr.contains("must be an http or https URL"), "{}", output.stderr);
 }
 
 fn the_page_lists_the_worst_first() {
@@ -210,7 +284,10 @@ fn a_database_has_a_page_of_its_own() {
     assert_eq!(output.code, Some(0), "{output:?}");
     let agent = serve(file.to_str().unwrap()).ready();
     let index = agent.get("/").text();
-    assert!(index.contains("href=\"/db/bo/o%20ks%3Cb%3E\"") && index.contains("bo/o ks&lt;b&gt;"), "{index}");
+    assert!(
+        index.contains("href=\"./db/bo/o%20ks%3Cb%3E\"") && index.contains("bo/o ks&lt;b&gt;"),
+        "{index}"
+    );
     assert_eq!(agent.get("/?label=app%3Dshop").text().matches("<th scope=\"row\">").count(), 1);
     assert_eq!(agent.get("/?label=app%3Dother").text().matches("<th scope=\"row\">").count(), 0);
     let page = eventually("rows and a trend are known", || {

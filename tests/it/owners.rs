@@ -106,7 +106,7 @@ fn an_application_without_a_busy_timeout_is_hardly_ever_refused(python: &str) {
             ] {
                 let made = TestDatabase::new("app")
                     .sql(&format!(
-                        "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = {};
+                        "PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA journal_mode = {};
                          CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX i ON logs (at);
                          CREATE TABLE beat (id INTEGER PRIMARY KEY); CREATE TABLE gone (a);
                          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})

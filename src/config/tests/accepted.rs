@@ -86,12 +86,13 @@ fn places(config: &Config) -> Vec<String> {
 #[test]
 fn the_web_server_is_read_and_shown() {
     let text = "listen: [\"127.0.0.1:9\", \"[::]:9\", :9100, \"unix:/run/lk.sock\"]\n\
-                web: {config_file: web.yml, telemetry_path: /sqlite/metrics, acting_users: [anna]}\ndatabases: [{path: /a.db}]\n";
+                web: {config_file: web.yml, telemetry_path: /sqlite/metrics, external_url: \"https://a/lk/\", acting_users: [anna]}\ndatabases: [{path: /a.db}]\n";
     let config = accept(text);
     assert_eq!(places(&config), ["127.0.0.1:9", "[::]:9", ":9100", "unix:/run/lk.sock"]);
     assert_eq!(config.web.config_file, Some(PathBuf::from("/etc/web.yml")));
     assert_eq!(config.web.acting_users, ["anna"]);
     assert_eq!(config.web.telemetry_path.as_str(), "/sqlite/metrics");
+    assert_eq!(config.web.prefix().as_str(), "/lk");
     assert_eq!(parse(&config.to_yaml()), Ok(config));
 }
 
