@@ -24,7 +24,6 @@ use crate::metrics::Upkeep;
 use crate::sample::Observed;
 use crate::task::Task;
 
-use super::origin;
 use super::pages;
 use super::pages::Query;
 use super::reading::page;
