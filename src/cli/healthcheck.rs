@@ -84,7 +84,7 @@ fn server(arguments: Arguments) -> Result<Server, String> {
     };
     let configured = config.as_ref().and_then(|config| config.listen.first().cloned());
     let place = listen.or(configured).unwrap_or(Listen::Tcp(DEFAULT_LISTEN));
-    let configured = config.as_ref().map(|config| config.web.prefix());
+    let configured = config.as_ref().map(|config| config.web.prefix().clone());
     let prefix = route_prefix.or(configured).unwrap_or_default();
     let web_config = web_config.or_else(|| config.and_then(|config| config.web.config_file));
     let client = web_config.as_deref().map(OwnClient::of).transpose()?.flatten();

@@ -9,6 +9,9 @@ use std::str::FromStr;
 pub struct RoutePrefix(String);
 
 impl RoutePrefix {
+    /// No prefix.
+    pub const ROOT: &Self = &Self(String::new());
+
     /// The prefix as text: empty where the routes are at the root.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -119,9 +119,9 @@ pub struct WebSettings {
 impl WebSettings {
     /// The prefix of all routes.
     #[must_use]
-    pub fn prefix(&self) -> RoutePrefix {
-        let of_url = || self.external_url.as_ref().map(|url| url.path().clone());
-        self.route_prefix.clone().or_else(of_url).unwrap_or_default()
+    pub fn prefix(&self) -> &RoutePrefix {
+        let of_url = || self.external_url.as_ref().map(ExternalUrl::path);
+        self.route_prefix.as_ref().or_else(of_url).unwrap_or(RoutePrefix::ROOT)
     }
 
     /// Whether a running server can take over the settings: only who may act can change.

@@ -116,7 +116,9 @@ impl Site {
             "/actions" if *request.method() == Method::POST => self.wish(request, body, from, visitor).await,
             "/actions" if !reads => return not_allowed("GET, HEAD, POST"),
             _ if !reads => return not_allowed("GET, HEAD"),
-            "/openapi.json" => return send(request, StatusCode::OK, JSON, description(self.prefix.as_str())),
+            "/openapi.json" => {
+                return send(request, StatusCode::OK, JSON, description(self.web.prefix().as_str()));
+            }
             "/databases" => Arc::clone(&self).databases(query).await,
             "/runs" => self.runs(&query).await,
             "/schedule" => self.schedule(&query),

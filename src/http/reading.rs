@@ -96,8 +96,9 @@ impl Site {
     }
 
     pub(super) fn not_found(&self) -> Reply {
-        let paths = ["/", "/db/NAME", "/tasks", "/runbooks/ALERT", "/api/v1/", self.telemetry_path.as_str()];
-        let below = |path: &str| format!("{}{path}", self.prefix.as_str());
+        let paths =
+            ["/", "/db/NAME", "/tasks", "/runbooks/ALERT", "/api/v1/", self.web.telemetry_path.as_str()];
+        let below = |path: &str| format!("{}{path}", self.web.prefix().as_str());
         let words = format!(
             "not found; there are {}, {} and {}\n",
             paths.map(below).join(", "),
@@ -109,7 +110,7 @@ impl Site {
 
     /// What is around a page for this visitor.
     pub(super) fn frame<'s>(&'s self, visitor: &'s Visitor) -> Frame<'s> {
-        Frame { visitor, telemetry_path: self.telemetry_path.as_str() }
+        Frame { visitor, telemetry_path: self.web.telemetry_path.as_str() }
     }
 
     /// The database that an address below `/db/` names.

@@ -35,6 +35,7 @@ use crate::acting::Desk;
 use crate::config::ExternalUrl;
 use crate::config::RoutePrefix;
 use crate::config::TelemetryPath;
+use crate::config::WebSettings;
 use crate::doors::Doors;
 use crate::doors::Refusal;
 use crate::doors::Visitor;
@@ -116,12 +117,8 @@ pub struct Site {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The agent's counters.
     pub metrics: Arc<AgentMetrics>,
-    /// Where the metrics are served, below the prefix.
-    pub telemetry_path: TelemetryPath,
-    /// The prefix of all routes.
-    pub prefix: RoutePrefix,
-    /// Where browsers reach the server.
-    pub external_url: Option<ExternalUrl>,
+    /// Under which paths everything is served, and where browsers reach the server.
+    pub web: WebSettings,
     /// Who may come in.
     pub doors: Arc<Doors>,
     /// Maintenance, for the pages.
@@ -147,10 +144,10 @@ impl Site {
     {
         let (head, body) = request.into_parts();
         let mut request = Request::from_parts(head, ());
-        let handler = match route_of(request.uri(), &self.prefix) {
+        let handler = match route_of(request.uri(), self.web.prefix()) {
             Some(route) => {
                 *request.uri_mut() = route;
-                handler_of(request.uri().path(), &self.telemetry_path)
+                handler_of(request.uri().path(), &self.web.telemetry_path)
             }
             None => Handler::NotFound,
         };
@@ -246,18 +243,18 @@ impl Site {
 
     /// Answers a request for no route: a redirect from above the prefix to the index page, else that there is nothing.
     fn elsewhere(&self, request: &Request<()>) -> Reply {
-        let index = self.prefix.index_seen_from(request.uri().path());
+        let index = self.web.prefix().index_seen_from(request.uri().path());
         let Some(location) = index.and_then(|index| HeaderValue::try_from(index).ok()) else {
             return self.not_found();
         };
-        let mut reply = text(StatusCode::FOUND, format!("see {}/\n", self.prefix));
+        let mut reply = text(StatusCode::FOUND, format!("see {}/\n", self.web.prefix()));
         reply.headers_mut().insert(LOCATION, location);
         reply
     }
 
     /// Whether no other site caused a request that changes something.
     pub(super) fn is_own(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        origin::is_own(headers, uri, self.external_url.as_ref().map(ExternalUrl::authority))
+        origin::is_own(headers, uri, self.web.external_url.as_ref().map(ExternalUrl::authority))
     }
 
     async fn read<B>(self: Arc<Self>, handler: Handler, request: &Request<B>, visitor: &Visitor) -> Reply {
