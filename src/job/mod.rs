@@ -8,6 +8,7 @@ mod checkpoint;
 mod cleaning_report;
 mod clock;
 mod coexist;
+mod confirmation;
 mod copy;
 mod forecast;
 mod health_check;
@@ -201,7 +202,7 @@ pub fn run(task: Task, context: &Context<'_>) -> Outcome {
     }
     let missing =
         || Outcome::failed(FailureReason::Config, format!("{task} is not configured for this database"));
-    match task {
+    let outcome = match task {
         Task::HealthCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, false, context)),
         Task::QuickCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, true, context)),
         Task::Vacuum => tasks.vacuum.as_ref().map(|t| vacuum::run(t, context)),
@@ -210,7 +211,8 @@ pub fn run(task: Task, context: &Context<'_>) -> Outcome {
         Task::Checkpoint => tasks.checkpoint.as_ref().map(|t| checkpoint::run(t, context)),
         Task::Optimize => tasks.optimize.as_ref().map(|t| optimize::run(t, context)),
     }
-    .unwrap_or_else(missing)
+    .unwrap_or_else(missing);
+    confirmation::confirmed(task, outcome, context)
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::Row;
-
 use super::error::ErrorKind;
 use super::error::SqliteError;
 use super::full_text::full_text_indexes;
-use super::names::Name;
-use super::names::name_in;
+use super::names::rows_of;
+use super::names::text_in;
+use super::raw;
 use super::reader::Reader;
 use super::tables::RowCount;
 use super::tables::quoted;
@@ -120,21 +119,15 @@ impl Reader {
         Ok(found)
     }
 
-    fn list<T>(
-        &self,
-        sql: &str,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("take the tables apart", &error, &self.budget);
-        let mut statement = self.connection.prepare(sql).map_err(failed)?;
-        let rows = statement.query_map((), read).map_err(failed)?;
-        rows.collect::<Result<_, _>>().map_err(failed)
+    fn list<T>(&self, sql: &str, read: impl FnMut(&raw::Statement<'_>) -> T) -> Result<Vec<T>, SqliteError> {
+        rows_of(&self.connection, sql, read)
+            .map_err(|error| SqliteError::new("take the tables apart", &error, &self.budget))
     }
 
     fn ordinary_tables(&self) -> Result<Vec<String>, SqliteError> {
         let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 \
                    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
-        self.list(sql, |row| name_in(row, 0))
+        self.list(sql, |row| text_in(row, 0).unwrap_or_default())
     }
 
     fn full_text(&self) -> Result<Vec<(String, String)>, SqliteError> {
@@ -149,24 +142,26 @@ impl Reader {
         // The first number of a statistic is the rows of its index; a partial index has fewer.
         let sql = "SELECT lower(tbl), max(CAST(stat AS INTEGER)) FROM main.sqlite_stat1 \
                    WHERE tbl IS NOT NULL AND stat IS NOT NULL GROUP BY 1";
-        Ok(self.list(sql, |row| Ok((name_in(row, 0)?, row.get(1)?)))?.into_iter().collect())
+        let rows = self.list(sql, |row| text_in(row, 0).zip(row.number(1)))?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     fn anatomy(&self, name: String, statistics: &BTreeMap<String, i64>) -> Result<Anatomy, SqliteError> {
         let argument = quoted(&name);
         let mut key: Vec<(i64, String)> = Vec::new();
+        // The columns of these as <https://www.sqlite.org/pragma.html> has them.
+        let text = |row: &raw::Statement<'_>, column| text_in(row, column).unwrap_or_default();
         let columns = self.list(&format!("PRAGMA main.table_xinfo({argument})"), |row| {
-            let (Name(column), Name(declared)) = (row.get("name")?, row.get("type")?);
-            let place: i64 = row.get("pk")?;
-            if place > 0 {
+            let (column, declared) = (text(row, 1), text(row, 2));
+            if let Some(place) = row.number(5).filter(|place| *place > 0) {
                 key.push((place, column.clone()));
             }
-            Ok((column, declared))
+            (column, declared)
         })?;
         key.sort();
         let whole: Vec<String> = self
             .list(&format!("PRAGMA main.index_list({argument})"), |row| {
-                Ok((row.get::<_, Name>("name")?.0, row.get::<_, bool>("partial")?))
+                (text(row, 1), row.number(4) == Some(1))
             })?
             .into_iter()
             .filter_map(|(index, partial)| (!partial).then_some(index))
@@ -174,7 +169,7 @@ impl Reader {
         let mut indexes = Vec::new();
         for index in whole {
             let columns = self.list(&format!("PRAGMA main.index_xinfo({})", quoted(&index)), |row| {
-                Ok((row.get::<_, bool>("key")?, row.get::<_, Option<Name>>("name")?.map(|Name(name)| name)))
+                (row.number(5) == Some(1), text_in(row, 2))
             })?;
             let columns = columns.into_iter().filter_map(|(key, column)| key.then_some(column)).collect();
             indexes.push((index, columns));
@@ -193,8 +188,8 @@ impl Reader {
 
     fn foreign_keys_of(&self, argument: &str) -> Result<Vec<(String, Vec<String>)>, SqliteError> {
         let rows = self.list(&format!("PRAGMA main.foreign_key_list({argument})"), |row| {
-            let (Name(parent), Name(column)) = (row.get("table")?, row.get("from")?);
-            Ok((row.get::<_, i64>("id")?, parent, column))
+            let text = |column| text_in(row, column).unwrap_or_default();
+            (row.number(0).unwrap_or_default(), text(2), text(3))
         })?;
         let mut keys: BTreeMap<i64, (String, Vec<String>)> = BTreeMap::new();
         for (id, parent, column) in rows {

@@ -6,6 +6,10 @@ use rusqlite::OptionalExtension;
 
 use super::error::SqliteError;
 use super::findings::Finding;
+use super::names::bound;
+use super::names::prepare;
+use super::names::rows_of;
+use super::names::text_in;
 use super::pieces::ADVICE;
 use super::pieces::Index;
 use super::reader::Reader;
@@ -84,23 +88,19 @@ impl Reader {
              (SELECT 1 FROM main.{table_name} AS t NOT INDEXED WHERE t.{rowid} = e.k{}) LIMIT 100",
             equal.concat()
         );
-        let mut statement = self.connection.prepare(&strays).map_err(failed)?;
-        let rows = statement.query_map((), |row| row.get::<_, i64>(0)).map_err(failed)?;
-        let mut findings = Vec::new();
-        for row in rows {
-            let row = row.map_err(failed)?;
-            findings.push(Finding::damage(format!(
+        let strays = rows_of(&self.connection, &strays, |row| row.number(0).unwrap_or_default());
+        let findings = strays.map_err(failed)?.into_iter().map(|row| {
+            Finding::damage(format!(
                 "an entry of index {index} is for row {row}, which is not there or has other values"
-            )));
-        }
+            ))
+        });
+        let mut findings: Vec<Finding> = findings.collect();
         // Two entries for one row would leave another without any: equal sums over the row ids exclude it.
         let sums = |source: &str| {
             let sql = format!(
-                "SELECT count(*), total({rowid} % 1000003), total(({rowid} % 46337) * ({rowid} % 46337)) FROM main.{table_name} {source}"
+                "SELECT count(*), sum({rowid} % 1000003), sum(({rowid} % 46337) * ({rowid} % 46337)) FROM main.{table_name} {source}"
             );
-            self.connection.query_row(&sql, (), |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, f64>(1)?, row.get::<_, f64>(2)?))
-            })
+            rows_of(&self.connection, &sql, |row| [row.number(0), row.number(1), row.number(2)])
         };
         let of_index = sums(&format!("INDEXED BY {index_name}")).map_err(failed)?;
         let of_table = sums("NOT INDEXED").map_err(failed)?;
@@ -117,12 +117,10 @@ impl Reader {
         const VIRTUAL: i64 = 2;
         let failed = |error: rusqlite::Error| SqliteError::new("read the columns", &error, &self.budget);
         let sql = format!("PRAGMA main.table_xinfo({})", quoted(table));
-        let mut statement = self.connection.prepare(&sql).map_err(failed)?;
-        let rows = statement
-            .query_map((), |row| Ok((row.get::<_, String>("name")?, row.get::<_, i64>("hidden")?)))
-            .map_err(failed)?;
-        let columns: Vec<_> = rows.collect::<Result<_, _>>().map_err(failed)?;
-        Ok(columns.into_iter().filter(|(_, hidden)| *hidden == VIRTUAL).map(|(name, _)| name).collect())
+        // `name` and `hidden` of the page above.
+        let columns = rows_of(&self.connection, &sql, |row| (text_in(row, 1), row.number(6)));
+        let columns = columns.map_err(failed)?.into_iter().filter(|(_, hidden)| *hidden == Some(VIRTUAL));
+        Ok(columns.filter_map(|(name, _)| name).collect())
     }
 
     /// A name by which the row id of a table can be asked for; nothing for a table without.
@@ -130,11 +128,11 @@ impl Reader {
         for name in ["rowid", "_rowid_", "oid"] {
             let sql =
                 format!("SELECT 1 FROM pragma_table_xinfo(?1, 'main') WHERE name = '{name}' COLLATE NOCASE");
-            let taken = self.connection.query_row(&sql, [table], |_| Ok(())).optional();
+            let taken = self.connection.query_row(&sql, [bound(table)], |_| Ok(())).optional();
             let taken = taken.map_err(|error| SqliteError::new("read the columns", &error, &self.budget))?;
             if taken.is_none() {
                 let sql = format!("SELECT {name} FROM main.{} NOT INDEXED LIMIT 0", quoted(table));
-                return Ok(self.connection.prepare(&sql).is_ok().then_some(name));
+                return Ok(prepare(&self.connection, &sql).is_ok().then_some(name));
             }
         }
         Ok(None)

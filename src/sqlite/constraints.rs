@@ -3,6 +3,11 @@
 
 use super::error::SqliteError;
 use super::findings::Finding;
+use super::names::Name;
+use super::names::bound;
+use super::names::name_in;
+use super::names::number_of;
+use super::names::prepare;
 use super::pieces::ADVICE;
 use super::reader::Reader;
 use super::tables::quoted;
@@ -14,12 +19,11 @@ impl Reader {
         let sql = "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND sql LIKE '%check%'";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
         let rows = statement
-            .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+            .query_map((), |row| Ok((name_in(row, 0)?, name_in(row, 1)?)))
             .map_err(failed)?;
         let mut findings = Vec::new();
         for row in rows {
-            // A name that is no UTF-8 cannot stand in a statement of ours.
-            let Ok((table, sql)) = row else { continue };
+            let (table, sql) = row.map_err(failed)?;
             findings.extend(self.broken_checks_of(&table, &sql)?);
         }
         Ok(findings)
@@ -28,8 +32,8 @@ impl Reader {
     /// What breaks the CHECKs of one table, by its name.
     pub(super) fn broken_checks_in(&self, table: &str) -> Result<Option<Finding>, SqliteError> {
         let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name = ?1";
-        match self.connection.query_row(sql, [table], |row| row.get::<_, Option<String>>(0)) {
-            Ok(Some(sql)) => self.broken_checks_of(table, &sql),
+        match self.connection.query_row(sql, [bound(table)], |row| row.get::<_, Option<Name>>(0)) {
+            Ok(Some(Name(sql))) => self.broken_checks_of(table, &sql),
             Ok(None) | Err(_) => Ok(None),
         }
     }
@@ -44,7 +48,7 @@ impl Reader {
         let all: Vec<String> = checks.iter().map(|check| format!("({check}\n)")).collect();
         let sql = format!("SELECT count(*) FROM main.{} WHERE NOT ({})", quoted(table), all.join(" AND "));
         // Asks for the collations that it needs.
-        let prepared = self.connection.prepare(&sql).map(drop);
+        let prepared = prepare(&self.connection, &sql).map(drop);
         let stood_in = self.collations_stood_in_for()?;
         // The column may have the collation, too; then the name stands in the statement, and not in the CHECK.
         let unknown = stood_in.iter().find(|name| source.contains(&name.to_ascii_lowercase()));
@@ -53,7 +57,7 @@ impl Reader {
                 "{table}: its CHECKs were not checked: the collation {collation} is the application's own; {ADVICE}"
             ))));
         }
-        let counted = self.connection.query_row(&sql, (), |row| row.get::<_, i64>(0));
+        let counted = number_of(&self.connection, &sql).map(Option::unwrap_or_default);
         match counted.map_err(|error| SqliteError::new("check constraints", &error, &self.budget)) {
             Ok(0) => Ok(None),
             Ok(1) => Ok(Some(Finding::constraint(format!("CHECK constraint failed in {table} for 1 row")))),

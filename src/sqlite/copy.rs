@@ -58,7 +58,8 @@ impl Reader {
                 }
             }
             let progress = backup.progress();
-            let (all, left) = (progress.pagecount.unsigned_abs(), progress.remaining.unsigned_abs());
+            // SQLite counts pages in 32 bits without a sign, and gives them as C ints.
+            let (all, left) = (progress.pagecount.cast_unsigned(), progress.remaining.cast_unsigned());
             let done = all.saturating_sub(left);
             let share = f64::from(done) / f64::from(all.max(1));
             if go(u64::from(done) * u64::from(page_size), share, self.work_done()) == Go::Stop {

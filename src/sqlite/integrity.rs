@@ -1,6 +1,5 @@
 //! SQLite's own checks of a database.
 
-use rusqlite::types::ValueRef;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -12,11 +11,11 @@ use super::findings::MAX_FINDINGS;
 use super::findings::at_most;
 use super::findings::of_row;
 use super::header::Header;
-use super::names::decode;
 use super::names::name_in;
-use super::names::texts_of;
+use super::names::prepare;
+use super::names::text_in;
+use super::raw;
 use super::reader::Reader;
-use super::tables::quoted;
 
 /// How thorough a check is. What each finds stands in docs and PHYSICS: a quick one misses an
 /// index that disagrees with its table, and a full one misses foreign keys.
@@ -77,24 +76,40 @@ impl Reader {
     /// `Corrupt` or `NotADatabase` when the damage keeps SQLite from checking at all.
     pub fn check(&self, check: Check) -> Result<Checked, SqliteError> {
         self.stand_in_collations()?;
+        if check == Check::ForeignKey {
+            return self.whole(check)?.map_or_else(|| self.check_in_pieces(check), Ok);
+        }
+        // SQLite's own accounting is as good where it does it. Where it cannot be asked, the check itself says why.
+        let is_partial = self.check_is_partial().unwrap_or(true);
+        let mut uses = if is_partial { self.page_uses()? } else { None };
+        let mut checked = match self.observed(uses.as_mut(), || self.whole(check))? {
+            Some(checked) if !is_partial => return Ok(checked),
+            Some(checked) => checked,
+            None => self.observed(uses.as_mut(), || self.check_in_pieces(check))?,
+        };
+        let problems = match uses {
+            Some(uses) => self.account_with(uses)?,
+            None => self.account_for_pages()?,
+        };
+        checked.findings.extend(problems.into_iter().map(Finding::damage));
+        checked.findings = at_most(checked.findings);
+        checked.whole = true;
+        Ok(checked)
+    }
+
+    /// A check of the whole database at once; nothing where something that only the application has keeps it from being done.
+    fn whole(&self, check: Check) -> Result<Option<Checked>, SqliteError> {
         let whole = match check {
             Check::Quick => self.integrity("quick check", "PRAGMA main.quick_check(100)"),
             Check::Full => self.integrity("integrity check", "PRAGMA main.integrity_check(100)"),
             Check::ForeignKey => self.foreign_keys("PRAGMA main.foreign_key_check", 0),
         };
-        let mut checked = match whole {
-            Ok(Some(findings)) => self.complete(check, findings)?,
-            Ok(None) => self.check_in_pieces(check)?,
-            Err(error) if error.is_not_checkable() => self.check_in_pieces(check)?,
-            Err(error) => return Err(error),
-        };
-        // SQLite's own accounting is as good where it does it.
-        if check != Check::ForeignKey && (!checked.whole || self.check_is_partial()?) {
-            checked.findings.extend(self.account_for_pages()?.into_iter().map(Finding::damage));
-            checked.findings = at_most(checked.findings);
-            checked.whole = true;
+        match whole {
+            Ok(Some(findings)) => self.complete(check, findings).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) if error.is_not_checkable() => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(checked)
     }
 
     /// Runs a check on one table and its indexes. The freelist, and pages that two tables use, it does not see.
@@ -104,27 +119,6 @@ impl Reader {
     pub fn check_table(&self, check: Check, table: &str) -> Result<Checked, SqliteError> {
         self.stand_in_collations()?;
         self.check_piece(check, table)
-    }
-
-    /// The check of a table whose name is not UTF-8.
-    pub(super) fn check_by_bytes(&self, check: Check, table: &str) -> Result<Vec<Finding>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("check a table", &error, &self.budget);
-        let pragma = match check {
-            Check::Quick => "quick_check",
-            Check::Full => "integrity_check",
-            Check::ForeignKey => "foreign_key_check",
-        };
-        let sql = format!("PRAGMA main.{pragma}({})", quoted(table));
-        let rows = texts_of(&self.connection, &sql, 3, MAX_FINDINGS).map_err(failed)?;
-        let findings = rows.iter().flat_map(|row| match (check, row.as_slice()) {
-            (Check::ForeignKey, [table, rowid, parent]) => {
-                vec![Finding::constraint(format!(
-                    "row {rowid} of {table} refers to a missing row of {parent}"
-                ))]
-            }
-            (_, row) => of_row(row.first().map(String::as_str).unwrap_or_default()),
-        });
-        Ok(at_most(findings.collect()))
     }
 
     /// Every table with the number of its indexes.
@@ -150,7 +144,7 @@ impl Reader {
         sql: &str,
     ) -> Result<Option<Vec<Finding>>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
-        let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        let mut statement = prepare(&self.connection, sql).map_err(failed)?;
         if self.has_stand_ins()? {
             return Ok(None);
         }
@@ -164,15 +158,14 @@ impl Reader {
     pub(super) fn rows_of_check(
         &self,
         operation: &'static str,
-        statement: &mut rusqlite::Statement<'_>,
+        statement: &mut raw::Statement<'_>,
     ) -> Result<(Vec<Finding>, Option<SqliteError>), SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
-        let mut rows = statement.query(()).map_err(failed)?;
         let mut findings = Vec::new();
         loop {
-            let row = match rows.next().map_err(failed) {
-                Ok(Some(row)) => row,
-                Ok(None) => break,
+            match statement.step().map_err(failed) {
+                Ok(true) => findings.extend(of_row(&text_in(statement, 0).unwrap_or_default())),
+                Ok(false) => break,
                 // Damage can end the check itself; what it found before is not lost.
                 Err(error) if is_cut_short(&findings, &error) => {
                     findings.push(Finding::damage(error.to_string()));
@@ -180,8 +173,7 @@ impl Reader {
                 }
                 Err(error) if error.is_not_checkable() => return Ok((at_most(findings), Some(error))),
                 Err(error) => return Err(error),
-            };
-            findings.extend(of_row(&text(row.get_ref(0).map_err(failed)?)));
+            }
         }
         Ok((at_most(findings), None))
     }
@@ -189,27 +181,20 @@ impl Reader {
     /// Every row of a foreign-key check; nothing where more collations than `known` ones had to be stood in for.
     pub(super) fn foreign_keys(&self, sql: &str, known: usize) -> Result<Option<Vec<Finding>>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("foreign key check", &error, &self.budget);
-        let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        let mut statement = prepare(&self.connection, sql).map_err(failed)?;
         if self.collations_stood_in_for()?.len() > known {
             return Ok(None);
         }
-        let mut rows = statement.query(()).map_err(failed)?;
         let mut findings = Vec::new();
-        while let Some(row) = rows.next().map_err(failed)? {
-            let table = text(row.get_ref(0).map_err(failed)?);
-            let parent = text(row.get_ref(2).map_err(failed)?);
+        while findings.len() < MAX_FINDINGS && statement.step().map_err(failed)? {
+            let text = |column| text_in(&statement, column).unwrap_or_default();
             // A table WITHOUT ROWID gives NULL here.
-            let row = match row.get_ref(1).map_err(failed)? {
-                ValueRef::Integer(rowid) => format!("row {rowid}"),
-                ValueRef::Null | ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => {
-                    "a row".to_owned()
-                }
-            };
-            findings
-                .push(Finding::constraint(format!("{row} of {table} refers to a missing row of {parent}")));
-            if findings.len() == MAX_FINDINGS {
-                break;
-            }
+            let row = statement.number(1).map_or_else(|| "a row".to_owned(), |rowid| format!("row {rowid}"));
+            findings.push(Finding::constraint(format!(
+                "{row} of {} refers to a missing row of {}",
+                text(0),
+                text(2)
+            )));
         }
         Ok(Some(findings))
     }
@@ -218,8 +203,4 @@ impl Reader {
 /// Whether damage ended a check that had found some already.
 fn is_cut_short(findings: &[Finding], error: &SqliteError) -> bool {
     error.code() == Some(ErrorCode::Corrupt) && !findings.is_empty()
-}
-
-pub(super) fn text(value: ValueRef<'_>) -> String {
-    value.as_bytes().map(decode).unwrap_or_default()
 }

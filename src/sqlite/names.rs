@@ -102,31 +102,43 @@ pub(super) fn is_foreign(sql: &str) -> bool {
     sql.contains(ESCAPE)
 }
 
+/// Prepares a statement, whatever names are in it.
+pub(super) fn prepare<'connection>(
+    connection: &'connection Connection,
+    sql: &str,
+) -> rusqlite::Result<raw::Statement<'connection>> {
+    raw::Statement::prepare(connection, &encode(sql))
+}
+
+/// Reads every row of a statement, whatever names are in it.
+pub(super) fn rows_of<T>(
+    connection: &Connection,
+    sql: &str,
+    mut read: impl FnMut(&raw::Statement<'_>) -> T,
+) -> rusqlite::Result<Vec<T>> {
+    let mut statement = prepare(connection, sql)?;
+    let mut rows = Vec::new();
+    while statement.step()? {
+        rows.push(read(&statement));
+    }
+    Ok(rows)
+}
+
+/// The text in a column of a row; `None` for NULL.
+pub(super) fn text_in(row: &raw::Statement<'_>, column: i32) -> Option<String> {
+    row.bytes(column).map(|bytes| decode(&bytes))
+}
+
 /// The first column of a statement's only row, a number, whatever names are in the statement; NULL is `None`.
 pub(super) fn number_of(connection: &Connection, sql: &str) -> rusqlite::Result<Option<i64>> {
     if !is_foreign(sql) {
         return connection.query_row(sql, (), |row| row.get(0));
     }
-    let mut statement = raw::Statement::prepare(connection, &encode(sql))?;
+    let mut statement = prepare(connection, sql)?;
     if !statement.step()? {
         return Err(rusqlite::Error::QueryReturnedNoRows);
     }
     Ok(statement.number(0))
-}
-
-/// The first columns of a statement's rows as text, whatever names are in the statement.
-pub(super) fn texts_of(
-    connection: &Connection,
-    sql: &str,
-    columns: i32,
-    most: usize,
-) -> rusqlite::Result<Vec<Vec<String>>> {
-    let mut statement = raw::Statement::prepare(connection, &encode(sql))?;
-    let mut rows = Vec::new();
-    while rows.len() < most && statement.step()? {
-        rows.push((0..columns).map(|column| decode(&statement.bytes(column))).collect());
-    }
-    Ok(rows)
 }
 
 /// Runs one statement, whatever names are in it.
@@ -134,7 +146,7 @@ pub(super) fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()
     if !is_foreign(sql) {
         return connection.execute_batch(sql);
     }
-    let mut statement = raw::Statement::prepare(connection, &encode(sql))?;
+    let mut statement = prepare(connection, sql)?;
     while statement.step()? {}
     Ok(())
 }

@@ -10,9 +10,11 @@ use super::findings::Finding;
 use super::findings::Kind;
 use super::findings::at_most;
 use super::integrity::Check;
-use super::names::Name;
 use super::names::bound;
-use super::names::is_foreign;
+use super::names::prepare;
+use super::names::rows_of;
+use super::names::text_in;
+use super::raw;
 use super::reader::Reader;
 use super::tables::quoted;
 use super::virtual_tables::content_unchecked;
@@ -73,14 +75,6 @@ impl Reader {
 
     /// Checks one table and its indexes as far as that can be done here.
     pub(super) fn check_piece(&self, check: Check, table: &str) -> Result<Checked, SqliteError> {
-        if is_foreign(table) {
-            let btrees = if check == Check::ForeignKey { 0 } else { self.btrees_of(table) };
-            return match self.check_by_bytes(check, table) {
-                Ok(findings) => Ok(Checked { findings, btrees, btrees_checked: btrees, whole: false }),
-                Err(error) if error.is_not_checkable() => Ok(not_checked(table, &error, btrees)),
-                Err(error) => Err(error),
-            };
-        }
         if check == Check::ForeignKey {
             return self.foreign_keys_of_piece(table);
         }
@@ -156,7 +150,7 @@ impl Reader {
     /// Prepares a check, with functions that are missing stood in for.
     fn prepare_with_stand_ins(&self, sql: &str, functions: &mut Vec<String>) -> Result<(), SqliteError> {
         loop {
-            let Err(error) = self.connection.prepare(sql) else { return Ok(()) };
+            let Err(error) = prepare(&self.connection, sql) else { return Ok(()) };
             let error = SqliteError::new("check", &error, &self.budget);
             let Some(name) = error.missing_function().filter(|_| functions.len() < MAX_FUNCTIONS) else {
                 return Err(error);
@@ -173,18 +167,17 @@ impl Reader {
         sql: &str,
     ) -> Result<(Vec<Finding>, Option<SqliteError>), SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
-        let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        let mut statement = prepare(&self.connection, sql).map_err(failed)?;
         self.rows_of_check(operation, &mut statement)
     }
 
     fn foreign_keys_of_piece(&self, table: &str) -> Result<Checked, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("read the foreign keys", &error, &self.budget);
         let sql = format!("PRAGMA main.foreign_key_list({})", quoted(table));
-        let mut statement = self.connection.prepare(&sql).map_err(failed)?;
-        let rows = statement
-            .query_map((), |row| row.get::<_, Name>("table").map(|Name(name)| name))
-            .map_err(failed)?;
-        let parents: BTreeSet<String> = rows.collect::<Result<_, _>>().map_err(failed)?;
+        /// `table` of <https://www.sqlite.org/pragma.html#pragma_foreign_key_list>.
+        const PARENT: i32 = 2;
+        let parents = rows_of(&self.connection, &sql, |row| text_in(row, PARENT)).map_err(failed)?;
+        let parents: BTreeSet<String> = parents.into_iter().flatten().collect();
         if parents.is_empty() {
             return Ok(Checked::default());
         }
@@ -214,30 +207,15 @@ impl Reader {
     fn indexes_for_check(&self, table: &str) -> Result<Vec<Index>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("read the indexes", &error, &self.budget);
         let stood_in = self.collations_stood_in_for()?;
-        let mut statement =
-            self.connection.prepare(&format!("PRAGMA main.index_list({})", quoted(table))).map_err(failed)?;
-        let listed = statement
-            .query_map((), |row| Ok((row.get::<_, Name>("name")?.0, row.get::<_, bool>("partial")?)))
-            .map_err(failed)?;
+        // The columns of these as <https://www.sqlite.org/pragma.html#pragma_index_list> has them.
+        let sql = format!("PRAGMA main.index_list({})", quoted(table));
+        let listed = rows_of(&self.connection, &sql, |row| (text_in(row, 1), row.number(4) == Some(1)));
         let mut indexes = Vec::new();
-        for index in listed {
-            let (name, partial) = index.map_err(failed)?;
-            if is_foreign(&name) {
-                indexes.push(Index { name, unknown_collation: None, columns: None });
-                continue;
-            }
+        for (name, partial) in listed.map_err(failed)? {
+            let name = name.unwrap_or_default();
             let sql = format!("PRAGMA main.index_xinfo({})", quoted(&name));
-            let mut statement = self.connection.prepare(&sql).map_err(failed)?;
-            let parts = statement
-                .query_map((), |row| {
-                    Ok((
-                        row.get::<_, bool>("key")?,
-                        row.get::<_, Option<Name>>("name")?.map(|Name(name)| name),
-                        row.get::<_, Option<String>>("coll")?,
-                    ))
-                })
-                .map_err(failed)?;
-            let parts: Vec<_> = parts.collect::<Result<_, _>>().map_err(failed)?;
+            let part = |row: &raw::Statement<'_>| (row.number(5) == Some(1), text_in(row, 2), text_in(row, 4));
+            let parts = rows_of(&self.connection, &sql, part).map_err(failed)?;
             let keys = || parts.iter().filter(|(key, _, _)| *key);
             let unknown_collation = keys().find_map(|(_, _, collation)| {
                 let collation = collation.as_ref()?;

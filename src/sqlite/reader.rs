@@ -219,7 +219,8 @@ impl Reader {
             };
             let backup = Backup::new(&self.connection, nowhere)?;
             backup.step(0)?;
-            Ok(backup.progress().pagecount.unsigned_abs())
+            // SQLite counts pages in 32 bits without a sign, and gives them as a C int.
+            Ok(backup.progress().pagecount.cast_unsigned())
         })
     }
 

@@ -5,6 +5,7 @@ use rusqlite::OptionalExtension;
 
 use super::names::Name;
 use super::names::bound;
+use super::names::is_foreign;
 use super::names::name_in;
 use super::tables::quoted;
 
@@ -52,6 +53,12 @@ pub enum ShapeProblem {
     /// The table has none of that name.
     #[error("the table {0} has no column {1}")]
     NoColumn(String, String),
+    /// Its rows cannot be named in SQL that is UTF-8.
+    #[error(
+        "the name {1} of the table {0}, one of its columns or indexes is not UTF-8; such a table is checked, counted and backed \
+         up, and its rows are not deleted"
+    )]
+    ForeignName(String, String),
     /// Every name of the row id is taken by a column.
     #[error(
         "the table {0} hides its row id behind columns of its own, so its rows cannot be walked in order"
@@ -139,6 +146,10 @@ pub(super) fn shape(
         }
     };
     let indexes = indexes(connection, &name)?;
+    let names = std::iter::once(&name).chain(columns.iter().map(|column| &column.name));
+    if let Some(foreign) = names.chain(indexes.iter().map(|(index, _)| index)).find(|name| is_foreign(name)) {
+        return Ok(Err(ShapeProblem::ForeignName(name.clone(), foreign.clone())));
+    }
     let (delete_triggers, referenced_by) = (triggers(connection, &name)?, referrers(connection, &name)?);
     Ok(Ok(TableShape {
         name,

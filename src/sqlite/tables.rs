@@ -47,7 +47,7 @@ pub enum TableKind {
 pub enum RowCount {
     /// Counted, in one transaction.
     Exact(i64),
-    /// From the statistics of the last ANALYZE, or the span of the row ids: the count's budget ended first.
+    /// From a sample of the table's pages, or the statistics of the last ANALYZE: the count's budget ended first.
     Estimate(i64),
     /// The budget ended and nothing gives an estimate.
     Unknown,
@@ -201,44 +201,6 @@ impl Reader {
         }
         let interrupt = self.connection.get_interrupt_handle();
         interrupted_in_time(interrupt, &self.budget, || work(&self.connection)).map_err(failed)
-    }
-
-    /// About how many rows a table has, from what is known at once; 0 where nothing is.
-    #[must_use]
-    pub fn roughly(&self, table: &str) -> u64 {
-        match self.estimate_rows(table) {
-            Ok(RowCount::Exact(rows) | RowCount::Estimate(rows)) => u64::try_from(rows).unwrap_or(0),
-            Ok(RowCount::Unknown) | Err(_) => 0,
-        }
-    }
-
-    fn estimate_rows(&self, table: &str) -> Result<RowCount, SqliteError> {
-        let failed = self.error("estimate the rows");
-        // The first number of a statistic is the rows of its index; a partial index has fewer.
-        let statistic =
-            "SELECT max(CAST(stat AS INTEGER)) FROM main.sqlite_stat1 WHERE tbl = ?1 COLLATE NOCASE";
-        // Two sub-selects, each one step down the tree; both in one select would scan the table.
-        let span = format!(
-            "SELECT (SELECT max(rowid) FROM main.{table}) - (SELECT min(rowid) FROM main.{table}) + 1",
-            table = quoted(table)
-        );
-        for (sql, by_name) in [(statistic, true), (span.as_str(), false)] {
-            // No such table (never analysed) or column (WITHOUT ROWID) is a normal state here.
-            let value: Option<i64> = if by_name {
-                let Ok(mut statement) = self.connection.prepare(sql) else { continue };
-                let value = statement.query_row([bound(table)], |row| row.get(0)).optional();
-                value.map_err(&failed)?.flatten()
-            } else {
-                match number_of(&self.connection, sql) {
-                    Err(rusqlite::Error::SqlInputError { .. }) => continue,
-                    other => other.map_err(&failed)?,
-                }
-            };
-            if let Some(rows) = value {
-                return Ok(RowCount::Estimate(rows));
-            }
-        }
-        Ok(RowCount::Unknown)
     }
 
     /// The smallest and the largest value of a time column, NULLs left out; `None` for a table

@@ -2,6 +2,8 @@
 
 use super::error::SqliteError;
 use super::findings::Finding;
+use super::names::bound;
+use super::names::name_in;
 use super::pieces::ADVICE;
 use super::reader::Reader;
 
@@ -37,23 +39,20 @@ impl Reader {
     /// The statement that made a virtual table.
     pub(super) fn virtual_table_sql(&self, table: &str) -> Option<String> {
         let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND name = ?1";
-        self.connection.query_row(sql, [table], |row| row.get(0)).ok()
+        self.connection.query_row(sql, [bound(table)], |row| name_in(row, 0)).ok()
     }
 
     /// Every virtual table with its module.
     pub(super) fn virtual_tables(&self) -> Result<Vec<(String, String)>, SqliteError> {
         let failed =
             |error: rusqlite::Error| SqliteError::new("list the virtual tables", &error, &self.budget);
-        let sql = "SELECT CAST(name AS BLOB), CAST(sql AS BLOB) FROM main.sqlite_schema \
+        let sql = "SELECT name, sql FROM main.sqlite_schema \
                    WHERE type = 'table' AND rootpage = 0 AND sql IS NOT NULL";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
         let rows = statement
-            .query_map((), |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))
+            .query_map((), |row| Ok((name_in(row, 0)?, module_of(&name_in(row, 1)?))))
             .map_err(failed)?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        rows.map(|row| row.map(|(name, sql)| (text(name), module_of(&text(sql)))))
-            .collect::<Result<_, _>>()
-            .map_err(failed)
+        rows.collect::<Result<_, _>>().map_err(failed)
     }
 }
 

@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("each_kind_of_finding_has_its_consequences", each_kind_of_finding_has_its_consequences),
         test("broken_constraints_stop_no_maintenance", broken_constraints_stop_no_maintenance),
+        test("corrupt_is_confirmed_by_a_check", corrupt_is_confirmed_by_a_check),
     ]
 }
 
@@ -317,5 +318,41 @@ fn broken_constraints_stop_no_maintenance() {
         let (_, runs) = run(task, &config);
         let reason = runs[0]["reason"].as_str().unwrap_or_default();
         assert!(!["unhealthy", "corrupt"].contains(&reason), "{task}: {runs:#?}");
+    }
+}
+
+/// A cleaning whose DELETE SQLite calls malformed: the file is sound where a full-text index is out of step with its table, and
+/// is not where a page of the table is gone.
+fn corrupt_is_confirmed_by_a_check() {
+    for damaged in [false, true] {
+        let trigger = "CREATE VIRTUAL TABLE f USING fts5(text, content='logs', content_rowid='id');
+            CREATE TRIGGER gone AFTER DELETE ON logs BEGIN
+            INSERT INTO f(f, rowid, text) VALUES ('delete', old.id, old.text); END;";
+        let made = TestDatabase::new("app")
+            .sql(
+                "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX logs_at ON logs (at);
+                 WITH RECURSIVE n (d) AS (SELECT 199 UNION ALL SELECT d - 1 FROM n WHERE d > 0)
+                 INSERT INTO logs SELECT 200 - d, unixepoch() - d * 86400, 'words ' || hex(zeroblob(400)) FROM n;",
+            )
+            .sql(if damaged { "" } else { trigger })
+            .make();
+        if damaged {
+            let sql = "SELECT min(pageno) FROM dbstat WHERE name = 'logs' AND pagetype = 'leaf'";
+            let leaf: u32 = made.connect().query_row(sql, (), |row| row.get(0)).unwrap();
+            let leaf = leaf as usize;
+            let mut bytes = std::fs::read(made.path()).unwrap();
+            bytes[(leaf - 1) * 4096..leaf * 4096].fill(0);
+            std::fs::write(made.path(), bytes).unwrap();
+        }
+        let tasks = "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}, optimize: {}}";
+        let config = configure(&made, tasks);
+        let (code, runs) = run("log_cleaning", &config);
+        let exit = if damaged { 1 } else { 3 };
+        assert_eq!((code, &runs[0]["outcome"]), (Some(exit), &"failed".into()), "{runs:#?}");
+        let message = runs[0]["message"].as_str().unwrap();
+        assert_eq!(runs[0]["reason"], if damaged { "corrupt" } else { "other" }, "{message}");
+        assert_eq!(message.contains("a full check finds no damage"), !damaged, "{message}");
+        let (_, runs) = run("optimize", &config);
+        assert_eq!(runs[0]["reason"] == "unhealthy", damaged, "{runs:#?}");
     }
 }

@@ -30,7 +30,7 @@ pub(in crate::sqlite) struct WalIndex {
 pub type ReadMarks = [Option<u32>; 5];
 
 /// The open main file of a connection.
-fn main_file(connection: &Connection) -> Result<*mut ffi::sqlite3_file, c_int> {
+pub(super) fn main_file(connection: &Connection) -> Result<*mut ffi::sqlite3_file, c_int> {
     let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
     // SAFETY: the connection is open; the opcode writes one pointer to `file`.
     let code = unsafe {

@@ -19,6 +19,8 @@
 //!
 //! 6. **Statements whose text is not UTF-8**, as names of tables need not be, see `statement`.
 //!
+//! 7. **Pages as SQLite reads them**, for a check that accounts for all of them, see `page_reads`.
+//!
 //! It must never: panic inside a callback, keep a pointer beyond the call, write through one.
 #![expect(
     unsafe_code,
@@ -27,6 +29,7 @@
 
 mod journal;
 mod live;
+mod page_reads;
 mod shared_memory;
 mod statement;
 mod vfs;
@@ -44,6 +47,7 @@ pub(super) use live::is_reserved;
 pub(super) use live::read_header;
 pub(super) use live::strain_gauge;
 pub(super) use live::wal_index;
+pub(super) use page_reads::observe_pages;
 pub(super) use statement::Statement;
 pub(super) use vfs::OwnerRights;
 pub(super) use vfs::READ_ONLY_VFS;

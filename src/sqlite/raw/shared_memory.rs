@@ -26,6 +26,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::ffi;
 
 use super::Shared;
+use super::page_reads;
 
 /// One mapped region of a wal-index.
 struct Region {
@@ -251,7 +252,13 @@ unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, to: *mut c_void, bytes: 
         let code = original()
             .and_then(|own| own.xRead)
             .map_or(ffi::SQLITE_IOERR_READ, |read| read(file, to, bytes, at));
-        if is_lost(file) { ffi::SQLITE_IOERR_SHMMAP } else { code }
+        if is_lost(file) {
+            return ffi::SQLITE_IOERR_SHMMAP;
+        }
+        if code == ffi::SQLITE_OK {
+            page_reads::show(file, to, bytes, at);
+        }
+        code
     }
 }
 

@@ -60,13 +60,17 @@ impl<'connection> Statement<'connection> {
         }
     }
 
-    /// The bytes of the text in a column of the row, and nothing for NULL.
-    pub fn bytes(&self, column: c_int) -> Vec<u8> {
+    /// The bytes of the text in a column of the row; `None` for NULL.
+    pub fn bytes(&self, column: c_int) -> Option<Vec<u8>> {
         // SAFETY: the statement is at a row; the text is copied before anything else is asked of it.
         unsafe {
+            if ffi::sqlite3_column_type(self.statement, column) == ffi::SQLITE_NULL {
+                return None;
+            }
             let text = ffi::sqlite3_column_text(self.statement, column);
             let length = usize::try_from(ffi::sqlite3_column_bytes(self.statement, column)).unwrap_or(0);
-            if text.is_null() { Vec::new() } else { std::slice::from_raw_parts(text, length).to_vec() }
+            let empty = text.is_null() || length == 0;
+            Some(if empty { Vec::new() } else { std::slice::from_raw_parts(text, length).to_vec() })
         }
     }
 }

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""What `litekeeper check` takes beside SQLite's own check of the same file.
+
+    cargo build --release && python3 benches/check_time.py [--megabytes 200] [--binary target/release/litekeeper]
+
+Each database has a view that leads the list of SQLite's check, so that SQLite leaves out the freelist and the pages that nothing
+uses, and litekeeper accounts for them. Three checks alternate: the system's SQLite on this file, litekeeper on the same database
+without the view, where SQLite does the accounting, and litekeeper on this file. The ratios are those of the third to the first
+and to the second, of medians. The first compares two versions of SQLite as well; the second does not. Warm cache; it
+asserts nothing.
+"""
+import argparse
+import os
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import tempfile
+import time
+
+NUMBERS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
+
+
+def table_alone(database, megabytes):
+    database.execute("CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, level TEXT, message TEXT)")
+    rows = megabytes * 1024 * 1024 // 130
+    database.execute(
+        NUMBERS.format(rows=rows) + "INSERT INTO logs SELECT i, 1700000000 + i, 'info', hex(randomblob(50)) FROM n"
+    )
+
+
+def two_indexes(database, megabytes):
+    database.execute("CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, key TEXT, message TEXT)")
+    rows = megabytes * 1024 * 1024 // 180
+    database.execute(
+        NUMBERS.format(rows=rows)
+        + "INSERT INTO logs SELECT i, 1700000000 + i, hex(randomblob(8)), hex(randomblob(45)) FROM n"
+    )
+    database.execute("CREATE INDEX by_at ON logs (at)")
+    database.execute("CREATE INDEX by_key ON logs (key)")
+
+
+def overflow(database, megabytes):
+    database.execute("CREATE TABLE files (id INTEGER PRIMARY KEY, content BLOB)")
+    database.execute(
+        NUMBERS.format(rows=megabytes * 16) + "INSERT INTO files SELECT i, randomblob(65536) FROM n"
+    )
+
+
+def free_pages(database, megabytes):
+    table_alone(database, megabytes)
+    database.execute("CREATE TABLE gone (content BLOB)")
+    database.execute(NUMBERS.format(rows=megabytes * 4) + "INSERT INTO gone SELECT randomblob(65536) FROM n")
+    database.execute("DELETE FROM gone")
+
+
+KINDS = {
+    "a table alone": table_alone,
+    "a table with two indexes": two_indexes,
+    "large values": overflow,
+    "a fifth of free pages": free_pages,
+}
+
+
+def first_root(path):
+    with sqlite3.connect(path) as database:
+        for row in database.execute("EXPLAIN PRAGMA quick_check"):
+            if row[1] == "IntegrityCk":
+                return row[5]
+    return ""
+
+
+def lead_with_a_view(path):
+    for number in range(2000):
+        database = sqlite3.connect(path, isolation_level=None)
+        database.execute(f"CREATE VIEW seen_{number} AS SELECT 1")
+        database.close()
+        if first_root(path).startswith("[0,"):
+            return
+    raise SystemExit("no view leads the list")
+
+
+def by_litekeeper(binary, path, check):
+    begun = time.perf_counter()
+    options = ["--quick"] if check == "quick_check" else []
+    subprocess.run([binary, "check", *options, path], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def by_sqlite(path, check):
+    begun = time.perf_counter()
+    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    assert database.execute(f"PRAGMA {check}").fetchall() == [("ok",)]
+    database.close()
+    return time.perf_counter() - begun
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=200)
+    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--binary", default="target/release/litekeeper")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="litekeeper-check-") as place:
+        for kind, fill in KINDS.items():
+            plain, hidden = f"{place}/plain.db", f"{place}/hidden.db"
+            database = sqlite3.connect(plain, isolation_level=None)
+            database.execute("PRAGMA journal_mode = OFF")
+            fill(database, options.megabytes)
+            database.close()
+            shutil.copy(plain, hidden)
+            lead_with_a_view(hidden)
+            for check in ("integrity_check", "quick_check"):
+                turns = [
+                    (by_sqlite(hidden, check), by_litekeeper(options.binary, plain, check),
+                     by_litekeeper(options.binary, hidden, check))
+                    for _ in range(options.turns + 1)
+                ]
+                # The first turn warms the cache.
+                system, plainly, ours = (statistics.median(times) for times in zip(*turns[1:]))
+                print(
+                    f"{kind:26} {check:15}  system's SQLite {system:6.3f} s, without the view {plainly:6.3f} s,"
+                    f" with it {ours:6.3f} s: {ours / system:.3f}, {ours / plainly:.3f}",
+                    flush=True,
+                )
+            os.remove(plain)
+            os.remove(hidden)
+
+
+if __name__ == "__main__":
+    main()

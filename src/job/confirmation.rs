@@ -1,0 +1,66 @@
+//! SQLite's word that a database is malformed, confirmed by a check before it becomes a verdict.
+//!
+//! SQLITE_CORRUPT is also what a statement gets from a full-text index that is out of step with its table, from a value that a
+//! trigger cannot read, or from a file that was replaced under it. The verdict `corrupt` stops every task that writes and the
+//! rotation of backups, so it belongs to a check, which finds out whether the file is damaged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::budget::Budget;
+use crate::report;
+use crate::report::Manners;
+use crate::report::Request;
+use crate::report::Status;
+use crate::sqlite::Check;
+use crate::sqlite::Kind;
+use crate::task::Task;
+
+use super::Context;
+use super::SURVEY_PATIENCE;
+use super::health_check::Told;
+use super::outcome::FailureReason;
+use super::outcome::Outcome;
+
+/// How the owner is spared where no health check is configured: as one does by default.
+const MANNERS: Manners = Manners { max_wait: Duration::from_millis(100), max_wal_growth: 64 * 1024 * 1024 };
+
+/// The outcome of a task, in which a database counts as damaged only where a check finds damage, or cannot be made.
+pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> Outcome {
+    let Outcome::Failed { reason: FailureReason::Corrupt, message, report } = outcome else { return outcome };
+    let corrupt = |message, report| Outcome::Failed { reason: FailureReason::Corrupt, message, report };
+    if matches!(task, Task::HealthCheck | Task::QuickCheck) {
+        return corrupt(message, report);
+    }
+    context.observer.say("SQLite calls the database malformed; it is checked");
+    let found = report::report(&request(context), &Told(Arc::clone(&context.observer)));
+    if found.has(Kind::Damage) {
+        return corrupt(message, report);
+    }
+    // What only the application can check is no damage; a check that could not be made says nothing.
+    if found.status == Status::Unknown && (found.error.is_some() || found.checks.is_empty()) {
+        let why = found.error.as_deref().unwrap_or("it gave no result");
+        return corrupt(format!("{message}; whether the file is damaged could not be checked: {why}"), report);
+    }
+    let message = format!(
+        "{message}; a full check finds no damage, so this is not the file: a full-text index that is out of step with its \
+         table gives this error in a trigger (INSERT INTO i(i) VALUES('integrity-check') tells, 'rebuild' makes it anew), as does a \
+         file that was replaced meanwhile"
+    );
+    Outcome::Failed { reason: FailureReason::Other, message, report }
+}
+
+fn request(context: &Context<'_>) -> Request {
+    let manners = context.database.settings.tasks.health_check.as_ref().map_or(MANNERS, |task| Manners {
+        max_wait: task.max_wait,
+        max_wal_growth: task.max_wal_growth,
+    });
+    Request {
+        path: context.database.path.clone(),
+        rows: Vec::new(),
+        checks: vec![Check::Full],
+        by_table: false,
+        manners: Some(manners),
+        budget: Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() },
+    }
+}
