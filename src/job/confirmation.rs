@@ -40,7 +40,10 @@ pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> 
     // What only the application can check is no damage; a check that could not be made says nothing.
     if found.status == Status::Unknown && (found.error.is_some() || found.checks.is_empty()) {
         let why = found.error.as_deref().unwrap_or("it gave no result");
-        return corrupt(format!("{message}; whether the file is damaged could not be checked: {why}"), report);
+        return corrupt(
+            format!("{message}; whether the file is damaged could not be checked: {why}"),
+            report,
+        );
     }
     let message = format!(
         "{message}; a full check finds no damage, so this is not the file: a full-text index that is out of step with its \
@@ -51,10 +54,13 @@ pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> 
 }
 
 fn request(context: &Context<'_>) -> Request {
-    let manners = context.database.settings.tasks.health_check.as_ref().map_or(MANNERS, |task| Manners {
-        max_wait: task.max_wait,
-        max_wal_growth: task.max_wal_growth,
-    });
+    let manners = context
+        .database
+        .settings
+        .tasks
+        .health_check
+        .as_ref()
+        .map_or(MANNERS, |task| Manners { max_wait: task.max_wait, max_wal_growth: task.max_wal_growth });
     Request {
         path: context.database.path.clone(),
         rows: Vec::new(),

@@ -18,9 +18,7 @@ impl Reader {
         let failed = |error: rusqlite::Error| SqliteError::new("read the schema", &error, &self.budget);
         let sql = "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND sql LIKE '%check%'";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
-        let rows = statement
-            .query_map((), |row| Ok((name_in(row, 0)?, name_in(row, 1)?)))
-            .map_err(failed)?;
+        let rows = statement.query_map((), |row| Ok((name_in(row, 0)?, name_in(row, 1)?))).map_err(failed)?;
         let mut findings = Vec::new();
         for row in rows {
             let (table, sql) = row.map_err(failed)?;

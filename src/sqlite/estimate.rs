@@ -109,8 +109,16 @@ mod tests {
 
     /// A table, and how far the estimate may be from its rows.
     const TABLES: [(&str, &str, f64); 7] = [
-        ("numbered", "CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t SELECT i, hex(zeroblob(40)) FROM n", 0.05),
-        ("random keys", "CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t SELECT random(), hex(zeroblob(40)) FROM n", 0.15),
+        (
+            "numbered",
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t SELECT i, hex(zeroblob(40)) FROM n",
+            0.05,
+        ),
+        (
+            "random keys",
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t SELECT random(), hex(zeroblob(40)) FROM n",
+            0.15,
+        ),
         (
             "keys by time in bursts",
             "CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t SELECT (i / 1000) * 1000000000000 + i, 'x' FROM n",

@@ -178,7 +178,11 @@ impl<'connection> Ledger<'connection> {
 
     /// Notes the pages of the freelist in `uses`, and says whether it is as the header and the pointer maps have it, and
     /// the maps have the root pages too.
-    pub(super) fn freelist_into(&mut self, uses: &mut PageUses, roots: &[(u32, String)]) -> rusqlite::Result<bool> {
+    pub(super) fn freelist_into(
+        &mut self,
+        uses: &mut PageUses,
+        roots: &[(u32, String)],
+    ) -> rusqlite::Result<bool> {
         let (mut trunk, announced) = self.free;
         let (mut found, room) = (0_u32, self.room_of_trunk());
         let mut buffer = Vec::new();

@@ -214,7 +214,8 @@ impl Reader {
         for (name, partial) in listed.map_err(failed)? {
             let name = name.unwrap_or_default();
             let sql = format!("PRAGMA main.index_xinfo({})", quoted(&name));
-            let part = |row: &raw::Statement<'_>| (row.number(5) == Some(1), text_in(row, 2), text_in(row, 4));
+            let part =
+                |row: &raw::Statement<'_>| (row.number(5) == Some(1), text_in(row, 2), text_in(row, 4));
             let parts = rows_of(&self.connection, &sql, part).map_err(failed)?;
             let keys = || parts.iter().filter(|(key, _, _)| *key);
             let unknown_collation = keys().find_map(|(_, _, collation)| {

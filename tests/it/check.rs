@@ -454,7 +454,11 @@ fn a_count_out_of_time_is_an_estimate() {
     let mut reader = Reader::open(&made.path(), Access::Shared, &budget).unwrap();
     // Statistics of another time do not count.
     for (table, rows) in [("items", 4_000), ("keyed", 5_000), ("known", 5_007)] {
-        assert_eq!(reader.count_rows(table, Duration::from_secs(60)).unwrap(), RowCount::Exact(rows), "{table}");
+        assert_eq!(
+            reader.count_rows(table, Duration::from_secs(60)).unwrap(),
+            RowCount::Exact(rows),
+            "{table}"
+        );
         let estimate = reader.count_rows(table, Duration::ZERO).unwrap();
         let close = |estimate: i64| (estimate - rows).abs() * 100 < rows * 15;
         assert!(matches!(estimate, RowCount::Estimate(estimate) if close(estimate)), "{table}: {estimate:?}");

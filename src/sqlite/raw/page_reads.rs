@@ -43,7 +43,9 @@ pub(in crate::sqlite) fn observe_pages<T>(
     see: &mut See<'_>,
     work: impl FnOnce() -> T,
 ) -> T {
-    let (Ok(file), Ok(page_bytes)) = (main_file(connection), i64::try_from(page_bytes)) else { return work() };
+    let (Ok(file), Ok(page_bytes)) = (main_file(connection), i64::try_from(page_bytes)) else {
+        return work();
+    };
     // SAFETY: the lifetime alone is changed; the pointer is gone from `OBSERVER` before `see` is, however `work` ends.
     let see = unsafe { std::mem::transmute::<&mut See<'_>, *mut See<'static>>(see) };
     let _restore = Restore(OBSERVER.replace(Some(Observer { file, page_bytes, see })));
