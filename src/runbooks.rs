@@ -9,7 +9,7 @@ macro_rules! runbooks {
 }
 
 /// Every alert with its runbook, by name.
-pub static RUNBOOKS: [(&str, &str); 36] = runbooks![
+pub static RUNBOOKS: [(&str, &str); 37] = runbooks![
     "LitekeeperAbsent",
     "LitekeeperBackupUnverified",
     "LitekeeperConfigReloadFailed",
@@ -40,6 +40,7 @@ pub static RUNBOOKS: [(&str, &str); 36] = runbooks![
     "SqliteIntegrityCheckOverdue",
     "SqliteLongReader",
     "SqliteOnNetworkFilesystem",
+    "SqliteOwnerLostLocks",
     "SqliteVacuumCannotRun",
     "SqliteVacuumWorthwhile",
     "SqliteWalTooLarge",

@@ -1,4 +1,4 @@
-//! The files that SQLite keeps beside a database: `-wal`, `-shm`, `-journal`.
+//! The files that SQLite keeps beside a database: `-wal`, `-shm`, `-journal`; and `-tshm`, which Turso keeps.
 //!
 //! Names alone; nothing here touches a file.
 
@@ -32,6 +32,12 @@ impl DatabaseFiles {
         with_suffix(self.main.as_bytes(), "-shm")
     }
 
+    /// The shared memory by which processes that use Turso coordinate (its multi-process mode).
+    #[must_use]
+    pub fn turso_shm(&self) -> CString {
+        with_suffix(self.main.as_bytes(), "-tshm")
+    }
+
     /// The rollback journal.
     #[must_use]
     pub fn journal(&self) -> CString {
@@ -44,9 +50,13 @@ fn with_suffix(path: &[u8], suffix: &str) -> CString {
     CString::new(bytes).expect("a path of the system holds no NUL byte")
 }
 
-/// The files that SQLite keeps beside a database: suffix and what it is.
-pub const SIDECARS: [(&str, &str); 3] =
-    [("-wal", "the write-ahead log"), ("-shm", "the shared memory"), ("-journal", "the rollback journal")];
+/// The files that SQLite or Turso keep beside a database: suffix and what it is.
+pub const SIDECARS: [(&str, &str); 4] = [
+    ("-wal", "the write-ahead log"),
+    ("-shm", "the shared memory"),
+    ("-journal", "the rollback journal"),
+    ("-tshm", "the shared memory of Turso"),
+];
 
 /// Whether a file's name is that of a sidecar.
 #[must_use]

@@ -11,6 +11,8 @@ use crate::app;
 use crate::blocking::run_one;
 use crate::budget::Budget;
 use crate::budget::Cancel;
+use crate::host::LostLocks;
+use crate::host::owner_states;
 use crate::report::CheckReport;
 use crate::report::FactsReport;
 use crate::report::Report;
@@ -19,6 +21,7 @@ use crate::report::RowsReport;
 use crate::report::SHAPE_VERSION;
 use crate::report::Status;
 use crate::report::report;
+use crate::sidecar::DatabaseFiles;
 use crate::sqlite;
 use crate::sqlite::Check;
 use crate::sqlite::Kind;
@@ -107,7 +110,8 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
         let mut reports = Vec::new();
-        for path in &files {
+        let mut owners = owners_of(&files).await;
+        for (index, path) in files.iter().enumerate() {
             let request = Request {
                 path: path.clone(),
                 rows: wanted.rows.clone(),
@@ -127,7 +131,10 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
                 }
             };
             progress.clear();
-            let Some(reported) = reported else { anyhow::bail!("{}: the check panicked", path.display()) };
+            let Some(mut reported) = reported else {
+                anyhow::bail!("{}: the check panicked", path.display())
+            };
+            add_lost_locks(&mut reported, owners.get_mut(index).map(std::mem::take).unwrap_or_default());
             if !wanted.json {
                 print(&text(&reported));
             }
@@ -146,6 +153,25 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
             Status::Unknown => Exit::Failure,
         })
     })
+}
+
+/// Looks once for processes that have lost their locks on any of the files.
+async fn owners_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
+    let files: Vec<DatabaseFiles> = files
+        .iter()
+        .map(|file| DatabaseFiles::of(&std::fs::canonicalize(file).unwrap_or_else(|_| file.clone())))
+        .collect();
+    let look = move || owner_states(&files.iter().collect::<Vec<_>>()).states;
+    run_one(look).await.unwrap_or_default().into_iter().map(|state| state.lost).collect()
+}
+
+/// Where a process writes to a deleted file, what it commits is in no file that was checked.
+fn add_lost_locks(report: &mut Report, lost: Vec<LostLocks>) {
+    if report.status == Status::Healthy && lost.iter().any(LostLocks::writes_to_deleted_file) {
+        report.status = Status::Unknown;
+        report.error = Some("what a process commits to a deleted file was not checked".to_owned());
+    }
+    report.lost_locks = lost.iter().map(ToString::to_string).collect();
 }
 
 fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
@@ -172,6 +198,13 @@ pub(super) fn text(report: &Report) -> String {
     if let Some(error) = &report.error {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {}", one_line(error));
+    }
+    for lost in &report.lost_locks {
+        let words = one_line(lost);
+        let _ = writeln!(
+            text,
+            "  URGENT: {words}; what it commits is or will be lost: litekeeper runbook SqliteOwnerLostLocks"
+        );
     }
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));

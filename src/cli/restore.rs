@@ -12,6 +12,7 @@ use crate::blocking::run_one;
 use crate::budget::Budget;
 use crate::budget::Cancel;
 use crate::job;
+use crate::job::BackupOwner;
 use crate::job::FailureReason;
 use crate::job::Observer;
 use crate::job::Outcome;
@@ -36,7 +37,7 @@ use super::progress::Progress;
     after_help = "\
 Examples:
   litekeeper restore --verify /srv/backups/books-*.backup
-  litekeeper restore /srv/backups/books-20260102T020000.123Z.backup /srv/books/restored.db
+  litekeeper restore /srv/backups/books-20260102T020000.123Z-5f0c9e1b7a42.backup /srv/books/restored.db
 
 Nothing is ever overwritten: put the restored file in the application's place yourself, as it says at the end.
 
@@ -128,7 +129,8 @@ fn told(backup: &Path, restored: &Result<Restored, Outcome>, json: bool) -> anyh
 }
 
 fn text(restored: &Restored) -> String {
-    let Restored { backup, target, size_bytes, tables, rows, not_compared, not_checked } = restored;
+    let Restored { backup, backup_of, target, size_bytes, tables, rows, not_compared, not_checked } =
+        restored;
     let mut text = format!(
         "{}: restored from {}, {}, verified with {} in {}\n",
         target.display(),
@@ -137,6 +139,15 @@ fn text(restored: &Restored) -> String {
         counted(*rows, "row"),
         counted(*tables, "table"),
     );
+    match backup_of {
+        Some(BackupOwner { database, path, host, .. }) => {
+            let words = format!("a backup of {database}, the database at {path} on the host {host}");
+            text.push_str(&format!("  {}\n", one_line(&words)));
+        }
+        None => text.push_str(
+            "  of which database this is a backup is not known beyond its name: the file lost the attribute user.litekeeper.database, or never had it\n",
+        ),
+    }
     for table in not_compared {
         text.push_str(&format!("  not counted in the backup: {table}\n"));
     }

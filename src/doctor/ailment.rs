@@ -128,6 +128,10 @@ ailments! {
     Damaged, "damaged", [Critical],
         "SQLite cannot read the first page or the schema",
         "The file is no database, is encrypted, or is damaged where everything else begins.";
+    /// A process without the locks that protect its commits.
+    OwnerLostLocks, "owner-lost-locks", [Critical],
+        "a process has the database open in WAL mode and holds no lock on the main file, or writes to a main file or `-wal` that is deleted (Linux)",
+        "It opened and closed a file of the database beside SQLite, which drops its locks: the next program that closes the database deletes the `-wal` under it, and what it commits then is lost when it ends.";
     /// A verdict of a check that stands.
     CheckFailed, "check-failed", [Critical],
         "the last integrity check of a health check failed, by the state file of the configuration, and none that clears it has passed since",
@@ -142,7 +146,7 @@ ailments! {
         "A collation, tokenizer, function or virtual table that only the application has: everything else was checked.";
     /// A SQLite that can corrupt a WAL.
     WalResetBug, "wal-reset-bug", [Warning],
-        "the database is in WAL mode, and its last writer was SQLite 3.7.0 to 3.51.2 without the fix",
+        "the database is in WAL mode, and its last writer, or a process that has it open (where its library can be seen), has SQLite 3.7.0 to 3.51.2 without the fix",
         "With a second process that writes or checkpoints at the wrong moment, this version can lose commits and corrupt the database (https://www.sqlite.org/wal.html#walresetbug).";
     /// Readers and writers that wait for each other.
     RollbackJournal, "rollback-journal", [Info],
@@ -180,6 +184,18 @@ ailments! {
     Replicated, "replicated", [Info, Warning],
         "Litestream or LiteFS is at work on it; a warning when a vacuum is configured that is skipped for that",
         "A VACUUM or a checkpoint by another process makes it send the whole database again.";
+    /// Checksums that only the owner can write.
+    PageChecksums, "page-checksums", [Info, Warning],
+        "the pages have 8 reserved bytes, as SQLite's checksum VFS (cksumvfs) makes them; a warning when a task that writes is configured",
+        "A program that writes without this VFS leaves wrong checksums, and the application gets errors for these pages. Every task that writes is skipped; backups are as good as the original.";
+    /// Another engine that does not see SQLite's locks.
+    Turso, "turso", [Info, Warning],
+        "there is a `-tshm` beside the database; a warning when a task that writes is configured",
+        "Processes that use Turso coordinate by that file; a checkpoint or write of SQLite beside them corrupts the database. Every task that writes is skipped.";
+    /// Bytes that SQLite leaves alone.
+    ReservedBytes, "reserved-bytes", [Info],
+        "the pages have reserved bytes, and not 8",
+        "They belong to a VFS or extension of the application, such as encryption; SQLite leaves them alone, and litekeeper cannot check what is in them.";
     /// A directory in which no backup can be kept.
     BackupImpossible, "backup-impossible", [Warning],
         "the configuration keeps backups in a directory that is not there, is none, or cannot be written by litekeeper's user",

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use crate::config::Retention;
 use crate::host::FilesystemFacts;
+use crate::host::LostLocks;
+use crate::host::MappedSqlite;
 use crate::host::Mount;
 use crate::host::Ownership;
 use crate::host::SidecarObstacle;
 use crate::job::Need;
+use crate::job::OwnerFormat;
 use crate::job::Unusable;
 use crate::sqlite::Anatomies;
 use crate::sqlite::Header;
@@ -47,6 +50,10 @@ pub(super) struct Facts {
     pub own_mode: Option<JournalMode>,
     /// What SQLite read.
     pub inside: Result<Inside, Obstacle>,
+    /// Processes that lost their locks, or write to deleted files.
+    pub lost_locks: Vec<LostLocks>,
+    /// Versions of SQLite that processes have mapped which have the database open.
+    pub mapped: Vec<MappedSqlite>,
     /// What the configuration wants done.
     pub wishes: Wishes,
     /// What was known before the look.
@@ -77,6 +84,8 @@ pub(super) struct Inside {
     pub file_bytes: Option<u64>,
     /// The tables, or what kept the schema from being read.
     pub schema: Result<Anatomies, Obstacle>,
+    /// What keeps all but the owner from writing.
+    pub owner_format: Option<OwnerFormat>,
     /// The program that replicates the database.
     pub replicator: Option<String>,
     /// Room that a full vacuum needs.
@@ -88,6 +97,8 @@ pub(super) struct Inside {
 pub(super) struct Wishes {
     /// Whether a task that writes is configured.
     pub writes: bool,
+    /// Whether one of them writes the database itself, as a backup does not.
+    pub writes_database: bool,
     /// Whether a vacuum is configured, and whether it runs beside a replicator.
     pub vacuum: Option<bool>,
     /// Where backups are kept, and what keeps them from being kept there.

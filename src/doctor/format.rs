@@ -1,5 +1,6 @@
 //! Rules on the file's format, the journal and the WAL.
 
+use crate::job::OwnerFormat;
 use crate::job::has_wal_reset_bug;
 use crate::sqlite::AutoVacuum;
 use crate::sqlite::JournalMode;
@@ -31,12 +32,14 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
         Ok(inside) => {
             found.extend(file_size(facts, inside));
             found.extend(unreadable_schema(facts, inside));
-            found.extend(wal_reset_bug(inside));
+            found.extend(wal_reset_bug(facts, inside));
             found.extend(rollback_journal(facts, inside));
             found.extend(auto_vacuum_full(facts, inside));
             found.extend(small_pages(facts, inside));
             found.extend(wal(facts, inside));
             found.extend(replicated(facts, inside));
+            found.extend(owner_format(facts, inside));
+            found.extend(reserved_bytes(inside));
         }
         Err(Obstacle::HotJournal) => found.push(hot_journal(facts)),
         Err(Obstacle::Damaged(words)) => found.push(damaged(facts, words)),
@@ -100,12 +103,28 @@ fn hot_journal(facts: &Facts) -> Finding {
         .command(mend::sql(facts, "PRAGMA schema_version;"))
 }
 
-fn wal_reset_bug(inside: &Inside) -> Option<Finding> {
+fn wal_reset_bug(facts: &Facts, inside: &Inside) -> Option<Finding> {
     let header = &inside.header;
-    if header.journal_mode != JournalMode::Wal || !has_wal_reset_bug(header.writer_version) {
+    if header.journal_mode != JournalMode::Wal {
         return None;
     }
-    let what = format!("The last writer was SQLite {}.", version_text(header.writer_version));
+    let mut said = Vec::new();
+    if has_wal_reset_bug(header.writer_version) {
+        said.push(format!("The last writer was SQLite {}.", version_text(header.writer_version)));
+    }
+    for mapped in facts.mapped.iter().filter(|mapped| has_wal_reset_bug(mapped.version)) {
+        said.push(format!(
+            "Process {} ({}) has SQLite {} ({}).",
+            mapped.pid,
+            mapped.process,
+            version_text(mapped.version),
+            mapped.library.display()
+        ));
+    }
+    if said.is_empty() {
+        return None;
+    }
+    let what = said.join(" ");
     let finding = Finding::new(Ailment::WalResetBug, Severity::Warning, what);
     Some(finding.advice(
         "Update the SQLite of every program that opens the database to 3.51.3 or later, or 3.50.7 or 3.44.6 of their branches; \
@@ -172,7 +191,7 @@ fn wal(facts: &Facts, inside: &Inside) -> Vec<Finding> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    if facts.sidecar("-shm").is_none() {
+    if facts.sidecar("-shm").is_none() && facts.sidecar("-tshm").is_none() {
         let what = format!("There is a -wal of {}, and no -shm.", bytes(size));
         found.push(
             Finding::new(Ailment::AbandonedWal, Severity::Warning, what)
@@ -226,11 +245,45 @@ fn large_wal(facts: &Facts, inside: &Inside, size: u64) -> Option<Finding> {
     let what = format!("The -wal has {}, the database {}{state}.", bytes(size), bytes(database));
     let finding = Finding::new(Ailment::LargeWal, Severity::Warning, what).advice(advice);
     // A checkpoint of ours is not for a database that is replicated, and only the mildest kind is safe beside the bug.
-    Some(match (&inside.replicator, has_wal_reset_bug(inside.header.writer_version)) {
+    Some(match (&inside.replicator, wal_reset_bug(facts, inside).is_some()) {
         (Some(_), _) => finding,
         (None, true) => finding.command(mend::sql(facts, "PRAGMA wal_checkpoint(PASSIVE);")),
         (None, false) => finding.command(mend::sql(facts, "PRAGMA wal_checkpoint(TRUNCATE);")),
     })
+}
+
+fn owner_format(facts: &Facts, inside: &Inside) -> Option<Finding> {
+    let format = inside.owner_format?;
+    let (ailment, advice) = match format {
+        OwnerFormat::PageChecksums { .. } => (
+            Ailment::PageChecksums,
+            "Write it through the application alone, or with a SQLite that has the checksum VFS loaded; vacuum and cleaning are the \
+             application's. Backups of litekeeper keep the checksums, and a full check compares them.",
+        ),
+        OwnerFormat::Turso => (
+            Ailment::Turso,
+            "Write it through Turso alone; let no sqlite3 shell and no other SQLite open it for writing while the application runs.",
+        ),
+    };
+    let severity = if facts.wishes.writes_database { Severity::Warning } else { Severity::Info };
+    let words =
+        if facts.wishes.writes_database { " The configured tasks that write are skipped." } else { "" };
+    let mut what = format.describe().to_owned();
+    if let Some(first) = what.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    Some(Finding::new(ailment, severity, format!("{what}.{words}")).advice(advice))
+}
+
+/// Reserved bytes that are no checksums.
+fn reserved_bytes(inside: &Inside) -> Option<Finding> {
+    let reserved = inside.header.reserved_bytes;
+    if reserved == 0 || inside.owner_format.is_some() {
+        return None;
+    }
+    let what = format!("Each page has {reserved} reserved bytes.");
+    let finding = Finding::new(Ailment::ReservedBytes, Severity::Info, what);
+    Some(finding.advice("Nothing needs to be done: SQLite leaves these bytes as they are."))
 }
 
 fn replicated(facts: &Facts, inside: &Inside) -> Option<Finding> {

@@ -14,12 +14,16 @@ use crate::host::MountTable;
 use crate::host::acting_user;
 use crate::host::filesystem_facts;
 use crate::host::is_mounted_alone;
+use crate::host::lock_holders;
+use crate::host::lost_locks;
+use crate::host::mapped_sqlite;
 use crate::host::mount;
 use crate::host::ownership;
 use crate::host::read_denied;
 use crate::host::sidecar_obstacle;
 use crate::host::stat;
 use crate::host::write_denied;
+use crate::job::OwnerFormat;
 use crate::job::replicator;
 use crate::job::room_for_vacuum;
 use crate::job::unusable;
@@ -28,6 +32,7 @@ use crate::sample::Settled;
 use crate::sample::settled;
 use crate::sidecar::SIDECARS;
 use crate::sqlite::Access;
+use crate::sqlite::CHECKSUM_BYTES;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
@@ -74,6 +79,8 @@ pub(super) fn gather(named: &Path, database: &Database, known: Known, budget: &B
         mount: mount(&home).ok(),
         own_mode: if is_file && is_abandoned { own_mode(&database.path, budget) } else { None },
         inside: inside(database, budget),
+        lost_locks: lost_locks(files),
+        mapped: mapped_sqlite(&lock_holders(files)),
         wishes: wishes(database),
         known,
     }
@@ -94,6 +101,10 @@ fn wishes(database: &Database) -> Wishes {
     let tasks = &database.settings.tasks;
     Wishes {
         writes: tasks.timings().any(|(task, _)| task.writes()),
+        writes_database: tasks.vacuum.is_some()
+            || tasks.log_cleaning.is_some()
+            || tasks.checkpoint.is_some()
+            || tasks.optimize.is_some(),
         vacuum: tasks.vacuum.as_ref().map(|vacuum| vacuum.allow_replicated),
         backup: tasks.backup.as_ref().map(|backup| (backup.to.clone(), unusable(&backup.to))),
         retentions: tasks.log_cleaning.iter().flat_map(|task| task.tables.clone()).collect(),
@@ -149,6 +160,7 @@ fn look(reader: &mut Reader, database: &Database) -> Result<Inside, SqliteError>
         JournalMode::Wal => reader.wal_frames(),
         JournalMode::Rollback => None,
     };
+    let has_checksums = header.reserved_bytes == CHECKSUM_BYTES && reader.has_page_checksums()?;
     let file_bytes = ownership(&database.files.main).ok().flatten().map(|main| main.size);
     // The transaction ends here, as a writer may wait for it.
     reader.end_transaction()?;
@@ -168,6 +180,7 @@ fn look(reader: &mut Reader, database: &Database) -> Result<Inside, SqliteError>
         wal,
         file_bytes,
         schema,
+        owner_format: OwnerFormat::of(database, &header, has_checksums),
         replicator: replicator(database, &tables),
         vacuum_needs: room_for_vacuum(&database.path, &header, &temporary_directory(), 0).unwrap_or_default(),
     })

@@ -28,10 +28,23 @@ pub struct Known {
 
 /// What that gives rise to.
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
+    found.extend(owner_lost_locks(facts));
     found.extend(check_failed(facts));
     found.extend(constraints_broken(facts));
     found.extend(not_checkable(facts));
     found.extend(wal_pinned(facts));
+}
+
+fn owner_lost_locks(facts: &Facts) -> Option<Finding> {
+    if facts.lost_locks.is_empty() {
+        return None;
+    }
+    let lost: Vec<String> = facts.lost_locks.iter().map(ToString::to_string).collect();
+    let what = format!("Now {}.", lost.join("; "));
+    let finding = Finding::new(Ailment::OwnerLostLocks, Severity::Critical, what).advice(
+        "Do not end the process and let no other program close the database before its data is kept: the runbook says how.",
+    );
+    Some(finding.command("litekeeper runbook SqliteOwnerLostLocks".to_owned()))
 }
 
 fn check_failed(facts: &Facts) -> Option<Finding> {

@@ -141,9 +141,22 @@ fn judge(facts: &Facts) -> Vec<Finding> {
     {
         schema::findings(facts, schema, &mut found);
     }
+    if only_the_owner_may_write(facts) {
+        found.iter_mut().for_each(withhold_writes);
+    }
     // A stable sort: within a severity the order of the rules stays.
     found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     found
+}
+
+/// Whether a write by another program than the owner would do harm.
+fn only_the_owner_may_write(facts: &Facts) -> bool {
+    !facts.lost_locks.is_empty() || facts.inside.as_ref().is_ok_and(|inside| inside.owner_format.is_some())
+}
+
+/// Takes away a command that would open the database by another program.
+fn withhold_writes(finding: &mut Finding) {
+    finding.command.take_if(|command| command.contains("sqlite3 "));
 }
 
 /// What could not be looked at.

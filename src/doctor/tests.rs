@@ -10,6 +10,9 @@ use crate::history::Standing;
 use crate::host::FileKind;
 use crate::host::FilesystemFacts;
 use crate::host::LockView;
+use crate::host::Loss;
+use crate::host::LostLocks;
+use crate::host::MappedSqlite;
 use crate::host::Mount;
 use crate::host::Ownership;
 use crate::host::SidecarObstacle;
@@ -31,6 +34,7 @@ use crate::sqlite::WalFrames;
 
 use super::facts::Inside;
 use super::facts::Wishes;
+use crate::job::OwnerFormat;
 
 const OWNER: u32 = 1000;
 const MIB: u64 = 1024 * 1024;
@@ -59,6 +63,7 @@ fn index(columns: &[&str]) -> (String, Vec<Option<String>>) {
 fn sound() -> Facts {
     let header = Header {
         page_size: 4096,
+        reserved_bytes: 0,
         pages: 25_600,
         freelist_pages: 10,
         schema_version: 1,
@@ -98,9 +103,12 @@ fn sound() -> Facts {
                 has_statistics: true,
                 full_text: Vec::new(),
             }),
+            owner_format: None,
             replicator: None,
             vacuum_needs: vec![need(100, 1_000)],
         }),
+        lost_locks: Vec::new(),
+        mapped: Vec::new(),
         wishes: Wishes::default(),
         known: Known::default(),
     }
@@ -328,6 +336,23 @@ fn format_and_journal() {
         inside(facts).wal = None;
         facts.sidecars.clear();
     };
+    let format = |format, writes| {
+        move |facts: &mut Facts| {
+            inside(facts).owner_format = Some(format);
+            facts.wishes.writes_database = writes;
+        }
+    };
+    let sums = OwnerFormat::PageChecksums { verified: true };
+    check(format(sums, false), &[(A::PageChecksums, Info, "Each page ends with a checksum")]);
+    check(format(sums, true), &[(A::PageChecksums, Warning, "are skipped")]);
+    check(format(OwnerFormat::Turso, true), &[(A::Turso, Warning, "There is a -tshm")]);
+    check(|facts| inside(facts).header.reserved_bytes = 32, &[(A::ReservedBytes, Info, "32 reserved bytes")]);
+    // What another program would write is not recommended.
+    let mut bloated = sound();
+    format(sums, false)(&mut bloated);
+    inside(&mut bloated).header.freelist_pages = 20_000;
+    let found = judge(&bloated);
+    assert!(found.iter().any(|one| one.id == A::Bloated.id() && one.command.is_none()), "{found:?}");
     let info = (A::RollbackJournal, Info, "journal_mode = WAL");
     check(rollback, &[info]);
     check(
@@ -361,6 +386,27 @@ fn format_and_journal() {
     let bug = |facts: &mut Facts| inside(facts).header.writer_version = 3_046_001;
     check(bug, &[(A::WalResetBug, Warning, "SQLite 3.46.1")]);
     check(|facts| inside(facts).header.writer_version = 3_044_006, &[]);
+    // The version in a process that has the database open counts as well.
+    let mapped = |version| {
+        move |facts: &mut Facts| {
+            let (process, library) = ("shopd".to_owned(), "/usr/lib/libsqlite3.so.0.8.6".into());
+            facts.mapped = vec![MappedSqlite { pid: 7, process, library, version }];
+        }
+    };
+    check(
+        mapped(3_046_001),
+        &[(A::WalResetBug, Warning, "Process 7 (shopd) has SQLite 3.46.1 (/usr/lib/libsqlite3.so.0.8.6)")],
+    );
+    check(mapped(3_053_000), &[]);
+    let lost = |loss| move |facts: &mut Facts| facts.lost_locks = vec![LostLocks { pid: 7, loss }];
+    check(
+        lost(Loss::Locks),
+        &[(A::OwnerLostLocks, Critical, "process 7 has the database open and holds no lock")],
+    );
+    check(
+        lost(Loss::Name(5, "/srv/books.db-wal".into())),
+        &[(A::OwnerLostLocks, Critical, "litekeeper runbook SqliteOwnerLostLocks")],
+    );
     check(
         |facts| {
             rollback(facts);

@@ -4,6 +4,7 @@
 //! that cannot be lost: without it the agent starts afresh, as on its first day.
 
 mod actions;
+mod identities;
 mod names;
 mod pauses;
 mod runs;

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -38,6 +39,24 @@ impl Aside {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes over the first bytes.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write_first(&self, bytes: &[u8]) -> io::Result<()> {
+        #[expect(clippy::disallowed_methods, reason = "as above; the copy is closed")]
+        let file = OpenOptions::new().write(true).open(&self.path)?;
+        file.write_all_at(bytes, 0)
+    }
+
+    /// Keeps a text beside its content, in an extended attribute; without effect where the file system has none.
+    pub fn set_attribute(&self, name: &str, value: &[u8]) {
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::setxattr(&self.path, name, value, rustix::fs::XattrFlags::empty());
+        #[cfg(not(target_os = "linux"))]
+        let _ = (name, value);
     }
 
     /// Brings what was written to the disk, and lets go of what the system keeps of it in memory, so that it is read from
@@ -96,6 +115,24 @@ impl Drop for Aside {
         if !self.named {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// An extended attribute of a file; `None` where it has none.
+#[must_use]
+pub fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
+    #[cfg(target_os = "linux")]
+    {
+        const MAX_BYTES: usize = 65_536;
+        let mut value = vec![0; MAX_BYTES];
+        let length = rustix::fs::getxattr(path, name, value.as_mut_slice()).ok()?;
+        value.truncate(length);
+        Some(value)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (path, name);
+        None
     }
 }
 

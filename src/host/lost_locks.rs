@@ -8,7 +8,6 @@
 use std::ffi::CStr;
 use std::ffi::OsStr;
 use std::fmt;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -19,6 +18,8 @@ use rustix::fs::Stat;
 
 use crate::sidecar::DatabaseFiles;
 
+use super::descriptors::DescriptorScan;
+use super::descriptors::scan_descriptors;
 use super::filesystem::MountTable;
 use super::locks::FileLock;
 use super::locks::LockTable;
@@ -30,8 +31,14 @@ use super::openings::is_writable;
 /// The byte of the `-shm` that each connection to a WAL database holds (`UNIX_SHM_DMS` in SQLite's os_unix.c).
 const SHM_OPEN: u64 = 128;
 
+/// The end of the name of a file that has none any more, as `/proc` shows it.
+pub(super) const DELETED: &[u8] = b" (deleted)";
+
+/// How long one pass over the descriptors of all processes may take.
+const SCAN_LIMIT: Duration = Duration::from_secs(2);
+
 /// What a process has lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loss {
     /// Its locks on the main file, while it has the WAL open.
     Locks,
@@ -40,12 +47,32 @@ pub enum Loss {
 }
 
 /// A process that has lost its locks on a database, or a file of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LostLocks {
     /// The process.
     pub pid: u32,
     /// What it has lost.
     pub loss: Loss,
+}
+
+impl LostLocks {
+    /// What it has lost, as the label of the metric and in JSON.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self.loss {
+            Loss::Locks => Self::LABELS[0],
+            Loss::Name(..) => Self::LABELS[1],
+        }
+    }
+
+    /// Every label: `main_lock`, and `deleted_file`.
+    pub const LABELS: [&'static str; 2] = ["main_lock", "deleted_file"];
+
+    /// Whether what the process commits is missing from the file that others see.
+    #[must_use]
+    pub fn writes_to_deleted_file(&self) -> bool {
+        matches!(self.loss, Loss::Name(..))
+    }
 }
 
 impl fmt::Display for LostLocks {
@@ -64,21 +91,83 @@ impl fmt::Display for LostLocks {
     }
 }
 
-/// Processes that have lost their locks on a database or the name of its files. A process that opens or closes the
-/// database can look so for a moment; only what several looks show is returned.
+/// What was seen of one database; by default, nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnerState {
+    /// Processes that have lost locks or files.
+    pub lost: Vec<LostLocks>,
+    /// Whether every process's locks were seen.
+    pub locks_seen: bool,
+    /// Whether the files of every process were seen that may write to the database.
+    pub files_seen: bool,
+}
+
+impl OwnerState {
+    /// How many processes have lost what a label names; `None` where none was seen, and one may be hidden.
+    #[must_use]
+    pub fn lost_processes(&self, label: &str) -> Option<usize> {
+        let mut pids: Vec<u32> =
+            self.lost.iter().filter(|lost| lost.label() == label).map(|lost| lost.pid).collect();
+        pids.dedup();
+        let is_seen = if label == LostLocks::LABELS[0] { self.locks_seen } else { self.files_seen };
+        (is_seen || !pids.is_empty()).then_some(pids.len())
+    }
+}
+
+/// What several databases' processes have lost, and what the look cost.
+#[derive(Debug, Clone, Default)]
+pub struct OwnerStates {
+    /// One a database.
+    pub states: Vec<OwnerState>,
+    /// Processes that were looked at.
+    pub processes: usize,
+    /// Descriptors that were looked at.
+    pub descriptors: usize,
+}
+
+/// Processes that have lost their locks on a database or the name of its files.
 #[must_use]
 pub fn lost_locks(files: &DatabaseFiles) -> Vec<LostLocks> {
+    owner_states(&[files]).states.pop().unwrap_or_default().lost
+}
+
+/// Looks at the processes of many databases, with one list of locks and one pass over all descriptors. A process that opens or
+/// closes a database can look for a moment as if it had lost something; only what several looks show is returned.
+#[must_use]
+pub fn owner_states(databases: &[&DatabaseFiles]) -> OwnerStates {
+    let table = LockTable::read().ok();
+    let mounts = MountTable::read();
+    let scan = scan_descriptors(databases, Instant::now() + SCAN_LIMIT);
+    let states = databases.iter().enumerate().map(|(index, files)| {
+        let locks = table.as_ref().and_then(|table| Locks::of(files, table, &mounts));
+        let mut suspects: Vec<u32> = locks.iter().flat_map(pids_without_main_lock).collect();
+        let is_unlocked = locks.as_ref().is_some_and(Locks::nobody_has_main);
+        suspects.extend(scan.suspects(index, is_unlocked));
+        suspects.sort_unstable();
+        suspects.dedup();
+        let lost = if suspects.is_empty() { Vec::new() } else { confirmed(files, &suspects) };
+        let is_whole = locks.as_ref().is_some_and(|locks| locks.view == LockView::Whole);
+        OwnerState { lost, locks_seen: is_whole, files_seen: is_whole && scan.has_seen(files) }
+    });
+    let states = states.collect();
+    let DescriptorScan { processes, descriptors, .. } = scan;
+    OwnerStates { states, processes, descriptors }
+}
+
+/// What suspects have lost at each of several looks.
+fn confirmed(files: &DatabaseFiles, suspects: &[u32]) -> Vec<LostLocks> {
     const LOOKS: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(20);
-    let mut lost = look(files);
+    let mut lost = look(files, suspects);
     for _ in 1..LOOKS {
         if lost.is_empty() {
             break;
         }
         std::thread::sleep(PAUSE);
-        let again = look(files);
+        let again = look(files, suspects);
         lost.retain(|one| again.contains(one));
     }
+    lost.sort_unstable();
     lost
 }
 
@@ -90,6 +179,20 @@ pub fn may_be_open_elsewhere(files: &DatabaseFiles) -> bool {
     !locks.main.is_empty() || !locks.shm.is_empty() || count_write_descriptors(&files.main, LIMIT) != Some(0)
 }
 
+/// The processes that hold a lock on a database: in WAL mode, all that have it open.
+#[must_use]
+pub fn lock_holders(files: &DatabaseFiles) -> Vec<u32> {
+    let locks = Locks::read(files);
+    let mut pids: Vec<u32> = locks
+        .iter()
+        .flat_map(|locks| locks.main.iter().chain(&locks.shm))
+        .filter_map(|lock| lock.pid)
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
 /// The locks of other processes on a database.
 struct Locks {
     main: Vec<FileLock>,
@@ -99,43 +202,46 @@ struct Locks {
 
 impl Locks {
     fn read(files: &DatabaseFiles) -> Option<Self> {
+        Self::of(files, &LockTable::read().ok()?, &MountTable::read())
+    }
+
+    fn of(files: &DatabaseFiles, table: &LockTable, mounts: &MountTable) -> Option<Self> {
         let main = rustix::fs::stat(&files.main).ok()?;
         let shm = rustix::fs::stat(files.shm()).ok();
-        let device = MountTable::read().lock_device(&files.main, main.st_dev)?;
-        let table = LockTable::read().ok()?;
+        let device = mounts.lock_device(&files.main, main.st_dev)?;
         let of = |stat: &Stat| table.of(LockedFile { device, inode: stat.st_ino }).to_vec();
         Some(Self { main: of(&main), shm: shm.as_ref().map(of).unwrap_or_default(), view: table.view })
     }
+
+    /// Whether it is certain that no process holds a lock on the main file.
+    fn nobody_has_main(&self) -> bool {
+        self.view == LockView::Whole && self.main.is_empty()
+    }
 }
 
-fn look(files: &DatabaseFiles) -> Vec<LostLocks> {
+fn look(files: &DatabaseFiles, pids: &[u32]) -> Vec<LostLocks> {
     let locks = Locks::read(files);
-    let mut lost: Vec<LostLocks> = locks.as_ref().map(without_main_lock).unwrap_or_default();
+    let mut without_lock: Vec<u32> = locks.iter().flat_map(pids_without_main_lock).collect();
     // Where nobody holds a lock on the main file, whoever has the -shm open has lost its lock. With a holder, it can be a
     // process forked from it that does not use what it has inherited.
-    let nobody = locks.is_some_and(|locks| locks.view == LockView::Whole && locks.main.is_empty());
-    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = process.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        if pid == std::process::id() {
-            continue;
-        }
+    let is_unlocked = locks.as_ref().is_some_and(Locks::nobody_has_main);
+    let mut lost = Vec::new();
+    for &pid in pids {
         // One that is gone or hidden shows nothing.
-        let Ok(open) = Open::of(pid, files) else { continue };
-        let listed = lost.iter().any(|one| one.pid == pid);
-        if open.shm && nobody && !listed {
-            lost.push(LostLocks { pid, loss: Loss::Locks });
+        let Some(open) = Open::of(pid, files) else { continue };
+        if open.shm && is_unlocked && !without_lock.contains(&pid) {
+            without_lock.push(pid);
         }
-        lost.extend(
-            open.deleted.into_iter().map(|(number, path)| LostLocks { pid, loss: Loss::Name(number, path) }),
-        );
+        let named = |(number, path)| LostLocks { pid, loss: Loss::Name(number, path) };
+        lost.extend(open.deleted.into_iter().map(named));
     }
+    lost.extend(without_lock.into_iter().map(|pid| LostLocks { pid, loss: Loss::Locks }));
     lost
 }
 
 /// Processes with the open lock of the `-shm` and no lock on the main file. Everybody who has a WAL database open
 /// keeps SHARED on the main file, from before that lock until after it.
-fn without_main_lock(locks: &Locks) -> Vec<LostLocks> {
+fn pids_without_main_lock(locks: &Locks) -> Vec<u32> {
     // A lock without a process may be anybody's.
     if locks.main.iter().any(|lock| lock.pid.is_none()) {
         return Vec::new();
@@ -149,7 +255,7 @@ fn without_main_lock(locks: &Locks) -> Vec<LostLocks> {
         .collect();
     pids.sort_unstable();
     pids.dedup();
-    pids.into_iter().map(|pid| LostLocks { pid, loss: Loss::Locks }).collect()
+    pids
 }
 
 /// What a process has open of a database.
@@ -161,12 +267,11 @@ struct Open {
 }
 
 impl Open {
-    fn of(pid: u32, files: &DatabaseFiles) -> io::Result<Self> {
+    /// `None` where the process is gone or hides its descriptors.
+    fn of(pid: u32, files: &DatabaseFiles) -> Option<Self> {
         const LIMIT: Duration = Duration::from_secs(1);
-        const DELETED: &[u8] = b" (deleted)";
         let deadline = Instant::now() + LIMIT;
-        let main = Path::new(OsStr::from_bytes(files.main.as_bytes()));
-        let main = std::fs::canonicalize(main).unwrap_or_else(|_| main.to_owned());
+        let main = real_path(&files.main);
         let named = |suffix: &str| {
             let mut path = main.clone().into_os_string();
             path.push(suffix);
@@ -174,11 +279,11 @@ impl Open {
         };
         let (wal, shm) = (named("-wal"), named("-shm"));
         let (mut open, mut elsewhere, mut has_main) = (Self::default(), Vec::new(), false);
-        for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+        for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
             if Instant::now() >= deadline {
                 break;
             }
-            let descriptor = descriptor?;
+            let descriptor = descriptor.ok()?;
             let Ok(link) = std::fs::read_link(descriptor.path()) else { continue };
             let Some(number) = descriptor.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
@@ -200,8 +305,14 @@ impl Open {
         if has_main {
             open.deleted.append(&mut elsewhere);
         }
-        Ok(open)
+        Some(open)
     }
+}
+
+/// The path of a file as `/proc` has it, without links.
+fn real_path(file: &CStr) -> PathBuf {
+    let path = Path::new(OsStr::from_bytes(file.to_bytes()));
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Whether a descriptor of a process is the file that a path names.
@@ -233,8 +344,7 @@ mod tests {
             ("a lock of an open file description", vec![main(None)], vec![open(7)], vec![]),
         ] {
             let locks = Locks { main, shm, view: LockView::Whole };
-            let pids: Vec<u32> = without_main_lock(&locks).iter().map(|lost| lost.pid).collect();
-            assert_eq!(pids, expected, "{name}");
+            assert_eq!(pids_without_main_lock(&locks), expected, "{name}");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod clock;
 mod copies;
+mod descriptors;
 mod files;
 mod filesystem;
 mod lock;
@@ -18,9 +19,11 @@ mod output;
 mod ownership;
 mod permission;
 mod process;
+mod sqlite_libraries;
 
 pub use clock::ClockMark;
 pub use copies::Aside;
+pub use copies::attribute;
 pub use copies::sync_directory;
 pub use files::FileFacts;
 pub use files::FileIdentity;
@@ -41,8 +44,12 @@ pub use locks::LockView;
 pub use locks::LockedFile;
 pub use lost_locks::Loss;
 pub use lost_locks::LostLocks;
+pub use lost_locks::OwnerState;
+pub use lost_locks::OwnerStates;
+pub use lost_locks::lock_holders;
 pub use lost_locks::lost_locks;
 pub use lost_locks::may_be_open_elsewhere;
+pub use lost_locks::owner_states;
 pub use name::host_name;
 pub use network::listen_everywhere;
 pub use openings::count_write_descriptors;
@@ -59,3 +66,5 @@ pub use permission::sidecar_obstacle;
 pub use permission::unsearchable;
 pub use permission::write_denied;
 pub use process::ProcessFacts;
+pub use sqlite_libraries::MappedSqlite;
+pub use sqlite_libraries::mapped_sqlite;

@@ -67,13 +67,7 @@ fn unless_gone(counted: io::Result<usize>) -> io::Result<usize> {
 
 /// Whether a process may write to a file by its mode. A dead one has nothing open.
 fn could_open(pid: u32, file: &Stat) -> bool {
-    let mode = file.st_mode;
-    Identity::of(pid).is_none_or(|identity| {
-        !identity.dead
-            && (identity.user == file.st_uid
-                || mode & 0o020 != 0 && identity.groups.contains(&file.st_gid)
-                || mode & 0o002 != 0)
-    })
+    Identity::of(pid).is_none_or(|identity| identity.could_open(file))
 }
 
 fn count_of(pid: u32, file: &Stat, deadline: Instant) -> io::Result<usize> {

@@ -6,6 +6,8 @@
 use std::time::Duration;
 use std::time::SystemTime;
 
+use rustix::fs::Stat;
+
 /// The most of a command line that is kept, in characters.
 const MAX_COMMAND: usize = 200;
 /// The kernel tells times to user space in hundredths of a second, whatever its own tick is (`USER_HZ`).
@@ -64,6 +66,15 @@ impl Identity {
         let dead = field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X']));
         // Real, effective, saved, and the one that opens files.
         Some(Self { user: numbers(&status, "Uid:").nth(3)?, groups, dead })
+    }
+
+    /// Whether it may write to a file by its mode. A dead one has nothing open.
+    pub(super) fn could_open(&self, file: &Stat) -> bool {
+        let mode = file.st_mode;
+        !self.dead
+            && (self.user == file.st_uid
+                || mode & 0o020 != 0 && self.groups.contains(&file.st_gid)
+                || mode & 0o002 != 0)
     }
 }
 

@@ -177,6 +177,7 @@ impl Site {
         let observed = self.known(name)?;
         let mut answer = api_json::database(&observed, &self.jobs.upkeep(&observed.database.name));
         answer["locks"] = api_json::locks(&observed);
+        answer["lost_locks"] = api_json::lost_locks(&observed);
         Ok((StatusCode::OK, answer))
     }
 

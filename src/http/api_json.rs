@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::history::Action;
 use crate::history::PastRun;
+use crate::locks::lost_shape;
 use crate::metrics::Upcoming;
 use crate::metrics::Upkeep;
 use crate::sample::IndexSpace;
@@ -84,6 +85,11 @@ fn space(readings: &SpaceReadings) -> Option<Value> {
             "late": readings.late,
         })
     })
+}
+
+/// Processes that lost their locks on a database.
+pub(super) fn lost_locks(observed: &Observed) -> Value {
+    observed.owners.lost.iter().map(lost_shape).collect()
 }
 
 /// Who holds locks on a database.

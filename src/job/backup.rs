@@ -10,17 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use chrono::DateTime;
-use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::config::Backup;
-use crate::database::DatabaseName;
 use crate::host::FileKind;
 use crate::host::directory_denied;
 use crate::host::stat;
-use crate::host::sync_directory;
 use crate::report;
 use crate::report::Manners;
 use crate::report::Request;
@@ -32,8 +28,9 @@ use crate::units::bytes;
 use super::Context;
 use super::SURVEY_PATIENCE;
 use super::Survey;
+use super::backup_set;
+use super::backup_set::BackupSet;
 use super::coexist;
-use super::copy::ASIDE_SUFFIX;
 use super::copy::Flaw;
 use super::copy::Source;
 use super::copy::aside_of;
@@ -48,12 +45,6 @@ use super::outcome::Report;
 use super::outcome::SkipReason;
 use super::survey;
 use super::vacuum::Need;
-
-/// The end of a backup's name. It is none that a directory is searched for: a backup is not a database to watch.
-const SUFFIX: &str = ".backup";
-
-/// When a copy was begun, UTC, so that names sort by time. The length is fixed.
-const TIME_FORMAT: &str = "%Y%m%dT%H%M%S%.3fZ";
 
 /// What was kept.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,74 +75,11 @@ pub struct BackupReport {
     pub verified_at: f64,
     /// Backups of the database in the directory.
     pub files: u64,
+    /// Backups in the directory that have its name and are of another database, or not known to be of this one; they stay.
+    #[serde(default)]
+    pub files_of_others: u64,
     /// Those that went.
     pub removed: Vec<PathBuf>,
-}
-
-/// The backups of one database in a directory.
-struct Shelf<'s> {
-    directory: &'s Path,
-    prefix: String,
-}
-
-impl<'s> Shelf<'s> {
-    /// The shelf of a database.
-    fn of(task: &'s Backup, name: &DatabaseName) -> Self {
-        // One character for one, so that no two databases have the same.
-        let safe = name.as_str().replace('%', "%25").replace('/', "%2F").replace('\0', "%00");
-        Self { directory: &task.to, prefix: format!("{safe}-") }
-    }
-
-    /// What stands in the directory with this end and a time of ours, the oldest first.
-    fn list(&self, before: &str, end: &str) -> std::io::Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(self.directory)? {
-            let name = entry?.file_name();
-            let time = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(before)?.strip_prefix(&self.prefix)?.strip_suffix(end));
-            if time.is_some_and(is_time) {
-                found.push(self.directory.join(name));
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
-    fn backups(&self) -> std::io::Result<Vec<PathBuf>> {
-        self.list("", SUFFIX)
-    }
-
-    /// Removes what runs that were killed have left.
-    fn tidy(&self) -> std::io::Result<()> {
-        let end = format!("{SUFFIX}{ASIDE_SUFFIX}");
-        self.list(".", &end)?.iter().try_for_each(std::fs::remove_file)
-    }
-
-    fn place(&self, now: SystemTime) -> PathBuf {
-        let time = DateTime::<Utc>::from(now).format(TIME_FORMAT);
-        self.directory.join(format!("{}{time}{SUFFIX}", self.prefix))
-    }
-
-    /// Removes the oldest backups until `keep` are left, the new one among them whatever time its name says.
-    fn rotate(&self, new: &Path, keep: usize) -> std::io::Result<Vec<PathBuf>> {
-        let mut others = self.backups()?;
-        others.retain(|path| path != new);
-        let surplus = (others.len() + 1).saturating_sub(keep);
-        let removed: Vec<PathBuf> = others.drain(..surplus).collect();
-        for path in &removed {
-            std::fs::remove_file(path)?;
-        }
-        if !removed.is_empty() {
-            sync_directory(self.directory)?;
-        }
-        Ok(removed)
-    }
-}
-
-fn is_time(text: &str) -> bool {
-    text.len() == "20260102T030405.678Z".len()
-        && chrono::NaiveDateTime::parse_from_str(text, TIME_FORMAT).is_ok()
 }
 
 /// Why nothing can be kept in a directory.
@@ -227,9 +155,13 @@ pub(super) fn run(task: &Backup, context: &Context<'_>) -> Outcome {
 fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
     let Survey { header, .. } = survey(context)?;
     refuse_without_directory(task)?;
-    let shelf = Shelf::of(task, &context.database.name);
     let failed = |error: std::io::Error| file_failed(&task.to.display().to_string(), &error);
-    shelf.tidy().map_err(failed)?;
+    let Some(identity) = context.past.backup_identity.as_ref() else {
+        let message = "the state file keeps no identity for the database's backups, so none is made";
+        return Err(Outcome::failed(FailureReason::Io, message));
+    };
+    let set = BackupSet::new(&task.to, &context.database.name, identity);
+    set.remove_incomplete().map_err(failed)?;
     let need = need(task, &header)?;
     if need.available_bytes < need.bytes {
         let detail = format!(
@@ -248,10 +180,11 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
         budget: context.budget,
         observer: &context.observer,
     };
-    let place = shelf.place(context.now);
+    let place = set.new_path(context.now);
     let (aside, copied) = copy(&source, &aside_of(&place))?;
     let proof = prove(aside.path(), &copied, context.budget, &context.observer)
         .map_err(|flaw| flawed(flaw, manners, context))?;
+    backup_set::describe(&aside, identity, context.database);
     aside.name(&place).map_err(|error| file_failed(&place.display().to_string(), &error))?;
     let verified_at =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -269,11 +202,12 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
         verified_at,
         ..BackupReport::default()
     };
-    let rotated = shelf.rotate(&place, task.keep);
+    let rotated = set.prune(&place, task.keep);
     if let Ok(removed) = &rotated {
         backup.removed.clone_from(removed);
     }
-    backup.files = shelf.backups().map_err(failed)?.len() as u64;
+    let found = set.backups().map_err(failed)?;
+    (backup.files, backup.files_of_others) = (found.own.len() as u64, found.others.len() as u64);
     let report = Report { max_hold: copied.longest_wait, details: Details::Backup(Box::new(backup)) };
     Ok(match rotated {
         Ok(_) => Outcome::Success(report),
@@ -332,6 +266,7 @@ mod tests {
     use super::*;
     use crate::budget::Budget;
     use crate::database::Database;
+    use crate::database::DatabaseName;
     use crate::host::ClockMark;
     use crate::job::Past;
     use crate::job::tests::Quiet;
@@ -367,32 +302,5 @@ mod tests {
         let damage = "PRAGMA writable_schema = ON;
                       UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (b)' WHERE name = 'i'";
         assert_eq!(blame(damage), FailureReason::Corrupt);
-    }
-
-    #[test]
-    fn names_are_of_one_database_and_the_oldest_go_first() {
-        let directory = tempfile::tempdir().unwrap();
-        let shelf = |name: &str| Shelf { directory: directory.path(), prefix: format!("{name}-") };
-        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        let make = |path: &Path| std::fs::write(path, "").unwrap();
-        for seconds in [3, 1, 2, 4] {
-            make(&shelf("app").place(at(seconds)));
-        }
-        make(&shelf("app-2").place(at(1)));
-        make(&directory.path().join("app-notes.backup"));
-        make(&aside_of(&shelf("app").place(at(9))));
-        make(&aside_of(&shelf("app-2").place(at(9))));
-        assert_eq!(shelf("app").backups().unwrap().len(), 4);
-        shelf("app").tidy().unwrap();
-        assert!(
-            aside_of(&shelf("app-2").place(at(9))).exists() && !aside_of(&shelf("app").place(at(9))).exists()
-        );
-        // The clock was set back: the new one is not the oldest, whatever its name says.
-        let new = shelf("app").place(at(0));
-        make(&new);
-        let removed = shelf("app").rotate(&new, 3).unwrap();
-        assert_eq!(removed, [shelf("app").place(at(1)), shelf("app").place(at(2))]);
-        assert_eq!(shelf("app").backups().unwrap().len(), 3);
-        assert!(new.exists() && shelf("app-2").place(at(1)).exists());
     }
 }

@@ -15,6 +15,7 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
 use crate::sqlite::version_text;
+use crate::task::Task;
 use crate::units::bytes;
 
 use super::Context;
@@ -25,7 +26,7 @@ use super::outcome::Details;
 use super::outcome::Outcome;
 use super::outcome::Report;
 use super::outcome::SkipReason;
-use super::survey;
+use super::survey_to_write;
 
 /// How long the opening waits; the next run is minutes away.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -164,7 +165,7 @@ pub(super) fn run(task: &Checkpoint, context: &Context<'_>) -> Outcome {
 }
 
 fn attempt(task: &Checkpoint, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let found = survey(context)?;
+    let found = survey_to_write(Task::Checkpoint, context)?;
     let plan = plan(task, context, &found)?;
     let failed = |error: SqliteError| Outcome::of(&error, None);
     context.observer.begin("checkpoint");

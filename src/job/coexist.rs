@@ -9,9 +9,12 @@ use crate::database::Database;
 use crate::host::FileKind;
 use crate::host::FilesystemFacts;
 use crate::host::Loss;
+use crate::host::LostLocks;
 use crate::host::MountTable;
 use crate::host::filesystem_facts;
+use crate::host::lock_holders;
 use crate::host::lost_locks;
+use crate::host::mapped_sqlite;
 use crate::host::may_be_open_elsewhere;
 use crate::host::sidecar_obstacle;
 use crate::host::stat;
@@ -90,15 +93,16 @@ pub(super) fn refuse_if_locks_lost(task: Task, database: &Database) -> Result<()
         return Ok(());
     }
     let lost = lost_locks(&database.files);
-    let stops = |loss: &Loss| task != Task::Backup || matches!(loss, Loss::Name(..));
-    let Some(first) = lost.iter().find(|one| stops(&one.loss)) else { return Ok(()) };
+    let stops = |one: &&LostLocks| task != Task::Backup || one.writes_to_deleted_file();
+    let Some(first) = lost.iter().find(stops) else { return Ok(()) };
     let rescue = match first.loss {
         Loss::Locks => {
             "a program that closes the database now may delete the -wal from under it; back the database up now, then restart \
              that process"
         }
         Loss::Name(..) => {
-            "what it commits is lost when it ends; copy that content before you stop it, as docs/LOCKS.md says"
+            "what it commits is lost when it ends; copy that content before you stop it, as `litekeeper runbook SqliteOwnerLostLocks` \
+             says"
         }
     };
     Err(Outcome::skipped(SkipReason::OwnerLostLocks, format!("{first}; {rescue}")))
@@ -134,6 +138,16 @@ pub fn replicator(database: &Database, tables: &[String]) -> Option<String> {
     }
     let facts = filesystem_facts(&directory_of(&database.path), &MountTable::read()).ok()?;
     facts.fstype.contains("litefs").then(|| "LiteFS (the database is on its file system)".to_owned())
+}
+
+/// The version of SQLite that counts for the WAL-reset bug: one with the bug that a process has mapped which has the database open,
+/// as it may checkpoint next, or else that of the last writer.
+pub(super) fn checkpointer_version(files: &DatabaseFiles, writer: u32) -> u32 {
+    if has_wal_reset_bug(writer) {
+        return writer;
+    }
+    let mapped = mapped_sqlite(&lock_holders(files));
+    mapped.into_iter().map(|one| one.version).find(|version| has_wal_reset_bug(*version)).unwrap_or(writer)
 }
 
 /// Whether a SQLite version has the bug by which a WAL can be reset while another process checkpoints it: 3.7.0 to 3.51.2,

@@ -52,6 +52,9 @@ const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 /// What the count of all rows may take at the least, beside as long as the copy took.
 const LEAST_COUNT: Duration = Duration::from_secs(1);
 
+/// The page with the header.
+const FIRST_PAGE: u32 = 1;
+
 /// The share of the work that the copy is; the rest is its check.
 const COPY_SHARE: f64 = 0.4;
 
@@ -203,7 +206,14 @@ fn copy_once(
         strain.go(work)
     });
     let go = operation.told(copied)?;
-    failed.map_or(Ok(go), |error| Err(error.into()))
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    // The backup API changes counters in page 1, and a checksum in the reserved bytes is not renewed: the owner could not read it.
+    if go == Go::On && header.reserved_bytes > 0 {
+        file.write_first(&reader.page(FIRST_PAGE)?)?;
+    }
+    Ok(go)
 }
 
 /// Counts every table in the transaction of the copy, as many as fit the time and do not keep a writer waiting.

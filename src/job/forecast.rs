@@ -23,6 +23,7 @@ use super::health_check;
 use super::neighbours;
 use super::optimize::UP_TO_DATE;
 use super::outcome::Outcome;
+use super::owner_format;
 use super::references;
 use super::references::KeptRows;
 use super::references::OtherRows;
@@ -115,6 +116,9 @@ pub fn forecast(task: Task, context: &Context<'_>) -> Result<Forecast, Outcome> 
         forecast.would_not_run = Some(format!("an integrity check failed: {problem}"));
     }
     if let Err(refused) = coexist::refuse_if_locks_lost(task, context.database) {
+        note(&mut forecast, refused.message());
+    }
+    if let Err(refused) = owner_format::refuse_if_only_the_owner_may_write(task, found.owner_format) {
         note(&mut forecast, refused.message());
     }
     if task.writes() && task != Task::Checkpoint {

@@ -26,6 +26,7 @@ use crate::sqlite::SqliteError;
 use crate::sqlite::Waiting;
 use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
+use crate::task::Task;
 use crate::units::count;
 use crate::units::counted;
 
@@ -48,7 +49,7 @@ use super::retention::PlanError;
 use super::retention::Seen;
 use super::retention::iso;
 use super::retention::plan;
-use super::survey;
+use super::survey_to_write;
 use super::time_bounds::look_at_times;
 
 /// Rows of the first batch; what a row costs is not known yet.
@@ -142,7 +143,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
 
 /// Opens the database for writing, if that may be.
 fn open(manners: Manners, context: &Context<'_>) -> Result<Writer, Outcome> {
-    let journal_mode = survey(context)?.header.journal_mode;
+    let journal_mode = survey_to_write(Task::LogCleaning, context)?.header.journal_mode;
     coexist::refuse_unless_writable(context.database, journal_mode, manners.allow_network)?;
     coexist::open_writer(context, manners.lock_wait).map_err(|error| Outcome::of(&error, None))
 }

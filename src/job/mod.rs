@@ -4,6 +4,7 @@
 //! which is `record`'s.
 
 mod backup;
+mod backup_set;
 mod checkpoint;
 mod cleaning_report;
 mod clock;
@@ -16,6 +17,7 @@ mod log_cleaning;
 mod neighbours;
 mod optimize;
 mod outcome;
+mod owner_format;
 mod owner_writes;
 mod pace;
 mod references;
@@ -30,6 +32,9 @@ mod vacuum_hold;
 pub use backup::BackupReport;
 pub use backup::Unusable;
 pub use backup::unusable;
+pub use backup_set::BackupIdentity;
+pub use backup_set::BackupOwner;
+pub use backup_set::backup_id;
 pub use checkpoint::CheckpointReport;
 pub use cleaning_report::LogCleaningReport;
 pub use cleaning_report::TableReport;
@@ -48,6 +53,7 @@ pub use outcome::FailureReason;
 pub use outcome::Outcome;
 pub use outcome::Report;
 pub use outcome::SkipReason;
+pub use owner_format::OwnerFormat;
 pub use references::KeptRows;
 pub use references::OtherRows;
 pub use restore::Restored;
@@ -74,6 +80,7 @@ use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::settled;
 use crate::span::Operation;
+use crate::sqlite::CHECKSUM_BYTES;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::RowIdIndexes as _;
@@ -106,6 +113,8 @@ pub struct Past {
     pub clock: Option<ClockMark>,
     /// The version of SQLite with which another program wrote last; 0 while unknown. A look at the database renews it.
     pub foreign_writer: Arc<AtomicU32>,
+    /// Of which database its backups are; `None` outside a run of a backup.
+    pub backup_identity: Option<BackupIdentity>,
     /// The temporary directory that SQLite uses.
     pub temporary_directory: std::path::PathBuf,
 }
@@ -136,6 +145,8 @@ struct Survey {
     broken_by_vacuum: Vec<(String, String)>,
     /// Unknown outside WAL mode, and where the WAL's last owner died.
     wal: Option<WalFrames>,
+    /// What keeps all but the owner from writing.
+    owner_format: Option<OwnerFormat>,
 }
 
 /// Looks at the database without writing.
@@ -151,12 +162,17 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
         };
         let tables = reader.tables()?.into_keys().collect();
         let broken_by_vacuum = reader.broken_by_vacuum()?;
-        Ok(Survey { header, tables, broken_by_vacuum, wal })
+        let has_checksums = header.reserved_bytes == CHECKSUM_BYTES && reader.has_page_checksums()?;
+        let owner_format = OwnerFormat::of(database, &header, has_checksums);
+        Ok(Survey { header, tables, broken_by_vacuum, wal, owner_format })
     });
     match read {
         Ok(Settled::Read { mut answer, .. }) => {
-            answer.header.writer_version =
-                writer_of(answer.header.writer_version, &context.past.foreign_writer);
+            let writer = writer_of(answer.header.writer_version, &context.past.foreign_writer);
+            answer.header.writer_version = match answer.header.journal_mode {
+                JournalMode::Wal => coexist::checkpointer_version(&database.files, writer),
+                JournalMode::Rollback => writer,
+            };
             Ok(answer)
         }
         Ok(Settled::Moving) => {
@@ -171,6 +187,13 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
             Err(Outcome::failed(FailureReason::Io, format!("{}: {error}", database.path.display())))
         }
     }
+}
+
+/// The same for a task that will write the database, if that may be.
+fn survey_to_write(task: Task, context: &Context<'_>) -> Result<Survey, Outcome> {
+    let found = survey(context)?;
+    owner_format::refuse_if_only_the_owner_may_write(task, found.owner_format)?;
+    Ok(found)
 }
 
 /// The version of the last writer of a database that was not litekeeper, as far as it is known: the header tells

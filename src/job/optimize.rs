@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::config::Optimize;
 use crate::sqlite::SqliteError;
 use crate::sqlite::took_too_long;
+use crate::task::Task;
 
 use super::Context;
 use super::Survey;
@@ -22,7 +23,7 @@ use super::outcome::Details;
 use super::outcome::Outcome;
 use super::outcome::Report;
 use super::outcome::SkipReason;
-use super::survey;
+use super::survey_to_write;
 
 /// The fewest rows of an index that still tell something: what a table that takes too long is tried with.
 const FEWEST_ROWS: u32 = 100;
@@ -48,7 +49,7 @@ pub(super) fn run(task: &Optimize, context: &Context<'_>) -> Outcome {
 }
 
 fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let Survey { header, .. } = survey(context)?;
+    let Survey { header, .. } = survey_to_write(Task::Optimize, context)?;
     let manners = task.manners;
     coexist::refuse_unless_writable(context.database, header.journal_mode, manners.allow_network)?;
     let failed = |error: SqliteError| Outcome::of(&error, None);

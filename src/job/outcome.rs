@@ -41,13 +41,15 @@ pub enum SkipReason {
     /// An index finds rows by row ids that this would change.
     #[serde(rename = "unstable_rowids")]
     UnstableRowIds,
+    /// Only its owner may write the database: page checksums, or Turso.
+    OwnerFormat,
     /// A process has the database open without its locks, or writes to a deleted file of it.
     OwnerLostLocks,
 }
 
 impl SkipReason {
     /// Every reason, in the order of the exposition.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BelowThreshold,
         Self::OutsideWindow,
         Self::Paused,
@@ -58,6 +60,7 @@ impl SkipReason {
         Self::Unhealthy,
         Self::VersionUnsafe,
         Self::UnstableRowIds,
+        Self::OwnerFormat,
         Self::OwnerLostLocks,
     ];
 
@@ -75,6 +78,7 @@ impl SkipReason {
             Self::Unhealthy => "unhealthy",
             Self::VersionUnsafe => "version_unsafe",
             Self::UnstableRowIds => "unstable_rowids",
+            Self::OwnerFormat => "owner_format",
             Self::OwnerLostLocks => "owner_lost_locks",
         }
     }

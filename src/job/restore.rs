@@ -15,6 +15,8 @@ use crate::host::stat;
 use crate::sidecar::DatabaseFiles;
 
 use super::Observer;
+use super::backup_set::BackupOwner;
+use super::backup_set::owner_of;
 use super::coexist;
 use super::copy::Flaw;
 use super::copy::Source;
@@ -30,6 +32,8 @@ use super::outcome::Outcome;
 pub struct Restored {
     /// From where.
     pub backup: PathBuf,
+    /// Whose it is, where its file says so.
+    pub backup_of: Option<BackupOwner>,
     /// To where.
     pub target: PathBuf,
     /// The size of the file.
@@ -72,6 +76,7 @@ pub fn restore(
     aside.name(target).map_err(|error| file_failed(&target.display().to_string(), &error))?;
     Ok(Restored {
         backup: backup.to_owned(),
+        backup_of: owner_of(backup),
         target: target.to_owned(),
         size_bytes: proof.size_bytes,
         tables: proof.tables,
@@ -83,7 +88,7 @@ pub fn restore(
 
 /// Refuses a target with anything at its name, or with a sidecar that SQLite would take for the new file's.
 fn refuse_taken(target: &Path) -> Result<(), Outcome> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
+    for suffix in ["", "-wal", "-shm", "-journal", "-tshm"] {
         let mut name = OsString::from(target.as_os_str());
         name.push(suffix);
         let path = PathBuf::from(name);

@@ -229,8 +229,15 @@ impl Run {
                 0 => "",
                 _ => " as far as it can be checked here",
             };
+            let others = match backup.files_of_others {
+                0 => String::new(),
+                more => format!(
+                    "; {} with the name of this database stay, as they are not known to be its own",
+                    counted(more, "backup")
+                ),
+            };
             return format!(
-                "{file}, {size}, verified{unchecked} with {rows}{rest}, {} kept",
+                "{file}, {size}, verified{unchecked} with {rows}{rest}, {} kept{others}",
                 count(backup.files)
             );
         }

@@ -27,6 +27,7 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
+use crate::task::Task;
 use crate::units::bytes;
 
 use super::Context;
@@ -39,7 +40,7 @@ use super::outcome::Outcome;
 use super::outcome::Report;
 use super::outcome::SkipReason;
 use super::pace::Pace;
-use super::survey;
+use super::survey_to_write;
 use super::vacuum_hold::content;
 use super::vacuum_hold::expected;
 use super::vacuum_hold::refuse_if_held_too_long;
@@ -156,7 +157,7 @@ pub(super) fn run(task: &Vacuum, context: &Context<'_>) -> Outcome {
 }
 
 fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let Survey { header, tables, broken_by_vacuum: broken, .. } = survey(context)?;
+    let Survey { header, tables, broken_by_vacuum: broken, .. } = survey_to_write(Task::Vacuum, context)?;
     worth_it(task, &header)?;
     refuse_if_replicated(task, context, &tables)?;
     coexist::refuse_unless_writable(context.database, header.journal_mode, task.manners.allow_network)?;

@@ -13,6 +13,7 @@ pub use follow::Scene;
 pub use meaning::Held;
 pub use meaning::Lock;
 pub use meaning::Meaning;
+pub use shape::lost_shape;
 
 use std::fmt;
 use std::sync::Arc;

@@ -6,6 +6,8 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::host::LockView;
+use crate::host::Loss;
+use crate::host::LostLocks;
 use crate::sqlite::WalFrames;
 
 use super::Hold;
@@ -29,6 +31,22 @@ impl Locks {
             "wal_checkpointed_frames": wal.map(|wal| wal.checkpointed),
         })
     }
+}
+
+/// What is described in `openapi.json` under `LostLocks`.
+#[must_use]
+pub fn lost_shape(lost: &LostLocks) -> Value {
+    let (descriptor, path) = match &lost.loss {
+        Loss::Locks => (None, None),
+        Loss::Name(descriptor, path) => (Some(descriptor), Some(path.to_string_lossy())),
+    };
+    json!({
+        "pid": lost.pid,
+        "loss": lost.label(),
+        "descriptor": descriptor,
+        "path": path,
+        "what": lost.to_string(),
+    })
 }
 
 fn hold(hold: &Hold) -> Value {

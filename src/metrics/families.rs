@@ -266,6 +266,15 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         "Processes that had the database open in WAL mode at the last sweep (shared lock on byte 128 of the -shm file), litekeeper left out; absent outside WAL mode",
         super::locks::connected,
     ),
+    DatabaseFamily {
+        name: "sqlite_lost_lock_processes",
+        unit: None,
+        kind: MetricType::Gauge,
+        labels: &["loss"],
+        class: Class::Sample,
+        help: "Processes that have the database open without their POSIX locks (main_lock), or write to a deleted main file or -wal (deleted_file), so that what they commit is or will be lost; looked for once an interval, or less often where /proc is large; absent while such a process could be hidden from litekeeper",
+        samples: super::locks::lost,
+    },
     // Tables.
     DatabaseFamily {
         name: "sqlite_table_rows",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::host::LockView;
+use crate::host::LostLocks;
 use crate::locks::LockKind;
 use crate::locks::Locks;
 use crate::sample::Observed;
@@ -45,6 +46,13 @@ pub(super) fn connected(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Re
         Some(number) if tells(locks, number) => sink.gauge(&[], f64::from(number)),
         Some(_) | None => Ok(()),
     }
+}
+
+pub(super) fn lost(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Result {
+    LostLocks::LABELS.into_iter().try_for_each(|label| match observed.owners.lost_processes(label) {
+        Some(number) => sink.gauge(&[("loss", label)], number as f64),
+        None => Ok(()),
+    })
 }
 
 #[cfg(test)]

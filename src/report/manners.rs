@@ -140,7 +140,7 @@ pub(super) fn in_slices(
     while left.is_empty() && !accounted && rounds.next().is_some() {
         if let Some(found) = account_for_pages(reader, request, header, report)? {
             accounted = true;
-            all.findings.extend(found.into_iter().map(Finding::damage));
+            all.findings.extend(found);
             states.push(reader.change_mark());
         }
     }
@@ -164,19 +164,20 @@ pub(super) fn in_slices(
     Ok(())
 }
 
-/// The last piece of a check by tables: that every page has one use. `None` where it had to give way.
+/// The last piece of a check by tables: that every page has one use, and fits its checksum where it has one. `None` where it
+/// had to give way.
 fn account_for_pages(
     reader: &mut Reader,
     request: &Request,
     header: &Header,
     report: &mut Report,
-) -> Result<Option<Vec<String>>, SqliteError> {
+) -> Result<Option<Vec<Finding>>, SqliteError> {
     give_way(reader, &request.budget)?;
     reader.header()?;
     let strain = Strain::watch(request.manners, header, reader.work_done());
     let watched = strain.clone();
     reader.on_progress(move |work| watched.go(work))?;
-    let found = reader.account_for_pages();
+    let found = reader.check_pages();
     report.longest_wait = report.longest_wait.max(strain.longest_wait());
     match found {
         Ok(found) => Ok(Some(found)),
@@ -211,6 +212,7 @@ mod tests {
     fn a_check_gives_way_to_a_writer_and_to_a_wal_that_grows() {
         let header = |journal_mode| Header {
             page_size: 4096,
+            reserved_bytes: 0,
             pages: 1,
             freelist_pages: 0,
             schema_version: 0,

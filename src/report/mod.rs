@@ -59,6 +59,8 @@ pub struct Report {
     pub rows: Vec<RowsReport>,
     /// The checks that ran, in their order.
     pub checks: Vec<CheckReport>,
+    /// Processes that have lost their locks on the database, or write to deleted files of it, where whoever asks looked for them.
+    pub lost_locks: Vec<String>,
     /// The longest that a check kept a writer of a rollback database waiting, where that was watched.
     #[serde(skip)]
     pub longest_wait: Duration,
@@ -213,6 +215,7 @@ pub fn report(request: &Request, observer: &impl Observer) -> Report {
         facts: None,
         rows: Vec::new(),
         checks: Vec::new(),
+        lost_locks: Vec::new(),
         longest_wait: Duration::ZERO,
         error_kind: None,
         elapsed_seconds: 0.0,

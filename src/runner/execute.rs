@@ -173,6 +173,7 @@ impl Workshop {
             rate: success.and_then(|past| past.run.rate()),
             clock: self.history.clock(path)?,
             foreign_writer: Arc::new(self.history.foreign_writer(path)?.unwrap_or(0).into()),
+            backup_identity: None,
             temporary_directory: temporary_directory(),
         })
     }
@@ -191,10 +192,16 @@ impl Workshop {
     }
 
     fn attempt(&self, order: &Order, now: SystemTime, observer: Arc<dyn Observer>) -> Outcome {
-        let past = match self.past(order) {
+        let mut past = match self.past(order) {
             Ok(past) => past,
             Err(error) => return state_failed(&error),
         };
+        if order.task == Task::Backup {
+            match self.history.backup_identity(&order.database.path, &order.database.name) {
+                Ok(identity) => past.backup_identity = Some(identity),
+                Err(error) => return state_failed(&error),
+            }
+        }
         let timeout = timeout(&order.database, order.task);
         let until_close = order.must_end_by.map(|end| end.duration_since(now).unwrap_or_default());
         let limit = until_close.map_or(timeout, |close| timeout.min(close));

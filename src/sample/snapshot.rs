@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::database::Database;
 use crate::host::FileFacts;
 use crate::host::FilesystemFacts;
+use crate::host::OwnerState;
 use crate::locks::Locks;
 use crate::sqlite::CustomAnswer;
 use crate::sqlite::ErrorCode;
@@ -85,6 +86,8 @@ pub struct Observed {
     pub filesystem: Option<Arc<FilesystemFacts>>,
     /// Who holds which lock; `None` where the system does not tell.
     pub locks: Option<Arc<Locks>>,
+    /// Processes that lost their locks on it, or write to deleted files of it.
+    pub owners: Arc<OwnerState>,
     /// Errors met.
     pub errors: ErrorCounts,
     /// How often another file stood under the name.

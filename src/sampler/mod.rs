@@ -38,6 +38,7 @@ use crate::span;
 mod hung;
 mod lock;
 mod locks;
+mod owners;
 mod past;
 mod tables;
 mod watched;
@@ -108,10 +109,16 @@ impl Sampler {
         let mut fleet = Fleet { watched: Arc::from([]), directories: Arc::from([]), hung: Arc::default() };
         let (tables_feed, tables_source) = watch::channel(Arc::clone(&fleet.watched));
         let news = Arc::new(News::default());
-        let slower = [Lane::Quick, Lane::Long].map(|lane| {
+        let mut slower = vec![tokio::spawn(owners::run(
+            tables_source.clone(),
+            self.interval.clone(),
+            Arc::clone(&news),
+            stop.clone(),
+        ))];
+        slower.extend([Lane::Quick, Lane::Long].map(|lane| {
             let (source, metrics) = (tables_source.clone(), Arc::clone(&self.metrics));
             tokio::spawn(tables::run(lane, source, metrics, Arc::clone(&news), stop.clone()))
-        });
+        }));
         let mut ticks = self.ticks();
         loop {
             tokio::select! {

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use crate::database::Database;
 use crate::host::FileFacts;
 use crate::host::FileIdentity;
+use crate::host::OwnerState;
 use crate::host::Stamp;
 use crate::locks::Follower;
 use crate::locks::Locks;
@@ -68,6 +69,7 @@ struct State {
     /// A process had the WAL's write lock at the last sweep, so a commit may have become visible since.
     has_writer: bool,
     locks: Option<Arc<Locks>>,
+    owners: Arc<OwnerState>,
     errors: ErrorCounts,
     replaced: u64,
     tables: Arc<TableReadings>,
@@ -306,6 +308,14 @@ impl Watched {
         lock(&self.state).locks.clone()
     }
 
+    pub(super) fn owners(&self) -> Arc<OwnerState> {
+        Arc::clone(&lock(&self.state).owners)
+    }
+
+    pub(super) fn set_owners(&self, owners: Arc<OwnerState>) {
+        lock(&self.state).owners = owners;
+    }
+
     pub(super) fn set_locks(&self, locks: Option<Arc<Locks>>) {
         lock(&self.state).locks = locks;
     }
@@ -361,6 +371,7 @@ impl Watched {
             files: state.files,
             filesystem: self.directory.facts(),
             locks: state.locks.clone(),
+            owners: Arc::clone(&state.owners),
             errors: state.errors,
             replaced: state.replaced,
             tables: Arc::clone(&state.tables),

@@ -78,6 +78,7 @@ impl Encoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RawHeader {
     pub page_size: u32,
+    pub reserved_bytes: u8,
     pub journal_mode: JournalMode,
     pub auto_vacuum: AutoVacuum,
     pub encoding: Encoding,
@@ -92,6 +93,7 @@ impl RawHeader {
         Self {
             // 65,536 does not fit the field and is written as 1.
             page_size: if page_size == 1 { 65_536 } else { u32::from(page_size) },
+            reserved_bytes: bytes[20],
             journal_mode: if bytes[19] == 2 { JournalMode::Wal } else { JournalMode::Rollback },
             // The largest root page is kept for a vacuuming database alone; the flag tells which kind.
             auto_vacuum: match (word(52), word(64)) {
@@ -115,6 +117,8 @@ impl RawHeader {
 pub struct Header {
     /// Bytes a page.
     pub page_size: u32,
+    /// Bytes at the end of each page that SQLite leaves to the application's VFS.
+    pub reserved_bytes: u8,
     /// Pages of the database, those in the WAL counted.
     pub pages: u32,
     /// Unused pages.

@@ -75,6 +75,16 @@ impl Reader {
     /// # Errors
     /// `Corrupt` or `NotADatabase` when the damage keeps SQLite from checking at all.
     pub fn check(&self, check: Check) -> Result<Checked, SqliteError> {
+        let mut checked = self.check_structure(check)?;
+        if check != Check::ForeignKey {
+            checked.findings.extend(self.check_reserved_bytes()?);
+            checked.findings = at_most(checked.findings);
+        }
+        Ok(checked)
+    }
+
+    /// All of a check but what is in the reserved bytes of pages.
+    fn check_structure(&self, check: Check) -> Result<Checked, SqliteError> {
         self.stand_in_collations()?;
         if check == Check::ForeignKey {
             return self.whole(check)?.map_or_else(|| self.check_in_pieces(check), Ok);

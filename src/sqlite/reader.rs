@@ -170,11 +170,12 @@ impl Reader {
         let pages = self.page_count().map_err(failed)?;
         let raw = raw::read_header(&self.connection)
             .map_err(|code| SqliteError::from_code(OPERATION, code, String::new()))?;
-        let RawHeader { page_size, journal_mode, auto_vacuum, encoding, writer_version } =
+        let RawHeader { page_size, reserved_bytes, journal_mode, auto_vacuum, encoding, writer_version } =
             RawHeader::parse(&raw);
         self.journal_mode.set(Some(journal_mode));
         Ok(Header {
             page_size,
+            reserved_bytes,
             pages,
             // Both fields are unsigned in the file and come as signed 32-bit numbers.
             freelist_pages: freelist_pages as u32,

@@ -89,6 +89,7 @@ fn observed(name: &str, settings: Settings) -> Observed {
         files: None,
         filesystem: None,
         locks: None,
+        owners: Arc::default(),
         errors: ErrorCounts::default(),
         replaced: 0,
         tables: Arc::default(),
@@ -128,6 +129,7 @@ fn full() -> Observed {
         confirmed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_482_123_250)),
         facts: Some(Arc::new(Facts {
             header: Header {
+                reserved_bytes: 0,
                 page_size: 4096,
                 pages: 1000,
                 freelist_pages: 250,

@@ -9,6 +9,7 @@ use libtest_mimic::Arguments;
 
 mod accounting;
 mod alerts;
+mod backup_identity;
 mod browser;
 mod check;
 mod command_line;
@@ -25,6 +26,7 @@ mod locks;
 mod lost_locks;
 mod maintenance;
 mod names;
+mod owner_formats;
 mod owners;
 mod paging;
 mod process;
@@ -49,6 +51,7 @@ fn main() {
     let mut trials = Vec::new();
     trials.extend(accounting::trials());
     trials.extend(alerts::trials());
+    trials.extend(backup_identity::trials());
     trials.extend(browser::trials());
     trials.extend(check::trials());
     trials.extend(command_line::trials());
@@ -65,6 +68,7 @@ fn main() {
     trials.extend(lost_locks::trials());
     trials.extend(maintenance::trials());
     trials.extend(rows::trials());
+    trials.extend(owner_formats::trials());
     trials.extend(owners::trials());
     trials.extend(names::trials());
     trials.extend(paging::trials());

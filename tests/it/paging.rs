@@ -117,10 +117,11 @@ fn routes(pages: &Pages) -> String {
 }
 
 /// Alerts that are given to a real Alertmanager together, each with its database, and whether it is silenced.
-const TOGETHER: [(&str, Option<&str>, bool); 20] = [
+const TOGETHER: [(&str, Option<&str>, bool); 21] = [
     ("SqliteDown", Some("gone"), false),
     ("SqliteWalTooLarge", Some("gone"), true),
     ("LitekeeperJobOverdue", Some("gone"), true),
+    ("SqliteOwnerLostLocks", Some("gone"), false),
     ("SqliteWalTooLarge", Some("books"), false),
     ("SqliteIntegrityCheckFailed", Some("books"), false),
     ("SqliteIntegrityCheckOverdue", Some("books"), true),

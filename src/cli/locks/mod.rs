@@ -17,6 +17,7 @@ use crate::app;
 use crate::blocking::run_one;
 use crate::host::output_has_no_reader;
 use crate::locks::Locks;
+use crate::locks::lost_shape;
 use crate::sqlite;
 
 use super::Exit;
@@ -169,9 +170,12 @@ fn document(sights: &[Sight]) -> Value {
             Ok(seen) => {
                 let mode = seen.facts.as_ref().map(|facts| facts.header.journal_mode.label());
                 let locks = seen.locks.shape(seen.facts.as_ref().and_then(|facts| facts.wal));
-                (json!({ "journal_mode": mode, "locks": locks }), seen.note.clone())
+                let lost: Value = seen.lost.iter().map(lost_shape).collect();
+                (json!({ "journal_mode": mode, "locks": locks, "lost_locks": lost }), seen.note.clone())
             }
-            Err(error) => (json!({ "journal_mode": null, "locks": null }), Some(error.clone())),
+            Err(error) => {
+                (json!({ "journal_mode": null, "locks": null, "lost_locks": [] }), Some(error.clone()))
+            }
         };
         value["path"] = sight.path.to_string_lossy().into();
         value["error"] = error.into();

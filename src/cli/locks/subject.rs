@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context;
 
 use crate::config::Settings;
 use crate::database::Database;
 use crate::database::DatabaseName;
+use crate::host::LostLocks;
 use crate::host::ProcessFacts;
+use crate::host::owner_states;
 use crate::locks::Follower;
 use crate::locks::Locks;
 use crate::locks::Meaning;
@@ -19,6 +23,7 @@ use crate::sample::Facts;
 use crate::sample::LockList;
 use crate::sample::LookOutcome;
 use crate::sample::look;
+use crate::sidecar::DatabaseFiles;
 use crate::sidecar::is_sidecar;
 use crate::sqlite::ErrorCode;
 
@@ -26,6 +31,8 @@ use crate::sqlite::ErrorCode;
 pub(super) struct Subject {
     path: PathBuf,
     follower: Follower,
+    /// What processes had lost at the last look for that, and when it was.
+    lost: (Option<Instant>, Vec<LostLocks>),
 }
 
 /// What one look saw of a file.
@@ -37,6 +44,8 @@ pub(super) struct Sight {
 /// Who holds what.
 pub(super) struct Seen {
     pub locks: Locks,
+    /// Processes that have lost their locks or files.
+    pub lost: Vec<LostLocks>,
     /// What the database says of itself, where it could be read.
     pub facts: Option<Arc<Facts>>,
     /// Why it could not.
@@ -53,7 +62,7 @@ struct Found {
 
 impl Subject {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, follower: Follower::default() }
+        Self { path, follower: Follower::default(), lost: (None, Vec::new()) }
     }
 
     /// Joins two lists, from before and after the look into the database.
@@ -81,7 +90,7 @@ impl Subject {
                 hold.pinned_frames = None;
             }
         }
-        Ok(Seen { locks, facts, note })
+        Ok(Seen { locks, lost: self.lost.1.clone(), facts, note })
     }
 }
 
@@ -103,12 +112,33 @@ pub(super) fn observe(subjects: &mut [Subject]) -> anyhow::Result<Vec<Sight>> {
     let before = list()?;
     let found: Vec<Result<Found, String>> = subjects.iter().map(|subject| find(&subject.path)).collect();
     let after = list()?;
+    look_for_lost_locks(subjects, &found);
     let mut known = Known::default();
     let sight = |(subject, found): (&mut Subject, Result<Found, String>)| {
         let seen = found.and_then(|found| subject.see(found, &before, &after, &mut known));
         Sight { path: subject.path.clone(), seen }
     };
     Ok(subjects.iter_mut().zip(found).map(sight).collect())
+}
+
+/// Looks for processes that have lost locks, with one pass over their descriptors, at most every few seconds.
+fn look_for_lost_locks(subjects: &mut [Subject], found: &[Result<Found, String>]) {
+    const EVERY: Duration = Duration::from_secs(5);
+    if subjects.iter().all(|subject| subject.lost.0.is_some_and(|at| at.elapsed() < EVERY)) {
+        return;
+    }
+    let databases: Vec<(usize, &DatabaseFiles)> = found
+        .iter()
+        .enumerate()
+        .filter_map(|(index, found)| Some((index, &found.as_ref().ok()?.database.files)))
+        .collect();
+    let files: Vec<&DatabaseFiles> = databases.iter().map(|(_, files)| *files).collect();
+    let states = owner_states(&files).states;
+    let now = Instant::now();
+    subjects.iter_mut().for_each(|subject| subject.lost = (Some(now), Vec::new()));
+    for ((index, _), state) in databases.iter().zip(states) {
+        subjects[*index].lost.1 = state.lost;
+    }
 }
 
 fn find(path: &Path) -> Result<Found, String> {

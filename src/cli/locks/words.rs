@@ -7,6 +7,7 @@ use crate::cli::escape::one_line;
 use crate::cli::maintenance::iso;
 use crate::cli::maintenance::table;
 use crate::host::LockView;
+use crate::host::LostLocks;
 use crate::locks::Hold;
 use crate::locks::Party;
 use crate::units::count;
@@ -54,6 +55,9 @@ pub(super) fn page(sights: &[Sight], followed: bool) -> String {
 
 fn database(sight: &Sight, seen: &Seen, followed: bool) -> String {
     let mut text = format!("{}: {}\n", path_of(sight), one_line(&state(seen)));
+    for lost in &seen.lost {
+        let _ = writeln!(text, "  URGENT: {}", one_line(&lost_words(lost)));
+    }
     for hold in seen.locks.pins() {
         let _ = writeln!(text, "  {}", one_line(&pin(hold, seen)));
     }
@@ -143,6 +147,13 @@ pub(super) fn changes(before: &[Sight], now: &[Sight]) -> String {
                 && one.party.pid == other.party.pid
                 && one.first_seen_at == other.first_seen_at
         };
+        let lost_then = match earlier {
+            Some(Ok(seen)) => seen.lost.as_slice(),
+            Some(Err(_)) | None => &[],
+        };
+        for lost in seen.lost.iter().filter(|lost| !lost_then.contains(lost)) {
+            line(lost_words(lost));
+        }
         for gone in holds_then.iter().filter(|then| !seen.locks.holds.iter().any(|hold| same(then, hold))) {
             line(format!(
                 "{} let go of {}, held for at least {:.1} s",
@@ -163,6 +174,11 @@ pub(super) fn changes(before: &[Sight], now: &[Sight]) -> String {
         }
     }
     text
+}
+
+/// A process that lost its locks, and what to do.
+fn lost_words(lost: &LostLocks) -> String {
+    format!("{lost}; what it commits is or will be lost: litekeeper runbook SqliteOwnerLostLocks")
 }
 
 fn held(hold: &Hold) -> String {

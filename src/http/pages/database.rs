@@ -83,6 +83,12 @@ impl DatabasePage<'_> {
             h1 { (name) " " (pill(observed.condition, unsound)) }
             @if let Some(reason) = &observed.reason { p.note.bad { (reason.as_ref()) } }
             @if self.upkeep.paused { p.note { "Maintenance of this database is paused." } }
+            @for lost in &self.observed.owners.lost {
+                p.note.bad {
+                    (lost.to_string()) ". What it commits is lost, or will be: see the runbook "
+                    a href="/runbooks/SqliteOwnerLostLocks" { "SqliteOwnerLostLocks" }
+                }
+            }
             @for (check, standing) in self.upkeep.verdicts.iter().filter(|(_, standing)| !standing.ok) {
                 p.note.bad {
                     "The " (check.label().replace('_', " ")) " check found " (counted(u64::from(standing.problems), "problem")) " "
