@@ -14,7 +14,6 @@ use crate::blocking::Crew;
 use crate::host::LostLocks;
 use crate::host::OwnerState;
 use crate::host::owner_states;
-use crate::sidecar::DatabaseFiles;
 
 use super::News;
 use super::watched::Watched;
@@ -64,7 +63,7 @@ pub(super) async fn run(
 
 /// One pass over all processes for all databases.
 fn look(fleet: &Fleet) {
-    let files: Vec<&DatabaseFiles> = fleet.iter().map(|watched| &watched.database.files).collect();
+    let files: Vec<_> = fleet.iter().map(|watched| &watched.database.files).collect();
     // Nearly all are like one another, and need no object each.
     let mut shared: Arc<OwnerState> = Arc::default();
     for (watched, state) in fleet.iter().zip(owner_states(&files).states) {

@@ -21,6 +21,9 @@ use litekeeper::host::FileFacts;
 use litekeeper::host::FileSize;
 use litekeeper::host::FilesystemFacts;
 use litekeeper::host::LockView;
+use litekeeper::host::Loss;
+use litekeeper::host::LostLocks;
+use litekeeper::host::OwnerState;
 use litekeeper::job::Run;
 use litekeeper::job::Trigger;
 use litekeeper::locks::Hold;
@@ -125,6 +128,11 @@ fn full() -> Observed {
     errors.count(ErrorCode::Busy);
     let size = |size| FileSize { size, allocated: size + 512 };
     Observed {
+        owners: Arc::new(OwnerState {
+            lost: vec![LostLocks { pid: 7, loss: Loss::Locks }],
+            locks_seen: true,
+            files_seen: true,
+        }),
         condition: Condition::Up,
         confirmed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_482_123_250)),
         facts: Some(Arc::new(Facts {
