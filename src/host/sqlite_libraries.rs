@@ -58,6 +58,9 @@ pub fn mapped_sqlite(pids: &[u32]) -> Vec<MappedSqlite> {
     found
 }
 
+/// Versions by device, inode and modification time of a library.
+type Versions = HashMap<(u64, u64, i64), Option<u32>>;
+
 /// An executable mapping of a file that is called like SQLite: a line of proc_pid_maps(5).
 #[derive(Debug, PartialEq, Eq)]
 struct Mapping {
@@ -102,7 +105,7 @@ impl Mapping {
 
 /// The version of a mapped library: by its name, else by its content, which is read once a file.
 fn version_of(pid: u32, mapping: &Mapping) -> Option<u32> {
-    static KNOWN: Mutex<Option<HashMap<(u64, u64, i64), Option<u32>>>> = Mutex::new(None);
+    static KNOWN: Mutex<Option<Versions>> = Mutex::new(None);
     let name = mapping.path.file_name()?.to_str().unwrap_or_default();
     if let Some(version) = name.split_once(".so.").and_then(|(_, version)| number_of(version.as_bytes())) {
         return Some(version);
