@@ -185,7 +185,9 @@ fn of_vacuum(
     if method == Method::Incremental {
         return Ok(());
     }
-    if let Err(outcome) = vacuum::refuse_if_row_ids_change(&found.broken_by_vacuum) {
+    let refused = vacuum::refuse_if_row_ids_change(&found.broken_by_vacuum)
+        .and_then(|()| vacuum::refuse_if_schema_is_unknown(context));
+    if let Err(outcome) = refused {
         note(forecast, outcome.message());
     }
     forecast.expected_seconds = Some(vacuum_hold::expected(header, context.past.rate).as_secs_f64());

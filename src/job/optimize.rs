@@ -38,7 +38,14 @@ pub struct OptimizeReport {
     pub analyzed: Vec<String>,
     /// Tables that could not be analyzed within a bearable hold.
     pub too_slow: Vec<String>,
+    /// Tables that SQLite cannot analyze without the application, each with the reason, such as a collation of its own.
+    #[serde(default)]
+    pub not_possible: Vec<String>,
 }
+
+/// What to say of tables that are left out.
+const NEEDS_APPLICATION: &str =
+    "not analyzed, because only the application's own SQLite can (PRAGMA optimize there does)";
 
 /// What to say when there is nothing to do.
 pub(super) const UP_TO_DATE: &str = "every table has statistics that fit its size";
@@ -88,6 +95,9 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
                 done.too_slow.push(analysis.table.clone());
                 neighbours.pause(&mut writer, longest, Duration::ZERO, manners.pause_ratio);
             }
+            Err(error) if error.is_missing_part() => {
+                done.not_possible.push(format!("{}: {error}", analysis.table));
+            }
             Err(error) => {
                 failure = Some(error);
                 break;
@@ -101,6 +111,9 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
             longest.as_millis(),
             done.too_slow.join(", ")
         ));
+    }
+    if !done.not_possible.is_empty() {
+        context.observer.say(&format!("{}: {}", NEEDS_APPLICATION, done.not_possible.join("; ")));
     }
     report.details = Details::Optimize(done);
     Ok(match failure {

@@ -45,6 +45,8 @@ pub enum SkipReason {
     OwnerFormat,
     /// A process has the database open without its locks, or writes to a deleted file of it.
     OwnerLostLocks,
+    /// The schema needs what only the application has: a collation or function.
+    NeedsApplication,
 }
 
 impl SkipReason {
@@ -62,6 +64,7 @@ impl SkipReason {
         Self::UnstableRowIds,
         Self::OwnerFormat,
         Self::OwnerLostLocks,
+        Self::NeedsApplication,
     ];
 
     /// The label value.
@@ -80,6 +83,7 @@ impl SkipReason {
             Self::UnstableRowIds => "unstable_rowids",
             Self::OwnerFormat => "owner_format",
             Self::OwnerLostLocks => "owner_lost_locks",
+            Self::NeedsApplication => "needs_application",
         }
     }
 }
@@ -141,6 +145,9 @@ impl FailureReason {
     /// The reason behind an error of SQLite.
     #[must_use]
     pub fn of(error: &SqliteError) -> Self {
+        if error.is_missing_part() {
+            return Self::Config;
+        }
         match error.kind() {
             ErrorKind::Cancelled => Self::Canceled,
             ErrorKind::DeadlineExceeded => Self::Timeout,

@@ -18,6 +18,8 @@ use serde::Serialize;
 
 use crate::config::Vacuum;
 use crate::host::stat;
+use crate::sample::Settled;
+use crate::sample::settled;
 use crate::span::Operation;
 use crate::span::Transactions;
 use crate::sqlite::AutoVacuum;
@@ -164,6 +166,7 @@ fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
     let method = method(task, &header);
     if method != Method::Incremental {
         refuse_if_row_ids_change(&broken)?;
+        refuse_if_schema_is_unknown(context)?;
         refuse_if_held_too_long(task, context, &header)?;
         refuse_without_room_or_time(task, context, &header)?;
     }
@@ -231,6 +234,20 @@ pub(super) fn refuse_if_row_ids_change(broken: &[(String, String)]) -> Result<()
          stop it, run VACUUM by hand and rebuild the index after it, as by INSERT INTO index(index) VALUES ('rebuild')"
     );
     Err(Outcome::skipped(SkipReason::UnstableRowIds, detail))
+}
+
+/// A full VACUUM makes every table and index anew, and ends where SQLite needs what only the application has.
+pub(super) fn refuse_if_schema_is_unknown(context: &Context<'_>) -> Result<(), Outcome> {
+    let database = context.database;
+    let read = settled(&database.path, &database.files, context.budget, |reader| reader.unknown_to_rebuild());
+    // Whatever keeps the schema from being read keeps the vacuum from beginning too, which says so.
+    let Ok(Settled::Read { answer: Some(part), .. }) = read else { return Ok(()) };
+    let detail = format!(
+        "a full VACUUM makes every table and index anew, and SQLite cannot do that without the application: {part}. Have the \
+         application run VACUUM; with auto_vacuum = INCREMENTAL, which it would set before that, litekeeper gives free pages back \
+         without it"
+    );
+    Err(Outcome::skipped(SkipReason::NeedsApplication, detail))
 }
 
 /// A full VACUUM begins only where it can end: with room in every place, and within its window.

@@ -3,6 +3,7 @@
 //! It is sync and reads only. The shape of its JSON is an interface, documented in docs/CHECK.md.
 
 mod examine;
+mod full_text;
 mod manners;
 mod progress;
 
@@ -172,6 +173,14 @@ impl CheckReport {
         }
     }
 
+    /// Adds what another look found.
+    pub(super) fn add(&mut self, findings: Vec<Finding>) {
+        let problems = findings.iter().filter(|finding| finding.kind.is_problem());
+        self.problems.extend(problems.map(|finding| finding.text.clone()));
+        self.ok = self.problems.is_empty();
+        self.findings.extend(findings);
+    }
+
     /// What it says of one kind.
     pub fn texts(&self, kind: Kind) -> impl Iterator<Item = &str> {
         self.findings.iter().filter(move |finding| finding.kind == kind).map(|finding| finding.text.as_str())
@@ -221,7 +230,7 @@ pub fn report(request: &Request, observer: &impl Observer) -> Report {
         elapsed_seconds: 0.0,
     };
     match examine(request, observer, &mut report) {
-        Ok(()) => {}
+        Ok(()) => full_text::compare(request, &mut report),
         Err(Failure::Damaged { check, problem }) => {
             let found =
                 Checked { findings: vec![Finding::damage(problem)], whole: true, ..Checked::default() };

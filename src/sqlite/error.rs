@@ -201,6 +201,10 @@ impl fmt::Display for SqliteError {
                 "{operation}: a hot journal is waiting: the last writer died in a transaction, and only a \
                  connection that may write can roll it back (open the database once with its application or sqlite3)"
             ),
+            ErrorKind::Sqlite(_) if self.is_missing_part() => write!(
+                formatter,
+                "{operation}: {message}; it is the application's own, and only a program that has it can do this"
+            ),
             ErrorKind::Sqlite(_) => write!(formatter, "{operation}: {message}"),
             ErrorKind::DeadlineExceeded => {
                 write!(formatter, "{operation}: stopped, its time budget was used up")

@@ -15,6 +15,10 @@ pub struct FullTextIndex {
     pub name: String,
     /// The table with the text.
     pub content: String,
+    /// `fts3`, `fts4` or `fts5`.
+    pub module: String,
+    /// The column of the table that is the row id of the index.
+    pub row_id: String,
 }
 
 /// The full-text tables with `content=…`.
@@ -26,26 +30,29 @@ pub(super) fn full_text_indexes(connection: &Connection) -> rusqlite::Result<Vec
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (name, sql) = (name_in(row, 0)?, name_in(row, 1)?);
-        found.extend(external_content(&sql).map(|content| FullTextIndex { name, content }));
+        found.extend(external_content(name, &sql));
     }
     Ok(found)
 }
 
-/// The table whose rows a full-text table indexes without keeping them: `content=…` of FTS4 and FTS5
+/// A full-text table that indexes the rows of another without keeping them: `content=…` of FTS4 and FTS5
 /// (<https://www.sqlite.org/fts5.html#external_content_tables>).
-fn external_content(sql: &str) -> Option<String> {
+fn external_content(name: String, sql: &str) -> Option<FullTextIndex> {
     let (before, arguments) = sql.split_once('(')?;
     let module = before.split_whitespace().next_back()?.to_ascii_lowercase();
     if !["fts3", "fts4", "fts5"].contains(&module.as_str()) {
         return None;
     }
-    let content = arguments.trim_end().trim_end_matches(')').split(',').find_map(|argument| {
-        let (name, value) = argument.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("content").then(|| value.trim())
-    })?;
-    let quotes: [char; 5] = ['\'', '"', '`', '[', ']'];
-    let table = content.trim_matches(quotes);
-    (!table.is_empty()).then(|| table.to_owned())
+    let option = |wanted: &str| {
+        let quotes: [char; 5] = ['\'', '"', '`', '[', ']'];
+        let value = arguments.trim_end().trim_end_matches(')').split(',').find_map(|argument| {
+            let (name, value) = argument.split_once('=')?;
+            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim())
+        })?;
+        Some(value.trim_matches(quotes).to_owned()).filter(|value| !value.is_empty())
+    };
+    let row_id = option("content_rowid").unwrap_or_else(|| "rowid".to_owned());
+    Some(FullTextIndex { name, content: option("content")?, module, row_id })
 }
 
 /// The triggers of a table, each with its SQL.
@@ -91,7 +98,7 @@ fn names_row_id(sql: &str) -> bool {
 /// What a VACUUM would break: a table, and what finds its rows by an id that changes.
 fn broken_by_vacuum(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    for FullTextIndex { name, content } in full_text_indexes(connection)? {
+    for FullTextIndex { name, content, .. } in full_text_indexes(connection)? {
         if keeps_row_ids(connection, &content)? == Some(false) {
             found.push((content, format!("the full-text index {name}")));
         }
@@ -113,7 +120,7 @@ fn broken_by_vacuum(connection: &Connection) -> rusqlite::Result<Vec<(String, St
 /// first: taking out what an index does not hold damages it.
 fn left_behind(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    for FullTextIndex { name, content } in full_text_indexes(connection)? {
+    for FullTextIndex { name, content, .. } in full_text_indexes(connection)? {
         if !content.eq_ignore_ascii_case(table) {
             continue;
         }
@@ -181,7 +188,10 @@ mod tests {
             ("CREATE VIRTUAL TABLE f USING rtree(id, content=items)", None),
             ("CREATE VIRTUAL TABLE f USING fts5", None),
         ] {
-            assert_eq!(external_content(sql).as_deref(), table, "{sql}");
+            let found = external_content("f".to_owned(), sql);
+            assert_eq!(found.as_ref().map(|index| index.content.as_str()), table, "{sql}");
+            let row_id = if sql.contains("content_rowid") { "id" } else { "rowid" };
+            assert!(found.is_none_or(|index| index.row_id == row_id), "{sql}");
         }
     }
 

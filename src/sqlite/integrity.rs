@@ -185,6 +185,7 @@ impl Reader {
                 Err(error) => return Err(error),
             }
         }
+        self.tell_out_of_step(&mut findings)?;
         Ok((at_most(findings), None))
     }
 

@@ -13,15 +13,19 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("a_view_hides_no_page_from_a_check", a_view_hides_no_page_from_a_check),
         test("pages_in_the_wal_are_accounted_for", pages_in_the_wal_are_accounted_for),
+        test("the_lock_page_has_no_use", the_lock_page_has_no_use),
     ]
 }
 
 /// Tables, indexes and values of all kinds that have pages, and free pages where `auto_vacuum` leaves any.
-fn make(path: &Path, page_size: u32, auto_vacuum: u32) -> Connection {
+fn make(path: &Path, page_size: u32, auto_vacuum: u32, reserved: u8) -> Connection {
+    let pragmas = format!("PRAGMA page_size = {page_size}; PRAGMA auto_vacuum = {auto_vacuum};");
+    Connection::open(path).unwrap().execute_batch(&format!("{pragmas} PRAGMA user_version = 1")).unwrap();
+    reserve(path, reserved);
     let connection = Connection::open(path).unwrap();
     connection
         .execute_batch(&format!(
-            "PRAGMA page_size = {page_size}; PRAGMA auto_vacuum = {auto_vacuum};
+            "{pragmas}
              CREATE TABLE items (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON items (text);
              CREATE TABLE keyed (key TEXT PRIMARY KEY, value) WITHOUT ROWID; CREATE TABLE gone (x);
              CREATE VIRTUAL TABLE words USING fts5 (text); INSERT INTO words VALUES ('a word');
@@ -33,6 +37,19 @@ fn make(path: &Path, page_size: u32, auto_vacuum: u32) -> Connection {
         .unwrap();
     hide_with_a_view(path, &connection);
     connection
+}
+
+/// Reserves bytes at the end of each page of an empty database, as SQLITE_FCNTL_RESERVE_BYTES does.
+fn reserve(path: &Path, reserved: u8) {
+    /// Where the content of the cells begins, in the header of the b-tree on page 1.
+    const CONTENT: std::ops::Range<usize> = 105..107;
+    if reserved > 0 {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[20] = reserved;
+        let usable = u16::try_from(bytes.len() - usize::from(reserved)).unwrap();
+        bytes[CONTENT].copy_from_slice(&usable.to_be_bytes());
+        std::fs::write(path, bytes).unwrap();
+    }
 }
 
 /// Makes views until one of them leads the list of SQLite's check.
@@ -121,10 +138,12 @@ fn check(options: &[&str], path: &Path) -> (Output, Value) {
 }
 
 fn a_view_hides_no_page_from_a_check() {
-    for (page_size, auto_vacuum) in [(4096, 0), (512, 2), (65_536, 0), (1024, 1)] {
+    for (page_size, auto_vacuum, reserved) in
+        [(4096, 0, 0), (512, 2, 0), (65_536, 0, 0), (1024, 1, 0), (4096, 0, 32), (512, 2, 32)]
+    {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hidden.db");
-        let connection = make(&path, page_size, auto_vacuum);
+        let connection = make(&path, page_size, auto_vacuum, reserved);
         let content = std::fs::read(&path).unwrap();
         let free = word(&content, 36) > 1;
         assert!(free || auto_vacuum == 1, "there are free pages");
@@ -134,7 +153,9 @@ fn a_view_hides_no_page_from_a_check() {
             let damaged = directory.path().join("damaged.db");
             std::fs::write(&damaged, bytes).unwrap();
             for options in [&[][..], &["--quick"], &["--by-table"]] {
-                let case = format!("{kind}, pages of {page_size}, auto_vacuum {auto_vacuum}, {options:?}");
+                let case = format!(
+                    "{kind}, pages of {page_size}, auto_vacuum {auto_vacuum}, {reserved} reserved, {options:?}"
+                );
                 let (output, full) = check(options, &damaged);
                 assert_eq!(output.code, Some(i32::from(!words.is_empty())), "{case}: {output:?}");
                 assert!(full["problems"].to_string().contains(words), "{case}: {full}");
@@ -148,7 +169,7 @@ fn a_view_hides_no_page_from_a_check() {
 fn pages_in_the_wal_are_accounted_for() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("wal.db");
-    let connection = make(&path, 4096, 0);
+    let connection = make(&path, 4096, 0, 0);
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;").unwrap();
     connection
         .execute_batch("INSERT INTO gone SELECT text || text FROM items; DELETE FROM items WHERE id % 3 = 0;")
@@ -163,5 +184,35 @@ fn pages_in_the_wal_are_accounted_for() {
         assert_eq!(output.code, Some(1), "{options:?}: {output:?}");
         let problems = full["problems"].to_string();
         assert!(problems.contains("used twice") || problems.contains("reference to page"), "{full}");
+    }
+}
+
+/// The page with the byte at 1 GiB, of which SQLite makes no use, in a sparse file whose other pages are free.
+#[expect(clippy::disallowed_methods, reason = "the test makes the file")]
+fn the_lock_page_has_no_use() {
+    use std::os::unix::fs::FileExt as _;
+    const PAGE_BYTES: u32 = 65_536;
+    const LOCK_PAGE: u32 = 16_385;
+    const PAGES: u32 = LOCK_PAGE + 5;
+    for (free_too, exit) in [(false, 0), (true, 1)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("large.db");
+        drop(make(&path, PAGE_BYTES, 0, 0));
+        let mut first = std::fs::read(&path).unwrap();
+        let (trunk, next, free) = (word(&first, 28) + 1, word(&first, 32), word(&first, 36));
+        let leaves: Vec<u32> = (trunk + 1..=PAGES).filter(|page| free_too || *page != LOCK_PAGE).collect();
+        let count = u32::try_from(leaves.len()).unwrap();
+        for (at, value) in [(28, PAGES), (32, trunk), (36, free + count + 1)] {
+            put(&mut first, at, value);
+        }
+        let list: Vec<u8> =
+            [next, count].iter().chain(&leaves).flat_map(|value| value.to_be_bytes()).collect();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&first[..100], 0).unwrap();
+        file.set_len(u64::from(PAGES) * u64::from(PAGE_BYTES)).unwrap();
+        file.write_all_at(&list, u64::from(trunk - 1) * u64::from(PAGE_BYTES)).unwrap();
+        let (output, full) = check(&[], &path);
+        assert_eq!(output.code, Some(exit), "{output:?}");
+        assert_eq!(full["problems"].to_string().contains("page 16385 is used twice"), free_too, "{full}");
     }
 }

@@ -238,6 +238,56 @@ const CASES: &[Case] = &[
         "not_checkable",
         "foreign key mismatch",
     ),
+    case(
+        "full-text indexes that fit their tables",
+        |connection| {
+            connection
+                .execute_batch(
+                    "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'one'), (7, 'seven');
+                     CREATE VIRTUAL TABLE f5 USING fts5(a, content='t', content_rowid='id');
+                     INSERT INTO f5 (f5) VALUES ('rebuild');
+                     CREATE VIRTUAL TABLE f4 USING fts4(content='t', a); INSERT INTO f4 (f4) VALUES ('rebuild');
+                     CREATE VIRTUAL TABLE own USING fts5(a); INSERT INTO own VALUES ('word');
+                     CREATE VIRTUAL TABLE none USING fts5(a, content=''); INSERT INTO none (rowid, a) VALUES (3, 'word');",
+                )
+                .unwrap();
+        },
+        "",
+        "",
+    ),
+    case(
+        "an FTS5 index that lacks a row of its table",
+        |connection| {
+            let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'one');
+                       CREATE VIRTUAL TABLE f USING fts5(a, content='t', content_rowid='id');
+                       INSERT INTO f (f) VALUES ('rebuild'); INSERT INTO t VALUES (2, 'two')";
+            connection.execute_batch(sql).unwrap();
+        },
+        "constraint",
+        "full-text index f is out of step with its table t",
+    ),
+    case(
+        "an FTS5 index that has other words than its table",
+        |connection| {
+            let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'one');
+                       CREATE VIRTUAL TABLE f USING fts5(a, content=t, content_rowid=id);
+                       INSERT INTO f (f) VALUES ('rebuild'); UPDATE t SET a = 'other'";
+            connection.execute_batch(sql).unwrap();
+        },
+        "constraint",
+        "VALUES ('rebuild') makes the index anew",
+    ),
+    case(
+        "an FTS4 index out of step with its table",
+        |connection| {
+            let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'one');
+                       CREATE VIRTUAL TABLE f USING fts4(content='t', a);
+                       INSERT INTO f (f) VALUES ('rebuild'); INSERT INTO t VALUES (2, 'two')";
+            connection.execute_batch(sql).unwrap();
+        },
+        "constraint",
+        "full-text index f is out of step with its table t",
+    ),
     case("a file that is longer than its pages", |_| {}, "odd", "SQLITE_FCNTL_CHUNK_SIZE"),
 ];
 
@@ -254,6 +304,12 @@ fn each_kind_of_finding_has_its_consequences() {
         std::fs::create_dir(&backups).unwrap();
         let path = made.path().display().to_string();
         let output = Output::of(&["check", "--json", &path]);
+        let by_table = Output::of(&["check", "--json", "--by-table", &path]);
+        assert_eq!(
+            (by_table.code, by_table.stdout.contains(case.words)),
+            (output.code, true),
+            "{what}: {by_table:?}"
+        );
         let (exit, outcome, reason) = match case.kind {
             "damage" => (1, "failed", Value::from("corrupt")),
             "constraint" => (1, "failed", Value::from("constraint")),

@@ -41,6 +41,7 @@ mod tasks;
 mod tidy;
 mod time_formats;
 mod traces;
+mod unknown_parts;
 mod untrusted;
 mod watching;
 mod web;
@@ -82,6 +83,7 @@ fn main() {
     trials.extend(tidy::trials());
     trials.extend(time_formats::trials());
     trials.extend(traces::trials());
+    trials.extend(unknown_parts::trials());
     trials.extend(untrusted::trials());
     trials.extend(watching::trials());
     trials.extend(web::trials());

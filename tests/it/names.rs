@@ -68,6 +68,18 @@ fn names_in_latin_1_are_no_damage() {
     let again = run("optimize", &config).1;
     assert!(!again.is_empty() && again[0]["outcome"] != "failed", "{again:#?}");
 
+    // A table that is UTF-8 is cleaned beside others, and rows of another are not deleted by names that SQL cannot have.
+    made.connect().execute_batch("CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER); INSERT INTO logs VALUES (1, 86400), (2, unixepoch())").unwrap();
+    for (table, column, code) in [("logs", "at", 0), ("Gr\u{FFFD}F6\u{FFFD}DFe", "id", 3)] {
+        let tasks = format!(
+            "{{log_cleaning: {{tables: [{{table: {table}, column: {column}, retention: 30d, format: unix_seconds}}]}}}}"
+        );
+        let (exit, runs) = run("log_cleaning", &configure(&made, &tasks));
+        assert_eq!(exit, Some(code), "{runs:#?}");
+        let refused = runs[0]["message"].as_str().is_some_and(|message| message.contains("not UTF-8"));
+        assert_eq!(refused, code != 0, "{runs:#?}");
+    }
+
     // An index in Latin-1 that lacks a row is found by tables too.
     let mut bytes = std::fs::read(made.path()).unwrap();
     let root: i64 = made

@@ -1,0 +1,157 @@
+//! Full-text indexes beside the tables whose rows they index (`content=…`).
+//!
+//! SQLite's own checks compare an FTS3 or FTS4 index with its table, and look at an FTS5 index alone. The comparison of FTS5 is an
+//! INSERT ('integrity-check' with rank 1), which needs the right to write: it is made on a copy in memory, so that the
+//! database is read for as long as the copy takes and no lock of a writer is taken. Of a database that is too large for that, the
+//! row ids in index and table are compared, which finds rows that came, went or got other numbers behind the index's back.
+//!
+//! An index out of step is no damage of the file: searches are wrong, and a rebuild of the index mends it.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::backup::Backup;
+use rusqlite::config::DbConfig;
+
+use crate::budget::Budget;
+
+use super::error::ErrorCode;
+use super::error::SqliteError;
+use super::findings::Finding;
+use super::findings::Kind;
+use super::full_text::FullTextIndex;
+use super::full_text::full_text_indexes;
+use super::header::Header;
+use super::names::is_foreign;
+use super::names::number_of;
+use super::reader::Reader;
+use super::tables::quoted;
+use super::times::Asked as _;
+
+/// The largest database that is copied into memory.
+const MAX_COPY_BYTES: u64 = 64 * 1024 * 1024;
+
+const OPERATION: &str = "compare the full-text indexes";
+
+/// A copy of a database in memory.
+pub struct FullTextCopy {
+    connection: Connection,
+    budget: Budget,
+}
+
+impl Reader {
+    /// The FTS5 indexes of other tables' rows.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    pub fn full_text_to_compare(&self) -> Result<Vec<FullTextIndex>, SqliteError> {
+        let mut found = self.ask("look for full-text indexes", full_text_indexes)?;
+        // Those that are not UTF-8 have no name that an INSERT could take.
+        found.retain(|index| {
+            index.module == "fts5" && !is_foreign(&index.name) && !is_foreign(&index.content)
+        });
+        Ok(found)
+    }
+
+    /// Copies the database into memory, in the transaction that [`Reader::header`] began; nothing where it is too large.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    pub fn copy_for_full_text(&self, header: &Header) -> Result<Option<FullTextCopy>, SqliteError> {
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
+        if u64::from(header.pages) * u64::from(header.page_size) > MAX_COPY_BYTES {
+            return Ok(None);
+        }
+        #[expect(clippy::disallowed_methods, reason = "the copy is our own, in memory")]
+        let mut connection = Connection::open_in_memory().map_err(failed)?;
+        Backup::new(&self.connection, &mut connection)
+            .and_then(|backup| backup.run_to_completion(std::ffi::c_int::MAX, Duration::ZERO, None))
+            .map_err(failed)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
+        let budget = self.budget.clone();
+        let spent = budget.clone();
+        connection.progress_handler(1_000, Some(move || spent.is_spent())).map_err(failed)?;
+        Ok(Some(FullTextCopy { connection, budget }))
+    }
+
+    /// Compares the row ids of an index with those of its table. Nothing where all are in both, or the index keeps none.
+    ///
+    /// # Errors
+    /// The budget's end, and what any read can meet.
+    pub fn compare_row_ids(&self, index: &FullTextIndex) -> Result<Option<Finding>, SqliteError> {
+        let documents = quoted(&format!("{}_docsize", index.name));
+        let (content, row_id) = (quoted(&index.content), quoted(&index.row_id));
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM main.{documents} AS d \
+             WHERE NOT EXISTS (SELECT 1 FROM main.{content} AS c WHERE c.{row_id} = d.id)) \
+             OR EXISTS (SELECT 1 FROM main.{content} AS c \
+             WHERE NOT EXISTS (SELECT 1 FROM main.{documents} AS d WHERE d.id = c.{row_id}))"
+        );
+        let differs = number_of(&self.connection, &sql)
+            .map_err(|error| SqliteError::new(OPERATION, &error, &self.budget));
+        match differs {
+            Ok(differs) => Ok((differs == Some(1)).then(|| out_of_step(&index.name, &index.content))),
+            // columnsize=0 keeps no row ids, and a view may have none.
+            Err(error) if error.is_not_checkable() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a broken constraint of what SQLite reports as damage where an FTS3 or FTS4 index does not fit the table whose rows it
+    /// indexes: the index is a table of its own, and only its content is another's.
+    pub(super) fn tell_out_of_step(&self, findings: &mut [Finding]) -> Result<(), SqliteError> {
+        /// `fts3IntegrityMethod` in fts3.c. What it cannot read at all it reports in other words.
+        const BEGINS: [&str; 2] = [
+            "malformed inverted index for FTS4 table main.",
+            "malformed inverted index for FTS3 table main.",
+        ];
+        let table_of = |finding: &Finding| {
+            let is_damage = finding.kind == Kind::Damage;
+            let name = BEGINS.iter().find_map(|begin| finding.text.strip_prefix(begin));
+            name.filter(|_| is_damage).map(str::to_owned)
+        };
+        if !findings.iter().any(|finding| table_of(finding).is_some()) {
+            return Ok(());
+        }
+        let indexes = self.ask("look for full-text indexes", full_text_indexes)?;
+        for finding in findings {
+            let Some(table) = table_of(finding) else { continue };
+            if let Some(index) = indexes.iter().find(|index| index.name == table) {
+                *finding = out_of_step(&index.name, &index.content);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FullTextCopy {
+    /// Compares an index with its table; nothing where it fits.
+    ///
+    /// # Errors
+    /// The budget's end.
+    pub fn compare(&self, index: &FullTextIndex) -> Result<Option<Finding>, SqliteError> {
+        let name = quoted(&index.name);
+        let sql = format!("INSERT INTO main.{name} ({name}, rank) VALUES ('integrity-check', 1)");
+        let Err(error) = self.connection.execute_batch(&sql) else { return Ok(None) };
+        let error = SqliteError::new(OPERATION, &error, &self.budget);
+        match error.code() {
+            None => Err(error),
+            Some(ErrorCode::Corrupt) => Ok(Some(out_of_step(&index.name, &index.content))),
+            Some(_) => Ok(Some(Finding::not_checkable(format!(
+                "full-text index {}: it was not compared with its table {}: {}",
+                index.name,
+                index.content,
+                error.words()
+            )))),
+        }
+    }
+}
+
+/// An index that does not fit its table.
+fn out_of_step(index: &str, content: &str) -> Finding {
+    let name = quoted(index);
+    Finding::constraint(format!(
+        "full-text index {index} is out of step with its table {content}: searches miss rows or find wrong ones; the file is sound, \
+         and INSERT INTO {name} ({name}) VALUES ('rebuild') makes the index anew"
+    ))
+}

@@ -1,0 +1,119 @@
+//! Tasks beside tables that need what only the application has: what is refused with which reason, and what runs.
+
+use libtest_mimic::Trial;
+use rusqlite::functions::FunctionFlags;
+use serde_json::Value;
+
+use crate::maintenance::configure;
+use crate::maintenance::run;
+use crate::support::Output;
+use crate::support::TestDatabase;
+use crate::support::test;
+
+pub fn trials() -> Vec<Trial> {
+    vec![test("tasks_run_beside_unknown_parts", tasks_run_beside_unknown_parts)]
+}
+
+/// A log that SQLite knows all of, and a table whose index needs one of the application's parts.
+fn make(auto_vacuum: u32, unknown: &str) -> TestDatabase {
+    let made = TestDatabase::new("app").sql("").make();
+    let connection = made.connect();
+    connection
+        .create_collation("unicase", |a: &str, b: &str| a.to_lowercase().cmp(&b.to_lowercase()))
+        .unwrap();
+    let flags = FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("own", 1, flags, |context| context.get::<i64>(0)).unwrap();
+    connection
+        .execute_batch(&format!(
+            "PRAGMA auto_vacuum = {auto_vacuum}; VACUUM;
+             CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX logs_at ON logs (at);
+             CREATE TABLE gone (x); INSERT INTO gone VALUES (zeroblob(4000000)); DROP TABLE gone;
+             {unknown}
+             WITH RECURSIVE n (d) AS (SELECT 99 UNION ALL SELECT d - 1 FROM n WHERE d > 0)
+             INSERT INTO logs SELECT 100 - d, unixepoch() - d * 86400 - 60, 'x' FROM n;
+             INSERT INTO decks (id, at, name) SELECT id, at, 'Name' || id FROM logs;"
+        ))
+        .unwrap();
+    made
+}
+
+/// What makes the table `decks`, the part of the application that it needs, and whether rows can be deleted without.
+const UNKNOWN: [(&str, &str, bool); 4] = [
+    (
+        "CREATE TABLE decks (id INTEGER PRIMARY KEY, at INTEGER, name TEXT); CREATE INDEX by_name ON decks (name COLLATE unicase);",
+        "unicase",
+        false,
+    ),
+    (
+        "CREATE TABLE decks (id INTEGER PRIMARY KEY, at INTEGER, name TEXT); CREATE INDEX by_own ON decks (own(at));",
+        "own",
+        false,
+    ),
+    (
+        "CREATE TABLE decks (id INTEGER PRIMARY KEY, at INTEGER, name TEXT, twice AS (own(at)));
+         CREATE INDEX by_twice ON decks (twice);",
+        "own",
+        false,
+    ),
+    // What is stored need not be computed again.
+    (
+        "CREATE TABLE decks (id INTEGER PRIMARY KEY, at INTEGER, name TEXT, twice AS (own(at)) STORED);
+         CREATE INDEX by_twice ON decks (twice);",
+        "own",
+        true,
+    ),
+];
+
+fn tasks_run_beside_unknown_parts() {
+    for (unknown, part, is_cleaned) in UNKNOWN {
+        let made = make(0, unknown);
+        let backups = made.directory().join("backups");
+        std::fs::create_dir(&backups).unwrap();
+        let config = configure(
+            &made,
+            "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}, optimize: {}, backup: {to: backups}, \
+             vacuum: {min_reclaimable: {bytes: 1, ratio: 0}}, health_check: {}}",
+        );
+        for (task, code) in [("log_cleaning", 0), ("backup", 0), ("health_check", 0), ("optimize", 0)] {
+            let (exit, runs) = run(task, &config);
+            assert_eq!(
+                (exit, &runs[0]["outcome"]),
+                (Some(code), &"success".into()),
+                "{part}, {task}: {runs:#?}"
+            );
+        }
+        let (_, runs) = run("vacuum", &config);
+        assert_eq!(runs[0]["reason"], "needs_application", "{part}: {runs:#?}");
+        assert!(runs[0]["message"].as_str().unwrap().contains(part), "{part}: {runs:#?}");
+        let dry = Output::of(&[
+            "run",
+            "vacuum",
+            "--config",
+            &config,
+            "--json",
+            "--dry-run",
+            "--log.level",
+            "error",
+        ]);
+        let dry: Value = serde_json::from_str(&dry.stdout).unwrap();
+        assert_eq!(dry["runs"][0]["forecast"]["would_not_run"], runs[0]["message"], "{part}: {dry:#?}");
+
+        let config =
+            configure(&made, "{log_cleaning: {tables: [{table: decks, column: at, retention: 30d}]}}");
+        let (_, runs) = run("log_cleaning", &config);
+        let message = runs[0]["message"].as_str().unwrap_or_default();
+        let reason = if is_cleaned { Value::Null } else { "config".into() };
+        assert_eq!(runs[0]["reason"], reason, "{part}: {runs:#?}");
+        let is_named = message.contains(part) && message.contains("the application's own");
+        assert_eq!(is_named, !is_cleaned, "{part}: {message}");
+        let sql = "SELECT count(*) FROM decks NOT INDEXED";
+        let rows: i64 = made.connect().query_row(sql, (), |row| row.get(0)).unwrap();
+        assert_eq!(rows, if is_cleaned { 30 } else { 100 }, "{part}");
+
+        // Free pages go without the schema.
+        let made = make(2, unknown);
+        let config = configure(&made, "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}}}");
+        let (exit, runs) = run("vacuum", &config);
+        assert_eq!((exit, &runs[0]["outcome"]), (Some(0), &"success".into()), "{part}: {runs:#?}");
+    }
+}
