@@ -27,7 +27,7 @@ fn make(auto_vacuum: u32, unknown: &str) -> TestDatabase {
         .execute_batch(&format!(
             "PRAGMA auto_vacuum = {auto_vacuum}; VACUUM;
              CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX logs_at ON logs (at);
-             CREATE TABLE gone (x); INSERT INTO gone VALUES (zeroblob(4000000)); DROP TABLE gone;
+             CREATE TABLE gone (x); INSERT INTO gone VALUES (zeroblob(200000)); DROP TABLE gone;
              {unknown}
              WITH RECURSIVE n (d) AS (SELECT 99 UNION ALL SELECT d - 1 FROM n WHERE d > 0)
              INSERT INTO logs SELECT 100 - d, unixepoch() - d * 86400 - 60, 'x' FROM n;
