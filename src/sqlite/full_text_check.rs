@@ -62,7 +62,6 @@ impl Reader {
         if u64::from(header.pages) * u64::from(header.page_size) > MAX_COPY_BYTES {
             return Ok(None);
         }
-        #[expect(clippy::disallowed_methods, reason = "the copy is our own, in memory")]
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         Backup::new(&self.connection, &mut connection)
             .and_then(|backup| backup.run_to_completion(std::ffi::c_int::MAX, Duration::ZERO, None))
