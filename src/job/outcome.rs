@@ -51,7 +51,7 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// Every reason, in the order of the exposition.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BelowThreshold,
         Self::OutsideWindow,
         Self::Paused,

@@ -14,6 +14,10 @@ pub fn trials() -> Vec<Trial> {
         test("a_view_hides_no_page_from_a_check", a_view_hides_no_page_from_a_check),
         test("pages_in_the_wal_are_accounted_for", pages_in_the_wal_are_accounted_for),
         test("the_lock_page_has_no_use", the_lock_page_has_no_use),
+        test(
+            "more_pages_than_fit_a_signed_number_are_counted",
+            more_pages_than_fit_a_signed_number_are_counted,
+        ),
     ]
 }
 
@@ -215,4 +219,33 @@ fn the_lock_page_has_no_use() {
         assert_eq!(output.code, Some(exit), "{output:?}");
         assert_eq!(full["problems"].to_string().contains("page 16385 is used twice"), free_too, "{full}");
     }
+}
+
+/// A sparse file of 1 TiB: SQLite numbers pages in 32 bits without a sign.
+#[expect(clippy::disallowed_methods, reason = "the test makes the file")]
+fn more_pages_than_fit_a_signed_number_are_counted() {
+    use std::os::unix::fs::FileExt as _;
+    const PAGES: u32 = (1 << 31) + 5;
+    const FREE: u32 = (1 << 31) + 1;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("huge.db");
+    drop(make(&path, 512, 0, 0));
+    let mut first = std::fs::read(&path).unwrap();
+    put(&mut first, 28, PAGES);
+    put(&mut first, 36, FREE);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&first[..100], 0).unwrap();
+    file.set_len(u64::from(PAGES) * 512).unwrap();
+    std::fs::write(
+        directory.path().join("lk.yml"),
+        "databases: [{path: huge.db, name: huge, row_counts: [items]}]",
+    )
+    .unwrap();
+    let agent = crate::maintenance::serve(&directory.path().join("lk.yml").display().to_string());
+    let huge = [("db", "huge")];
+    let metrics = agent.until("sqlite_pages", &huge, f64::from(PAGES));
+    assert_eq!(metrics.value("sqlite_freelist_pages", &huge), Some(f64::from(FREE)));
+    let main = metrics.value("sqlite_file_size_bytes", &[("db", "huge"), ("file", "main")]);
+    assert_eq!(main, Some(f64::from(PAGES) * 512.0));
+    agent.until("sqlite_table_rows", &[("db", "huge"), ("table", "items"), ("method", "count")], 900.0);
 }
