@@ -96,7 +96,7 @@ fn an_application_without_a_busy_timeout_is_hardly_ever_refused(python: &str) {
     for wal in [true, false] {
         for task in ["log_cleaning", "vacuum"] {
             // In rollback mode fewer rows: most of a hold is the disk's, and each is paid for.
-            let rows = if wal { 60_000 } else { 15_000 };
+            let rows = if wal { 20_000 } else { 3_000 };
             for (timeout, settings, most) in [
                 // Less than 0.01 and 0.05 are promised, and 0.4 to 0.7 is what holds cost that come at any time; a busy
                 // machine may be late.
@@ -112,7 +112,7 @@ fn an_application_without_a_busy_timeout_is_hardly_ever_refused(python: &str) {
                          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
                          INSERT INTO logs (at, text) SELECT unixepoch() - 100 * 86400 + i, hex(zeroblob(60)) FROM n;
                          INSERT INTO logs (at) VALUES (unixepoch());
-                         INSERT INTO gone SELECT zeroblob(1000) FROM logs LIMIT 4000; DROP TABLE gone;",
+                         INSERT INTO gone SELECT zeroblob(1000) FROM logs LIMIT 2000; DROP TABLE gone;",
                         if wal { "WAL" } else { "DELETE" }
                     ))
                     .make();
