@@ -68,7 +68,7 @@ pub struct HealthCheck {
     pub quick: Option<Timing>,
     /// Whether foreign keys are checked too.
     pub foreign_keys: bool,
-    /// How long the check may keep a writer of a rollback database waiting; then it goes on table by table.
+    /// For how long writers of a rollback database may be kept from committing; up to five times as long once, to make a private copy.
     pub max_wait: Duration,
     /// How far a WAL may grow while the check reads; then it goes on table by table.
     pub max_wal_growth: u64,
@@ -149,7 +149,8 @@ pub struct Backup {
     pub keep: usize,
     /// Bytes that stay free on the file system of the copies.
     pub reserve: u64,
-    /// How long the copy may keep a writer of a rollback database waiting; then it begins anew.
+    /// For how long writers of a rollback database may be kept from committing; up to five times as long once, to make the copy one
+    /// state.
     pub max_wait: Duration,
     /// How far a WAL may grow while the copy is made; then the run ends.
     pub max_wal_growth: u64,

@@ -45,8 +45,8 @@ pub(super) const MIB: u64 = 1024 * 1024;
 /// How late a run may begin.
 const START_DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
-/// How long a check may keep a writer waiting: a tenth of a second is felt by nobody.
-const MAX_WAIT: Duration = Duration::from_millis(100);
+/// How long a check or backup may keep a writer waiting: a tenth of a second is felt by nobody.
+pub(super) const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// How far a WAL may grow under a check.
 const MAX_WAL_GROWTH: u64 = 64 * MIB;

@@ -10,6 +10,7 @@ use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
 use crate::config::paths::resolve_path;
 use crate::config::tasks_read::HOUR;
+use crate::config::tasks_read::MAX_WAIT;
 use crate::config::tasks_read::MIB;
 use crate::config::tasks_read::Surroundings;
 use crate::config::tasks_read::TaskLayer;
@@ -58,7 +59,7 @@ fn read_backup(
     let timing = read_timing(fields, &BACKUP, surroundings, decoder);
     let keep = read(fields, "keep", 7, |value| decoder.number(value, KEEP));
     let reserve = read(fields, "reserve", 100 * MIB, |value| decoder.bytes(value));
-    let max_wait = read(fields, "max_wait", Duration::from_secs(1), |value| decoder.duration(value, WAIT));
+    let max_wait = read(fields, "max_wait", MAX_WAIT, |value| decoder.duration(value, WAIT));
     let max_wal_growth = read(fields, "max_wal_growth", 1024 * MIB, |value| decoder.bytes(value));
     let value = decoder.require(fields, "to", "to: /srv/backups")?;
     let to = resolve_path(surroundings.base, &decoder.text(&value)?);

@@ -29,7 +29,7 @@ use crate::job::room_for_vacuum;
 use crate::job::unusable;
 use crate::sample::SettleError;
 use crate::sample::Settled;
-use crate::sample::settled;
+use crate::sample::read_preferably_unlocked;
 use crate::sidecar::SIDECARS;
 use crate::sqlite::Access;
 use crate::sqlite::CHECKSUM_BYTES;
@@ -127,7 +127,8 @@ fn inside(database: &Database, budget: &Budget) -> Result<Inside, Obstacle> {
             "the file is empty: nothing was ever written to it, or it was truncated".to_owned(),
         ));
     }
-    let read = settled(&database.path, &database.files, budget, |reader| look(reader, database));
+    let read =
+        read_preferably_unlocked(&database.path, &database.files, budget, |reader| look(reader, database));
     match read {
         Ok(Settled::Read { answer, .. }) => Ok(answer),
         Ok(Settled::Moving) => {

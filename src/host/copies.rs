@@ -59,6 +59,15 @@ impl Aside {
         let _ = (name, value);
     }
 
+    /// The file itself, to be written and read.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(&self) -> io::Result<std::fs::File> {
+        #[expect(clippy::disallowed_methods, reason = "as above")]
+        OpenOptions::new().read(true).write(true).open(&self.path)
+    }
+
     /// Brings what was written to the disk, and lets go of what the system keeps of it in memory, so that it is read from
     /// the disk next, and the owner's pages are not pushed out by ours.
     ///

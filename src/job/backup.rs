@@ -53,7 +53,7 @@ pub struct BackupReport {
     pub path: PathBuf,
     /// Its size.
     pub size_bytes: u64,
-    /// Tables whose rows were counted in the database and in the copy.
+    /// Tables whose rows are as many in the copy as in the database: counted in both, or copied byte for byte.
     pub tables: u64,
     /// Their rows.
     pub rows: u64,
@@ -65,7 +65,7 @@ pub struct BackupReport {
     /// Constraints that rows of the copy break, as those of the database do.
     #[serde(default)]
     pub broken_constraints: Vec<String>,
-    /// How often the copy began.
+    /// How often the copy began; of a rollback database, how many times its file was read.
     pub attempts: u32,
     /// How long the database was read.
     pub copy_seconds: f64,
@@ -172,7 +172,9 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
         );
         return Err(Outcome::skipped(SkipReason::NoSpace, detail));
     }
-    let manners = manners(task);
+    let owner_busy_timeout = context.database.settings.owner_busy_timeout;
+    let manners =
+        Manners { max_wait: task.max_wait, max_wal_growth: task.max_wal_growth, owner_busy_timeout };
     let source = Source {
         path: &context.database.path,
         files: &context.database.files,
@@ -208,7 +210,7 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
     }
     let found = set.backups().map_err(failed)?;
     (backup.files, backup.files_of_others) = (found.own.len() as u64, found.others.len() as u64);
-    let report = Report { max_hold: copied.longest_wait, details: Details::Backup(Box::new(backup)) };
+    let report = Report { max_hold: copied.max_hold, details: Details::Backup(Box::new(backup)) };
     Ok(match rotated {
         Ok(_) => Outcome::Success(report),
         Err(error) => {
@@ -217,10 +219,6 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
             Outcome::Failed { reason: FailureReason::Io, message, report: Some(report) }
         }
     })
-}
-
-fn manners(task: &Backup) -> Manners {
-    Manners { max_wait: task.max_wait, max_wal_growth: task.max_wal_growth }
 }
 
 /// What a flaw of the copy says: of the database where that is damaged too, else of the disk under the copy.
@@ -291,7 +289,7 @@ mod tests {
                 past: &past,
                 observer: Arc::new(Quiet),
             };
-            let manners = Manners { max_wait: MINUTE, max_wal_growth: 0 };
+            let manners = Manners { max_wait: MINUTE, max_wal_growth: 0, owner_busy_timeout: None };
             match flawed(Flaw::Damaged("a page".to_owned()), manners, &context) {
                 Outcome::Failed { reason, .. } => reason,
                 other => panic!("{other:?}"),

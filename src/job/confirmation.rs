@@ -23,7 +23,11 @@ use super::outcome::FailureReason;
 use super::outcome::Outcome;
 
 /// How the owner is spared where no health check is configured: as one does by default.
-const MANNERS: Manners = Manners { max_wait: Duration::from_millis(100), max_wal_growth: 64 * 1024 * 1024 };
+const MANNERS: Manners = Manners {
+    max_wait: Duration::from_millis(100),
+    max_wal_growth: 64 * 1024 * 1024,
+    owner_busy_timeout: None,
+};
 
 /// The outcome of a task, in which a database counts as damaged only where a check finds damage, or cannot be made.
 pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> Outcome {
@@ -54,13 +58,12 @@ pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> 
 }
 
 fn request(context: &Context<'_>) -> Request {
-    let manners = context
-        .database
-        .settings
-        .tasks
-        .health_check
-        .as_ref()
-        .map_or(MANNERS, |task| Manners { max_wait: task.max_wait, max_wal_growth: task.max_wal_growth });
+    let settings = &context.database.settings;
+    let (max_wait, max_wal_growth) = match &settings.tasks.health_check {
+        Some(task) => (task.max_wait, task.max_wal_growth),
+        None => (MANNERS.max_wait, MANNERS.max_wal_growth),
+    };
+    let manners = Manners { max_wait, max_wal_growth, owner_busy_timeout: settings.owner_busy_timeout };
     Request {
         path: context.database.path.clone(),
         rows: Vec::new(),

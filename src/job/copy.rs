@@ -2,8 +2,8 @@
 //!
 //! Procedure: in one read transaction copy every page and count the rows of every table; end it, bring the copy to the
 //! disk, and there check all of it and count again. Price: the transaction lasts as long as the copy
-//! and as much again for the counts; it keeps writers of a rollback database waiting and a WAL growing, and gives way when
-//! that becomes too much. Why not VACUUM INTO: it reads for longer, leaves out what is damaged in an index, changes row ids,
+//! and as much again for the counts; it keeps a WAL growing, and gives way when
+//! that becomes too much. A rollback database, whose writers could not commit meanwhile, is copied as `block_copy` says. Why not VACUUM INTO: it reads for longer, leaves out what is damaged in an index, changes row ids,
 //! and allows no question about the same state of the database.
 
 use std::io;
@@ -26,6 +26,7 @@ use crate::sample::settled;
 use crate::sidecar::DatabaseFiles;
 use crate::span::Operation;
 use crate::sqlite::Access;
+use crate::sqlite::BlockCopy;
 use crate::sqlite::Check;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
@@ -39,15 +40,17 @@ use crate::units::bytes;
 
 use super::Observer;
 use super::SURVEY_PATIENCE;
+use super::block_copy::copy_blocks;
+use super::block_copy::ensure_as_written;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
 
 /// How often the copy of a rollback database begins anew because a writer wants to commit.
 const ATTEMPTS: u32 = 5;
 
-/// So much is written between two syncs of a WAL database's copy: the owner's own syncs wait for what a file system has
-/// gathered. Beside a rollback database, whose writers wait for the copy, everything is synced at the end.
-const SYNC_BYTES: u64 = 32 * 1024 * 1024;
+/// So much is written between two syncs of a copy: the owner's own syncs wait for what a file system has gathered. Where the
+/// copy is made under a lock for which writers wait, everything is synced at the end.
+pub(super) const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What the count of all rows may take at the least, beside as long as the copy took.
 const LEAST_COUNT: Duration = Duration::from_secs(1);
@@ -56,7 +59,7 @@ const LEAST_COUNT: Duration = Duration::from_secs(1);
 const FIRST_PAGE: u32 = 1;
 
 /// The share of the work that the copy is; the rest is its check.
-const COPY_SHARE: f64 = 0.4;
+pub(super) const COPY_SHARE: f64 = 0.4;
 
 /// What is copied, and how.
 pub(super) struct Source<'s> {
@@ -83,9 +86,11 @@ pub(super) struct Copied {
     pub tables: Vec<Rows>,
     /// How often it began.
     pub attempts: u32,
-    /// The longest that a writer was kept waiting.
-    pub longest_wait: Duration,
+    /// The longest that writers were kept from committing.
+    pub max_hold: Duration,
     pub elapsed: Duration,
+    /// The hashes of what was read, where the main file was copied in blocks: then the rows need not be counted twice.
+    pub blocks: Option<BlockCopy>,
 }
 
 /// Why there is no copy.
@@ -116,6 +121,11 @@ pub(super) fn file_failed(what: &str, error: &io::Error) -> Outcome {
 pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(Aside, Copied), Outcome> {
     source.observer.begin("copy");
     let budget = Budget { busy_timeout: SURVEY_PATIENCE, ..source.budget.clone() };
+    if let Some(manners) = source.manners
+        && let Some((file, copied)) = copy_blocks(source, manners, &budget, aside)?
+    {
+        return on_disk(file, source, aside).map(|file| (file, copied));
+    }
     let mut file = None;
     let read = settled(source.path, source.files, &budget, |reader| {
         // The file of an earlier try goes before another takes its name.
@@ -144,28 +154,33 @@ pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(Aside, Copied),
         }
     };
     let file = file.expect("what was read has made its file");
+    on_disk(file, source, aside).map(|file| (file, copied))
+}
+
+/// Brings a copy to the disk, to be read from there.
+fn on_disk(file: Aside, source: &Source<'_>, aside: &Path) -> Result<Aside, Outcome> {
     let synced = file.be_no_wider_than(&source.files.main).and_then(|()| file.sync());
     synced.map_err(|error| file_failed(&aside.display().to_string(), &error))?;
-    Ok((file, copied))
+    Ok(file)
 }
 
 /// Tries until no writer had to wait for too long.
 fn attempts(reader: &mut Reader, source: &Source<'_>, aside: &Path) -> Result<(Aside, Copied), Problem> {
-    let mut longest_wait = Duration::ZERO;
+    let mut max_hold = Duration::ZERO;
     for attempt in 1..=ATTEMPTS {
         let header = reader.header()?;
-        let strain = Strain::watch(source.manners, &header, reader.work_done());
+        let strain = Strain::watch(source.manners, &header, reader);
         let file = Aside::make(aside)?;
         let begun = Instant::now();
         let go = copy_once(reader, &file, &header, source, &strain)?;
-        longest_wait = longest_wait.max(strain.longest_wait());
+        max_hold = max_hold.max(strain.hold());
         match (go, header.journal_mode) {
             (Go::On, _) => {
                 let limit = begun.elapsed().max(LEAST_COUNT);
                 let tables = count(reader, source, &strain, &header, limit)?;
-                let longest_wait = longest_wait.max(strain.longest_wait());
-                let elapsed = begun.elapsed();
-                return Ok((file, Copied { header, tables, attempts: attempt, longest_wait, elapsed }));
+                let max_hold = max_hold.max(strain.hold());
+                let (attempts, elapsed) = (attempt, begun.elapsed());
+                return Ok((file, Copied { header, tables, attempts, max_hold, elapsed, blocks: None }));
             }
             (Go::Stop, JournalMode::Wal) => {
                 let growth = source.manners.map_or(0, |manners| manners.max_wal_growth);
@@ -178,10 +193,9 @@ fn attempts(reader: &mut Reader, source: &Source<'_>, aside: &Path) -> Result<(A
             (Go::Stop, JournalMode::Rollback) => give_way(reader, source.budget)?,
         }
     }
-    Err(Problem::TooMuch(format!(
-        "a writer wanted to commit during each of {ATTEMPTS} copies, and in rollback mode it waits for the copy; raise max_wait, \
-         or back up when the application rests"
-    )))
+    let words = "the copy could not be made under a lock of max_wait, and in rollback mode nobody can commit meanwhile; raise \
+                 max_wait, or back up when the application rests";
+    Err(Problem::TooMuch(words.to_owned()))
 }
 
 fn copy_once(
@@ -261,7 +275,7 @@ fn counted(reader: &mut Reader, table: &str, limit: Duration) -> Result<Option<u
 pub(super) struct Proof {
     /// Bytes of the file.
     pub size_bytes: u64,
-    /// Tables whose rows were counted in both.
+    /// Tables whose rows are as many in both.
     pub tables: u64,
     /// Their rows.
     pub rows: u64,
@@ -301,16 +315,15 @@ pub(super) fn prove(
     budget: &Budget,
     observer: &Arc<dyn Observer>,
 ) -> Result<Proof, Flaw> {
-    /// The budget alone ends the counts.
-    const UNLIMITED: Duration = Duration::from_secs(366 * 86_400);
     observer.begin("check of the copy");
     let begun = Instant::now();
     let header = &copied.header;
     let expected = u64::from(header.pages) * u64::from(header.page_size);
-    let size_bytes = size_of(copy);
+    let size_bytes = stat(&super::coexist::c_path(copy)).ok().flatten().map_or(0, |stat| stat.size);
     if size_bytes != expected {
         return Err(Flaw::Differs(format!("the copy has {size_bytes} bytes in place of {expected}")));
     }
+    ensure_as_written(copy, copied, size_bytes)?;
     // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
     let mut reader = Reader::open(copy, Access::AtRest, budget)?;
     reader.prepare_checks(header)?;
@@ -337,11 +350,22 @@ pub(super) fn prove(
     }
     let mut proof = Proof { size_bytes, not_checked: texts(Kind::NotCheckable), ..Proof::default() };
     proof.broken_constraints = texts(Kind::Constraint);
-    for Rows { table, rows } in &copied.tables {
-        let Some(expected) = *rows else {
+    compare_rows(&mut reader, copied, &mut proof)?;
+    proof.elapsed = begun.elapsed();
+    Ok(proof)
+}
+
+/// Counts the rows of the copy, and compares them with those that were counted in the database.
+fn compare_rows(reader: &mut Reader, copied: &Copied, proof: &mut Proof) -> Result<(), Flaw> {
+    /// The budget alone ends the counts.
+    const UNLIMITED: Duration = Duration::from_secs(366 * 86_400);
+    for Rows { table, rows: expected } in &copied.tables {
+        let expected = *expected;
+        // Equal blocks are equal rows.
+        if expected.is_none() && copied.blocks.is_none() {
             proof.not_compared.push(table.clone());
             continue;
-        };
+        }
         let rows = match reader.count_rows_exactly(table, UNLIMITED) {
             Err(error) if error.is_not_checkable() => {
                 proof.not_compared.push(table.clone());
@@ -349,18 +373,15 @@ pub(super) fn prove(
             }
             counted => counted?.unwrap_or(0),
         };
-        if rows != expected {
+        if let Some(expected) = expected
+            && rows != expected
+        {
             return Err(Flaw::Differs(format!("{table} has {rows} rows in the copy in place of {expected}")));
         }
         proof.tables += 1;
         proof.rows += rows;
     }
-    proof.elapsed = begun.elapsed();
-    Ok(proof)
-}
-
-fn size_of(path: &Path) -> u64 {
-    stat(&super::coexist::c_path(path)).ok().flatten().map_or(0, |stat| stat.size)
+    Ok(())
 }
 
 /// The name under which a copy is made.
@@ -397,18 +418,21 @@ mod tests {
         let files = DatabaseFiles::of(&path);
         let budget = Budget::impatient(Duration::from_secs(60));
         let observer: Arc<dyn Observer> = Arc::new(Quiet);
+        let max_wait = Duration::from_secs(60);
+        let manners = Some(Manners { max_wait, max_wal_growth: 0, owner_busy_timeout: None });
         let source =
-            Source { path: &path, files: &files, manners: None, budget: &budget, observer: &observer };
+            |manners| Source { path: &path, files: &files, manners, budget: &budget, observer: &observer };
         let overwrite = |path: &Path, at: u64| {
             let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
             file.seek(io::SeekFrom::Start(at)).unwrap();
             file.write_all(&[0; 512]).unwrap();
         };
-        let check = |spoil: &dyn Fn(&Path, &mut Copied)| {
-            let (aside, mut copied) = copy(&source, &aside_of(&directory.path().join("b"))).unwrap();
+        let check_with = |manners, spoil: &dyn Fn(&Path, &mut Copied)| {
+            let (aside, mut copied) = copy(&source(manners), &aside_of(&directory.path().join("b"))).unwrap();
             spoil(aside.path(), &mut copied);
             prove(aside.path(), &copied, &budget, &observer)
         };
+        let check = |spoil: &dyn Fn(&Path, &mut Copied)| check_with(None, spoil);
         let proof = check(&|_, _| {}).unwrap();
         assert_eq!((proof.tables, proof.rows, proof.not_compared.len()), (2, 3000, 0));
         assert!(matches!(check(&|path, _| overwrite(path, 3 * 4096)), Err(Flaw::Damaged(_))));
@@ -420,6 +444,13 @@ mod tests {
         assert!(matches!(longer, Err(Flaw::Differs(words)) if words.contains("bytes in place of")));
         let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
         assert_eq!(uncounted.not_compared.len(), 1);
+        // Copied in blocks, of which each is held against what was read.
+        let proof = check_with(manners, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
+        assert_eq!((proof.tables, proof.rows, proof.not_compared.len()), (2, 3000, 0));
+        for at in [0, 3 * 4096, 100_000] {
+            let spoiled = check_with(manners, &|path, _| overwrite(path, at));
+            assert!(matches!(spoiled, Err(Flaw::Differs(_))), "{at}: {spoiled:?}");
+        }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the database is left");
     }
 }

@@ -6,8 +6,9 @@ use crate::config::Backup;
 use crate::config::LogCleaning;
 use crate::config::Optimize;
 use crate::config::Vacuum;
+use crate::report::Manners;
 use crate::sample::Settled;
-use crate::sample::settled;
+use crate::sample::read_preferably_unlocked;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
@@ -124,6 +125,16 @@ pub fn forecast(task: Task, context: &Context<'_>) -> Result<Forecast, Outcome> 
     if task.writes() && task != Task::Checkpoint {
         forecast.owner = neighbours::words_of_owner(context.database.settings.owner_busy_timeout);
     }
+    let max_wait = match task {
+        Task::HealthCheck | Task::QuickCheck => tasks.health_check.as_ref().map(|task| task.max_wait),
+        Task::Backup => tasks.backup.as_ref().map(|task| task.max_wait),
+        Task::Vacuum | Task::LogCleaning | Task::Checkpoint | Task::Optimize => None,
+    };
+    if let Some(max_wait) = max_wait.filter(|_| header.journal_mode == JournalMode::Rollback) {
+        let owner_busy_timeout = context.database.settings.owner_busy_timeout;
+        let max_hold = Manners { max_wait, max_wal_growth: 0, owner_busy_timeout }.max_copy_hold();
+        forecast.owner = neighbours::words_of_owner_beside_reader(owner_busy_timeout, max_hold);
+    }
     match task {
         Task::HealthCheck | Task::QuickCheck => {
             if let Some(health_check) = &tasks.health_check {
@@ -230,8 +241,9 @@ fn of_optimize(task: &Optimize, context: &Context<'_>, found: &Survey, forecast:
         JournalMode::Wal => database.settings.count_budget,
         JournalMode::Rollback => database.settings.count_budget / 10,
     };
-    let read =
-        settled(&database.path, &database.files, context.budget, |reader| reader.stale_statistics(limit));
+    let read = read_preferably_unlocked(&database.path, &database.files, context.budget, |reader| {
+        reader.stale_statistics(limit)
+    });
     match read {
         Ok(Settled::Read { answer, .. }) if answer.is_empty() => note(forecast, Some(UP_TO_DATE)),
         Ok(Settled::Read { answer, .. }) => {
@@ -261,7 +273,7 @@ fn of_log_cleaning(
         note(forecast, outcome.message());
     }
     let database = context.database;
-    let read = settled(&database.path, &database.files, context.budget, |reader| {
+    let read = read_preferably_unlocked(&database.path, &database.files, context.budget, |reader| {
         let mut tables = Vec::new();
         for retention in &task.tables {
             let mut table = TableForecast { table: retention.table.clone(), ..TableForecast::default() };

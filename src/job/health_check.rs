@@ -109,7 +109,11 @@ pub(super) fn run(task: &HealthCheck, quick: bool, context: &Context<'_>) -> Out
         rows: database.settings.row_counts.clone(),
         checks: checks.clone(),
         by_table: false,
-        manners: Some(Manners { max_wait: task.max_wait, max_wal_growth: task.max_wal_growth }),
+        manners: Some(Manners {
+            max_wait: task.max_wait,
+            max_wal_growth: task.max_wal_growth,
+            owner_busy_timeout: database.settings.owner_busy_timeout,
+        }),
         budget: Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() },
     };
     let report = report::report(&request, &Told(std::sync::Arc::clone(&context.observer)));
@@ -118,7 +122,7 @@ pub(super) fn run(task: &HealthCheck, quick: bool, context: &Context<'_>) -> Out
     let (status, error, kind) = (report.status, report.error.clone(), report.error_kind);
     let checked_bytes = report.files.as_ref().map_or(0, |files| files.main_bytes);
     let findings = findings(&verdicts);
-    let max_hold = report.longest_wait;
+    let max_hold = report.max_hold;
     let details = Details::HealthCheck(Box::new(HealthReport { report, verdicts, checked_bytes }));
     let report = Report { max_hold, details };
     match (findings, error) {

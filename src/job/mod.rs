@@ -5,6 +5,7 @@
 
 mod backup;
 mod backup_set;
+mod block_copy;
 mod checkpoint;
 mod cleaning_report;
 mod clock;
@@ -78,7 +79,7 @@ use crate::database::Database;
 use crate::host::ClockMark;
 use crate::sample::SettleError;
 use crate::sample::Settled;
-use crate::sample::settled;
+use crate::sample::read_preferably_unlocked;
 use crate::span::Operation;
 use crate::sqlite::CHECKSUM_BYTES;
 use crate::sqlite::Header;
@@ -154,7 +155,7 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
     let database = context.database;
     let budget = Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() };
     let operation = Operation::begin("survey", None);
-    let read = settled(&database.path, &database.files, &budget, |reader| -> Result<Survey, SqliteError> {
+    let read = read_preferably_unlocked(&database.path, &database.files, &budget, |reader| {
         let header = reader.header()?;
         let wal = match header.journal_mode {
             JournalMode::Wal => reader.wal_frames(),
@@ -164,7 +165,7 @@ fn survey(context: &Context<'_>) -> Result<Survey, Outcome> {
         let broken_by_vacuum = reader.broken_by_vacuum()?;
         let has_checksums = header.reserved_bytes == CHECKSUM_BYTES && reader.has_page_checksums()?;
         let owner_format = OwnerFormat::of(database, &header, has_checksums);
-        Ok(Survey { header, tables, broken_by_vacuum, wal, owner_format })
+        Ok::<_, SqliteError>(Survey { header, tables, broken_by_vacuum, wal, owner_format })
     });
     match read {
         Ok(Settled::Read { mut answer, .. }) => {

@@ -200,6 +200,21 @@ pub(super) fn words_of_owner(busy_timeout: Option<Duration>) -> Option<String> {
     ))
 }
 
+/// The same of a task that only reads, of a rollback database.
+pub(super) fn words_of_owner_beside_reader(
+    busy_timeout: Option<Duration>,
+    max_hold: Duration,
+) -> Option<String> {
+    if busy_timeout.is_some_and(|timeout| timeout >= max_hold) {
+        return None;
+    }
+    Some(format!(
+        "the database is read without a lock while nobody commits; beside an application that commits all the time one lock is held, for \
+         {} ms at the most, and writes that meet it are refused (database is locked) where the application has no busy timeout",
+        max_hold.as_millis()
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

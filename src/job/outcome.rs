@@ -165,8 +165,8 @@ impl FailureReason {
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// The longest that it held the database's write lock at once, in seconds. For a check or backup of a rollback database:
-    /// the longest that it kept a writer waiting.
+    /// The longest that it kept other writers from committing at once, in seconds: by the write lock, or for a check or backup of a
+    /// rollback database by a reader's lock. Whether somebody waited does not matter.
     #[serde(rename = "max_write_hold_seconds", serialize_with = "seconds")]
     pub max_hold: Duration,
     /// What else there is to say.

@@ -174,7 +174,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
     gauge(
         "litekeeper_job_max_write_hold",
         Some(Unit::Seconds),
-        "The longest that the last run held the write lock at once, or a check or backup kept a writer of a rollback database waiting",
+        "The longest that the last run kept others from committing at once: by the write lock, or in a check or backup of a rollback database by a reader's lock, whether or not somebody waited",
         |job, task, sink| optional(sink, task, job.max_write_hold),
     ),
     counter(

@@ -13,7 +13,6 @@ use crate::sample::CountMethod;
 use crate::sample::SettleError;
 use crate::sample::Settled;
 use crate::sample::is_pattern;
-use crate::sample::settled;
 use crate::sample::wanted_tables;
 use crate::sidecar::DatabaseFiles;
 use crate::sidecar::is_sidecar;
@@ -38,9 +37,14 @@ use super::Observer;
 use super::Report;
 use super::Request;
 use super::RowsReport;
+use super::full_text;
+use super::manners::Manners;
 use super::manners::Strain;
+use super::manners::give_way;
 use super::manners::in_slices;
 use super::progress::Progress;
+use super::reading::Source;
+use super::reading::read_beside_owner;
 
 /// How long a row count may take before its estimate is given, when a person waits for it.
 const COUNT_BUDGET: Duration = Duration::from_secs(30);
@@ -114,11 +118,8 @@ pub(super) fn examine(
     if main.size == 0 {
         return Err(Failure::Damaged { check: "file_size", problem: "the file is empty".to_owned() });
     }
-    let blank = report.clone();
-    let read = settled(&path, &files, &request.budget, |reader| {
-        // A second try, after the files moved, starts afresh.
-        *report = blank.clone();
-        read_all(reader, request, &files, observer, report)
+    let read = read_beside_owner(request, &path, &files, report, |reader, source, report| {
+        read_all(reader, source, request, &files, observer, report)
     });
     match read {
         Ok(Settled::Read { .. }) => Ok(()),
@@ -137,6 +138,7 @@ pub(super) fn examine(
 
 fn read_all(
     reader: &mut Reader,
+    source: Source,
     request: &Request,
     files: &DatabaseFiles,
     observer: &impl Observer,
@@ -149,36 +151,78 @@ fn read_all(
         JournalMode::Rollback => None,
     };
     report.facts = Some(facts(&header, wal));
-    if let Some(findings) = size_findings(files, &header, wal) {
+    let main_bytes = match source {
+        Source::Database => stat(&files.main).ok().flatten().map(|main| main.size),
+        Source::Copy { main_bytes } => Some(main_bytes),
+    };
+    if let Some(findings) = main_bytes.and_then(|size| size_findings(size, &header, wal)) {
         let checked = Checked { findings, whole: true, ..Checked::default() };
         report.checks.push(CheckReport::new("file_size", checked, started.elapsed().as_secs_f64()));
     }
     reader.prepare_checks(&header)?;
-    for table in tables_to_count(reader, &request.rows)? {
-        report.rows.push(rows(reader, &table)?);
-    }
+    // Under a lock on the database itself all is done in short transactions.
+    let is_rollback = header.journal_mode == JournalMode::Rollback;
+    let must_be_short = source == Source::Database && reader.takes_locks() && is_rollback;
+    let short = request.manners.filter(|_| must_be_short);
+    let limit = short.map_or(COUNT_BUDGET, |manners| manners.max_wait.min(COUNT_BUDGET));
     for &check in &request.checks {
         observer.begin(check.label());
         if request.by_table {
             in_slices(reader, check, request, &header, observer, report)?;
             continue;
         }
+        begin_short(reader, short, request)?;
+        let strain = watch(source, request, &header, reader);
         let progress = Progress::expect(reader, check, &header);
-        let (told, manners) = (observer.clone(), request.manners);
-        let strain = Strain::watch(manners, &header, reader.work_done());
-        let watched = strain.clone();
+        let (told, watched) = (observer.clone(), strain.clone());
         reader.on_progress(move |work| {
             told.done(progress.share(work));
             watched.go(work)
         })?;
         let whole = run_check(reader, check, report);
-        report.longest_wait = report.longest_wait.max(strain.longest_wait());
-        if !strain.was_too_much() {
+        report.max_hold = report.max_hold.max(strain.hold());
+        let is_of_no_use = strain.was_too_much() && is_rollback && !must_be_short;
+        if !strain.was_too_much() || is_of_no_use {
             whole?;
             continue;
         }
         // The owner needs its turn: the rest goes table by table, with pauses.
         in_slices(reader, check, request, &header, observer, report)?;
+    }
+    reader.end_progress()?;
+    begin_short(reader, short, request)?;
+    if header.journal_mode == JournalMode::Wal {
+        // A WAL can start anew in between.
+        reader.end_transaction()?;
+        reader.header()?;
+    }
+    full_text::compare(reader, &header, &watch(source, request, &header, reader), report);
+    // After the checks, which see at once that somebody commits, as a count does not.
+    for table in tables_to_count(reader, &request.rows)? {
+        begin_short(reader, short, request)?;
+        let begun = Instant::now();
+        report.rows.push(rows(reader, &table, limit)?);
+        if must_be_short {
+            report.max_hold = report.max_hold.max(begun.elapsed());
+        }
+    }
+    Ok(())
+}
+
+/// Watches what the reading does to others; nobody else has a copy.
+fn watch(source: Source, request: &Request, header: &Header, reader: &Reader) -> Strain {
+    match source {
+        Source::Database => Strain::watch(request.manners, header, reader),
+        Source::Copy { .. } => Strain::none(),
+    }
+}
+
+/// Lets writers do their work, and begins anew.
+fn begin_short(reader: &mut Reader, short: Option<Manners>, request: &Request) -> Result<(), SqliteError> {
+    if short.is_some() {
+        give_way(reader, &request.budget)?;
+        reader.end_progress()?;
+        reader.header()?;
     }
     Ok(())
 }
@@ -235,11 +279,11 @@ fn facts(header: &Header, wal: Option<WalFrames>) -> FactsReport {
 }
 
 /// Compares the file's size with its pages, which none of SQLite's checks does. `None` while a WAL holds pages, as the main
-/// file is then behind it. The reader's transaction keeps a rollback database from changing between header and stat.
+/// file is then behind it. Neither the file's size nor the header changes while it is read.
 ///
 /// A file that is too short has lost pages. A longer one is legal: with SQLITE_FCNTL_CHUNK_SIZE SQLite lets it grow ahead of
 /// its pages, and SQLite never reads what is behind them.
-fn size_findings(files: &DatabaseFiles, header: &Header, wal: Option<WalFrames>) -> Option<Vec<Finding>> {
+fn size_findings(actual: u64, header: &Header, wal: Option<WalFrames>) -> Option<Vec<Finding>> {
     let settled = match header.journal_mode {
         JournalMode::Rollback => true,
         JournalMode::Wal => wal.is_some_and(|wal| wal.total == 0),
@@ -247,7 +291,6 @@ fn size_findings(files: &DatabaseFiles, header: &Header, wal: Option<WalFrames>)
     if !settled {
         return None;
     }
-    let actual = stat(&files.main).ok().flatten()?.size;
     let expected = u64::from(header.pages) * u64::from(header.page_size);
     let words = format!(
         "the file has {actual} bytes, its {} pages of {} bytes make {expected}",
@@ -280,7 +323,7 @@ fn tables_to_count(reader: &Reader, patterns: &[String]) -> Result<Vec<String>, 
     Ok(tables)
 }
 
-fn rows(reader: &mut Reader, table: &str) -> Result<RowsReport, SqliteError> {
+fn rows(reader: &mut Reader, table: &str, limit: Duration) -> Result<RowsReport, SqliteError> {
     let report = |rows, method: Option<CountMethod>, error| RowsReport {
         table: table.to_owned(),
         rows,
@@ -288,7 +331,7 @@ fn rows(reader: &mut Reader, table: &str) -> Result<RowsReport, SqliteError> {
         error,
     };
     let operation = Operation::begin("SELECT", Some(table));
-    let counted = operation.told(reader.count_rows(table, COUNT_BUDGET));
+    let counted = operation.told(reader.count_rows(table, limit));
     if let Ok(RowCount::Exact(rows) | RowCount::Estimate(rows)) = counted {
         operation.rows(rows.unsigned_abs());
     }

@@ -1,12 +1,12 @@
 //! How a long check spares the owner of the database.
 //!
-//! A reader of a rollback database keeps every writer from committing, and one of a WAL database keeps the WAL from
-//! starting anew. So a check watches for both while it runs, and gives way when it is too much: it goes on table
-//! by table then, with pauses. Beside an owner that is not at work it costs nothing.
+//! A reader's lock keeps every writer of a rollback database from committing, and a reader of a WAL database keeps the WAL from
+//! starting anew. So a lock is held for a bounded time, whether or not somebody is seen to wait, and the WAL is watched; a check
+//! that has to give way goes on table by table, with pauses. See `reading` for how locks are avoided.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::sqlite::Checked;
 use crate::sqlite::Finding;
 use crate::sqlite::Go;
 use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Work;
@@ -34,10 +35,21 @@ const ROUNDS: u32 = 4;
 /// What a check may do to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manners {
-    /// How long a writer of a rollback database may be kept waiting.
+    /// How long writers of a rollback database may be kept from committing at once, whether or not one is seen to wait.
     pub max_wait: Duration,
     /// By how many bytes a WAL may grow.
     pub max_wal_growth: u64,
+    /// How long the owner is known to wait for a lock.
+    pub owner_busy_timeout: Option<Duration>,
+}
+
+impl Manners {
+    /// The longest hold of the one lock without which a copy cannot be one state: at the default half of the second that common
+    /// drivers wait for a lock, and half of what the owner is known to wait.
+    #[must_use]
+    pub fn max_copy_hold(&self) -> Duration {
+        self.max_wait.saturating_mul(5).max(self.owner_busy_timeout.unwrap_or_default() / 2)
+    }
 }
 
 /// What a check does to others while it runs.
@@ -45,54 +57,62 @@ pub struct Manners {
 pub struct Strain {
     manners: Option<Manners>,
     wal_limit: Option<u32>,
-    seen: Arc<Mutex<Seen>>,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    waits_since: Option<Instant>,
-    longest_wait: Duration,
-    too_much: bool,
+    /// Since when a lock keeps writers of a rollback database from committing.
+    held_since: Option<Instant>,
+    /// The change counter of a database that is read without a lock: what was read before it moved is of no use.
+    change_counter: Option<u32>,
+    was_too_much: Arc<AtomicBool>,
 }
 
 impl Strain {
-    /// Begins to watch.
+    /// Begins to watch what a reader does, in a transaction that has just begun.
     #[must_use]
-    pub fn watch(manners: Option<Manners>, header: &Header, now: Work) -> Self {
-        let wal_limit = manners.zip(now.wal_frames).map(|(manners, frames)| {
+    pub fn watch(manners: Option<Manners>, header: &Header, reader: &Reader) -> Self {
+        let work = reader.work_done();
+        let wal_limit = manners.zip(work.wal_frames).map(|(manners, frames)| {
             let growth = manners.max_wal_growth / u64::from(header.page_size.max(1));
             frames.saturating_add(u32::try_from(growth).unwrap_or(u32::MAX))
         });
-        Self { manners, wal_limit, seen: Arc::default() }
+        let is_rollback = header.journal_mode == JournalMode::Rollback;
+        let held_since = (is_rollback && reader.takes_locks()).then(Instant::now);
+        let change_counter = work.change_counter.filter(|_| is_rollback && !reader.takes_locks());
+        Self { manners, wal_limit, held_since, change_counter, was_too_much: Arc::default() }
+    }
+
+    /// Watches nothing, as nobody else has what is read.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            manners: None,
+            wal_limit: None,
+            held_since: None,
+            change_counter: None,
+            was_too_much: Arc::default(),
+        }
     }
 
     /// Whether the check may go on.
     #[must_use]
     pub fn go(&self, work: Work) -> Go {
-        let Some(manners) = self.manners else { return Go::On };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = if work.writer_waits {
-            seen.waits_since.get_or_insert_with(Instant::now).elapsed()
-        } else {
-            seen.waits_since = None;
-            Duration::ZERO
-        };
-        seen.longest_wait = seen.longest_wait.max(waits);
+        let has_moved = self.change_counter.is_some() && work.change_counter != self.change_counter;
         let wal_grew = work.wal_frames.zip(self.wal_limit).is_some_and(|(frames, limit)| frames > limit);
-        seen.too_much |= waits >= manners.max_wait || wal_grew;
-        if seen.too_much { Go::Stop } else { Go::On }
+        let is_held_too_long = self.manners.is_some_and(|manners| self.hold() >= manners.max_wait);
+        if has_moved || wal_grew || self.held_since.is_some() && is_held_too_long {
+            self.was_too_much.store(true, Ordering::Relaxed);
+        }
+        if self.was_too_much() { Go::Stop } else { Go::On }
     }
 
     /// Whether the check had to give way.
     #[must_use]
     pub fn was_too_much(&self) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).too_much
+        self.was_too_much.load(Ordering::Relaxed)
     }
 
-    /// How long a writer was kept waiting.
+    /// For how long writers have been kept from committing; 0 where they are not.
     #[must_use]
-    pub fn longest_wait(&self) -> Duration {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).longest_wait
+    pub fn hold(&self) -> Duration {
+        self.held_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 
@@ -107,6 +127,8 @@ pub(super) fn in_slices(
 ) -> Result<(), SqliteError> {
     let started = Instant::now();
     let operation = Operation::begin(operation_of(check), None);
+    // The handler of the whole check would end every statement from here on.
+    reader.end_progress()?;
     let mut left: Vec<String> = reader.pieces(check)?;
     let count = left.len();
     let mut all = Checked::default();
@@ -117,18 +139,20 @@ pub(super) fn in_slices(
         for table in left {
             give_way(reader, &request.budget)?;
             reader.header()?;
+            let strain = Strain::watch(request.manners, header, reader);
             states.push(reader.change_mark());
-            let strain = Strain::watch(request.manners, header, reader.work_done());
             let watched = strain.clone();
             reader.on_progress(move |work| watched.go(work))?;
             let checked = checked_or_damage(reader.check_table(check, &table), check);
-            report.longest_wait = report.longest_wait.max(strain.longest_wait());
+            let hold = strain.hold();
+            report.max_hold = report.max_hold.max(hold);
             match checked {
                 Ok(found) => all.add(&table, found),
                 Err(_) if strain.was_too_much() => again.push(table),
                 Err(error) => return operation.told(Err(error)),
             }
             observer.done(1.0 - again.len() as f64 / count as f64);
+            rest_after(hold, reader, request)?;
         }
         left = again;
         if left.is_empty() {
@@ -154,10 +178,15 @@ pub(super) fn in_slices(
     if !left.is_empty() {
         report.error = Some(format!(
             "{} check: the owner is at work, and {} of {count} tables could not be checked without keeping it waiting: {}; raise \
-             max_wait (rollback) or max_wal_growth (WAL), or check when it rests",
+             max_wait (rollback) or max_wal_growth (WAL), or check when it rests{}",
             check.label(),
             left.len(),
-            left.join(", ")
+            left.join(", "),
+            report
+                .no_copy
+                .as_ref()
+                .map(|reason| format!("; no private copy was checked: {reason}"))
+                .unwrap_or_default()
         ));
         report.error_kind = Some(crate::sqlite::ErrorKind::Sqlite(crate::sqlite::ErrorCode::Busy));
     }
@@ -174,16 +203,34 @@ fn account_for_pages(
 ) -> Result<Option<Vec<Finding>>, SqliteError> {
     give_way(reader, &request.budget)?;
     reader.header()?;
-    let strain = Strain::watch(request.manners, header, reader.work_done());
+    let strain = Strain::watch(request.manners, header, reader);
     let watched = strain.clone();
     reader.on_progress(move |work| watched.go(work))?;
     let found = reader.check_pages();
-    report.longest_wait = report.longest_wait.max(strain.longest_wait());
+    let hold = strain.hold();
+    report.max_hold = report.max_hold.max(hold);
+    rest_after(hold, reader, request)?;
     match found {
         Ok(found) => Ok(Some(found)),
         Err(_) if strain.was_too_much() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Lets writers have their turn after a lock that kept them from committing, so that an owner without a busy timeout is refused
+/// a few of its writes in a hundred: total time is spent for it.
+fn rest_after(hold: Duration, reader: &mut Reader, request: &Request) -> Result<(), SqliteError> {
+    const FACTOR: u32 = 20;
+    const STEP: Duration = Duration::from_millis(20);
+    if request.manners.is_none() || hold.is_zero() {
+        return Ok(());
+    }
+    reader.end_transaction()?;
+    let until = Instant::now() + hold * FACTOR;
+    while Instant::now() < until && !request.budget.is_spent() {
+        std::thread::sleep(STEP.min(until.saturating_duration_since(Instant::now())));
+    }
+    reader.header().map(|_| ())
 }
 
 /// Ends the read transaction and lets a writer that waits do its work.
@@ -206,36 +253,49 @@ pub fn give_way(reader: &mut Reader, budget: &Budget) -> Result<(), SqliteError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::JournalMode;
+    use crate::sqlite::Access;
 
     #[test]
-    fn a_check_gives_way_to_a_writer_and_to_a_wal_that_grows() {
-        let header = |journal_mode| Header {
-            page_size: 4096,
-            reserved_bytes: 0,
-            pages: 1,
-            freelist_pages: 0,
-            schema_version: 0,
-            user_version: 0,
-            application_id: 0,
-            journal_mode,
-            auto_vacuum: crate::sqlite::AutoVacuum::None,
-            encoding: crate::sqlite::Encoding::Utf8,
-            writer_version: 0,
+    #[expect(clippy::disallowed_methods, reason = "the test plays the owner")]
+    fn a_check_gives_way_after_its_time_and_to_commits_and_a_wal_that_grows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+        let budget = Budget::impatient(Duration::from_secs(60));
+        let manners = |max_wait| Some(Manners { max_wait, max_wal_growth: 8192, owner_busy_timeout: None });
+        let strain = |access, max_wait, work| {
+            let reader = Reader::open(&path, access, &budget).unwrap();
+            let header = reader.header().unwrap();
+            let strain = Strain::watch(manners(max_wait), &header, &reader);
+            let now = reader.work_done();
+            strain.go(Work { change_counter: now.change_counter.map(|counter| counter + work), ..now })
         };
-        let manners = Manners { max_wait: Duration::ZERO, max_wal_growth: 8192 };
-        let work = |writer_waits, wal_frames| Work { writer_waits, wal_frames, ..Work::default() };
-        let rollback = Strain::watch(Some(manners), &header(JournalMode::Rollback), work(false, None));
-        assert_eq!(rollback.go(work(false, None)), Go::Stop, "no wait at all is allowed");
-        let manners = Manners { max_wait: Duration::from_secs(3600), ..manners };
-        let rollback = Strain::watch(Some(manners), &header(JournalMode::Rollback), work(false, None));
-        assert_eq!(rollback.go(work(true, None)), Go::On);
-        let wal = Strain::watch(Some(manners), &header(JournalMode::Wal), work(false, Some(10)));
+        let (none, hour) = (Duration::ZERO, Duration::from_secs(3600));
+        assert_eq!(strain(Access::Shared, none, 0), Go::Stop, "nobody is seen to wait, and somebody may");
+        assert_eq!(
+            strain(Access::Shared, hour, 1),
+            Go::On,
+            "who reads under a lock need not look at commits"
+        );
+        assert_eq!(strain(Access::AtRest, none, 0), Go::On, "without a lock nobody is kept waiting");
+        assert_eq!(strain(Access::AtRest, hour, 1), Go::Stop, "what was read is of no use any more");
+
+        let wal = Strain { manners: manners(none), wal_limit: Some(12), ..Strain::none() };
         for (frames, go) in [(10, Go::On), (12, Go::On), (13, Go::Stop)] {
-            assert_eq!(wal.go(work(false, Some(frames))), go, "{frames} frames");
+            assert_eq!(wal.go(Work { wal_frames: Some(frames), ..Work::default() }), go, "{frames} frames");
         }
         assert!(wal.was_too_much());
-        let regardless = Strain::watch(None, &header(JournalMode::Wal), work(false, Some(10)));
-        assert_eq!(regardless.go(work(true, Some(99))), Go::On);
+        let regardless = Strain { held_since: Some(Instant::now()), ..Strain::none() };
+        assert_eq!(regardless.go(Work { wal_frames: Some(99), ..Work::default() }), Go::On);
+
+        let ms = Duration::from_millis;
+        for (owner_busy_timeout, most) in [(None, 500), (Some(200), 500), (Some(5_000), 2_500)] {
+            let manners = Manners {
+                max_wait: ms(100),
+                max_wal_growth: 0,
+                owner_busy_timeout: owner_busy_timeout.map(ms),
+            };
+            assert_eq!(manners.max_copy_hold(), ms(most), "{owner_busy_timeout:?}");
+        }
     }
 }

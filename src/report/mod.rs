@@ -6,6 +6,7 @@ mod examine;
 mod full_text;
 mod manners;
 mod progress;
+mod reading;
 
 pub use manners::Manners;
 pub use manners::Strain;
@@ -62,9 +63,12 @@ pub struct Report {
     pub checks: Vec<CheckReport>,
     /// Processes that have lost their locks on the database, or write to deleted files of it, where whoever asks looked for them.
     pub lost_locks: Vec<String>,
-    /// The longest that a check kept a writer of a rollback database waiting, where that was watched.
+    /// The longest that a lock was held that keeps writers of a rollback database from committing, whether or not one waited.
     #[serde(skip)]
-    pub longest_wait: Duration,
+    pub max_hold: Duration,
+    /// Why no private copy was read beside an owner at work.
+    #[serde(skip)]
+    pub no_copy: Option<String>,
     /// What kind of error kept something from being checked.
     #[serde(skip)]
     pub error_kind: Option<ErrorKind>,
@@ -212,7 +216,8 @@ pub struct Request {
     pub budget: Budget,
 }
 
-/// Checks one database. While it runs without manners, a writer of a rollback database cannot commit.
+/// Checks one database. Beside a writer of a rollback database it reads a private copy; where there can be none, the writer
+/// cannot commit while the check runs, for as long as the manners allow, and without manners until it ends.
 #[must_use]
 pub fn report(request: &Request, observer: &impl Observer) -> Report {
     let started = Instant::now();
@@ -225,12 +230,13 @@ pub fn report(request: &Request, observer: &impl Observer) -> Report {
         rows: Vec::new(),
         checks: Vec::new(),
         lost_locks: Vec::new(),
-        longest_wait: Duration::ZERO,
+        max_hold: Duration::ZERO,
+        no_copy: None,
         error_kind: None,
         elapsed_seconds: 0.0,
     };
     match examine(request, observer, &mut report) {
-        Ok(()) => full_text::compare(request, &mut report),
+        Ok(()) => {}
         Err(Failure::Damaged { check, problem }) => {
             let found =
                 Checked { findings: vec![Finding::damage(problem)], whole: true, ..Checked::default() };

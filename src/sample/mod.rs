@@ -4,6 +4,7 @@
 //! what it found is a value, and the sampler decides what to do with it.
 
 mod age;
+mod consistent_copy;
 mod locks;
 mod look;
 mod pieces;
@@ -15,6 +16,10 @@ mod time_text;
 mod timestamp;
 mod unlocked;
 
+pub use consistent_copy::ConsistentCopy;
+pub use consistent_copy::CopyOutcome;
+pub use consistent_copy::CopySource;
+pub use consistent_copy::consistent_copy;
 pub use locks::LockFiles;
 pub use locks::LockList;
 pub use look::DownReason;
@@ -58,3 +63,5 @@ pub use timestamp::convert;
 pub use timestamp::date;
 pub use timestamp::describe;
 pub use timestamp::epoch_of;
+pub use unlocked::read_preferably_unlocked;
+pub use unlocked::read_unlocked;

@@ -5,6 +5,8 @@
 //! busy timeout gets no error from a look, and a look may get no answer: then the values from before stay.
 
 use std::ffi::CStr;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
@@ -14,8 +16,10 @@ use crate::database::Database;
 use crate::host::FileKind;
 use crate::host::Stamp;
 use crate::host::stat;
+use crate::sidecar::DatabaseFiles;
 use crate::sqlite::Access;
 use crate::sqlite::Activity;
+use crate::sqlite::ErrorCode;
 use crate::sqlite::Mark;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
@@ -44,24 +48,38 @@ enum Try<T, E> {
 }
 
 /// Asks an open database `question` as [`settled`] does, but without a lock where it is no WAL database with a WAL.
-/// Tries for `patience` at the most, and once in any case.
+/// Tries for `try_for` at the most, and once in any case.
 ///
 /// # Errors
 /// See [`SettleError`].
 pub(super) fn unlocked<T, E: From<SqliteError> + OpenFailure>(
     database: &Database,
     budget: &Budget,
-    patience: Duration,
+    try_for: Duration,
+    question: impl FnMut(&mut Reader) -> Result<T, E>,
+) -> Result<Settled<T>, SettleError<E>> {
+    read_unlocked(&database.path, &database.files, budget, try_for, question)
+}
+
+/// As [`unlocked`], for a database that is known by its path alone.
+///
+/// # Errors
+/// See [`SettleError`].
+pub fn read_unlocked<T, E: From<SqliteError> + OpenFailure>(
+    path: &Path,
+    files: &DatabaseFiles,
+    budget: &Budget,
+    try_for: Duration,
     mut question: impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<Settled<T>, SettleError<E>> {
     let started = Instant::now();
     let mut has_moved = false;
     loop {
-        match attempt(database, budget, started + patience, &mut question)? {
+        match attempt(path, files, budget, started + try_for, &mut question)? {
             Try::Answer(Ok(answer), stamp) => return Ok(Settled::Read { answer, stamp }),
             Try::Answer(Err(error), _) => return Err(SettleError::Question(error)),
-            Try::NotHere => return settled(&database.path, &database.files, budget, question),
-            Try::Moved if started.elapsed() >= patience || budget.is_spent() => return Ok(Settled::Moving),
+            Try::NotHere => return settled(path, files, budget, question),
+            Try::Moved if started.elapsed() >= try_for || budget.is_spent() => return Ok(Settled::Moving),
             Try::Moved => has_moved = true,
             // The writer of a long transaction, or the next one of many short ones.
             Try::Locked if has_moved => return Ok(Settled::Moving),
@@ -70,13 +88,35 @@ pub(super) fn unlocked<T, E: From<SqliteError> + OpenFailure>(
     }
 }
 
+/// Asks `question` without a lock where that is possible, and under SQLite's locks where writers leave no time for it. It is
+/// for a short question of a task, which needs its answer.
+///
+/// # Errors
+/// See [`SettleError`].
+pub fn read_preferably_unlocked<T, E: From<SqliteError> + OpenFailure>(
+    path: &Path,
+    files: &DatabaseFiles,
+    budget: &Budget,
+    mut question: impl FnMut(&mut Reader) -> Result<T, E>,
+) -> Result<Settled<T>, SettleError<E>> {
+    const TRY_FOR: Duration = Duration::from_secs(1);
+    let is_busy = |error: &E| {
+        error.sqlite_error().and_then(SqliteError::code).is_some_and(|code| code == ErrorCode::Busy)
+    };
+    match read_unlocked(path, files, budget, TRY_FOR, &mut question) {
+        Ok(Settled::Moving) => settled(path, files, budget, question),
+        Err(SettleError::Question(error)) if is_busy(&error) => settled(path, files, budget, question),
+        other => other,
+    }
+}
+
 fn attempt<T, E: From<SqliteError>>(
-    database: &Database,
+    path: &Path,
+    files: &DatabaseFiles,
     budget: &Budget,
     until: Instant,
     question: &mut impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<Try<T, E>, SettleError<E>> {
-    let files = &database.files;
     let (taken_at, stamp) = (SystemTime::now(), Stamp::take(files)?);
     if stamp.main.is_none() {
         return Err(SettleError::Missing);
@@ -84,7 +124,7 @@ fn attempt<T, E: From<SqliteError>>(
     if stamp.wal.is_some() {
         return Ok(Try::NotHere);
     }
-    let mut reader = match Reader::open(&database.path, Access::AtRest, budget) {
+    let mut reader = match Reader::open(path, Access::AtRest, budget) {
         Ok(reader) => reader,
         Err(error) => return Ok(Try::Answer(Err(error.into()), stamp)),
     };
@@ -111,6 +151,38 @@ fn attempt<T, E: From<SqliteError>>(
     let is_whole = !before.is_open || !stamp.is_racy(taken_at);
     let is_still = now == stamp && is_whole || is_page_one && is_as_long && now.wal.is_none();
     Ok(if is_proved && is_still { Try::Answer(answer, stamp) } else { Try::Moved })
+}
+
+/// A moment at which nobody changed the main file, to be held against a later one.
+pub(super) struct Still {
+    stamp: Stamp,
+    before: Rest,
+    is_whole: bool,
+}
+
+impl Still {
+    /// Notes the moment; `None` while somebody writes.
+    pub(super) fn begin(reader: &Reader, files: &DatabaseFiles) -> io::Result<Option<Self>> {
+        let (taken_at, stamp) = (SystemTime::now(), Stamp::take(files)?);
+        Ok(match rest(reader, &files.journal(), Instant::now()) {
+            Ok(Resting::Now(before)) => {
+                let is_whole = !before.is_open || !stamp.is_racy(taken_at);
+                Some(Self { stamp, before, is_whole })
+            }
+            Ok(Resting::Since | Resting::Never) | Err(NoRest) => None,
+        })
+    }
+
+    /// Whether nobody has changed the main file since.
+    pub(super) fn is_unchanged(&self, reader: &Reader, files: &DatabaseFiles) -> io::Result<bool> {
+        let journal = files.journal();
+        let Ok(after) = reader.activity(|| content(&journal)) else { return Ok(false) };
+        let is_proved = match after {
+            Activity::AtRest(mark) | Activity::Open(mark) => mark == self.before.mark,
+            Activity::Writing | Activity::Hot => false,
+        };
+        Ok(is_proved && self.is_whole && Stamp::take(files)? == self.stamp)
+    }
 }
 
 /// A database that holds its last commit.

@@ -128,7 +128,8 @@ impl SqliteError {
     }
 
     /// The end of a budget, before or while SQLite was at work.
-    pub(super) fn spent(operation: &'static str, budget: &Budget) -> Self {
+    #[must_use]
+    pub fn spent(operation: &'static str, budget: &Budget) -> Self {
         let kind =
             if budget.cancel.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::DeadlineExceeded };
         Self { kind, ..Self::from_code(operation, ffi::SQLITE_INTERRUPT, String::new()) }

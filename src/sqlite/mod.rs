@@ -5,6 +5,7 @@
 
 mod anatomy;
 mod archive;
+mod blocks;
 mod btree_page;
 mod checkpoint;
 mod compare;
@@ -53,6 +54,9 @@ mod writer;
 pub use anatomy::Anatomies;
 pub use anatomy::Anatomy;
 pub use archive::Archive;
+pub use blocks::BlockCopy;
+pub use blocks::BlockError;
+pub use blocks::BlockPass;
 pub use checkpoint::Checkpoint;
 pub use checkpoint::Checkpointed;
 pub use custom::CustomAnswer;

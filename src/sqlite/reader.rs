@@ -87,6 +87,8 @@ pub struct Work {
     pub writer_waits: bool,
     /// Frames in the WAL, which only grows while a reader is there; `None` outside WAL mode.
     pub wal_frames: Option<u32>,
+    /// The change counter of a rollback database as it is in the file now, which moves with every commit.
+    pub change_counter: Option<u32>,
 }
 
 /// Whether a statement may go on.
@@ -243,8 +245,8 @@ impl Reader {
             if reported.elapsed() >= REPORT_PERIOD {
                 reported = Instant::now();
                 let instructions = calls * u64::from(PROGRESS_INSTRUCTIONS.unsigned_abs());
-                let raw::Strain { pages_read, writer_waits, wal_frames } = gauge();
-                go = observe(Work { pages_read, instructions, writer_waits, wal_frames });
+                let raw::Strain { pages_read, writer_waits, wal_frames, change_counter } = gauge();
+                go = observe(Work { pages_read, instructions, writer_waits, wal_frames, change_counter });
             }
             go == Go::Stop || budget.is_spent()
         };
@@ -256,9 +258,9 @@ impl Reader {
     /// The work that the connection has done so far, and what it does to others now.
     #[must_use]
     pub fn work_done(&self) -> Work {
-        let raw::Strain { pages_read, writer_waits, wal_frames } =
+        let raw::Strain { pages_read, writer_waits, wal_frames, change_counter } =
             raw::strain_gauge(&self.connection, self.reads_shared_wal())();
-        Work { pages_read, instructions: 0, writer_waits, wal_frames }
+        Work { pages_read, instructions: 0, writer_waits, wal_frames, change_counter }
     }
 
     /// Fails if the `-shm` was truncated while it was mapped: what was read is no state of the database then.
@@ -271,6 +273,12 @@ impl Reader {
             return Err(SqliteError::from_code("read", rusqlite::ffi::SQLITE_IOERR_SHMMAP, message));
         }
         Ok(())
+    }
+
+    /// Whether what it reads is protected by SQLite's locks, which keep writers of a rollback database from committing.
+    #[must_use]
+    pub fn takes_locks(&self) -> bool {
+        self.access == Access::Shared
     }
 
     /// Whether the shared memory of a WAL is mapped, in a transaction that [`Reader::header`] began.
@@ -291,6 +299,14 @@ impl Reader {
         self.budget = whole;
         self.arm()?;
         result
+    }
+
+    /// Takes back what [`Reader::on_progress`] set: only the budget ends a statement then.
+    ///
+    /// # Errors
+    /// What SQLite says; none is known.
+    pub fn end_progress(&mut self) -> Result<(), SqliteError> {
+        self.arm()
     }
 
     /// Lets the progress handler read the budget as it is now.

@@ -7,6 +7,8 @@
 use std::ffi::CStr;
 
 use super::error::SqliteError;
+use super::header::JournalMode;
+use super::header::RawHeader;
 use super::raw;
 use super::raw::HEADER_BYTES;
 use super::reader::Reader;
@@ -14,6 +16,14 @@ use super::reader::Reader;
 /// The header of the main file, whose change counter moves with each commit to a rollback database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark([u8; HEADER_BYTES]);
+
+impl Mark {
+    /// The journal mode in which the database was written last.
+    #[must_use]
+    pub fn journal_mode(&self) -> JournalMode {
+        RawHeader::parse(&self.0).journal_mode
+    }
+}
 
 /// What other processes do to a rollback database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

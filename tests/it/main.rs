@@ -33,6 +33,7 @@ mod process;
 mod prometheus;
 mod promises;
 mod proofs;
+mod readers;
 mod rows;
 mod smoke;
 mod space;
@@ -77,6 +78,7 @@ fn main() {
     trials.extend(prometheus::trials());
     trials.extend(promises::trials());
     trials.extend(proofs::trials());
+    trials.extend(readers::trials());
     trials.extend(smoke::trials());
     trials.extend(space::trials());
     trials.extend(tasks::trials());

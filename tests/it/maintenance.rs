@@ -39,7 +39,6 @@ pub fn trials() -> Vec<Trial> {
         test("a_database_that_is_replaced_ends_the_run", a_database_that_is_replaced_ends_the_run),
         test("a_lock_held_for_ever_is_busy", a_lock_held_for_ever_is_busy),
         test("damage_stops_every_job_that_writes", damage_stops_every_job_that_writes),
-        test("a_check_gives_way_to_its_owner", a_check_gives_way_to_its_owner),
         test("connections_of_others_are_counted", connections_of_others_are_counted),
         test("pauses_and_other_processes_are_seen", pauses_and_other_processes_are_seen),
         test("litestream_is_left_in_peace", litestream_is_left_in_peace),
@@ -559,29 +558,6 @@ fn damage_stops_every_job_that_writes() {
     let (code, runs) = run("vacuum", &config);
     assert_eq!(code, Some(0), "{runs:#?}");
     agent.until("litekeeper_job_runs_total", &[("db", "app"), ("task", "vacuum")], 1.0);
-}
-
-/// A check of a rollback database whose owner wants to commit goes on table by table; nobody is at work, it is whole.
-fn a_check_gives_way_to_its_owner() {
-    let made = TestDatabase::new("app")
-        .sql(
-            "CREATE TABLE one (a, b); CREATE TABLE two (a, b); CREATE INDEX one_a ON one (a); CREATE INDEX two_a ON two (a);
-             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
-             INSERT INTO one SELECT hex(randomblob(8)), i FROM n; INSERT INTO two SELECT * FROM one;",
-        )
-        .make();
-    let config = configure(&made, "{health_check: {max_wait: 5ms}}");
-    let (code, runs) = run("health_check", &config);
-    assert_eq!((code, &runs[0]["details"]["health_check"]["verdicts"][0]["whole"]), (Some(0), &true.into()));
-    // A transaction that stays open looks like one that waits for its commit.
-    let mut owner = SecondProcess::open(&made.path());
-    owner.run("BEGIN IMMEDIATE; INSERT INTO items VALUES (7, 'seven')");
-    let (code, runs) = run("health_check", &config);
-    let verdict = &runs[0]["details"]["health_check"]["verdicts"][0];
-    let busy =
-        runs[0]["reason"] == "busy" && runs[0]["message"].as_str().unwrap().contains("owner is at work");
-    assert!(busy || (code == Some(0) && verdict["ok"] == true), "{runs:#?}");
-    owner.run("COMMIT");
 }
 
 fn pauses_and_other_processes_are_seen() {

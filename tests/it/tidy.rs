@@ -85,7 +85,7 @@ const ROOMS: [(&str, &str); 33] = [
     ("metrics", "config database history host job locks sample sqlite task"),
     ("planner", "database schedule task"),
     ("record", "history job metrics telemetry"),
-    ("report", "budget host sample sidecar span sqlite"),
+    ("report", "budget host sample sidecar span sqlite units"),
     ("runbooks", ""),
     (
         "runner",

@@ -45,7 +45,10 @@ fn backups_checkpoints_and_statistics_take_their_defaults() {
     assert_eq!(schedules, ["backup 0 2 * * *", "optimize 0 5 * * *", "checkpoint every 5m"]);
     let backup = tasks.backup.as_ref().unwrap();
     assert!(backup.to.is_absolute() && backup.to.ends_with("kept"), "{:?}", backup.to);
-    assert_eq!((backup.keep, backup.max_wait, backup.max_wal_growth), (7, Duration::from_secs(1), 1 << 30));
+    assert_eq!(
+        (backup.keep, backup.max_wait, backup.max_wal_growth),
+        (7, Duration::from_millis(100), 1 << 30)
+    );
     assert_eq!(tasks.checkpoint.as_ref().unwrap().truncate_above, 64 << 20);
     assert_eq!(tasks.optimize.as_ref().unwrap().analysis_limit, 1000);
 }

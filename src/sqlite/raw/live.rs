@@ -65,6 +65,30 @@ pub(in crate::sqlite) fn read_header(connection: &Connection) -> Result<[u8; HEA
     if code == ffi::SQLITE_OK { Ok(header) } else { Err(code) }
 }
 
+/// Reads from the main file as it is in this moment, whoever writes to it. What is behind its end is zeros.
+///
+/// # Errors
+/// SQLite's code.
+pub(in crate::sqlite) fn read_at(
+    connection: &Connection,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<(), c_int> {
+    let file = main_file(connection)?;
+    let (Ok(length), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
+        return Err(ffi::SQLITE_IOERR_READ);
+    };
+    // SAFETY: `file` is open as long as the connection is; the buffer has the length given.
+    let code = unsafe {
+        match (*(*file).pMethods).xRead {
+            Some(read) => read(file, buffer.as_mut_ptr().cast(), length, offset),
+            None => ffi::SQLITE_IOERR_READ,
+        }
+    };
+    // After a short read SQLite has filled the rest with zeros.
+    if matches!(code, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ) { Ok(()) } else { Err(code) }
+}
+
 /// What a long read meets and does to others, as seen from its progress handler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::sqlite) struct Strain {
@@ -74,6 +98,8 @@ pub(in crate::sqlite) struct Strain {
     pub writer_waits: bool,
     /// Frames in the WAL: while a reader is there it only grows.
     pub wal_frames: Option<u32>,
+    /// The change counter in the main file; `None` in WAL mode, where it stands still.
+    pub change_counter: Option<u32>,
 }
 
 /// A look at what a connection does, for the progress of a long check and its manners.
@@ -91,7 +117,7 @@ pub(in crate::sqlite) fn strain_gauge(
     move || {
         // The whole structs move into the closure, not the bare pointers, which are not Send.
         let (handle, file) = (&handle, &file);
-        let (mut now, mut highest, mut reserved) = (0, 0, false);
+        let (mut now, mut highest, mut reserved, mut change_counter) = (0, 0, false, None);
         // SAFETY: called from the progress handler, so the connection is open, and on its thread.
         // The first call reads a counter and changes nothing (SQLITE_DBSTATUS_CACHE_MISS without reset).
         unsafe {
@@ -107,6 +133,7 @@ pub(in crate::sqlite) fn strain_gauge(
             }
             if !wal && !file.0.is_null() {
                 reserved = is_reserved_of(file.0);
+                change_counter = change_counter_of(file.0);
             }
         }
         Strain {
@@ -114,6 +141,7 @@ pub(in crate::sqlite) fn strain_gauge(
             writer_waits: reserved,
             // SAFETY: as above; the caller vouches for the shared memory.
             wal_frames: if wal { unsafe { wal_index_of(file.0) }.map(|index| index.frames) } else { None },
+            change_counter,
         }
     }
 }
@@ -142,6 +170,19 @@ unsafe fn is_reserved_of(file: *mut ffi::sqlite3_file) -> bool {
     reserved != 0
 }
 
+unsafe fn change_counter_of(file: *mut ffi::sqlite3_file) -> Option<u32> {
+    let mut bytes = [0_u8; 4];
+    // SAFETY: `file` is open; the buffer has the length given.
+    let code = unsafe {
+        let read = (*(*file).pMethods).xRead?;
+        read(file, bytes.as_mut_ptr().cast(), 4, COUNTER_OFFSET)
+    };
+    (code == ffi::SQLITE_OK).then(|| u32::from_be_bytes(bytes))
+}
+
+/// Where the change counter stands in the header.
+const COUNTER_OFFSET: i64 = 24;
+
 /// A mark that moves with every commit, read without a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeMark {
@@ -153,14 +194,12 @@ pub enum ChangeMark {
 
 /// The mark of a connection's database as it is now, whoever wrote last. `wal` as for [`strain_gauge`].
 pub(in crate::sqlite) fn change_mark(connection: &Connection, wal: bool) -> Option<ChangeMark> {
-    /// Where the change counter stands in the header.
-    const COUNTER: std::ops::Range<usize> = 24..28;
     if wal {
         return wal_index(connection).map(|index| ChangeMark::Wal(index.changes, index.frames));
     }
-    let header = read_header(connection).ok()?;
-    let bytes = header[COUNTER].try_into().ok()?;
-    Some(ChangeMark::Counter(u32::from_be_bytes(bytes)))
+    let file = main_file(connection).ok()?;
+    // SAFETY: the file is open as long as the connection is.
+    unsafe { change_counter_of(file) }.map(ChangeMark::Counter)
 }
 
 /// Reads the wal-index header from the shared memory that the connection has mapped.

@@ -44,6 +44,7 @@ pub(super) use live::Strain;
 pub(super) use live::change_mark;
 pub(super) use live::has_lost_shared_memory;
 pub(super) use live::is_reserved;
+pub(super) use live::read_at;
 pub(super) use live::read_header;
 pub(super) use live::strain_gauge;
 pub(super) use live::wal_index;

@@ -1,0 +1,260 @@
+//! Tasks that only read, beside applications that write all the time: what these notice, and that there is a verdict.
+
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::ChildStdout;
+use std::process::Command;
+use std::process::Stdio;
+
+use libtest_mimic::Trial;
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use serde_json::Value;
+
+use crate::maintenance::configure;
+use crate::maintenance::number;
+use crate::support::Output;
+use crate::support::SecondProcess;
+use crate::support::TestDatabase;
+use crate::support::litekeeper;
+use crate::support::test;
+use crate::support::test_with_tool;
+use crate::support::tool;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        test_with_tool(
+            "applications_commit_beside_tasks_that_read",
+            tool("python3"),
+            applications_commit_beside_tasks_that_read,
+        ),
+        test_with_tool(
+            "without_room_for_a_copy_a_check_goes_table_by_table",
+            tool("python3"),
+            without_room_for_a_copy_a_check_goes_table_by_table,
+        ),
+        test("tasks_that_read_take_no_lock_beside_an_owner_at_rest", no_lock_beside_an_owner_at_rest),
+        test("damage_is_found_beside_a_writer", damage_is_found_beside_a_writer),
+    ]
+}
+
+/// Writes a pair of rows in each transaction, one every 5 ms, until its input ends; then says how many were done and refused.
+const APPLICATION: &str = "
+import sqlite3, sys, threading, time
+path, timeout, journal, synchronous = sys.argv[1:]
+connection = sqlite3.connect(path, timeout=float(timeout), isolation_level=None)
+connection.execute(f'PRAGMA journal_mode = {journal}')
+connection.execute(f'PRAGMA synchronous = {synchronous}')
+done = refused = 0
+stop = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+while not stop.is_set():
+    try:
+        connection.execute('BEGIN')
+        connection.execute('INSERT INTO one DEFAULT VALUES')
+        connection.execute('INSERT INTO two SELECT max(id), hex(randomblob(20)) FROM one')
+        connection.execute('COMMIT')
+        done += 1
+    except sqlite3.OperationalError:
+        refused += 1
+        if connection.in_transaction:
+            connection.execute('ROLLBACK')
+    if done == 10:
+        print('at work', flush=True)
+    time.sleep(.005)
+print(done, refused, flush=True)
+";
+
+/// How an application uses its database.
+struct Application {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Application {
+    fn start(python: &str, made: &TestDatabase, kind: &[&str; 3]) -> Self {
+        let mut child = Command::new(python)
+            .args(["-c", APPLICATION, &made.path().display().to_string()])
+            .args(kind)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut String::new()).unwrap();
+        Self { child, output }
+    }
+
+    /// The transactions that were done, and those refused.
+    fn end(mut self) -> (f64, f64) {
+        drop(self.child.stdin.take());
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        let (done, refused) = text.lines().last().unwrap().split_once(' ').unwrap();
+        (done.parse().unwrap(), refused.parse().unwrap())
+    }
+}
+
+/// One table that takes longer to be read than an application of 5 ms leaves time for.
+fn large() -> TestDatabase {
+    TestDatabase::new("app")
+        .sql(
+            "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX logs_at ON logs (at);
+             CREATE TABLE one (id INTEGER PRIMARY KEY); CREATE TABLE two (id INTEGER PRIMARY KEY, text TEXT UNIQUE);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+             INSERT INTO logs SELECT i, abs(random()), hex(randomblob(30)) FROM n;",
+        )
+        .make()
+}
+
+fn run_with(task: &str, config: &str, environment: &[(&str, &str)]) -> Value {
+    let mut command = litekeeper();
+    command.args(["run", task, "--config", config, "--json", "--log.level", "error"]);
+    command.envs(environment.iter().copied());
+    let output = Output::from(command);
+    let document: Value = serde_json::from_str(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", output.stdout, output.stderr));
+    document["runs"][0].clone()
+}
+
+fn hold(run: &Value) -> f64 {
+    run["details"]["max_write_hold_seconds"].as_f64().unwrap()
+}
+
+fn backups(made: &TestDatabase) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(made.directory().join("backups")).unwrap();
+    found.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn applications_commit_beside_tasks_that_read(python: &str) {
+    // A debug build hashes slowly, on a busy machine.
+    const TASKS: &str = "{health_check: {max_wait: 1s}, backup: {to: backups, reserve: 0, max_wait: 1s}}";
+    let mut was_held = false;
+    for journal in ["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL"] {
+        for (timeout, synchronous) in [("0", "FULL"), ("0", "OFF"), ("5", "FULL")] {
+            for task in ["health_check", "backup"] {
+                let made = large();
+                std::fs::create_dir(made.directory().join("backups")).unwrap();
+                let config = configure(&made, TASKS);
+                let application = Application::start(python, &made, &[timeout, journal, synchronous]);
+                let ran = run_with(task, &config, &[]);
+                let (done, refused) = application.end();
+                let case =
+                    format!("{task}, {journal}, timeout {timeout}, {synchronous}: {done} and {refused}");
+                assert_eq!(ran["outcome"], "success", "{case}: {ran:#}");
+                // A lock for the length of the task refuses nearly all of them.
+                let most =
+                    if timeout == "0" && journal != "WAL" { 2.0 + 0.3 * (done + refused) } else { 0.0 };
+                assert!(refused <= most, "{case}: {ran:#}");
+                assert!(journal != "WAL" || hold(&ran) == 0.0, "{case}: {ran:#}");
+                was_held |= hold(&ran) > 0.0;
+                if task == "health_check" {
+                    let verdict = &ran["details"]["health_check"]["verdicts"][0];
+                    assert!(verdict["ok"] == true && verdict["whole"] == true, "{case}: {ran:#}");
+                    continue;
+                }
+                let [backup] = backups(&made).try_into().unwrap();
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+                let copy =
+                    Connection::open_with_flags(format!("file:{}?immutable=1", backup.display()), flags)
+                        .unwrap();
+                let (one, two) =
+                    (number(&copy, "SELECT count(*) FROM one"), number(&copy, "SELECT count(*) FROM two"));
+                assert!(
+                    one == two && one > 0,
+                    "a transaction is in it whole or not at all: {case}: {one}, {two}"
+                );
+                assert_eq!(number(&copy, "SELECT count(*) FROM logs"), 60_000, "{case}");
+                assert_eq!(ran["details"]["backup"]["not_compared"].as_array().unwrap().len(), 0, "{case}");
+            }
+        }
+    }
+    assert!(was_held, "a lock that is held is published");
+}
+
+/// The last resort holds SQLite's lock for no longer than it may, whether or not somebody is seen to wait.
+fn without_room_for_a_copy_a_check_goes_table_by_table(python: &str) {
+    const NO_ROOM: [(&str, &str); 1] = [("SQLITE_TMPDIR", "/proc")];
+    for (max_wait, timeout, ends) in [("2s", "0", true), ("2s", "5", true), ("5ms", "5", false)] {
+        let made = large();
+        let config = configure(&made, &format!("{{health_check: {{max_wait: {max_wait}}}}}"));
+        let application = Application::start(python, &made, &[timeout, "DELETE", "FULL"]);
+        let ran = run_with("health_check", &config, &NO_ROOM);
+        let (_, refused) = application.end();
+        if timeout != "0" {
+            assert_eq!(refused, 0.0, "{ran:#}");
+        }
+        if ends {
+            assert_eq!(ran["outcome"], "success", "{ran:#}");
+            assert!(hold(&ran) > 0.0, "{ran:#}");
+        } else {
+            // Not a timeout: it says which table is too large, and why there was no copy.
+            assert_eq!(ran["reason"], "busy", "{ran:#}");
+            let words = ran["message"].as_str().unwrap();
+            assert!(["logs", "max_wait", "/proc"].iter().all(|word| words.contains(word)), "{words}");
+        }
+    }
+}
+
+/// What the alert on long holds must not see: a task that read for long while nobody wrote.
+fn no_lock_beside_an_owner_at_rest() {
+    const TASKS: &str = "{health_check: {max_wait: 5ms}, backup: {to: backups, reserve: 0, max_wait: 5ms}}";
+    let made = large();
+    std::fs::create_dir(made.directory().join("backups")).unwrap();
+    let config = configure(&made, TASKS);
+    let mut owner = SecondProcess::open(&made.path());
+    for (state, sql) in [
+        ("connected", "INSERT INTO one DEFAULT VALUES"),
+        ("in a read transaction", "BEGIN; SELECT count(*) FROM one"),
+        (
+            "in a write transaction that nobody has committed",
+            "COMMIT; BEGIN IMMEDIATE; INSERT INTO one VALUES (99)",
+        ),
+    ] {
+        owner.run(sql);
+        for task in ["health_check", "backup"] {
+            let ran = run_with(task, &config, &[]);
+            assert_eq!(ran["outcome"], "success", "{task}, {state}: {ran:#}");
+            assert_eq!(hold(&ran), 0.0, "{task}, {state}: {ran:#}");
+            if task == "health_check" {
+                assert_eq!(ran["details"]["health_check"]["verdicts"][0]["whole"], true, "{state}: {ran:#}");
+            }
+        }
+    }
+    owner.run("COMMIT");
+    for backup in backups(&made) {
+        let copy = Connection::open(backup).unwrap();
+        assert_eq!(number(&copy, "SELECT count(*) FROM one WHERE id = 99"), 0, "it was not committed");
+    }
+}
+
+/// A verdict on the private copy is one on the database.
+fn damage_is_found_beside_a_writer() {
+    let made = large();
+    let mut owner = SecondProcess::open(&made.path());
+    owner.run(
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX logs_at ON logs (id)' WHERE name = 'logs_at'; \
+         PRAGMA writable_schema = RESET",
+    );
+    let config = configure(&made, "{health_check: {max_wait: 1s}}");
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().display().to_string();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let ran = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                owner.run("INSERT INTO one DEFAULT VALUES");
+            }
+        });
+        let ran = run_with("health_check", &config, &[("SQLITE_TMPDIR", &directory)]);
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        ran
+    });
+    assert_eq!(ran["reason"], "corrupt", "{ran:#}");
+    assert!(ran["message"].as_str().unwrap().contains("logs_at"), "{ran:#}");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing is left of the copy");
+}
