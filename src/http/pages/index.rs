@@ -225,6 +225,7 @@ impl IndexPage<'_> {
                 }
                 td {
                     (pill(observed.condition, unsound.contains(&database.name)))
+                    @if !observed.owners.lost.is_empty() { " " span.pill.down { span aria-hidden="true" { "▲ " } "commits are lost" } }
                     @if let Some(time) = observed.confirmed_at { small { (when(time, now)) } }
                 }
                 td.number {
