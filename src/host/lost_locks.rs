@@ -299,7 +299,8 @@ impl Open {
             } else if link.file_name() == main.file_name() {
                 has_main |= is_same(pid, number, &files.main);
             } else if link.file_name() == shm.file_name() {
-                open.shm |= is_same(pid, number, &files.shm());
+                // Whoever copies the file reads it alone.
+                open.shm |= is_writable(pid, number) && is_same(pid, number, &files.shm());
             }
         }
         if has_main {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::budget::Budget;
 use crate::config::HealthCheck;
+use crate::host::lost_locks;
 use crate::report;
 use crate::report::Manners;
 use crate::report::Request;
@@ -116,7 +117,12 @@ pub(super) fn run(task: &HealthCheck, quick: bool, context: &Context<'_>) -> Out
         }),
         budget: Budget { busy_timeout: SURVEY_PATIENCE, ..context.budget.clone() },
     };
-    let report = report::report(&request, &Told(std::sync::Arc::clone(&context.observer)));
+    let mut report = report::report(&request, &Told(std::sync::Arc::clone(&context.observer)));
+    // The verdict is on the file; what such a process commits may not be in it.
+    report.lost_locks = lost_locks(&database.files).iter().map(ToString::to_string).collect();
+    for lost in &report.lost_locks {
+        context.observer.say(&format!("{lost}; see `litekeeper runbook SqliteOwnerLostLocks`"));
+    }
     let verdicts: Vec<Verdict> =
         checks.iter().filter_map(|check| verdict(&report, *check, checks[0])).collect();
     let (status, error, kind) = (report.status, report.error.clone(), report.error_kind);

@@ -83,6 +83,7 @@ fn an_owner_that_lost_its_locks_keeps_its_commits() {
         ("main and -shm", COPIES_BOTH, "vacuum", Some("owner_lost_locks")),
         ("main and -shm", COPIES_BOTH, "checkpoint", Some("owner_lost_locks")),
         ("main", COPIES_MAIN, "backup", None),
+        ("main", COPIES_MAIN, "health_check", None),
         ("-wal without a name", UNLINKED, "backup", Some("owner_lost_locks")),
         ("nothing", SOUND, "vacuum", None),
     ] {
@@ -95,7 +96,7 @@ fn an_owner_that_lost_its_locks_keeps_its_commits() {
         std::fs::create_dir(&backups).unwrap();
         let text = format!(
             "state: {}\ndatabases: [{{name: app, path: {}, tasks: {{vacuum: {{min_reclaimable: {{bytes: 1B, ratio: 0}}}}, \
-             checkpoint: {{}}, backup: {{to: {}}}}}}}]\n",
+             checkpoint: {{}}, health_check: {{}}, backup: {{to: {}}}}}}}]\n",
             directory.path().join("state.sqlite").display(),
             path.display(),
             backups.display()
@@ -106,6 +107,10 @@ fn an_owner_that_lost_its_locks_keeps_its_commits() {
         let run = &runs["runs"][0];
         let found = run["reason"].as_str();
         assert_eq!(found, reason, "{name}, {task}: {run:#?}");
+        if task == "health_check" {
+            let lost = run["details"]["health_check"]["lost_locks"].as_array().unwrap();
+            assert!(lost[0].as_str().unwrap().contains(&format!("process {}", owner.0.id())), "{run:#?}");
+        }
         if reason.is_some() {
             let message = run["message"].as_str().unwrap();
             assert!(message.contains(&format!("process {}", owner.0.id())), "{message}");
@@ -134,6 +139,13 @@ fn lost_locks_are_shown_everywhere() {
     let mut paths = Vec::new();
     let cases = [
         ("sound", "pass", [0.0, 0.0], 0),
+        // As a program that copies the files of a database at rest does.
+        (
+            "copied",
+            "o.close(); open(p + '-shm', 'w').close(); global_copy = open(p + '-shm', 'rb')",
+            [0.0, 0.0],
+            0,
+        ),
         ("unlocked", COPIES_MAIN, [1.0, 0.0], 0),
         ("deleted", LOSES_WAL, [0.0, 1.0], 3),
     ];
