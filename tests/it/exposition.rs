@@ -417,6 +417,7 @@ const CONTRACT: [&str; 88] = [
     "sqlite_last_write_timestamp_seconds",
     "sqlite_lock_held_seconds",
     "sqlite_lock_holders",
+    "sqlite_lost_lock_processes",
     "sqlite_page_size_bytes",
     "sqlite_pages",
     "sqlite_sample_timestamp_seconds",
