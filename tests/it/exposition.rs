@@ -343,7 +343,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 88] = [
+const CONTRACT: [&str; 89] = [
     "litekeeper_alert_threshold",
     "litekeeper_backup_files",
     "litekeeper_backup_last_verified_timestamp_seconds",
