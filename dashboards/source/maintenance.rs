@@ -171,6 +171,15 @@ fn deeds() -> Vec<Panel> {
             "sum by (instance, db, table) (increase(litekeeper_retention_deleted_rows_total{@db}[$__rate_interval]))",
             "{{db}} @ {{instance}} {{table}}",
         ),
+        Panel::bars("Rows that went along", "Rows that referred to deleted ones, and were deleted or had their reference set to NULL.", unit::SHORT)
+            .size(12, 8)
+            .query(
+                "sum by (instance, db, table) (increase(litekeeper_retention_cascaded_rows_total{@db}[$__rate_interval]))",
+                "{{db}} @ {{instance}} {{table}}",
+            ),
+        Panel::lines("Expired rows that stay", "Expired rows that the last log cleaning left, because a foreign key, a trigger or the configuration keeps them.", unit::SHORT)
+            .size(12, 8)
+            .query("max by (instance, db, table) (litekeeper_retention_kept_rows{@db})", "{{db}} @ {{instance}} {{table}}"),
         Table::new("Last vacuums", "Pages times their size before and after the last vacuum of each database.")
             .size(12, 8)
             .label("db", "Database")
@@ -196,6 +205,7 @@ fn deeds() -> Vec<Panel> {
                    (time() - sqlite_table_oldest_row_timestamp_seconds{@db})
                    and on (instance, db, table) litekeeper_retention_window_seconds{@db})",
             ))
+            .column(Column::new("Rows kept", unit::SHORT, &of_table("litekeeper_retention_kept_rows")))
             .column(
                 Column::new("Last cleaning", unit::WORD, &of_table("litekeeper_retention_complete"))
                     .words(&[(1.0, "complete", colour::GOOD), (0.0, "ended before", colour::WARNING)]),

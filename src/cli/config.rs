@@ -2,13 +2,21 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
 
 use clap::Subcommand;
 
+use crate::app;
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::config::NamedDirectory;
 use crate::config::WebSettings;
+use crate::discovery::look_once;
 use crate::doors::Doors;
+use crate::job::Foreseen;
+use crate::job::ForeseenKind;
+use crate::job::foresee;
 use crate::job::unusable;
 use crate::units::counted;
 
@@ -20,7 +28,8 @@ use super::print;
 pub(super) enum Command {
     /// Check a configuration file and name all its errors
     ///
-    /// What depends on the machine is a warning: a directory in which no backup could be kept.
+    /// What depends on the machine is a warning: a directory in which no backup could be kept, and a task that would fail, be slow or
+    /// leave rows with the databases as they are now.
     #[command(after_help = "Exit codes: 0 valid, 2 not valid.")]
     Check {
         /// The file
@@ -44,6 +53,7 @@ pub(super) fn run(command: &Command) -> Exit {
     match command {
         Command::Check { file } => with_config(file, |config, directories| {
             warn_of(directories);
+            warn_of_tasks(config);
             let sources = config.sources.len();
             print(&format!(
                 "{}: valid, {sources} entr{}\n",
@@ -63,6 +73,36 @@ fn warn_of(directories: &[NamedDirectory]) {
             let words =
                 format!("warning: here every backup would fail: {}: {problem}", directory.path.display());
             print_error!("{}", directory.say(words));
+        }
+    }
+}
+
+/// Says what the tasks will meet when they run, as far as the databases can be looked at now.
+fn warn_of_tasks(config: &Config) {
+    /// So long all of them may take.
+    const LIMIT: Duration = Duration::from_secs(30);
+    let until = Instant::now() + LIMIT;
+    let (databases, errors) = look_once(config, &app::given_names(config));
+    errors.iter().for_each(|error| print_error!("warning: {error}"));
+    for (place, database) in databases.iter().enumerate() {
+        if Instant::now() >= until {
+            print_error!(
+                "warning: the tasks of {} were not looked at within {LIMIT:?}; `litekeeper doctor` looks at one",
+                counted((databases.len() - place) as u64, "more database")
+            );
+            break;
+        }
+        let budget = Budget::impatient(until.saturating_duration_since(Instant::now()));
+        match foresee(database, &budget) {
+            Ok(found) => found.iter().for_each(|Foreseen { task, kind, message }| {
+                let what = match kind {
+                    ForeseenKind::Fails => "would fail",
+                    ForeseenKind::Stays => "would leave rows",
+                    ForeseenKind::Slow | ForeseenKind::SlowReference => "would be slow",
+                };
+                print_error!("warning: {}: {task} {what}: {message}", database.name);
+            }),
+            Err(words) => print_error!("warning: {}: its tasks were not looked at: {words}", database.name),
         }
     }
 }

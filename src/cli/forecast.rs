@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::job::ExpiredBy;
 use crate::job::Forecast;
 use crate::job::TableForecast;
 use crate::units::bytes;
@@ -61,7 +62,15 @@ pub(super) fn forecast_text(forecast: &Forecast) -> String {
 fn table_lines(table: &TableForecast) -> Vec<String> {
     let rows = table.rows.map_or_else(|| "an unknown number of rows".to_owned(), |rows| counted(rows, "row"));
     let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
-    let mut lines = vec![format!("{}: {rows} would be deleted{size}", table.table)];
+    let why = match table.expired_by {
+        ExpiredBy::Age => "",
+        ExpiredBy::MaxRows => " (max_rows)",
+        ExpiredBy::MaxBytes => " (max_bytes)",
+    };
+    let mut lines = vec![match &table.would_fail {
+        Some(words) => format!("{}: would fail: {words}", table.table),
+        None => format!("{}: {rows} would be deleted{size}{why}", table.table),
+    }];
     let details = [
         ("older than", &table.cutoff),
         ("oldest", &table.oldest),

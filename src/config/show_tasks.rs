@@ -115,10 +115,15 @@ struct ShownLogCleaning {
 #[derive(Serialize)]
 struct ShownRetention {
     table: String,
-    column: String,
-    format: TimestampFormat,
+    column: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retention: Option<String>,
+    format: Option<TimestampFormat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_rows: Option<Option<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -284,20 +289,24 @@ fn shown_optimize(task: &Optimize) -> ShownOptimize {
 }
 
 fn shown_retention(retention: &Retention) -> ShownRetention {
-    let (age, expires) = (Some(format_duration(retention.retention)), retention.expires);
+    let (age, expires) = (retention.retention.map(format_duration), retention.expires);
+    // What means nothing beside `expires`, or without an age, is not shown: it could not be written.
+    let by_age = age.is_some() && !expires;
     ShownRetention {
         table: escape(&retention.table),
-        column: escape(&retention.column),
-        format: retention.format,
-        retention: age.clone().filter(|_| !expires),
+        column: retention.column.as_deref().map(escape),
+        format: retention.column.is_some().then_some(retention.format),
+        retention: (!expires).then(|| age.clone()),
+        max_rows: (!expires).then_some(retention.max_rows),
+        max_bytes: (!expires).then(|| retention.max_bytes.map(format_bytes)),
         expires: expires.then(|| word(true)),
         grace: age.filter(|_| expires),
-        allow_short_retention: (!expires).then(|| word(retention.allow_short_retention)),
+        allow_short_retention: by_age.then(|| word(retention.allow_short_retention)),
         condition: retention.condition.as_deref().map(escape),
         keep_latest: retention.keep_latest,
         archive: retention.archive.as_deref().map(shown_path),
         cascade: retention.cascade.iter().map(|table| escape(table)).collect(),
         set_null: retention.set_null.iter().map(|table| escape(table)).collect(),
-        max_newest_age: (!expires).then(|| format_duration(retention.max_newest_age)),
+        max_newest_age: by_age.then(|| format_duration(retention.max_newest_age)),
     }
 }

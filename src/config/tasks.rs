@@ -114,12 +114,16 @@ pub struct LogCleaning {
 pub struct Retention {
     /// The table.
     pub table: String,
-    /// Its time column.
-    pub column: String,
+    /// Its time column; without one, rows go in the order of their row ids.
+    pub column: Option<String>,
     /// How the column writes a time.
     pub format: TimestampFormat,
-    /// How old a row becomes; with `expires`, how long it stays after it has expired.
-    pub retention: Duration,
+    /// How old a row becomes; with `expires`, how long it stays after it has expired. `None` where age says nothing.
+    pub retention: Option<Duration>,
+    /// So many of the newest rows stay, and all others go.
+    pub max_rows: Option<u64>,
+    /// So many bytes of the newest rows' values stay, and all others go.
+    pub max_bytes: Option<u64>,
     /// Whether the column holds the moment at which a row expires, and not that at which it was made.
     pub expires: bool,
     /// Whether a retention below one day is meant.

@@ -13,17 +13,13 @@ use crate::config::LogCleaning;
 use crate::config::Manners;
 use crate::config::Optimize;
 use crate::config::Retention;
-use crate::config::TimestampFormat;
 use crate::config::Timing;
 use crate::config::Vacuum;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
 use crate::config::decode::Value;
 use crate::config::decode::quoted;
-use crate::config::paths::resolve_path;
-use crate::config::retention_read::default_retention;
-use crate::config::retention_read::read_grace;
-use crate::config::settings::read_format;
+use crate::config::retention_read::read_retention;
 use crate::config::tree::Node;
 use crate::config::units::parse_duration;
 use crate::config::upkeep_read::read_upkeep;
@@ -36,7 +32,7 @@ const TIMING_KEYS: [&str; 6] = ["schedule", "timezone", "spread", "window", "sta
 /// What every task that writes takes.
 const MANNERS_KEYS: [&str; 4] = ["target_hold", "pause_ratio", "lock_wait", "allow_network"];
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -50,9 +46,6 @@ pub(super) const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// How far a WAL may grow under a check.
 const MAX_WAL_GROWTH: u64 = 64 * MIB;
-
-/// A retention below this deletes what somebody may still look at today.
-const SHORT_RETENTION: Duration = DAY;
 
 /// What the tasks of a file have in common.
 pub(super) struct Surroundings<'s> {
@@ -309,7 +302,7 @@ fn read_log_cleaning(
     }
     let mut tables: Vec<Retention> = Vec::new();
     for item in items {
-        let Some(retention) = read_retention(&item, surroundings, decoder) else { continue };
+        let Some(retention) = read_retention(&item, surroundings.base, decoder) else { continue };
         // Two retentions for one table are one too many, and the metrics have one series a table.
         if tables.iter().any(|other| other.table.eq_ignore_ascii_case(&retention.table)) {
             decoder.refuse_value(&item, format!("{} is listed already", quoted(&retention.table)));
@@ -317,71 +310,4 @@ fn read_log_cleaning(
         tables.push(retention);
     }
     Some(LogCleaning { timing, tables, foreign_keys, manners })
-}
-
-fn read_retention(
-    value: &Value<'_>,
-    surroundings: &Surroundings<'_>,
-    decoder: &mut Decoder<'_>,
-) -> Option<Retention> {
-    const RETENTION: RangeInclusive<Duration> = SECOND..=Duration::from_secs(100 * 365 * 86_400);
-    let known = [
-        "table",
-        "column",
-        "format",
-        "retention",
-        "expires",
-        "grace",
-        "allow_short_retention",
-        "condition",
-        "keep_latest",
-        "archive",
-        "max_newest_age",
-        "cascade",
-        "set_null",
-    ];
-    let fields = decoder.fields(value, &known)?;
-    let mut text =
-        |name, example| decoder.require(&fields, name, example).and_then(|value| decoder.text(&value));
-    let (table, column) = (text("table", "table: logs"), text("column", "column: created_at"));
-    let expires = read(&fields, "expires", false, |value| decoder.switch(value));
-    let retention = if expires {
-        read_grace(&fields, decoder)
-    } else {
-        if fields.given("grace").is_some() {
-            let message = "goes with `expires: on`, where it is how long a row stays after its time; write `retention` for the age";
-            decoder.refuse(fields.position_of("grace"), &fields.child("grace"), message);
-        }
-        match fields.find("retention") {
-            Some(value) => decoder.duration(&value, RETENTION)?,
-            None => default_retention(&fields, decoder)?,
-        }
-    };
-    let allowed = read(&fields, "allow_short_retention", false, |value| decoder.switch(value));
-    if retention < SHORT_RETENTION && !allowed && !expires {
-        let message = "is below one day; if that is meant, write `allow_short_retention: on` beside it";
-        decoder.refuse(fields.position_of("retention"), &fields.child("retention"), message);
-    }
-    let max_newest_age = (retention / 3).clamp(DAY, 30 * DAY);
-    let mut optional = |name| fields.given(name).and_then(|value| decoder.text(&value));
-    let (condition, archive) = (optional("condition"), optional("archive"));
-    Some(Retention {
-        table: table?,
-        column: column?,
-        format: read(&fields, "format", TimestampFormat::Auto, |value| read_format(value, decoder)),
-        retention,
-        expires,
-        allow_short_retention: allowed,
-        condition,
-        keep_latest: fields
-            .given("keep_latest")
-            .and_then(|value| decoder.number(&value, 1..=usize::MAX >> 1))
-            .map(|latest| latest as u64),
-        archive: archive.map(|directory| resolve_path(surroundings.base, &directory)),
-        cascade: read(&fields, "cascade", Vec::new(), |value| decoder.texts(value)),
-        set_null: read(&fields, "set_null", Vec::new(), |value| decoder.texts(value)),
-        max_newest_age: read(&fields, "max_newest_age", max_newest_age, |value| {
-            decoder.duration(value, SECOND..=*RETENTION.end())
-        }),
-    })
 }

@@ -202,11 +202,15 @@ ailments! {
         "Every backup fails, and there is none on the day that it is needed.";
     /// A retention of something that is not there.
     RetentionImpossible, "retention-impossible", [Warning],
-        "the configuration cleans a table or column that is not there",
+        "the configured log cleaning would be refused as the database is now: a table or column that is not there, times in a format that is unknown or ambiguous, undecided `foreign_keys`, an archive directory that is missing or full",
         "The log cleaning fails every time, and the log grows.";
+    /// Rows that a cleaning leaves.
+    RetentionKeepsRows, "retention-keeps-rows", [Info],
+        "expired rows would stay: the table is quiet for longer than `max_newest_age`, no row has a time, or rows of other tables refer to them",
+        "The cleaning succeeds, and the table does not become smaller.";
     /// A retention that looks at all rows.
     RetentionWithoutIndex, "retention-without-index", [Warning],
-        "the configuration cleans a table by a column that no index begins with",
+        "the configuration cleans a table by a column of which no index finds a range: there is none, it has another collation, or only some of the rows",
         "Every cleaning looks at every row.";
     /// What looks like a log.
     LogWithoutRetention, "log-without-retention", [Info],

@@ -9,6 +9,7 @@ use crate::host::MappedSqlite;
 use crate::host::Mount;
 use crate::host::Ownership;
 use crate::host::SidecarObstacle;
+use crate::job::Foreseen;
 use crate::job::Need;
 use crate::job::OwnerFormat;
 use crate::job::Unusable;
@@ -105,6 +106,8 @@ pub(super) struct Wishes {
     pub backup: Option<(PathBuf, Option<Unusable>)>,
     /// What is cleaned.
     pub retentions: Vec<Retention>,
+    /// What the tasks will meet when they run.
+    pub foreseen: Vec<Foreseen>,
 }
 
 impl Facts {

@@ -24,6 +24,7 @@ use crate::host::sidecar_obstacle;
 use crate::host::stat;
 use crate::host::write_denied;
 use crate::job::OwnerFormat;
+use crate::job::foresee;
 use crate::job::replicator;
 use crate::job::room_for_vacuum;
 use crate::job::unusable;
@@ -81,7 +82,7 @@ pub(super) fn gather(named: &Path, database: &Database, known: Known, budget: &B
         inside: inside(database, budget),
         lost_locks: lost_locks(files),
         mapped: mapped_sqlite(&lock_holders(files)),
-        wishes: wishes(database),
+        wishes: wishes(database, budget),
         known,
     }
 }
@@ -97,7 +98,7 @@ fn own_mode(path: &Path, budget: &Budget) -> Option<JournalMode> {
     Some(header.journal_mode)
 }
 
-fn wishes(database: &Database) -> Wishes {
+fn wishes(database: &Database, budget: &Budget) -> Wishes {
     let tasks = &database.settings.tasks;
     Wishes {
         writes: tasks.timings().any(|(task, _)| task.writes()),
@@ -108,6 +109,8 @@ fn wishes(database: &Database) -> Wishes {
         vacuum: tasks.vacuum.as_ref().map(|vacuum| vacuum.allow_replicated),
         backup: tasks.backup.as_ref().map(|backup| (backup.to.clone(), unusable(&backup.to))),
         retentions: tasks.log_cleaning.iter().flat_map(|task| task.tables.clone()).collect(),
+        // What keeps the database from being read is found by the look at it.
+        foreseen: foresee(database, budget).unwrap_or_default(),
     }
 }
 

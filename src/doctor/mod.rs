@@ -141,6 +141,7 @@ fn judge(facts: &Facts) -> Vec<Finding> {
     {
         schema::findings(facts, schema, &mut found);
     }
+    schema::foreseen(facts, &mut found);
     if only_the_owner_may_write(facts) {
         found.iter_mut().for_each(withhold_writes);
     }

@@ -1,9 +1,12 @@
 //! Rules on tables: retention, statistics, foreign keys.
 
 use crate::config::Retention;
+use crate::job::Foreseen;
+use crate::job::ForeseenKind;
 use crate::sqlite::Anatomies;
 use crate::sqlite::Anatomy;
 use crate::sqlite::RowCount;
+use crate::task::Task;
 use crate::units::counted;
 
 use super::Finding;
@@ -87,25 +90,42 @@ pub(super) fn findings(facts: &Facts, schema: &Anatomies, found: &mut Vec<Findin
     found.extend(foreign_keys(facts, schema).take(MAX_FINDINGS));
 }
 
+/// What the tasks of the configuration will meet when they run.
+pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
+    for Foreseen { task, kind, message } in &facts.wishes.foreseen {
+        let new = |ailment, severity| Finding::new(ailment, severity, format!("{message}."));
+        match (task, kind) {
+            (Task::LogCleaning, ForeseenKind::Fails) => {
+                found.push(new(Ailment::RetentionImpossible, Severity::Warning));
+            }
+            (Task::LogCleaning, ForeseenKind::Stays) => {
+                found.push(new(Ailment::RetentionKeepsRows, Severity::Info));
+            }
+            // Where the index is missing altogether, the rule on indexes has said so with the command.
+            (Task::LogCleaning, ForeseenKind::Slow) => {
+                let id = Ailment::RetentionWithoutIndex.id();
+                if !found.iter().any(|finding| finding.id == id) {
+                    found.push(new(Ailment::RetentionWithoutIndex, Severity::Warning));
+                }
+            }
+            // A directory that cannot be used is found with the command that makes it usable.
+            (Task::Backup, _)
+                if facts.wishes.backup.as_ref().is_some_and(|(_, problem)| problem.is_none()) =>
+            {
+                found.push(new(Ailment::BackupImpossible, Severity::Warning));
+            }
+            _ => {}
+        }
+    }
+}
+
 fn of_retention(facts: &Facts, schema: &Anatomies, retention: &Retention) -> Option<Finding> {
     let Retention { table: wanted, column, .. } = retention;
-    let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(wanted));
-    let Some(table) = table else {
-        // Of thousands of tables not all were looked at.
-        let complete = schema.tables.len() == schema.of;
-        let what = format!("log_cleaning names the table {wanted}, which is not there.");
-        return complete.then(|| {
-            Finding::new(Ailment::RetentionImpossible, Severity::Warning, what)
-                .advice("Correct the name in the configuration, or take the table out of it.")
-        });
-    };
-    if !table.columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(column)) {
-        let what =
-            format!("log_cleaning names the column {column}, which the table {} does not have.", table.name);
-        let finding = Finding::new(Ailment::RetentionImpossible, Severity::Warning, what);
-        return Some(finding.advice("Correct the name in the configuration."));
-    }
-    if table.finds_by(std::slice::from_ref(column)) {
+    let column = column.as_ref()?;
+    let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(wanted))?;
+    if !table.columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(column))
+        || table.finds_by(std::slice::from_ref(column))
+    {
         return None;
     }
     let what = format!("No index of the table {} ({}) begins with {column}.", table.name, about(table));

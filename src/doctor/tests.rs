@@ -16,6 +16,8 @@ use crate::host::MappedSqlite;
 use crate::host::Mount;
 use crate::host::Ownership;
 use crate::host::SidecarObstacle;
+use crate::job::Foreseen;
+use crate::job::ForeseenKind;
 use crate::job::Need;
 use crate::job::Unusable;
 use crate::locks::Hold;
@@ -31,6 +33,7 @@ use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::RowCount;
 use crate::sqlite::WalFrames;
+use crate::task::Task;
 
 use super::facts::Inside;
 use super::facts::Wishes;
@@ -135,9 +138,11 @@ fn tables(facts: &mut Facts, tables: Vec<Anatomy>) {
 fn retention(table: &str, column: &str) -> Retention {
     Retention {
         table: table.to_owned(),
-        column: column.to_owned(),
+        column: Some(column.to_owned()),
         format: TimestampFormat::Auto,
-        retention: Duration::from_secs(90 * 86_400),
+        retention: Some(Duration::from_secs(90 * 86_400)),
+        max_rows: None,
+        max_bytes: None,
         allow_short_retention: false,
         condition: None,
         keep_latest: None,
@@ -515,11 +520,19 @@ fn tables_and_indexes() {
         cleaned(logs(50_000, &[&["id", "created_at"]]), "created_at"),
         &[(A::RetentionWithoutIndex, Warning, create)],
     );
-    check(cleaned(logs(5, &[]), "nowhere"), &[(A::RetentionImpossible, Warning, "the column nowhere")]);
-    check(
-        cleaned(table("other", &["id"], 5), "created_at"),
-        &[(A::RetentionImpossible, Warning, "the table Logs")],
-    );
+    let foreseen = |task, kind| {
+        move |facts: &mut Facts| {
+            facts.wishes.foreseen = vec![Foreseen { task, kind, message: "as it is now".to_owned() }];
+        }
+    };
+    for (kind, expected) in [
+        (ForeseenKind::Fails, Some((A::RetentionImpossible, Warning, "as it is now."))),
+        (ForeseenKind::Stays, Some((A::RetentionKeepsRows, Info, "as it is now."))),
+        (ForeseenKind::Slow, Some((A::RetentionWithoutIndex, Warning, "as it is now."))),
+        (ForeseenKind::SlowReference, None),
+    ] {
+        check(foreseen(Task::LogCleaning, kind), expected.as_slice());
+    }
     let schema = |found: Anatomy| move |facts: &mut Facts| tables(facts, vec![found]);
     check(
         schema(logs(10_000, &[])),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::references::KeptRows;
 use super::references::OtherRows;
+use super::retention::ExpiredBy;
 use super::time_tally::TimeValues;
 
 /// What was done to one table.
@@ -18,10 +19,13 @@ pub struct TableReport {
     pub deleted_rows: u64,
     /// Transactions.
     pub batches: u64,
-    /// Whether every expired row is gone.
+    /// Whether every expired row is gone that may go; those in `kept` may not.
     pub complete: bool,
-    /// The configured retention in seconds.
-    pub retention_seconds: u64,
+    /// The configured retention in seconds; `None` where rows go by their number or size alone.
+    pub retention_seconds: Option<u64>,
+    /// What decided which rows go.
+    #[serde(default)]
+    pub expired_by: ExpiredBy,
     /// The moment before which rows had expired.
     pub cutoff: Option<String>,
     /// How the column writes a time.

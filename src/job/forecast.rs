@@ -3,16 +3,12 @@
 use serde::Serialize;
 
 use crate::config::Backup;
-use crate::config::LogCleaning;
 use crate::config::Optimize;
 use crate::config::Vacuum;
 use crate::report::Manners;
 use crate::sample::Settled;
 use crate::sample::read_preferably_unlocked;
-use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
-use crate::sqlite::Reader;
-use crate::sqlite::SqliteError;
 use crate::task::Task;
 
 use super::Context;
@@ -20,21 +16,16 @@ use super::Survey;
 use super::backup;
 use super::checkpoint;
 use super::coexist;
+use super::forecast_cleaning;
 use super::health_check;
 use super::neighbours;
 use super::optimize::UP_TO_DATE;
 use super::outcome::Outcome;
 use super::owner_format;
-use super::references;
 use super::references::KeptRows;
 use super::references::OtherRows;
-use super::retention::Conditions;
-use super::retention::PlanError;
-use super::retention::Seen;
-use super::retention::iso;
-use super::retention::plan;
+use super::retention::ExpiredBy;
 use super::survey;
-use super::time_bounds::look_at_times;
 use super::time_tally::TimeValues;
 use super::vacuum;
 use super::vacuum::Method;
@@ -75,8 +66,12 @@ pub struct Forecast {
 pub struct TableForecast {
     /// The table.
     pub table: String,
-    /// Why it would not be cleaned, or what would make it cheaper.
+    /// Why the cleaning of this table would fail; nothing would be deleted then.
+    pub would_fail: Option<String>,
+    /// Why rows stay, or what would make it cheaper.
     pub note: Option<String>,
+    /// What decides which rows go.
+    pub expired_by: ExpiredBy,
     /// Rows; unknown when they could not be counted in time.
     pub rows: Option<u64>,
     /// Bytes of their values, about.
@@ -99,6 +94,12 @@ pub struct TableForecast {
     pub index: Option<String>,
     /// How long it would take, where an earlier run tells.
     pub expected_seconds: Option<f64>,
+    /// Why every row is looked at; a part of the note in the end.
+    #[serde(skip)]
+    pub(super) slow: Option<String>,
+    /// Why each deletion looks at every row of another table; likewise.
+    #[serde(skip)]
+    pub(super) slow_references: Option<String>,
 }
 
 /// Says what a run would do now.
@@ -150,7 +151,7 @@ pub fn forecast(task: Task, context: &Context<'_>) -> Result<Forecast, Outcome> 
         }
         Task::LogCleaning => {
             if let Some(task) = &tasks.log_cleaning {
-                of_log_cleaning(task, context, &found, &mut forecast)?;
+                forecast_cleaning::add(task, context, &found, &mut forecast);
             }
         }
         Task::Backup => {
@@ -254,94 +255,8 @@ fn of_optimize(task: &Optimize, context: &Context<'_>, found: &Survey, forecast:
     }
 }
 
-fn note(forecast: &mut Forecast, reason: Option<&str>) {
+pub(super) fn note(forecast: &mut Forecast, reason: Option<&str>) {
     if forecast.would_not_run.is_none() {
         forecast.would_not_run = reason.map(str::to_owned);
-    }
-}
-
-fn of_log_cleaning(
-    task: &LogCleaning,
-    context: &Context<'_>,
-    found: &Survey,
-    forecast: &mut Forecast,
-) -> Result<(), Outcome> {
-    let journal_mode = found.header.journal_mode;
-    if let Err(outcome) =
-        coexist::refuse_unless_writable(context.database, journal_mode, task.manners.allow_network)
-    {
-        note(forecast, outcome.message());
-    }
-    let database = context.database;
-    let read = read_preferably_unlocked(&database.path, &database.files, context.budget, |reader| {
-        let mut tables = Vec::new();
-        for retention in &task.tables {
-            let mut table = TableForecast { table: retention.table.clone(), ..TableForecast::default() };
-            let look = look_at_times(database, journal_mode);
-            let conditions = Conditions { foreign_keys: task.foreign_keys, now: context.now, look };
-            let mut seen = Seen::default();
-            let planned = plan(reader, retention, conditions, &mut seen);
-            (table.times, table.note) = (seen.times, seen.note);
-            match planned {
-                Ok(Some(plan)) => {
-                    of_table(reader, &plan, context, journal_mode, &retention.column, &mut table)?
-                }
-                Ok(None) => table.rows = Some(0),
-                Err(PlanError::Sqlite(error)) => return Err(error),
-                Err(error @ (PlanError::Config(_) | PlanError::Clock(_) | PlanError::Archive(_))) => {
-                    table.note = Some(error.to_string())
-                }
-            }
-            tables.push(table);
-        }
-        Ok(tables)
-    });
-    match read {
-        Ok(Settled::Read { answer, .. }) => forecast.tables = answer,
-        Ok(Settled::Moving) => note(forecast, Some("the database's files come and go while they are read")),
-        Err(error) => note(forecast, Some(&error.to_string())),
-    }
-    Ok(())
-}
-
-fn of_table(
-    reader: &mut Reader,
-    plan: &super::retention::Plan,
-    context: &Context<'_>,
-    journal_mode: JournalMode,
-    column: &str,
-    table: &mut TableForecast,
-) -> Result<(), SqliteError> {
-    // A writer of a rollback database waits for a count; the time for it is short there.
-    let limit = match journal_mode {
-        JournalMode::Wal => context.database.settings.count_budget * 10,
-        JournalMode::Rollback => context.database.settings.count_budget,
-    };
-    table.cutoff = Some(iso(plan.cutoff));
-    table.format = Some(plan.format.clone());
-    if plan.walk.is_by_time() {
-        table.index =
-            plan.shape.index_on(column).map(str::to_owned).or_else(|| Some("primary key".to_owned()));
-    }
-    table.note = references::missing_index(plan, column);
-    match reader.expired(&plan.walk, limit) {
-        Ok(expired) => {
-            table.rows = Some(expired.rows);
-            table.kept = references::kept(&expired.left);
-            table.others = references::others(expired.others.iter().map(|(what, tally)| (what, tally)));
-            references::note(&mut table.note, references::words(&table.table, &table.kept, None));
-            table.bytes = Some(expired.bytes);
-            let moment = |value: Option<_>| value.and_then(|value| plan.moment(&value)).map(iso);
-            table.oldest = moment(expired.oldest);
-            table.newest = moment(expired.newest);
-            table.expected_seconds = context.past.rate.map(|rate| expired.rows as f64 / rate.max(1.0));
-            Ok(())
-        }
-        Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
-            let late = format!("not counted within {limit:?}");
-            table.note = Some(table.note.take().map_or(late.clone(), |note| format!("{note}; {late}")));
-            Ok(())
-        }
-        Err(error) => Err(error),
     }
 }

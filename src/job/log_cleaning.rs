@@ -111,7 +111,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
     for retention in &task.tables {
         let mut table = TableReport {
             table: retention.table.clone(),
-            retention_seconds: retention.retention.as_secs(),
+            retention_seconds: retention.retention.map(|age| age.as_secs()),
             ..TableReport::default()
         };
         let result = run.clean(retention, task.foreign_keys, &mut table);
@@ -179,17 +179,17 @@ impl Run<'_> {
             let mut seen = Seen::default();
             let planned = self.plan(retention, foreign_keys, &mut seen);
             table.times = seen.times.or(table.times.take());
+            table.kept = seen.kept;
             let Some(mut plan) = planned? else {
                 if let Some(note) = &seen.note {
                     self.observer.say(&format!("{}: {note}", retention.table));
                 }
                 table.note = seen.note;
-                table.complete = !seen.kept;
+                references::note(&mut table.note, references::words(&retention.table, &table.kept, None));
+                table.complete = !seen.is_doubtful;
                 return Ok(());
             };
-            table.cutoff = Some(iso(plan.cutoff));
-            table.format = Some(plan.format.clone());
-            table.note = references::missing_index(&plan, &retention.column);
+            describe(&plan, retention, table);
             table.note.iter().for_each(|note| self.observer.say(note));
             let mut archive = retention
                 .archive
@@ -221,9 +221,12 @@ impl Run<'_> {
             };
             match drained? {
                 Drained::Done => {
-                    let (writer, wait) = (&mut *self.writer, self.manners.lock_wait);
-                    let words = references::look_what_stays(writer, wait, &plan, table, refusal.as_deref());
+                    // A walk by key reads the whole table again, for which a writer of a rollback database waits.
+                    let limit = look_at_times(self.database, self.writer.journal_mode());
+                    let (writer, times) = (&mut *self.writer, (self.manners.lock_wait, limit));
+                    let words = references::look_what_stays(writer, times, &plan, table, refusal.as_deref());
                     words.iter().for_each(|words| self.observer.say(words));
+                    references::note_what_is_not_archived(table);
                     return Ok(());
                 }
                 Drained::SchemaChanged => {}
@@ -252,7 +255,9 @@ impl Run<'_> {
         planned.map_err(|error| match error {
             PlanError::Config(message) => Failure::Refused(FailureReason::Config, message),
             PlanError::Archive(message) => Failure::Refused(FailureReason::Io, message),
-            PlanError::Clock(message) => Failure::Refused(FailureReason::Other, message),
+            PlanError::Clock(message) | PlanError::Late(message) => {
+                Failure::Refused(FailureReason::Other, message)
+            }
             PlanError::Sqlite(error) => error.into(),
         })
     }
@@ -265,10 +270,19 @@ impl Run<'_> {
         table: &mut TableReport,
         (transactions, refusal): (&mut Transactions, &mut Option<String>),
     ) -> Result<Drained, Failure> {
+        let mut may_turn = plan.walk.references().reaches_itself();
         loop {
             let before = table.deleted_rows;
             table.complete = false;
-            let drained = self.drain(plan, archive.as_deref_mut(), table, (transactions, refusal))?;
+            let drained = match self.drain(plan, archive.as_deref_mut(), table, (transactions, refusal)) {
+                // From this end, the deletion of one row takes a chain of rows along that is too long for SQLite or for a hold.
+                Err(_) if may_turn && !self.budget.is_spent() => {
+                    may_turn = false;
+                    plan.walk = plan.walk.clone().reversed();
+                    continue;
+                }
+                other => other?,
+            };
             let again = plan.walk.references().is_self_referencing()
                 && table.complete
                 && table.deleted_rows > before
@@ -333,9 +347,7 @@ impl Run<'_> {
                 transactions.add(removed.deleted, held.hold);
             }
             let share = held.value.next.as_ref().map_or(1.0, |next| plan.share(next.first().as_ref()));
-            let rate = (table.deleted_rows as f64 / begun.elapsed().as_secs_f64().max(0.001)) as u64;
-            let words = format!("{} deleted, {} a second", counted(table.deleted_rows, "row"), count(rate));
-            self.observer.done(share, &words);
+            self.observer.done(share, &progress(table.deleted_rows, begun.elapsed()));
             pace.held(held.value.rows, held.value.looked + held.hold, held.commit);
             cursor = held.value.next;
             if cursor.is_none() {
@@ -363,4 +375,19 @@ impl Run<'_> {
             "the database file was replaced or removed during the run; the next run cleans the new one";
         Err(Failure::Refused(FailureReason::Io, message.to_owned()))
     }
+}
+
+/// What is said while rows are deleted.
+fn progress(rows: u64, elapsed: Duration) -> String {
+    let rate = (rows as f64 / elapsed.as_secs_f64().max(0.001)) as u64;
+    format!("{} deleted, {} a second", counted(rows, "row"), count(rate))
+}
+
+/// Says how a table will be cleaned, and what would make it cheaper.
+fn describe(plan: &Plan, retention: &Retention, table: &mut TableReport) {
+    table.cutoff = plan.cutoff.map(iso);
+    table.expired_by = plan.expired_by;
+    table.format = plan.format.clone();
+    table.note = references::slow_references(plan);
+    references::note(&mut table.note, references::slow_walk(plan, retention.column.as_deref()));
 }

@@ -19,20 +19,42 @@ use crate::sqlite::RowIdIndexes as _;
 use crate::sqlite::TableShape;
 use crate::sqlite::Tally;
 use crate::sqlite::TimeColumn;
+use crate::sqlite::UnindexedReference;
 use crate::sqlite::Writer;
 use crate::units::bytes;
 use crate::units::counted;
 
 use super::backup::unusable;
 use super::cleaning_report::TableReport;
+use super::coexist;
 use super::retention::Plan;
 use super::retention::PlanError;
 use super::retention::iso;
 
+/// What keeps an expired row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptBy {
+    /// A foreign key of a row that refers to it.
+    ForeignKey,
+    /// A trigger, or another constraint.
+    #[default]
+    Trigger,
+    /// The configured `condition`.
+    Condition,
+    /// The configured `keep_latest`.
+    KeepLatest,
+    /// The configured `max_newest_age`, beyond which nothing is written to the table any more, or the clock is ahead.
+    Quiet,
+}
+
 /// Expired rows that stay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeptRows {
-    /// The table whose foreign key keeps them; `None` for rows that a trigger or another constraint keeps.
+    /// What keeps them.
+    #[serde(default)]
+    pub reason: KeptBy,
+    /// The table whose foreign key keeps them.
     pub referenced_by: Option<String>,
     /// How many.
     pub rows: u64,
@@ -95,32 +117,41 @@ pub(super) fn add(known: &mut Vec<OtherRows>, more: &BTreeMap<(String, Action), 
 
 /// The rows that stay, by what keeps them.
 pub(super) fn kept(left: &Left) -> Vec<KeptRows> {
-    let referenced = left.referenced.iter().map(|(table, rows)| (Some(table.clone()), *rows));
-    let all = referenced.chain([(None, left.rest)]);
-    all.filter(|(_, rows)| *rows > 0).map(|(referenced_by, rows)| KeptRows { referenced_by, rows }).collect()
+    let row = |reason, referenced_by, rows| KeptRows { reason, referenced_by, rows };
+    let referenced =
+        left.referenced.iter().map(|(table, rows)| row(KeptBy::ForeignKey, Some(table.clone()), *rows));
+    let others = [row(KeptBy::Trigger, None, left.rest), row(KeptBy::Condition, None, left.by_condition)];
+    referenced.chain(others).filter(|kept| kept.rows > 0).collect()
 }
 
 /// Why rows stay, and what can be done; `None` where none do.
 pub(super) fn words(table: &str, kept: &[KeptRows], refusal: Option<&str>) -> Option<String> {
     let mut said: Vec<String> = Vec::new();
-    for KeptRows { referenced_by, rows } in kept {
+    for KeptRows { reason, referenced_by, rows } in kept {
         let rows = counted(*rows, "expired row");
-        said.push(match referenced_by {
-            Some(other) if other.eq_ignore_ascii_case(table) => format!(
+        said.push(match (reason, referenced_by) {
+            (KeptBy::ForeignKey, Some(other)) if other.eq_ignore_ascii_case(table) => format!(
                 "{rows} of {table} stay, because newer rows of the same table refer to them by a foreign key; \
                  `set_null: [{table}]` sets these references to NULL and deletes the rows"
             ),
-            Some(other) => format!(
-                "{rows} of {table} stay, because rows of {other} refer to them by a foreign key; `cascade: [{other}]` deletes \
-                 those rows too, `set_null: [{other}]` sets their reference to NULL"
-            ),
-            None => {
+            (KeptBy::ForeignKey, other) => {
+                let other = other.as_deref().unwrap_or_default();
+                format!(
+                    "{rows} of {table} stay, because rows of {other} refer to them by a foreign key; `cascade: [{other}]` deletes \
+                     those rows too, `set_null: [{other}]` sets their reference to NULL"
+                )
+            }
+            (KeptBy::Trigger, _) => {
                 let why = match refusal {
                     Some(words) => format!("was refused ({words})"),
                     None => "had no effect, as with a trigger that has RAISE(IGNORE)".to_owned(),
                 };
                 format!("{rows} of {table} stay: their deletion {why}; a `condition` can leave them out")
             }
+            (KeptBy::Condition, _) => format!("{rows} of {table} stay, because the `condition` is not true for them"),
+            (KeptBy::KeepLatest, _) => format!("{rows} of {table} stay as the newest ones (keep_latest)"),
+            // The note says so already.
+            (KeptBy::Quiet, _) => continue,
         });
     }
     (!said.is_empty()).then(|| said.join("; "))
@@ -158,17 +189,26 @@ pub(super) fn references(
     Ok(found)
 }
 
+/// Below this, not even an archive of a few rows fits beside its journal.
+const MIN_ARCHIVE_BYTES: u64 = 64 * 1024;
+
 /// Refuses an archive directory in which nothing can be kept.
 fn refuse_unusable_archive(retention: &Retention) -> Result<(), PlanError> {
     let Some(directory) = &retention.archive else { return Ok(()) };
-    match unusable(directory) {
-        None => Ok(()),
-        Some(problem) => Err(PlanError::Archive(format!(
-            "{}: the archive directory {}: {problem}",
-            retention.table,
-            directory.display()
-        ))),
-    }
+    let problem = match unusable(directory) {
+        Some(problem) => problem.to_string(),
+        None => match coexist::filesystem(&coexist::c_path(directory)) {
+            // Some virtual file systems have no size.
+            Ok(facts) if facts.size_bytes == 0 || facts.available_bytes >= MIN_ARCHIVE_BYTES => return Ok(()),
+            Ok(facts) => format!("its file system is full ({} are free)", bytes(facts.available_bytes)),
+            Err(outcome) => outcome.message().unwrap_or_default().to_owned(),
+        },
+    };
+    Err(PlanError::Archive(format!(
+        "{}: the archive directory {}: {problem}",
+        retention.table,
+        directory.display()
+    )))
 }
 
 /// Puts words before a note.
@@ -178,47 +218,89 @@ pub(super) fn note(note: &mut Option<String>, words: Option<String>) {
     }
 }
 
-/// Looks whether expired rows stay at the end of a walk, where a trigger or a foreign key may keep some. Returns why.
+/// Looks whether expired rows stay at the end of a walk, where a trigger, a foreign key or a condition may keep some. The
+/// cleaning is complete all the same, as nothing is left that may go. Returns why they stay.
 pub(super) fn look_what_stays(
     writer: &mut Writer,
-    lock_wait: Duration,
+    (lock_wait, limit): (Duration, Duration),
     plan: &Plan,
     table: &mut TableReport,
     refusal: Option<&str>,
 ) -> Option<String> {
-    /// A walk by key reads the whole table again.
-    const LIMIT: Duration = Duration::from_secs(60);
-    let may_stay = !plan.shape.delete_triggers.is_empty() || !plan.walk.references().is_empty();
-    if !(table.complete && (may_stay || refusal.is_some())) {
-        return None;
-    }
-    let words = match writer.retry_while_busy(lock_wait, |writer| writer.left(&plan.walk, LIMIT)) {
-        Ok(left) => {
-            table.kept = kept(&left);
-            words(&table.table, &table.kept, refusal)
+    let may_stay = !plan.shape.delete_triggers.is_empty()
+        || !plan.walk.references().is_empty()
+        || plan.walk.has_condition();
+    let words = if table.complete && (may_stay || refusal.is_some()) {
+        match writer.retry_while_busy(lock_wait, |writer| writer.left(&plan.walk, limit)) {
+            Ok(left) => {
+                table.kept.extend(kept(&left));
+                words(&table.table, &table.kept, refusal)
+            }
+            Err(error) => Some(format!("whether expired rows stay is not known: {error}")),
         }
-        Err(error) => Some(format!("whether expired rows stay is not known: {error}")),
+    } else {
+        words(&table.table, &table.kept, refusal)
     };
-    table.complete = words.is_none();
     note(&mut table.note, words.clone());
     words
 }
 
 /// Says what would make the walk cheaper, if anything would.
-pub(super) fn missing_index(plan: &Plan, column: &str) -> Option<String> {
-    if plan.walk.is_by_time() {
-        return None;
-    }
+pub(super) fn slow_walk(plan: &Plan, column: Option<&str>) -> Option<String> {
+    let column = column.filter(|_| !plan.walk.is_by_time())?;
+    let table = &plan.shape.name;
     if !plan.ordered {
-        let table = &plan.shape.name;
         return Some(format!(
             "every row of {table} is looked at, since the order of the texts in {column} is not that of their times"
         ));
     }
-    let (table, statement) = (&plan.shape.name, plan.shape.create_index(column));
+    let problem = plan.shape.index_problem(column).map(|problem| format!(" ({problem})")).unwrap_or_default();
     Some(format!(
-        "no index on {table}.{column}: every row is looked at; the application should have {statement}"
+        "no index on {table}.{column} finds old rows{problem}: every row is looked at; the application should have {}",
+        plan.shape.create_index(column)
     ))
+}
+
+/// Says which foreign keys make the deletion of a row slow.
+pub(super) fn slow_references(plan: &Plan) -> Option<String> {
+    let reference = |UnindexedReference { table, create_index }: UnindexedReference| {
+        let remedy = match create_index {
+            Some(statement) => format!("the application should have {statement}"),
+            None => "the index there is of no use, as its column has another type or collation than what it refers to".to_owned(),
+        };
+        format!(
+            "no index finds the rows of {table} that refer to a row of {}: all of them are looked at for each deleted row; {remedy}",
+            plan.shape.name
+        )
+    };
+    let found: Vec<String> = plan.walk.references().unindexed().into_iter().map(reference).collect();
+    (!found.is_empty()).then(|| found.join("; "))
+}
+
+/// Says which tables keep rows that they refer to, and what can be done.
+pub(super) fn protected(plan: &Plan) -> Option<String> {
+    let tables = plan.walk.references().protecting_tables();
+    (!tables.is_empty()).then(|| {
+        format!(
+            "rows of {} to which rows of {} refer by a foreign key stay; `cascade` deletes those rows too, `set_null` sets their \
+             reference to NULL",
+            plan.shape.name,
+            tables.join(", ")
+        )
+    })
+}
+
+/// Says what an archive leaves out.
+pub(super) fn note_what_is_not_archived(table: &mut TableReport) {
+    let is_lost =
+        |row: &&OtherRows| row.action != "set_null" && !row.table.eq_ignore_ascii_case(&table.table);
+    let tables: Vec<&str> = table.others.iter().filter(is_lost).map(|row| row.table.as_str()).collect();
+    if table.archive.is_some() && !tables.is_empty() {
+        let (own, others) = (&table.table, tables.join(", "));
+        let words =
+            format!("the archive has the rows of {own} alone, and not those of {others} that go along");
+        note(&mut table.note, Some(words));
+    }
 }
 
 /// A file of its own for each run and shape of the table, so that none can spoil what another has put away.

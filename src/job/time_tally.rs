@@ -119,9 +119,12 @@ impl Tally {
                 values.expired += u64::from(seconds < self.cutoff);
                 if let StoredTime::Text(text) = value {
                     self.texts = true;
-                    let padded = text.starts_with(char::is_whitespace);
-                    let found = iso(text).filter(|_| !padded);
-                    self.spelling = Some(together(self.spelling, found));
+                    // Nothing brings order back, so the text need not be read again.
+                    if self.spelling != Some(Spelling::Unordered) {
+                        let padded = text.starts_with(char::is_whitespace);
+                        let found = iso(text).filter(|_| !padded);
+                        self.spelling = Some(together(self.spelling, found));
+                    }
                 }
                 return;
             }
@@ -172,6 +175,11 @@ impl Tally {
             (kind, _) => return kind.name().to_owned(),
         };
         format!("{}, {detail}", self.kind.name())
+    }
+
+    /// How many rows have expired by their time.
+    pub(super) fn expired(&self) -> u64 {
+        self.values.expired
     }
 
     /// How many rows have a value that is no time in the format.

@@ -225,7 +225,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         unit: None,
         kind: MetricType::Gauge,
         labels: &["table"],
-        help: "Expired rows that the last log cleaning left, because a foreign key or a trigger keeps them; kept across restarts",
+        help: "Expired rows that the last log cleaning left, because a foreign key, a trigger or the configuration keeps them; kept across restarts",
         samples: |job, task, sink| {
             tables(job, task, |labels, counts| match counts.kept_rows {
                 Some(rows) => sink.gauge(labels, rows as f64),
@@ -238,9 +238,12 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         unit: Some(Unit::Seconds),
         kind: MetricType::Gauge,
         labels: &["table"],
-        help: "The configured retention of the table",
+        help: "The configured retention of the table, where rows go by their age",
         samples: |job, task, sink| {
-            tables(job, task, |labels, counts| sink.gauge(labels, counts.window.as_secs_f64()))
+            tables(job, task, |labels, counts| match counts.window {
+                Some(window) => sink.gauge(labels, window.as_secs_f64()),
+                None => Ok(()),
+            })
         },
     },
     JobFamily {
@@ -248,7 +251,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         unit: None,
         kind: MetricType::Gauge,
         labels: &["table"],
-        help: "Whether the last log cleaning deleted every expired row (1) or ended before (0); kept across restarts",
+        help: "Whether the last log cleaning deleted every expired row that may go (1) or ended before (0); kept across restarts",
         samples: |job, task, sink| {
             tables(job, task, |labels, counts| match counts.complete {
                 Some(complete) => sink.gauge(labels, f64::from(u8::from(complete))),

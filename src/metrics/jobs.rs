@@ -35,8 +35,8 @@ pub struct JobTarget {
     pub expected_interval: Duration,
     /// How long it may take.
     pub timeout: Duration,
-    /// Tables of a log cleaning with their retention.
-    pub retentions: Vec<(String, Duration)>,
+    /// Tables of a log cleaning with their retention, where they have one by age.
+    pub retentions: Vec<(String, Option<Duration>)>,
     /// Checks of a health check.
     pub checks: Vec<Check>,
 }
@@ -49,7 +49,7 @@ pub(super) struct TableCounts {
     pub complete: Option<bool>,
     pub kept_rows: Option<u64>,
     pub other_rows: u64,
-    pub window: Duration,
+    pub window: Option<Duration>,
 }
 
 /// One task of one database.

@@ -1,7 +1,6 @@
 //! Times that are written as text: ISO 8601 in the spellings that languages print, and RFC 2822.
 
 use chrono::DateTime;
-use chrono::NaiveDate;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -93,9 +92,29 @@ fn number(text: &str) -> Option<u32> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
+fn number_of(digits: &str) -> Option<u64> {
+    digits.parse().ok()
+}
+
+/// Days since 1970 of a date of the Gregorian calendar. Every row of a table of texts is read by it, so that it is arithmetic
+/// alone.
 fn days(year: u32, month: u32, day: u32) -> Option<f64> {
-    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
-    Some(date.signed_duration_since(NaiveDate::from_ymd_opt(1970, 1, 1)?).num_days() as f64)
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let last = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(is_leap),
+        _ => return None,
+    };
+    if !(1..=last).contains(&day) {
+        return None;
+    }
+    // Years that begin in March, so that the leap day is the last one; 719,468 days before 1970 the year 0 began so.
+    let (year, month) =
+        if month > 2 { (i64::from(year), month - 3) } else { (i64::from(year) - 1, month + 9) };
+    let century_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = 365 * year + century_days + i64::from((153 * month + 2) / 5) + i64::from(day) - 1 - 719_468;
+    Some(days as f64)
 }
 
 /// `HH:MM`, `HH:MM:SS`, `HHMM`, `HHMMSS` or `HH`, the last part with a fraction or without.
@@ -103,6 +122,9 @@ fn time_of_day(text: &str) -> Option<f64> {
     let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, ""));
     let fraction: f64 = match fraction {
         "" => 0.0,
+        digits if digits.len() <= 15 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            number_of(digits)? as f64 / 10_f64.powi(digits.len() as i32)
+        }
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("0.{digits}").parse().ok()?,
         _ => return None,
     };
@@ -210,6 +232,19 @@ mod tests {
         assert_eq!(digits_seconds(20_261_124_010_203, 14), Some(1_795_482_123.0));
         assert_eq!(digits_seconds(202_611_240_102, 12), Some(1_795_482_120.0));
         assert_eq!(digits_seconds(20_261_124, 8), Some(1_795_478_400.0));
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        let epoch = chrono::NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
+        for year in [0, 1, 4, 100, 400, 1600, 1899, 1900, 1970, 1999, 2000, 2026, 2096, 2100, 9999] {
+            for (month, day) in (1..=12).flat_map(|month| (0..=32).map(move |day| (month, day))) {
+                let date = chrono::NaiveDate::from_ymd_opt(year as i32, month, day);
+                let expected = date.map(|date| date.signed_duration_since(epoch).num_days() as f64);
+                assert_eq!(days(year, month, day), expected, "{year}-{month}-{day}");
+            }
+        }
+        assert_eq!((days(2026, 0, 1), days(2026, 13, 1)), (None, None));
     }
 
     #[test]

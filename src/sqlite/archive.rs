@@ -167,14 +167,15 @@ impl Archive {
         self.keys.len() as u64
     }
 
-    /// Takes rows of the last batch out again, because the database keeps them.
-    pub(super) fn leave_out(&mut self, left: &[Cursor]) -> rusqlite::Result<()> {
+    /// Takes rows of the last batch out again that the database still has.
+    pub(super) fn leave_out(&mut self, source: &Connection, walk: &Walk) -> rusqlite::Result<()> {
         let Some(connection) = &self.connection else { return Ok(()) };
         let sql = format!("DELETE FROM {} WHERE {} = ?1", self.table, self.row_id);
         let mut gone = Ok(0);
         let mut kept = Vec::new();
         for (number, key) in self.keys.drain(..).enumerate() {
-            if left.contains(&key) {
+            let (exists, parameters) = walk.exists(&key);
+            if source.prepare_cached(&exists)?.exists(params_from_iter(parameters))? {
                 let row = self.before + 1 + i64::try_from(number).unwrap_or(i64::MAX);
                 gone = gone.and_then(|_| connection.execute(&sql, [row]));
             } else {

@@ -1,15 +1,21 @@
 //! Reads which foreign keys refer to a table, and to the rows that go with its own.
 
-use std::collections::BTreeMap;
-
 use rusqlite::Connection;
 
+use super::consequences::Child;
+use super::consequences::Edge;
+use super::consequences::Graph;
+use super::consequences::Losing;
 use super::names::Name;
 use super::names::bound;
+use super::names::is_foreign;
 use super::names::name_in;
 use super::references::Action;
 use super::references::Node;
 use super::references::ReferenceRules;
+use super::shape::TableShape;
+use super::shape::key_of;
+use super::shape::whole_indexes;
 use super::tables::quoted;
 
 /// How deep chains of references are followed. What lies deeper is seen by SQLite itself when a row is deleted.
@@ -60,8 +66,7 @@ fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(Str
 struct Gatherer<'g> {
     connection: &'g Connection,
     rules: ReferenceRules<'g>,
-    root: &'g str,
-    bytes: BTreeMap<String, String>,
+    root: &'g TableShape,
     /// Tables of the configuration that were met.
     used: Vec<String>,
     problem: Option<String>,
@@ -73,11 +78,6 @@ impl Gatherer<'_> {
         for key in referring(self.connection, parent)? {
             let repeats = path.iter().filter(|table| table.eq_ignore_ascii_case(&key.table)).count();
             let columns = columns_of(self.connection, &key.table)?;
-            self.bytes.entry(key.table.clone()).or_insert_with(|| {
-                let length =
-                    |(name, ..): &(String, bool, i64)| format!("ifnull(octet_length({}), 0)", quoted(name));
-                columns.iter().map(length).collect::<Vec<_>>().join(" + ")
-            });
             let Some(action) = self.action(&key, &columns) else { continue };
             // Rows that go in the same statement keep nobody, and SQLite says so itself where one of them stays.
             if action == Action::Protect && repeats > 0 && path.len() > 1 {
@@ -94,9 +94,58 @@ impl Gatherer<'_> {
             } else {
                 Vec::new()
             };
-            nodes.push(Node { table: key.table, columns: key.columns, parent_columns, action, children });
+            let (to, from) =
+                ((parent, parent_columns.as_slice()), (key.table.as_str(), key.columns.as_slice()));
+            let (is_indexed, has_index) = index_of(self.connection, to, from)?;
+            let Found { table, columns, .. } = key;
+            nodes.push(Node { table, columns, parent_columns, action, is_indexed, has_index, children });
         }
         Ok(nodes)
+    }
+
+    /// Every table and foreign key that a deletion reaches.
+    fn graph(&mut self) -> rusqlite::Result<Graph> {
+        let Some(root) = self.losing(&self.root.name.clone(), Action::DeleteFirst)? else {
+            return Ok(Graph::default());
+        };
+        let mut graph = Graph { tables: vec![root], edges: vec![] };
+        let mut place = 0;
+        while let Some(parent) = graph.tables.get(place).map(|table| table.name.clone()) {
+            for key in referring(self.connection, &parent)? {
+                let columns = columns_of(self.connection, &key.table)?;
+                let Some(action) = self.action(&key, &columns).filter(|action| *action != Action::Protect)
+                else {
+                    continue;
+                };
+                let parent_columns = self.parent_columns(&key, &parent)?;
+                let known = graph.tables.iter().position(|table| table.name.eq_ignore_ascii_case(&key.table));
+                let child = match (known, self.losing(&key.table, action)?) {
+                    _ if parent_columns.len() != key.columns.len() => continue,
+                    (_, Some(table)) if action == Action::SetNullFirst => Child::SetNull(table),
+                    (Some(known), _) => Child::Losing(known),
+                    (None, Some(table)) => {
+                        graph.tables.push(table);
+                        Child::Losing(graph.tables.len() - 1)
+                    }
+                    (None, None) => continue,
+                };
+                graph.edges.push(Edge { parent: place, child, columns: key.columns, parent_columns });
+            }
+            place += 1;
+        }
+        Ok(graph)
+    }
+
+    /// A table whose rows go; `None` where nothing finds its rows one by one, so that only SQLite can delete them.
+    fn losing(&self, table: &str, action: Action) -> rusqlite::Result<Option<Losing>> {
+        let columns = columns_of(self.connection, table)?;
+        if is_foreign(table) || columns.iter().any(|(name, ..)| is_foreign(name)) {
+            return Ok(None);
+        }
+        let length = |(name, ..): &(String, bool, i64)| format!("ifnull(octet_length({}), 0)", quoted(name));
+        let bytes = columns.iter().map(length).collect::<Vec<_>>().join(" + ");
+        let key = key_of(self.connection, table)?;
+        Ok(key.map(|key| Losing { name: table.to_owned(), key, bytes, action }))
     }
 
     /// What happens to referring rows; `None` where SQLite changes their reference, so that nothing is in the way.
@@ -123,7 +172,7 @@ impl Gatherer<'_> {
                 None
             }
             _ if null => Some(Action::SetNullFirst),
-            _ if delete && key.table.eq_ignore_ascii_case(self.root) => {
+            _ if delete && key.table.eq_ignore_ascii_case(&self.root.name) => {
                 self.problem = Some(format!(
                     "cascade names {} itself, which would delete rows that have not expired; `set_null: [{}]` cuts them off instead",
                     key.table, key.table
@@ -150,18 +199,51 @@ impl Gatherer<'_> {
     }
 }
 
-/// The tables that refer to one, and by table the SQL for the bytes of a row.
-type Gathered = (Vec<Node>, BTreeMap<String, String>);
+/// Whether SQLite finds the rows that refer to one without reading all of them, and whether there is an index on their columns,
+/// which another type or collation than that of the column that they refer to makes useless.
+fn index_of(
+    connection: &Connection,
+    (parent, parent_columns): (&str, &[String]),
+    (table, columns): (&str, &[String]),
+) -> rusqlite::Result<(bool, bool)> {
+    let pairs = parent_columns.iter().zip(columns);
+    let on: Vec<String> = pairs.map(|(to, from)| format!("p.{} = c.{}", quoted(to), quoted(from))).collect();
+    let sql = format!(
+        "EXPLAIN QUERY PLAN SELECT 1 FROM main.{} AS p CROSS JOIN main.{} AS c ON {}",
+        quoted(parent),
+        quoted(table),
+        on.join(" AND ")
+    );
+    if is_foreign(&sql) {
+        return Ok((false, false));
+    }
+    let mut statement = connection.prepare(&sql)?;
+    let details = statement.query_map((), |row| row.get::<_, String>("detail"))?;
+    let details = details.collect::<rusqlite::Result<Vec<_>>>()?;
+    let is_found =
+        details.iter().any(|detail| detail.starts_with("SEARCH c ") && !detail.contains("AUTOMATIC"));
+    let begins = |index: &[Option<String>]| {
+        let name = |name: &Option<String>| {
+            name.as_ref().is_some_and(|name| columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
+        };
+        index.len() >= columns.len() && index[..columns.len()].iter().all(name)
+    };
+    let has_index = is_found || whole_indexes(connection, table)?.iter().any(|(_, index)| begins(index));
+    Ok((is_found, has_index))
+}
 
-/// What refers to a table, with SQL for the bytes of a row of each table; inside, why the configuration does not fit.
+/// The foreign keys by which rows are kept, and all that a deletion reaches.
+type Gathered = (Vec<Node>, Graph);
+
+/// What refers to a table; inside, why the configuration does not fit.
 pub(super) fn gather(
     connection: &Connection,
-    root: &str,
+    root: &TableShape,
     rules: ReferenceRules<'_>,
 ) -> rusqlite::Result<Result<Gathered, String>> {
-    let mut gatherer =
-        Gatherer { connection, rules, root, bytes: BTreeMap::new(), used: vec![], problem: None };
-    let nodes = gatherer.nodes(root, &[root.to_owned()])?;
+    let mut gatherer = Gatherer { connection, rules, root, used: vec![], problem: None };
+    let nodes = gatherer.nodes(&root.name, std::slice::from_ref(&root.name))?;
+    let graph = gatherer.graph()?;
     let unused = rules
         .cascade
         .iter()
@@ -172,8 +254,9 @@ pub(super) fn gather(
     }
     Ok(match unused {
         Some(table) => Err(format!(
-            "{table} is named in `cascade` or `set_null`, but no foreign key of it refers to {root} or to rows that go with it"
+            "{table} is named in `cascade` or `set_null`, but no foreign key of it refers to {} or to rows that go with it",
+            root.name
         )),
-        None => Ok((nodes, gatherer.bytes)),
+        None => Ok((nodes, graph)),
     })
 }

@@ -3,10 +3,9 @@
 //!
 //! It makes SQL and runs none of it but the reading of the schema.
 
-use std::collections::BTreeMap;
-
 use rusqlite::Connection;
 
+use super::consequences::Graph;
 use super::foreign_keys::gather;
 use super::shape::TableShape;
 use super::tables::quoted;
@@ -43,7 +42,21 @@ pub(super) struct Node {
     pub columns: Vec<String>,
     pub parent_columns: Vec<String>,
     pub action: Action,
+    /// Whether an index finds the rows that refer to a given one.
+    pub is_indexed: bool,
+    /// Whether there is an index on the columns, be it of use or not.
+    pub has_index: bool,
     pub children: Vec<Node>,
+}
+
+/// A foreign key whose rows no index finds, so that SQLite reads all of their table for each deleted row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnindexedReference {
+    /// The table that refers.
+    pub table: String,
+    /// The statement that makes the index; `None` where there is one that is of no use, because the columns have another type or
+    /// collation than those that they refer to.
+    pub create_index: Option<String>,
 }
 
 /// What refers to the rows of one table.
@@ -52,41 +65,7 @@ pub struct References {
     table: String,
     key: Vec<String>,
     nodes: Vec<Node>,
-    /// SQL for the bytes of a row's values, by table.
-    bytes: BTreeMap<String, String>,
-}
-
-/// Rows of another table that a deletion also changes, as a condition on them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Consequence {
-    pub table: String,
-    pub action: Action,
-    /// True for the rows concerned.
-    condition: String,
-    bytes: String,
-    columns: Vec<String>,
-}
-
-impl Consequence {
-    /// Counts the rows and the bytes of their values.
-    pub fn tally(&self) -> String {
-        let Self { table, condition, bytes, .. } = self;
-        format!("SELECT count(*), ifnull(sum({bytes}), 0) FROM main.{} WHERE {condition}", quoted(table))
-    }
-
-    /// The statement that litekeeper runs first; `None` where SQLite does it.
-    pub fn statement(&self) -> Option<String> {
-        let table = quoted(&self.table);
-        match self.action {
-            Action::Protect | Action::Cascade => None,
-            Action::DeleteFirst => Some(format!("DELETE FROM main.{table} WHERE {}", self.condition)),
-            Action::SetNullFirst => {
-                let set: Vec<String> =
-                    self.columns.iter().map(|column| format!("{} = NULL", quoted(column))).collect();
-                Some(format!("UPDATE main.{table} SET {} WHERE {}", set.join(", "), self.condition))
-            }
-        }
-    }
+    pub(super) graph: Graph,
 }
 
 fn tuple(columns: &[String], of: &str) -> String {
@@ -97,34 +76,41 @@ fn tuple(columns: &[String], of: &str) -> String {
     }
 }
 
+/// SQL that is true for a row of `parent` to which a row refers by a foreign key, of which `rest` is true.
+fn is_referred_to(node: &Node, parent: &str, alias: &str, rest: &str) -> String {
+    // The parent's column stands first, as its collation decides.
+    let pairs = node.parent_columns.iter().zip(&node.columns);
+    let from = format!("FROM main.{} AS {alias} WHERE", quoted(&node.table));
+    if node.is_indexed {
+        let joined: Vec<String> =
+            pairs.map(|(to, from)| format!("{parent}.{} = {alias}.{}", quoted(to), quoted(from))).collect();
+        return format!("EXISTS (SELECT 1 {from} {}{rest})", joined.join(" AND "));
+    }
+    // Without an index, all rows are looked at once for the statement, and not once for each row of it.
+    let known: Vec<String> =
+        node.columns.iter().map(|column| format!("{alias}.{} IS NOT NULL", quoted(column))).collect();
+    let columns: Vec<String> =
+        node.columns.iter().map(|column| format!("{alias}.{}", quoted(column))).collect();
+    format!(
+        "ifnull({} IN (SELECT {} {from} {}{rest}), 0)",
+        tuple(&node.parent_columns, &format!("{parent}.")),
+        columns.join(", "),
+        known.join(" AND ")
+    )
+}
+
 /// The references that keep rows of `parent`, as (table, SQL that is true where one does).
-fn protections(
-    nodes: &[Node],
-    parent: &str,
-    own: Option<(&str, &[String])>,
-    depth: usize,
-) -> Vec<(String, String)> {
+fn protections(nodes: &[Node], parent: &str, own: Option<&str>, depth: usize) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (number, node) in nodes.iter().enumerate() {
         let alias = format!("r{depth}_{number}");
-        // The parent's column stands first, as its collation decides.
-        let pairs = node.parent_columns.iter().zip(&node.columns);
-        let mut joined: Vec<String> =
-            pairs.map(|(to, from)| format!("{parent}.{} = {alias}.{}", quoted(to), quoted(from))).collect();
-        let from = format!("SELECT 1 FROM main.{} AS {alias} WHERE", quoted(&node.table));
         match node.action {
-            Action::Protect => {
-                if let Some((root, key)) = own.filter(|(root, _)| node.table.eq_ignore_ascii_case(root)) {
-                    // A row that refers to itself keeps nobody.
-                    let same = key.iter().map(|part| format!("{alias}.{part} IS {}.{part}", quoted(root)));
-                    joined.push(format!("NOT ({})", same.collect::<Vec<_>>().join(" AND ")));
-                }
-                found.push((node.table.clone(), format!("EXISTS ({from} {})", joined.join(" AND "))));
-            }
+            // Rows of the cleaned table that keep each other are judged together, see `kept_by_own`.
+            Action::Protect if own.is_some_and(|own| node.table.eq_ignore_ascii_case(own)) => {}
+            Action::Protect => found.push((node.table.clone(), is_referred_to(node, parent, &alias, ""))),
             Action::Cascade | Action::DeleteFirst => {
                 for (table, deeper) in protections(&node.children, &alias, None, depth + 1) {
-                    let joined = joined.join(" AND ");
-                    found.push((table, format!("EXISTS ({from} {joined} AND {deeper})")));
+                    found.push((table, is_referred_to(node, parent, &alias, &format!(" AND {deeper}"))));
                 }
             }
             Action::SetNullFirst => {}
@@ -143,15 +129,26 @@ impl References {
         if !rules.enforced {
             return Ok(Ok(Self::default()));
         }
-        let gathered = gather(connection, &shape.name, rules)?;
+        let gathered = gather(connection, shape, rules)?;
         let (table, key) = (shape.name.clone(), shape.key.clone());
-        Ok(gathered.map(|(nodes, bytes)| Self { table, key, nodes, bytes }))
+        Ok(gathered.map(|(nodes, graph)| Self { table, key, nodes, graph }))
     }
 
     /// Whether the table refers to itself so that its rows keep each other.
     #[must_use]
     pub fn is_self_referencing(&self) -> bool {
-        self.own().is_some()
+        self.own().next().is_some()
+    }
+
+    /// Whether rows of the table go along with other rows of it, by ON DELETE CASCADE.
+    #[must_use]
+    pub fn reaches_itself(&self) -> bool {
+        self.graph.reaches_itself()
+    }
+
+    /// Whether rows are best deleted before older ones: those that refer to older rows of their table.
+    pub(super) fn newest_first(&self) -> bool {
+        self.is_self_referencing() || self.graph.reaches_itself()
     }
 
     /// Whether nothing refers to the table.
@@ -168,123 +165,112 @@ impl References {
     /// Every table that loses rows, the cleaned one first.
     #[must_use]
     pub fn tables_that_lose_rows(&self) -> Vec<String> {
-        let consequences = self.consequences(&|columns| columns.to_owned());
-        let lost = consequences.into_iter().filter(|one| one.action != Action::SetNullFirst);
-        std::iter::once(self.table.clone()).chain(lost.map(|one| one.table)).collect()
+        self.graph.tables.iter().map(|table| table.name.clone()).collect()
     }
 
-    /// Whether a name is that of the table whose rows are deleted.
-    pub(super) fn is_of(&self, table: &str) -> bool {
-        self.table.eq_ignore_ascii_case(table)
+    /// Tables that refer to the deleted rows and neither go along nor give up their reference, so that they keep rows.
+    #[must_use]
+    pub fn protecting_tables(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        let own = self.own().map(|node| node.table.clone());
+        let others = self.protections().into_iter().map(|(table, _)| table);
+        others.chain(own).for_each(|table| {
+            if !found.contains(&table) {
+                found.push(table);
+            }
+        });
+        found
     }
 
-    fn own(&self) -> Option<&Node> {
+    /// Foreign keys that SQLite follows when a row is deleted, and that no index serves.
+    #[must_use]
+    pub fn unindexed(&self) -> Vec<UnindexedReference> {
+        fn visit(nodes: &[Node], found: &mut Vec<UnindexedReference>) {
+            for node in nodes {
+                let reference = || {
+                    let name = quoted(&format!("{}_by_{}", node.table, node.columns.join("_")));
+                    let columns: Vec<String> = node.columns.iter().map(|column| quoted(column)).collect();
+                    let create_index =
+                        format!("CREATE INDEX {name} ON {} ({});", quoted(&node.table), columns.join(", "));
+                    UnindexedReference {
+                        table: node.table.clone(),
+                        create_index: (!node.has_index).then_some(create_index),
+                    }
+                };
+                if !node.is_indexed && !found.contains(&reference()) {
+                    found.push(reference());
+                }
+                visit(&node.children, found);
+            }
+        }
+        let mut found = Vec::new();
+        visit(&self.nodes, &mut found);
+        found
+    }
+
+    fn own(&self) -> impl Iterator<Item = &Node> {
         let is_own =
             |node: &&Node| node.action == Action::Protect && node.table.eq_ignore_ascii_case(&self.table);
-        self.nodes.iter().find(is_own)
+        self.nodes.iter().filter(is_own)
     }
 
-    /// Tables whose foreign keys keep rows, each with SQL that is true for a row that it keeps.
+    /// Other tables whose foreign keys keep rows, each with SQL that is true for a row that it keeps.
     pub(super) fn protections(&self) -> Vec<(String, String)> {
-        protections(&self.nodes, &quoted(&self.table), Some((&self.table, &self.key)), 0)
+        protections(&self.nodes, &quoted(&self.table), Some(&self.table), 0)
     }
 
-    /// SQL that is true for a row that nothing keeps, to be appended to a condition.
+    /// SQL that is true for a row that no other table keeps, to be appended to a condition.
     pub(super) fn filter(&self) -> String {
         let kept: Vec<String> = self.protections().into_iter().map(|(_, sql)| sql).collect();
         if kept.is_empty() { String::new() } else { format!(" AND NOT ({})", kept.join(" OR ")) }
     }
 
-    /// A query for the number of expired rows of a table that refers to itself which stay, because a row that stays refers to
-    /// them, by however many steps. `from` and `condition` select the expired rows.
-    pub(super) fn kept_in_chain(&self, from: &str, condition: &str) -> Option<String> {
-        let own = self.own()?;
+    /// SQL that is true for a row of a set that rows of its own table keep: those to which a row outside of the set refers, and
+    /// those to which they refer in turn, by however many steps. All others of the set can be deleted in one statement.
+    /// `set` selects it, from `FROM` on.
+    pub(super) fn kept_by_own(&self, set: &str) -> Option<String> {
+        self.own().next()?;
         let table = format!("main.{}", quoted(&self.table));
-        let key = |of: &str| {
-            let parts: Vec<String> = self.key.iter().map(|part| format!("{of}{part}")).collect();
-            if parts.len() == 1 { parts.join("") } else { format!("({})", parts.join(", ")) }
-        };
         let list =
             |of: &str| self.key.iter().map(|part| format!("{of}{part}")).collect::<Vec<_>>().join(", ");
+        let key = |of: &str| if self.key.len() == 1 { list(of) } else { format!("({})", list(of)) };
         let names: Vec<String> = (0..self.key.len()).map(|number| format!("k{number}")).collect();
-        let names = names.join(", ");
-        let refers = |parent: &str, child: &str| {
-            let pairs = own.parent_columns.iter().zip(&own.columns);
-            let pairs = pairs.map(|(to, from)| format!("{parent}.{} = {child}.{}", quoted(to), quoted(from)));
+        let same = |of: &str, with: &str| {
+            let pairs = self.key.iter().zip(&names).map(|(part, name)| format!("{of}{part} = {with}.{name}"));
             pairs.collect::<Vec<_>>().join(" AND ")
         };
-        let root = quoted(&self.table);
-        let mut first: Vec<String> = self
-            .protections()
-            .into_iter()
-            .filter_map(|(kept_by, sql)| (!kept_by.eq_ignore_ascii_case(&self.table)).then_some(sql))
-            .collect();
-        first.push(format!(
-            "EXISTS (SELECT 1 FROM {table} AS c WHERE {} AND {} NOT IN (SELECT {names} FROM e))",
-            refers(&root, "c"),
-            key("c.")
-        ));
-        let same =
-            self.key.iter().zip(names.split(", ")).map(|(part, name)| format!("c.{part} = kept.{name}"));
-        Some(format!(
-            "WITH RECURSIVE e({names}) AS MATERIALIZED (SELECT {own_key} FROM {from} WHERE {condition}), \
-             kept({names}) AS (SELECT {own_key} FROM {table} WHERE {in_e} IN (SELECT {names} FROM e) AND ({first}) \
-             UNION SELECT {parent_key} FROM kept JOIN {table} AS c ON {same} JOIN {table} AS p ON {link} \
-             WHERE {in_p} IN (SELECT {names} FROM e)) SELECT count(*) FROM kept",
-            own_key = list(""),
-            in_e = key(""),
-            first = first.join(" OR "),
-            parent_key = list("p."),
-            same = same.collect::<Vec<_>>().join(" AND "),
-            link = refers("p", "c"),
-            in_p = key("p."),
-        ))
-    }
-
-    /// What a deletion also does, the deepest first. `select` makes the query for given columns of the rows that go.
-    pub(super) fn consequences(&self, select: &dyn Fn(&str) -> String) -> Vec<Consequence> {
-        let mut found: Vec<(usize, Consequence)> = Vec::new();
-        self.gather(&self.nodes, 0, select, &mut found);
-        found.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
-        found.into_iter().map(|(_, consequence)| consequence).collect()
-    }
-
-    fn gather(
-        &self,
-        nodes: &[Node],
-        depth: usize,
-        select: &dyn Fn(&str) -> String,
-        found: &mut Vec<(usize, Consequence)>,
-    ) {
-        for node in nodes.iter().filter(|node| node.action != Action::Protect) {
-            let parents =
-                node.parent_columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
-            let condition = format!("{} IN ({})", tuple(&node.columns, ""), select(&parents));
-            let same = |(_, other): &&mut (usize, Consequence)| {
-                other.table == node.table
-                    && other.action == node.action
-                    && (node.action != Action::SetNullFirst || other.columns == node.columns)
-            };
-            match found.iter_mut().find(same) {
-                Some((deepest, other)) => {
-                    *deepest = depth.max(*deepest);
-                    other.condition = format!("{} OR {condition}", other.condition);
-                }
-                None => found.push((
-                    depth,
-                    Consequence {
-                        table: node.table.clone(),
-                        action: node.action,
-                        condition: condition.clone(),
-                        bytes: self.bytes.get(&node.table).cloned().unwrap_or_else(|| "0".to_owned()),
-                        columns: node.columns.clone(),
-                    },
-                )),
-            }
-            let deeper = |columns: &str| {
-                format!("SELECT {columns} FROM main.{} WHERE {condition}", quoted(&node.table))
-            };
-            self.gather(&node.children, depth + 1, &deeper, found);
+        let names = names.join(", ");
+        let (mut first, mut further) = (Vec::new(), Vec::new());
+        for node in self.own() {
+            let pairs = node.parent_columns.iter().zip(&node.columns);
+            let refers: Vec<String> =
+                pairs.map(|(to, from)| format!("p.{} = c.{}", quoted(to), quoted(from))).collect();
+            let (refers, parent) = (refers.join(" AND "), list("p."));
+            let (in_set, outside) = (
+                format!("{} IN (SELECT {names} FROM e)", key("p.")),
+                format!("{} NOT IN (SELECT {names} FROM e)", key("c.")),
+            );
+            // With an index from each row of the set to those that refer to it, else once over all rows.
+            first.push(if node.is_indexed {
+                format!(
+                    "SELECT {parent} FROM e CROSS JOIN {table} AS p ON {} CROSS JOIN {table} AS c ON {refers} WHERE {outside}",
+                    same("p.", "e")
+                )
+            } else {
+                format!("SELECT {parent} FROM {table} AS c CROSS JOIN {table} AS p ON {refers} WHERE {in_set} AND {outside}")
+            });
+            further.push(format!(
+                "SELECT {parent} FROM kept CROSS JOIN {table} AS c ON {} CROSS JOIN {table} AS p ON {refers} WHERE {in_set}",
+                same("c.", "kept")
+            ));
         }
+        Some(format!(
+            "{} IN (WITH RECURSIVE e({names}) AS MATERIALIZED (SELECT {} {set}), kept({names}) AS ({} UNION {}) \
+             SELECT {names} FROM kept)",
+            key(""),
+            list(""),
+            first.join(" UNION "),
+            further.join(" UNION ")
+        ))
     }
 }

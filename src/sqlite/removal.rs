@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::params_from_iter;
 
 use super::archive::Archive;
+use super::consequences::OWN_EXPIRED;
 use super::references::Action;
 use super::stored::Value;
 use super::walk::Cursor;
@@ -47,22 +48,38 @@ impl Removed {
     }
 }
 
-/// The rows that go with those at a place of a walk, counted.
-pub(super) fn tallies(
+/// What goes along with the rows at a place of a walk.
+#[derive(Debug, Default)]
+pub(super) struct Along {
+    /// Rows by table and what is done to them.
+    pub others: BTreeMap<(String, Action), Tally>,
+    /// Rows of the cleaned table that have expired, where they may go along with each other.
+    pub own_expired: u64,
+}
+
+/// Counts the rows that go with those at a place of a walk.
+pub(super) fn along(
     connection: &Connection,
     walk: &Walk,
     (place, parameters): &(String, Vec<Value>),
-) -> rusqlite::Result<BTreeMap<(String, Action), Tally>> {
-    let mut found: BTreeMap<(String, Action), Tally> = BTreeMap::new();
-    for consequence in
-        walk.references.consequences(&|columns| format!("SELECT {columns} {}", walk.expired_at(place)))
-    {
-        let (rows, bytes): (i64, i64) = connection
-            .prepare_cached(&consequence.tally())?
-            .query_row(params_from_iter(parameters), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let sum = found.entry((consequence.table.clone(), consequence.action)).or_default();
-        sum.rows += rows.unsigned_abs();
-        sum.bytes += bytes.unsigned_abs();
+) -> rusqlite::Result<Along> {
+    let graph = &walk.references.graph;
+    let (table, expired) = walk.expired_anywhere();
+    let mut found = Along::default();
+    let Some(sql) = graph.tally(&walk.expired_at(place), (table, &expired)) else { return Ok(found) };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(parameters))?;
+    while let Some(row) = rows.next()? {
+        let (number, rows, bytes): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if number == OWN_EXPIRED {
+            found.own_expired = rows.unsigned_abs();
+        } else if let Some(reached) = graph.reached(number) {
+            // What the configuration does not name goes by the schema.
+            let action = if number == 0 { Action::Cascade } else { reached.action };
+            let sum = found.others.entry((reached.table.to_owned(), action)).or_default();
+            sum.rows += rows.unsigned_abs();
+            sum.bytes += bytes.unsigned_abs();
+        }
     }
     Ok(found)
 }
@@ -86,14 +103,12 @@ pub(super) fn remove(
     for place in walk.pieces(after, upto) {
         removed.add(remove_at(connection, walk, &place)?);
     }
-    if removed.deleted < archive.taken() {
-        let mut left = Vec::new();
-        for place in walk.pieces(after, upto) {
-            left.extend(keys_at(connection, walk, &place)?);
-        }
-        archive.leave_out(&left)?;
-    } else if removed.deleted > archive.taken() {
-        return Err(not_archived(removed.deleted, archive.taken()));
+    let own = removed.others.get(&(walk.references.table().to_owned(), Action::Cascade));
+    let gone = removed.deleted + own.map_or(0, |own| own.rows);
+    if gone < archive.taken() {
+        archive.leave_out(connection, walk)?;
+    } else if gone > archive.taken() {
+        return Err(not_archived(gone, archive.taken()));
     }
     archive.commit()?;
     Ok(removed)
@@ -136,25 +151,20 @@ fn delete_at(
     place: &(String, Vec<Value>),
 ) -> rusqlite::Result<Removed> {
     let (at, parameters) = place;
-    let others = tallies(connection, walk, place)?;
-    for consequence in
-        walk.references.consequences(&|columns| format!("SELECT {columns} {}", walk.expired_at(at)))
-    {
-        if let Some(statement) = consequence.statement() {
-            connection.prepare_cached(&statement)?.execute(params_from_iter(parameters))?;
-        }
+    let Along { others, own_expired } = along(connection, walk, place)?;
+    for statement in walk.references.graph.statements(&walk.expired_at(at)) {
+        connection.prepare_cached(&statement)?.execute(params_from_iter(parameters))?;
     }
     let sql = format!("DELETE {}", walk.expired_at(at));
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut deleted = 0;
-    loop {
-        let rows = statement.execute(params_from_iter(parameters))? as u64;
-        deleted += rows;
-        // The rows that referred to others of the place are gone, which may now go as well.
-        if rows == 0 || !walk.references.is_self_referencing() {
-            return Ok(Removed { deleted, others, refusal: None });
-        }
+    let mut deleted = connection.prepare_cached(&sql)?.execute(params_from_iter(parameters))? as u64;
+    // SQLite does not count those that went along before their own turn.
+    if walk.references.graph.reaches_itself() {
+        let sql = format!("SELECT count(*) {}", walk.expired_at(at));
+        let left: i64 =
+            connection.prepare_cached(&sql)?.query_row(params_from_iter(parameters), |row| row.get(0))?;
+        deleted = own_expired.saturating_sub(left.unsigned_abs());
     }
+    Ok(Removed { deleted, others, refusal: None })
 }
 
 fn keys_at(
@@ -162,7 +172,8 @@ fn keys_at(
     walk: &Walk,
     (place, parameters): &(String, Vec<Value>),
 ) -> rusqlite::Result<Vec<Cursor>> {
-    let sql = format!("SELECT {} {}", walk.key.join(", "), walk.expired_at(place));
+    // In the order of the walk, in which rows go before those to which they refer.
+    let sql = format!("SELECT {} {} ORDER BY {}", walk.key_sql(), walk.expired_at(place), walk.order());
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(parameters), |row| walk.cursor_of(row, 0))?;
     rows.collect()

@@ -17,8 +17,8 @@ use super::reader::Reader;
 use super::references::Action;
 use super::removal::Removed;
 use super::removal::Tally;
+use super::removal::along;
 use super::removal::remove;
-use super::removal::tallies;
 use super::tables::StoredTime;
 use super::tables::stored_time;
 use super::walk::Cursor;
@@ -78,15 +78,16 @@ pub struct Expired {
 pub struct Left {
     /// Rows that a foreign key keeps, by the table that refers to them.
     pub referenced: Vec<(String, u64)>,
+    /// Rows that the user's condition leaves out.
+    pub by_condition: u64,
     /// Others.
     pub rest: u64,
 }
 
-/// Counts the expired rows that there are, by what keeps them.
-fn left(connection: &Connection, walk: &Walk, own: bool) -> rusqlite::Result<Left> {
+/// Counts the expired rows that there are, by what keeps them; the rest are those that can go.
+fn left(connection: &Connection, walk: &Walk) -> rusqlite::Result<Left> {
     let (place, parameters) = walk.between(None, None);
-    let mut protections = walk.references.protections();
-    protections.retain(|(table, _)| own || !walk.references.is_of(table));
+    let protections = walk.references.protections();
     let which: Vec<String> = protections
         .iter()
         .enumerate()
@@ -110,24 +111,19 @@ fn left(connection: &Connection, walk: &Walk, own: bool) -> rusqlite::Result<Lef
             None => found.referenced.push((table.clone(), count)),
         }
     }
-    Ok(found)
-}
-
-/// What stays, before anything is deleted: rows of a table that refers to itself stay by chains.
-fn foreseen(connection: &Connection, walk: &Walk) -> rusqlite::Result<Left> {
-    let (place, parameters) = walk.between(None, None);
-    let expired = format!("{}{place}", walk.filter);
-    let Some(sql) = walk.references.kept_in_chain(&walk.from, &expired) else {
-        return left(connection, walk, true);
-    };
-    let mut found = left(connection, walk, false)?;
-    let kept: i64 = connection.query_row(&sql, params_from_iter(&parameters), |row| row.get(0))?;
-    let others: u64 = found.referenced.iter().map(|(_, rows)| rows).sum();
-    let own = kept.unsigned_abs().saturating_sub(others);
-    if own > 0 {
-        found.referenced.push((walk.references.table().to_owned(), own));
+    if let Some(left_out) = walk.left_out_at(&place) {
+        let sql = format!("SELECT count(*) {left_out}");
+        let rows: i64 = connection.query_row(&sql, params_from_iter(&parameters), |row| row.get(0))?;
+        found.by_condition = rows.unsigned_abs();
     }
-    found.rest = found.rest.saturating_sub(own);
+    if let Some(kept) = walk.kept_by_own_at(&place) {
+        let sql = format!("SELECT count(*) {} AND {kept}", walk.all_expired_at(&place));
+        let own: i64 = connection.query_row(&sql, params_from_iter(&parameters), |row| row.get(0))?;
+        if own > 0 {
+            found.referenced.push((walk.references.table().to_owned(), own.unsigned_abs()));
+        }
+        found.rest = found.rest.saturating_sub(own.unsigned_abs());
+    }
     Ok(found)
 }
 
@@ -216,7 +212,7 @@ impl Writer {
     /// What any read can meet; `DeadlineExceeded` after `limit`.
     pub fn left(&mut self, walk: &Walk, limit: Duration) -> Result<Left, SqliteError> {
         self.arm(Some(Instant::now() + limit))?;
-        let result = left(self.connection(), walk, true);
+        let result = left(self.connection(), walk);
         self.arm(None)?;
         result.map_err(self.failed("count the rows that stay"))
     }
@@ -283,7 +279,7 @@ impl Reader {
     fn count_expired(&self, walk: &Walk) -> Result<Expired, SqliteError> {
         const OPERATION: &str = "count the expired rows";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
-        let column = if walk.is_by_time() { &walk.key[0] } else { "NULL" };
+        let column = if walk.is_by_time() { &walk.key[0].sql } else { "NULL" };
         let (place, parameters) = walk.between(None, None);
         let expired = walk.all_expired_at(&place);
         let sql = format!("SELECT count(*), min({column}), max({column}) {expired}");
@@ -306,11 +302,11 @@ impl Reader {
         let (all, mut rows) = (rows.unsigned_abs(), rows.unsigned_abs());
         let mut left = Left::default();
         let mut others = Vec::new();
-        if !walk.references.is_empty() && all > 0 {
-            left = foreseen(&self.connection, walk).map_err(failed)?;
+        if walk.has_condition() || !walk.references.is_empty() && all > 0 {
+            left = self::left(&self.connection, walk).map_err(failed)?;
             rows = std::mem::take(&mut left.rest);
-            let tallies = tallies(&self.connection, walk, &(place, parameters)).map_err(failed)?;
-            others = tallies.into_iter().filter(|(_, tally)| tally.rows > 0).collect();
+            let along = along(&self.connection, walk, &(place, parameters)).map_err(failed)?;
+            others = along.others.into_iter().filter(|(_, tally)| tally.rows > 0).collect();
         }
         let bytes = (average * rows as f64) as u64;
         Ok(Expired { rows, oldest, newest, bytes, others, left })
@@ -350,9 +346,10 @@ mod tests {
         let mut writer = Writer::open(&path, limit, &Budget::impatient(limit)).unwrap();
         let shape = writer.shape("logs").unwrap().unwrap();
         let expiry = Expiry {
-            column: "at".to_owned(),
+            column: Some("at".to_owned()),
             floor: StoredTime::Integer(1),
             below: StoredTime::Integer(16),
+            last: None,
             form: TimeForm::Number,
             cutoff_seconds: 16.0,
             condition: None,

@@ -10,6 +10,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
 
 use super::error::SqliteError;
+use super::newest::count_between;
 use super::reader::Reader;
 use super::references::ReferenceRules;
 use super::references::References;
@@ -70,16 +71,16 @@ fn sample_times(
     const SPREAD: i64 = 100;
     let table = format!("main.{}", quoted(&shape.name));
     let quoted_column = quoted(column);
-    let mut orders = vec![shape.key.clone()];
+    // By the first part of the key alone, as the others may go the other way.
+    let mut orders: Vec<&str> = shape.key.iter().map(String::as_str).take(1).collect();
     if shape.index_on(column).is_some() {
-        orders.push(vec![quoted_column.clone()]);
+        orders.push(&quoted_column);
     }
     let mut values = Vec::new();
     for order in orders {
         for direction in ["ASC", "DESC"] {
-            let order: Vec<String> = order.iter().map(|part| format!("{part} {direction}")).collect();
             let sql =
-                format!("SELECT {quoted_column} FROM {table} ORDER BY {} LIMIT {ENDS}", order.join(", "));
+                format!("SELECT {quoted_column} FROM {table} ORDER BY {order} {direction} LIMIT {ENDS}");
             let mut statement = connection.prepare(&sql)?;
             let found = statement.query_map((), |row| Ok(stored_time(row.get_ref(0)?)))?;
             values.extend(found.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten());
@@ -215,6 +216,21 @@ pub trait TimeColumn: Asked {
     ) -> Result<Vec<StoredTime>, SqliteError> {
         self.ask("find the newest rows", |connection| {
             newest_between(connection, shape, column, bounds, place)
+        })
+    }
+
+    /// Counts the rows with a value from one on and below another, by an index on the column.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    fn count_between(
+        &self,
+        shape: &TableShape,
+        column: &str,
+        bounds: (&StoredTime, &StoredTime),
+    ) -> Result<u64, SqliteError> {
+        self.ask("count the newest rows", |connection| {
+            count_between(connection, (&shape.name, column), bounds)
         })
     }
 

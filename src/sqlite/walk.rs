@@ -5,6 +5,8 @@ use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params_from_iter;
 
+use super::expiry::Expiry;
+use super::expiry::TimeForm;
 use super::references::References;
 use super::shape::TableShape;
 use super::shape::schema_version;
@@ -13,56 +15,38 @@ use super::tables::StoredTime;
 use super::tables::quoted;
 use super::tables::stored_time;
 use super::times::ROW_TEST;
-
-/// How rows that have expired are told from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeForm {
-    /// By comparing numbers.
-    Number,
-    /// By the test that [`super::TimeColumn::test_rows`] was given, row by row.
-    PerRow {
-        /// Whether the values' order is that of the times, so that the bounds of an [`Expiry`] narrow the search.
-        ordered: bool,
-    },
-}
-
-/// Which rows have expired.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expiry {
-    /// The column with the time.
-    pub column: String,
-    /// Values below this one are no times in the column's format, and stay.
-    pub floor: StoredTime,
-    /// Values from this one on have not expired.
-    pub below: StoredTime,
-    /// How the column writes a time.
-    pub form: TimeForm,
-    /// The moment before which rows have expired, as Unix seconds.
-    pub cutoff_seconds: f64,
-    /// The user's own condition.
-    pub condition: Option<String>,
-}
+use super::walk_key::Part;
+use super::walk_key::compare;
+use super::walk_key::key_of;
+use super::walk_key::numbered;
+use super::walk_key::tuple;
+use super::walk_key::uses;
 
 /// A way through a table's expired rows.
 #[derive(Debug, Clone)]
 pub struct Walk {
     pub(super) columns: Vec<String>,
-    pub(super) key: Vec<String>,
+    pub(super) key: Vec<Part>,
     by_time: bool,
+    table: String,
     pub(super) from: String,
     pub(super) filter: String,
+    /// The filter for the rows that have expired and that the user's condition leaves out.
+    left_out: Option<String>,
     /// What refers to the rows, and the condition that leaves out those that a reference keeps.
     pub(super) references: References,
     protection: String,
     /// From the newest time or the highest key to the lowest, as rows that refer to older ones of their table must go first.
     descending: bool,
-    parameters: Vec<Value>,
+    pub(super) parameters: Vec<Value>,
+    /// The number of the first parameter with the last row that goes.
+    last: Option<usize>,
     schema_version: u32,
 }
 
 /// A place on a walk: the key of the last row that was looked at.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cursor(Vec<Value>);
+pub struct Cursor(pub(super) Vec<Value>);
 
 impl Cursor {
     /// The first value of the key: a time on a walk by time, else a row id.
@@ -76,40 +60,41 @@ impl Walk {
     /// A way through a table: by an index on the time column where there is one, by the key otherwise.
     #[must_use]
     pub fn plan(shape: &TableShape, expiry: &Expiry) -> Self {
-        let column = quoted(&expiry.column);
+        let column = expiry.column.as_deref().map_or_else(|| shape.key[0].clone(), quoted);
         let ordered = expiry.form != TimeForm::PerRow { ordered: false };
-        let index = shape.index_on(&expiry.column).filter(|_| ordered);
-        let by_key = ordered && shape.key_begins_with(&expiry.column);
-        let mut key = Vec::new();
-        if index.is_some() && !by_key {
-            key.push(column.clone());
-        }
-        key.extend(shape.key.iter().filter(|part| **part != column || index.is_none() || by_key).cloned());
+        let index = expiry.column.as_deref().filter(|_| ordered).and_then(|column| shape.index_on(column));
+        let by_key = expiry.column.as_deref().is_none_or(|column| ordered && shape.key_begins_with(column));
+        let by_index = index.filter(|_| !by_key);
+        let by_time = by_index.is_some() || by_key;
+        let key = key_of(shape, by_index.map(|index| (column.as_str(), index.descending)));
         let table = format!("main.{}", quoted(&shape.name));
-        let from = match index {
-            Some(index) if !by_key => format!("{table} INDEXED BY {}", quoted(index)),
+        let from = match by_index {
+            Some(index) => format!("{table} INDEXED BY {}", quoted(&index.name)),
             // A row id is found without an index; a table WITHOUT ROWID is one.
-            Some(_) | None if shape.without_rowid => table.clone(),
-            Some(_) | None => format!("{table} NOT INDEXED"),
+            None if shape.without_rowid => table.clone(),
+            None => format!("{table} NOT INDEXED"),
         };
-        let by_time = index.is_some() || by_key;
+        let mut parameters =
+            vec![value(&expiry.floor), value(&expiry.below), Value::Real(expiry.cutoff_seconds)];
+        let last = expiry.last.as_ref().filter(|_| by_time).map(|Cursor(values)| {
+            parameters.extend(values.iter().cloned());
+            parameters.len() + 1 - values.len()
+        });
+        let mut filter = uses(parameters.len());
         // A walk by time is between its cursors, which lie between these bounds; to say it again for every row would
         // cost, and SQLite might enter the index at the floor and walk over all that was looked at before.
-        let mut filter = if by_time || !ordered {
-            "?1 IS NOT NULL AND ?2 IS NOT NULL".to_owned()
-        } else {
-            format!("+{column} >= ?1 AND +{column} < ?2")
-        };
-        let mut parameters = vec![value(&expiry.floor), value(&expiry.below)];
+        if !by_time && ordered {
+            filter.push_str(&format!(" AND +{column} >= ?1 AND +{column} < ?2"));
+        }
         if let TimeForm::PerRow { .. } = expiry.form {
             filter.push_str(&format!(" AND {ROW_TEST}({column})"));
         }
-        parameters.push(Value::Real(expiry.cutoff_seconds));
-        // Used or not, so that the numbers of the cursor's parameters are known.
-        filter.push_str(" AND ?3 IS NOT NULL");
+        let mut left_out = None;
         if let Some(condition) = &expiry.condition {
             // In a function, so that no index on its columns draws the walk off its way. The line break ends a comment.
-            filter.push_str(&format!(" AND ifnull(({condition}\n), 0)"));
+            let condition = format!("ifnull(({condition}\n), 0)");
+            left_out = Some(format!("{filter} AND NOT {condition}"));
+            filter.push_str(&format!(" AND {condition}"));
         }
         let columns = shape.columns.iter().map(|column| quoted(&column.name)).collect();
         let schema_version = shape.schema_version;
@@ -117,12 +102,15 @@ impl Walk {
             columns,
             key,
             by_time,
+            table,
             from,
             filter,
+            left_out,
             references: References::default(),
             protection: String::new(),
             descending: false,
             parameters,
+            last,
             schema_version,
         }
     }
@@ -130,7 +118,7 @@ impl Walk {
     /// The same walk, which leaves rows to which others refer.
     #[must_use]
     pub fn with(self, references: References) -> Self {
-        let (protection, descending) = (references.filter(), references.is_self_referencing());
+        let (protection, descending) = (references.filter(), references.newest_first());
         Self { references, protection, descending, ..self }
     }
 
@@ -146,12 +134,28 @@ impl Walk {
         &self.references
     }
 
-    /// The operators for what lies after a place and up to another, each with the bound that stands for none.
-    fn operators(&self) -> [(&'static str, &'static str, &'static str); 2] {
-        if self.descending {
-            [("<", "<", "< ?2"), (">=", ">", ">= ?1")]
-        } else {
-            [(">", ">", ">= ?1"), ("<=", "<", "< ?2")]
+    /// See [`compare`].
+    pub(super) fn compare(
+        &self,
+        parts: &[Part],
+        (after, strictly): (bool, bool),
+        numbers: &[String],
+    ) -> String {
+        compare(parts, (after != self.descending, strictly), numbers)
+    }
+
+    /// SQL for the end of the walk where no cursor is: its first row or its last one.
+    fn bound(&self, after: bool) -> String {
+        let time = &self.key[0].sql;
+        match self.last {
+            // Forward, the walk begins at the floor; backward, it ends there.
+            _ if after != self.descending => format!("{time} >= ?1"),
+            None => format!("{time} < ?2"),
+            Some(first) => {
+                let numbers: Vec<String> =
+                    (first..first + self.key.len()).map(|number| format!("?{number}")).collect();
+                self.compare(&self.key, (after, false), &numbers)
+            }
         }
     }
 
@@ -174,21 +178,18 @@ impl Walk {
         {
             return self.within_a_moment(first, last);
         }
-        let key = tuple(&self.key);
         let mut parameters = self.parameters.clone();
         let mut sql = String::new();
-        let cursors = self.operators().into_iter().zip([after, upto]);
-        for ((operator, _, bound), cursor) in cursors {
-            let Some(Cursor(values)) = cursor else {
-                if self.by_time {
-                    sql.push_str(&format!(" AND {} {bound}", self.key[0]));
+        for (is_after, cursor) in [(true, after), (false, upto)] {
+            let condition = match cursor {
+                Some(Cursor(values)) => {
+                    let numbers = numbered(&mut parameters, values);
+                    self.compare(&self.key, (is_after, is_after), &numbers)
                 }
-                continue;
+                None if self.by_time => self.bound(is_after),
+                None => continue,
             };
-            let numbers: Vec<String> =
-                (1..=values.len()).map(|index| format!("?{}", parameters.len() + index)).collect();
-            sql.push_str(&format!(" AND {key} {operator} {}", tuple(&numbers)));
-            parameters.extend(values.iter().cloned());
+            sql.push_str(&format!(" AND {condition}"));
         }
         (sql, parameters)
     }
@@ -196,22 +197,14 @@ impl Walk {
     /// Two places of one moment. By row values alone SQLite enters the index at the moment's first row, and every batch
     /// would look at all of its rows again.
     fn within_a_moment(&self, first: &[Value], last: &[Value]) -> (String, Vec<Value>) {
-        let (time, rest) = (&self.key[0], tuple(&self.key[1..]));
+        let (time, rest) = (&self.key[0].sql, &self.key[1..]);
         let mut parameters = self.parameters.clone();
-        let mut numbered = |values: &[Value]| -> Vec<String> {
-            parameters.extend(values.iter().cloned());
-            (parameters.len() + 1 - values.len()..=parameters.len())
-                .map(|number| format!("?{number}"))
-                .collect()
-        };
-        let (first, last) = (numbered(first), numbered(&last[1..]));
+        let (first, last) = (numbered(&mut parameters, first), numbered(&mut parameters, &last[1..]));
         let sql = format!(
-            " AND {time} = {} AND {rest} {} {} AND {rest} {} {}",
+            " AND {time} = {} AND {} AND {}",
             first[0],
-            self.operators()[0].0,
-            tuple(&first[1..]),
-            self.operators()[1].0,
-            tuple(&last)
+            self.compare(rest, (true, true), &first[1..]),
+            self.compare(rest, (false, false), &last)
         );
         (sql, parameters)
     }
@@ -226,14 +219,10 @@ impl Walk {
         let (place, parameters) = self.between(after, None);
         // On a walk by time only expired rows are counted. By key every row is, so that a batch's work is bounded.
         let sql = format!(
-            "SELECT {keys} FROM {from} WHERE ?1 IS NOT NULL AND ?2 IS NOT NULL AND ?3 IS NOT NULL{place} \
-             ORDER BY {order} LIMIT 1 OFFSET {offset}",
-            keys = self.key.join(", "),
-            order = if self.descending {
-                self.key.iter().map(|part| format!("{part} DESC")).collect::<Vec<_>>().join(", ")
-            } else {
-                self.key.join(", ")
-            },
+            "SELECT {keys} FROM {from} WHERE {uses}{place} ORDER BY {order} LIMIT 1 OFFSET {offset}",
+            keys = self.key_sql(),
+            uses = uses(self.parameters.len()),
+            order = self.order(),
             from = self.from,
             offset = rows.saturating_sub(1),
         );
@@ -245,9 +234,29 @@ impl Walk {
             .map(|found| found.map(Cursor))
     }
 
+    /// SQL for the parts of the key.
+    pub(super) fn key_sql(&self) -> String {
+        self.key.iter().map(|part| part.sql.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The direction of the walk, for `ORDER BY`.
+    pub(super) fn order(&self) -> String {
+        let part = |part: &Part| {
+            format!("{}{}", part.sql, if part.descending != self.descending { " DESC" } else { "" })
+        };
+        self.key.iter().map(part).collect::<Vec<_>>().join(", ")
+    }
+
     /// What selects the expired rows at a place that nothing keeps, from `FROM` on.
     pub(super) fn expired_at(&self, place: &str) -> String {
-        format!("FROM {} WHERE {}{}{place}", self.from, self.filter, self.protection)
+        let own = self.kept_by_own_at(place).map(|kept| format!(" AND NOT {kept}")).unwrap_or_default();
+        format!("FROM {} WHERE {}{}{place}{own}", self.from, self.filter, self.protection)
+    }
+
+    /// SQL that is true for the expired rows at a place that rows of the same table keep.
+    pub(super) fn kept_by_own_at(&self, place: &str) -> Option<String> {
+        self.references
+            .kept_by_own(&format!("FROM {} WHERE {}{}{place}", self.from, self.filter, self.protection))
     }
 
     /// The same with the rows that a reference keeps.
@@ -255,19 +264,62 @@ impl Walk {
         format!("FROM {} WHERE {}{place}", self.from, self.filter)
     }
 
-    /// `SELECT`s the expired rows of a batch, each row by one of these: its columns, then its key.
+    /// Whether the user's condition leaves rows out.
+    #[must_use]
+    pub fn has_condition(&self) -> bool {
+        self.left_out.is_some()
+    }
+
+    /// The rows that have expired and that the user's condition leaves out.
+    pub(super) fn left_out_at(&self, place: &str) -> Option<String> {
+        self.left_out.as_ref().map(|filter| format!("FROM {} WHERE {filter}{place}", self.from))
+    }
+
+    /// The table, and a condition that is true for a row that has expired wherever it lies.
+    pub(super) fn expired_anywhere(&self) -> (&str, String) {
+        let bounds = if self.by_time {
+            format!(" AND {} AND {}", self.bound(true), self.bound(false))
+        } else {
+            String::new()
+        };
+        (&self.table, format!("{}{bounds}", self.filter))
+    }
+
+    /// `SELECT`s the rows that a batch deletes, each row by one of these: its columns, then its key.
     pub(super) fn selects(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
-        let columns = [self.columns.as_slice(), self.key.as_slice()].concat().join(", ");
-        let select = |place: &str| format!("SELECT {columns} {}", self.expired_at(place));
+        let columns = format!("{}, {}", self.columns.join(", "), self.key_sql());
+        let select = |place: &str| {
+            let expired = self.expired_at(place);
+            match self.references.graph.own(&expired) {
+                // Rows of the table that go along, expired or not.
+                Some(gone) => format!(
+                    "SELECT {columns} FROM {} WHERE {} AND {gone}",
+                    self.table,
+                    uses(self.parameters.len())
+                ),
+                None => format!("SELECT {columns} {expired}"),
+            }
+        };
         let pieces = self.pieces(after, upto).into_iter();
         pieces.map(|(place, parameters)| (select(&place), parameters)).collect()
+    }
+
+    /// A query that finds a row by its key, expired or not.
+    pub(super) fn exists(&self, Cursor(values): &Cursor) -> (String, Vec<Value>) {
+        let numbers: Vec<String> = (1..=values.len()).map(|number| format!("?{number}")).collect();
+        let names: Vec<&str> = self.key.iter().map(|part| part.sql.as_str()).collect();
+        (
+            format!("SELECT 1 FROM {} WHERE {} = {}", self.table, tuple(&names), tuple(&numbers)),
+            values.clone(),
+        )
     }
 
     /// The place of one row.
     pub(super) fn at(&self, Cursor(values): &Cursor) -> (String, Vec<Value>) {
         let first = self.parameters.len() + 1;
         let numbers: Vec<String> = (first..first + values.len()).map(|number| format!("?{number}")).collect();
-        let place = format!(" AND {} = {}", tuple(&self.key), tuple(&numbers));
+        let names: Vec<&str> = self.key.iter().map(|part| part.sql.as_str()).collect();
+        let place = format!(" AND {} = {}", tuple(&names), tuple(&numbers));
         (place, [self.parameters.as_slice(), values].concat())
     }
 
@@ -283,50 +335,36 @@ impl Walk {
     ///
     /// It tests row values again for each row of a range that it found by them, which made a batch 13 % dearer. So a walk
     /// by time is cut in three: the rest of the first moment, all between, and the beginning of the last.
+    /// Rows that refer to each other are judged together, in one piece.
     pub(super) fn pieces(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
-        let (time, rest) = (&self.key[0], &self.key[1..]);
+        let (time, rest) = (&self.key[0].sql, &self.key[1..]);
         let (first, last) = (after.map(|cursor| cursor.0.as_slice()), upto.map(|cursor| cursor.0.as_slice()));
         let same_moment = first.zip(last).is_some_and(|(first, last)| first[0] == last[0]);
-        if !self.by_time || rest.is_empty() || same_moment {
+        if !self.by_time || rest.is_empty() || same_moment || self.references.newest_first() {
             return vec![self.between(after, upto)];
         }
-        let numbers = |count: usize| -> Vec<String> {
-            (0..count).map(|index| format!("?{}", self.parameters.len() + 1 + index)).collect()
-        };
-        let at = |values: &[Value], operator: &str| {
-            let numbers = numbers(values.len());
-            let sql = format!(
-                " AND {time} = {} AND {} {operator} {}",
-                numbers[0],
-                tuple(rest),
-                tuple(&numbers[1..])
-            );
-            (sql, [self.parameters.as_slice(), values].concat())
+        let at = |values: &[Value], after: bool| {
+            let mut parameters = self.parameters.clone();
+            let numbers = numbered(&mut parameters, values);
+            let compared = self.compare(rest, (after, after), &numbers[1..]);
+            (format!(" AND {time} = {} AND {compared}", numbers[0]), parameters)
         };
         let mut between = String::new();
         let mut parameters = self.parameters.clone();
-        let [ahead, back] = self.operators();
-        for (values, (_, inside, bound)) in [(first, ahead), (last, back)] {
-            match values {
-                None => between.push_str(&format!(" AND {time} {bound}")),
+        for (is_after, values) in [(true, first), (false, last)] {
+            let condition = match values {
+                None => self.bound(is_after),
                 Some(values) => {
-                    parameters.push(values[0].clone());
-                    between.push_str(&format!(" AND {time} {inside} ?{}", parameters.len()));
+                    let numbers = numbered(&mut parameters, &values[..1]);
+                    self.compare(&self.key[..1], (is_after, true), &numbers)
                 }
-            }
+            };
+            between.push_str(&format!(" AND {condition}"));
         }
         let mut pieces = vec![(between, parameters)];
-        pieces.extend(first.map(|values| at(values, ahead.0)));
-        pieces.extend(last.map(|values| at(values, back.0)));
+        pieces.extend(first.map(|values| at(values, true)));
+        pieces.extend(last.map(|values| at(values, false)));
         pieces
-    }
-}
-
-/// One column as it is, several as a row value, which SQLite compares from left to right.
-fn tuple(parts: &[String]) -> String {
-    match parts {
-        [one] => one.clone(),
-        several => format!("({})", several.join(", ")),
     }
 }
 

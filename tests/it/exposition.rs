@@ -235,7 +235,7 @@ fn jobs() -> Arc<JobMetrics> {
         expected_interval: Duration::from_secs(86_400),
         timeout: Duration::from_secs(3_600),
         retentions: match task {
-            Task::LogCleaning => vec![("logs".to_owned(), Duration::from_secs(7_776_000))],
+            Task::LogCleaning => vec![("logs".to_owned(), Some(Duration::from_secs(7_776_000)))],
             Task::HealthCheck
             | Task::QuickCheck
             | Task::Vacuum

@@ -34,6 +34,7 @@ mod prometheus;
 mod promises;
 mod proofs;
 mod readers;
+mod retention;
 mod rows;
 mod smoke;
 mod space;
@@ -69,6 +70,7 @@ fn main() {
     trials.extend(locks::trials());
     trials.extend(lost_locks::trials());
     trials.extend(maintenance::trials());
+    trials.extend(retention::trials());
     trials.extend(rows::trials());
     trials.extend(owner_formats::trials());
     trials.extend(owners::trials());

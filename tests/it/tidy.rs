@@ -71,7 +71,7 @@ const ROOMS: [(&str, &str); 33] = [
     ("database", "config sidecar"),
     ("demo", "config"),
     ("discovery", "blocking config database host metrics sidecar"),
-    ("doctor", "budget config database history host job locks sample sidecar sqlite units"),
+    ("doctor", "budget config database history host job locks sample sidecar sqlite task units"),
     ("doors", "blocking config"),
     ("history", "database host job sqlite task"),
     ("host", "sidecar"),

@@ -32,7 +32,7 @@ fn a_task_that_is_named_takes_its_defaults() {
     assert_eq!((vacuum.min_bytes, vacuum.min_ratio, vacuum.convert), (10 << 20, 0.1, false));
     assert_eq!(vacuum.manners.target_hold, Duration::from_millis(20));
     let retention = &tasks.log_cleaning.as_ref().unwrap().tables[0];
-    assert_eq!((retention.retention, retention.max_newest_age), (90 * DAY, 30 * DAY));
+    assert_eq!((retention.retention, retention.max_newest_age), (Some(90 * DAY), 30 * DAY));
     assert!(tasks.health_check.as_ref().unwrap().quick.is_none());
 }
 
@@ -84,7 +84,7 @@ fn the_retention_comes_from_the_environment_where_none_is_written() {
             Config::parse(&text, "/etc/lk.yml", &environment).map_err(|errors| errors.to_string())?;
         Ok(config.sources[0].settings.tasks.log_cleaning.as_ref().unwrap().tables[0].retention)
     };
-    assert_eq!(retention("14"), Ok(14 * DAY));
+    assert_eq!(retention("14"), Ok(Some(14 * DAY)));
     let errors: String = retention("two weeks").unwrap_err();
     assert!(errors.contains("LOG_RETENTION_DAYS is `two weeks`"), "{errors}");
 }
@@ -99,14 +99,16 @@ fn tasks_survive_the_way_through_yaml() {
               vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert: incremental, max_lock_hold: 1m, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
               log_cleaning: {timezone: UTC, spread: 2h, foreign_keys: off, pause_ratio: 1.5, lock_wait: 1m, target_hold: 5ms, \
                 tables: [{table: logs, column: at, format: unix_milliseconds, retention: 12h, allow_short_retention: true, \
-                  condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d, cascade: [a, b], set_null: [\"c d\"]}]}, \
+                  condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d, cascade: [a, b], set_null: [\"c d\"]}, \
+                  {table: events, max_rows: 1000}, {table: audit, column: at, max_bytes: 10MiB, retention: 3d}, \
+                  {table: sessions, column: until, expires: on}]}, \
               backup: {to: \"/srv/$${name}\", keep: 3, reserve: 1GiB, max_wait: 5s, max_wal_growth: 1MiB, window: \"01:00-05:00\"}, \
               checkpoint: {schedule: 1m, truncate_above: 8MiB, allow_replicated: true, allow_network: true}, \
               optimize: {analysis_limit: 400, target_hold: 10ms}}"
         )
     ));
     let cleaning = tasks(&config).log_cleaning.as_ref().unwrap();
-    assert_eq!((cleaning.timing.spread, cleaning.tables[0].retention), (2 * HOUR, 12 * HOUR));
+    assert_eq!((cleaning.timing.spread, cleaning.tables[0].retention), (2 * HOUR, Some(12 * HOUR)));
     let shown = config.to_yaml();
     assert_eq!(parse(&shown), Ok(config), "--- shown\n{shown}");
 }
@@ -131,6 +133,22 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
             "{log_cleaning: {tables: [{table: logs, column: at}, {table: LOGS, column: at}]}}".to_owned(),
             "`LOGS` is listed already",
         ),
+        ("{log_cleaning: {tables: [{table: logs}]}}".to_owned(), "missing key; write `column: created_at`"),
+        (
+            "{log_cleaning: {tables: [{table: logs, max_rows: 5, retention: 9d}]}}".to_owned(),
+            "missing key; write `column: created_at`",
+        ),
+        (
+            "{log_cleaning: {tables: [{table: logs, max_rows: 5, max_newest_age: 9d}]}}".to_owned(),
+            "means nothing without `retention`",
+        ),
+        (
+            "{log_cleaning: {tables: [{table: logs, max_rows: 5, format: iso8601}]}}".to_owned(),
+            "means nothing without `column`",
+        ),
+        (table("max_rows: 0"), "must be a whole number from 1"),
+        (table("max_bytes: 5, keep_latest: 5"), "does not go with `max_rows` and `max_bytes`"),
+        (table("max_rows: 5, expires: on"), "does not go with `expires: on`"),
         ("{backup: {}}".to_owned(), "missing key; write `to: /srv/backups`"),
         ("{backup: {to: /srv, keep: 0}}".to_owned(), "from 1 to 10000"),
         ("{backup: {to: /srv, target_hold: 1s}}".to_owned(), "unknown key"),

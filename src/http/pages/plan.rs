@@ -52,7 +52,11 @@ pub(in crate::http) fn plan(
                 tbody {
                     @for table in &forecast.tables {
                         tr {
-                            th scope="row" { (table.table) @if let Some(note) = &table.note { small { (note) } } }
+                            th scope="row" {
+                                (table.table)
+                                @if let Some(words) = &table.would_fail { small { "It would fail: " (words) } }
+                                @if let Some(note) = &table.note { small { (note) } }
+                            }
                             td.number {
                                 (table.rows.map_or_else(|| "unknown".to_owned(), count))
                                 @if let Some(size) = table.bytes { small { "about " (bytes(size)) } }

@@ -1,0 +1,214 @@
+//! Which rows are beyond a number of rows or bytes, counted from the newest row on.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use rusqlite::Connection;
+use rusqlite::params_from_iter;
+
+use super::error::SqliteError;
+use super::reader::Reader;
+use super::stored::Value;
+use super::tables::StoredTime;
+use super::tables::quoted;
+use super::times::Asked as _;
+use super::walk::Cursor;
+use super::walk::Walk;
+use super::walk::value;
+use super::walk_key::Part;
+use super::walk_key::numbered;
+use super::walk_key::uses;
+use super::writer::Writer;
+
+/// How much of a table is to stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// So many rows.
+    pub rows: Option<u64>,
+    /// So many bytes of values, and the newest row whatever its size.
+    pub bytes: Option<u64>,
+}
+
+/// Where the rows that are to stay end.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Beyond {
+    /// All rows are within the limits.
+    Nothing,
+    /// This is the newest row that is beyond; `by_rows` says by which limit.
+    From {
+        /// The row.
+        cursor: Cursor,
+        /// Whether the number of rows is exceeded, and not their bytes.
+        by_rows: bool,
+    },
+    /// The time was over first.
+    Late,
+}
+
+/// A statement reads so many entries or rows; a writer of a rollback database waits for its end.
+const ENTRIES: u64 = 50_000;
+const ROWS: u32 = 2_000;
+
+impl Walk {
+    /// A query for the bytes of the values of the next rows, with their keys.
+    fn sizes(&self, after: Option<&Cursor>, rows: u32) -> (String, Vec<Value>) {
+        let (place, parameters) = self.between(after, None);
+        let bytes: Vec<String> =
+            self.columns.iter().map(|column| format!("ifnull(octet_length({column}), 0)")).collect();
+        let sql = format!(
+            "SELECT {}, {} FROM {} WHERE {}{place} ORDER BY {} LIMIT {rows}",
+            bytes.join(" + "),
+            self.key_sql(),
+            self.from,
+            uses(self.parameters.len()),
+            self.order()
+        );
+        (sql, parameters)
+    }
+
+    /// Whether one place comes before another on this walk. It is asked of SQLite, which knows the order of values.
+    fn is_before(&self, connection: &Connection, one: &Cursor, other: &Cursor) -> rusqlite::Result<bool> {
+        let numbers: Vec<String> = (1..=one.0.len()).map(|number| format!("?{number}")).collect();
+        let mut parameters = Vec::new();
+        numbered(&mut parameters, &one.0);
+        let others = numbered(&mut parameters, &other.0);
+        let parts: Vec<Part> = numbers
+            .iter()
+            .zip(&self.key)
+            .map(|(sql, part)| Part { sql: sql.clone(), ..part.clone() })
+            .collect();
+        let sql = format!("SELECT {}", self.compare(&parts, (false, true), &others));
+        connection.query_row(&sql, params_from_iter(parameters), |row| row.get(0))
+    }
+}
+
+/// The place before which so many rows lie, `walk` beginning with the newest; `None` where there are no more.
+fn beyond_rows(
+    connection: &Connection,
+    walk: &Walk,
+    rows: u64,
+    pause: &mut dyn FnMut() -> bool,
+) -> rusqlite::Result<Option<Option<Cursor>>> {
+    let mut left = rows;
+    let mut after = None;
+    while left > 0 {
+        let step = left.min(ENTRIES);
+        after = walk.further(connection, after.as_ref(), u32::try_from(step).unwrap_or(u32::MAX))?;
+        if after.is_none() {
+            return Ok(Some(None));
+        }
+        left -= step;
+        if !pause() {
+            return Ok(None);
+        }
+    }
+    walk.further(connection, after.as_ref(), 1).map(Some)
+}
+
+/// The same for bytes.
+fn beyond_bytes(
+    connection: &Connection,
+    walk: &Walk,
+    bytes: u64,
+    pause: &mut dyn FnMut() -> bool,
+) -> rusqlite::Result<Option<Option<Cursor>>> {
+    let (mut sum, mut is_newest) = (0_u64, true);
+    let mut after: Option<Cursor> = None;
+    loop {
+        let (sql, parameters) = walk.sizes(after.as_ref(), ROWS);
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(parameters))?;
+        let mut seen = 0;
+        while let Some(row) = rows.next()? {
+            let size: i64 = row.get(0)?;
+            sum = sum.saturating_add(size.unsigned_abs());
+            let cursor = walk.cursor_of(row, 1)?;
+            if sum > bytes && !is_newest {
+                return Ok(Some(Some(cursor)));
+            }
+            (after, is_newest) = (Some(cursor), false);
+            seen += 1;
+        }
+        drop(rows);
+        if seen < ROWS {
+            return Ok(Some(None));
+        }
+        if !pause() {
+            return Ok(None);
+        }
+    }
+}
+
+fn beyond(
+    connection: &Connection,
+    walk: &Walk,
+    limits: Limits,
+    pause: &mut dyn FnMut() -> bool,
+) -> rusqlite::Result<Beyond> {
+    let by_rows = match limits.rows.map(|rows| beyond_rows(connection, walk, rows, pause)).transpose()? {
+        Some(None) => return Ok(Beyond::Late),
+        found => found.flatten().flatten(),
+    };
+    let by_bytes = match limits.bytes.map(|bytes| beyond_bytes(connection, walk, bytes, pause)).transpose()? {
+        Some(None) => return Ok(Beyond::Late),
+        found => found.flatten().flatten(),
+    };
+    Ok(match (by_rows, by_bytes) {
+        (None, None) => Beyond::Nothing,
+        (Some(cursor), None) => Beyond::From { cursor, by_rows: true },
+        (None, Some(cursor)) => Beyond::From { cursor, by_rows: false },
+        // The newer of the two; the walk begins with the newest.
+        (Some(rows), Some(bytes)) => {
+            let by_rows = walk.is_before(connection, &rows, &bytes)?;
+            Beyond::From { cursor: if by_rows { rows } else { bytes }, by_rows }
+        }
+    })
+}
+
+/// Counts the rows with a value from one on and below another, by an index on the column.
+pub(super) fn count_between(
+    connection: &Connection,
+    (table, column): (&str, &str),
+    (from, below): (&StoredTime, &StoredTime),
+) -> rusqlite::Result<u64> {
+    let column = quoted(column);
+    let sql = format!("SELECT count(*) FROM main.{} WHERE {column} >= ?1 AND {column} < ?2", quoted(table));
+    let rows: i64 = connection.query_row(&sql, [value(from), value(below)], |row| row.get(0))?;
+    Ok(rows.unsigned_abs())
+}
+
+/// A connection of either kind that can look for the end of the newest rows.
+pub trait NewestRows {
+    /// Finds the newest row that is beyond the limits of a table. `walk` leads through all of its rows, oldest first, and
+    /// `limit` bounds the time where that is not done in pieces.
+    ///
+    /// # Errors
+    /// What any read can meet.
+    fn beyond(&mut self, walk: &Walk, limits: Limits, limit: Duration) -> Result<Beyond, SqliteError>;
+}
+
+impl NewestRows for Reader {
+    /// All in one transaction, for which a writer of a rollback database waits.
+    fn beyond(&mut self, walk: &Walk, limits: Limits, limit: Duration) -> Result<Beyond, SqliteError> {
+        let begun = Instant::now();
+        let walk = walk.clone().reversed();
+        self.ask("find the newest rows", |connection| {
+            beyond(connection, &walk, limits, &mut || begun.elapsed() < limit)
+        })
+    }
+}
+
+impl NewestRows for Writer {
+    /// Piece by piece; in between, others write.
+    fn beyond(&mut self, walk: &Walk, limits: Limits, _limit: Duration) -> Result<Beyond, SqliteError> {
+        let walk = walk.clone().reversed();
+        let budget = self.budget.clone();
+        let mut read = Instant::now();
+        let mut pause = || {
+            std::thread::sleep(read.elapsed().min(Duration::from_millis(50)));
+            read = Instant::now();
+            !budget.is_spent()
+        };
+        self.ask("find the newest rows", |connection| beyond(connection, &walk, limits, &mut pause))
+    }
+}
