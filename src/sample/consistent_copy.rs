@@ -34,8 +34,9 @@ use super::unlocked::Still;
 /// Threads that compare. More would take the processors from the owner, who needs them as soon as the lock is gone.
 const MAX_READERS: usize = 4;
 
-/// Comparisons without a lock before one with it. An owner that rests for so long once is met by none.
-const UNLOCKED_PASSES: u32 = 2;
+/// Comparisons without a lock before one with it, until one is fast enough: a machine that is busy for a while is not
+/// what decides. An owner that rests during one of them is met by no lock.
+const UNLOCKED_PASSES: u32 = 8;
 
 /// How often the lock is taken before the copy is given up.
 const LOCKED_PASSES: u32 = 3;
@@ -117,6 +118,7 @@ pub fn consistent_copy(
             if shortest <= source.max_hold {
                 break;
             }
+            sleep(shortest, source.budget);
         }
         if shortest > source.max_hold {
             return Ok(CopyOutcome::TooLong(shortest));
