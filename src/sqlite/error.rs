@@ -164,6 +164,11 @@ impl SqliteError {
         self.extended & 0xff == ffi::SQLITE_CONSTRAINT
     }
 
+    /// Whether the statement needs a collation that only the application has.
+    pub(super) fn is_missing_collation(&self) -> bool {
+        self.extended == ffi::SQLITE_ERROR_MISSING_COLLSEQ
+    }
+
     /// SQLite's extended result code.
     #[must_use]
     pub fn extended_code(&self) -> i32 {

@@ -140,9 +140,19 @@ impl FullTextCopy {
                 "full-text index {}: it was not compared with its table {}: {}",
                 index.name,
                 index.content,
-                error.words()
+                self.why_unreadable(&index.content).unwrap_or(error).words()
             )))),
         }
+    }
+}
+
+impl FullTextCopy {
+    /// What SQLite says to a query of the table itself, which the index's module does not pass on: the table may be a view with
+    /// functions that only the application has.
+    fn why_unreadable(&self, content: &str) -> Option<SqliteError> {
+        let sql = format!("SELECT * FROM main.{}", quoted(content));
+        let error = self.connection.prepare(&sql).err()?;
+        Some(SqliteError::new(OPERATION, &error, &self.budget))
     }
 }
 

@@ -14,7 +14,9 @@ use super::names::bound;
 use super::names::execute;
 use super::names::name_in;
 use super::names::number_of;
+use super::names::prepare;
 use super::reader::Reader;
+use super::stand_in::with_any_collation;
 use super::tables::quoted;
 use super::writer::Held;
 use super::writer::Writer;
@@ -47,18 +49,23 @@ impl Writer {
         const LIST_ALL: &str = "PRAGMA main.optimize(0x10003)";
         let failed = self.failed("list stale statistics");
         let connection = self.connection();
-        let begun = Instant::now();
-        let mut statement = connection.prepare(LIST_ALL).map_err(&failed)?;
-        let rows = statement.query_map((), |row| name_in(row, 0)).map_err(&failed)?;
-        let statements = rows.collect::<Result<Vec<_>, _>>().map_err(&failed)?;
-        let hold = begun.elapsed();
-        let mut value = Vec::new();
-        for table in statements.iter().filter_map(|statement| table_of(statement)) {
-            if has_rows(connection, &table).map_err(&failed)? {
-                value.push(Analysis { table });
+        let list = || {
+            let begun = Instant::now();
+            let statements: Vec<String> = connection
+                .prepare(LIST_ALL)?
+                .query_map((), |row| name_in(row, 0))?
+                .collect::<Result<_, _>>()?;
+            let hold = begun.elapsed();
+            let mut value = Vec::new();
+            for table in statements.iter().filter_map(|statement| table_of(statement)) {
+                if has_rows(connection, &table)? {
+                    value.push(Analysis { table });
+                }
             }
-        }
-        Ok(Held { value, hold, commit: Duration::ZERO })
+            Ok(Held { value, hold, commit: Duration::ZERO })
+        };
+        // Whether an index has statistics depends on no order; what they are does, and is made without stand-ins.
+        with_any_collation(connection, list).map_err(failed)
     }
 
     /// Makes the statistics of a table anew, from `limit` rows or so of each index, in one transaction.
@@ -95,7 +102,7 @@ impl Writer {
 
 impl Reader {
     /// The same as [`Writer::stale_statistics`] tells, worked out without a write transaction: from the statistics that there
-    /// are, and from counts that take `budget` each at the most.
+    /// are, and from counts that take `budget` each at the most. Tables that only the application can analyze are left out.
     ///
     /// # Errors
     /// What any read can meet.
@@ -106,7 +113,8 @@ impl Reader {
         };
         let mut stale = Vec::new();
         for table in ordinary_tables(&self.connection).map_err(&failed)? {
-            if !has_rows(&self.connection, &table).map_err(&failed)? {
+            let has_rows = || has_rows(&self.connection, &table);
+            if !with_any_collation(&self.connection, has_rows).map_err(&failed)? {
                 continue;
             }
             let recorded = recorded_rows(&self.connection, &table).map_err(&failed)?;
@@ -121,11 +129,18 @@ impl Reader {
                     })
                 }
             };
-            if is_stale {
+            if is_stale && self.can_analyze(&table) {
                 stale.push(Analysis { table });
             }
         }
         Ok(stale)
+    }
+
+    /// Whether nothing is missing that only the application has. Other errors the run will report.
+    fn can_analyze(&self, table: &str) -> bool {
+        let sql = format!("EXPLAIN ANALYZE main.{}", quoted(table));
+        let prepared = prepare(&self.connection, &sql);
+        !prepared.is_err_and(|error| SqliteError::new("analyze", &error, &self.budget).is_missing_part())
     }
 }
 

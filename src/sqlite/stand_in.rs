@@ -13,28 +13,49 @@ use super::reader::Reader;
 /// The collations that SQLite has itself (<https://www.sqlite.org/datatype3.html#collation>).
 const OWN_COLLATIONS: [&str; 3] = ["BINARY", "NOCASE", "RTRIM"];
 
+fn compare_bytes(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection.create_collation(name, |left: &str, right: &str| left.cmp(right))
+}
+
+/// The collations that a connection was asked for and SQLite does not have.
+fn unknown_collations(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("PRAGMA collation_list")?;
+    let rows = statement.query_map((), |row| row.get::<_, String>("name"))?;
+    let names: Vec<String> = rows.collect::<Result<_, _>>()?;
+    let own = |name: &String| OWN_COLLATIONS.iter().any(|own| own.eq_ignore_ascii_case(name));
+    Ok(names.into_iter().filter(|name| !own(name)).collect())
+}
+
+/// Does work whose result depends on no order, such as a count, with stand-ins, and takes them away again: what else is asked on
+/// the connection must not be answered, let alone written, in an order that is not the application's.
+pub(super) fn with_any_collation<T>(
+    connection: &Connection,
+    work: impl FnOnce() -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.collation_needed(compare_bytes)?;
+    let result = work();
+    connection.collation_needed(|_, _| Ok(()))?;
+    for name in unknown_collations(connection)? {
+        connection.remove_collation(name.as_str())?;
+    }
+    result
+}
+
 impl Reader {
     /// Lets every collation that is not known here compare bytes.
     ///
     /// # Errors
     /// What SQLite says; none is known.
     pub fn stand_in_collations(&self) -> Result<(), SqliteError> {
-        fn stand_in(connection: &Connection, name: &str) -> rusqlite::Result<()> {
-            connection.create_collation(name, |left: &str, right: &str| left.cmp(right))
-        }
         self.connection
-            .collation_needed(stand_in)
+            .collation_needed(compare_bytes)
             .map_err(|error| SqliteError::new("stand in for collations", &error, &self.budget))
     }
 
     /// The collations that were stood in for since the connection was opened.
     pub(super) fn collations_stood_in_for(&self) -> Result<Vec<String>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("list the collations", &error, &self.budget);
-        let mut statement = self.connection.prepare("PRAGMA collation_list").map_err(failed)?;
-        let rows = statement.query_map((), |row| row.get::<_, String>("name")).map_err(failed)?;
-        let names: Vec<String> = rows.collect::<Result<_, _>>().map_err(failed)?;
-        let own = |name: &String| OWN_COLLATIONS.iter().any(|own| own.eq_ignore_ascii_case(name));
-        Ok(names.into_iter().filter(|name| !own(name)).collect())
+        unknown_collations(&self.connection)
+            .map_err(|error| SqliteError::new("list the collations", &error, &self.budget))
     }
 
     /// Whether anything was stood in for.

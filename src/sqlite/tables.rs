@@ -15,6 +15,7 @@ use super::names::bound;
 use super::names::decode;
 use super::names::number_of;
 use super::reader::Reader;
+use super::stand_in::with_any_collation;
 
 /// How many objects of each kind a schema holds. SQLite's own (`sqlite_…`) count too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -155,9 +156,7 @@ impl Reader {
     /// `Busy` and what any read can meet; a missing table is `Other`.
     pub fn count_rows(&mut self, table: &str, budget: Duration) -> Result<RowCount, SqliteError> {
         let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
-        let counted = self.within(budget, |reader| {
-            reader.interrupted_in_time(|connection| Ok(number_of(connection, &sql)?.unwrap_or(0)))
-        });
+        let counted = self.within(budget, |reader| reader.count(&sql));
         match counted {
             Ok(rows) => Ok(RowCount::Exact(rows)),
             // The table's own budget ended; when the whole look's did, the estimate fails with it.
@@ -172,13 +171,22 @@ impl Reader {
     /// As for [`Reader::count_rows`].
     pub fn count_rows_exactly(&mut self, table: &str, budget: Duration) -> Result<Option<u64>, SqliteError> {
         let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
-        let counted = self.within(budget, |reader| {
-            reader.interrupted_in_time(|connection| Ok(number_of(connection, &sql)?.unwrap_or(0)))
-        });
+        let counted = self.within(budget, |reader| reader.count(&sql));
         match counted {
             Ok(rows) => Ok(Some(rows.unsigned_abs())),
             Err(error) if error.kind() == ErrorKind::DeadlineExceeded && !self.budget.is_spent() => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Counts, also where the smallest index has a collation that only the application has: a number depends on no order.
+    fn count(&self, sql: &str) -> Result<i64, SqliteError> {
+        let count = |connection: &Connection| Ok(number_of(connection, sql)?.unwrap_or(0));
+        match self.interrupted_in_time(count) {
+            Err(error) if error.is_missing_collation() => {
+                self.interrupted_in_time(|connection| with_any_collation(connection, || count(connection)))
+            }
+            counted => counted,
         }
     }
 

@@ -47,6 +47,7 @@ mod unknown_parts;
 mod untrusted;
 mod watching;
 mod web;
+mod zoo;
 
 fn main() {
     support::SecondProcess::live_if_asked();
@@ -91,5 +92,6 @@ fn main() {
     trials.extend(untrusted::trials());
     trials.extend(watching::trials());
     trials.extend(web::trials());
+    trials.extend(zoo::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -6,12 +6,17 @@ use serde_json::Value;
 
 use crate::maintenance::configure;
 use crate::maintenance::run;
+use crate::support::Agent;
 use crate::support::Output;
 use crate::support::TestDatabase;
+use crate::support::litekeeper;
 use crate::support::test;
 
 pub fn trials() -> Vec<Trial> {
-    vec![test("tasks_run_beside_unknown_parts", tasks_run_beside_unknown_parts)]
+    vec![
+        test("tasks_run_beside_unknown_parts", tasks_run_beside_unknown_parts),
+        test("counts_need_no_collation", counts_need_no_collation),
+    ]
 }
 
 /// A log that SQLite knows all of, and a table whose index needs one of the application's parts.
@@ -115,5 +120,41 @@ fn tasks_run_beside_unknown_parts() {
         let config = configure(&made, "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}}}");
         let (exit, runs) = run("vacuum", &config);
         assert_eq!((exit, &runs[0]["outcome"]), (Some(0), &"success".into()), "{part}: {runs:#?}");
+    }
+}
+
+/// What depends on no order is known: rows, and which tables want statistics that can be made here.
+fn counts_need_no_collation() {
+    let tables = [
+        "CREATE TABLE decks (id INTEGER PRIMARY KEY, at INTEGER, name TEXT); CREATE INDEX by_name ON decks (name COLLATE unicase);",
+        "CREATE TABLE decks (id INTEGER, at INTEGER, name TEXT PRIMARY KEY COLLATE unicase) WITHOUT ROWID;",
+    ];
+    for table in tables {
+        let made = make(0, table);
+        let path = made.path().display().to_string();
+        let report = Output::of(&["check", "--json", "--rows", "decks,logs", &path]).stdout;
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let rows = report["databases"][0]["rows"].as_array().unwrap().clone();
+        assert_eq!(rows.len(), 2, "{report:#}");
+        assert!(rows.iter().all(|table| table["rows"] == 100), "{table}: {rows:#?}");
+        let doctor = Output::of(&["doctor", &path]).stdout;
+        assert!(!doctor.contains("ould not look"), "{table}: {doctor}");
+        let watch = made.directory().join("watch.yml");
+        std::fs::write(&watch, format!("state: off\ndatabases: [{{path: {path:?}, row_counts: [decks]}}]\n"))
+            .unwrap();
+        let mut serve = litekeeper();
+        serve.arg("serve").arg("--config").arg(&watch);
+        let agent = Agent::start(serve).ready();
+        agent.until("sqlite_table_rows", &[("db", "app"), ("table", "decks"), ("method", "count")], 100.0);
+        drop(agent);
+
+        let config = configure(&made, "{optimize: {}}");
+        let dry = Output::of(&["run", "optimize", "--config", &config, "--json", "--dry-run"]).stdout;
+        let dry: Value = serde_json::from_str(&dry).unwrap();
+        let (code, runs) = run("optimize", &config);
+        assert_eq!(code, Some(0), "{table}: {runs:#?}");
+        let done = &runs[0]["details"]["optimize"];
+        assert_eq!(dry["runs"][0]["forecast"]["analyze"], done["analyzed"], "{table}: {dry:#} {runs:#?}");
+        assert_eq!(done["not_possible"].as_array().unwrap().len(), 1, "{table}: {runs:#?}");
     }
 }
