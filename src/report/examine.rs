@@ -118,8 +118,8 @@ pub(super) fn examine(
     if main.size == 0 {
         return Err(Failure::Damaged { check: "file_size", problem: "the file is empty".to_owned() });
     }
-    let read = read_beside_owner(request, &path, &files, report, |reader, source, report| {
-        read_all(reader, source, request, &files, observer, report)
+    let read = read_beside_owner(request, &path, &files, report, |reader, source, inexact, report| {
+        read_all(reader, source, inexact, request, &files, observer, report)
     });
     match read {
         Ok(Settled::Read { .. }) => Ok(()),
@@ -139,6 +139,7 @@ pub(super) fn examine(
 fn read_all(
     reader: &mut Reader,
     source: Source,
+    mut inexact: Option<&mut Reader>,
     request: &Request,
     files: &DatabaseFiles,
     observer: &impl Observer,
@@ -168,7 +169,7 @@ fn read_all(
     for &check in &request.checks {
         observer.begin(check.label());
         if request.by_table {
-            in_slices(reader, check, request, &header, observer, report)?;
+            in_slices(reader, inexact.as_deref_mut(), check, request, &header, observer, report)?;
             continue;
         }
         begin_short(reader, short, request)?;
@@ -187,7 +188,7 @@ fn read_all(
             continue;
         }
         // The owner needs its turn: the rest goes table by table, with pauses.
-        in_slices(reader, check, request, &header, observer, report)?;
+        in_slices(reader, inexact.as_deref_mut(), check, request, &header, observer, report)?;
     }
     reader.end_progress()?;
     begin_short(reader, short, request)?;

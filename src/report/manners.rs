@@ -117,8 +117,12 @@ impl Strain {
 }
 
 /// Checks table by table, each in a read transaction of its own, and gives way between and within them.
+///
+/// A table that has no problem in an `inexact` copy, whose pages are of different moments, has none: damage stays until
+/// somebody repairs it, and so is in such a copy. A problem there may come from the mix, so that the database itself has to be asked.
 pub(super) fn in_slices(
     reader: &mut Reader,
+    inexact: Option<&mut Reader>,
     check: Check,
     request: &Request,
     header: &Header,
@@ -134,6 +138,16 @@ pub(super) fn in_slices(
     let mut all = Checked::default();
     // Slices that all read the same state of the database see as much as one check of the whole.
     let mut states = vec![reader.change_mark()];
+    if let Some(copy) = inexact {
+        left.retain(|table| match sound_in_copy(copy, check, table) {
+            Some(found) => {
+                all.add(table, found);
+                states.push(None);
+                false
+            }
+            None => true,
+        });
+    }
     for _ in 0..ROUNDS {
         let mut again = Vec::new();
         for table in left {
@@ -191,6 +205,12 @@ pub(super) fn in_slices(
         report.error_kind = Some(crate::sqlite::ErrorKind::Sqlite(crate::sqlite::ErrorCode::Busy));
     }
     Ok(())
+}
+
+/// What a check of one table of an inexact copy finds, if that is no problem.
+fn sound_in_copy(copy: &mut Reader, check: Check, table: &str) -> Option<Checked> {
+    let found = copy.check_table(check, table).ok()?;
+    (!found.findings.iter().any(|finding| finding.kind.is_problem())).then_some(found)
 }
 
 /// The last piece of a check by tables: that every page has one use, and fits its checksum where it has one. `None` where it

@@ -66,13 +66,13 @@ pub(super) fn read_beside_owner(
     path: &Path,
     files: &DatabaseFiles,
     report: &mut Report,
-    mut read: impl FnMut(&mut Reader, Source, &mut Report) -> Result<(), SqliteError>,
+    mut read: impl FnMut(&mut Reader, Source, Option<&mut Reader>, &mut Report) -> Result<(), SqliteError>,
 ) -> Result<Settled<()>, SettleError<SqliteError>> {
     let blank = report.clone();
     let budget = &request.budget;
     let mut read_database = |reader: &mut Reader, report: &mut Report| {
         report.clone_from(&blank);
-        read(reader, Source::Database, report)
+        read(reader, Source::Database, None, report)
     };
     if request.by_table {
         return settled(path, files, budget, |reader| read_database(reader, report));
@@ -82,22 +82,23 @@ pub(super) fn read_beside_owner(
         Err(SettleError::Question(error)) if error.code() == Some(ErrorCode::Busy) => {}
         other => return other,
     }
-    let reason = match private_copy(request, path, files)? {
+    let (reason, mut inexact) = match private_copy(request, path, files)? {
         Copied::Made(mut copy) => {
             report.clone_from(&blank);
             report.max_hold = copy.max_hold;
             let stamp = copy.stamp;
             let main_bytes = copy.main_bytes;
-            let answer = read(&mut copy.reader, Source::Copy { main_bytes }, report);
+            let answer = read(&mut copy.reader, Source::Copy { main_bytes }, None, report);
             return answer.map(|answer| Settled::Read { answer, stamp }).map_err(SettleError::Question);
         }
-        Copied::NotHere => None,
-        Copied::Impossible(reason) => Some(reason),
+        Copied::NotHere => (None, None),
+        Copied::Impossible(reason) => (Some(reason), None),
+        Copied::Inexact(reason, reader) => (Some(reason), Some(reader)),
     };
     settled(path, files, budget, |reader| {
         report.clone_from(&blank);
         report.no_copy.clone_from(&reason);
-        read(reader, Source::Database, report)
+        read(reader, Source::Database, inexact.as_deref_mut(), report)
     })
 }
 
@@ -114,6 +115,8 @@ enum Copied {
     NotHere,
     /// The reason.
     Impossible(String),
+    /// The reason why it is not one state, and the copy, whose pages are of different moments.
+    Inexact(String, Box<Reader>),
 }
 
 fn private_copy(
@@ -159,11 +162,15 @@ fn private_copy(
             Ok(Copied::Made(Box::new(PrivateCopy { reader, main_bytes, max_hold, stamp })))
         }
         Ok(CopyOutcome::NotHere) => Ok(Copied::NotHere),
-        Ok(CopyOutcome::TooLong(needed)) => Ok(Copied::Impossible(format!(
-            "the lock for it would have to be held for {} ms, and {} ms are allowed (five times max_wait, or half of owner_busy_timeout)",
-            needed.as_millis(),
-            max_hold.as_millis()
-        ))),
+        Ok(CopyOutcome::TooLong(needed)) => {
+            let reason = format!(
+                "the lock for it would have to be held for {} ms, and {} ms are allowed (five times max_wait, or half of \
+                 owner_busy_timeout)",
+                needed.as_millis(),
+                max_hold.as_millis()
+            );
+            Ok(Copied::Inexact(reason, Box::new(reader)))
+        }
         Err(BlockError::Read(error)) => Err(SettleError::Question(error)),
         Err(BlockError::Write(error)) => Ok(failed(error)),
     }
