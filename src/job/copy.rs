@@ -326,7 +326,7 @@ pub(super) fn prove(
     ensure_as_written(copy, copied, size_bytes)?;
     // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
     let mut reader = Reader::open(copy, Access::AtRest, budget)?;
-    reader.prepare_checks(header)?;
+    reader.prepare_check(Check::Full, header)?;
     let (told, pages) = (Arc::clone(observer), f64::from(header.pages.max(1)));
     reader.on_progress(move |work| {
         let share = (work.pages_read as f64 / pages).min(0.99);

@@ -160,7 +160,6 @@ fn read_all(
         let checked = Checked { findings, whole: true, ..Checked::default() };
         report.checks.push(CheckReport::new("file_size", checked, started.elapsed().as_secs_f64()));
     }
-    reader.prepare_checks(&header)?;
     // Under a lock on the database itself all is done in short transactions.
     let is_rollback = header.journal_mode == JournalMode::Rollback;
     let must_be_short = source == Source::Database && reader.takes_locks() && is_rollback;
@@ -168,6 +167,7 @@ fn read_all(
     let limit = short.map_or(COUNT_BUDGET, |manners| manners.max_wait.min(COUNT_BUDGET));
     for &check in &request.checks {
         observer.begin(check.label());
+        reader.prepare_check(check, &header)?;
         if request.by_table {
             in_slices(reader, inexact.as_deref_mut(), check, request, &header, observer, report)?;
             continue;
