@@ -152,11 +152,7 @@ fn read_all(
         JournalMode::Rollback => None,
     };
     report.facts = Some(facts(&header, wal));
-    let main_bytes = match source {
-        Source::Database => stat(&files.main).ok().flatten().map(|main| main.size),
-        Source::Copy { main_bytes } => Some(main_bytes),
-    };
-    if let Some(findings) = main_bytes.and_then(|size| size_findings(size, &header, wal)) {
+    if let Some(findings) = main_bytes(source, files).and_then(|size| size_findings(size, &header, wal)) {
         let checked = Checked { findings, whole: true, ..Checked::default() };
         report.checks.push(CheckReport::new("file_size", checked, started.elapsed().as_secs_f64()));
     }
@@ -208,6 +204,14 @@ fn read_all(
         }
     }
     Ok(())
+}
+
+/// The size of the database's main file.
+fn main_bytes(source: Source, files: &DatabaseFiles) -> Option<u64> {
+    match source {
+        Source::Database => stat(&files.main).ok().flatten().map(|main| main.size),
+        Source::Copy { main_bytes } => Some(main_bytes),
+    }
 }
 
 /// Watches what the reading does to others; nobody else has a copy.

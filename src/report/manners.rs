@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::budget::Budget;
 use crate::span::Operation;
+use crate::sqlite::ChangeMark;
 use crate::sqlite::Check;
 use crate::sqlite::Checked;
 use crate::sqlite::Finding;
@@ -151,13 +152,7 @@ pub(super) fn in_slices(
     for _ in 0..ROUNDS {
         let mut again = Vec::new();
         for table in left {
-            give_way(reader, &request.budget)?;
-            reader.header()?;
-            let strain = Strain::watch(request.manners, header, reader);
-            states.push(reader.change_mark());
-            let watched = strain.clone();
-            reader.on_progress(move |work| watched.go(work))?;
-            let checked = checked_or_damage(reader.check_table(check, &table), check);
+            let (checked, strain) = check_slice(reader, check, &table, &mut states, request, header)?;
             let hold = strain.hold();
             report.max_hold = report.max_hold.max(hold);
             match checked {
@@ -190,21 +185,44 @@ pub(super) fn in_slices(
         report.checks.push(checked);
     }
     if !left.is_empty() {
-        report.error = Some(format!(
-            "{} check: the owner is at work, and {} of {count} tables could not be checked without keeping it waiting: {}; raise \
-             max_wait (rollback) or max_wal_growth (WAL), or check when it rests{}",
-            check.label(),
-            left.len(),
-            left.join(", "),
-            report
-                .no_copy
-                .as_ref()
-                .map(|reason| format!("; no private copy was checked: {reason}"))
-                .unwrap_or_default()
-        ));
-        report.error_kind = Some(crate::sqlite::ErrorKind::Sqlite(crate::sqlite::ErrorCode::Busy));
+        note_unchecked(check, &left, count, report);
     }
     Ok(())
+}
+
+/// Checks one table in a transaction of its own.
+fn check_slice(
+    reader: &mut Reader,
+    check: Check,
+    table: &str,
+    states: &mut Vec<Option<ChangeMark>>,
+    request: &Request,
+    header: &Header,
+) -> Result<(Result<Checked, SqliteError>, Strain), SqliteError> {
+    give_way(reader, &request.budget)?;
+    reader.header()?;
+    let strain = Strain::watch(request.manners, header, reader);
+    states.push(reader.change_mark());
+    let watched = strain.clone();
+    reader.on_progress(move |work| watched.go(work))?;
+    Ok((checked_or_damage(reader.check_table(check, table), check), strain))
+}
+
+/// Says which tables have no verdict, and why.
+fn note_unchecked(check: Check, left: &[String], count: usize, report: &mut Report) {
+    let no_copy = report
+        .no_copy
+        .as_ref()
+        .map(|reason| format!("; no private copy was checked: {reason}"))
+        .unwrap_or_default();
+    report.error = Some(format!(
+        "{} check: the owner is at work, and {} of {count} tables could not be checked without keeping it waiting: {}; raise \
+         max_wait (rollback) or max_wal_growth (WAL), or check when it rests{no_copy}",
+        check.label(),
+        left.len(),
+        left.join(", "),
+    ));
+    report.error_kind = Some(crate::sqlite::ErrorKind::Sqlite(crate::sqlite::ErrorCode::Busy));
 }
 
 /// What a check of one table of an inexact copy finds, if that is no problem.
