@@ -57,6 +57,8 @@ while not stop.is_set():
         connection.execute('BEGIN')
         connection.execute('INSERT INTO one DEFAULT VALUES')
         connection.execute('INSERT INTO two SELECT max(id), hex(randomblob(20)) FROM one')
+        connection.execute('UPDATE near SET n = n + 1')
+        connection.execute('UPDATE far SET n = n + 1')
         connection.execute('COMMIT')
         done += 1
     except sqlite3.OperationalError:
@@ -106,8 +108,10 @@ fn large() -> TestDatabase {
         .sql(
             "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX logs_at ON logs (at);
              CREATE TABLE one (id INTEGER PRIMARY KEY); CREATE TABLE two (id INTEGER PRIMARY KEY, text TEXT UNIQUE);
+             CREATE TABLE near (n); INSERT INTO near VALUES (0);
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
-             INSERT INTO logs SELECT i, abs(random()), hex(randomblob(30)) FROM n;",
+             INSERT INTO logs SELECT i, abs(random()), hex(randomblob(30)) FROM n;
+             CREATE TABLE far (n); INSERT INTO far VALUES (0);",
         )
         .make()
 }
@@ -169,6 +173,9 @@ fn applications_commit_beside_tasks_that_read(python: &str) {
                     one == two && one > 0,
                     "a transaction is in it whole or not at all: {case}: {one}, {two}"
                 );
+                // They are at both ends of the file.
+                let (near, far) = (number(&copy, "SELECT n FROM near"), number(&copy, "SELECT n FROM far"));
+                assert!(near == far && near > 0, "the copy is of several moments: {case}: {near}, {far}");
                 assert_eq!(number(&copy, "SELECT count(*) FROM logs"), 60_000, "{case}");
                 assert_eq!(ran["details"]["backup"]["not_compared"].as_array().unwrap().len(), 0, "{case}");
             }
