@@ -351,7 +351,7 @@ fn backup_text(report: &BackupReport) -> String {
 fn tables_text(report: &LogCleaningReport, said: &str) -> String {
     let mut text = String::new();
     for table in &report.tables {
-        let state = if table.complete { "" } else { ", not complete" };
+        let state = if table.has_ended_early() { ", not complete" } else { "" };
         let older = table.cutoff.as_ref().map(|cutoff| format!(" older than {cutoff}")).unwrap_or_default();
         let _ = writeln!(
             text,

@@ -19,8 +19,12 @@ pub struct TableReport {
     pub deleted_rows: u64,
     /// Transactions.
     pub batches: u64,
-    /// Whether every expired row is gone that may go; those in `kept` may not.
+    /// Whether no expired row is left. One that a foreign key, a trigger or a doubtful clock keeps is left; one that the
+    /// `condition` or `keep_latest` selects to stay is not.
     pub complete: bool,
+    /// Whether every row was judged, so that those left are those in `kept`.
+    #[serde(default)]
+    pub finished: bool,
     /// The configured retention in seconds; `None` where rows go by their number or size alone.
     pub retention_seconds: Option<u64>,
     /// What decided which rows go.
@@ -43,6 +47,21 @@ pub struct TableReport {
     pub others: Vec<OtherRows>,
     /// Why it was not cleaned, why rows stay, or what would make it cheaper.
     pub note: Option<String>,
+}
+
+impl TableReport {
+    /// Sets `complete`, once `finished` and `kept` are known.
+    pub(super) fn judge(&mut self) {
+        let stays = |kept: &KeptRows| kept.rows > 0 && kept.reason.is_against_the_configuration();
+        self.complete = self.finished && !self.kept.iter().any(stays);
+    }
+
+    /// Whether expired rows are left that the next run may delete.
+    #[must_use]
+    pub fn has_ended_early(&self) -> bool {
+        // Reports of earlier versions have no `finished`.
+        !self.finished && !self.complete
+    }
 }
 
 /// What was done.

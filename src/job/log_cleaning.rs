@@ -115,6 +115,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
             ..TableReport::default()
         };
         let result = run.clean(retention, task.foreign_keys, &mut table);
+        table.judge();
         report.deleted_rows += table.deleted_rows;
         let stop = match result {
             Ok(()) => false,
@@ -186,7 +187,7 @@ impl Run<'_> {
                 }
                 table.note = seen.note;
                 references::note(&mut table.note, references::words(&retention.table, &table.kept, None));
-                table.complete = !seen.is_doubtful;
+                table.finished = !seen.is_doubtful;
                 return Ok(());
             };
             describe(&plan, retention, table);
@@ -273,7 +274,7 @@ impl Run<'_> {
         let mut may_turn = plan.walk.references().reaches_itself();
         loop {
             let before = table.deleted_rows;
-            table.complete = false;
+            table.finished = false;
             let drained = match self.drain(plan, archive.as_deref_mut(), table, (transactions, refusal)) {
                 // From this end, the deletion of one row takes a chain of rows along that is too long for SQLite or for a hold.
                 Err(_) if may_turn && !self.budget.is_spent() => {
@@ -284,7 +285,7 @@ impl Run<'_> {
                 other => other?,
             };
             let again = plan.walk.references().is_self_referencing()
-                && table.complete
+                && table.finished
                 && table.deleted_rows > before
                 && !self.budget.is_spent();
             if !again {
@@ -351,7 +352,7 @@ impl Run<'_> {
             pace.held(held.value.rows, held.value.looked + held.hold, held.commit);
             cursor = held.value.next;
             if cursor.is_none() {
-                table.complete = true;
+                table.finished = true;
                 return Ok(Drained::Done);
             }
             // A reader of a rollback database keeps writers from committing.

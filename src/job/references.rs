@@ -48,6 +48,16 @@ pub enum KeptBy {
     Quiet,
 }
 
+impl KeptBy {
+    /// Whether rows stay that the configuration wants deleted.
+    pub(super) fn is_against_the_configuration(self) -> bool {
+        match self {
+            Self::ForeignKey | Self::Trigger | Self::Quiet => true,
+            Self::Condition | Self::KeepLatest => false,
+        }
+    }
+}
+
 /// Expired rows that stay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeptRows {
@@ -218,8 +228,8 @@ pub(super) fn note(note: &mut Option<String>, words: Option<String>) {
     }
 }
 
-/// Looks whether expired rows stay at the end of a walk, where a trigger, a foreign key or a condition may keep some. The
-/// cleaning is complete all the same, as nothing is left that may go. Returns why they stay.
+/// Looks whether expired rows stay at the end of a walk, where a trigger, a foreign key or a condition may keep some.
+/// Returns why they stay.
 pub(super) fn look_what_stays(
     writer: &mut Writer,
     (lock_wait, limit): (Duration, Duration),
@@ -230,7 +240,7 @@ pub(super) fn look_what_stays(
     let may_stay = !plan.shape.delete_triggers.is_empty()
         || !plan.walk.references().is_empty()
         || plan.walk.has_condition();
-    let words = if table.complete && (may_stay || refusal.is_some()) {
+    let words = if table.finished && (may_stay || refusal.is_some()) {
         match writer.retry_while_busy(lock_wait, |writer| writer.left(&plan.walk, limit)) {
             Ok(left) => {
                 table.kept.extend(kept(&left));

@@ -15,6 +15,7 @@ use crate::task::Task;
 use super::backup::BackupReport;
 use super::checkpoint::CheckpointReport;
 use super::cleaning_report::LogCleaningReport;
+use super::cleaning_report::TableReport;
 use super::health_check::Verdict;
 use super::optimize::OptimizeReport;
 use super::outcome::FailureReason;
@@ -214,7 +215,7 @@ impl Run {
             );
         }
         if let Some(cleaning) = summary.log_cleaning {
-            let incomplete = cleaning.tables.iter().any(|table| !table.complete);
+            let incomplete = cleaning.tables.iter().any(TableReport::has_ended_early);
             let rest = if incomplete { ", more is left" } else { "" };
             return format!("{} deleted{rest}", counted(cleaning.deleted_rows, "row"));
         }

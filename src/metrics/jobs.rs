@@ -287,7 +287,7 @@ impl Job {
         self.keep_backup(run);
         for table in summary.log_cleaning.into_iter().flat_map(|report| report.tables) {
             if let Some(counts) = self.tables.get_mut(&table.table) {
-                counts.complete = Some(table.complete);
+                counts.complete = Some(!table.has_ended_early());
                 counts.kept_rows = Some(table.kept.iter().map(|kept| kept.rows).sum());
             }
         }
