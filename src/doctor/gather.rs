@@ -34,11 +34,13 @@ use crate::sample::read_preferably_unlocked;
 use crate::sidecar::SIDECARS;
 use crate::sqlite::Access;
 use crate::sqlite::CHECKSUM_BYTES;
+use crate::sqlite::ENCRYPTED;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
+use crate::sqlite::is_encrypted;
 use crate::sqlite::temporary_directory;
 
 use super::facts::Facts;
@@ -136,6 +138,12 @@ fn inside(database: &Database, budget: &Budget) -> Result<Inside, Obstacle> {
         Ok(Settled::Read { answer, .. }) => Ok(answer),
         Ok(Settled::Moving) => {
             Err(Obstacle::Other("its files come and go while they are read; try again".to_owned()))
+        }
+        Err(SettleError::Question(error))
+            if error.code() == Some(ErrorCode::NotADatabase)
+                && is_encrypted(&database.path, main.size, budget) =>
+        {
+            Err(Obstacle::Other(ENCRYPTED.to_owned()))
         }
         Err(SettleError::Question(error)) => Err(obstacle(&error)),
         Err(error @ (SettleError::Missing | SettleError::Stat(_))) => Err(Obstacle::Other(error.to_string())),

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::Budget;
+use crate::host::stat;
 use crate::report;
 use crate::report::Manners;
 use crate::report::Request;
 use crate::report::Status;
 use crate::sqlite::Check;
+use crate::sqlite::ENCRYPTED;
 use crate::sqlite::Kind;
+use crate::sqlite::is_encrypted;
 use crate::task::Task;
 
 use super::Context;
@@ -35,6 +38,11 @@ pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> 
     let corrupt = |message, report| Outcome::Failed { reason: FailureReason::Corrupt, message, report };
     if matches!(task, Task::HealthCheck | Task::QuickCheck) {
         return corrupt(message, report);
+    }
+    let path = &context.database.path;
+    let size = stat(&context.database.files.main).ok().flatten().map_or(0, |main| main.size);
+    if is_encrypted(path, size, context.budget) {
+        return Outcome::Failed { reason: FailureReason::Other, message: ENCRYPTED.to_owned(), report };
     }
     context.observer.say("SQLite calls the database malformed; it is checked");
     let found = report::report(&request(context), &Told(Arc::clone(&context.observer)));

@@ -202,7 +202,6 @@ impl Run {
     #[must_use]
     pub fn words(&self) -> String {
         use crate::units::bytes;
-        use crate::units::count;
         use crate::units::counted;
         let summary = self.summary();
         if let Some(vacuum) = summary.vacuum {
@@ -220,27 +219,7 @@ impl Run {
             return format!("{} deleted{rest}", counted(cleaning.deleted_rows, "row"));
         }
         if let Some(backup) = summary.backup {
-            let file = backup.path.file_name().unwrap_or_default().to_string_lossy();
-            let (size, rows) = (bytes(backup.size_bytes), counted(backup.rows, "row"));
-            let rest = match backup.not_compared.len() {
-                0 => String::new(),
-                more => format!(", {} not compared", counted(more as u64, "table")),
-            };
-            let unchecked = match backup.not_checked.len() {
-                0 => "",
-                _ => " as far as it can be checked here",
-            };
-            let others = match backup.files_of_others {
-                0 => String::new(),
-                more => format!(
-                    "; {} with the name of this database stay, as they are not known to be its own",
-                    counted(more, "backup")
-                ),
-            };
-            return format!(
-                "{file}, {size}, verified{unchecked} with {rows}{rest}, {} kept{others}",
-                count(backup.files)
-            );
+            return backup_words(&backup);
         }
         if let Some(checkpoint) = summary.checkpoint {
             return checkpoint.words();
@@ -277,4 +256,29 @@ impl Run {
             .collect();
         checks.join(", ")
     }
+}
+
+/// What a backup did, in a few words.
+fn backup_words(backup: &BackupReport) -> String {
+    use crate::units::bytes;
+    use crate::units::count;
+    use crate::units::counted;
+    let file = backup.path.file_name().unwrap_or_default().to_string_lossy();
+    let (size, rows) = (bytes(backup.size_bytes), counted(backup.rows, "row"));
+    let rest = match backup.not_compared.len() {
+        0 => String::new(),
+        more => format!(", {} not compared", counted(more as u64, "table")),
+    };
+    let unchecked = match backup.not_checked.len() {
+        0 => "",
+        _ => " as far as it can be checked here",
+    };
+    let others = match backup.files_of_others {
+        0 => String::new(),
+        more => format!(
+            "; {} with the name of this database stay, as they are not known to be its own",
+            counted(more, "backup")
+        ),
+    };
+    format!("{file}, {size}, verified{unchecked} with {rows}{rest}, {} kept{others}", count(backup.files))
 }

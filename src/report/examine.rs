@@ -19,6 +19,7 @@ use crate::sidecar::is_sidecar;
 use crate::span::Operation;
 use crate::sqlite::Check;
 use crate::sqlite::Checked;
+use crate::sqlite::ENCRYPTED;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::Finding;
@@ -28,6 +29,7 @@ use crate::sqlite::Reader;
 use crate::sqlite::RowCount;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
+use crate::sqlite::is_encrypted;
 use crate::sqlite::version_text;
 
 use super::CheckReport;
@@ -129,6 +131,12 @@ pub(super) fn examine(
         Err(SettleError::Question(error)) => match read_denied(&files) {
             Some((file, denied)) => {
                 Err(Failure::unknown(format!("this user may not read the {file}: {denied}")))
+            }
+            None if error.code() == Some(ErrorCode::NotADatabase)
+                && is_encrypted(&path, main.size, &request.budget) =>
+            {
+                let kind = Some(ErrorKind::Sqlite(ErrorCode::Other));
+                Err(Failure::Unknown { message: ENCRYPTED.to_owned(), kind })
             }
             None => Err(Failure::of(&error, "open")),
         },

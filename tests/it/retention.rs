@@ -398,7 +398,11 @@ fn references_are_followed_at_any_depth() {
         };
         assert_eq!(found(&dry, "rows"), (deleted, kept, own, others), "{case}: {dry:#}");
         assert_eq!(found(&did, "deleted_rows"), (deleted, kept, own, others), "{case}: {did:#}");
-        assert_eq!((before("p"), &did["complete"]), (400 - deleted - own, &(kept == 0).into()), "{case}: {did:#}");
+        assert_eq!(
+            (before("p"), &did["complete"]),
+            (400 - deleted - own, &(kept == 0).into()),
+            "{case}: {did:#}"
+        );
         if has_children {
             assert_eq!(children - before("c"), others, "{case}");
             assert!(did["note"].as_str().unwrap().contains("the archive has the rows of p alone"), "{did:#}");
@@ -451,7 +455,11 @@ fn rows_kept_by_the_configuration_are_counted() {
                 "{options}: {report:#}"
             );
         }
-        assert_eq!((&did["complete"], &did["finished"]), (&(reason != "quiet").into(), &true.into()), "{options}: {did:#}");
+        assert_eq!(
+            (&did["complete"], &did["finished"]),
+            (&(reason != "quiet").into(), &true.into()),
+            "{options}: {did:#}"
+        );
     }
 }
 

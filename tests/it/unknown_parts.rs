@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("tasks_run_beside_unknown_parts", tasks_run_beside_unknown_parts),
         test("counts_need_no_collation", counts_need_no_collation),
+        test("an_encrypted_file_is_not_called_corrupt", an_encrypted_file_is_not_called_corrupt),
     ]
 }
 
@@ -157,4 +158,33 @@ fn counts_need_no_collation() {
         assert_eq!(dry["runs"][0]["forecast"]["analyze"], done["analyzed"], "{table}: {dry:#} {runs:#?}");
         assert_eq!(done["not_possible"].as_array().unwrap().len(), 1, "{table}: {runs:#?}");
     }
+}
+
+fn an_encrypted_file_is_not_called_corrupt() {
+    let made = TestDatabase::new("app");
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    })
+    .take(8 * 4096)
+    .collect();
+    std::fs::write(made.path(), &noise).unwrap();
+    std::fs::create_dir(made.directory().join("backups")).unwrap();
+    let path = made.path().display().to_string();
+    for command in ["check", "doctor"] {
+        let output = Output::of(&[command, &path]);
+        assert_eq!(output.code, Some(3), "{output:?}");
+        let words = output.stdout + &output.stderr;
+        assert!(words.contains("looks encrypted") && !words.to_lowercase().contains("damaged"), "{words}");
+    }
+    let config = configure(&made, "{health_check: {}, backup: {to: backups}, vacuum: {}}");
+    for task in ["health_check", "backup", "vacuum", "backup"] {
+        let runs = run(task, &config).1;
+        assert_eq!(runs[0]["reason"], "other", "{task}: {runs:#?}");
+        assert!(runs[0]["message"].as_str().unwrap().contains("looks encrypted"), "{task}: {runs:#?}");
+    }
+    assert_eq!(std::fs::read(made.path()).unwrap(), noise);
 }
