@@ -238,7 +238,7 @@ fn findings_of_the_tables() {
     expect(&found, "retention-without-index", "warning", "CREATE INDEX");
     assert_eq!(find(&found, "log-without-retention"), None);
     expect(&write("nowhere", "at"), "retention-impossible", "warning", "nowhere");
-    expect(&write("audit_log", "at"), "retention-impossible", "warning", "the column at");
+    expect(&write("audit_log", "at"), "retention-impossible", "warning", "has no column at");
     made.connect().execute_batch("CREATE INDEX audit_by_time ON audit_log (created_at)").unwrap();
     assert_eq!(find(&write("audit_log", "created_at"), "retention-without-index"), None);
 }
