@@ -62,8 +62,9 @@ fn has_btree_pages(sample: &impl Fn(u64) -> Option<Vec<u8>>, page_size: usize, s
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "the test plays the owner")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the test plays the owner")]
+
     use std::time::Duration;
 
     use rusqlite::Connection;

@@ -131,8 +131,9 @@ fn analyzed_rows(connection: &Connection, table: &str) -> rusqlite::Result<Optio
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "the test plays the owner")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the test plays the owner")]
+
     use std::time::Duration;
 
     use super::*;

@@ -216,8 +216,11 @@ fn the_api_says_what_its_description_says() {
         let answer = office.json(&format!("/api/v1{real}"));
         let schema = &operations["get"]["responses"]["200"]["content"]["application/json"]["schema"];
         assert_eq!(mismatch(&answer, schema, &document), None, "{path}: {answer:#}");
-        let lists = answer.as_object().unwrap().values().filter_map(Value::as_array);
-        lists.into_iter().for_each(|list| assert!(!list.is_empty(), "{path} lists something: {answer:#}"));
+        // No owner of a sound database has lost its locks.
+        let lists = answer.as_object().unwrap().iter().filter(|(name, _)| *name != "lost_locks");
+        lists
+            .filter_map(|(_, value)| value.as_array())
+            .for_each(|list| assert!(!list.is_empty(), "{path} lists something: {answer:#}"));
     }
     let found = office.json("/api/v1/databases?q=BOOK&state=up&label=app%3Dshop");
     assert_eq!((&found["total"], &found["databases"][0]["tables"][0]["rows"]), (&1.into(), &3.into()));
