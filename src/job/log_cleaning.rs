@@ -351,18 +351,19 @@ impl Run<'_> {
             self.observer.done(share, &progress(table.deleted_rows, begun.elapsed()));
             pace.held(held.value.rows, held.value.looked + held.hold, held.commit);
             cursor = held.value.next;
-            if cursor.is_none() {
-                table.finished = true;
-                return Ok(Drained::Done);
-            }
             // A reader of a rollback database keeps writers from committing.
             let looks_hold = self.writer.journal_mode() == JournalMode::Rollback;
-            if held.hold.is_zero() && !looks_hold {
+            let kept = held.hold + if looks_hold { held.value.looked } else { Duration::ZERO };
+            if kept.is_zero() {
                 // Rows that were only looked at kept nobody waiting, but the disk at work.
                 self.writer.pause_for_others(held.value.looked, self.manners.pause_ratio, Waiting::AtMostOne);
             } else {
-                let looked = if looks_hold { held.value.looked } else { Duration::ZERO };
-                self.neighbours.pause(self.writer, looked + held.hold, held.commit, self.manners.pause_ratio);
+                self.neighbours.pause(self.writer, kept, held.commit, self.manners.pause_ratio);
+            }
+            // After the pause, which takes the last commit for our own: the next table's would be beside an application at work.
+            if cursor.is_none() {
+                table.finished = true;
+                return Ok(Drained::Done);
             }
         }
     }

@@ -23,6 +23,7 @@ use crate::support::test_with_tool;
 pub fn trials() -> Vec<Trial> {
     vec![
         test("each_way_to_write_a_time_is_cleaned", each_way_to_write_a_time_is_cleaned),
+        test("own_commits_are_no_application_at_work", own_commits_are_no_application_at_work),
         test("rows_of_one_moment_are_cleaned", rows_of_one_moment_are_cleaned),
         test("what_is_unclear_deletes_nothing", what_is_unclear_deletes_nothing),
         test("a_quiet_table_keeps_its_rows", a_quiet_table_keeps_its_rows),
@@ -140,6 +141,21 @@ fn each_way_to_write_a_time_is_cleaned() {
 }
 
 /// As an import leaves them: no batch may look at all of them again.
+/// The commits of one table's cleaning must not be taken for an application's by the next one.
+fn own_commits_are_no_application_at_work() {
+    let made = logs("unixepoch() - d * 86400", "INTEGER", true);
+    made.connect()
+        .execute_batch("CREATE TABLE more AS SELECT * FROM logs; CREATE TABLE most AS SELECT * FROM logs;")
+        .unwrap();
+    let tables =
+        ["logs", "more", "most"].map(|table| format!("{{table: {table}, column: at, retention: 30d}}"));
+    let config = configure(&made, &format!("{{log_cleaning: {{tables: [{}]}}}}", tables.join(", ")));
+    let output = Output::of(&["run", "log_cleaning", "--config", &config]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stdout.matches("29 rows older than").count() == 3, "{}", output.stdout);
+    assert!(!output.stderr.contains("the application writes"), "{}", output.stderr);
+}
+
 fn rows_of_one_moment_are_cleaned() {
     for more in ["", ", archive: archive"] {
         let made = logs("datetime('now', '-1 minute')", "TEXT", true);
