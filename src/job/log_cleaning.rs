@@ -308,10 +308,8 @@ impl Run<'_> {
         let begun = Instant::now();
         loop {
             if self.budget.is_spent() && !self.budget.cancel.is_cancelled() {
-                self.observer.say(&format!(
-                    "{}: the time was used up before every expired row was deleted",
-                    table.table
-                ));
+                let words = "the time was used up before every expired row was deleted";
+                self.observer.say(&format!("{}: {words}", table.table));
                 return Ok(Drained::Done);
             }
             self.refuse_another_file()?;
