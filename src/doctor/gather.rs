@@ -40,7 +40,7 @@ use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
-use crate::sqlite::is_encrypted;
+use crate::sqlite::is_of_encrypted_file;
 use crate::sqlite::temporary_directory;
 
 use super::facts::Facts;
@@ -140,8 +140,7 @@ fn inside(database: &Database, budget: &Budget) -> Result<Inside, Obstacle> {
             Err(Obstacle::Other("its files come and go while they are read; try again".to_owned()))
         }
         Err(SettleError::Question(error))
-            if error.code() == Some(ErrorCode::NotADatabase)
-                && is_encrypted(&database.path, main.size, budget) =>
+            if is_of_encrypted_file(&error, &database.path, main.size, budget) =>
         {
             Err(Obstacle::Other(ENCRYPTED.to_owned()))
         }

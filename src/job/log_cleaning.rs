@@ -358,7 +358,7 @@ impl Run<'_> {
             } else {
                 self.neighbours.pause(self.writer, kept, held.commit, self.manners.pause_ratio);
             }
-            // After the pause, which takes the last commit for our own: the next table's would be beside an application at work.
+            // The pause also notes our last commit, which the next table would otherwise take for an application's write.
             if cursor.is_none() {
                 table.finished = true;
                 return Ok(Drained::Done);

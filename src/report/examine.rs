@@ -29,7 +29,7 @@ use crate::sqlite::Reader;
 use crate::sqlite::RowCount;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
-use crate::sqlite::is_encrypted;
+use crate::sqlite::is_of_encrypted_file;
 use crate::sqlite::version_text;
 
 use super::CheckReport;
@@ -132,9 +132,7 @@ pub(super) fn examine(
             Some((file, denied)) => {
                 Err(Failure::unknown(format!("this user may not read the {file}: {denied}")))
             }
-            None if error.code() == Some(ErrorCode::NotADatabase)
-                && is_encrypted(&path, main.size, &request.budget) =>
-            {
+            None if is_of_encrypted_file(&error, &path, main.size, &request.budget) => {
                 let kind = Some(ErrorKind::Sqlite(ErrorCode::Other));
                 Err(Failure::Unknown { message: ENCRYPTED.to_owned(), kind })
             }

@@ -7,6 +7,8 @@
 use std::path::Path;
 
 use super::btree_page::PageHeader;
+use super::error::ErrorCode;
+use super::error::SqliteError;
 use super::raw;
 use super::reader::Access;
 use super::reader::Reader;
@@ -27,6 +29,12 @@ const FEWEST_VALUES: usize = 240;
 
 /// Places in the file at which samples are taken.
 const SAMPLES: u64 = 8;
+
+/// Whether SQLite refused a file with this error because it is encrypted.
+#[must_use]
+pub fn is_of_encrypted_file(error: &SqliteError, path: &Path, size_bytes: u64, budget: &Budget) -> bool {
+    error.code() == Some(ErrorCode::NotADatabase) && is_encrypted(path, size_bytes, budget)
+}
 
 /// Whether a file looks encrypted. It is read through SQLite, without a lock; one that cannot be read does not.
 #[must_use]

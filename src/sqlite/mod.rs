@@ -69,6 +69,7 @@ pub use custom::CustomError;
 pub use custom::CustomRows;
 pub use encrypted::ENCRYPTED;
 pub use encrypted::is_encrypted;
+pub use encrypted::is_of_encrypted_file;
 pub use error::ErrorCode;
 pub use error::ErrorKind;
 pub use error::SqliteError;

@@ -57,6 +57,13 @@ pub fn configure(made: &TestDatabase, tasks: &str) -> String {
     file.display().to_string()
 }
 
+/// The document of a dry run of a task.
+pub fn dry_run(task: &str, config: &str) -> Value {
+    let output =
+        Output::of(&["run", task, "--config", config, "--json", "--dry-run", "--log.level", "error"]);
+    serde_json::from_str(&output.stdout).unwrap()
+}
+
 /// `litekeeper run … --json`: the exit code and the runs.
 pub fn run(task: &str, config: &str) -> (Option<i32>, Vec<Value>) {
     let arguments = ["run", task, "--config", config, "--json", "--log.level", "error"];

@@ -9,6 +9,7 @@ use rusqlite::types::ValueRef;
 use serde_json::Value;
 
 use crate::maintenance::configure;
+use crate::maintenance::dry_run;
 use crate::maintenance::number;
 use crate::maintenance::run;
 use crate::support::Output;
@@ -34,17 +35,7 @@ fn cleaned(sql: &str, more: &str) -> (Connection, Value, Value) {
         "{{log_cleaning: {{foreign_keys: on, tables: [{{table: p, column: at, retention: 30d{more}}}]}}}}"
     );
     let config = configure(&made, &tasks);
-    let dry = Output::of(&[
-        "run",
-        "log_cleaning",
-        "--config",
-        &config,
-        "--json",
-        "--dry-run",
-        "--log.level",
-        "error",
-    ]);
-    let dry: Value = serde_json::from_str(&dry.stdout).unwrap();
+    let dry = dry_run("log_cleaning", &config);
     let (code, runs) = run("log_cleaning", &config);
     assert_eq!(code, Some(0), "{runs:#?}");
     let table = runs[0]["details"]["log_cleaning"]["tables"][0].clone();

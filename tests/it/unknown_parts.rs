@@ -5,6 +5,7 @@ use rusqlite::functions::FunctionFlags;
 use serde_json::Value;
 
 use crate::maintenance::configure;
+use crate::maintenance::dry_run;
 use crate::maintenance::run;
 use crate::support::Agent;
 use crate::support::Output;
@@ -91,17 +92,7 @@ fn tasks_run_beside_unknown_parts() {
         let (_, runs) = run("vacuum", &config);
         assert_eq!(runs[0]["reason"], "needs_application", "{part}: {runs:#?}");
         assert!(runs[0]["message"].as_str().unwrap().contains(part), "{part}: {runs:#?}");
-        let dry = Output::of(&[
-            "run",
-            "vacuum",
-            "--config",
-            &config,
-            "--json",
-            "--dry-run",
-            "--log.level",
-            "error",
-        ]);
-        let dry: Value = serde_json::from_str(&dry.stdout).unwrap();
+        let dry = dry_run("vacuum", &config);
         assert_eq!(dry["runs"][0]["forecast"]["would_not_run"], runs[0]["message"], "{part}: {dry:#?}");
 
         let config =
