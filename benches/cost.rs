@@ -14,18 +14,18 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use litekeeper::collection::Sampler;
+use litekeeper::collectors::CollectOutcome;
+use litekeeper::collectors::PreviousCollection;
+use litekeeper::collectors::Snapshot;
+use litekeeper::collectors::look;
+use litekeeper::collectors::look_at_tables;
 use litekeeper::config::Settings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
 use litekeeper::metrics::AgentMetrics;
 use litekeeper::metrics::Exposition;
 use litekeeper::metrics::Format;
-use litekeeper::sample::LookOutcome;
-use litekeeper::sample::Previous;
-use litekeeper::sample::Snapshot;
-use litekeeper::sample::look;
-use litekeeper::sample::look_at_tables;
-use litekeeper::sampler::Sampler;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -237,10 +237,10 @@ fn shapes() {
     let first: Vec<_> = looked.iter().map(|database| look(database, None)).collect();
     for _ in 0..500 {
         for ((database, first), times) in looked.iter().zip(&first).zip(&mut times) {
-            let LookOutcome::Up(facts) = &first.outcome else { panic!("{first:?}") };
+            let CollectOutcome::Up(facts) = &first.outcome else { panic!("{first:?}") };
             // No stamp: the database counts as moved, its schema as known.
             let facts = Arc::clone(facts);
-            let previous = Previous {
+            let previous = PreviousCollection {
                 stamp: None,
                 taken_at: first.taken_at,
                 looked_at: std::time::Instant::now(),

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use litekeeper::collectors::SpaceReadings;
+use litekeeper::collectors::look_at_space;
 use litekeeper::config::Settings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
-use litekeeper::sample::SpaceReadings;
-use litekeeper::sample::look_at_space;
 use rusqlite::Connection;
 
 const ROUNDS: usize = 7;
@@ -55,8 +55,8 @@ fn make(path: &Path, mode: &str, megabytes: u32) {
 }
 
 fn compare(path: &Path, mode: &str) {
-    let database = |budget| {
-        let settings = Settings { space_budget: budget, ..Settings::default() };
+    let database = |limits| {
+        let settings = Settings { table_sizes_timeout: limits, ..Settings::default() };
         Database::new(DatabaseName::new("measured"), path.to_owned(), Arc::new(settings), 500)
     };
     let whole = database(Duration::from_secs(60));

@@ -15,9 +15,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::acting::Desk;
-use crate::acting::everything_once;
-use crate::blocking::run_one;
+use crate::actions::ActionQueue;
+use crate::actions::everything_once;
+use crate::collection::Sampler;
+use crate::collectors::Snapshot;
+use crate::collectors::look;
 use crate::config::Config;
 use crate::config::Listen;
 use crate::config::State;
@@ -26,42 +28,40 @@ use crate::discovery::GivenName;
 use crate::discovery::GivenNames;
 use crate::discovery::NameStore;
 use crate::doors;
-use crate::doors::Doors;
-use crate::history::History;
-use crate::history::NameRow;
-use crate::host::is_root;
+use crate::doors::AccessControl;
 use crate::http;
+use crate::http::AppState;
 use crate::http::Listener;
 use crate::http::ReloadRequest;
 use crate::http::Scrapes;
-use crate::http::Site;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Exposition;
 use crate::metrics::JobMetrics;
 use crate::metrics::SpanCounts;
+use crate::os::is_root;
 use crate::runner::Runner;
-use crate::runner::Workshop;
-use crate::sample::Snapshot;
-use crate::sample::look;
-use crate::sampler::Sampler;
+use crate::runner::TaskExecutor;
 use crate::sqlite;
+use crate::state_store::NameRow;
+use crate::state_store::StateStore;
 use crate::trends::Trends;
+use crate::worker_pool::run_one;
 
 /// Threads that look at databases at the same time, at the most: more would only take turns on the
 /// same disk, and each costs memory.
 const MAX_SAMPLER_THREADS: usize = 4;
 
 /// Loads the configuration anew.
-pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+pub type ConfigLoader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// What the agent needs to run.
 pub struct Options {
     /// The configuration at the start.
     pub config: Config,
     /// Who may come in.
-    pub doors: Arc<Doors>,
+    pub doors: Arc<AccessControl>,
     /// How to load it again.
-    pub loader: Loader,
+    pub loader: ConfigLoader,
     /// Whether `POST /-/reload` is answered.
     pub lifecycle: bool,
     /// How long after the start every task is run once, whatever its schedule; None is never.
@@ -107,7 +107,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let config = config_receiver.clone();
     let discovery = Discovery { config, targets: targets_sender, metrics: Arc::clone(&metrics), names };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
-    let desk = Arc::new(Desk::new(workshop.clone()));
+    let desk = Arc::new(ActionQueue::new(workshop.clone()));
     let first =
         first_runs.map(|delay| everything_once(Arc::clone(&desk), delay, targets.clone(), stop.clone()));
     let runner = Runner { targets: targets.clone(), config: config_receiver, workshop };
@@ -126,7 +126,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         metrics: Arc::clone(&metrics),
         doors: Arc::clone(&doors),
     };
-    let site = Arc::new(Site {
+    let site = Arc::new(AppState {
         scrapes: Scrapes::new(Exposition::new(Arc::clone(&snapshot), &jobs, &metrics)),
         snapshot: Arc::clone(&snapshot),
         metrics,
@@ -169,7 +169,7 @@ async fn until_all_end(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyh
 }
 
 /// Says where it listens, and when that is not wise.
-fn say_where(listeners: &[Listener], doors: &Doors) {
+fn say_where(listeners: &[Listener], doors: &AccessControl) {
     let places: Vec<Listen> = listeners.iter().map(|listener| listener.place().clone()).collect();
     for place in &places {
         tracing::info!(address = %place, tls = doors.has_tls(), "listening");
@@ -182,7 +182,7 @@ fn say_where(listeners: &[Listener], doors: &Doors) {
 ///
 /// # Errors
 /// The state file or the temporary directory cannot be used.
-pub fn workshop(config: &Config) -> anyhow::Result<Workshop> {
+pub fn workshop(config: &Config) -> anyhow::Result<TaskExecutor> {
     let maintenance = &config.maintenance;
     if let Some(directory) = &maintenance.temp_directory {
         anyhow::ensure!(
@@ -193,8 +193,8 @@ pub fn workshop(config: &Config) -> anyhow::Result<Workshop> {
         sqlite::set_temporary_directory(directory)
             .with_context(|| format!("temp_directory {} cannot be used", directory.display()))?;
     }
-    let history = History::open(state_file(config).as_deref())?;
-    Ok(Workshop::new(Arc::new(history), Arc::new(JobMetrics::default()), maintenance))
+    let history = StateStore::open(state_file(config).as_deref())?;
+    Ok(TaskExecutor::new(Arc::new(history), Arc::new(JobMetrics::default()), maintenance))
 }
 
 /// Where the state of a configuration is kept; nowhere when it is in memory.
@@ -209,7 +209,7 @@ pub fn state_file(config: &Config) -> Option<PathBuf> {
     place.file(&|name| std::env::var(name).ok(), is_root())
 }
 
-impl NameStore for History {
+impl NameStore for StateStore {
     fn load_names(&self) -> GivenNames {
         match self.names() {
             Ok(rows) => given_names_of(rows),
@@ -236,7 +236,7 @@ fn given_names_of(rows: Vec<NameRow>) -> GivenNames {
 #[must_use]
 pub fn given_names(config: &Config) -> GivenNames {
     let Some(file) = state_file(config) else { return GivenNames::default() };
-    match History::read(&file) {
+    match StateStore::read(&file) {
         Ok(Some(history)) => given_names_of(history.names().unwrap_or_default()),
         // A file that cannot be read is reported by the command that needs it.
         Ok(None) | Err(_) => GivenNames::default(),
@@ -245,11 +245,11 @@ pub fn given_names(config: &Config) -> GivenNames {
 
 /// Loads the configuration again on SIGHUP or on request; a bad one changes nothing.
 struct Reloader {
-    loader: Loader,
+    loader: ConfigLoader,
     config: watch::Sender<Arc<Config>>,
     interval: watch::Sender<Duration>,
     metrics: Arc<AgentMetrics>,
-    doors: Arc<Doors>,
+    doors: Arc<AccessControl>,
 }
 
 impl Reloader {
@@ -277,7 +277,7 @@ impl Reloader {
         let loader = Arc::clone(&self.loader);
         let loaded = run_one(move || loader()).await.unwrap_or_else(|| Err("the load panicked".to_owned()));
         let loaded = loaded.and_then(|config| {
-            self.doors.set_acting_users(&config.web.acting_users)?;
+            self.doors.set_acting_users(&config.web.operators)?;
             Ok(config)
         });
         self.metrics.reloaded(loaded.is_ok());
@@ -288,7 +288,7 @@ impl Reloader {
                     config.listen == before.listen && config.web.differs_in_acting_users_only(&before.web)
                 };
                 if !same {
-                    tracing::warn!("`listen` and all of `web` but `acting_users` change at a restart only");
+                    tracing::warn!("`listen` and all of `web` but `operators` change at a restart only");
                 }
                 let (now, before) = (&config.maintenance, self.config.borrow().maintenance.clone());
                 if now.state != before.state || now.temp_directory != before.temp_directory {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::sidecar::DatabaseFiles;
+use crate::database_files::DatabaseFiles;
 
 /// The label `db`: valid UTF-8, unique among the databases watched, the same after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

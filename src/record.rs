@@ -1,24 +1,24 @@
 //! The one place where a finished run becomes a log line, a row of history, metrics and the attributes of its span.
 
-use crate::history::History;
-use crate::history::Kept;
-use crate::job::Run;
-use crate::job::Summary;
 use crate::metrics::JobMetrics;
+use crate::state_store::Recorded;
+use crate::state_store::StateStore;
+use crate::tasks::Run;
+use crate::tasks::Summary;
 use crate::telemetry;
 
 /// Writes a run down everywhere. That it cannot be kept is said, and does not undo what was done.
-pub fn record(run: &Run, history: &History, metrics: &JobMetrics) {
+pub fn record(run: &Run, history: &StateStore, metrics: &JobMetrics) {
     telemetry::describe(run);
     let (db, task) = (run.database.as_str(), run.task.to_string());
     let kept = history.record(run).unwrap_or_else(|error| {
         tracing::error!(db, task, %error, "the run could not be written to the state file");
-        Kept::Added
+        Recorded::Added
     });
     match kept {
-        Kept::Added => log(run),
+        Recorded::Added => log(run),
         // What is not worth a row of history is not worth a line that anybody sees.
-        Kept::Repeated | Kept::Nothing => {
+        Recorded::Repeated | Recorded::Nothing => {
             let (outcome, reason) = (&run.outcome, run.reason.as_deref().unwrap_or_default());
             tracing::debug!(db, task, outcome, reason, "as before");
         }

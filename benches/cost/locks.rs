@@ -8,9 +8,9 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 
-use litekeeper::host::stat;
-use litekeeper::locks::Follower;
-use litekeeper::sample::LockList;
+use litekeeper::collectors::LockTableSnapshot;
+use litekeeper::locks::LockTracker;
+use litekeeper::os::stat;
 use rusqlite::Connection;
 
 /// Names the part of the databases that a holder keeps open: directory, first, last.
@@ -70,12 +70,12 @@ pub fn measure(paths: &[PathBuf]) {
     let databases = super::databases(paths, true);
     let stats: Vec<_> =
         databases.iter().map(|database| stat(&database.files.main).unwrap().unwrap()).collect();
-    let mut followers: Vec<Follower> = databases.iter().map(|_| Follower::default()).collect();
+    let mut followers: Vec<LockTracker> = databases.iter().map(|_| LockTracker::default()).collect();
     let (mut listed, mut swept, mut bare) = (vec![], vec![], vec![]);
     let (mut lines, mut held) = (0, 0);
     for _ in 0..super::ROUNDS {
         let started = super::cpu();
-        let list = LockList::read().unwrap();
+        let list = LockTableSnapshot::read().unwrap();
         listed.push(super::cpu() - started);
         held = 0;
         for ((database, main), follower) in databases.iter().zip(&stats).zip(&mut followers) {

@@ -8,26 +8,26 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::app;
-use crate::blocking::run_one;
-use crate::budget::Budget;
-use crate::budget::Cancel;
-use crate::host::LostLocks;
-use crate::host::owner_states;
-use crate::report::CheckReport;
-use crate::report::FactsReport;
-use crate::report::Report;
-use crate::report::Request;
-use crate::report::RowsReport;
-use crate::report::SHAPE_VERSION;
-use crate::report::Status;
-use crate::report::report;
-use crate::sidecar::DatabaseFiles;
+use crate::database_files::DatabaseFiles;
+use crate::health_report::CheckReport;
+use crate::health_report::FactsReport;
+use crate::health_report::Report;
+use crate::health_report::Request;
+use crate::health_report::RowCountReport;
+use crate::health_report::SHAPE_VERSION;
+use crate::health_report::Status;
+use crate::health_report::report;
+use crate::humanize::bytes;
+use crate::humanize::count;
+use crate::humanize::counted;
+use crate::limits::Cancel;
+use crate::limits::QueryLimits;
+use crate::os::LostLocks;
+use crate::os::owner_states;
 use crate::sqlite;
 use crate::sqlite::Check;
 use crate::sqlite::Kind;
-use crate::units::bytes;
-use crate::units::count;
-use crate::units::counted;
+use crate::worker_pool::run_one;
 
 use super::Exit;
 use super::block_on;
@@ -118,7 +118,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
                 checks: wanted.checks.clone(),
                 by_table: wanted.by_table,
                 manners: None,
-                budget: Budget { deadline: None, busy_timeout: wanted.patience, cancel: cancel.clone() },
+                limits: QueryLimits { deadline: None, busy_timeout: wanted.patience, cancel: cancel.clone() },
             };
             let progress = Progress::new();
             let observer = progress.clone();
@@ -285,7 +285,7 @@ fn wal_text(size: u64, facts: Option<&FactsReport>) -> String {
     }
 }
 
-fn rows_text(rows: &RowsReport) -> String {
+fn rows_text(rows: &RowCountReport) -> String {
     match (rows.rows, rows.method, &rows.error) {
         (Some(number), Some("estimate"), _) => format!("about {number}"),
         (Some(number), _, _) => count(u64::try_from(number).unwrap_or(0)),

@@ -8,17 +8,17 @@ use std::time::Instant;
 use clap::Subcommand;
 
 use crate::app;
-use crate::budget::Budget;
 use crate::config::Config;
-use crate::config::NamedDirectory;
+use crate::config::DirectoryReference;
 use crate::config::WebSettings;
 use crate::discovery::look_once;
-use crate::doors::Doors;
-use crate::job::Foreseen;
-use crate::job::ForeseenKind;
-use crate::job::foresee;
-use crate::job::unusable;
-use crate::units::counted;
+use crate::doors::AccessControl;
+use crate::humanize::counted;
+use crate::limits::QueryLimits;
+use crate::tasks::Foreseen;
+use crate::tasks::ForeseenKind;
+use crate::tasks::foresee;
+use crate::tasks::unusable;
 
 use super::Exit;
 use super::escape::print_error;
@@ -67,7 +67,7 @@ pub(super) fn run(command: &Command) -> Exit {
 }
 
 /// Says which directories cannot take backups. Here: the file may be used on another machine, so that it is valid all the same.
-fn warn_of(directories: &[NamedDirectory]) {
+fn warn_of(directories: &[DirectoryReference]) {
     for directory in directories {
         if let Some(problem) = unusable(&directory.path) {
             let words =
@@ -92,8 +92,8 @@ fn warn_of_tasks(config: &Config) {
             );
             break;
         }
-        let budget = Budget::impatient(until.saturating_duration_since(Instant::now()));
-        match foresee(database, &budget) {
+        let limits = QueryLimits::with_timeout(until.saturating_duration_since(Instant::now()));
+        match foresee(database, &limits) {
             Ok(found) => found.iter().for_each(|Foreseen { task, kind, message }| {
                 let what = match kind {
                     ForeseenKind::Fails => "would fail",
@@ -110,7 +110,7 @@ fn warn_of_tasks(config: &Config) {
 /// Opens the doors as the server would, and closes them again.
 fn check_web(file: &Path) -> Exit {
     let settings = WebSettings { config_file: Some(file.to_owned()), ..WebSettings::default() };
-    match Doors::open(&settings) {
+    match AccessControl::open(&settings) {
         Ok(doors) => {
             let tls = if doors.has_tls() { "TLS" } else { "plain text" };
             let users = match doors.users() {
@@ -126,7 +126,7 @@ fn check_web(file: &Path) -> Exit {
     }
 }
 
-fn with_config(file: &Path, work: impl FnOnce(&Config, &[NamedDirectory]) -> Exit) -> Exit {
+fn with_config(file: &Path, work: impl FnOnce(&Config, &[DirectoryReference]) -> Exit) -> Exit {
     match Config::load_with_directories(file) {
         Ok((config, directories)) => work(&config, &directories),
         Err(errors) => {

@@ -9,12 +9,12 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
-use crate::blocking::run_one;
 use crate::config::Listen;
 use crate::config::TracingSettings;
 use crate::demo::Demo;
-use crate::doors::Doors;
+use crate::doors::AccessControl;
 use crate::http::reached_at;
+use crate::worker_pool::run_one;
 
 use super::Exit;
 use super::block_on;
@@ -56,9 +56,9 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         let made = run_one(move || Demo::make(arguments.keep.as_deref())).await;
         let demo = made.context("making the demo databases panicked")??;
         let config = demo.config(place.clone());
-        let doors = Arc::new(Doors::open(&config.web).map_err(anyhow::Error::msg)?);
+        let doors = Arc::new(AccessControl::open(&config.web).map_err(anyhow::Error::msg)?);
         print_error!("{}", welcome(&demo, &reached_at(&place)));
-        let loader: app::Loader = {
+        let loader: app::ConfigLoader = {
             let config = config.clone();
             Arc::new(move || Ok(config.clone()))
         };

@@ -11,9 +11,6 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::app;
-use crate::blocking::run_one;
-use crate::budget::Budget;
-use crate::budget::Cancel;
 use crate::config::Config;
 use crate::database::Database;
 use crate::discovery::look_once;
@@ -25,10 +22,13 @@ use crate::doctor::Severity;
 use crate::doctor::Verdict;
 use crate::doctor::database_of;
 use crate::doctor::diagnose;
-use crate::history::History;
-use crate::history::Standing;
+use crate::limits::Cancel;
+use crate::limits::QueryLimits;
 use crate::sqlite;
 use crate::sqlite::Check;
+use crate::state_store::CheckStatus;
+use crate::state_store::StateStore;
+use crate::worker_pool::run_one;
 
 use super::Exit;
 use super::block_on;
@@ -85,13 +85,16 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let cancel = Cancel::default();
         let mut diagnoses = Vec::new();
         for (file, database) in patients {
-            let budget =
-                Budget { busy_timeout: PATIENCE, cancel: cancel.clone(), ..Budget::impatient(LIMIT) };
+            let limits = QueryLimits {
+                busy_timeout: PATIENCE,
+                cancel: cancel.clone(),
+                ..QueryLimits::with_timeout(LIMIT)
+            };
             let name = file.display().to_string();
             let standings = history.as_ref().map(|history| standings(history, &database)).unwrap_or_default();
             let mut work = std::pin::pin!(run_one(move || {
                 let known = Known { standings, locks: locks_of(&file).map(Arc::new) };
-                diagnose(&file, &database, known, &budget)
+                diagnose(&file, &database, known, &limits)
             }));
             let done = tokio::select! {
                 done = &mut work => done,
@@ -122,7 +125,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 }
 
 /// The files to look at, each with what the configuration says of it; and what was found before.
-type Patients = (Vec<(PathBuf, Arc<Database>)>, Option<History>);
+type Patients = (Vec<(PathBuf, Arc<Database>)>, Option<StateStore>);
 
 fn patients(arguments: &Arguments) -> Result<Patients, Exit> {
     let (mut known, mut history) = (Vec::new(), None);
@@ -150,14 +153,14 @@ fn patients(arguments: &Arguments) -> Result<Patients, Exit> {
 }
 
 /// The verdicts of checks, where the state file is there. One that cannot be read, as by another user, is said.
-fn past(file: &Path) -> Option<History> {
-    History::read(file).unwrap_or_else(|error| {
+fn past(file: &Path) -> Option<StateStore> {
+    StateStore::read(file).unwrap_or_else(|error| {
         print_error!("litekeeper: {error}; what checks have found is not known");
         None
     })
 }
 
-fn standings(history: &History, database: &Database) -> Vec<(Check, Standing)> {
+fn standings(history: &StateStore, database: &Database) -> Vec<(Check, CheckStatus)> {
     let known = history.standings(&database.path).unwrap_or_else(|error| {
         print_error!("litekeeper: {error}; what checks of {} have found is not known", database.name);
         BTreeMap::new()

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::config::DEFAULT_LISTEN;
 use crate::config::Listen;
 use crate::config::RoutePrefix;
-use crate::doors::OwnClient;
+use crate::doors::PinnedTlsClient;
 use crate::http::ask_health;
 use crate::http::reached_at;
 
@@ -70,7 +70,7 @@ struct Server {
     place: Listen,
     prefix: RoutePrefix,
     /// How to speak TLS with it; `None` for plain text.
-    client: Option<OwnClient>,
+    client: Option<PinnedTlsClient>,
 }
 
 fn server(arguments: Arguments) -> Result<Server, String> {
@@ -87,7 +87,7 @@ fn server(arguments: Arguments) -> Result<Server, String> {
     let configured = config.as_ref().map(|config| config.web.prefix().clone());
     let prefix = route_prefix.or(configured).unwrap_or_default();
     let web_config = web_config.or_else(|| config.and_then(|config| config.web.config_file));
-    let client = web_config.as_deref().map(OwnClient::of).transpose()?.flatten();
+    let client = web_config.as_deref().map(PinnedTlsClient::of).transpose()?.flatten();
     Ok(Server { place: reached_at(&place), prefix, client })
 }
 

@@ -2,17 +2,17 @@
 
 use clap::Args;
 
-use crate::history::Question;
-use crate::job::Run;
+use crate::state_store::RunQuery;
 use crate::task::Task;
+use crate::tasks::Run;
 
 use super::Exit;
+use super::common::CliContext;
+use super::common::ConfigFile;
+use super::common::iso;
+use super::common::run_json;
+use super::common::table;
 use super::escape::one_line;
-use super::maintenance::ConfigFile;
-use super::maintenance::Premises;
-use super::maintenance::iso;
-use super::maintenance::run_json;
-use super::maintenance::table;
 use super::print;
 
 #[derive(Debug, Args)]
@@ -40,12 +40,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let Premises { workshop, .. } = match arguments.config.open(&[])? {
+    let CliContext { workshop, .. } = match arguments.config.open(&[])? {
         Ok(premises) => premises,
         Err(exit) => return Ok(exit),
     };
     let question =
-        Question { databases: arguments.db.clone(), tasks: arguments.task.clone(), limit: arguments.limit };
+        RunQuery { databases: arguments.db.clone(), tasks: arguments.task.clone(), limit: arguments.limit };
     let runs = workshop.history.runs(&question)?;
     if arguments.json {
         let runs: Vec<_> = runs.iter().map(|past| run_json(&past.run)).collect();

@@ -29,7 +29,7 @@ use crate::telemetry::Telemetry;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Least severe messages to log; also a filter such as `info,litekeeper::sampler=debug`
+    /// Least severe messages to log; also a filter such as `info,litekeeper::collection=debug`
     #[arg(
         id = "log_level",
         long = "log.level",
@@ -78,7 +78,7 @@ impl Log {
         let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
         if let Some(word) = level.split(',').find(|part| !part.contains(['=', '[']) && !is_level(part)) {
             return Err(format!(
-                "--log.level: `{word}` is no level; levels are error, warn, info, debug and trace, for a part `litekeeper::sampler=debug`"
+                "--log.level: `{word}` is no level; levels are error, warn, info, debug and trace, for a part `litekeeper::collection=debug`"
             ));
         }
         let is_json = match arguments.format {

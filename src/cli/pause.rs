@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use clap::Args;
 
 use super::Exit;
+use super::common::CliContext;
+use super::common::ConfigFile;
 use super::escape::print_error;
-use super::maintenance::ConfigFile;
-use super::maintenance::Premises;
 use super::print;
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
-    let Premises { workshop, .. } = match arguments.config.open(&arguments.db)? {
+    let CliContext { workshop, .. } = match arguments.config.open(&arguments.db)? {
         Ok(premises) => premises,
         Err(exit) => return Ok(exit),
     };

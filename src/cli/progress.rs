@@ -8,8 +8,8 @@ use indicatif::ProgressStyle;
 
 use super::escape::one_line;
 use super::escape::print_error;
-use crate::job;
-use crate::report::Observer;
+use crate::health_report::Observer;
+use crate::tasks;
 
 /// Steps of the bar.
 const STEPS: u64 = 1_000;
@@ -37,7 +37,7 @@ impl Progress {
     }
 }
 
-impl job::Observer for Progress {
+impl tasks::Observer for Progress {
     fn begin(&self, part: &str) {
         self.0.reset();
         self.0.set_message(one_line(part).into_owned());

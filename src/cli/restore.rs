@@ -8,20 +8,20 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
-use crate::blocking::run_one;
-use crate::budget::Budget;
-use crate::budget::Cancel;
-use crate::job;
-use crate::job::BackupOwner;
-use crate::job::FailureReason;
-use crate::job::Observer;
-use crate::job::Outcome;
-use crate::job::Restored;
-use crate::job::SURVEY_PATIENCE;
+use crate::humanize::bytes;
+use crate::humanize::counted;
+use crate::limits::Cancel;
+use crate::limits::QueryLimits;
 use crate::sqlite;
 use crate::sqlite::Check;
-use crate::units::bytes;
-use crate::units::counted;
+use crate::tasks;
+use crate::tasks::BackupOwner;
+use crate::tasks::FailureReason;
+use crate::tasks::Observer;
+use crate::tasks::Outcome;
+use crate::tasks::RestoreReport;
+use crate::tasks::SURVEY_PATIENCE;
+use crate::worker_pool::run_one;
 
 use super::Exit;
 use super::block_on;
@@ -78,11 +78,11 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
-        let budget = Budget { deadline: None, busy_timeout: SURVEY_PATIENCE, cancel: cancel.clone() };
+        let limits = QueryLimits { deadline: None, busy_timeout: SURVEY_PATIENCE, cancel: cancel.clone() };
         let progress = Progress::new();
         let observer: Arc<dyn Observer> = Arc::new(progress.clone());
         let (from, to) = (backup.clone(), target.clone());
-        let mut work = std::pin::pin!(run_one(move || job::restore(&from, &to, &budget, &observer)));
+        let mut work = std::pin::pin!(run_one(move || tasks::restore(&from, &to, &limits, &observer)));
         let restored = tokio::select! {
             restored = &mut work => restored,
             () = stop.cancelled() => {
@@ -97,7 +97,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 }
 
 /// Says what came of it.
-fn told(backup: &Path, restored: &Result<Restored, Outcome>, json: bool) -> anyhow::Result<Exit> {
+fn told(backup: &Path, restored: &Result<RestoreReport, Outcome>, json: bool) -> anyhow::Result<Exit> {
     if json {
         let document = match restored {
             Ok(restored) => serde_json::json!({ "outcome": "success", "restored": restored }),
@@ -128,8 +128,8 @@ fn told(backup: &Path, restored: &Result<Restored, Outcome>, json: bool) -> anyh
     })
 }
 
-fn text(restored: &Restored) -> String {
-    let Restored { backup, backup_of, target, size_bytes, tables, rows, not_compared, not_checked } =
+fn text(restored: &RestoreReport) -> String {
+    let RestoreReport { backup, backup_of, target, size_bytes, tables, rows, not_compared, not_checked } =
         restored;
     let mut text = format!(
         "{}: restored from {}, {}, verified with {} in {}\n",

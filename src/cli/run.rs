@@ -8,37 +8,37 @@ use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
-use crate::blocking::run_one;
-use crate::budget::Cancel;
 use crate::database::Database;
-use crate::job::BackupReport;
-use crate::job::Details;
-use crate::job::FailureReason;
-use crate::job::Forecast;
-use crate::job::LogCleaningReport;
-use crate::job::Outcome;
-use crate::job::Run;
-use crate::job::SkipReason;
-use crate::job::Trigger;
-use crate::runner::Executed;
-use crate::runner::Order;
-use crate::runner::Workshop;
+use crate::humanize::counted;
+use crate::limits::Cancel;
+use crate::runner::RunRequest;
+use crate::runner::RunResult;
+use crate::runner::TaskExecutor;
 use crate::sqlite;
 use crate::task::Task;
-use crate::telemetry::Parent;
+use crate::tasks::BackupReport;
+use crate::tasks::Details;
+use crate::tasks::FailureReason;
+use crate::tasks::Forecast;
+use crate::tasks::LogCleaningReport;
+use crate::tasks::Outcome;
+use crate::tasks::Run;
+use crate::tasks::SkipReason;
+use crate::tasks::Trigger;
+use crate::telemetry::RemoteContext;
 use crate::telemetry::within;
-use crate::units::counted;
+use crate::worker_pool::run_one;
 
 use super::Exit;
 use super::block_on;
 use super::check;
+use super::common::CliContext;
+use super::common::ConfigFile;
+use super::common::run_json;
+use super::dry_run::forecast_text;
 use super::escape::one_line;
 use super::escape::print_error;
-use super::forecast::forecast_text;
 use super::log::Log;
-use super::maintenance::ConfigFile;
-use super::maintenance::Premises;
-use super::maintenance::run_json;
 use super::print;
 use super::progress::Progress;
 use super::traces;
@@ -115,7 +115,7 @@ enum Result {
 }
 
 pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
-    let Premises { databases, workshop, tracing } = match arguments.config.open(&arguments.db)? {
+    let CliContext { databases, workshop, tracing } = match arguments.config.open(&arguments.db)? {
         Ok(premises) => premises,
         Err(exit) => return Ok(exit),
     };
@@ -157,12 +157,12 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
 }
 
 /// Every wanted task of every database that has it, database by database.
-fn orders(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<Order> {
+fn orders(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunRequest> {
     let mut orders = Vec::new();
     for database in databases {
         for &task in arguments.task.tasks() {
             if database.settings.tasks.timings().any(|(configured, _)| configured == task) {
-                orders.push(Order {
+                orders.push(RunRequest {
                     database: Arc::clone(database),
                     task,
                     trigger: Trigger::Manual,
@@ -177,14 +177,14 @@ fn orders(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<Order> {
 }
 
 /// The trace that the calling program is in, as OpenTelemetry has it handed on to programs that are started.
-fn parent() -> Option<Parent> {
+fn parent() -> Option<RemoteContext> {
     let traceparent = std::env::var("TRACEPARENT").ok()?;
-    Parent::named(&traceparent, std::env::var("TRACESTATE").ok().as_deref())
+    RemoteContext::named(&traceparent, std::env::var("TRACESTATE").ok().as_deref())
 }
 
 async fn execute(
-    workshop: &Workshop,
-    order: &Order,
+    workshop: &TaskExecutor,
+    order: &RunRequest,
     dry_run: bool,
     stop: &CancellationToken,
 ) -> anyhow::Result<Result> {
@@ -199,8 +199,8 @@ async fn execute(
             };
         }
         match within(parent.as_ref(), || workshop.execute(&ordered, observer)) {
-            Executed::Done(run, outcome) => Result::Run(run, outcome),
-            Executed::HeldElsewhere => {
+            RunResult::Done(run, outcome) => Result::Run(run, outcome),
+            RunResult::HeldElsewhere => {
                 let detail =
                     "another litekeeper process is at work on the database; try again when it is done";
                 Result::NotDone(Box::new(Outcome::skipped(SkipReason::Overlap, detail)))
@@ -258,7 +258,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
     if rank(other) > rank(one) { other } else { one }
 }
 
-fn json(order: &Order, result: &Result) -> serde_json::Value {
+fn json(order: &RunRequest, result: &Result) -> serde_json::Value {
     let heading = serde_json::json!({
         "database": order.database.name.as_str(),
         "path": order.database.path.to_string_lossy(),
@@ -280,7 +280,7 @@ fn json(order: &Order, result: &Result) -> serde_json::Value {
 }
 
 /// What happened, for a person.
-fn text(order: &Order, result: &Result) -> String {
+fn text(order: &RunRequest, result: &Result) -> String {
     let head = format!("{}: {}", one_line(order.database.name.as_str()), order.task);
     match result {
         Result::Forecast(forecast) => format!("{head}, dry run\n{}", forecast_text(forecast)),

@@ -11,11 +11,11 @@ use crate::database::Database;
 use crate::task::Task;
 
 use super::Exit;
+use super::common::CliContext;
+use super::common::ConfigFile;
+use super::common::iso;
+use super::common::table;
 use super::escape::one_line;
-use super::maintenance::ConfigFile;
-use super::maintenance::Premises;
-use super::maintenance::iso;
-use super::maintenance::table;
 use super::print;
 
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ struct Line {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let Premises { databases, workshop, .. } = match arguments.config.open(&arguments.db)? {
+    let CliContext { databases, workshop, .. } = match arguments.config.open(&arguments.db)? {
         Ok(premises) => premises,
         Err(exit) => return Ok(exit),
     };

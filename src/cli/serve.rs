@@ -12,7 +12,7 @@ use crate::config::ExternalUrl;
 use crate::config::Listen;
 use crate::config::RoutePrefix;
 use crate::config::TelemetryPath;
-use crate::doors::Doors;
+use crate::doors::AccessControl;
 
 use super::Exit;
 use super::block_on;
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         route_prefix,
         lifecycle,
     } = arguments;
-    let loader: app::Loader = Arc::new(move || {
+    let loader: app::ConfigLoader = Arc::new(move || {
         let mut loaded = match &config {
             Some(file) => Config::load(file).map_err(|errors| errors.to_string())?,
             None => Config::for_targets(&targets, &rows).map_err(|errors| errors.to_string())?,
@@ -109,7 +109,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         Ok(telemetry) => telemetry,
         Err(exit) => return Ok(exit),
     };
-    let doors = match Doors::open(&config.web) {
+    let doors = match AccessControl::open(&config.web) {
         Ok(doors) => Arc::new(doors),
         Err(error) => {
             print_error!("litekeeper: the web configuration is not usable\n{error}");

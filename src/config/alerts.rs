@@ -14,7 +14,7 @@ use crate::config::units::format_duration;
 
 /// How a threshold is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Measure {
+enum ThresholdUnit {
     /// A duration.
     Time,
     /// A size.
@@ -26,22 +26,22 @@ enum Measure {
 }
 
 /// The alerts that have a threshold here.
-const ALERTS: [(&str, Measure); 15] = [
-    ("LitekeeperMaintenanceHoldsLockTooLong", Measure::Time),
-    ("LitekeeperRetentionBehind", Measure::Number),
-    ("SqliteBusyErrors", Measure::Number),
-    ("SqliteCheckpointStarved", Measure::Size),
-    ("SqliteDatabaseFileReplaced", Measure::Switch),
-    ("SqliteDatabaseVanished", Measure::Switch),
-    ("SqliteFilesystemAlmostFull", Measure::Number),
-    ("SqliteFilesystemFillingUp", Measure::Number),
-    ("SqliteGrowthAnomalous", Measure::Number),
-    ("SqliteLongReader", Measure::Time),
-    ("SqliteOnNetworkFilesystem", Measure::Switch),
-    ("SqliteVacuumWorthwhile", Measure::Size),
-    ("SqliteWalTooLarge", Measure::Size),
-    ("SqliteWriterLockHeld", Measure::Time),
-    ("SqliteWriterVersionHasWalResetBug", Measure::Switch),
+const ALERTS: [(&str, ThresholdUnit); 15] = [
+    ("LitekeeperMaintenanceHoldsLockTooLong", ThresholdUnit::Time),
+    ("LitekeeperRetentionBehind", ThresholdUnit::Number),
+    ("SqliteBusyErrors", ThresholdUnit::Number),
+    ("SqliteCheckpointStarved", ThresholdUnit::Size),
+    ("SqliteDatabaseFileReplaced", ThresholdUnit::Switch),
+    ("SqliteDatabaseVanished", ThresholdUnit::Switch),
+    ("SqliteFilesystemAlmostFull", ThresholdUnit::Number),
+    ("SqliteFilesystemFillingUp", ThresholdUnit::Number),
+    ("SqliteGrowthAnomalous", ThresholdUnit::Number),
+    ("SqliteLongReader", ThresholdUnit::Time),
+    ("SqliteOnNetworkFilesystem", ThresholdUnit::Switch),
+    ("SqliteVacuumWorthwhile", ThresholdUnit::Size),
+    ("SqliteWalTooLarge", ThresholdUnit::Size),
+    ("SqliteWriterLockHeld", ThresholdUnit::Time),
+    ("SqliteWriterVersionHasWalResetBug", ThresholdUnit::Switch),
 ];
 
 /// Thresholds by alert, in base units (seconds, bytes, ratios, counts). One that is switched off is never reached.
@@ -72,7 +72,7 @@ pub(super) fn read_alerts(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Alert
 
 fn read_threshold(
     alert: &str,
-    measure: Measure,
+    measure: ThresholdUnit,
     value: &Value<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<f64> {
@@ -81,9 +81,9 @@ fn read_threshold(
         return Some(off(alert));
     }
     match measure {
-        Measure::Time => decoder.duration(value, TIME.0..=TIME.1).map(|time| time.as_secs_f64()),
-        Measure::Size => decoder.bytes(value).map(|bytes| bytes as f64),
-        Measure::Number => {
+        ThresholdUnit::Time => decoder.duration(value, TIME.0..=TIME.1).map(|time| time.as_secs_f64()),
+        ThresholdUnit::Size => decoder.bytes(value).map(|bytes| bytes as f64),
+        ThresholdUnit::Number => {
             let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
             if number.is_none() {
                 let message =
@@ -92,7 +92,7 @@ fn read_threshold(
             }
             number
         }
-        Measure::Switch => {
+        ThresholdUnit::Switch => {
             let message =
                 format!("this alert has no threshold; it can only be switched `off`, not {}", quoted(&text));
             decoder.refuse_value(value, message);
@@ -120,9 +120,9 @@ pub(super) fn shown_alerts(thresholds: &AlertThresholds) -> BTreeMap<&'static st
             return "off".to_owned();
         }
         match ALERTS.iter().find(|(known, _)| *known == alert).map(|(_, measure)| *measure) {
-            Some(Measure::Time) => format_duration(Duration::from_secs_f64(number)),
-            Some(Measure::Size) => format_bytes(number as u64),
-            Some(Measure::Number | Measure::Switch) | None => number.to_string(),
+            Some(ThresholdUnit::Time) => format_duration(Duration::from_secs_f64(number)),
+            Some(ThresholdUnit::Size) => format_bytes(number as u64),
+            Some(ThresholdUnit::Number | ThresholdUnit::Switch) | None => number.to_string(),
         }
     };
     thresholds.iter().map(|(alert, number)| (*alert, shown(alert, *number))).collect()

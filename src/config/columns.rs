@@ -157,7 +157,7 @@ pub struct CustomMetric {
     pub interval: Duration,
     /// How long one answer may take.
     #[serde(serialize_with = "duration_text")]
-    pub budget: Duration,
+    pub timeout: Duration,
     /// The most rows taken.
     pub max_rows: usize,
 }

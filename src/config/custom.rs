@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::config::CustomKind;
 use crate::config::CustomMetric;
-use crate::config::DEFAULT_CUSTOM_BUDGET;
 use crate::config::DEFAULT_CUSTOM_INTERVAL;
 use crate::config::DEFAULT_CUSTOM_MAX_ROWS;
+use crate::config::DEFAULT_CUSTOM_TIMEOUT;
 use crate::config::DEFAULT_CUSTOM_VALUE;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
@@ -25,14 +25,14 @@ const METRIC_KEYS: [&str; 9] =
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 
 /// A read transaction holds back checkpoints for as long as the query runs.
-const BUDGET: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
+const TIMEOUT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
 
 /// Rows are series; the bound keeps one query from being most of the exposition.
 const MAX_ROWS: (usize, usize) = (1, 10_000);
 
 /// What every definition of one metric has in common, by name, with the key of the first.
 #[derive(Debug, Default)]
-pub(super) struct Families(BTreeMap<String, Family>);
+pub(super) struct MetricDefinitions(BTreeMap<String, Family>);
 
 #[derive(Debug)]
 struct Family {
@@ -45,7 +45,7 @@ struct Family {
 /// Reads a list of custom metrics.
 pub(super) fn read_custom_metrics(
     value: &Value<'_>,
-    families: &mut Families,
+    families: &mut MetricDefinitions,
     decoder: &mut Decoder<'_>,
 ) -> Vec<CustomMetric> {
     let mut metrics: Vec<CustomMetric> = Vec::new();
@@ -78,8 +78,8 @@ fn read_metric(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<CustomM
     let interval = optional(fields, "interval", DEFAULT_CUSTOM_INTERVAL, |value| {
         decoder.duration(value, INTERVAL.0..=INTERVAL.1)
     });
-    let budget = optional(fields, "budget", DEFAULT_CUSTOM_BUDGET, |value| {
-        decoder.duration(value, BUDGET.0..=BUDGET.1)
+    let timeout = optional(fields, "timeout", DEFAULT_CUSTOM_TIMEOUT, |value| {
+        decoder.duration(value, TIMEOUT.0..=TIMEOUT.1)
     });
     let max_rows = optional(fields, "max_rows", DEFAULT_CUSTOM_MAX_ROWS, |value| {
         decoder.number(value, MAX_ROWS.0..=MAX_ROWS.1)
@@ -93,7 +93,7 @@ fn read_metric(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<CustomM
         value: column?,
         labels: labels?,
         interval: interval?,
-        budget: budget?,
+        timeout: timeout?,
         max_rows: max_rows?,
     };
     refuse_value_as_label(&metric, fields, decoder);
@@ -148,7 +148,7 @@ fn refuse_value_as_label(metric: &CustomMetric, fields: &Fields<'_>, decoder: &m
     }
 }
 
-impl Families {
+impl MetricDefinitions {
     /// Notes what is different from the first definition of the same metric, or keeps this one as first.
     fn compare(&mut self, metric: &CustomMetric, fields: &Fields<'_>, decoder: &mut Decoder<'_>) {
         let mut labels = metric.labels.clone();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::config::environment::Environment;
 use crate::config::environment::expand;
 use crate::config::error::ConfigError;
-use crate::config::error::NamedDirectory;
+use crate::config::error::DirectoryReference;
 use crate::config::error::Position;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
@@ -32,7 +32,7 @@ pub(super) struct Decoder<'d> {
     environment: Option<Environment<'d>>,
     errors: Vec<ConfigError>,
     /// Directories that must be there when they are used, whoever reads the file and wherever.
-    directories: Vec<NamedDirectory>,
+    directories: Vec<DirectoryReference>,
 }
 
 /// A value and the key under which it stands.
@@ -127,11 +127,11 @@ impl<'d> Decoder<'d> {
             key: value.key.clone(),
             message: String::new(),
         };
-        self.directories.push(NamedDirectory { path: path.to_owned(), place });
+        self.directories.push(DirectoryReference { path: path.to_owned(), place });
     }
 
     /// The directories that were noted.
-    pub fn take_directories(&mut self) -> Vec<NamedDirectory> {
+    pub fn take_directories(&mut self) -> Vec<DirectoryReference> {
         std::mem::take(&mut self.directories)
     }
 

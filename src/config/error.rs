@@ -50,13 +50,13 @@ impl std::error::Error for ConfigError {}
 /// A directory that the configuration names. Whether it is there is not this room's to say: the file may be checked on another
 /// machine than it is used on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedDirectory {
+pub struct DirectoryReference {
     /// The directory.
     pub path: PathBuf,
     pub(super) place: ConfigError,
 }
 
-impl NamedDirectory {
+impl DirectoryReference {
     /// A line about it, which names its place as an error does.
     #[must_use]
     pub fn say(&self, message: String) -> String {

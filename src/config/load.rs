@@ -20,7 +20,7 @@ use crate::config::decode::Decoder;
 use crate::config::environment::Environment;
 use crate::config::error::ConfigError;
 use crate::config::error::ConfigErrors;
-use crate::config::error::NamedDirectory;
+use crate::config::error::DirectoryReference;
 use crate::config::paths::has_wildcard;
 use crate::config::paths::pattern_problem;
 use crate::config::paths::resolve_pattern;
@@ -50,7 +50,7 @@ impl Config {
     ///
     /// # Errors
     /// As those of [`Config::load`].
-    pub fn load_with_directories(path: &Path) -> Result<(Self, Vec<NamedDirectory>), ConfigErrors> {
+    pub fn load_with_directories(path: &Path) -> Result<(Self, Vec<DirectoryReference>), ConfigErrors> {
         let file = path.display().to_string();
         let text = read_file(path).map_err(|problem| ConfigErrors::whole(&file, problem))?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -179,7 +179,7 @@ fn parse(
     file: &str,
     base: &Path,
     environment: Environment<'_>,
-) -> Result<(Config, Vec<NamedDirectory>), ConfigErrors> {
+) -> Result<(Config, Vec<DirectoryReference>), ConfigErrors> {
     let tree = tree_of(text, file)?;
     let mut decoder = Decoder::new(file, environment);
     let config = read(&tree, base, &mut decoder);

@@ -50,7 +50,7 @@ pub use crate::config::columns::TimestampColumn;
 pub use crate::config::columns::TimestampFormat;
 pub use crate::config::error::ConfigError;
 pub use crate::config::error::ConfigErrors;
-pub use crate::config::error::NamedDirectory;
+pub use crate::config::error::DirectoryReference;
 pub use crate::config::error::Position;
 pub use crate::config::external_url::ExternalUrl;
 pub use crate::config::external_url::RoutePrefix;
@@ -107,7 +107,7 @@ pub struct WebSettings {
     /// A web configuration file: TLS and users.
     pub config_file: Option<PathBuf>,
     /// Users of that file who may run, pause and resume tasks. Nobody may when it is empty.
-    pub acting_users: Vec<String>,
+    pub operators: Vec<String>,
     /// Where the metrics are served, below the prefix of the routes.
     pub telemetry_path: TelemetryPath,
     /// Where browsers reach the server.
@@ -127,7 +127,7 @@ impl WebSettings {
     /// Whether a running server can take over the settings: only who may act can change.
     #[must_use]
     pub fn differs_in_acting_users_only(&self, other: &Self) -> bool {
-        *self == Self { acting_users: self.acting_users.clone(), ..other.clone() }
+        *self == Self { operators: self.operators.clone(), ..other.clone() }
     }
 }
 
@@ -267,7 +267,7 @@ pub const DEFAULT_CUSTOM_VALUE: &str = "value";
 pub const DEFAULT_CUSTOM_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a custom metric's answer may take by default.
-pub const DEFAULT_CUSTOM_BUDGET: Duration = Duration::from_millis(200);
+pub const DEFAULT_CUSTOM_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The most rows of a custom metric by default.
 pub const DEFAULT_CUSTOM_MAX_ROWS: usize = 100;
@@ -291,13 +291,13 @@ pub struct Settings {
     /// How often row counts and timestamps are taken anew, when something changed.
     pub table_interval: Duration,
     /// How long one table's exact count may take in a WAL database; a rollback database gets a tenth.
-    pub count_budget: Duration,
+    pub count_timeout: Duration,
     /// How often the space of tables and indexes is measured anew, when something changed.
-    pub space_interval: Duration,
+    pub table_sizes_interval: Duration,
     /// The tables whose space is published: the largest, with their indexes.
-    pub space_top: usize,
+    pub table_sizes_top: usize,
     /// How long one table or index may be measured in a WAL database; a rollback database gets a tenth.
-    pub space_budget: Duration,
+    pub table_sizes_timeout: Duration,
     /// Which collectors run.
     pub collectors: Collectors,
     /// How long the application waits for a lock (its `busy_timeout`); unknown where it is not configured.
@@ -335,10 +335,10 @@ impl Default for Settings {
             timestamps: Vec::new(),
             custom_metrics: Vec::new(),
             table_interval: DEFAULT_TABLE_INTERVAL,
-            count_budget: DEFAULT_COUNT_BUDGET,
-            space_interval: Duration::from_secs(6 * 3600),
-            space_top: 20,
-            space_budget: Duration::from_millis(500),
+            count_timeout: DEFAULT_COUNT_BUDGET,
+            table_sizes_interval: Duration::from_secs(6 * 3600),
+            table_sizes_top: 20,
+            table_sizes_timeout: Duration::from_millis(500),
             collectors: Collectors::default(),
             owner_busy_timeout: None,
             tasks: Tasks::default(),

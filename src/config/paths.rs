@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use globset::GlobBuilder;
 use globset::GlobMatcher;
 
-use crate::sidecar::SIDECARS;
+use crate::database_files::SIDECARS;
 
 /// Compiles a pattern as the configuration means it: `*` and `?` stop at `/`, `**` does not.
 ///

@@ -14,7 +14,7 @@ use crate::config::DEFAULT_INCLUDE;
 use crate::config::Settings;
 use crate::config::Source;
 use crate::config::Target;
-use crate::config::custom::Families;
+use crate::config::custom::MetricDefinitions;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
 use crate::config::decode::Value;
@@ -32,7 +32,7 @@ use crate::config::read_agent::read_maintenance;
 use crate::config::settings::Layer;
 use crate::config::settings::SETTINGS_KEYS;
 use crate::config::settings::read_layer;
-use crate::config::tasks_read::Surroundings;
+use crate::config::tasks_read::ParseContext;
 use crate::config::tracing_read::read_tracing;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
@@ -76,7 +76,7 @@ struct Reader<'r> {
     base: &'r Path,
     timezone: chrono_tz::Tz,
     profiles: BTreeMap<String, Layer>,
-    families: Families,
+    families: MetricDefinitions,
     /// Names that were given, with the key of the entry.
     names: BTreeMap<String, String>,
     /// Paths that were given, with the key of the entry.
@@ -98,7 +98,8 @@ pub(super) fn read(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> Optio
     config.tracing = read_tracing(&fields, base, decoder);
     let (profiles, names, paths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let timezone = config.maintenance.timezone;
-    let mut reader = Reader { base, timezone, profiles, families: Families::default(), names, paths };
+    let mut reader =
+        Reader { base, timezone, profiles, families: MetricDefinitions::default(), names, paths };
     if let Some(value) = fields.find("profiles") {
         reader.read_profiles(&value, decoder);
     }
@@ -122,7 +123,7 @@ impl Reader<'_> {
                 Some(fields) => read_layer(
                     &fields,
                     &mut self.families,
-                    &Surroundings { base: self.base, timezone: self.timezone },
+                    &ParseContext { base: self.base, timezone: self.timezone },
                     decoder,
                 ),
                 // The name is known all the same: what is wrong with it is said once.
@@ -145,7 +146,7 @@ impl Reader<'_> {
 
     fn read_settings(&mut self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Settings {
         let mut settings = Settings::default();
-        let surroundings = Surroundings { base: self.base, timezone: self.timezone };
+        let surroundings = ParseContext { base: self.base, timezone: self.timezone };
         let own = read_layer(fields, &mut self.families, &surroundings, decoder);
         if let Some(value) = fields.find("profile")
             && let Some(name) = decoder.text(&value)

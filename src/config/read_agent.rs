@@ -32,7 +32,7 @@ const SERIES_LIMIT: (usize, usize) = (1, 100_000);
 const MAX_JOBS: (usize, usize) = (1, 64);
 
 /// The keys of `web`.
-const WEB_KEYS: [&str; 5] = ["config_file", "acting_users", "telemetry_path", "external_url", "route_prefix"];
+const WEB_KEYS: [&str; 5] = ["config_file", "operators", "telemetry_path", "external_url", "route_prefix"];
 
 /// From at once to the next day.
 const CATCH_UP_DELAY: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(86_400));
@@ -132,8 +132,8 @@ pub(super) fn read_doors(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder
     let Some(fields) = decoder.fields(&value, &WEB_KEYS) else { return web };
     let file = fields.given("config_file").and_then(|value| decoder.text(&value));
     web.config_file = file.map(|text| resolve_path(base, &text));
-    if let Some(value) = fields.find("acting_users") {
-        web.acting_users = decoder.texts(&value).unwrap_or_default();
+    if let Some(value) = fields.find("operators") {
+        web.operators = decoder.texts(&value).unwrap_or_default();
     }
     if let Some(path) = fields.find("telemetry_path").and_then(|value| parsed(&value, decoder)) {
         web.telemetry_path = path;

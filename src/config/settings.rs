@@ -15,14 +15,14 @@ use crate::config::alerts::AlertThresholds;
 use crate::config::alerts::read_alerts;
 use crate::config::columns::parse_epoch;
 use crate::config::columns::parse_unit;
-use crate::config::custom::Families;
+use crate::config::custom::MetricDefinitions;
 use crate::config::custom::read_custom_metrics;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
 use crate::config::decode::Value;
 use crate::config::decode::quoted;
 use crate::config::names::info_label_problem;
-use crate::config::tasks_read::Surroundings;
+use crate::config::tasks_read::ParseContext;
 use crate::config::tasks_read::TaskLayer;
 use crate::config::tasks_read::read_tasks;
 use crate::config::tree::Node;
@@ -34,10 +34,10 @@ pub(super) const SETTINGS_KEYS: [&str; 13] = [
     "timestamps",
     "custom_metrics",
     "table_interval",
-    "count_budget",
-    "space_interval",
-    "space_top",
-    "space_budget",
+    "count_timeout",
+    "table_sizes_interval",
+    "table_sizes_top",
+    "table_sizes_timeout",
     "collectors",
     "owner_busy_timeout",
     "tasks",
@@ -67,10 +67,10 @@ pub(super) struct Layer {
     timestamps: Option<Vec<TimestampColumn>>,
     custom_metrics: Vec<CustomMetric>,
     table_interval: Option<Duration>,
-    count_budget: Option<Duration>,
-    space_interval: Option<Duration>,
-    space_top: Option<usize>,
-    space_budget: Option<Duration>,
+    count_timeout: Option<Duration>,
+    table_sizes_interval: Option<Duration>,
+    table_sizes_top: Option<usize>,
+    table_sizes_timeout: Option<Duration>,
     schema: Option<bool>,
     count_rows: Option<bool>,
     read_timestamps: Option<bool>,
@@ -96,10 +96,10 @@ impl Layer {
         replace(&mut settings.row_counts, self.row_counts);
         replace(&mut settings.timestamps, self.timestamps);
         replace(&mut settings.table_interval, self.table_interval);
-        replace(&mut settings.count_budget, self.count_budget);
-        replace(&mut settings.space_interval, self.space_interval);
-        replace(&mut settings.space_top, self.space_top);
-        replace(&mut settings.space_budget, self.space_budget);
+        replace(&mut settings.count_timeout, self.count_timeout);
+        replace(&mut settings.table_sizes_interval, self.table_sizes_interval);
+        replace(&mut settings.table_sizes_top, self.table_sizes_top);
+        replace(&mut settings.table_sizes_timeout, self.table_sizes_timeout);
         let Collectors { schema, row_counts, timestamps, custom_metrics, space } = &mut settings.collectors;
         replace(schema, self.schema);
         replace(row_counts, self.count_rows);
@@ -125,8 +125,8 @@ fn replace<T>(place: &mut T, value: Option<T>) {
 /// Reads the settings among the fields of a profile or an entry.
 pub(super) fn read_layer(
     fields: &Fields<'_>,
-    families: &mut Families,
-    surroundings: &Surroundings<'_>,
+    families: &mut MetricDefinitions,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Layer {
     let mut layer = Layer::default();
@@ -141,8 +141,8 @@ pub(super) fn read_layer(
     layer.table_interval = fields
         .find("table_interval")
         .and_then(|value| decoder.duration(&value, TABLE_INTERVAL.0..=TABLE_INTERVAL.1));
-    layer.count_budget = fields
-        .find("count_budget")
+    layer.count_timeout = fields
+        .find("count_timeout")
         .and_then(|value| decoder.duration(&value, COUNT_BUDGET.0..=COUNT_BUDGET.1));
     read_space(fields, &mut layer, decoder);
     if let Some(value) = fields.find("collectors") {
@@ -165,10 +165,10 @@ fn read_space(fields: &Fields<'_>, layer: &mut Layer, decoder: &mut Decoder<'_>)
     let mut duration = |name, (least, most): (Duration, Duration)| {
         fields.find(name).and_then(|value| decoder.duration(&value, least..=most))
     };
-    layer.space_interval = duration("space_interval", SPACE_INTERVAL);
-    layer.space_budget = duration("space_budget", COUNT_BUDGET);
-    layer.space_top =
-        fields.find("space_top").and_then(|value| decoder.number(&value, SPACE_TOP.0..=SPACE_TOP.1));
+    layer.table_sizes_interval = duration("table_sizes_interval", SPACE_INTERVAL);
+    layer.table_sizes_timeout = duration("table_sizes_timeout", COUNT_BUDGET);
+    layer.table_sizes_top =
+        fields.find("table_sizes_top").and_then(|value| decoder.number(&value, SPACE_TOP.0..=SPACE_TOP.1));
 }
 
 fn read_labels(value: &Value<'_>, decoder: &mut Decoder<'_>) -> BTreeMap<String, String> {

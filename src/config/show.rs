@@ -57,7 +57,7 @@ struct ShownWeb {
     telemetry_path: String,
     external_url: Option<String>,
     route_prefix: Option<String>,
-    acting_users: Vec<String>,
+    operators: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -74,10 +74,10 @@ struct ShownSource {
     timestamps: Vec<TimestampColumn>,
     custom_metrics: Vec<CustomMetric>,
     table_interval: String,
-    count_budget: String,
-    space_interval: String,
-    space_top: usize,
-    space_budget: String,
+    count_timeout: String,
+    table_sizes_interval: String,
+    table_sizes_top: usize,
+    table_sizes_timeout: String,
     collectors: Collectors,
     owner_busy_timeout: Option<String>,
     tasks: ShownTasks,
@@ -154,7 +154,7 @@ fn shown_web(web: &WebSettings) -> ShownWeb {
         telemetry_path: web.telemetry_path.to_string(),
         external_url: web.external_url.as_ref().map(ToString::to_string),
         route_prefix: web.route_prefix.as_ref().map(ToString::to_string),
-        acting_users: escape_all(&web.acting_users),
+        operators: escape_all(&web.operators),
     }
 }
 
@@ -169,10 +169,10 @@ fn shown_source(source: &Source) -> ShownSource {
         timestamps: settings.timestamps.iter().map(shown_timestamp).collect(),
         custom_metrics: settings.custom_metrics.iter().map(shown_metric).collect(),
         table_interval: format_duration(settings.table_interval),
-        count_budget: format_duration(settings.count_budget),
-        space_interval: format_duration(settings.space_interval),
-        space_top: settings.space_top,
-        space_budget: format_duration(settings.space_budget),
+        count_timeout: format_duration(settings.count_timeout),
+        table_sizes_interval: format_duration(settings.table_sizes_interval),
+        table_sizes_top: settings.table_sizes_top,
+        table_sizes_timeout: format_duration(settings.table_sizes_timeout),
         collectors: settings.collectors,
         owner_busy_timeout: settings.owner_busy_timeout.map(format_duration),
         tasks: shown_tasks(&settings.tasks),
@@ -216,7 +216,7 @@ fn shown_metric(metric: &CustomMetric) -> CustomMetric {
         labels: escape_all(&metric.labels),
         kind: metric.kind,
         interval: metric.interval,
-        budget: metric.budget,
+        timeout: metric.timeout,
         max_rows: metric.max_rows,
     }
 }

@@ -63,11 +63,11 @@ struct ShownTiming {
 
 #[derive(Serialize)]
 struct ShownManners {
-    target_hold: String,
+    target_lock_hold: String,
     pause_ratio: f64,
-    lock_wait: String,
+    lock_timeout: String,
     #[serde(serialize_with = "on_off")]
-    allow_network: bool,
+    allow_network_filesystem: bool,
 }
 
 #[derive(Serialize)]
@@ -78,7 +78,7 @@ struct ShownHealthCheck {
     quick: Option<ShownTiming>,
     #[serde(serialize_with = "on_off")]
     foreign_keys: bool,
-    max_wait: String,
+    max_writer_wait: String,
     max_wal_growth: String,
 }
 
@@ -146,7 +146,7 @@ struct ShownBackup {
     to: String,
     keep: usize,
     reserve: String,
-    max_wait: String,
+    max_writer_wait: String,
     max_wal_growth: String,
 }
 
@@ -158,7 +158,7 @@ struct ShownCheckpoint {
     #[serde(serialize_with = "on_off")]
     allow_replicated: bool,
     #[serde(serialize_with = "on_off")]
-    allow_network: bool,
+    allow_network_filesystem: bool,
 }
 
 #[derive(Serialize)]
@@ -222,10 +222,10 @@ fn shown_timing(timing: &Timing) -> ShownTiming {
 
 fn shown_manners(manners: &Manners) -> ShownManners {
     ShownManners {
-        target_hold: format_duration(manners.target_hold),
+        target_lock_hold: format_duration(manners.target_lock_hold),
         pause_ratio: manners.pause_ratio,
-        lock_wait: format_duration(manners.lock_wait),
-        allow_network: manners.allow_network,
+        lock_timeout: format_duration(manners.lock_timeout),
+        allow_network_filesystem: manners.allow_network_filesystem,
     }
 }
 
@@ -234,7 +234,7 @@ fn shown_health_check(task: &HealthCheck) -> ShownHealthCheck {
         timing: shown_timing(&task.timing),
         quick: task.quick.as_ref().map(shown_timing),
         foreign_keys: task.foreign_keys,
-        max_wait: format_duration(task.max_wait),
+        max_writer_wait: format_duration(task.max_writer_wait),
         max_wal_growth: format_bytes(task.max_wal_growth),
     }
 }
@@ -266,7 +266,7 @@ fn shown_backup(task: &Backup) -> ShownBackup {
         to: shown_path(&task.to),
         keep: task.keep,
         reserve: format_bytes(task.reserve),
-        max_wait: format_duration(task.max_wait),
+        max_writer_wait: format_duration(task.max_writer_wait),
         max_wal_growth: format_bytes(task.max_wal_growth),
     }
 }
@@ -276,7 +276,7 @@ fn shown_checkpoint(task: &Checkpoint) -> ShownCheckpoint {
         timing: shown_timing(&task.timing),
         truncate_above: format_bytes(task.truncate_above),
         allow_replicated: task.allow_replicated,
-        allow_network: task.allow_network,
+        allow_network_filesystem: task.allow_network_filesystem,
     }
 }
 

@@ -50,13 +50,13 @@ pub struct Timing {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Manners {
     /// The longest that the write lock is to be held at once.
-    pub target_hold: Duration,
+    pub target_lock_hold: Duration,
     /// The pause after a hold, as a part of the hold. It is never shorter than what a waiting writer needs.
     pub pause_ratio: f64,
     /// How long a lock that another process holds is waited for.
-    pub lock_wait: Duration,
+    pub lock_timeout: Duration,
     /// Whether a WAL is written on a network or virtual file system too.
-    pub allow_network: bool,
+    pub allow_network_filesystem: bool,
 }
 
 /// The task `health_check`.
@@ -69,7 +69,7 @@ pub struct HealthCheck {
     /// Whether foreign keys are checked too.
     pub foreign_keys: bool,
     /// For how long writers of a rollback database may be kept from committing; up to five times as long once, to make a private copy.
-    pub max_wait: Duration,
+    pub max_writer_wait: Duration,
     /// How far a WAL may grow while the check reads; then it goes on table by table.
     pub max_wal_growth: u64,
 }
@@ -155,7 +155,7 @@ pub struct Backup {
     pub reserve: u64,
     /// For how long writers of a rollback database may be kept from committing; up to five times as long once, to make the copy one
     /// state.
-    pub max_wait: Duration,
+    pub max_writer_wait: Duration,
     /// How far a WAL may grow while the copy is made; then the run ends.
     pub max_wal_growth: u64,
 }
@@ -170,7 +170,7 @@ pub struct Checkpoint {
     /// Whether it runs although Litestream or LiteFS replicates the database.
     pub allow_replicated: bool,
     /// Whether a WAL is written on a network or virtual file system too.
-    pub allow_network: bool,
+    pub allow_network_filesystem: bool,
 }
 
 /// The task `optimize`.

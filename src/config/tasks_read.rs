@@ -30,7 +30,8 @@ use crate::schedule::Window;
 const TIMING_KEYS: [&str; 6] = ["schedule", "timezone", "spread", "window", "start_deadline", "timeout"];
 
 /// What every task that writes takes.
-const MANNERS_KEYS: [&str; 4] = ["target_hold", "pause_ratio", "lock_wait", "allow_network"];
+const MANNERS_KEYS: [&str; 4] =
+    ["target_lock_hold", "pause_ratio", "lock_timeout", "allow_network_filesystem"];
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,7 +49,7 @@ pub(super) const MAX_WAIT: Duration = Duration::from_millis(100);
 const MAX_WAL_GROWTH: u64 = 64 * MIB;
 
 /// What the tasks of a file have in common.
-pub(super) struct Surroundings<'s> {
+pub(super) struct ParseContext<'s> {
     /// The file's directory, for relative paths.
     pub base: &'s Path,
     /// The zone of schedules that name none.
@@ -82,7 +83,7 @@ const LOG_CLEANING: TimingDefaults = TimingDefaults { schedule: "0 1 * * *", tim
 /// Reads `tasks`.
 pub(super) fn read_tasks(
     value: &Value<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> TaskLayer {
     let mut layer = TaskLayer::default();
@@ -92,9 +93,12 @@ pub(super) fn read_tasks(
     };
     read_upkeep(&fields, surroundings, decoder, &mut layer);
     if let Some(value) = fields.find("health_check") {
-        layer.health_check =
-            task(&value, decoder, &keys(&["foreign_keys", "quick", "max_wait", "max_wal_growth"], false))
-                .map(|fields| fields.and_then(|fields| read_health_check(&fields, surroundings, decoder)));
+        layer.health_check = task(
+            &value,
+            decoder,
+            &keys(&["foreign_keys", "quick", "max_writer_wait", "max_wal_growth"], false),
+        )
+        .map(|fields| fields.and_then(|fields| read_health_check(&fields, surroundings, decoder)));
     }
     if let Some(value) = fields.find("vacuum") {
         let own = ["min_reclaimable", "convert", "max_lock_hold", "reserve", "allow_replicated"];
@@ -142,7 +146,7 @@ pub(super) fn read<'t, T>(
 pub(super) fn read_timing(
     fields: &Fields<'_>,
     defaults: &TimingDefaults,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Timing {
     let zone = read(fields, "timezone", surroundings.timezone, |value| read_timezone(value, decoder));
@@ -194,18 +198,20 @@ fn parse_schedule(text: &str, zone: Tz) -> Result<Schedule, String> {
 pub(super) fn read_manners(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Manners {
     const HOLD: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
     Manners {
-        target_hold: read(fields, "target_hold", Duration::from_millis(20), |value| {
+        target_lock_hold: read(fields, "target_lock_hold", Duration::from_millis(20), |value| {
             decoder.duration(value, HOLD)
         }),
         pause_ratio: read(fields, "pause_ratio", 0.0, |value| decoder.fraction(value, 0.0..=100.0)),
-        lock_wait: read(fields, "lock_wait", 5 * MINUTE, |value| decoder.duration(value, SECOND..=DAY)),
-        allow_network: read(fields, "allow_network", false, |value| decoder.switch(value)),
+        lock_timeout: read(fields, "lock_timeout", 5 * MINUTE, |value| decoder.duration(value, SECOND..=DAY)),
+        allow_network_filesystem: read(fields, "allow_network_filesystem", false, |value| {
+            decoder.switch(value)
+        }),
     }
 }
 
 fn read_health_check(
     fields: &Fields<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<HealthCheck> {
     const WAIT: RangeInclusive<Duration> = Duration::from_millis(5)..=HOUR;
@@ -214,7 +220,7 @@ fn read_health_check(
         timing: read_timing(fields, &HEALTH_CHECK, surroundings, decoder),
         quick,
         foreign_keys: read(fields, "foreign_keys", true, |value| decoder.switch(value)),
-        max_wait: read(fields, "max_wait", MAX_WAIT, |value| decoder.duration(value, WAIT)),
+        max_writer_wait: read(fields, "max_writer_wait", MAX_WAIT, |value| decoder.duration(value, WAIT)),
         max_wal_growth: read(fields, "max_wal_growth", MAX_WAL_GROWTH, |value| decoder.bytes(value)),
     })
 }
@@ -222,7 +228,7 @@ fn read_health_check(
 /// `quick: on`, `quick: 1h`, or a mapping as a task has it.
 fn read_quick(
     value: &Value<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<Timing> {
     let is_switch = |text: &str| ["on", "off", "true", "false"].contains(&text);
@@ -251,14 +257,14 @@ pub(super) fn default_health_check() -> HealthCheck {
         },
         quick: None,
         foreign_keys: true,
-        max_wait: MAX_WAIT,
+        max_writer_wait: MAX_WAIT,
         max_wal_growth: MAX_WAL_GROWTH,
     }
 }
 
 fn read_vacuum(
     fields: &Fields<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<Vacuum> {
     let (mut min_bytes, mut min_ratio) = (10 * MIB, 0.1);
@@ -286,7 +292,7 @@ fn read_vacuum(
 
 fn read_log_cleaning(
     fields: &Fields<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<LogCleaning> {
     let timing = read_timing(fields, &LOG_CLEANING, surroundings, decoder);

@@ -12,7 +12,7 @@ use crate::config::paths::resolve_path;
 use crate::config::tasks_read::HOUR;
 use crate::config::tasks_read::MAX_WAIT;
 use crate::config::tasks_read::MIB;
-use crate::config::tasks_read::Surroundings;
+use crate::config::tasks_read::ParseContext;
 use crate::config::tasks_read::TaskLayer;
 use crate::config::tasks_read::TimingDefaults;
 use crate::config::tasks_read::keys;
@@ -29,17 +29,17 @@ const OPTIMIZE: TimingDefaults = TimingDefaults { schedule: "0 5 * * *", timeout
 /// Reads the three tasks into a layer.
 pub(super) fn read_upkeep(
     fields: &Fields<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
     layer: &mut TaskLayer,
 ) {
     if let Some(value) = fields.find("backup") {
-        let own = ["to", "keep", "reserve", "max_wait", "max_wal_growth"];
+        let own = ["to", "keep", "reserve", "max_writer_wait", "max_wal_growth"];
         layer.backup = task(&value, decoder, &keys(&own, false))
             .map(|fields| fields.and_then(|fields| read_backup(&fields, surroundings, decoder)));
     }
     if let Some(value) = fields.find("checkpoint") {
-        let own = ["truncate_above", "allow_replicated", "allow_network"];
+        let own = ["truncate_above", "allow_replicated", "allow_network_filesystem"];
         layer.checkpoint = task(&value, decoder, &keys(&own, false))
             .map(|fields| fields.map(|fields| read_checkpoint(&fields, surroundings, decoder)));
     }
@@ -51,7 +51,7 @@ pub(super) fn read_upkeep(
 
 fn read_backup(
     fields: &Fields<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<Backup> {
     const KEEP: RangeInclusive<usize> = 1..=10_000;
@@ -59,30 +59,32 @@ fn read_backup(
     let timing = read_timing(fields, &BACKUP, surroundings, decoder);
     let keep = read(fields, "keep", 7, |value| decoder.number(value, KEEP));
     let reserve = read(fields, "reserve", 100 * MIB, |value| decoder.bytes(value));
-    let max_wait = read(fields, "max_wait", MAX_WAIT, |value| decoder.duration(value, WAIT));
+    let max_writer_wait = read(fields, "max_writer_wait", MAX_WAIT, |value| decoder.duration(value, WAIT));
     let max_wal_growth = read(fields, "max_wal_growth", 1024 * MIB, |value| decoder.bytes(value));
     let value = decoder.require(fields, "to", "to: /srv/backups")?;
     let to = resolve_path(surroundings.base, &decoder.text(&value)?);
     decoder.directory(&value, &to);
-    Some(Backup { timing, to, keep, reserve, max_wait, max_wal_growth })
+    Some(Backup { timing, to, keep, reserve, max_writer_wait, max_wal_growth })
 }
 
 fn read_checkpoint(
     fields: &Fields<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Checkpoint {
     Checkpoint {
         timing: read_timing(fields, &CHECKPOINT, surroundings, decoder),
         truncate_above: read(fields, "truncate_above", 64 * MIB, |value| decoder.bytes(value)),
         allow_replicated: read(fields, "allow_replicated", false, |value| decoder.switch(value)),
-        allow_network: read(fields, "allow_network", false, |value| decoder.switch(value)),
+        allow_network_filesystem: read(fields, "allow_network_filesystem", false, |value| {
+            decoder.switch(value)
+        }),
     }
 }
 
 fn read_optimize(
     fields: &Fields<'_>,
-    surroundings: &Surroundings<'_>,
+    surroundings: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Optimize {
     /// Below a hundred the statistics are worth little; SQLite itself takes 2000 where it is not told.

@@ -18,12 +18,12 @@ use tempfile::TempDir;
 use crate::config::Config;
 use crate::config::Listen;
 
-mod starved;
+mod checkpoint_starvation;
 
-pub use starved::READER_COMMAND;
-pub use starved::read_until_input_ends;
+pub use checkpoint_starvation::READER_COMMAND;
+pub use checkpoint_starvation::read_until_input_ends;
 
-use starved::Starved;
+use checkpoint_starvation::CheckpointStarvation;
 
 const CONFIGURATION: &str = include_str!("litekeeper.yml");
 
@@ -36,7 +36,7 @@ pub const WRITER_COMMAND: &str = "demo-writer";
 #[derive(Debug)]
 pub struct Demo {
     /// Ends before the directory goes.
-    _starved: Starved,
+    _starved: CheckpointStarvation,
     place: Place,
     config: Config,
     writer: Child,
@@ -73,7 +73,8 @@ impl Demo {
         std::fs::write(&file, CONFIGURATION)?;
         let config = Config::load(&file).map_err(|errors| anyhow::anyhow!("{errors}"))?;
         let writer = start_writer(&directory.join("queue.db")).context("starting the writer of queue.db")?;
-        let _starved = Starved::start(&directory.join("pinned.db")).context("making pinned.db")?;
+        let _starved =
+            CheckpointStarvation::start(&directory.join("pinned.db")).context("making pinned.db")?;
         Ok(Self { _starved, place, config, writer })
     }
 

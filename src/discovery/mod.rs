@@ -17,23 +17,23 @@ use crate::config::Source;
 use crate::config::Target;
 use crate::database::Database;
 use crate::database::DatabaseName;
-use crate::host::is_mounted_alone;
-use crate::host::stat;
-use crate::sidecar::DatabaseFiles;
+use crate::database_files::DatabaseFiles;
+use crate::os::is_mounted_alone;
+use crate::os::stat;
 
 use names::unique_names;
 
-mod follow;
 mod names;
 mod scan;
+mod watcher;
 
-pub use follow::Discovery;
-pub use follow::Targets;
 pub use names::GivenName;
 pub use names::GivenNames;
 pub use names::NameStore;
 pub use scan::ScanError;
 pub use scan::scan;
+pub use watcher::Discovery;
+pub use watcher::Targets;
 
 /// A file that a source led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Found {
 
 /// What was found for one source.
 #[derive(Debug, Clone)]
-pub struct FoundIn {
+pub struct FoundFiles {
     /// How its databases are watched.
     pub settings: Arc<Settings>,
     /// Its files, in a stable order.
@@ -59,7 +59,7 @@ pub struct FoundIn {
 
 /// The databases to watch, and what is odd about them.
 #[derive(Debug, Default)]
-pub struct Assembly {
+pub struct DiscoveryResult {
     /// By name.
     pub databases: Vec<Arc<Database>>,
     /// Files beyond `max_databases`.
@@ -110,7 +110,7 @@ pub fn look_once(config: &Config, given_names: &GivenNames) -> (Vec<Arc<Database
     for source in &config.sources {
         let (files, problems) = scan(source);
         errors.extend(problems);
-        found.push(FoundIn { settings: Arc::clone(&source.settings), files });
+        found.push(FoundFiles { settings: Arc::clone(&source.settings), files });
     }
     let assembly = assemble(&found, config.max_databases, config.series_limit, given_names);
     (assembly.databases, errors)
@@ -120,12 +120,12 @@ pub fn look_once(config: &Config, given_names: &GivenNames) -> (Vec<Arc<Database
 /// depend on nothing but the files found and the configuration.
 #[must_use]
 pub fn assemble(
-    found: &[FoundIn],
+    found: &[FoundFiles],
     max_databases: usize,
     series_limit: usize,
     given_names: &GivenNames,
-) -> Assembly {
-    let mut assembly = Assembly::default();
+) -> DiscoveryResult {
+    let mut assembly = DiscoveryResult::default();
     let mut files = one_per_identity(found, &mut assembly.hard_links);
     assembly.left_out = files.len().saturating_sub(max_databases);
     files.truncate(max_databases);
@@ -154,7 +154,7 @@ pub fn assemble(
 /// Leaves one entry for each file. A name from the configuration wins, then the name that SQLite's
 /// sidecars stand beside, then the first.
 fn one_per_identity<'a>(
-    found: &'a [FoundIn],
+    found: &'a [FoundFiles],
     hard_links: &mut Vec<(PathBuf, PathBuf)>,
 ) -> Vec<(&'a Arc<Settings>, &'a Found)> {
     let mut files: Vec<(&Arc<Settings>, &Found)> = Vec::new();

@@ -15,10 +15,10 @@ use crate::config::Source;
 use crate::config::Target;
 use crate::config::compile_pattern;
 use crate::config::compile_pattern_ignoring_case;
-use crate::host::FileKind;
-use crate::host::FileStat;
-use crate::host::stat;
-use crate::sidecar::is_sidecar;
+use crate::database_files::is_sidecar;
+use crate::os::FileKind;
+use crate::os::FileStat;
+use crate::os::stat;
 
 use super::Found;
 
@@ -99,7 +99,7 @@ struct Walk {
 }
 
 /// One step of a pattern.
-enum Step {
+enum PathStep {
     Literal(PathBuf),
     Matching(GlobMatcher),
     AnyDepth,
@@ -179,7 +179,7 @@ impl Walk {
     fn follow(
         &mut self,
         at: &Path,
-        steps: &[Step],
+        steps: &[PathStep],
         take: &mut dyn FnMut(&mut Self, &Path),
     ) -> Result<(), ScanError> {
         match steps {
@@ -187,12 +187,12 @@ impl Walk {
                 take(self, at);
                 Ok(())
             }
-            [Step::Literal(name), rest @ ..] => {
+            [PathStep::Literal(name), rest @ ..] => {
                 let next = at.join(name);
                 // A pattern names many places; that one of them lacks the file is normal.
                 if stat_path(&next).is_some() { self.follow(&next, rest, take) } else { Ok(()) }
             }
-            [Step::Matching(matcher), rest @ ..] => {
+            [PathStep::Matching(matcher), rest @ ..] => {
                 for entry in self.read(at)? {
                     let Some(name) = entry.file_name() else { continue };
                     // As in a shell, a leading dot must be written out.
@@ -205,7 +205,7 @@ impl Walk {
                 }
                 Ok(())
             }
-            [Step::AnyDepth, rest @ ..] => {
+            [PathStep::AnyDepth, rest @ ..] => {
                 self.follow_directory(at, rest, take)?;
                 let mut directories = Vec::new();
                 self.directories_below(at, MAX_DEPTH, &mut directories)?;
@@ -221,7 +221,7 @@ impl Walk {
     fn follow_directory(
         &mut self,
         at: &Path,
-        rest: &[Step],
+        rest: &[PathStep],
         take: &mut dyn FnMut(&mut Self, &Path),
     ) -> Result<(), ScanError> {
         if !rest.is_empty() {
@@ -327,17 +327,17 @@ fn directory_error(path: &Path, error: &io::Error) -> ScanError {
 }
 
 /// Cuts a pattern into its root, the part up to the first wildcard, and the steps below it.
-fn steps(pattern: &str) -> Result<(PathBuf, Vec<Step>), ScanError> {
+fn steps(pattern: &str) -> Result<(PathBuf, Vec<PathStep>), ScanError> {
     let mut root = PathBuf::new();
     let mut steps = Vec::new();
     for component in Path::new(pattern).components() {
         let text = component.as_os_str().to_str().unwrap_or_default();
         let wild = matches!(component, Component::Normal(_)) && text.contains(['*', '?', '[', '{']);
         match (wild, text) {
-            (true, "**") => steps.push(Step::AnyDepth),
-            (true, _) => steps.push(Step::Matching(compiled(text)?)),
+            (true, "**") => steps.push(PathStep::AnyDepth),
+            (true, _) => steps.push(PathStep::Matching(compiled(text)?)),
             (false, _) if steps.is_empty() => root.push(component),
-            (false, _) => steps.push(Step::Literal(PathBuf::from(component.as_os_str()))),
+            (false, _) => steps.push(PathStep::Literal(PathBuf::from(component.as_os_str()))),
         }
     }
     if root.as_os_str().is_empty() {

@@ -7,14 +7,14 @@ fn settings() -> Arc<Settings> {
     Arc::default()
 }
 
-fn found(targets: Vec<Target>) -> (Vec<FoundIn>, Vec<ScanError>) {
+fn found(targets: Vec<Target>) -> (Vec<FoundFiles>, Vec<ScanError>) {
     let mut errors = Vec::new();
     let found = targets
         .into_iter()
         .map(|target| {
             let (files, failed) = scan(&Source { target, settings: settings() });
             errors.extend(failed);
-            FoundIn { settings: settings(), files }
+            FoundFiles { settings: settings(), files }
         })
         .collect();
     (found, errors)
@@ -162,7 +162,7 @@ fn a_file_keeps_its_name_when_others_come() {
     let at = |path: &str| root.path().join(path);
     fs::write(at("app.db"), "x").unwrap();
     let watched = || found(vec![directory(root.path(), false)]).0;
-    let names = |assembly: &Assembly| -> Vec<String> {
+    let names = |assembly: &DiscoveryResult| -> Vec<String> {
         assembly.databases.iter().map(|database| database.name.to_string()).collect()
     };
     let first = assemble(&watched(), 100, 500, &GivenNames::default());
@@ -185,8 +185,12 @@ fn a_file_keeps_its_name_when_others_come() {
     // A source with another root names its files anew.
     let named_from_above =
         vec![Found { relative: Path::new("srv/app.db").to_path_buf(), ..found_now[1].files[0].clone() }];
-    let fourth =
-        assemble(&[FoundIn { settings: settings(), files: named_from_above }], 100, 500, &first.given_names);
+    let fourth = assemble(
+        &[FoundFiles { settings: settings(), files: named_from_above }],
+        100,
+        500,
+        &first.given_names,
+    );
     assert_eq!(names(&fourth).len(), 1);
     assert_ne!(names(&fourth), ["app"]);
 }

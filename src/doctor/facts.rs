@@ -3,22 +3,22 @@
 use std::path::PathBuf;
 
 use crate::config::Retention;
-use crate::host::FilesystemFacts;
-use crate::host::LostLocks;
-use crate::host::MappedSqlite;
-use crate::host::Mount;
-use crate::host::Ownership;
-use crate::host::SidecarObstacle;
-use crate::job::Foreseen;
-use crate::job::Need;
-use crate::job::OwnerFormat;
-use crate::job::Unusable;
-use crate::sqlite::Anatomies;
+use crate::os::FilesystemFacts;
+use crate::os::LostLocks;
+use crate::os::MappedSqlite;
+use crate::os::Mount;
+use crate::os::Ownership;
+use crate::os::SidecarObstacle;
+use crate::sqlite::DatabaseSchema;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::WalFrames;
+use crate::tasks::DirectoryError;
+use crate::tasks::Foreseen;
+use crate::tasks::Need;
+use crate::tasks::OwnerFormat;
 
-use super::known::Known;
+use super::state_rules::Known;
 
 /// Everything that is known of a database and its surroundings.
 #[derive(Debug, Clone)]
@@ -50,20 +50,20 @@ pub(super) struct Facts {
     /// What the main file itself says of its journal mode, where a `-wal` without `-shm` could say otherwise.
     pub own_mode: Option<JournalMode>,
     /// What SQLite read.
-    pub inside: Result<Inside, Obstacle>,
+    pub inside: Result<DatabaseFacts, ReadFailure>,
     /// Processes that lost their locks, or write to deleted files.
     pub lost_locks: Vec<LostLocks>,
     /// Versions of SQLite that processes have mapped which have the database open.
     pub mapped: Vec<MappedSqlite>,
     /// What the configuration wants done.
-    pub wishes: Wishes,
+    pub wishes: ConfiguredTasks,
     /// What was known before the look.
     pub known: Known,
 }
 
 /// What kept the database from being read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(super) enum ReadFailure {
     /// A hot journal must be rolled back first.
     HotJournal,
     /// The content cannot be read.
@@ -76,7 +76,7 @@ pub(super) enum Obstacle {
 
 /// What SQLite read.
 #[derive(Debug, Clone)]
-pub(super) struct Inside {
+pub(super) struct DatabaseFacts {
     /// The header.
     pub header: Header,
     /// Frames of the WAL, where that is known.
@@ -84,7 +84,7 @@ pub(super) struct Inside {
     /// Bytes of the main file in the same transaction.
     pub file_bytes: Option<u64>,
     /// The tables, or what kept the schema from being read.
-    pub schema: Result<Anatomies, Obstacle>,
+    pub schema: Result<DatabaseSchema, ReadFailure>,
     /// What keeps all but the owner from writing.
     pub owner_format: Option<OwnerFormat>,
     /// The program that replicates the database.
@@ -95,7 +95,7 @@ pub(super) struct Inside {
 
 /// What the configuration wants done to the database.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wishes {
+pub(super) struct ConfiguredTasks {
     /// Whether a task that writes is configured.
     pub writes: bool,
     /// Whether one of them writes the database itself, as a backup does not.
@@ -103,7 +103,7 @@ pub(super) struct Wishes {
     /// Whether a vacuum is configured, and whether it runs beside a replicator.
     pub vacuum: Option<bool>,
     /// Where backups are kept, and what keeps them from being kept there.
-    pub backup: Option<(PathBuf, Option<Unusable>)>,
+    pub backup: Option<(PathBuf, Option<DirectoryError>)>,
     /// What is cleaned.
     pub retentions: Vec<Retention>,
     /// What the tasks will meet when they run.

@@ -1,13 +1,13 @@
 //! Rules on files: whom they belong to, who may do what, by which names they are reached.
 
-use crate::host::Ownership;
+use crate::os::Ownership;
 
 use super::Finding;
-use super::ailment::Ailment;
-use super::ailment::Severity;
 use super::facts::Facts;
-use super::mend;
-use super::quote;
+use super::remediation;
+use super::rules::FindingKind;
+use super::rules::Severity;
+use super::shell_quote;
 
 const ROOT: u32 = 0;
 const READ: u32 = 0o4;
@@ -46,7 +46,7 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
 fn agent_cannot_read(facts: &Facts, main: &Ownership) -> Option<Finding> {
     let (what, error) = facts.read_denied.as_ref()?;
     let told = format!("User {} may not read the {what}: {error}.", facts.user);
-    let finding = Finding::new(Ailment::AgentCannotRead, Severity::Critical, told);
+    let finding = Finding::new(FindingKind::AgentCannotRead, Severity::Critical, told);
     let suffix = match *what {
         "-wal file" => "-wal",
         "-shm file" => "-shm",
@@ -56,7 +56,7 @@ fn agent_cannot_read(facts: &Facts, main: &Ownership) -> Option<Finding> {
     let finding = finding.advice(
         "Run litekeeper as the owner, or let the file's group read it and put litekeeper's user into that group.",
     );
-    Some(finding.command(mend::chmod(facts, owner, "g+r", &facts.beside(suffix))))
+    Some(finding.command(remediation::chmod(facts, owner, "g+r", &facts.beside(suffix))))
 }
 
 fn owner_locked_out(facts: &Facts, main: &Ownership, suffix: &str, file: &Ownership) -> Option<Finding> {
@@ -67,17 +67,17 @@ fn owner_locked_out(facts: &Facts, main: &Ownership, suffix: &str, file: &Owners
         "The {suffix} file belongs to user {} with mode {:04o}; user {}, who owns the database, may not read and write it.",
         file.user, file.mode, main.user
     );
-    let finding = Finding::new(Ailment::OwnerLockedOut, Severity::Critical, what);
-    Some(finding.command(mend::like_main(facts, suffix)))
+    let finding = Finding::new(FindingKind::OwnerLockedOut, Severity::Critical, what);
+    Some(finding.command(remediation::like_main(facts, suffix)))
 }
 
 fn owner_cannot_write(facts: &Facts, main: &Ownership) -> Option<Finding> {
-    let finding = |what: String| Finding::new(Ailment::OwnerCannotWrite, Severity::Warning, what);
+    let finding = |what: String| Finding::new(FindingKind::OwnerCannotWrite, Severity::Warning, what);
     if !owner_may(main, main, READ | WRITE) {
         let what =
             format!("Its owner, user {}, may not write the main file (mode {:04o}).", main.user, main.mode);
         let finding = finding(what).advice("Leave it if the database is meant to be read alone.");
-        return Some(finding.command(mend::chmod(facts, main.user, "u+rw", &facts.path)));
+        return Some(finding.command(remediation::chmod(facts, main.user, "u+rw", &facts.path)));
     }
     let directory = facts.directory?;
     if owner_may(main, &directory, WRITE | SEARCH) {
@@ -88,7 +88,7 @@ fn owner_cannot_write(facts: &Facts, main: &Ownership) -> Option<Finding> {
         "User {}, who owns the database, may not make files in its directory (user {}, mode {:04o}).",
         main.user, directory.user, directory.mode
     );
-    let command = mend::as_root(facts, &format!("chown {} {}", main.user, quote::path(path)));
+    let command = remediation::as_root(facts, &format!("chown {} {}", main.user, shell_quote::path(path)));
     Some(finding(what).command(command))
 }
 
@@ -100,11 +100,12 @@ fn world_writable(facts: &Facts, main: &Ownership, found: &mut Vec<Finding>) {
     if let Some((_, first)) = open.first() {
         let names: Vec<&str> =
             open.iter().map(|(suffix, _)| if suffix.is_empty() { "main" } else { suffix }).collect();
-        let paths: Vec<String> = open.iter().map(|(suffix, _)| quote::path(&facts.beside(suffix))).collect();
+        let paths: Vec<String> =
+            open.iter().map(|(suffix, _)| shell_quote::path(&facts.beside(suffix))).collect();
         let what = format!("Everybody may write the {} file.", names.join(" and the "));
         let command = format!("chmod o-w {}", paths.join(" "));
-        let command = if first.user == facts.user { command } else { mend::as_root(facts, &command) };
-        found.push(Finding::new(Ailment::WorldWritable, Severity::Warning, what).command(command));
+        let command = if first.user == facts.user { command } else { remediation::as_root(facts, &command) };
+        found.push(Finding::new(FindingKind::WorldWritable, Severity::Warning, what).command(command));
     }
     if let Some(directory) =
         facts.directory.filter(|directory| anybody(directory) && directory.mode & STICKY == 0)
@@ -114,8 +115,8 @@ fn world_writable(facts: &Facts, main: &Ownership, found: &mut Vec<Finding>) {
             "Everybody may make, rename and delete files in the directory (mode {:04o}).",
             directory.mode
         );
-        let command = mend::chmod(facts, directory.user, "o-w", path);
-        found.push(Finding::new(Ailment::WorldWritable, Severity::Warning, what).command(command));
+        let command = remediation::chmod(facts, directory.user, "o-w", path);
+        found.push(Finding::new(FindingKind::WorldWritable, Severity::Warning, what).command(command));
     }
 }
 
@@ -132,7 +133,7 @@ fn agent_cannot_maintain(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let severity = if facts.wishes.writes { Severity::Warning } else { Severity::Info };
-    let finding = Finding::new(Ailment::AgentCannotMaintain, severity, what);
+    let finding = Finding::new(FindingKind::AgentCannotMaintain, severity, what);
     Some(finding.advice(
         "Run litekeeper as root, as the database's owner, or in the group of file and directory with g+rw. For watching alone nothing is needed.",
     ))
@@ -143,13 +144,14 @@ fn hard_links(facts: &Facts, main: &Ownership) -> Option<Finding> {
         return None;
     }
     let what = format!("The file has {} names (hard links).", main.links);
-    let finding = Finding::new(Ailment::HardLinks, Severity::Critical, what);
+    let finding = Finding::new(FindingKind::HardLinks, Severity::Critical, what);
     let finding = finding.advice(
         "Find the names, which may be elsewhere on the file system, and remove all but the one that the programs use. A copy is \
          made by sqlite3's .backup or VACUUM INTO, not by a link.",
     );
     let directory = facts.path.parent().unwrap_or(&facts.path);
-    let command = format!("find {} -xdev -samefile {}", quote::path(directory), quote::path(&facts.path));
+    let command =
+        format!("find {} -xdev -samefile {}", shell_quote::path(directory), shell_quote::path(&facts.path));
     Some(finding.command(command))
 }
 
@@ -158,13 +160,13 @@ fn mounted_alone(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let what = "The file is mounted by itself; its -wal, -shm and -journal are not visible here.".to_owned();
-    let finding = Finding::new(Ailment::MountedAlone, Severity::Critical, what);
+    let finding = Finding::new(FindingKind::MountedAlone, Severity::Critical, what);
     Some(finding.advice("Mount the directory that holds the database instead of the file."))
 }
 
 fn symlink(facts: &Facts) -> Option<Finding> {
     let link = facts.link.as_ref()?;
     let what = format!("{} is a symbolic link to {}.", link.display(), facts.path.display());
-    let finding = Finding::new(Ailment::Symlink, Severity::Info, what);
+    let finding = Finding::new(FindingKind::Symlink, Severity::Info, what);
     Some(finding.advice("Have backups and permissions look after the target's directory."))
 }

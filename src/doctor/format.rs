@@ -1,22 +1,22 @@
 //! Rules on the file's format, the journal and the WAL.
 
-use crate::job::OwnerFormat;
-use crate::job::has_wal_reset_bug;
+use crate::humanize::bytes;
+use crate::humanize::count;
+use crate::humanize::counted;
 use crate::sqlite::AutoVacuum;
 use crate::sqlite::JournalMode;
 use crate::sqlite::version_text;
-use crate::units::bytes;
-use crate::units::count;
-use crate::units::counted;
+use crate::tasks::OwnerFormat;
+use crate::tasks::has_wal_reset_bug;
 
 use super::Finding;
-use super::ailment::Ailment;
-use super::ailment::Severity;
+use super::facts::DatabaseFacts;
 use super::facts::Facts;
-use super::facts::Inside;
-use super::facts::Obstacle;
-use super::mend;
-use super::quote;
+use super::facts::ReadFailure;
+use super::remediation;
+use super::rules::FindingKind;
+use super::rules::Severity;
+use super::shell_quote;
 
 /// A WAL is large from here on, and from this part of the database.
 const LARGE_WAL_BYTES: u64 = 64 * 1024 * 1024;
@@ -41,9 +41,9 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
             found.extend(owner_format(facts, inside));
             found.extend(reserved_bytes(inside));
         }
-        Err(Obstacle::HotJournal) => found.push(hot_journal(facts)),
-        Err(Obstacle::Damaged(words)) => found.push(damaged(facts, words)),
-        Err(Obstacle::Denied(_) | Obstacle::Other(_)) => {}
+        Err(ReadFailure::HotJournal) => found.push(hot_journal(facts)),
+        Err(ReadFailure::Damaged(words)) => found.push(damaged(facts, words)),
+        Err(ReadFailure::Denied(_) | ReadFailure::Other(_)) => {}
     }
 }
 
@@ -51,7 +51,7 @@ fn wal_bytes(facts: &Facts) -> u64 {
     facts.sidecar("-wal").map_or(0, |wal| wal.size)
 }
 
-fn file_size(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn file_size(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let header = &inside.header;
     let settled = match header.journal_mode {
         JournalMode::Rollback => wal_bytes(facts) == 0,
@@ -70,40 +70,40 @@ fn file_size(facts: &Facts, inside: &Inside) -> Option<Finding> {
         count(expected)
     );
     if actual > expected {
-        let finding = Finding::new(Ailment::FileSizeMismatch, Severity::Info, what);
+        let finding = Finding::new(FindingKind::FileSizeMismatch, Severity::Info, what);
         return Some(finding.advice(
             "Nothing needs to be done where the application sets a chunk size (SQLITE_FCNTL_CHUNK_SIZE), as Firefox does; else \
              find out what appended to the file.",
         ));
     }
-    let finding = Finding::new(Ailment::FileSizeMismatch, Severity::Critical, what);
+    let finding = Finding::new(FindingKind::FileSizeMismatch, Severity::Critical, what);
     let finding = finding.advice(
         "Keep a copy of all its files first; then have it checked, and restore a backup if that fails.",
     );
-    Some(finding.command(format!("litekeeper check {}", quote::path(&facts.path))))
+    Some(finding.command(format!("litekeeper check {}", shell_quote::path(&facts.path))))
 }
 
 fn damaged(facts: &Facts, words: &str) -> Finding {
-    Finding::new(Ailment::Damaged, Severity::Critical, format!("SQLite says: {words}."))
+    Finding::new(FindingKind::Damaged, Severity::Critical, format!("SQLite says: {words}."))
         .advice("Keep a copy of all its files, and restore a backup. What can still be read, .recover writes as SQL.")
-        .command(format!("sqlite3 {} .recover > recovered.sql", quote::path(&facts.path)))
+        .command(format!("sqlite3 {} .recover > recovered.sql", shell_quote::path(&facts.path)))
 }
 
-fn unreadable_schema(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn unreadable_schema(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     match inside.schema.as_ref().err()? {
-        Obstacle::Damaged(words) => Some(damaged(facts, words)),
-        Obstacle::HotJournal | Obstacle::Denied(_) | Obstacle::Other(_) => None,
+        ReadFailure::Damaged(words) => Some(damaged(facts, words)),
+        ReadFailure::HotJournal | ReadFailure::Denied(_) | ReadFailure::Other(_) => None,
     }
 }
 
 fn hot_journal(facts: &Facts) -> Finding {
     let what = "The last writer died in a transaction; its journal waits to be rolled back.".to_owned();
-    Finding::new(Ailment::HotJournal, Severity::Critical, what)
+    Finding::new(FindingKind::HotJournal, Severity::Critical, what)
         .advice("Start the application, or open the database once by the command. Never delete the -journal, and copy both files together.")
-        .command(mend::sql(facts, "PRAGMA schema_version;"))
+        .command(remediation::sql(facts, "PRAGMA schema_version;"))
 }
 
-fn wal_reset_bug(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn wal_reset_bug(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let header = &inside.header;
     if header.journal_mode != JournalMode::Wal {
         return None;
@@ -125,42 +125,43 @@ fn wal_reset_bug(facts: &Facts, inside: &Inside) -> Option<Finding> {
         return None;
     }
     let what = said.join(" ");
-    let finding = Finding::new(Ailment::WalResetBug, Severity::Warning, what);
+    let finding = Finding::new(FindingKind::WalResetBug, Severity::Warning, what);
     Some(finding.advice(
         "Update the SQLite of every program that opens the database to 3.51.3 or later, or 3.50.7 or 3.44.6 of their branches; \
          until then let one process alone write and checkpoint.",
     ))
 }
 
-fn rollback_journal(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn rollback_journal(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let local = facts.filesystem.as_ref().is_some_and(|filesystem| !filesystem.network);
     // A WAL that is left over must be dealt with first.
     if inside.header.journal_mode != JournalMode::Rollback || !local || wal_bytes(facts) > 0 {
         return None;
     }
     let finding = Finding::new(
-        Ailment::RollbackJournal,
+        FindingKind::RollbackJournal,
         Severity::Info,
         "The database is in rollback mode.".to_owned(),
     );
     let finding = finding.advice(
         "WAL suits most applications whose processes are on one machine. It stays set in the file; -wal and -shm then belong to it.",
     );
-    Some(finding.command(mend::sql(facts, "PRAGMA journal_mode = WAL;")))
+    Some(finding.command(remediation::sql(facts, "PRAGMA journal_mode = WAL;")))
 }
 
-fn auto_vacuum_full(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn auto_vacuum_full(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     if inside.header.auto_vacuum != AutoVacuum::Full {
         return None;
     }
-    let finding = Finding::new(Ailment::AutoVacuumFull, Severity::Info, "auto_vacuum is FULL.".to_owned());
+    let finding =
+        Finding::new(FindingKind::AutoVacuumFull, Severity::Info, "auto_vacuum is FULL.".to_owned());
     let finding = finding.advice(
         "From FULL to INCREMENTAL no VACUUM is needed; litekeeper's task vacuum then does it in slices.",
     );
-    Some(finding.command(mend::sql(facts, "PRAGMA auto_vacuum = INCREMENTAL;")))
+    Some(finding.command(remediation::sql(facts, "PRAGMA auto_vacuum = INCREMENTAL;")))
 }
 
-fn small_pages(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn small_pages(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let (page, block) = (u64::from(inside.header.page_size), facts.mount?.block_bytes);
     if page >= block.min(USUAL_PAGE_BYTES) {
         return None;
@@ -168,7 +169,7 @@ fn small_pages(facts: &Facts, inside: &Inside) -> Option<Finding> {
     let tiny = inside.header.page_size == SMALLEST_PAGE_BYTES;
     let severity = if tiny { Severity::Warning } else { Severity::Info };
     let what = format!("Its pages have {page} bytes, the blocks of the file system {block}.");
-    let finding = Finding::new(Ailment::SmallPages, severity, what);
+    let finding = Finding::new(FindingKind::SmallPages, severity, what);
     let finding = finding.advice(
         "The page size changes by a VACUUM, outside of WAL mode alone; it keeps every writer waiting, and nobody else may have the \
          database open.",
@@ -178,10 +179,10 @@ fn small_pages(facts: &Facts, inside: &Inside) -> Option<Finding> {
         JournalMode::Rollback => change.to_owned(),
         JournalMode::Wal => format!("PRAGMA journal_mode = DELETE; {change} PRAGMA journal_mode = WAL;"),
     };
-    Some(finding.command(mend::sql(facts, &text)))
+    Some(finding.command(remediation::sql(facts, &text)))
 }
 
-fn wal(facts: &Facts, inside: &Inside) -> Vec<Finding> {
+fn wal(facts: &Facts, inside: &DatabaseFacts) -> Vec<Finding> {
     let size = wal_bytes(facts);
     if size == 0 {
         return Vec::new();
@@ -194,12 +195,12 @@ fn wal(facts: &Facts, inside: &Inside) -> Vec<Finding> {
     if facts.sidecar("-shm").is_none() && facts.sidecar("-tshm").is_none() {
         let what = format!("There is a -wal of {}, and no -shm.", bytes(size));
         found.push(
-            Finding::new(Ailment::AbandonedWal, Severity::Warning, what)
+            Finding::new(FindingKind::AbandonedWal, Severity::Warning, what)
                 .advice(
                     "Start the application, or open the database once by the command: SQLite takes the WAL over. Never delete a \
                      -wal, and copy it together with the main file.",
                 )
-                .command(mend::sql(facts, "PRAGMA wal_checkpoint(TRUNCATE);")),
+                .command(remediation::sql(facts, "PRAGMA wal_checkpoint(TRUNCATE);")),
         );
     }
     found.extend(large_wal(facts, inside, size));
@@ -212,16 +213,17 @@ fn stray_wal(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let what = format!("There is a -wal of {}, and the database is not in WAL mode.", bytes(size));
-    let finding = Finding::new(Ailment::StrayWal, Severity::Critical, what);
+    let finding = Finding::new(FindingKind::StrayWal, Severity::Critical, what);
     let finding = finding.advice(
         "Find out where it comes from. If it belongs to another state of the database, stop every program that uses this one and \
          move the -wal away; keep it until all is known to be there.",
     );
-    let (from, to) = (quote::path(&facts.beside("-wal")), quote::path(&facts.beside("-wal.aside")));
-    Some(finding.command(mend::as_root(facts, &format!("mv --no-clobber {from} {to}"))))
+    let (from, to) =
+        (shell_quote::path(&facts.beside("-wal")), shell_quote::path(&facts.beside("-wal.aside")));
+    Some(finding.command(remediation::as_root(facts, &format!("mv --no-clobber {from} {to}"))))
 }
 
-fn large_wal(facts: &Facts, inside: &Inside, size: u64) -> Option<Finding> {
+fn large_wal(facts: &Facts, inside: &DatabaseFacts, size: u64) -> Option<Finding> {
     let database = u64::from(inside.header.pages) * u64::from(inside.header.page_size);
     if size <= LARGE_WAL_BYTES || size <= database / LARGE_WAL_DIVISOR {
         return None;
@@ -243,25 +245,25 @@ fn large_wal(facts: &Facts, inside: &Inside, size: u64) -> Option<Finding> {
         ),
     };
     let what = format!("The -wal has {}, the database {}{state}.", bytes(size), bytes(database));
-    let finding = Finding::new(Ailment::LargeWal, Severity::Warning, what).advice(advice);
+    let finding = Finding::new(FindingKind::LargeWal, Severity::Warning, what).advice(advice);
     // A checkpoint of ours is not for a database that is replicated, and only the mildest kind is safe beside the bug.
     Some(match (&inside.replicator, wal_reset_bug(facts, inside).is_some()) {
         (Some(_), _) => finding,
-        (None, true) => finding.command(mend::sql(facts, "PRAGMA wal_checkpoint(PASSIVE);")),
-        (None, false) => finding.command(mend::sql(facts, "PRAGMA wal_checkpoint(TRUNCATE);")),
+        (None, true) => finding.command(remediation::sql(facts, "PRAGMA wal_checkpoint(PASSIVE);")),
+        (None, false) => finding.command(remediation::sql(facts, "PRAGMA wal_checkpoint(TRUNCATE);")),
     })
 }
 
-fn owner_format(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn owner_format(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let format = inside.owner_format?;
     let (ailment, advice) = match format {
         OwnerFormat::PageChecksums { .. } => (
-            Ailment::PageChecksums,
+            FindingKind::PageChecksums,
             "Write it through the application alone, or with a SQLite that has the checksum VFS loaded; vacuum and cleaning are the \
              application's. Backups of litekeeper keep the checksums, and a full check compares them.",
         ),
         OwnerFormat::Turso => (
-            Ailment::Turso,
+            FindingKind::Turso,
             "Write it through Turso alone; let no sqlite3 shell and no other SQLite open it for writing while the application runs.",
         ),
     };
@@ -276,23 +278,23 @@ fn owner_format(facts: &Facts, inside: &Inside) -> Option<Finding> {
 }
 
 /// Reserved bytes that are no checksums.
-fn reserved_bytes(inside: &Inside) -> Option<Finding> {
+fn reserved_bytes(inside: &DatabaseFacts) -> Option<Finding> {
     let reserved = inside.header.reserved_bytes;
     if reserved == 0 || inside.owner_format.is_some() {
         return None;
     }
     let what = format!("Each page has {reserved} reserved bytes.");
-    let finding = Finding::new(Ailment::ReservedBytes, Severity::Info, what);
+    let finding = Finding::new(FindingKind::ReservedBytes, Severity::Info, what);
     Some(finding.advice("Nothing needs to be done: SQLite leaves these bytes as they are."))
 }
 
-fn replicated(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn replicated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let program = inside.replicator.as_ref()?;
     let skipped = facts.wishes.vacuum == Some(false);
     let severity = if skipped { Severity::Warning } else { Severity::Info };
     let words = if skipped { ", and the configured vacuum is skipped for that" } else { "" };
     let what = format!("It is replicated by {program}{words}.");
-    let finding = Finding::new(Ailment::Replicated, severity, what);
+    let finding = Finding::new(FindingKind::Replicated, severity, what);
     Some(finding.advice(
         "Leave checkpoints to the replicator. A vacuum that is worth a new snapshot runs with `allow_replicated: on`.",
     ))

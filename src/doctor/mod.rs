@@ -10,31 +10,31 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::budget::Budget;
 use crate::config::Settings;
 use crate::database::Database;
 use crate::database::DatabaseName;
+use crate::limits::QueryLimits;
 
-mod ailment;
+mod collect;
 mod facts;
 mod files;
 mod format;
-mod gather;
-mod known;
-mod mend;
-mod quote;
+mod remediation;
+mod rules;
 mod schema;
+mod shell_quote;
+mod state_rules;
 mod storage;
 #[cfg(test)]
 mod tests;
 
-pub use ailment::Ailment;
-pub use ailment::Severity;
-pub use ailment::reference;
-pub use known::Known;
+pub use rules::FindingKind;
+pub use rules::Severity;
+pub use rules::reference;
+pub use state_rules::Known;
 
 use facts::Facts;
-use facts::Obstacle;
+use facts::ReadFailure;
 
 /// The version of the JSON shape; it grows when a field changes its meaning or goes.
 pub const SHAPE_VERSION: u32 = 1;
@@ -57,7 +57,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(ailment: Ailment, severity: Severity, what: String) -> Self {
+    fn new(ailment: FindingKind, severity: Severity, what: String) -> Self {
         debug_assert!(ailment.severities().contains(&severity), "{ailment:?} is documented as {severity:?}");
         Self { id: ailment.id(), severity, what, why: ailment.why(), advice: None, command: None }
     }
@@ -113,9 +113,9 @@ pub fn database_of(file: &Path, known: &[Arc<Database>]) -> Arc<Database> {
 
 /// Looks at a database once; `named` is the name by which somebody asked for it, `known` what they know already.
 #[must_use]
-pub fn diagnose(named: &Path, database: &Database, known: Known, budget: &Budget) -> Diagnosis {
+pub fn diagnose(named: &Path, database: &Database, known: Known, limits: &QueryLimits) -> Diagnosis {
     let started = Instant::now();
-    let facts = gather::gather(named, database, known, budget);
+    let facts = collect::gather(named, database, known, limits);
     let findings = judge(&facts);
     let error = what_is_missing(&facts);
     let worst = findings.first().map(|finding| finding.severity);
@@ -132,7 +132,7 @@ pub fn diagnose(named: &Path, database: &Database, known: Known, budget: &Budget
 /// Everything that the facts give rise to, the worst first.
 fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
-    known::findings(facts, &mut found);
+    state_rules::findings(facts, &mut found);
     files::findings(facts, &mut found);
     storage::findings(facts, &mut found);
     format::findings(facts, &mut found);
@@ -162,9 +162,9 @@ fn withhold_writes(finding: &mut Finding) {
 
 /// What could not be looked at.
 fn what_is_missing(facts: &Facts) -> Option<String> {
-    let words = |obstacle: &Obstacle| match obstacle {
-        Obstacle::HotJournal => "nobody can read it before its journal is rolled back".to_owned(),
-        Obstacle::Damaged(words) | Obstacle::Denied(words) | Obstacle::Other(words) => words.clone(),
+    let words = |obstacle: &ReadFailure| match obstacle {
+        ReadFailure::HotJournal => "nobody can read it before its journal is rolled back".to_owned(),
+        ReadFailure::Damaged(words) | ReadFailure::Denied(words) | ReadFailure::Other(words) => words.clone(),
     };
     match facts.inside.as_ref().and_then(|inside| inside.schema.as_ref()) {
         Ok(schema) => {

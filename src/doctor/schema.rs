@@ -1,19 +1,19 @@
 //! Rules on tables: retention, statistics, foreign keys.
 
 use crate::config::Retention;
-use crate::job::Foreseen;
-use crate::job::ForeseenKind;
-use crate::sqlite::Anatomies;
+use crate::humanize::counted;
 use crate::sqlite::Anatomy;
+use crate::sqlite::DatabaseSchema;
 use crate::sqlite::RowCount;
 use crate::task::Task;
-use crate::units::counted;
+use crate::tasks::Foreseen;
+use crate::tasks::ForeseenKind;
 
 use super::Finding;
-use super::ailment::Ailment;
-use super::ailment::Severity;
 use super::facts::Facts;
-use super::mend::sql;
+use super::remediation::sql;
+use super::rules::FindingKind;
+use super::rules::Severity;
 
 /// From so many rows on, statistics and retention matter.
 const MANY_ROWS: i64 = 10_000;
@@ -80,7 +80,7 @@ fn about(table: &Anatomy) -> String {
 }
 
 /// What is wrong with the tables.
-pub(super) fn findings(facts: &Facts, schema: &Anatomies, found: &mut Vec<Finding>) {
+pub(super) fn findings(facts: &Facts, schema: &DatabaseSchema, found: &mut Vec<Finding>) {
     for retention in &facts.wishes.retentions {
         found.extend(of_retention(facts, schema, retention));
     }
@@ -96,30 +96,30 @@ pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
         let new = |ailment, severity| Finding::new(ailment, severity, format!("{message}."));
         match (task, kind) {
             (Task::LogCleaning, ForeseenKind::Fails) => {
-                found.push(new(Ailment::RetentionImpossible, Severity::Warning));
+                found.push(new(FindingKind::RetentionImpossible, Severity::Warning));
             }
             (Task::LogCleaning, ForeseenKind::Stays) => {
-                found.push(new(Ailment::RetentionKeepsRows, Severity::Info));
+                found.push(new(FindingKind::RetentionKeepsRows, Severity::Info));
             }
             // Where the index is missing altogether, the rule on indexes has said so with the command.
             (Task::LogCleaning, ForeseenKind::Slow) => {
-                let id = Ailment::RetentionWithoutIndex.id();
+                let id = FindingKind::RetentionWithoutIndex.id();
                 if !found.iter().any(|finding| finding.id == id) {
-                    found.push(new(Ailment::RetentionWithoutIndex, Severity::Warning));
+                    found.push(new(FindingKind::RetentionWithoutIndex, Severity::Warning));
                 }
             }
             // A directory that cannot be used is found with the command that makes it usable.
             (Task::Backup, _)
                 if facts.wishes.backup.as_ref().is_some_and(|(_, problem)| problem.is_none()) =>
             {
-                found.push(new(Ailment::BackupImpossible, Severity::Warning));
+                found.push(new(FindingKind::BackupImpossible, Severity::Warning));
             }
             _ => {}
         }
     }
 }
 
-fn of_retention(facts: &Facts, schema: &Anatomies, retention: &Retention) -> Option<Finding> {
+fn of_retention(facts: &Facts, schema: &DatabaseSchema, retention: &Retention) -> Option<Finding> {
     let Retention { table: wanted, column, .. } = retention;
     let column = column.as_ref()?;
     let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(wanted))?;
@@ -129,14 +129,14 @@ fn of_retention(facts: &Facts, schema: &Anatomies, retention: &Retention) -> Opt
         return None;
     }
     let what = format!("No index of the table {} ({}) begins with {column}.", table.name, about(table));
-    let finding = Finding::new(Ailment::RetentionWithoutIndex, Severity::Warning, what);
+    let finding = Finding::new(FindingKind::RetentionWithoutIndex, Severity::Warning, what);
     let finding = finding.advice(
         "The application's own migrations are the best place for the index. Making it holds the write lock for a while.",
     );
     Some(finding.command(sql(facts, &table.create_index(std::slice::from_ref(column)))))
 }
 
-fn logs<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<Item = Finding> + 'f {
+fn logs<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item = Finding> + 'f {
     let is_cleaned = |table: &Anatomy| {
         facts.wishes.retentions.iter().any(|retention| retention.table.eq_ignore_ascii_case(&table.name))
     };
@@ -147,12 +147,12 @@ fn logs<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<Item = Fin
             table.name,
             about(table)
         );
-        let finding = Finding::new(Ailment::LogWithoutRetention, Severity::Info, what);
+        let finding = Finding::new(FindingKind::LogWithoutRetention, Severity::Info, what);
         Some(finding.advice("If it is one, name it in the configuration: tasks.log_cleaning.tables, with table, column and retention."))
     })
 }
 
-fn statistics(facts: &Facts, schema: &Anatomies) -> Option<Finding> {
+fn statistics(facts: &Facts, schema: &DatabaseSchema) -> Option<Finding> {
     let is_off = |table: &&Anatomy| match (table.analyzed_rows, table.rows) {
         (Some(known), RowCount::Exact(rows)) => {
             known.max(rows) >= MANY_ROWS && known.max(rows) / known.min(rows).max(1) >= FAR_OFF
@@ -177,21 +177,21 @@ fn statistics(facts: &Facts, schema: &Anatomies) -> Option<Finding> {
     }
     let beginning = if schema.has_statistics { "" } else { "The database was never analysed: " };
     let what = format!("{beginning}{}.", names.join("; "));
-    let finding = Finding::new(Ailment::StaleStatistics, Severity::Warning, what);
+    let finding = Finding::new(FindingKind::StaleStatistics, Severity::Warning, what);
     let finding = finding.advice(
         "Better still, the application runs PRAGMA optimize before it closes a connection. The limit keeps the ANALYZE short.",
     );
     Some(finding.command(sql(facts, "PRAGMA analysis_limit = 1000; ANALYZE;")))
 }
 
-fn unstable_row_ids(schema: &Anatomies) -> impl Iterator<Item = Finding> + '_ {
+fn unstable_row_ids(schema: &DatabaseSchema) -> impl Iterator<Item = Finding> + '_ {
     schema.full_text.iter().filter_map(|(index, content)| {
         let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(content))?;
         if table.row_id().is_some() {
             return None;
         }
         let what = format!("{index} indexes the rows of {}, which has no INTEGER PRIMARY KEY.", table.name);
-        let finding = Finding::new(Ailment::UnstableRowIds, Severity::Warning, what);
+        let finding = Finding::new(FindingKind::UnstableRowIds, Severity::Warning, what);
         Some(finding.advice(
             "Have the application make the table anew with an INTEGER PRIMARY KEY. Until then, have the full-text index rebuilt after \
              each VACUUM, by its command 'rebuild'.",
@@ -199,7 +199,7 @@ fn unstable_row_ids(schema: &Anatomies) -> impl Iterator<Item = Finding> + '_ {
     })
 }
 
-fn foreign_keys<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<Item = Finding> + 'f {
+fn foreign_keys<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item = Finding> + 'f {
     schema.tables.iter().flat_map(move |table| {
         let bare = table.foreign_keys.iter().filter(|(_, columns)| !table.finds_by(columns));
         bare.map(move |(parent, columns)| {
@@ -210,7 +210,7 @@ fn foreign_keys<'f>(facts: &'f Facts, schema: &'f Anatomies) -> impl Iterator<It
                 about(table),
                 columns.join(", ")
             );
-            Finding::new(Ailment::ForeignKeyWithoutIndex, severity, what)
+            Finding::new(FindingKind::ForeignKeyWithoutIndex, severity, what)
                 .command(sql(facts, &table.create_index(columns)))
         })
     })

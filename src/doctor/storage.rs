@@ -1,18 +1,18 @@
 //! Rules on the file system and on space.
 
-use crate::host::FilesystemFacts;
-use crate::job::Unusable;
+use crate::humanize::bytes;
+use crate::os::FilesystemFacts;
 use crate::sqlite::AutoVacuum;
 use crate::sqlite::JournalMode;
-use crate::units::bytes;
+use crate::tasks::DirectoryError;
 
 use super::Finding;
-use super::ailment::Ailment;
-use super::ailment::Severity;
+use super::facts::DatabaseFacts;
 use super::facts::Facts;
-use super::facts::Inside;
-use super::mend;
-use super::quote;
+use super::remediation;
+use super::rules::FindingKind;
+use super::rules::Severity;
+use super::shell_quote;
 
 /// Less room than this does not do for a transaction of some size.
 const FULL_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,7 +36,7 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     }
 }
 
-fn network(inside: Option<&Inside>, filesystem: &FilesystemFacts) -> Option<Finding> {
+fn network(inside: Option<&DatabaseFacts>, filesystem: &FilesystemFacts) -> Option<Finding> {
     if !filesystem.network {
         return None;
     }
@@ -46,7 +46,7 @@ fn network(inside: Option<&Inside>, filesystem: &FilesystemFacts) -> Option<Find
         Some(JournalMode::Rollback) | None => (Severity::Warning, ""),
     };
     let what = format!("The file system is {}{words}.", filesystem.fstype);
-    let finding = Finding::new(Ailment::NetworkFilesystem, severity, what);
+    let finding = Finding::new(FindingKind::NetworkFilesystem, severity, what);
     Some(finding.advice(
         "Move the database to a local disk. Where it must stay, let programs of one machine alone use it, and in rollback mode.",
     ))
@@ -56,11 +56,11 @@ fn read_only(facts: &Facts) -> Option<Finding> {
     facts.mount.filter(|mount| mount.read_only)?;
     let directory = facts.path.parent().unwrap_or(&facts.path);
     let what = format!("The file system of {} is mounted read-only.", directory.display());
-    let finding = Finding::new(Ailment::ReadOnlyMount, Severity::Warning, what);
+    let finding = Finding::new(FindingKind::ReadOnlyMount, Severity::Warning, what);
     let finding = finding.advice(
         "Leave it if that is meant. If it is not, see the kernel's log for an error of the disk before it is made writable again.",
     );
-    Some(finding.command(format!("findmnt --target {}", quote::path(directory))))
+    Some(finding.command(format!("findmnt --target {}", shell_quote::path(directory))))
 }
 
 fn disk_full(facts: &Facts, filesystem: &FilesystemFacts) -> Option<Finding> {
@@ -77,13 +77,13 @@ fn disk_full(facts: &Facts, filesystem: &FilesystemFacts) -> Option<Finding> {
         bytes(filesystem.size_bytes)
     );
     let directory = facts.path.parent().unwrap_or(&facts.path);
-    let finding = Finding::new(Ailment::DiskFull, Severity::Critical, what);
+    let finding = Finding::new(FindingKind::DiskFull, Severity::Critical, what);
     let finding = finding
         .advice("Make room with files that are not the database's: its -wal and -journal are part of it.");
-    Some(finding.command(format!("du -xh --max-depth=1 {}", quote::path(directory))))
+    Some(finding.command(format!("du -xh --max-depth=1 {}", shell_quote::path(directory))))
 }
 
-fn bloated(facts: &Facts, inside: &Inside) -> Option<Finding> {
+fn bloated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let header = &inside.header;
     let free = u64::from(header.freelist_pages) * u64::from(header.page_size);
     let share = f64::from(header.freelist_pages) / f64::from(header.pages.max(1));
@@ -91,24 +91,24 @@ fn bloated(facts: &Facts, inside: &Inside) -> Option<Finding> {
         return None;
     }
     let what = format!("{} ({:.0} %) of the file are free pages.", bytes(free), share * 100.0);
-    let finding = Finding::new(Ailment::Bloated, Severity::Warning, what);
+    let finding = Finding::new(FindingKind::Bloated, Severity::Warning, what);
     if inside.replicator.is_some() {
         return Some(finding.advice("It is replicated: a vacuum makes the replicator send all of it again."));
     }
     Some(match header.auto_vacuum {
         AutoVacuum::Incremental => finding
             .advice("It is vacuumed incrementally: nobody has done it for a while. litekeeper's task vacuum does it in slices.")
-            .command(mend::sql(facts, "PRAGMA incremental_vacuum;")),
+            .command(remediation::sql(facts, "PRAGMA incremental_vacuum;")),
         AutoVacuum::None | AutoVacuum::Full => finding
             .advice(
                 "A VACUUM keeps every writer waiting for all of its time; litekeeper's task vacuum does it in a window, and with \
                  `convert: incremental` it is the last one.",
             )
-            .command(mend::sql(facts, "VACUUM;")),
+            .command(remediation::sql(facts, "VACUUM;")),
     })
 }
 
-fn no_room_for_vacuum(facts: &Facts, inside: &Inside, bloated: bool) -> Option<Finding> {
+fn no_room_for_vacuum(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> Option<Finding> {
     if inside.header.auto_vacuum == AutoVacuum::Incremental {
         return None;
     }
@@ -122,7 +122,7 @@ fn no_room_for_vacuum(facts: &Facts, inside: &Inside, bloated: bool) -> Option<F
         short.purpose,
         bytes(short.available_bytes)
     );
-    let finding = Finding::new(Ailment::NoRoomForVacuum, severity, what);
+    let finding = Finding::new(FindingKind::NoRoomForVacuum, severity, what);
     Some(finding.advice(
         "Make room, or have SQLite put the copy on another disk: SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
     ))
@@ -132,27 +132,29 @@ fn backup_impossible(facts: &Facts) -> Option<Finding> {
     let (directory, problem) = facts.wishes.backup.as_ref()?;
     let problem = problem.as_ref()?;
     let what = format!("Backups are to be kept in {}: {problem}.", directory.display());
-    let finding = Finding::new(Ailment::BackupImpossible, Severity::Warning, what);
-    let path = quote::path(directory);
+    let finding = Finding::new(FindingKind::BackupImpossible, Severity::Warning, what);
+    let path = shell_quote::path(directory);
     Some(match problem {
-        Unusable::Missing => {
+        DirectoryError::Missing => {
             let command = format!("install -d -m 750 -o {} {path}", facts.user);
             finding
                 .advice("Where it is a mount point, mount the disk instead.")
-                .command(mend::as_root(facts, &command))
+                .command(remediation::as_root(facts, &command))
         }
-        Unusable::NoDirectory(_) => {
+        DirectoryError::NoDirectory(_) => {
             finding.advice("Name a directory in the configuration.").command(format!("ls -ld {path}"))
         }
-        Unusable::ReadOnly => finding.command(format!("findmnt --target {path}")),
-        Unusable::Denied(_) => {
-            let chown = mend::as_root(facts, &format!("chown {} {path}", facts.user));
-            let chmod = mend::as_root(facts, &format!("chmod u+rwx {path}"));
+        DirectoryError::ReadOnly => finding.command(format!("findmnt --target {path}")),
+        DirectoryError::Denied(_) => {
+            let chown = remediation::as_root(facts, &format!("chown {} {path}", facts.user));
+            let chmod = remediation::as_root(facts, &format!("chmod u+rwx {path}"));
             finding
                 .advice("Or name a directory of litekeeper's own in the configuration.")
                 .command(format!("{chown} && {chmod}"))
         }
         // Most often a directory above it that may not be entered.
-        Unusable::Unknown(_) => finding.command(mend::as_root(facts, &format!("namei -l {path}"))),
+        DirectoryError::Unknown(_) => {
+            finding.command(remediation::as_root(facts, &format!("namei -l {path}")))
+        }
     })
 }

@@ -6,38 +6,38 @@ use std::time::SystemTime;
 use super::*;
 use crate::config::Retention;
 use crate::config::TimestampFormat;
-use crate::history::Standing;
-use crate::host::FileKind;
-use crate::host::FilesystemFacts;
-use crate::host::LockView;
-use crate::host::Loss;
-use crate::host::LostLocks;
-use crate::host::MappedSqlite;
-use crate::host::Mount;
-use crate::host::Ownership;
-use crate::host::SidecarObstacle;
-use crate::job::Foreseen;
-use crate::job::ForeseenKind;
-use crate::job::Need;
-use crate::job::Unusable;
 use crate::locks::Hold;
 use crate::locks::Lock;
+use crate::locks::LockOwner;
 use crate::locks::Locks;
-use crate::locks::Party;
-use crate::sqlite::Anatomies;
+use crate::os::FileKind;
+use crate::os::FilesystemFacts;
+use crate::os::LockView;
+use crate::os::Loss;
+use crate::os::LostLocks;
+use crate::os::MappedSqlite;
+use crate::os::Mount;
+use crate::os::Ownership;
+use crate::os::SidecarObstacle;
 use crate::sqlite::Anatomy;
 use crate::sqlite::AutoVacuum;
 use crate::sqlite::Check;
+use crate::sqlite::DatabaseSchema;
 use crate::sqlite::Encoding;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::RowCount;
 use crate::sqlite::WalFrames;
+use crate::state_store::CheckStatus;
 use crate::task::Task;
+use crate::tasks::DirectoryError;
+use crate::tasks::Foreseen;
+use crate::tasks::ForeseenKind;
+use crate::tasks::Need;
 
-use super::facts::Inside;
-use super::facts::Wishes;
-use crate::job::OwnerFormat;
+use super::facts::ConfiguredTasks;
+use super::facts::DatabaseFacts;
+use crate::tasks::OwnerFormat;
 
 const OWNER: u32 = 1000;
 const MIB: u64 = 1024 * 1024;
@@ -96,11 +96,11 @@ fn sound() -> Facts {
         }),
         mount: Some(Mount { block_bytes: 4096, read_only: false }),
         own_mode: None,
-        inside: Ok(Inside {
+        inside: Ok(DatabaseFacts {
             header,
             wal: Some(WalFrames { total: 200, checkpointed: 100, read_marks: [None; 5] }),
             file_bytes: Some(100 * MIB),
-            schema: Ok(Anatomies {
+            schema: Ok(DatabaseSchema {
                 tables: vec![table("items", &["id", "text"], 5)],
                 of: 1,
                 has_statistics: true,
@@ -112,7 +112,7 @@ fn sound() -> Facts {
         }),
         lost_locks: Vec::new(),
         mapped: Vec::new(),
-        wishes: Wishes::default(),
+        wishes: ConfiguredTasks::default(),
         known: Known::default(),
     }
 }
@@ -126,13 +126,13 @@ fn need(megabytes: u64, available: u64) -> Need {
     }
 }
 
-fn inside(facts: &mut Facts) -> &mut Inside {
+fn inside(facts: &mut Facts) -> &mut DatabaseFacts {
     facts.inside.as_mut().unwrap()
 }
 
 fn tables(facts: &mut Facts, tables: Vec<Anatomy>) {
     let of = tables.len();
-    inside(facts).schema = Ok(Anatomies { tables, of, has_statistics: true, full_text: Vec::new() });
+    inside(facts).schema = Ok(DatabaseSchema { tables, of, has_statistics: true, full_text: Vec::new() });
 }
 
 fn retention(table: &str, column: &str) -> Retention {
@@ -156,7 +156,7 @@ fn retention(table: &str, column: &str) -> Retention {
 
 /// Changes a sound database and compares what is found: names, severities, and a part of what is said or to be done.
 #[track_caller]
-fn check(change: impl FnOnce(&mut Facts), expected: &[(Ailment, Severity, &str)]) {
+fn check(change: impl FnOnce(&mut Facts), expected: &[(FindingKind, Severity, &str)]) {
     let mut facts = sound();
     change(&mut facts);
     let found = judge(&facts);
@@ -169,7 +169,7 @@ fn check(change: impl FnOnce(&mut Facts), expected: &[(Ailment, Severity, &str)]
     }
 }
 
-use Ailment as A;
+use FindingKind as A;
 use Severity::Critical;
 use Severity::Info;
 use Severity::Warning;
@@ -219,7 +219,7 @@ fn files() {
             facts.user = 7;
             facts.read_denied = Some(("-wal file", "Permission denied".to_owned()));
             facts.write_denied = Some("main file");
-            facts.inside = Err(Obstacle::Denied("no".to_owned()));
+            facts.inside = Err(ReadFailure::Denied("no".to_owned()));
         },
         &[(A::AgentCannotRead, Critical, "sudo chmod g+r '/srv/it'\\''s/books.db-wal'")],
     );
@@ -242,7 +242,7 @@ fn files() {
     // What is not there has no findings, and says so.
     let mut gone = sound();
     (gone.main, gone.sidecars) = (None, Vec::new());
-    gone.inside = Err(Obstacle::Other("there is no such file".to_owned()));
+    gone.inside = Err(ReadFailure::Other("there is no such file".to_owned()));
     assert_eq!(
         (judge(&gone), what_is_missing(&gone).unwrap().as_str()),
         (Vec::new(), "there is no such file")
@@ -308,19 +308,19 @@ fn place_and_space() {
         },
         &[(A::Bloated, Warning, "incremental_vacuum")],
     );
-    let backup = |problem: Option<Unusable>| {
+    let backup = |problem: Option<DirectoryError>| {
         move |facts: &mut Facts| facts.wishes.backup = Some(("/srv/my backups".into(), problem))
     };
     check(backup(None), &[]);
     for (problem, words) in [
-        (Unusable::Missing, "sudo install -d -m 750 -o 1000 '/srv/my backups'"),
-        (Unusable::NoDirectory(FileKind::Regular), "it is a file, no directory"),
-        (Unusable::ReadOnly, "findmnt --target '/srv/my backups'"),
+        (DirectoryError::Missing, "sudo install -d -m 750 -o 1000 '/srv/my backups'"),
+        (DirectoryError::NoDirectory(FileKind::Regular), "it is a file, no directory"),
+        (DirectoryError::ReadOnly, "findmnt --target '/srv/my backups'"),
         (
-            Unusable::Denied("no".to_owned()),
+            DirectoryError::Denied("no".to_owned()),
             "sudo chown 1000 '/srv/my backups' && sudo chmod u+rwx '/srv/my backups'",
         ),
-        (Unusable::Unknown("no".to_owned()), "sudo namei -l '/srv/my backups'"),
+        (DirectoryError::Unknown("no".to_owned()), "sudo namei -l '/srv/my backups'"),
     ] {
         check(backup(Some(problem)), &[(A::BackupImpossible, Warning, words)]);
     }
@@ -380,14 +380,17 @@ fn format_and_journal() {
         &[(A::FileSizeMismatch, Critical, "litekeeper check")],
     );
     check(
-        |facts| facts.inside = Err(Obstacle::Damaged("malformed".to_owned())),
+        |facts| facts.inside = Err(ReadFailure::Damaged("malformed".to_owned())),
         &[(A::Damaged, Critical, "malformed")],
     );
     check(
-        |facts| inside(facts).schema = Err(Obstacle::Damaged("malformed schema".to_owned())),
+        |facts| inside(facts).schema = Err(ReadFailure::Damaged("malformed schema".to_owned())),
         &[(A::Damaged, Critical, "malformed schema")],
     );
-    check(|facts| facts.inside = Err(Obstacle::HotJournal), &[(A::HotJournal, Critical, "schema_version")]);
+    check(
+        |facts| facts.inside = Err(ReadFailure::HotJournal),
+        &[(A::HotJournal, Critical, "schema_version")],
+    );
     let bug = |facts: &mut Facts| inside(facts).header.writer_version = 3_046_001;
     check(bug, &[(A::WalResetBug, Warning, "SQLite 3.46.1")]);
     check(|facts| inside(facts).header.writer_version = 3_044_006, &[]);
@@ -578,15 +581,16 @@ fn tables_and_indexes() {
 
 #[test]
 fn what_was_known_before() {
-    let standing = |ok| Standing {
+    let standing = |ok| CheckStatus {
         ok,
         problems: if ok { 0 } else { 2 },
         first_problem: (!ok).then(|| "row 7 missing from index i".to_owned()),
         completed_at: SystemTime::UNIX_EPOCH,
         whole_at: SystemTime::UNIX_EPOCH,
-        notes: crate::job::Notes::default(),
+        notes: crate::tasks::Notes::default(),
     };
-    let told = |standings: Vec<(Check, Standing)>| move |facts: &mut Facts| facts.known.standings = standings;
+    let told =
+        |standings: Vec<(Check, CheckStatus)>| move |facts: &mut Facts| facts.known.standings = standings;
     check(told(vec![(Check::Quick, standing(true)), (Check::Full, standing(true))]), &[]);
     let words =
         "The last full check found 2 problems, the first: row 7 missing from index i. litekeeper check";
@@ -617,7 +621,7 @@ fn what_was_known_before() {
         move |facts: &mut Facts| {
             let hold = |pid, frames| Hold {
                 lock: Lock::WalRead(1),
-                party: Party { pid: Some(pid), count: 1, process: None },
+                party: LockOwner { pid: Some(pid), count: 1, process: None },
                 first_seen_at: SystemTime::UNIX_EPOCH,
                 held: Duration::from_secs(seconds),
                 pinned_frames: Some(frames),
@@ -638,7 +642,8 @@ fn full_text_indexes() {
     let indexed = |found: Anatomy| {
         move |facts: &mut Facts| {
             let (of, full_text) = (1, vec![("found".to_owned(), "Items".to_owned())]);
-            inside(facts).schema = Ok(Anatomies { tables: vec![found], of, has_statistics: true, full_text });
+            inside(facts).schema =
+                Ok(DatabaseSchema { tables: vec![found], of, has_statistics: true, full_text });
         }
     };
     check(indexed(table("items", &["id"], 5)), &[]);
@@ -655,6 +660,6 @@ fn full_text_indexes() {
 fn what_is_documented_is_what_is_there() {
     let document = include_str!("../../docs/DOCTOR.md");
     assert!(document.contains(&reference()), "docs/DOCTOR.md is stale; its table is to be\n{}", reference());
-    let ids: std::collections::BTreeSet<_> = Ailment::ALL.iter().map(|ailment| ailment.id()).collect();
-    assert_eq!(ids.len(), Ailment::ALL.len(), "names are unique");
+    let ids: std::collections::BTreeSet<_> = FindingKind::ALL.iter().map(|ailment| ailment.id()).collect();
+    assert_eq!(ids.len(), FindingKind::ALL.len(), "names are unique");
 }

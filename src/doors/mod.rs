@@ -3,21 +3,21 @@
 //! Secrets are compared in constant time and never written anywhere. A changed file is taken over while the server runs; one
 //! that is wrong changes nothing, and none opens a door that was locked at the start.
 
-mod certificate;
-mod clients;
-mod follow;
-mod limit;
-mod outgoing;
-mod own_client;
-mod stamp;
+mod basic;
+mod client;
+mod client_auth;
+mod csrf;
+mod file_fingerprint;
+mod healthcheck_client;
+mod rate_limit;
+mod reload;
 mod tls;
-mod tokens;
-mod users;
+mod x509_san;
 
-pub use follow::follow;
-pub use outgoing::Outgoing;
-pub use own_client::OwnClient;
-pub use tokens::Tokens;
+pub use client::TlsClient;
+pub use csrf::CsrfTokens;
+pub use healthcheck_client::PinnedTlsClient;
+pub use reload::follow;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -32,10 +32,10 @@ use crate::config::Listen;
 use crate::config::WebConfig;
 use crate::config::WebSettings;
 
-use limit::Bucket;
-use limit::Failures;
-use stamp::FileStamp;
-use users::Users;
+use basic::Users;
+use file_fingerprint::FileFingerprint;
+use rate_limit::LoginThrottle;
+use rate_limit::TokenBucket;
 
 /// The doors as one reading of the files has them.
 #[derive(Debug)]
@@ -43,25 +43,25 @@ struct Locks {
     config: WebConfig,
     tls: Option<Arc<rustls::ServerConfig>>,
     users: Users,
-    bucket: Option<Bucket>,
-    stamps: Vec<FileStamp>,
+    bucket: Option<TokenBucket>,
+    stamps: Vec<FileFingerprint>,
 }
 
 /// The doors in force, over all changes of the files.
 #[derive(Debug)]
-pub struct Doors {
+pub struct AccessControl {
     file: Option<PathBuf>,
-    acting_users: ArcSwap<Vec<String>>,
+    operators: ArcSwap<Vec<String>>,
     locks: ArcSwap<Locks>,
-    failures: Failures,
-    tokens: Tokens,
+    failures: LoginThrottle,
+    tokens: CsrfTokens,
     /// Where a client comes from when it has no address: all users of a unix socket.
     nowhere: IpAddr,
 }
 
 /// Somebody who was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Visitor {
+pub struct Principal {
     /// The name that was signed in with; `None` where nobody has to.
     pub name: Option<String>,
     /// Whether tasks may be run, paused and resumed.
@@ -70,7 +70,7 @@ pub struct Visitor {
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AuthError {
     /// No name and password, or wrong ones.
     SignIn,
     /// Too many wrong ones from this address, or too many sign-ins at once.
@@ -79,7 +79,7 @@ pub enum Refusal {
     TooManyRequests,
 }
 
-impl Doors {
+impl AccessControl {
     /// Opens the doors that the settings describe.
     ///
     /// # Errors
@@ -89,13 +89,13 @@ impl Doors {
         let locks = Locks::read(file.as_deref())?;
         let doors = Self {
             file,
-            acting_users: ArcSwap::from_pointee(Vec::new()),
+            operators: ArcSwap::from_pointee(Vec::new()),
             locks: ArcSwap::from_pointee(locks),
-            failures: Failures::default(),
-            tokens: Tokens::new(),
+            failures: LoginThrottle::default(),
+            tokens: CsrfTokens::new(),
             nowhere: IpAddr::from([0, 0, 0, 0]),
         };
-        doors.set_acting_users(&settings.acting_users)?;
+        doors.set_acting_users(&settings.operators)?;
         doors.say_notes();
         Ok(doors)
     }
@@ -108,10 +108,10 @@ impl Doors {
         let locks = self.locks.load();
         if let Some(stranger) = names.iter().find(|name| !locks.config.users.contains_key(*name)) {
             return Err(format!(
-                "web.acting_users: `{stranger}` cannot sign in; give them a password under `basic_auth_users` in the file of `web.config_file`"
+                "web.operators: `{stranger}` cannot sign in; give them a password under `basic_auth_users` in the file of `web.config_file`"
             ));
         }
-        self.acting_users.store(Arc::new(names.to_vec()));
+        self.operators.store(Arc::new(names.to_vec()));
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Doors {
     /// Whether anybody may act.
     #[must_use]
     pub fn has_acting_users(&self) -> bool {
-        !self.acting_users.load().is_empty()
+        !self.operators.load().is_empty()
     }
 
     /// Whether there is TLS now.
@@ -154,7 +154,7 @@ impl Doors {
 
     /// The tokens of forms.
     #[must_use]
-    pub fn tokens(&self) -> &Tokens {
+    pub fn tokens(&self) -> &CsrfTokens {
         &self.tokens
     }
 
@@ -166,38 +166,38 @@ impl Doors {
         &self,
         from: Option<IpAddr>,
         authorization: Option<&[u8]>,
-    ) -> Result<Visitor, Refusal> {
+    ) -> Result<Principal, AuthError> {
         let locks = self.locks.load_full();
         if locks.bucket.as_ref().is_some_and(|bucket| !bucket.take(Instant::now())) {
-            return Err(Refusal::TooManyRequests);
+            return Err(AuthError::TooManyRequests);
         }
         if locks.config.users.is_empty() {
-            return Ok(Visitor { name: None, may_act: false });
+            return Ok(Principal { name: None, may_act: false });
         }
-        let (name, password) = authorization.and_then(users::basic).ok_or(Refusal::SignIn)?;
+        let (name, password) = authorization.and_then(basic::basic).ok_or(AuthError::SignIn)?;
         if !locks.users.knows(&name, &password) {
             let from = from.unwrap_or(self.nowhere);
             if !self.failures.allows(from, Instant::now()) {
-                return Err(Refusal::TooManyFailures);
+                return Err(AuthError::TooManyFailures);
             }
             match locks.users.verify(&name, &password).await {
-                None => return Err(Refusal::TooManyFailures),
+                None => return Err(AuthError::TooManyFailures),
                 Some(false) => {
                     self.failures.count(from, Instant::now());
                     tracing::warn!(address = %from, "a sign-in was refused");
-                    return Err(Refusal::SignIn);
+                    return Err(AuthError::SignIn);
                 }
                 Some(true) => {}
             }
         }
-        let may_act = self.acting_users.load().contains(&name);
-        Ok(Visitor { name: Some(name), may_act })
+        let may_act = self.operators.load().contains(&name);
+        Ok(Principal { name: Some(name), may_act })
     }
 
     /// Takes over changed files. `None` when nothing changed; an error in words changes nothing.
     fn renew(&self) -> Option<Result<(), String>> {
         let before = self.locks.load_full();
-        if before.stamps.iter().all(FileStamp::is_current) {
+        if before.stamps.iter().all(FileFingerprint::is_current) {
             return None;
         }
         let renewed =
@@ -237,20 +237,20 @@ impl Locks {
             });
         };
         // Taken before the files are read: what changes meanwhile is read again.
-        let own_stamp = FileStamp::of(file);
+        let own_stamp = FileFingerprint::of(file);
         let config = WebConfig::load(file).map_err(|errors| errors.to_string())?;
         let mut stamps = vec![own_stamp];
-        stamps.extend(config.files().iter().map(|path| FileStamp::of(path)));
+        stamps.extend(config.files().iter().map(|path| FileFingerprint::of(path)));
         let tls = config.tls.as_ref().map(|tls| tls::server_config(tls, config.http2)).transpose();
         let tls = tls.map_err(|problem| format!("{}: tls_server_config: {problem}", file.display()))?;
         let users = Users::new(&config.users);
-        let bucket = config.rate_limit.map(Bucket::new);
+        let bucket = config.rate_limit.map(TokenBucket::new);
         Ok(Self { config, tls, users, bucket, stamps })
     }
 }
 
 /// Says it when whoever listens on the network could act, or learn a password on the way.
-pub fn warn_of_open_doors(doors: &Doors, places: &[Listen]) {
+pub fn warn_of_open_doors(doors: &AccessControl, places: &[Listen]) {
     let open: Vec<String> =
         places.iter().filter(|place| !place.is_local()).map(ToString::to_string).collect();
     if !open.is_empty() && doors.has_acting_users() && !doors.has_tls() {

@@ -13,7 +13,7 @@ use crate::config::ClientAuth;
 use crate::config::Pem;
 use crate::config::TlsConfig;
 
-use super::clients;
+use super::client_auth;
 
 /// A chain of certificates has some kilobytes.
 const MAX_PEM_BYTES: u64 = 1 << 20;
@@ -37,7 +37,7 @@ pub(super) fn server_config(tls: &TlsConfig, http2: bool) -> Result<Arc<ServerCo
         | ClientAuth::RequireAny
         | ClientAuth::VerifyIfGiven
         | ClientAuth::RequireAndVerify => {
-            builder.with_client_cert_verifier(clients::verifier(tls, &provider)?)
+            builder.with_client_cert_verifier(client_auth::verifier(tls, &provider)?)
         }
     };
     let chain = certificates(&tls.certificate, "cert_file")?;

@@ -14,25 +14,25 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::acting::Asker;
-use crate::acting::Deed;
-use crate::blocking::run_one;
-use crate::doors::Visitor;
-use crate::history::HistoryError;
-use crate::history::Question;
+use crate::actions::ActionRecord;
+use crate::actions::Requester;
+use crate::doors::Principal;
+use crate::state_store::RunQuery;
+use crate::state_store::StateStoreError;
 use crate::task::Task;
+use crate::worker_pool::run_one;
 
-use super::acting::denied;
-use super::acting::task_of;
-use super::api_json;
+use super::actions::denied;
+use super::actions::task_of;
+use super::api_types;
 use super::pages::Filter;
 use super::pages::Query;
 use super::pages::percent_decode;
 use super::reading::in_time;
-use super::routes::Reply;
-use super::routes::Site;
-use super::routes::send;
-use super::routes::with_type;
+use super::router::AppState;
+use super::router::Reply;
+use super::router::send;
+use super::router::with_type;
 
 const JSON: &str = "application/json";
 const DESCRIPTION: &str = include_str!("openapi.json");
@@ -52,7 +52,7 @@ const MAX_OFFSET: usize = 1_000_000;
 /// An answer that says what is wrong.
 pub(super) struct Problem(pub StatusCode, pub String);
 
-type Answer = Result<(StatusCode, Value), Problem>;
+type ApiResult = Result<(StatusCode, Value), Problem>;
 
 fn wrong(words: impl Into<String>) -> Problem {
     Problem(StatusCode::BAD_REQUEST, words.into())
@@ -82,7 +82,7 @@ fn limit(query: &Query) -> Result<usize, Problem> {
 /// What is asked to be done.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum Wish {
+enum ActionRequest {
     Run {
         database: String,
         task: String,
@@ -100,14 +100,14 @@ enum Wish {
     },
 }
 
-impl Site {
+impl AppState {
     /// Answers a request below `/api/v1`.
     pub(super) async fn api(
         self: Arc<Self>,
         request: &Request<()>,
         body: &[u8],
         from: Option<IpAddr>,
-        visitor: &Visitor,
+        visitor: &Principal,
     ) -> Reply {
         let path = request.uri().path().strip_prefix(ROOT).unwrap_or_default();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -136,7 +136,7 @@ impl Site {
         send(request, status, JSON, format!("{value}\n"))
     }
 
-    async fn databases(self: Arc<Self>, query: Query) -> Answer {
+    async fn databases(self: Arc<Self>, query: Query) -> ApiResult {
         let (limit, offset) = (limit(&query)?, number(&query, "offset", 0, 0..=MAX_OFFSET)?);
         if let Some(state) = query.find("state")
             && !Filter::states().contains(&state)
@@ -150,7 +150,7 @@ impl Site {
                 snapshot.databases.iter().filter(|observed| filter.matches(observed, &unsound)).collect();
             let shown = found.iter().skip(offset).take(limit);
             let shown: Vec<Value> = shown
-                .map(|observed| api_json::database(observed, &self.jobs.upkeep(&observed.database.name)))
+                .map(|observed| api_types::database(observed, &self.jobs.upkeep(&observed.database.name)))
                 .collect();
             json!({ "total": found.len(), "complete": snapshot.complete, "databases": shown })
         });
@@ -159,7 +159,7 @@ impl Site {
     }
 
     /// A database, or the doctor's look at it. A name may end in `/doctor` itself, and comes first.
-    async fn below_databases(&self, rest: &str) -> Answer {
+    async fn below_databases(&self, rest: &str) -> ApiResult {
         let name = percent_decode(rest);
         match rest.strip_suffix("/doctor").map(percent_decode) {
             Some(patient) if self.find(&name).is_none() => {
@@ -173,19 +173,19 @@ impl Site {
         }
     }
 
-    fn one(&self, name: &str) -> Answer {
+    fn one(&self, name: &str) -> ApiResult {
         let observed = self.known(name)?;
-        let mut answer = api_json::database(&observed, &self.jobs.upkeep(&observed.database.name));
-        answer["locks"] = api_json::locks(&observed);
-        answer["lost_locks"] = api_json::lost_locks(&observed);
+        let mut answer = api_types::database(&observed, &self.jobs.upkeep(&observed.database.name));
+        answer["locks"] = api_types::locks(&observed);
+        answer["lost_locks"] = api_types::lost_locks(&observed);
         Ok((StatusCode::OK, answer))
     }
 
-    fn known(&self, name: &str) -> Result<crate::sample::Observed, Problem> {
+    fn known(&self, name: &str) -> Result<crate::collectors::DatabaseSnapshot, Problem> {
         self.find(name).ok_or_else(|| Problem(StatusCode::NOT_FOUND, format!("there is no database {name}")))
     }
 
-    async fn runs(&self, query: &Query) -> Answer {
+    async fn runs(&self, query: &Query) -> ApiResult {
         let limit = limit(query)?;
         let tasks = match query.find("task") {
             None => Vec::new(),
@@ -193,28 +193,28 @@ impl Site {
             Some(_) => return Err(no_task()),
         };
         let databases = query.find("database").map(str::to_owned).into_iter().collect();
-        let question = Question { databases, tasks, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
+        let question = RunQuery { databases, tasks, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
         let history = Arc::clone(&self.history);
         let runs = in_time(move || history.runs(&question).map_err(|error| error.to_string()));
         let runs = runs.await.map_err(unanswered)?;
-        let runs: Vec<Value> = runs.iter().map(api_json::run).collect();
+        let runs: Vec<Value> = runs.iter().map(api_types::run).collect();
         Ok((StatusCode::OK, json!({ "runs": runs })))
     }
 
-    fn schedule(&self, query: &Query) -> Answer {
+    fn schedule(&self, query: &Query) -> ApiResult {
         let (limit, offset) = (limit(query)?, number(query, "offset", 0, 0..=MAX_OFFSET)?);
         let upcoming = self.jobs.upcoming();
-        let shown: Vec<Value> = upcoming.iter().skip(offset).take(limit).map(api_json::upcoming).collect();
+        let shown: Vec<Value> = upcoming.iter().skip(offset).take(limit).map(api_types::upcoming).collect();
         let paused = self.jobs.is_everything_paused();
         Ok((StatusCode::OK, json!({ "total": upcoming.len(), "paused": paused, "schedule": shown })))
     }
 
-    async fn actions(&self, query: &Query) -> Answer {
+    async fn actions(&self, query: &Query) -> ApiResult {
         let limit = u32::try_from(limit(query)?).unwrap_or(u32::MAX);
         let history = Arc::clone(&self.history);
         let actions =
-            in_time(move || history.actions(None, limit).map_err(|error: HistoryError| error.to_string()));
-        let actions: Vec<Value> = actions.await.map_err(unanswered)?.iter().map(api_json::action).collect();
+            in_time(move || history.actions(None, limit).map_err(|error: StateStoreError| error.to_string()));
+        let actions: Vec<Value> = actions.await.map_err(unanswered)?.iter().map(api_types::action).collect();
         Ok((StatusCode::OK, json!({ "actions": actions })))
     }
 
@@ -224,8 +224,8 @@ impl Site {
         request: &Request<()>,
         body: &[u8],
         from: Option<IpAddr>,
-        visitor: &Visitor,
-    ) -> Answer {
+        visitor: &Principal,
+    ) -> ApiResult {
         let user = self
             .allowed(request.headers(), request, visitor)
             .map_err(|words| Problem(StatusCode::FORBIDDEN, words.trim_end().to_owned()))?;
@@ -235,12 +235,13 @@ impl Site {
             let words = "Content-Type must be application/json".to_owned();
             return Err(Problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
         }
-        let wish: Wish = serde_json::from_slice(body).map_err(|error| wrong(format!("the body: {error}")))?;
+        let wish: ActionRequest =
+            serde_json::from_slice(body).map_err(|error| wrong(format!("the body: {error}")))?;
         let named = |name: &Option<String>| {
             name.as_deref().map(|name| Ok(self.known(name)?.database.name.clone())).transpose()
         };
         let deed = match wish {
-            Wish::Run { database, task, dry_run } => {
+            ActionRequest::Run { database, task, dry_run } => {
                 let task = task_of(&task).ok_or_else(no_task)?;
                 let database = self.known(&database)?.database;
                 if dry_run {
@@ -249,16 +250,16 @@ impl Site {
                         serde_json::to_value(forecast).map_err(|error| unanswered(error.to_string()))?;
                     return Ok((StatusCode::OK, json!({ "dry_run": true, "forecast": forecast })));
                 }
-                Deed::Run(database, task)
+                ActionRecord::Run(database, task)
             }
-            Wish::Recheck { database } => Deed::Recheck(self.known(&database)?.database),
-            Wish::Pause { database } => Deed::Pause(named(&database)?),
-            Wish::Resume { database } => Deed::Resume(named(&database)?),
+            ActionRequest::Recheck { database } => ActionRecord::Recheck(self.known(&database)?.database),
+            ActionRequest::Pause { database } => ActionRecord::Pause(named(&database)?),
+            ActionRequest::Resume { database } => ActionRecord::Resume(named(&database)?),
         };
-        let asker = Asker { user, address: from.map(|from| from.to_string()).unwrap_or_default() };
+        let asker = Requester { user, address: from.map(|from| from.to_string()).unwrap_or_default() };
         let action = self.desk.ask(asker, deed).await.map_err(refused)?;
         let status = if action.result == "done" { StatusCode::OK } else { StatusCode::ACCEPTED };
-        Ok((status, json!({ "action": api_json::action(&action) })))
+        Ok((status, json!({ "action": api_types::action(&action) })))
     }
 }
 
@@ -266,7 +267,7 @@ fn no_task() -> Problem {
     wrong(format!("task must be one of {}", Task::LABELS.join(", ")))
 }
 
-fn refused(denial: crate::acting::Denial) -> Problem {
+fn refused(denial: crate::actions::ActionError) -> Problem {
     let (status, words) = denied(&denial);
     Problem(status, words)
 }

@@ -6,31 +6,31 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::StatusCode;
 
-use crate::blocking::run_one;
-use crate::budget::Budget;
+use crate::collectors::DatabaseSnapshot;
 use crate::doctor::Diagnosis;
 use crate::doctor::Known;
 use crate::doctor::diagnose;
-use crate::doors::Visitor;
-use crate::sample::Observed;
+use crate::doors::Principal;
+use crate::limits::QueryLimits;
+use crate::worker_pool::run_one;
 
 use super::pages::DoctorPage;
 use super::reading::page;
-use super::routes::Reply;
-use super::routes::Site;
-use super::routes::text;
+use super::router::AppState;
+use super::router::Reply;
+use super::router::text;
 
 /// How long the look may take; what is not known by then is said to be so.
 const LIMIT: Duration = Duration::from_secs(2);
 /// A file system that answers no sooner than this hangs.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-impl Site {
+impl AppState {
     /// Looks at a database now.
     ///
     /// # Errors
     /// Words for the client, when another look is under way or this one hangs.
-    pub(super) async fn examine(&self, observed: &Observed) -> Result<Diagnosis, &'static str> {
+    pub(super) async fn examine(&self, observed: &DatabaseSnapshot) -> Result<Diagnosis, &'static str> {
         let turn = Arc::clone(&self.debugging)
             .try_acquire_owned()
             .map_err(|_| "another look on request is under way, or hangs")?;
@@ -38,7 +38,7 @@ impl Site {
         let known =
             Known { standings: self.jobs.upkeep(&database.name).verdicts, locks: observed.locks.clone() };
         let looked = run_one(move || {
-            let diagnosis = diagnose(&database.path, &database, known, &Budget::impatient(LIMIT));
+            let diagnosis = diagnose(&database.path, &database, known, &QueryLimits::with_timeout(LIMIT));
             // A look that hangs keeps the turn, so that no second one joins it.
             drop(turn);
             diagnosis
@@ -54,8 +54,8 @@ impl Site {
     pub(super) async fn doctor<B>(
         self: Arc<Self>,
         request: &Request<B>,
-        observed: &Observed,
-        visitor: &Visitor,
+        observed: &DatabaseSnapshot,
+        visitor: &Principal,
     ) -> Reply {
         match self.examine(observed).await {
             Ok(diagnosis) => {

@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 
 use crate::config::Listen;
-use crate::host::listen_everywhere;
+use crate::os::listen_everywhere;
 
 /// Owner and group may connect to a unix socket; its directory can narrow that.
 const SOCKET_MODE: u32 = 0o660;

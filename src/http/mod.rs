@@ -3,31 +3,31 @@
 //! A handler formats what is already known. Nothing that a client does not sign in for or ask for by name touches a
 //! database; what comes from the state file has a limit on its time (`reading`). A slow client must never hold up another.
 
-mod acting;
+mod actions;
 mod api;
-mod api_json;
+mod api_types;
 mod body;
+mod connections;
+mod content_negotiation;
 mod doctor;
-mod guests;
-mod health;
+mod healthcheck_client;
 mod listener;
-mod negotiate;
-mod origin;
 mod pages;
-mod patience;
 mod reading;
+mod request_spans;
 mod response_body;
-mod routes;
+mod router;
+mod same_origin;
 mod scrapes;
 mod server;
-mod traced;
+mod write_timeout;
 
-pub use health::ask_health;
-pub use health::reached_at;
+pub use healthcheck_client::ask_health;
+pub use healthcheck_client::reached_at;
 pub use listener::Listener;
 pub use listener::bind;
 pub use listener::inherited;
-pub use routes::ReloadRequest;
-pub use routes::Site;
+pub use router::AppState;
+pub use router::ReloadRequest;
 pub use scrapes::Scrapes;
 pub use server::serve;

@@ -13,12 +13,12 @@ use hyper::header::CACHE_CONTROL;
 use hyper::header::CONTENT_SECURITY_POLICY;
 use hyper::header::HeaderValue;
 
-use crate::blocking::run_one;
-use crate::doors::Visitor;
-use crate::history::Question;
+use crate::collectors::DatabaseSnapshot;
+use crate::collectors::look;
+use crate::doors::Principal;
 use crate::runbooks;
-use crate::sample::Observed;
-use crate::sample::look;
+use crate::state_store::RunQuery;
+use crate::worker_pool::run_one;
 
 use super::pages;
 use super::pages::DatabasePage;
@@ -27,13 +27,13 @@ use super::pages::IndexPage;
 use super::pages::Past;
 use super::pages::Query;
 use super::pages::TasksPage;
-use super::routes::HTML;
-use super::routes::RUNBOOKS_PATH;
-use super::routes::Reply;
-use super::routes::Site;
-use super::routes::send;
-use super::routes::text;
-use super::routes::with_type;
+use super::router::AppState;
+use super::router::HTML;
+use super::router::RUNBOOKS_PATH;
+use super::router::Reply;
+use super::router::send;
+use super::router::text;
+use super::router::with_type;
 
 /// How long the state file may take; a look on request ends by its own budget after 2 s.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -71,9 +71,9 @@ pub(super) async fn in_time<T: Send + 'static>(
     }
 }
 
-impl Site {
+impl AppState {
     /// Everything below `/` that is a page or belongs to one.
-    pub(super) async fn pages<B>(self: Arc<Self>, request: &Request<B>, visitor: &Visitor) -> Reply {
+    pub(super) async fn pages<B>(self: Arc<Self>, request: &Request<B>, visitor: &Principal) -> Reply {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         match request.uri().path() {
             pages::STYLE_PATH => with_type(StatusCode::OK, "text/css; charset=utf-8", pages::STYLE),
@@ -109,22 +109,22 @@ impl Site {
     }
 
     /// What is around a page for this visitor.
-    pub(super) fn frame<'s>(&'s self, visitor: &'s Visitor) -> Frame<'s> {
+    pub(super) fn frame<'s>(&'s self, visitor: &'s Principal) -> Frame<'s> {
         Frame { visitor, telemetry_path: self.web.telemetry_path.as_str() }
     }
 
     /// The database that an address below `/db/` names.
-    pub(super) fn named(&self, path: &str) -> Option<Observed> {
+    pub(super) fn named(&self, path: &str) -> Option<DatabaseSnapshot> {
         self.find(&pages::percent_decode(path.strip_prefix("/db/")?))
     }
 
     /// A database by its name.
-    pub(super) fn find(&self, name: &str) -> Option<Observed> {
+    pub(super) fn find(&self, name: &str) -> Option<DatabaseSnapshot> {
         let snapshot = self.snapshot.load();
         snapshot.databases.iter().find(|observed| observed.database.name.as_str() == name).cloned()
     }
 
-    async fn index<B>(self: Arc<Self>, request: &Request<B>, query: Query, visitor: Visitor) -> Reply {
+    async fn index<B>(self: Arc<Self>, request: &Request<B>, query: Query, visitor: Principal) -> Reply {
         // Looking through ten thousand names is work for a thread of its own.
         let html = run_one(move || {
             let snapshot = self.snapshot.load();
@@ -139,9 +139,9 @@ impl Site {
     async fn database<B>(
         self: Arc<Self>,
         request: &Request<B>,
-        observed: &Observed,
+        observed: &DatabaseSnapshot,
         query: &Query,
-        visitor: &Visitor,
+        visitor: &Principal,
     ) -> Reply {
         let (_, level, seconds) = DatabasePage::range(query);
         let (site, database) = (Arc::clone(&self), Arc::clone(&observed.database));
@@ -150,8 +150,8 @@ impl Site {
             let since = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
             let name = database.name.as_str().to_owned();
             let question =
-                Question { databases: vec![name.clone()], limit: PAST_ROWS, ..Question::default() };
-            let failed = |error: crate::history::HistoryError| error.to_string();
+                RunQuery { databases: vec![name.clone()], limit: PAST_ROWS, ..RunQuery::default() };
+            let failed = |error: crate::state_store::StateStoreError| error.to_string();
             Ok(Past {
                 points: site.trends.points(&database.path, level, since)?,
                 runs: site.history.runs(&question).map_err(failed)?,
@@ -168,11 +168,11 @@ impl Site {
         )
     }
 
-    async fn tasks<B>(self: Arc<Self>, request: &Request<B>, query: &Query, visitor: &Visitor) -> Reply {
+    async fn tasks<B>(self: Arc<Self>, request: &Request<B>, query: &Query, visitor: &Principal) -> Reply {
         let site = Arc::clone(&self);
         let past = in_time(move || {
-            let question = Question { limit: PAST_ROWS, ..Question::default() };
-            let failed = |error: crate::history::HistoryError| error.to_string();
+            let question = RunQuery { limit: PAST_ROWS, ..RunQuery::default() };
+            let failed = |error: crate::state_store::StateStoreError| error.to_string();
             let runs = site.history.runs(&question).map_err(failed)?;
             Ok((runs, site.history.actions(None, PAST_ROWS).map_err(failed)?))
         })
@@ -194,7 +194,7 @@ impl Site {
     }
 
     /// One look now, told step by step, with the metrics as they are.
-    async fn debug(self: Arc<Self>, observed: Observed) -> Reply {
+    async fn debug(self: Arc<Self>, observed: DatabaseSnapshot) -> Reply {
         let Ok(turn) = Arc::clone(&self.debugging).try_acquire_owned() else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "another look on request is under way, or hangs\n");
         };

@@ -21,11 +21,11 @@ use hyper::body::Frame;
 use hyper::body::SizeHint;
 use tokio::sync::Mutex;
 
-use crate::blocking::run_one;
 use crate::metrics::Exposition;
 use crate::metrics::Format;
 use crate::metrics::Piece;
 use crate::metrics::text_pieces;
+use crate::worker_pool::run_one;
 
 /// A little compression for little time: an exposition shrinks to a twentieth at level 1, and the
 /// higher levels cost several times as much for a few per cent.
@@ -243,8 +243,8 @@ mod tests {
     use arc_swap::ArcSwap;
     use http_body_util::BodyExt as _;
 
+    use crate::collectors::Snapshot;
     use crate::metrics::AgentMetrics;
-    use crate::sample::Snapshot;
 
     use super::*;
 

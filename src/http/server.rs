@@ -19,13 +19,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::guests::Guest;
-use super::guests::Guests;
-use super::guests::Place;
+use super::connections::Connection;
+use super::connections::ConnectionTracker;
+use super::connections::Place;
 use super::listener::Listener;
 use super::listener::Stream;
-use super::patience::Patient;
-use super::routes::Site;
+use super::router::AppState;
+use super::write_timeout::WriteTimeoutStream;
 
 /// Connections at the same time; for a further one, the one goes that was of no use for longest.
 const MAX_CONNECTIONS: usize = 256;
@@ -53,8 +53,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a site at every place until it is told to stop, then lets open requests end.
-pub async fn serve(listeners: Vec<Listener>, site: Arc<Site>, stop: CancellationToken) {
-    let guests = Guests::new(MAX_CONNECTIONS);
+pub async fn serve(listeners: Vec<Listener>, site: Arc<AppState>, stop: CancellationToken) {
+    let guests = ConnectionTracker::new(MAX_CONNECTIONS);
     let connections = TaskTracker::new();
     let mut loops = JoinSet::new();
     for listener in listeners {
@@ -76,8 +76,8 @@ pub async fn serve(listeners: Vec<Listener>, site: Arc<Site>, stop: Cancellation
 
 async fn accept_all(
     listener: &Listener,
-    guests: &Arc<Guests>,
-    site: &Arc<Site>,
+    guests: &Arc<ConnectionTracker>,
+    site: &Arc<AppState>,
     connections: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -110,9 +110,9 @@ async fn accept_all(
     }
 }
 
-async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<Site>, stop: CancellationToken) {
+async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<AppState>, stop: CancellationToken) {
     let guest = Arc::clone(place.guest());
-    let mut stream = Patient::new(stream, Arc::clone(&guest));
+    let mut stream = WriteTimeoutStream::new(stream, Arc::clone(&guest));
     let work = async {
         let Some(acceptor) = site.doors.acceptor() else {
             return speak(Box::new(stream), Protocol::Http1, &guest, site, &stop).await;
@@ -150,7 +150,7 @@ async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<Site>, stop
 ///
 /// # Errors
 /// Always: there will be no TLS.
-async fn send_away<T>(mut stream: Patient) -> io::Result<T> {
+async fn send_away<T>(mut stream: WriteTimeoutStream) -> io::Result<T> {
     stream.write_all(SPEAKS_TLS).await?;
     stream.shutdown().await?;
     // With a request unread, the end of the connection could overtake the answer.
@@ -168,8 +168,8 @@ enum Protocol {
 async fn speak(
     stream: Box<dyn Stream>,
     protocol: Protocol,
-    guest: &Arc<Guest>,
-    site: Arc<Site>,
+    guest: &Arc<Connection>,
+    site: Arc<AppState>,
     stop: &CancellationToken,
 ) {
     let guest = Arc::clone(guest);

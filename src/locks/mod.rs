@@ -2,26 +2,26 @@
 //!
 //! Pure: lines and times come in, values go out. It must never touch a file, a process or a clock.
 
-mod follow;
-mod meaning;
-mod shape;
+mod decode;
+mod json;
+mod tracker;
 
-pub use follow::Follower;
-pub use follow::MANY_FRAMES;
-pub use follow::News;
-pub use follow::Scene;
-pub use meaning::Held;
-pub use meaning::Lock;
-pub use meaning::Meaning;
-pub use shape::lost_shape;
+pub use decode::DecodedLocks;
+pub use decode::Held;
+pub use decode::Lock;
+pub use json::lost_shape;
+pub use tracker::LockSample;
+pub use tracker::LockTracker;
+pub use tracker::MANY_FRAMES;
+pub use tracker::News;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use crate::host::LockView;
-use crate::host::ProcessFacts;
+use crate::os::LockView;
+use crate::os::ProcessFacts;
 
 /// What a lock lets its holder do: the label `lock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +54,7 @@ impl LockKind {
 
 /// A process that has a database open or holds a lock on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Party {
+pub struct LockOwner {
     /// Its number; `None` where the kernel does not tell, as for locks of open file descriptions.
     pub pid: Option<u32>,
     /// How many there are: 1, or more of those without a number.
@@ -63,7 +63,7 @@ pub struct Party {
     pub process: Option<Arc<ProcessFacts>>,
 }
 
-impl fmt::Display for Party {
+impl fmt::Display for LockOwner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.pid, &self.process) {
             (Some(pid), Some(process)) => write!(formatter, "pid {pid} {}", process.name),
@@ -80,7 +80,7 @@ pub struct Hold {
     /// Which lock.
     pub lock: Lock,
     /// Who holds it.
-    pub party: Party,
+    pub party: LockOwner,
     /// The look at which it was first seen held as it is now.
     pub first_seen_at: SystemTime,
     /// The time from that look to the last: the hold is at least as old.
@@ -97,7 +97,7 @@ pub struct Locks {
     /// The holds, oldest first.
     pub holds: Vec<Hold>,
     /// Who has a database in WAL mode open; `None` outside WAL mode.
-    pub connected: Option<Vec<Party>>,
+    pub connected: Option<Vec<LockOwner>>,
 }
 
 impl Locks {

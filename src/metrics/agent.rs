@@ -18,10 +18,10 @@ use prometheus_client::registry::Unit;
 
 use crate::sqlite::sqlite_version;
 
-use super::agent_labels::Dropper;
-use super::agent_labels::Handler;
-use super::agent_labels::SkipReason;
-use super::sink::timestamp;
+use super::labels::CollectorLabel;
+use super::labels::Handler;
+use super::labels::SkipReason;
+use super::sample_writer::timestamp;
 use super::spans;
 use super::spans::SpanCounts;
 
@@ -40,7 +40,7 @@ pub struct AgentMetrics {
     looks: Histogram,
     sweep_nanoseconds: AtomicU64,
     skipped: [AtomicU64; SkipReason::ALL.len()],
-    dropped: [AtomicU64; Dropper::ALL.len()],
+    dropped: [AtomicU64; CollectorLabel::ALL.len()],
     discovery_errors: AtomicU64,
     reload_ok: AtomicU64,
     reload_at: AtomicU64,
@@ -104,7 +104,7 @@ impl AgentMetrics {
     }
 
     /// A collector left series out of the exposition.
-    pub fn series_dropped(&self, dropper: Dropper, count: u64) {
+    pub fn series_dropped(&self, dropper: CollectorLabel, count: u64) {
         self.dropped[dropper as usize].fetch_add(count, Ordering::Relaxed);
     }
 
@@ -267,13 +267,13 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         kind: MetricType::Counter,
         help: "Series left out because a limit was reached",
         value: |agent| {
-            let by = |dropper: Dropper| {
+            let by = |dropper: CollectorLabel| {
                 (
                     vec![("collector", dropper.label())],
                     agent.dropped[dropper as usize].load(Ordering::Relaxed),
                 )
             };
-            Value::CounterBy(Dropper::ALL.map(by).into())
+            Value::CounterBy(CollectorLabel::ALL.map(by).into())
         },
     },
     AgentFamily {

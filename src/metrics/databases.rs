@@ -12,16 +12,16 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::collectors::DatabaseSnapshot;
+use crate::collectors::DatabaseState;
+use crate::collectors::Snapshot;
 use crate::config::CustomKind;
 use crate::config::CustomMetric;
-use crate::sample::Condition;
-use crate::sample::Observed;
-use crate::sample::Snapshot;
 use crate::sqlite::CustomRows;
 
 use super::families::DATABASE_FAMILIES;
-use super::sink::Labels;
-use super::sink::Sink;
+use super::sample_writer::Labels;
+use super::sample_writer::SampleWriter;
 
 /// The prefix of the names of custom metrics.
 const CUSTOM_PREFIX: &str = "sqlite_custom_";
@@ -45,7 +45,7 @@ impl Collector for DatabaseCollector {
             let mut metric =
                 encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), family.kind)?;
             for observed in &snapshot.databases {
-                let mut sink = Sink { encoder: &mut metric, db: observed.database.name.as_str() };
+                let mut sink = SampleWriter { encoder: &mut metric, db: observed.database.name.as_str() };
                 (family.samples)(observed, &mut sink)?;
             }
         }
@@ -58,7 +58,7 @@ impl Collector for DatabaseCollector {
 fn encode_conditions(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let (name, help) = super::agent::DATABASES;
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for condition in Condition::ALL {
+    for condition in DatabaseState::ALL {
         let labels = Labels { db: None, more: &[("state", condition.label())] };
         ConstGauge::new(snapshot.count(condition) as f64).encode(metric.encode_family(&labels)?)?;
     }
@@ -67,7 +67,7 @@ fn encode_conditions(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fm
 
 /// The user's own metrics: one family a name, whichever databases have it.
 fn encode_custom(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::Result {
-    let mut families: BTreeMap<&str, Vec<(&Observed, &CustomMetric, &CustomRows)>> = BTreeMap::new();
+    let mut families: BTreeMap<&str, Vec<(&DatabaseSnapshot, &CustomMetric, &CustomRows)>> = BTreeMap::new();
     for observed in &snapshot.databases {
         for reading in &observed.custom {
             // An answer that came just before a reload may name a metric that is gone.

@@ -6,12 +6,12 @@ use std::fmt;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use crate::sample::Condition;
-use crate::sample::Observed;
+use crate::collectors::DatabaseSnapshot;
+use crate::collectors::DatabaseState;
 use crate::sqlite::Header;
 
-use super::sink::Sink;
-use super::sink::timestamp;
+use super::sample_writer::SampleWriter;
+use super::sample_writer::timestamp;
 
 /// When a value is taken: the third column of the metric reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +39,25 @@ pub(super) struct DatabaseFamily {
     /// HELP: what the value means and when it is taken.
     pub help: &'static str,
     /// Writes the samples of one database.
-    pub samples: fn(&Observed, &mut Sink<'_, '_>) -> fmt::Result,
+    pub samples: fn(&DatabaseSnapshot, &mut SampleWriter<'_, '_>) -> fmt::Result,
 }
 
-fn header(observed: &Observed, sink: &mut Sink<'_, '_>, value: fn(&Header) -> f64) -> fmt::Result {
+fn header(
+    observed: &DatabaseSnapshot,
+    sink: &mut SampleWriter<'_, '_>,
+    value: fn(&Header) -> f64,
+) -> fmt::Result {
     match &observed.facts {
         Some(facts) => sink.gauge(&[], value(&facts.header)),
         None => Ok(()),
     }
 }
 
-fn optional(sink: &mut Sink<'_, '_>, labels: &[(&'static str, &str)], value: Option<f64>) -> fmt::Result {
+fn optional(
+    sink: &mut SampleWriter<'_, '_>,
+    labels: &[(&'static str, &str)],
+    value: Option<f64>,
+) -> fmt::Result {
     value.map_or(Ok(()), |value| sink.gauge(labels, value))
 }
 
@@ -57,7 +65,7 @@ const fn gauge(
     name: &'static str,
     unit: Option<Unit>,
     help: &'static str,
-    samples: fn(&Observed, &mut Sink<'_, '_>) -> fmt::Result,
+    samples: fn(&DatabaseSnapshot, &mut SampleWriter<'_, '_>) -> fmt::Result,
 ) -> DatabaseFamily {
     DatabaseFamily { name, unit, kind: MetricType::Gauge, labels: &[], class: Class::Sample, help, samples }
 }
@@ -70,9 +78,9 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         None,
         "Whether the last sample opened the database and parsed its first page (1) or could not (0); a locked database keeps its last value",
         |observed, sink| match observed.condition {
-            Condition::Up => sink.gauge(&[], 1.0),
-            Condition::Down => sink.gauge(&[], 0.0),
-            Condition::Pending => Ok(()),
+            DatabaseState::Up => sink.gauge(&[], 1.0),
+            DatabaseState::Down => sink.gauge(&[], 0.0),
+            DatabaseState::Pending => Ok(()),
         },
     ),
     gauge(
@@ -318,7 +326,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["table"],
         class: Class::Space,
-        help: "Bytes of a table's pages, overflow pages counted and indexes not, from dbstat; the largest tables alone (space_top)",
+        help: "Bytes of a table's pages, overflow pages counted and indexes not, from dbstat; the largest tables alone (table_sizes_top)",
         samples: |observed, sink| own_space(observed, sink, |own| own.bytes),
     },
     DatabaseFamily {
@@ -336,7 +344,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["table", "index"],
         class: Class::Space,
-        help: "Bytes of an index's pages, from dbstat; of the largest tables alone (space_top)",
+        help: "Bytes of an index's pages, from dbstat; of the largest tables alone (table_sizes_top)",
         samples: |observed, sink| {
             observed.space.tables.iter().try_for_each(|table| {
                 table.indexes.iter().try_for_each(|index| {
@@ -348,8 +356,8 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
 ];
 
 fn own_space(
-    observed: &Observed,
-    sink: &mut Sink<'_, '_>,
+    observed: &DatabaseSnapshot,
+    sink: &mut SampleWriter<'_, '_>,
     value: fn(&crate::sqlite::TreeSize) -> u64,
 ) -> fmt::Result {
     observed.space.tables.iter().try_for_each(|table| {
@@ -358,9 +366,9 @@ fn own_space(
 }
 
 fn files(
-    observed: &Observed,
-    sink: &mut Sink<'_, '_>,
-    value: fn(&crate::host::FileSize) -> u64,
+    observed: &DatabaseSnapshot,
+    sink: &mut SampleWriter<'_, '_>,
+    value: fn(&crate::os::FileSize) -> u64,
 ) -> fmt::Result {
     let Some(files) = &observed.files else { return Ok(()) };
     sink.gauge(&[("file", "main")], value(&files.main) as f64)?;
@@ -371,8 +379,8 @@ fn files(
 }
 
 fn wal(
-    observed: &Observed,
-    sink: &mut Sink<'_, '_>,
+    observed: &DatabaseSnapshot,
+    sink: &mut SampleWriter<'_, '_>,
     value: fn(&crate::sqlite::WalFrames) -> u32,
 ) -> fmt::Result {
     let wal = observed.facts.as_ref().and_then(|facts| facts.wal);

@@ -17,8 +17,8 @@ use super::jobs::Integrity;
 use super::jobs::JobMetrics;
 use super::jobs::Jobs;
 use super::jobs::LABELS;
-use super::sink::Labels;
-use super::sink::Sink;
+use super::sample_writer::Labels;
+use super::sample_writer::SampleWriter;
 
 /// Formats what is known of maintenance at every scrape.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Collector for JobCollector {
                 let mut metric =
                     encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), family.kind)?;
                 for ((database, task), job) in &jobs.jobs {
-                    let mut sink = Sink { encoder: &mut metric, db: database.as_str() };
+                    let mut sink = SampleWriter { encoder: &mut metric, db: database.as_str() };
                     (family.samples)(job, task, &mut sink)?;
                 }
             }
@@ -55,7 +55,7 @@ fn encode_integrity(jobs: &Jobs, encoder: &mut DescriptorEncoder) -> fmt::Result
         let mut metric =
             encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), MetricType::Gauge)?;
         for (database, Integrity { standings, intervals }) in &jobs.integrity {
-            let mut sink = Sink { encoder: &mut metric, db: database.as_str() };
+            let mut sink = SampleWriter { encoder: &mut metric, db: database.as_str() };
             for (check, interval) in intervals {
                 if let Some(value) = (family.value)(standings.get(check), interval.as_secs_f64()) {
                     sink.gauge(&[("check", check.label())], value)?;
@@ -76,7 +76,7 @@ fn encode_paused(jobs: &Jobs, encoder: &mut DescriptorEncoder) -> fmt::Result {
         }
         last = Some(database);
         let paused = jobs.everything_paused || jobs.paused.contains(database.as_str());
-        let mut sink = Sink { encoder: &mut metric, db: database.as_str() };
+        let mut sink = SampleWriter { encoder: &mut metric, db: database.as_str() };
         sink.gauge(&[], f64::from(u8::from(paused)))?;
     }
     Ok(())

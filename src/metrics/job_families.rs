@@ -5,15 +5,15 @@ use std::fmt;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use crate::history::Standing;
-use crate::job::FailureReason;
-use crate::job::Notes;
-use crate::job::SkipReason;
+use crate::state_store::CheckStatus;
+use crate::tasks::FailureReason;
+use crate::tasks::Notes;
+use crate::tasks::SkipReason;
 
 use super::jobs::Job;
 use super::jobs::TableCounts;
-use super::sink::Sink;
-use super::sink::timestamp;
+use super::sample_writer::SampleWriter;
+use super::sample_writer::timestamp;
 
 /// One family of a task of a database.
 pub(super) struct JobFamily {
@@ -23,7 +23,7 @@ pub(super) struct JobFamily {
     /// Labels besides `db` and `task`.
     pub labels: &'static [&'static str],
     pub help: &'static str,
-    pub samples: fn(&Job, &'static str, &mut Sink<'_, '_>) -> fmt::Result,
+    pub samples: fn(&Job, &'static str, &mut SampleWriter<'_, '_>) -> fmt::Result,
 }
 
 /// One family of a database's integrity.
@@ -32,7 +32,7 @@ pub(super) struct IntegrityFamily {
     pub unit: Option<Unit>,
     pub help: &'static str,
     /// The value for a check that is configured, from its last word and its interval.
-    pub value: fn(Option<&Standing>, f64) -> Option<f64>,
+    pub value: fn(Option<&CheckStatus>, f64) -> Option<f64>,
 }
 
 /// Name and HELP of the histogram, which has the label `task` alone.
@@ -45,7 +45,7 @@ pub(super) const PAUSED: (&str, &str) = (
     "Whether maintenance of the database is paused (1), by itself or with everything else",
 );
 
-type Samples = fn(&Job, &'static str, &mut Sink<'_, '_>) -> fmt::Result;
+type Samples = fn(&Job, &'static str, &mut SampleWriter<'_, '_>) -> fmt::Result;
 
 const fn gauge(name: &'static str, unit: Option<Unit>, help: &'static str, samples: Samples) -> JobFamily {
     JobFamily { name, unit, kind: MetricType::Gauge, labels: &[], help, samples }
@@ -61,7 +61,7 @@ const fn counter(
     JobFamily { name, unit, kind: MetricType::Counter, labels, help, samples }
 }
 
-fn optional(sink: &mut Sink<'_, '_>, task: &str, value: Option<f64>) -> fmt::Result {
+fn optional(sink: &mut SampleWriter<'_, '_>, task: &str, value: Option<f64>) -> fmt::Result {
     value.map_or(Ok(()), |value| sink.gauge(&[("task", task)], value))
 }
 
@@ -335,7 +335,7 @@ pub(super) static INTEGRITY_FAMILIES: &[IntegrityFamily] = &[
 ];
 
 /// A number of b-trees; nothing for a check that looks at none, or whose last word is of an older version.
-fn btrees(standing: Option<&Standing>, number: impl Fn(&Notes) -> u64) -> Option<f64> {
+fn btrees(standing: Option<&CheckStatus>, number: impl Fn(&Notes) -> u64) -> Option<f64> {
     let notes = &standing?.notes;
     (notes.btrees > 0).then(|| number(notes) as f64)
 }

@@ -11,15 +11,15 @@ use std::time::SystemTime;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 
 use crate::database::DatabaseName;
-use crate::history::Standing;
-use crate::job::BackupReport;
-use crate::job::FailureReason;
-use crate::job::Run;
-use crate::job::SkipReason;
 use crate::sqlite::Check;
+use crate::state_store::CheckStatus;
 use crate::task::Task;
+use crate::tasks::BackupReport;
+use crate::tasks::FailureReason;
+use crate::tasks::Run;
+use crate::tasks::SkipReason;
 
-use super::sink::timestamp;
+use super::sample_writer::timestamp;
 
 /// The tasks as the world knows them, each with a histogram.
 pub(super) const LABELS: [&str; Task::LABELS.len()] = Task::LABELS;
@@ -89,7 +89,7 @@ pub(super) struct Backup {
 /// The integrity of one database.
 #[derive(Debug, Default)]
 pub(super) struct Integrity {
-    pub standings: BTreeMap<Check, Standing>,
+    pub standings: BTreeMap<Check, CheckStatus>,
     pub intervals: BTreeMap<Check, Duration>,
 }
 
@@ -187,7 +187,7 @@ impl JobMetrics {
     }
 
     /// What the checks of a database came to.
-    pub fn set_standings(&self, database: &DatabaseName, standings: BTreeMap<Check, Standing>) {
+    pub fn set_standings(&self, database: &DatabaseName, standings: BTreeMap<Check, CheckStatus>) {
         if let Some(integrity) = self.lock().integrity.get_mut(database) {
             integrity.standings = standings;
         }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::host::LockView;
-use crate::host::LostLocks;
+use crate::collectors::DatabaseSnapshot;
 use crate::locks::LockKind;
 use crate::locks::Locks;
-use crate::sample::Observed;
+use crate::os::LockView;
+use crate::os::LostLocks;
 
-use super::sink::Sink;
+use super::sample_writer::SampleWriter;
 
 /// Whether a number says anything: where the kernel hides the locks of other namespaces, none seen is not none.
 fn tells(locks: &Locks, number: u32) -> bool {
@@ -24,7 +24,7 @@ fn kinds(locks: &Locks) -> impl Iterator<Item = LockKind> {
     LockKind::ALL.into_iter().filter(move |kind| wal || *kind != LockKind::Checkpointer)
 }
 
-pub(super) fn holders(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Result {
+pub(super) fn holders(observed: &DatabaseSnapshot, sink: &mut SampleWriter<'_, '_>) -> fmt::Result {
     let Some(locks) = &observed.locks else { return Ok(()) };
     kinds(locks).try_for_each(|kind| match locks.holders(kind) {
         number if tells(locks, number) => sink.gauge(&[("lock", kind.label())], f64::from(number)),
@@ -32,7 +32,7 @@ pub(super) fn holders(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Resu
     })
 }
 
-pub(super) fn held(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Result {
+pub(super) fn held(observed: &DatabaseSnapshot, sink: &mut SampleWriter<'_, '_>) -> fmt::Result {
     let Some(locks) = &observed.locks else { return Ok(()) };
     kinds(locks).try_for_each(|kind| match locks.longest(kind) {
         Some(held) => sink.gauge(&[("lock", kind.label())], held.as_secs_f64()),
@@ -40,7 +40,7 @@ pub(super) fn held(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Result 
     })
 }
 
-pub(super) fn connected(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Result {
+pub(super) fn connected(observed: &DatabaseSnapshot, sink: &mut SampleWriter<'_, '_>) -> fmt::Result {
     let Some(locks) = &observed.locks else { return Ok(()) };
     match locks.connected_count() {
         Some(number) if tells(locks, number) => sink.gauge(&[], f64::from(number)),
@@ -48,7 +48,7 @@ pub(super) fn connected(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Re
     }
 }
 
-pub(super) fn lost(observed: &Observed, sink: &mut Sink<'_, '_>) -> fmt::Result {
+pub(super) fn lost(observed: &DatabaseSnapshot, sink: &mut SampleWriter<'_, '_>) -> fmt::Result {
     LostLocks::LABELS.into_iter().try_for_each(|label| match observed.owners.lost_processes(label) {
         Some(number) => sink.gauge(&[("loss", label)], number as f64),
         None => Ok(()),

@@ -8,36 +8,36 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 
-use crate::sample::Observed;
-use crate::sample::Snapshot;
+use crate::collectors::DatabaseSnapshot;
+use crate::collectors::Snapshot;
 
 mod agent;
-mod agent_labels;
 mod databases;
 mod families;
 mod job_collector;
 mod job_families;
 mod jobs;
+mod labels;
 mod locks;
-mod overview;
 mod process;
 mod reference;
-mod sink;
+mod sample_writer;
 mod spans;
+mod status;
 mod text;
 
 pub use agent::AgentMetrics;
-pub use agent_labels::Dropper;
-pub use agent_labels::Handler;
-pub use agent_labels::SkipReason;
 pub use jobs::JobMetrics;
 pub use jobs::JobTarget;
-pub use overview::TaskState;
-pub use overview::Upcoming;
-pub use overview::Upkeep;
+pub use labels::CollectorLabel;
+pub use labels::Handler;
+pub use labels::SkipReason;
 pub use reference::reference;
 pub use spans::SpanCounts;
 pub use spans::SpanDrop;
+pub use status::MaintenanceStatus;
+pub use status::ScheduledRun;
+pub use status::TaskState;
 pub use text::Format;
 pub use text::Piece;
 pub use text::text_pieces;
@@ -70,7 +70,7 @@ impl Exposition {
     ///
     /// # Errors
     /// None is known; prometheus-client's signature has one.
-    pub fn of_database(&self, observed: Observed) -> Result<String, std::fmt::Error> {
+    pub fn of_database(&self, observed: DatabaseSnapshot) -> Result<String, std::fmt::Error> {
         let snapshot = Snapshot { databases: vec![observed], complete: true };
         let mut registry = Registry::default();
         registry

@@ -10,37 +10,37 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
-use crate::budget::Budget;
-use crate::budget::Cancel;
 use crate::config::Maintenance;
 use crate::database::Database;
-use crate::history::History;
-use crate::history::HistoryError;
-use crate::host::ClockMark;
-use crate::host::MaintenanceLock;
-use crate::host::Stamp;
-use crate::host::unsearchable;
-use crate::job;
-use crate::job::Context;
-use crate::job::FailureReason;
-use crate::job::Forecast;
-use crate::job::Observer;
-use crate::job::Outcome;
-use crate::job::Past;
-use crate::job::Run;
-use crate::job::SkipReason;
-use crate::job::Trigger;
+use crate::limits::Cancel;
+use crate::limits::QueryLimits;
 use crate::metrics::JobMetrics;
+use crate::os::ClockReading;
+use crate::os::MaintenanceLock;
+use crate::os::Stamp;
+use crate::os::unsearchable;
 use crate::record::record;
 use crate::sqlite::temporary_directory;
+use crate::state_store::StateStore;
+use crate::state_store::StateStoreError;
 use crate::task::Task;
+use crate::tasks;
+use crate::tasks::Context;
+use crate::tasks::FailureReason;
+use crate::tasks::Forecast;
+use crate::tasks::Observer;
+use crate::tasks::Outcome;
+use crate::tasks::Past;
+use crate::tasks::Run;
+use crate::tasks::SkipReason;
+use crate::tasks::Trigger;
 use crate::telemetry;
 
 /// What every run needs.
 #[derive(Debug, Clone)]
-pub struct Workshop {
+pub struct TaskExecutor {
     /// The state file.
-    pub history: Arc<History>,
+    pub history: Arc<StateStore>,
     /// The metrics.
     pub metrics: Arc<JobMetrics>,
     /// While this file is there, nothing runs.
@@ -49,7 +49,7 @@ pub struct Workshop {
 
 /// A run to be done.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct RunRequest {
     /// The database.
     pub database: Arc<Database>,
     /// The task.
@@ -66,26 +66,26 @@ pub struct Order {
 
 /// What came of an order.
 #[derive(Debug)]
-pub enum Executed {
+pub enum RunResult {
     /// It is over and written down; with what came of it in full.
     Done(Box<Run>, Box<Outcome>),
     /// Another process of litekeeper maintains the database.
     HeldElsewhere,
 }
 
-impl Workshop {
+impl TaskExecutor {
     /// A workshop with the settings of a configuration.
     #[must_use]
-    pub fn new(history: Arc<History>, metrics: Arc<JobMetrics>, maintenance: &Maintenance) -> Self {
+    pub fn new(history: Arc<StateStore>, metrics: Arc<JobMetrics>, maintenance: &Maintenance) -> Self {
         Self { history, metrics, pause_file: maintenance.pause_file.clone() }
     }
 
     /// Does an order, unless another process has the database.
     #[must_use]
-    pub fn execute(&self, order: &Order, observer: Arc<dyn Observer>) -> Executed {
+    pub fn execute(&self, order: &RunRequest, observer: Arc<dyn Observer>) -> RunResult {
         let _lock = match self.lock(&order.database) {
             Ok(Some(lock)) => lock,
-            Ok(None) => return Executed::HeldElsewhere,
+            Ok(None) => return RunResult::HeldElsewhere,
             Err(error) => {
                 let message = not_locked(&order.database.path, &error);
                 return self.done(order, SystemTime::now(), Outcome::failed(FailureReason::Io, message));
@@ -107,36 +107,37 @@ impl Workshop {
         metrics.ended(&order.database.name, order.task);
         let run = self.run_of(order, now, begun.elapsed(), &outcome);
         record(&run, &self.history, metrics);
-        Executed::Done(Box::new(run), Box::new(outcome))
+        RunResult::Done(Box::new(run), Box::new(outcome))
     }
 
     /// Says what an order would do.
     ///
     /// # Errors
     /// The outcome of a run that could not even look.
-    pub fn forecast(&self, order: &Order, observer: Arc<dyn Observer>) -> Result<Forecast, Outcome> {
+    pub fn forecast(&self, order: &RunRequest, observer: Arc<dyn Observer>) -> Result<Forecast, Outcome> {
         let past = self.past(order).map_err(|error| state_failed(&error))?;
-        let budget = Budget { deadline: None, busy_timeout: Duration::ZERO, cancel: order.cancel.clone() };
-        let clock = ClockMark::read();
+        let limits =
+            QueryLimits { deadline: None, busy_timeout: Duration::ZERO, cancel: order.cancel.clone() };
+        let clock = ClockReading::read();
         let (now, database) = (SystemTime::now(), &order.database);
         let must_end_by = order.must_end_by;
-        job::forecast(
+        tasks::forecast(
             order.task,
-            &Context { database, now, clock, must_end_by, budget: &budget, past: &past, observer },
+            &Context { database, now, clock, must_end_by, limits: &limits, past: &past, observer },
         )
     }
 
     /// Writes down a run that never began.
     #[must_use]
-    pub fn done(&self, order: &Order, at: SystemTime, outcome: Outcome) -> Executed {
+    pub fn done(&self, order: &RunRequest, at: SystemTime, outcome: Outcome) -> RunResult {
         let _trace = trace_of(order);
         let run = self.run_of(order, at, Duration::ZERO, &outcome);
         record(&run, &self.history, &self.metrics);
-        Executed::Done(Box::new(run), Box::new(outcome))
+        RunResult::Done(Box::new(run), Box::new(outcome))
     }
 
-    fn run_of(&self, order: &Order, at: SystemTime, elapsed: Duration, outcome: &Outcome) -> Run {
-        let Order { database, task, trigger, due_at, .. } = order;
+    fn run_of(&self, order: &RunRequest, at: SystemTime, elapsed: Duration, outcome: &Outcome) -> Run {
+        let RunRequest { database, task, trigger, due_at, .. } = order;
         let (name, path) = (database.name.clone(), database.path.clone());
         let run = Run::new(name, path, *task, *trigger, *due_at, at, elapsed, outcome);
         Run { trace: telemetry::current(), ..run }
@@ -146,7 +147,7 @@ impl Workshop {
     ///
     /// # Errors
     /// The state file cannot be read.
-    pub fn paused(&self, database: &Database) -> Result<Option<String>, HistoryError> {
+    pub fn paused(&self, database: &Database) -> Result<Option<String>, StateStoreError> {
         if let Some(file) = self.pause_file.as_ref().filter(|file| file.exists()) {
             return Ok(Some(format!("the pause file {} is there", file.display())));
         }
@@ -165,7 +166,7 @@ impl Workshop {
         Ok(lock.map(LockOrNone::Lock))
     }
 
-    fn past(&self, order: &Order) -> Result<Past, HistoryError> {
+    fn past(&self, order: &RunRequest) -> Result<Past, StateStoreError> {
         let path = &order.database.path;
         let (_, success) = self.history.last_runs(path, order.task)?;
         Ok(Past {
@@ -191,7 +192,7 @@ impl Workshop {
         }
     }
 
-    fn attempt(&self, order: &Order, now: SystemTime, observer: Arc<dyn Observer>) -> Outcome {
+    fn attempt(&self, order: &RunRequest, now: SystemTime, observer: Arc<dyn Observer>) -> Outcome {
         let mut past = match self.past(order) {
             Ok(past) => past,
             Err(error) => return state_failed(&error),
@@ -205,22 +206,22 @@ impl Workshop {
         let timeout = timeout(&order.database, order.task);
         let until_close = order.must_end_by.map(|end| end.duration_since(now).unwrap_or_default());
         let limit = until_close.map_or(timeout, |close| timeout.min(close));
-        let budget = Budget {
+        let limits = QueryLimits {
             deadline: Some(Instant::now() + limit),
             busy_timeout: Duration::ZERO,
             cancel: order.cancel.clone(),
         };
-        let (clock, must_end_by) = (ClockMark::read(), order.must_end_by);
+        let (clock, must_end_by) = (ClockReading::read(), order.must_end_by);
         let context = Context {
             database: &order.database,
             now,
             clock: clock.clone(),
             must_end_by,
-            budget: &budget,
+            limits: &limits,
             past: &past,
             observer,
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| job::run(order.task, &context)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| tasks::run(order.task, &context)));
         if order.task == Task::LogCleaning
             && let Err(error) = self.history.set_clock(&order.database.path, &clock)
         {
@@ -249,8 +250,8 @@ fn not_locked(path: &Path, error: &std::io::Error) -> String {
 }
 
 /// Begins the trace of a run, which lasts until the run is written down.
-fn trace_of(order: &Order) -> telemetry::JobScope {
-    let Order { database, task, trigger, .. } = order;
+fn trace_of(order: &RunRequest) -> telemetry::JobScope {
+    let RunRequest { database, task, trigger, .. } = order;
     telemetry::begin_job(
         database.name.as_str(),
         task.label(),
@@ -267,7 +268,7 @@ enum LockOrNone {
 }
 
 /// Without the state file nobody knows whether the database is sound, so nothing is done.
-fn state_failed(error: &HistoryError) -> Outcome {
+fn state_failed(error: &StateStoreError) -> Outcome {
     Outcome::failed(FailureReason::Io, error.to_string())
 }
 

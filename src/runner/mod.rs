@@ -4,13 +4,13 @@
 //! must never decide itself what runs, nor write down what came of it.
 
 mod execute;
-mod memory;
-mod told;
+mod persistence;
+mod progress;
 
-pub use execute::Executed;
-pub use execute::Order;
-pub use execute::Workshop;
-pub use told::Told;
+pub use execute::RunRequest;
+pub use execute::RunResult;
+pub use execute::TaskExecutor;
+pub use progress::Told;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -25,25 +25,25 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking::run_one;
-use crate::budget::Cancel;
 use crate::config::Config;
 use crate::config::Maintenance;
 use crate::database::Database;
 use crate::database::DatabaseName;
-use crate::job::Outcome;
-use crate::job::SkipReason;
-use crate::job::Trigger;
-use crate::planner::Decision;
-use crate::planner::Key;
-use crate::planner::Limits;
-use crate::planner::Planner;
-use crate::planner::SkipCause;
-use crate::planner::Start;
-use crate::planner::Target;
+use crate::limits::Cancel;
+use crate::scheduler::Decision;
+use crate::scheduler::Key;
+use crate::scheduler::Limits;
+use crate::scheduler::Planner;
+use crate::scheduler::SkipCause;
+use crate::scheduler::Start;
+use crate::scheduler::Target;
 use crate::task::Task;
+use crate::tasks::Outcome;
+use crate::tasks::SkipReason;
+use crate::tasks::Trigger;
+use crate::worker_pool::run_one;
 
-use memory::Remembered;
+use persistence::PersistedTask;
 
 /// How often the state file is asked what others did: runs by hand, pauses.
 const POLL_PERIOD: Duration = Duration::from_secs(2);
@@ -58,11 +58,11 @@ pub struct Runner {
     /// The configuration in force.
     pub config: watch::Receiver<Arc<Config>>,
     /// How a run is done.
-    pub workshop: Workshop,
+    pub workshop: TaskExecutor,
 }
 
 /// A run that is under way.
-struct Underway {
+struct ActiveRun {
     database: Arc<Database>,
     cancel: Cancel,
 }
@@ -70,11 +70,11 @@ struct Underway {
 /// What is known while the loop runs.
 struct Loop {
     planner: Planner,
-    workshop: Workshop,
+    workshop: TaskExecutor,
     databases: HashMap<DatabaseName, Arc<Database>>,
-    remembered: HashMap<(DatabaseName, Task), Remembered>,
-    underway: BTreeMap<Key, Underway>,
-    ended: JoinSet<(Start, Option<Executed>)>,
+    remembered: HashMap<(DatabaseName, Task), PersistedTask>,
+    underway: BTreeMap<Key, ActiveRun>,
+    ended: JoinSet<(Start, Option<RunResult>)>,
     last_seen: i64,
     /// Whether the state file could not be read when it was last asked.
     is_blind: bool,
@@ -149,7 +149,7 @@ impl Loop {
             .collect();
         self.databases =
             wanted.iter().map(|database| (database.name.clone(), Arc::clone(database))).collect();
-        self.workshop.metrics.set_targets(&memory::job_targets(&wanted));
+        self.workshop.metrics.set_targets(&persistence::job_targets(&wanted));
         // One that is gone, or another file under its name, is not worked on any longer.
         for (key, run) in &self.underway {
             let same = self.databases.get(&key.database).is_some_and(|now| now.path == run.database.path);
@@ -160,7 +160,7 @@ impl Loop {
         let workshop = self.workshop.clone();
         let known = std::mem::take(&mut self.remembered);
         let databases = wanted.clone();
-        let remembered = run_one(move || memory::remember(&workshop, &databases, known)).await;
+        let remembered = run_one(move || persistence::remember(&workshop, &databases, known)).await;
         self.remembered = remembered.unwrap_or_default();
         let mut plan = BTreeMap::new();
         for database in &wanted {
@@ -224,7 +224,7 @@ impl Loop {
         };
         let cancel = Cancel::default();
         let trigger = if start.catch_up { Trigger::CatchUp } else { Trigger::Schedule };
-        let order = Order {
+        let order = RunRequest {
             database: Arc::clone(&database),
             task: start.key.task,
             trigger,
@@ -233,7 +233,7 @@ impl Loop {
             cancel: cancel.clone(),
         };
         let before = self.handled(&start.key, start.due_at);
-        self.underway.insert(start.key.clone(), Underway { database, cancel });
+        self.underway.insert(start.key.clone(), ActiveRun { database, cancel });
         let workshop = self.workshop.clone();
         let observer = Arc::new(Told {
             metrics: Arc::clone(&workshop.metrics),
@@ -241,7 +241,8 @@ impl Loop {
             task: start.key.task,
         });
         self.ended.spawn(async move {
-            let executed = run_one(move || memory::execute_once(&workshop, &order, before, observer)).await;
+            let executed =
+                run_one(move || persistence::execute_once(&workshop, &order, before, observer)).await;
             (start, executed)
         });
     }
@@ -260,7 +261,7 @@ impl Loop {
                 (SkipReason::Overlap, "other runs had the database or its disk until its start deadline")
             }
         };
-        let order = Order {
+        let order = RunRequest {
             database,
             task: key.task,
             trigger: Trigger::Schedule,
@@ -271,17 +272,17 @@ impl Loop {
         self.handled(key, due_at);
         let workshop = self.workshop.clone();
         let outcome = Outcome::skipped(reason, why);
-        run_one(move || memory::skip(&workshop, &order, outcome)).await;
+        run_one(move || persistence::skip(&workshop, &order, outcome)).await;
         self.tell_next(key);
     }
 
     /// A run is over, or could not begin.
-    fn finish(&mut self, ended: Option<(Start, Option<Executed>)>) {
+    fn finish(&mut self, ended: Option<(Start, Option<RunResult>)>) {
         let Some((start, executed)) = ended else { return };
         self.underway.remove(&start.key);
         match executed {
-            Some(Executed::HeldElsewhere) => self.planner.postpone(&start, Utc::now() + HELD_RETRY),
-            Some(Executed::Done(..)) | None => self.planner.finish(&start.key),
+            Some(RunResult::HeldElsewhere) => self.planner.postpone(&start, Utc::now() + HELD_RETRY),
+            Some(RunResult::Done(..)) | None => self.planner.finish(&start.key),
         }
         self.tell_next(&start.key);
     }
@@ -291,7 +292,7 @@ impl Loop {
         let (workshop, last_seen) = (self.workshop.clone(), self.last_seen);
         let databases: Vec<Arc<Database>> =
             self.underway.values().map(|run| Arc::clone(&run.database)).collect();
-        let news = run_one(move || memory::news(&workshop, last_seen, &databases)).await;
+        let news = run_one(move || persistence::news(&workshop, last_seen, &databases)).await;
         let news = match news {
             Some(Ok(news)) => news,
             Some(Err(error)) => {

@@ -14,7 +14,7 @@ use croner::parser::Seconds;
 use croner::parser::Year;
 
 use super::ScheduleError;
-use super::local;
+use super::dst;
 
 /// What a field is called, what it may be, and an example with its meaning.
 const FIELDS: [(&str, &str, &str, &str); 5] = [
@@ -73,10 +73,10 @@ impl Cron {
     /// The first occurrence strictly after a time.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         // An earlier time of the wall never means a later instant, so nothing before this one is left.
-        let mut wall = local::wall_at(self.zone, after);
+        let mut wall = dst::wall_at(self.zone, after);
         loop {
             wall = self.pattern.find_next_occurrence(&wall, false).ok()?;
-            let at = local::instant(self.zone, wall)?;
+            let at = dst::instant(self.zone, wall)?;
             if at > after {
                 return Some(at);
             }
@@ -85,11 +85,11 @@ impl Cron {
 
     /// The last occurrence at or before a time.
     pub fn last_until(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mut wall = local::furthest_wall(self.zone, until);
+        let mut wall = dst::furthest_wall(self.zone, until);
         let mut inclusive = true;
         loop {
             wall = self.pattern.find_previous_occurrence(&wall, inclusive).ok()?;
-            let at = local::instant(self.zone, wall)?;
+            let at = dst::instant(self.zone, wall)?;
             if at <= until {
                 return Some(at);
             }

@@ -4,9 +4,9 @@
 //! It never answers with a time that is not strictly after the one asked for, and never with the same one twice.
 
 mod cron;
+mod dst;
 mod error;
 mod hash;
-mod local;
 mod window;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use chrono::Utc;
 use chrono_tz::Tz;
 
 use super::ScheduleError;
-use super::local;
+use super::dst;
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
@@ -83,7 +83,7 @@ impl Window {
         if self.is_always_open() {
             return None;
         }
-        let from = local::wall_at(self.zone, after).date() - Days::new(1);
+        let from = dst::wall_at(self.zone, after).date() - Days::new(1);
         let openings = from.iter_days().take(SEARCH_DAYS as usize).filter_map(|date| self.opening_of(date));
         // One that begins where another has not ended does not open anything.
         openings
@@ -114,7 +114,7 @@ impl Window {
 
     /// The opening of one day that an instant is in; the longest when a change of the clock makes two overlap.
     fn opening_at(&self, at: DateTime<Utc>) -> Option<Opening> {
-        let today = local::wall_at(self.zone, at).date();
+        let today = dst::wall_at(self.zone, at).date();
         // Two days back, for a zone that left out a whole day while a window crossed it.
         let dates = (today - Days::new(2)).iter_days().take(4);
         dates
@@ -126,7 +126,7 @@ impl Window {
     fn opening_of(&self, date: NaiveDate) -> Option<Opening> {
         let weekday = date.weekday().num_days_from_monday() as usize;
         let midnight = date.and_time(NaiveTime::MIN);
-        let at = |minutes| local::instant(self.zone, midnight + TimeDelta::minutes(minutes));
+        let at = |minutes| dst::instant(self.zone, midnight + TimeDelta::minutes(minutes));
         let (open, close) = self.days[weekday].then(|| Some((at(self.begin)?, at(self.end)?)))??;
         (open < close).then_some((open, close))
     }

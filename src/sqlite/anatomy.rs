@@ -14,7 +14,7 @@ use super::raw;
 use super::reader::Reader;
 use super::tables::RowCount;
 use super::tables::quoted;
-use super::times::Asked;
+use super::time_column::QuerySource;
 
 /// The most tables that are taken apart; each costs some 100 µs.
 const MAX_ANATOMIES: usize = 5_000;
@@ -74,7 +74,7 @@ impl Anatomy {
 
 /// The tables of a database, as far as the time sufficed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Anatomies {
+pub struct DatabaseSchema {
     /// Those that were taken apart.
     pub tables: Vec<Anatomy>,
     /// How many ordinary tables there are.
@@ -94,10 +94,10 @@ impl Reader {
         &mut self,
         limit: Duration,
         counts: impl Fn(&Anatomy) -> bool,
-    ) -> Result<Anatomies, SqliteError> {
+    ) -> Result<DatabaseSchema, SqliteError> {
         let names = self.ordinary_tables()?;
         let statistics = self.statistics()?;
-        let mut found = Anatomies {
+        let mut found = DatabaseSchema {
             tables: Vec::new(),
             of: names.len(),
             has_statistics: !statistics.is_empty(),
@@ -121,7 +121,7 @@ impl Reader {
 
     fn list<T>(&self, sql: &str, read: impl FnMut(&raw::Statement<'_>) -> T) -> Result<Vec<T>, SqliteError> {
         rows_of(&self.connection, sql, read)
-            .map_err(|error| SqliteError::new("take the tables apart", &error, &self.budget))
+            .map_err(|error| SqliteError::new("take the tables apart", &error, &self.limits))
     }
 
     fn ordinary_tables(&self) -> Result<Vec<String>, SqliteError> {

@@ -7,16 +7,16 @@ use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::params_from_iter;
 
-use crate::budget::Budget;
+use crate::limits::QueryLimits;
 
 use super::error::SqliteError;
+use super::keyset_scan::Cursor;
+use super::keyset_scan::Walk;
 use super::reader::uri_of;
 use super::shape::Column;
 use super::shape::TableShape;
 use super::stored::Value;
 use super::tables::quoted;
-use super::walk::Cursor;
-use super::walk::Walk;
 
 /// Rows of one table of one run. The file comes with the first row.
 pub struct Archive {
@@ -228,7 +228,7 @@ impl Archive {
     ///
     /// # Errors
     /// It cannot be read, or it is damaged.
-    pub fn verify(&self, budget: &Budget) -> Result<u64, SqliteError> {
+    pub fn verify(&self, limits: &QueryLimits) -> Result<u64, SqliteError> {
         let failed = |error: rusqlite::Error| match error {
             // What is no database any more, or no file, is the archive.
             rusqlite::Error::SqliteFailure(failure, words)
@@ -238,7 +238,7 @@ impl Archive {
                     words.unwrap_or_else(|| rusqlite::ffi::code_to_str(failure.extended_code).to_owned());
                 self.damaged(&words)
             }
-            other => SqliteError::new("verify the archive", &other, budget),
+            other => SqliteError::new("verify the archive", &other, limits),
         };
         let Some(connection) = &self.connection else { return Ok(0) };
         let verdict: String =

@@ -205,7 +205,7 @@ fn hash_of(block: &[u8], keys: &[u64]) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::limits::QueryLimits;
     use crate::sqlite::Access;
 
     #[test]
@@ -220,9 +220,9 @@ mod tests {
                  INSERT INTO t SELECT randomblob(1000) FROM n;",
             )
             .unwrap();
-        let budget = Budget::impatient(Duration::from_secs(60));
+        let limits = QueryLimits::with_timeout(Duration::from_secs(60));
         let mut readers: Vec<Reader> =
-            (0..3).map(|_| Reader::open(&path, Access::AtRest, &budget).unwrap()).collect();
+            (0..3).map(|_| Reader::open(&path, Access::AtRest, &limits).unwrap()).collect();
         let place = directory.path().join("copy");
         let file = File::options().read(true).write(true).create_new(true).open(&place).unwrap();
         let mut copy = BlockCopy::default();

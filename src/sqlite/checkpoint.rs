@@ -23,14 +23,14 @@ pub enum Checkpoint {
 
 /// What a checkpoint came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checkpointed {
+pub struct CheckpointResult {
     /// Whether it could not begin, or not empty the file, because somebody was in the way.
     pub busy: bool,
     /// Frames in the WAL, and those in the main file.
     pub frames: WalFrames,
 }
 
-impl Checkpointed {
+impl CheckpointResult {
     /// Whether every frame of the WAL is in the main file.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -44,7 +44,7 @@ impl Writer {
     ///
     /// # Errors
     /// `Io`, `Full`, `Cancelled`; that somebody is in the way is no error.
-    pub fn checkpoint(&mut self, kind: Checkpoint) -> Result<Held<Checkpointed>, SqliteError> {
+    pub fn checkpoint(&mut self, kind: Checkpoint) -> Result<Held<CheckpointResult>, SqliteError> {
         let failed = self.failed("checkpoint");
         let (sql, name) = match kind {
             Checkpoint::Passive => ("PRAGMA main.wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(PASSIVE)"),
@@ -55,8 +55,8 @@ impl Writer {
         let operation = Operation::begin(name, None);
         self.connection().busy_timeout(Duration::ZERO).map_err(&failed)?;
         let begun = Instant::now();
-        let (connection, budget) = (self.connection(), &self.budget);
-        let result = interrupted_in_time(connection.get_interrupt_handle(), budget, || {
+        let (connection, limits) = (self.connection(), &self.limits);
+        let result = interrupted_in_time(connection.get_interrupt_handle(), limits, || {
             connection.query_row(sql, (), |row| {
                 let (busy, total, checkpointed): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 // Outside WAL mode both are -1.
@@ -66,7 +66,7 @@ impl Writer {
                     checkpointed: number(checkpointed),
                     read_marks: [None; 5],
                 };
-                Ok(Checkpointed { busy: busy != 0, frames })
+                Ok(CheckpointResult { busy: busy != 0, frames })
             })
         });
         let elapsed = begun.elapsed();

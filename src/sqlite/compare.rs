@@ -68,7 +68,7 @@ impl Reader {
         index: &str,
         columns: &[String],
     ) -> Result<Option<Vec<Finding>>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("compare an index", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("compare an index", &error, &self.limits);
         let Some(rowid) = self.rowid_name(table)? else { return Ok(None) };
         let (table_name, index_name) = (quoted(table), quoted(index));
         let values: Vec<String> = columns
@@ -115,7 +115,7 @@ impl Reader {
     fn computed_columns(&self, table: &str) -> Result<BTreeSet<String>, SqliteError> {
         /// `hidden` of a virtual generated column (<https://www.sqlite.org/pragma.html#pragma_table_xinfo>).
         const VIRTUAL: i64 = 2;
-        let failed = |error: rusqlite::Error| SqliteError::new("read the columns", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("read the columns", &error, &self.limits);
         let sql = format!("PRAGMA main.table_xinfo({})", quoted(table));
         // `name` and `hidden` of the page above.
         let columns = rows_of(&self.connection, &sql, |row| (text_in(row, 1), row.number(6)));
@@ -129,7 +129,7 @@ impl Reader {
             let sql =
                 format!("SELECT 1 FROM pragma_table_xinfo(?1, 'main') WHERE name = '{name}' COLLATE NOCASE");
             let taken = self.connection.query_row(&sql, [bound(table)], |_| Ok(())).optional();
-            let taken = taken.map_err(|error| SqliteError::new("read the columns", &error, &self.budget))?;
+            let taken = taken.map_err(|error| SqliteError::new("read the columns", &error, &self.limits))?;
             if taken.is_none() {
                 let sql = format!("SELECT {name} FROM main.{} NOT INDEXED LIMIT 0", quoted(table));
                 return Ok(prepare(&self.connection, &sql).is_ok().then_some(name));

@@ -15,7 +15,7 @@ use super::tables::quoted;
 impl Reader {
     /// The tables whose rows break a CHECK, each with how many rows; one that cannot be asked here is a note.
     pub(super) fn broken_checks(&self) -> Result<Vec<Finding>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("read the schema", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("read the schema", &error, &self.limits);
         let sql = "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND sql LIKE '%check%'";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
         let rows = statement.query_map((), |row| Ok((name_in(row, 0)?, name_in(row, 1)?))).map_err(failed)?;
@@ -56,7 +56,7 @@ impl Reader {
             ))));
         }
         let counted = number_of(&self.connection, &sql).map(Option::unwrap_or_default);
-        match counted.map_err(|error| SqliteError::new("check constraints", &error, &self.budget)) {
+        match counted.map_err(|error| SqliteError::new("check constraints", &error, &self.limits)) {
             Ok(0) => Ok(None),
             Ok(1) => Ok(Some(Finding::constraint(format!("CHECK constraint failed in {table} for 1 row")))),
             Ok(rows) => {

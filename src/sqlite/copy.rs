@@ -9,8 +9,8 @@ use rusqlite::backup::StepResult;
 
 use super::error::SqliteError;
 use super::reader::Go;
+use super::reader::ReadProgress;
 use super::reader::Reader;
-use super::reader::Work;
 use super::reader::uri_of;
 
 /// So much is copied between two looks at the budget and at what the copy does to others.
@@ -30,10 +30,10 @@ impl Reader {
         &self,
         target: &Path,
         page_size: u32,
-        mut go: impl FnMut(u64, f64, Work) -> Go,
+        mut go: impl FnMut(u64, f64, ReadProgress) -> Go,
     ) -> Result<Go, SqliteError> {
         const OPERATION: &str = "copy the database";
-        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         #[expect(clippy::disallowed_methods, reason = "the copy is our own file")]
@@ -46,8 +46,8 @@ impl Reader {
         let pages_a_step = i32::try_from((STEP_BYTES / page_size.max(1)).max(1)).unwrap_or(1);
         let backup = Backup::new(&self.connection, &mut copy).map_err(failed)?;
         loop {
-            if self.budget.is_spent() {
-                return Err(SqliteError::spent(OPERATION, &self.budget));
+            if self.limits.is_exceeded() {
+                return Err(SqliteError::spent(OPERATION, &self.limits));
             }
             match backup.step(pages_a_step).map_err(failed)? {
                 StepResult::Done => return Ok(Go::On),

@@ -16,7 +16,7 @@ pub type CustomRows = BTreeMap<Vec<String>, f64>;
 
 /// The answer to a custom query.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct CustomAnswer {
+pub struct QueryResult {
     /// A sample for each set of label values.
     pub rows: CustomRows,
     /// Rows beyond the cap.
@@ -62,21 +62,21 @@ impl Reader {
         value: &str,
         labels: &[String],
         max_rows: usize,
-        budget: Duration,
-    ) -> Result<CustomAnswer, CustomError> {
+        timeout: Duration,
+    ) -> Result<QueryResult, CustomError> {
         const OPERATION: &str = "custom query";
         self.connection
             .authorizer(Some(authorize))
-            .map_err(|error| SqliteError::new(OPERATION, &error, &self.budget))?;
-        self.within(budget, |reader| {
-            let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &reader.budget);
+            .map_err(|error| SqliteError::new(OPERATION, &error, &self.limits))?;
+        self.within(timeout, |reader| {
+            let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &reader.limits);
             let mut statement = reader.connection.prepare(sql).map_err(failed)?;
             let column =
                 |name: &str| statement.column_index(name).map_err(|_| CustomError::NoColumn(name.to_owned()));
             let value_index = column(value)?;
             let label_indexes = labels.iter().map(|label| column(label)).collect::<Result<Vec<_>, _>>()?;
             let mut rows = statement.query(()).map_err(failed)?;
-            let mut answer = CustomAnswer::default();
+            let mut answer = QueryResult::default();
             while let Some(row) = rows.next().map_err(failed)? {
                 let Some(number) = number(row.get_ref(value_index).map_err(failed)?, value)? else {
                     continue;

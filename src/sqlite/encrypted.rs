@@ -12,7 +12,7 @@ use super::error::SqliteError;
 use super::raw;
 use super::reader::Access;
 use super::reader::Reader;
-use crate::budget::Budget;
+use crate::limits::QueryLimits;
 
 /// What is said of an encrypted file.
 pub const ENCRYPTED: &str = "the file has no header of an SQLite database and looks encrypted (SQLCipher, SEE): only its application can \
@@ -32,14 +32,14 @@ const SAMPLES: u64 = 8;
 
 /// Whether SQLite refused a file with this error because it is encrypted.
 #[must_use]
-pub fn is_of_encrypted_file(error: &SqliteError, path: &Path, size_bytes: u64, budget: &Budget) -> bool {
-    error.code() == Some(ErrorCode::NotADatabase) && is_encrypted(path, size_bytes, budget)
+pub fn is_of_encrypted_file(error: &SqliteError, path: &Path, size_bytes: u64, limits: &QueryLimits) -> bool {
+    error.code() == Some(ErrorCode::NotADatabase) && is_encrypted(path, size_bytes, limits)
 }
 
 /// Whether a file looks encrypted. It is read through SQLite, without a lock; one that cannot be read does not.
 #[must_use]
-pub fn is_encrypted(path: &Path, size_bytes: u64, budget: &Budget) -> bool {
-    let Ok(reader) = Reader::open(path, Access::AtRest, budget) else { return false };
+pub fn is_encrypted(path: &Path, size_bytes: u64, limits: &QueryLimits) -> bool {
+    let Ok(reader) = Reader::open(path, Access::AtRest, limits) else { return false };
     let sample = |at: u64| {
         let mut bytes = vec![0; SAMPLE];
         raw::read_at(&reader.connection, at, &mut bytes).ok().map(|()| bytes)
@@ -124,8 +124,8 @@ mod tests {
         }
         for (case, bytes, expected) in cases {
             std::fs::write(&path, &bytes).unwrap();
-            let budget = Budget::impatient(Duration::from_secs(60));
-            assert_eq!(is_encrypted(&path, bytes.len() as u64, &budget), expected, "{case}");
+            let limits = QueryLimits::with_timeout(Duration::from_secs(60));
+            assert_eq!(is_encrypted(&path, bytes.len() as u64, &limits), expected, "{case}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use rusqlite::ffi;
 
-use crate::budget::Budget;
+use crate::limits::QueryLimits;
 use crate::span::Fault;
 
 /// The classes of `sqlite_errors_total{code}`: SQLite's primary result codes that an operator acts on.
@@ -106,7 +106,7 @@ pub struct SqliteError {
 
 impl SqliteError {
     /// Wraps what rusqlite reports. An interrupt is told apart by the budget that caused it.
-    pub(super) fn new(operation: &'static str, error: &rusqlite::Error, budget: &Budget) -> Self {
+    pub(super) fn new(operation: &'static str, error: &rusqlite::Error, limits: &QueryLimits) -> Self {
         let (extended, message) = match error {
             rusqlite::Error::SqliteFailure(failure, message) => (
                 failure.extended_code,
@@ -122,16 +122,16 @@ impl SqliteError {
         };
         let mut new = Self::from_code(operation, extended, message);
         if extended & 0xff == ffi::SQLITE_INTERRUPT {
-            new.kind = Self::spent(operation, budget).kind;
+            new.kind = Self::spent(operation, limits).kind;
         }
         new
     }
 
     /// The end of a budget, before or while SQLite was at work.
     #[must_use]
-    pub fn spent(operation: &'static str, budget: &Budget) -> Self {
+    pub fn spent(operation: &'static str, limits: &QueryLimits) -> Self {
         let kind =
-            if budget.cancel.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::DeadlineExceeded };
+            if limits.cancel.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::DeadlineExceeded };
         Self { kind, ..Self::from_code(operation, ffi::SQLITE_INTERRUPT, String::new()) }
     }
 

@@ -38,7 +38,7 @@ impl Reader {
 
     /// The estimate that takes the place of a count: of an ordinary table by its pages, else from statistics.
     pub(super) fn estimate_rows(&self, table: &str) -> Result<RowCount, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("estimate the rows", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("estimate the rows", &error, &self.limits);
         let rows = match sampled_rows(&self.connection, table).map_err(failed)? {
             None => analyzed_rows(&self.connection, table).map_err(failed)?,
             sampled => sampled,
@@ -137,7 +137,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::budget::Budget;
+    use crate::limits::QueryLimits;
     use crate::sqlite::Access;
 
     /// A table, and how far the estimate may be from its rows.
@@ -186,8 +186,8 @@ mod tests {
             owner.execute_batch(&format!("{numbers}; {sql}")).unwrap();
             let rows: i64 = owner.query_row("SELECT count(*) FROM t", (), |row| row.get(0)).unwrap();
             drop(owner);
-            let budget = Budget::impatient(Duration::from_secs(60));
-            let mut reader = Reader::open(&path, Access::Shared, &budget).unwrap();
+            let limits = QueryLimits::with_timeout(Duration::from_secs(60));
+            let mut reader = Reader::open(&path, Access::Shared, &limits).unwrap();
             reader.header().unwrap();
             let RowCount::Estimate(estimate) = reader.count_rows("T", Duration::ZERO).unwrap() else {
                 panic!("{what}: no estimate")
@@ -204,7 +204,7 @@ mod tests {
         let owner = Connection::open(&path).unwrap();
         owner.execute_batch("CREATE TABLE t (v); CREATE VIEW w AS SELECT v FROM t").unwrap();
         let reader =
-            Reader::open(&path, Access::Shared, &Budget::impatient(Duration::from_secs(60))).unwrap();
+            Reader::open(&path, Access::Shared, &QueryLimits::with_timeout(Duration::from_secs(60))).unwrap();
         assert_eq!(reader.estimate_rows("w").unwrap(), RowCount::Unknown);
         assert_eq!((reader.roughly("w"), reader.roughly("none")), (0, 0));
         assert_eq!((reader.roughly("sqlite_schema"), reader.index_pages()), (2, Some(0)));

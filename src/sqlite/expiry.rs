@@ -1,7 +1,7 @@
 //! Which rows of a table have expired, as values of its time column.
 
-use super::tables::StoredTime;
-use super::walk::Cursor;
+use super::keyset_scan::Cursor;
+use super::tables::TimeValue;
 
 /// How rows that have expired are distinguished from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub struct Expiry {
     /// The column with the time; `None` where rows go in the order of the row ids.
     pub column: Option<String>,
     /// Values below this one are no times in the column's format, and stay.
-    pub floor: StoredTime,
+    pub floor: TimeValue,
     /// Values from this one on have not expired.
-    pub below: StoredTime,
+    pub below: TimeValue,
     /// The last row that goes, in the order of the column, in place of `below`.
     pub last: Option<Cursor>,
     /// How the column writes a time.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::header::JournalMode;
 use super::raw;
-use super::raw::ChangeMark;
+use super::raw::ChangeCounter;
 use super::raw::WalWriteLock;
 use super::writer::Writer;
 
@@ -21,7 +21,7 @@ pub struct ForeignWrites {
     /// Another process is in a write transaction now.
     pub locked: bool,
     /// Moves with every commit.
-    pub mark: Option<ChangeMark>,
+    pub mark: Option<ChangeCounter>,
 }
 
 impl Writer {
@@ -67,8 +67,8 @@ impl Writer {
     /// Copies the WAL into the main file where it has grown so far that the application's next commit would do it.
     pub fn checkpoint_if_due(&self) {
         if self.journal_mode() == JournalMode::Wal
-            && let Some(ChangeMark::Wal(_, frames)) = raw::change_mark(self.connection(), true)
-            && frames > super::pause::CHECKPOINT_FRAMES
+            && let Some(ChangeCounter::Wal(_, frames)) = raw::change_mark(self.connection(), true)
+            && frames > super::lock_yield::CHECKPOINT_FRAMES
         {
             // Passive: it takes no lock that a writer wants. That it could not copy all is no failure of the job.
             let _ = self.connection().query_row("PRAGMA main.wal_checkpoint(PASSIVE)", (), |_| Ok(()));

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::names::bound;
 use super::names::name_in;
 use super::tables::quoted;
-use super::times::Asked;
+use super::time_column::QuerySource;
 
 /// A full-text table that indexes the rows of another table without keeping them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +153,7 @@ fn left_behind(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(St
 }
 
 /// What is asked about such indexes before anything is written.
-pub trait RowIdIndexes: Asked {
+pub trait RowIdIndexes: QuerySource {
     /// What a VACUUM would break: tables whose rows it numbers anew, each with what finds them by their ids.
     ///
     /// # Errors
@@ -171,7 +171,7 @@ pub trait RowIdIndexes: Asked {
     }
 }
 
-impl<A: Asked> RowIdIndexes for A {}
+impl<A: QuerySource> RowIdIndexes for A {}
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 
-use crate::budget::Budget;
+use crate::limits::QueryLimits;
 
 use super::error::ErrorCode;
 use super::error::SqliteError;
@@ -26,7 +26,7 @@ use super::names::is_foreign;
 use super::names::number_of;
 use super::reader::Reader;
 use super::tables::quoted;
-use super::times::Asked as _;
+use super::time_column::QuerySource as _;
 
 /// The largest database that is copied into memory.
 const MAX_COPY_BYTES: u64 = 64 * 1024 * 1024;
@@ -36,7 +36,7 @@ const OPERATION: &str = "compare the full-text indexes";
 /// A copy of a database in memory.
 pub struct FullTextCopy {
     connection: Connection,
-    budget: Budget,
+    limits: QueryLimits,
 }
 
 impl Reader {
@@ -58,7 +58,7 @@ impl Reader {
     /// # Errors
     /// What any read can meet.
     pub fn copy_for_full_text(&self, header: &Header) -> Result<Option<FullTextCopy>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
         if u64::from(header.pages) * u64::from(header.page_size) > MAX_COPY_BYTES {
             return Ok(None);
         }
@@ -67,10 +67,10 @@ impl Reader {
             .and_then(|backup| backup.run_to_completion(std::ffi::c_int::MAX, Duration::ZERO, None))
             .map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
-        let budget = self.budget.clone();
-        let spent = budget.clone();
-        connection.progress_handler(1_000, Some(move || spent.is_spent())).map_err(failed)?;
-        Ok(Some(FullTextCopy { connection, budget }))
+        let limits = self.limits.clone();
+        let spent = limits.clone();
+        connection.progress_handler(1_000, Some(move || spent.is_exceeded())).map_err(failed)?;
+        Ok(Some(FullTextCopy { connection, limits }))
     }
 
     /// Compares the row ids of an index with those of its table. Nothing where all are in both, or the index keeps none.
@@ -87,7 +87,7 @@ impl Reader {
              WHERE NOT EXISTS (SELECT 1 FROM main.{documents} AS d WHERE d.id = c.{row_id}))"
         );
         let differs = number_of(&self.connection, &sql)
-            .map_err(|error| SqliteError::new(OPERATION, &error, &self.budget));
+            .map_err(|error| SqliteError::new(OPERATION, &error, &self.limits));
         match differs {
             Ok(differs) => Ok((differs == Some(1)).then(|| out_of_step(&index.name, &index.content))),
             // columnsize=0 keeps no row ids, and a view may have none.
@@ -132,7 +132,7 @@ impl FullTextCopy {
         let name = quoted(&index.name);
         let sql = format!("INSERT INTO main.{name} ({name}, rank) VALUES ('integrity-check', 1)");
         let Err(error) = self.connection.execute_batch(&sql) else { return Ok(None) };
-        let error = SqliteError::new(OPERATION, &error, &self.budget);
+        let error = SqliteError::new(OPERATION, &error, &self.limits);
         match error.code() {
             None => Err(error),
             Some(ErrorCode::Corrupt) => Ok(Some(out_of_step(&index.name, &index.content))),
@@ -152,7 +152,7 @@ impl FullTextCopy {
     fn why_unreadable(&self, content: &str) -> Option<SqliteError> {
         let sql = format!("SELECT * FROM main.{}", quoted(content));
         let error = self.connection.prepare(&sql).err()?;
-        Some(SqliteError::new(OPERATION, &error, &self.budget))
+        Some(SqliteError::new(OPERATION, &error, &self.limits))
     }
 }
 

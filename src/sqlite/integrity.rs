@@ -72,7 +72,7 @@ impl Reader {
         let kib = wanted.min(if is_small { LARGE_CACHE_KIB } else { MEDIUM_CACHE_KIB });
         self.connection
             .execute_batch(&format!("PRAGMA cache_size = -{kib}"))
-            .map_err(|error| SqliteError::new("set the cache", &error, &self.budget))
+            .map_err(|error| SqliteError::new("set the cache", &error, &self.limits))
     }
 
     /// Runs a check. Where it fails as a whole because of something that only the application has, it goes on table by table,
@@ -145,7 +145,7 @@ impl Reader {
     /// # Errors
     /// `Corrupt` for a schema that SQLite refuses, and what any read can meet.
     pub fn tables_with_indexes(&self) -> Result<Vec<(String, u64)>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("read the schema", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("read the schema", &error, &self.limits);
         let sql = "SELECT tbl_name, sum(type = 'index') FROM main.sqlite_schema \
                    WHERE type IN ('table', 'index') AND rootpage > 0 GROUP BY tbl_name";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
@@ -162,7 +162,7 @@ impl Reader {
         operation: &'static str,
         sql: &str,
     ) -> Result<Option<Vec<Finding>>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.limits);
         let mut statement = prepare(&self.connection, sql).map_err(failed)?;
         if self.has_stand_ins()? {
             return Ok(None);
@@ -179,7 +179,7 @@ impl Reader {
         operation: &'static str,
         statement: &mut raw::Statement<'_>,
     ) -> Result<(Vec<Finding>, Option<SqliteError>), SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.limits);
         let mut findings = Vec::new();
         loop {
             match statement.step().map_err(failed) {
@@ -200,7 +200,7 @@ impl Reader {
 
     /// Every row of a foreign-key check; nothing where more collations than `known` ones had to be stood in for.
     pub(super) fn foreign_keys(&self, sql: &str, known: usize) -> Result<Option<Vec<Finding>>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("foreign key check", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("foreign key check", &error, &self.limits);
         let mut statement = prepare(&self.connection, sql).map_err(failed)?;
         if self.collations_stood_in_for()?.len() > known {
             return Ok(None);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::InterruptHandle;
 
-use crate::budget::Budget;
+use crate::limits::QueryLimits;
 
 /// How often the budget is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(5);
@@ -14,14 +14,14 @@ const WATCH_PERIOD: Duration = Duration::from_millis(5);
 /// (`sqlite3BtreeCount`), and a checkpoint runs below the instructions.
 pub(super) fn interrupted_in_time<T>(
     interrupt: InterruptHandle,
-    budget: &Budget,
+    limits: &QueryLimits,
     work: impl FnOnce() -> T,
 ) -> T {
     std::thread::scope(|scope| {
         let (done, watched) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || {
             while watched.recv_timeout(WATCH_PERIOD) == Err(RecvTimeoutError::Timeout) {
-                if budget.is_spent() {
+                if limits.is_exceeded() {
                     interrupt.interrupt();
                 }
             }

@@ -7,14 +7,14 @@ use rusqlite::Connection;
 use rusqlite::params_from_iter;
 
 use super::error::SqliteError;
+use super::keyset_scan::Cursor;
+use super::keyset_scan::Walk;
+use super::keyset_scan::value;
 use super::reader::Reader;
 use super::stored::Value;
-use super::tables::StoredTime;
+use super::tables::TimeValue;
 use super::tables::quoted;
-use super::times::Asked as _;
-use super::walk::Cursor;
-use super::walk::Walk;
-use super::walk::value;
+use super::time_column::QuerySource as _;
 use super::walk_key::Part;
 use super::walk_key::numbered;
 use super::walk_key::uses;
@@ -169,7 +169,7 @@ fn beyond(
 pub(super) fn count_between(
     connection: &Connection,
     (table, column): (&str, &str),
-    (from, below): (&StoredTime, &StoredTime),
+    (from, below): (&TimeValue, &TimeValue),
 ) -> rusqlite::Result<u64> {
     let column = quoted(column);
     let sql = format!("SELECT count(*) FROM main.{} WHERE {column} >= ?1 AND {column} < ?2", quoted(table));
@@ -202,12 +202,12 @@ impl NewestRows for Writer {
     /// Piece by piece; in between, others write.
     fn beyond(&mut self, walk: &Walk, limits: Limits, _limit: Duration) -> Result<Beyond, SqliteError> {
         let walk = walk.clone().reversed();
-        let budget = self.budget.clone();
+        let query_limits = self.limits.clone();
         let mut read = Instant::now();
         let mut pause = || {
             std::thread::sleep(read.elapsed().min(Duration::from_millis(50)));
             read = Instant::now();
-            !budget.is_spent()
+            !query_limits.is_exceeded()
         };
         self.ask("find the newest rows", |connection| beyond(connection, &walk, limits, &mut pause))
     }

@@ -102,14 +102,14 @@ impl Writer {
 
 impl Reader {
     /// The same as [`Writer::stale_statistics`] tells, worked out without a write transaction: from the statistics that there
-    /// are, and from counts that take `budget` each at the most. Tables that only the application can analyze are left out.
+    /// are, and from counts that take `limits` each at the most. Tables that only the application can analyze are left out.
     ///
     /// # Errors
     /// What any read can meet.
-    pub fn stale_statistics(&mut self, budget: Duration) -> Result<Vec<Analysis>, SqliteError> {
+    pub fn stale_statistics(&mut self, timeout: Duration) -> Result<Vec<Analysis>, SqliteError> {
         let failed = {
-            let budget = self.budget.clone();
-            move |error: rusqlite::Error| SqliteError::new("list stale statistics", &error, &budget)
+            let timeout = self.limits.clone();
+            move |error: rusqlite::Error| SqliteError::new("list stale statistics", &error, &timeout)
         };
         let mut stale = Vec::new();
         for table in ordinary_tables(&self.connection).map_err(&failed)? {
@@ -122,7 +122,7 @@ impl Reader {
                 None => true,
                 Some(recorded) => {
                     // A table that is not counted in time has at least not become small.
-                    let rows = self.count_rows_exactly(&table, budget)?;
+                    let rows = self.count_rows_exactly(&table, timeout)?;
                     rows.is_some_and(|rows| {
                         let rows = rows as f64;
                         rows > recorded * STALE_FACTOR || rows * STALE_FACTOR < recorded
@@ -140,7 +140,7 @@ impl Reader {
     fn can_analyze(&self, table: &str) -> bool {
         let sql = format!("EXPLAIN ANALYZE main.{}", quoted(table));
         let prepared = prepare(&self.connection, &sql);
-        !prepared.is_err_and(|error| SqliteError::new("analyze", &error, &self.budget).is_missing_part())
+        !prepared.is_err_and(|error| SqliteError::new("analyze", &error, &self.limits).is_missing_part())
     }
 }
 
@@ -201,20 +201,20 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::budget::Budget;
+    use crate::limits::QueryLimits;
     use crate::sqlite::Access;
 
     fn listed(path: &Path) -> Vec<String> {
-        let budget = Budget::impatient(Duration::from_secs(60));
+        let limits = QueryLimits::with_timeout(Duration::from_secs(60));
         let names = |list: Vec<Analysis>| {
             let mut names: Vec<String> = list.into_iter().map(|analysis| analysis.table).collect();
             names.sort();
             names
         };
-        let mut reader = Reader::open(path, Access::Shared, &budget).unwrap();
+        let mut reader = Reader::open(path, Access::Shared, &limits).unwrap();
         let read = names(reader.stale_statistics(Duration::from_secs(60)).unwrap());
         drop(reader);
-        let mut writer = Writer::open(path, Duration::ZERO, &budget).unwrap();
+        let mut writer = Writer::open(path, Duration::ZERO, &limits).unwrap();
         let stale = writer.stale_statistics().unwrap().value;
         for analysis in &stale {
             writer.analyze(analysis, 1000, Duration::from_secs(60)).unwrap();

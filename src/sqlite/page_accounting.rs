@@ -29,7 +29,7 @@ impl Reader {
     /// # Errors
     /// `Corrupt` for a schema that SQLite refuses, and what any read can meet.
     pub(super) fn check_is_partial(&self) -> Result<bool, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("plan the check", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("plan the check", &error, &self.limits);
         let sql = "EXPLAIN PRAGMA main.quick_check(100)";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
         let mut rows = statement.query(()).map_err(failed)?;
@@ -86,8 +86,8 @@ impl Reader {
         }
         for (root, name) in &roots {
             ledger.tree(*root, name).map_err(failed)?;
-            if self.budget.is_spent() {
-                return Err(SqliteError::spent("account for the pages", &self.budget));
+            if self.limits.is_exceeded() {
+                return Err(SqliteError::spent("account for the pages", &self.limits));
             }
         }
         ledger.freelist().map_err(failed)?;
@@ -113,8 +113,8 @@ impl Reader {
             return Ok(false);
         }
         uses.complete(|page, buffer| {
-            if self.budget.is_spent() {
-                return Err(SqliteError::spent("account for the pages", &self.budget));
+            if self.limits.is_exceeded() {
+                return Err(SqliteError::spent("account for the pages", &self.limits));
             }
             ledger.pages.read(page, buffer).map_err(failed)
         })?;
@@ -128,7 +128,7 @@ impl Reader {
     }
 
     fn accounting_failed(&self, error: &rusqlite::Error) -> SqliteError {
-        SqliteError::new("account for the pages", error, &self.budget)
+        SqliteError::new("account for the pages", error, &self.limits)
     }
 }
 

@@ -35,7 +35,7 @@ impl Reader {
         let mut page = Vec::new();
         Pages::of(&self.connection)
             .and_then(|mut pages| pages.read(number, &mut page))
-            .map_err(|error| SqliteError::new("read a page", &error, &self.budget))?;
+            .map_err(|error| SqliteError::new("read a page", &error, &self.limits))?;
         Ok(page)
     }
 
@@ -77,7 +77,7 @@ impl Reader {
             CHECKSUM_BYTES => {}
             _ => return Ok(other()),
         }
-        let sums = self.sums().map_err(|error| SqliteError::new(OPERATION, &error, &self.budget))?;
+        let sums = self.sums().map_err(|error| SqliteError::new(OPERATION, &error, &self.limits))?;
         if sums.matching == 0 {
             return Ok(other());
         }

@@ -151,7 +151,7 @@ impl Reader {
     fn prepare_with_stand_ins(&self, sql: &str, functions: &mut Vec<String>) -> Result<(), SqliteError> {
         loop {
             let Err(error) = prepare(&self.connection, sql) else { return Ok(()) };
-            let error = SqliteError::new("check", &error, &self.budget);
+            let error = SqliteError::new("check", &error, &self.limits);
             let Some(name) = error.missing_function().filter(|_| functions.len() < MAX_FUNCTIONS) else {
                 return Err(error);
             };
@@ -166,13 +166,13 @@ impl Reader {
         operation: &'static str,
         sql: &str,
     ) -> Result<(Vec<Finding>, Option<SqliteError>), SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(operation, &error, &self.limits);
         let mut statement = prepare(&self.connection, sql).map_err(failed)?;
         self.rows_of_check(operation, &mut statement)
     }
 
     fn foreign_keys_of_piece(&self, table: &str) -> Result<Checked, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("read the foreign keys", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("read the foreign keys", &error, &self.limits);
         let sql = format!("PRAGMA main.foreign_key_list({})", quoted(table));
         /// `table` of <https://www.sqlite.org/pragma.html#pragma_foreign_key_list>.
         const PARENT: i32 = 2;
@@ -205,7 +205,7 @@ impl Reader {
     }
 
     fn indexes_for_check(&self, table: &str) -> Result<Vec<Index>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("read the indexes", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("read the indexes", &error, &self.limits);
         let stood_in = self.collations_stood_in_for()?;
         // The columns of these as <https://www.sqlite.org/pragma.html#pragma_index_list> has them.
         let sql = format!("PRAGMA main.index_list({})", quoted(table));

@@ -14,14 +14,14 @@ use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
-use crate::budget::Budget;
+use crate::limits::QueryLimits;
 
 use super::error::SqliteError;
 use super::header::Header;
 use super::header::JournalMode;
 use super::header::RawHeader;
+use super::open_guard::ReaderTurn;
 use super::raw;
-use super::turns::ReaderTurn;
 
 /// How often the progress handler looks at the budget, in virtual-machine instructions. At 1,000 a
 /// check ends within 5 ms of its deadline, at 10,000 within 22 ms (measured on 715 MiB).
@@ -78,7 +78,7 @@ const REPORT_PERIOD: Duration = Duration::from_millis(2);
 
 /// What a statement has done so far, and what it does to others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct ReadProgress {
     /// Pages read from the files since the connection was opened.
     pub pages_read: u64,
     /// Virtual-machine instructions of the statement, rounded down.
@@ -103,7 +103,7 @@ pub enum Go {
 /// A connection that cannot write, create or delete anything, held for one look and then dropped.
 pub struct Reader {
     pub(super) connection: Connection,
-    pub(super) budget: Budget,
+    pub(super) limits: QueryLimits,
     access: Access,
     journal_mode: std::cell::Cell<Option<JournalMode>>,
     /// After the connection, so that it is closed when the turn ends.
@@ -119,7 +119,7 @@ impl Reader {
     /// # Errors
     /// `CannotOpen` when the file cannot be opened; page 1 is read only by the first question. `Busy` while a
     /// writer of this process opens or closes the database.
-    pub fn open(path: &Path, access: Access, budget: &Budget) -> Result<Self, SqliteError> {
+    pub fn open(path: &Path, access: Access, limits: &QueryLimits) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open";
         raw::register_read_only_vfs()
             .map_err(|code| SqliteError::from_code("register the VFS", code, String::new()))?;
@@ -132,21 +132,21 @@ impl Reader {
         raw::limit_sleep(match access {
             // Nobody else has such a database open, so there is nobody to wait for.
             Access::AtRest | Access::Abandoned => Some(Duration::ZERO),
-            Access::Shared if budget.busy_timeout.is_zero() => Some(IMPATIENT_SLEEP),
+            Access::Shared if limits.busy_timeout.is_zero() => Some(IMPATIENT_SLEEP),
             Access::Shared => None,
         });
         let connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::READ_ONLY_VFS)
-            .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
+            .map_err(|error| SqliteError::new(OPERATION, &error, limits).without(&uri))?;
         let journal_mode = std::cell::Cell::new(None);
-        let mut reader = Self { connection, budget: budget.clone(), access, journal_mode, _turn: turn };
-        reader.harden().map_err(|error| SqliteError::new(OPERATION, &error, budget))?;
+        let mut reader = Self { connection, limits: limits.clone(), access, journal_mode, _turn: turn };
+        reader.harden().map_err(|error| SqliteError::new(OPERATION, &error, limits))?;
         reader.arm()?;
         Ok(reader)
     }
 
     fn harden(&mut self) -> rusqlite::Result<()> {
         let connection = &mut self.connection;
-        connection.busy_timeout(self.budget.busy_timeout)?;
+        connection.busy_timeout(self.limits.busy_timeout)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -163,7 +163,7 @@ impl Reader {
     /// `Busy` while a writer holds its exclusive lock, `NotADatabase` or `Corrupt` when page 1 is not one.
     pub fn header(&self) -> Result<Header, SqliteError> {
         const OPERATION: &str = "read the header";
-        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
         self.connection.execute_batch("BEGIN").map_err(failed)?;
         let schema_version = self.pragma("PRAGMA schema_version").map_err(failed)?;
         let freelist_pages = self.pragma("PRAGMA freelist_count").map_err(failed)?;
@@ -198,7 +198,7 @@ impl Reader {
     pub fn end_transaction(&self) -> Result<(), SqliteError> {
         self.connection
             .execute_batch("COMMIT")
-            .map_err(|error| SqliteError::new("end the transaction", &error, &self.budget))
+            .map_err(|error| SqliteError::new("end the transaction", &error, &self.limits))
     }
 
     fn pragma(&self, sql: &str) -> rusqlite::Result<i64> {
@@ -234,9 +234,9 @@ impl Reader {
     /// What SQLite says; none is known.
     pub fn on_progress(
         &mut self,
-        mut observe: impl FnMut(Work) -> Go + Send + 'static,
+        mut observe: impl FnMut(ReadProgress) -> Go + Send + 'static,
     ) -> Result<(), SqliteError> {
-        let budget = self.budget.clone();
+        let limits = self.limits.clone();
         let gauge = raw::strain_gauge(&self.connection, self.reads_shared_wal());
         let (mut calls, mut reported) = (0_u64, Instant::now());
         let handler = move || {
@@ -246,21 +246,27 @@ impl Reader {
                 reported = Instant::now();
                 let instructions = calls * u64::from(PROGRESS_INSTRUCTIONS.unsigned_abs());
                 let raw::Strain { pages_read, writer_waits, wal_frames, change_counter } = gauge();
-                go = observe(Work { pages_read, instructions, writer_waits, wal_frames, change_counter });
+                go = observe(ReadProgress {
+                    pages_read,
+                    instructions,
+                    writer_waits,
+                    wal_frames,
+                    change_counter,
+                });
             }
-            go == Go::Stop || budget.is_spent()
+            go == Go::Stop || limits.is_exceeded()
         };
         self.connection
             .progress_handler(PROGRESS_INSTRUCTIONS, Some(handler))
-            .map_err(|error| SqliteError::new("follow the progress", &error, &self.budget))
+            .map_err(|error| SqliteError::new("follow the progress", &error, &self.limits))
     }
 
     /// The work that the connection has done so far, and what it does to others now.
     #[must_use]
-    pub fn work_done(&self) -> Work {
+    pub fn work_done(&self) -> ReadProgress {
         let raw::Strain { pages_read, writer_waits, wal_frames, change_counter } =
             raw::strain_gauge(&self.connection, self.reads_shared_wal())();
-        Work { pages_read, instructions: 0, writer_waits, wal_frames, change_counter }
+        ReadProgress { pages_read, instructions: 0, writer_waits, wal_frames, change_counter }
     }
 
     /// Fails if the `-shm` was truncated while it was mapped: what was read is no state of the database then.
@@ -292,11 +298,11 @@ impl Reader {
         limit: Duration,
         work: impl FnOnce(&Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        let whole = self.budget.clone();
-        self.budget = whole.at_most(limit);
+        let whole = self.limits.clone();
+        self.limits = whole.at_most(limit);
         let armed = self.arm();
         let result = armed.map_err(E::from).and_then(|()| work(self));
-        self.budget = whole;
+        self.limits = whole;
         self.arm()?;
         result
     }
@@ -311,10 +317,10 @@ impl Reader {
 
     /// Lets the progress handler read the budget as it is now.
     fn arm(&mut self) -> Result<(), SqliteError> {
-        let budget = self.budget.clone();
+        let limits = self.limits.clone();
         self.connection
-            .progress_handler(PROGRESS_INSTRUCTIONS, Some(move || budget.is_spent()))
-            .map_err(|error| SqliteError::new("set the time budget", &error, &self.budget))
+            .progress_handler(PROGRESS_INSTRUCTIONS, Some(move || limits.is_exceeded()))
+            .map_err(|error| SqliteError::new("set the time budget", &error, &self.limits))
     }
 
     /// Frames in the WAL and those checkpointed; `None` where no shared wal-index tells.
@@ -334,7 +340,7 @@ impl Reader {
     /// A mark that moves with every commit, in a transaction that [`Reader::header`] began; `None` where only
     /// the WAL's own content tells.
     #[must_use]
-    pub fn change_mark(&self) -> Option<raw::ChangeMark> {
+    pub fn change_mark(&self) -> Option<raw::ChangeCounter> {
         match self.access {
             Access::Shared | Access::AtRest => raw::change_mark(&self.connection, self.reads_shared_wal()),
             Access::Abandoned => None,

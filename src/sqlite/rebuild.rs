@@ -18,7 +18,7 @@ impl Reader {
     /// The budget's end, and what any read can meet.
     pub fn unknown_to_rebuild(&self) -> Result<Option<String>, SqliteError> {
         const OPERATION: &str = "try the statements of the schema";
-        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
         let sql = "SELECT name, sql FROM main.sqlite_schema WHERE rootpage > 0 AND sql IS NOT NULL \
                    AND type IN ('table', 'index') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
@@ -26,12 +26,12 @@ impl Reader {
         let empty = Connection::open_in_memory().map_err(failed)?;
         for row in rows {
             let (name, sql) = row.map_err(failed)?;
-            if self.budget.is_spent() {
-                return Err(SqliteError::spent(OPERATION, &self.budget));
+            if self.limits.is_exceeded() {
+                return Err(SqliteError::spent(OPERATION, &self.limits));
             }
             // The first statement alone: what follows it in a schema SQLite never runs.
             if let Err(error) = prepare(&empty, &sql).and_then(|mut create| create.step()) {
-                let error = SqliteError::new(OPERATION, &error, &self.budget);
+                let error = SqliteError::new(OPERATION, &error, &self.limits);
                 if error.is_missing_part() {
                     return Ok(Some(format!("{name}: {}", error.words())));
                 }

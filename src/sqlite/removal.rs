@@ -8,10 +8,10 @@ use rusqlite::params_from_iter;
 
 use super::archive::Archive;
 use super::consequences::OWN_EXPIRED;
+use super::keyset_scan::Cursor;
+use super::keyset_scan::Walk;
 use super::references::Action;
 use super::stored::Value;
-use super::walk::Cursor;
-use super::walk::Walk;
 
 /// Rows of another table that were changed along with those that were deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use rusqlite::params_from_iter;
 use super::archive::Archive;
 use super::error::SqliteError;
 use super::header::JournalMode;
+use super::keyset_scan::Cursor;
+use super::keyset_scan::Walk;
 use super::raw::WriteBehind;
 use super::reader::Reader;
 use super::references::Action;
@@ -19,10 +21,8 @@ use super::removal::Removed;
 use super::removal::Tally;
 use super::removal::along;
 use super::removal::remove;
-use super::tables::StoredTime;
+use super::tables::TimeValue;
 use super::tables::stored_time;
-use super::walk::Cursor;
-use super::walk::Walk;
 use super::writer::Held;
 use super::writer::Writer;
 
@@ -62,9 +62,9 @@ pub struct Expired {
     /// Rows.
     pub rows: u64,
     /// The smallest time among them.
-    pub oldest: Option<StoredTime>,
+    pub oldest: Option<TimeValue>,
     /// The largest.
-    pub newest: Option<StoredTime>,
+    pub newest: Option<TimeValue>,
     /// Bytes of their values, from a sample of at most a thousand.
     pub bytes: u64,
     /// Rows of other tables that go with them, by table and what is done to them.
@@ -278,7 +278,7 @@ impl Reader {
 
     fn count_expired(&self, walk: &Walk) -> Result<Expired, SqliteError> {
         const OPERATION: &str = "count the expired rows";
-        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
         let column = if walk.is_by_time() { &walk.key[0].sql } else { "NULL" };
         let (place, parameters) = walk.between(None, None);
         let expired = walk.all_expired_at(&place);
@@ -316,7 +316,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::limits::QueryLimits;
     use crate::sqlite::Expiry;
     use crate::sqlite::TimeColumn as _;
     use crate::sqlite::TimeForm;
@@ -343,12 +343,12 @@ mod tests {
             )
             .unwrap();
         let limit = Duration::from_secs(60);
-        let mut writer = Writer::open(&path, limit, &Budget::impatient(limit)).unwrap();
+        let mut writer = Writer::open(&path, limit, &QueryLimits::with_timeout(limit)).unwrap();
         let shape = writer.shape("logs").unwrap().unwrap();
         let expiry = Expiry {
             column: Some("at".to_owned()),
-            floor: StoredTime::Integer(1),
-            below: StoredTime::Integer(16),
+            floor: TimeValue::Integer(1),
+            below: TimeValue::Integer(16),
             last: None,
             form: TimeForm::Number,
             cutoff_seconds: 16.0,

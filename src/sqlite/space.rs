@@ -53,7 +53,7 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::schema_objects`].
     pub fn trees(&self) -> Result<Vec<Tree>, SqliteError> {
-        let failed = |error: rusqlite::Error| SqliteError::new("list the b-trees", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("list the b-trees", &error, &self.limits);
         let sql = "SELECT tbl_name, CASE WHEN type = 'index' THEN name END FROM main.sqlite_schema \
                    WHERE rootpage > 0 AND type IN ('table', 'index')";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
@@ -74,7 +74,7 @@ impl Reader {
         let sql = format!("CREATE VIRTUAL TABLE IF NOT EXISTS {TABLE} USING dbstat(main)");
         self.connection
             .execute_batch(&sql)
-            .map_err(|error| SqliteError::new("ask for dbstat", &error, &self.budget))
+            .map_err(|error| SqliteError::new("ask for dbstat", &error, &self.limits))
     }
 
     /// Every b-tree's size from one transaction; `None` when that would not end, or did not, within `limit`.
@@ -96,7 +96,7 @@ impl Reader {
         );
         let sizes = self.within(limit, |reader| {
             let failed =
-                |error: rusqlite::Error| SqliteError::new("measure the b-trees", &error, &reader.budget);
+                |error: rusqlite::Error| SqliteError::new("measure the b-trees", &error, &reader.limits);
             let mut statement = reader.connection.prepare(&sql).map_err(failed)?;
             let rows = statement
                 .query_map((), |row| {
@@ -124,7 +124,7 @@ impl Reader {
                     let (bytes, unused): (f64, f64) = (row.get(0)?, row.get(1)?);
                     Ok(TreeSize { bytes: bytes as u64, unused: unused as u64 })
                 })
-                .map_err(|error| SqliteError::new("measure a b-tree", &error, &reader.budget))
+                .map_err(|error| SqliteError::new("measure a b-tree", &error, &reader.limits))
         });
         unless_late(read)
     }

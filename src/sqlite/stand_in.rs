@@ -49,13 +49,13 @@ impl Reader {
     pub fn stand_in_collations(&self) -> Result<(), SqliteError> {
         self.connection
             .collation_needed(compare_bytes)
-            .map_err(|error| SqliteError::new("stand in for collations", &error, &self.budget))
+            .map_err(|error| SqliteError::new("stand in for collations", &error, &self.limits))
     }
 
     /// The collations that were stood in for since the connection was opened.
     pub(super) fn collations_stood_in_for(&self) -> Result<Vec<String>, SqliteError> {
         unknown_collations(&self.connection)
-            .map_err(|error| SqliteError::new("list the collations", &error, &self.budget))
+            .map_err(|error| SqliteError::new("list the collations", &error, &self.limits))
     }
 
     /// Whether anything was stood in for.
@@ -70,13 +70,13 @@ impl Reader {
             | FunctionFlags::SQLITE_INNOCUOUS;
         self.connection
             .create_scalar_function(name, -1, flags, |_| Ok(rusqlite::types::Null))
-            .map_err(|error| SqliteError::new("stand in for a function", &error, &self.budget))
+            .map_err(|error| SqliteError::new("stand in for a function", &error, &self.limits))
     }
 
     /// Forgets the function again.
     pub(super) fn remove_stand_in(&self, function: &str) -> Result<(), SqliteError> {
         self.connection
             .remove_function(function, -1)
-            .map_err(|error| SqliteError::new("forget a function", &error, &self.budget))
+            .map_err(|error| SqliteError::new("forget a function", &error, &self.limits))
     }
 }

@@ -56,7 +56,7 @@ pub enum RowCount {
 
 /// A value of a time column as it is stored.
 #[derive(Debug, Clone, PartialEq)]
-pub enum StoredTime {
+pub enum TimeValue {
     /// An integer.
     Integer(i64),
     /// A floating-point number.
@@ -69,7 +69,7 @@ pub enum StoredTime {
 
 impl Reader {
     fn error(&self, operation: &'static str) -> impl Fn(rusqlite::Error) -> SqliteError {
-        move |error| SqliteError::new(operation, &error, &self.budget)
+        move |error| SqliteError::new(operation, &error, &self.limits)
     }
 
     /// Counts the objects of the schema. It parses the schema: 0.2 ms with 10 tables, 8 ms with 5,000.
@@ -148,15 +148,15 @@ impl Reader {
             .map_err(self.error("look for a table"))
     }
 
-    /// Counts a table's rows, or estimates them when `budget` ends first.
+    /// Counts a table's rows, or estimates them when `limits` ends first.
     ///
     /// Cost: a scan of the smallest index, or of the table; 21 ms for 4 million rows with a narrow index.
     ///
     /// # Errors
     /// `Busy` and what any read can meet; a missing table is `Other`.
-    pub fn count_rows(&mut self, table: &str, budget: Duration) -> Result<RowCount, SqliteError> {
+    pub fn count_rows(&mut self, table: &str, timeout: Duration) -> Result<RowCount, SqliteError> {
         let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
-        let counted = self.within(budget, |reader| reader.count(&sql));
+        let counted = self.within(timeout, |reader| reader.count(&sql));
         match counted {
             Ok(rows) => Ok(RowCount::Exact(rows)),
             // The table's own budget ended; when the whole look's did, the estimate fails with it.
@@ -165,16 +165,18 @@ impl Reader {
         }
     }
 
-    /// Counts a table's rows, or gives nothing when `budget` ends first.
+    /// Counts a table's rows, or gives nothing when `limits` ends first.
     ///
     /// # Errors
     /// As for [`Reader::count_rows`].
-    pub fn count_rows_exactly(&mut self, table: &str, budget: Duration) -> Result<Option<u64>, SqliteError> {
+    pub fn count_rows_exactly(&mut self, table: &str, timeout: Duration) -> Result<Option<u64>, SqliteError> {
         let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
-        let counted = self.within(budget, |reader| reader.count(&sql));
+        let counted = self.within(timeout, |reader| reader.count(&sql));
         match counted {
             Ok(rows) => Ok(Some(rows.unsigned_abs())),
-            Err(error) if error.kind() == ErrorKind::DeadlineExceeded && !self.budget.is_spent() => Ok(None),
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded && !self.limits.is_exceeded() => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -201,14 +203,14 @@ impl Reader {
         const SMALL_PAGES: u32 = 4_000;
         const OPERATION: &str = "count the rows";
         let failed = self.error(OPERATION);
-        if self.budget.is_spent() {
-            return Err(SqliteError::spent(OPERATION, &self.budget));
+        if self.limits.is_exceeded() {
+            return Err(SqliteError::spent(OPERATION, &self.limits));
         }
         if self.page_count().map_err(&failed)? <= SMALL_PAGES {
             return work(&self.connection).map_err(failed);
         }
         let interrupt = self.connection.get_interrupt_handle();
-        interrupted_in_time(interrupt, &self.budget, || work(&self.connection)).map_err(failed)
+        interrupted_in_time(interrupt, &self.limits, || work(&self.connection)).map_err(failed)
     }
 
     /// The smallest and the largest value of a time column, NULLs left out; `None` for a table
@@ -220,15 +222,15 @@ impl Reader {
         &mut self,
         table: &str,
         column: &str,
-        budget: Duration,
-    ) -> Result<Option<(StoredTime, StoredTime)>, SqliteError> {
+        timeout: Duration,
+    ) -> Result<Option<(TimeValue, TimeValue)>, SqliteError> {
         let (table, column) = (quoted(table), quoted(column));
         // Two sub-selects again. A quoted name that is no column must not silently become a string:
         // it is qualified with the table.
         let sql = format!(
             "SELECT (SELECT min(t.{column}) FROM main.{table} AS t), (SELECT max(t.{column}) FROM main.{table} AS t)"
         );
-        self.within(budget, |reader| {
+        self.within(timeout, |reader| {
             reader
                 .connection
                 .query_row(&sql, (), |row| Ok(stored_time(row.get_ref(0)?).zip(stored_time(row.get_ref(1)?))))
@@ -237,13 +239,13 @@ impl Reader {
     }
 }
 
-pub(super) fn stored_time(value: ValueRef<'_>) -> Option<StoredTime> {
+pub(super) fn stored_time(value: ValueRef<'_>) -> Option<TimeValue> {
     match value {
         ValueRef::Null => None,
-        ValueRef::Integer(integer) => Some(StoredTime::Integer(integer)),
-        ValueRef::Real(real) => Some(StoredTime::Real(real)),
-        ValueRef::Text(text) => Some(StoredTime::Text(String::from_utf8_lossy(text).into_owned())),
-        ValueRef::Blob(_) => Some(StoredTime::Blob),
+        ValueRef::Integer(integer) => Some(TimeValue::Integer(integer)),
+        ValueRef::Real(real) => Some(TimeValue::Real(real)),
+        ValueRef::Text(text) => Some(TimeValue::Text(String::from_utf8_lossy(text).into_owned())),
+        ValueRef::Blob(_) => Some(TimeValue::Blob),
     }
 }
 

@@ -14,7 +14,7 @@ impl Reader {
         if tables.is_empty() {
             return Ok(Vec::new());
         }
-        let failed = |error: rusqlite::Error| SqliteError::new("list the modules", &error, &self.budget);
+        let failed = |error: rusqlite::Error| SqliteError::new("list the modules", &error, &self.limits);
         let mut statement = self.connection.prepare("PRAGMA module_list").map_err(failed)?;
         let rows = statement.query_map((), |row| row.get::<_, String>(0)).map_err(failed)?;
         let known: Vec<String> = rows.collect::<Result<_, _>>().map_err(failed)?;
@@ -45,7 +45,7 @@ impl Reader {
     /// Every virtual table with its module.
     pub(super) fn virtual_tables(&self) -> Result<Vec<(String, String)>, SqliteError> {
         let failed =
-            |error: rusqlite::Error| SqliteError::new("list the virtual tables", &error, &self.budget);
+            |error: rusqlite::Error| SqliteError::new("list the virtual tables", &error, &self.limits);
         let sql = "SELECT name, sql FROM main.sqlite_schema \
                    WHERE type = 'table' AND rootpage = 0 AND sql IS NOT NULL";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;

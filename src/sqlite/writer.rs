@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
 
-use crate::budget::Budget;
+use crate::limits::QueryLimits;
 use crate::span::Operation;
 
 use super::error::ErrorCode;
@@ -22,9 +22,9 @@ use super::error::SqliteError;
 use super::header::AutoVacuum;
 use super::header::JournalMode;
 use super::header::RawHeader;
+use super::open_guard::Alone;
 use super::raw;
 use super::reader::uri_of;
-use super::turns::Alone;
 
 /// How often the progress handler looks at the budget, in virtual-machine instructions; see the reader's.
 const PROGRESS_INSTRUCTIONS: i32 = 1_000;
@@ -68,7 +68,7 @@ impl<T> Held<Option<T>> {
 pub struct Writer {
     // None only while it is closed.
     pub(super) connection: Option<Connection>,
-    pub(super) budget: Budget,
+    pub(super) limits: QueryLimits,
     path: PathBuf,
     journal_mode: JournalMode,
     is_alone: fn(&Path) -> bool,
@@ -83,25 +83,25 @@ impl Writer {
     /// # Errors
     /// `CannotOpen`, `NotADatabase`, `Busy` when the readers of this process do not leave in time, and `ReadOnly` when the
     /// file cannot be written.
-    pub fn open(path: &Path, patience: Duration, budget: &Budget) -> Result<Self, SqliteError> {
+    pub fn open(path: &Path, patience: Duration, limits: &QueryLimits) -> Result<Self, SqliteError> {
         let operation = Operation::begin("open", None);
-        operation.told(Self::opened(path, patience, budget))
+        operation.told(Self::opened(path, patience, limits))
     }
 
-    fn opened(path: &Path, patience: Duration, budget: &Budget) -> Result<Self, SqliteError> {
+    fn opened(path: &Path, patience: Duration, limits: &QueryLimits) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open for writing";
-        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, budget);
+        let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, limits);
         raw::register_read_only_vfs()
             .map_err(|code| SqliteError::from_code("register the VFS", code, String::new()))?;
         let rights = raw::OwnerRights::take();
-        let Some(_alone) = Alone::begin(path, &budget.at_most(patience)) else {
+        let Some(_alone) = Alone::begin(path, &limits.at_most(patience)) else {
             return Err(SqliteError::from_code(OPERATION, rusqlite::ffi::SQLITE_BUSY, String::new()));
         };
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let uri = uri_of(path);
         let mut connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::WRITING_VFS)
-            .map_err(|error| SqliteError::new(OPERATION, &error, budget).without(&uri))?;
+            .map_err(|error| SqliteError::new(OPERATION, &error, limits).without(&uri))?;
         connection.busy_handler(Some(look_again)).map_err(failed)?;
         // A process that lost its locks is invisible to SQLite, which would take us for the last one: see `drop`.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
@@ -109,7 +109,7 @@ impl Writer {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
         let mut writer = Self {
             connection: Some(connection),
-            budget: budget.clone(),
+            limits: limits.clone(),
             path: path.to_owned(),
             journal_mode: JournalMode::Rollback,
             is_alone: |_| false,
@@ -123,7 +123,7 @@ impl Writer {
                 .execute_batch("BEGIN; SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1); COMMIT")
                 .map_err(|error| {
                     let _ = writer.connection().execute_batch("ROLLBACK");
-                    SqliteError::new(OPERATION, &error, &writer.budget)
+                    SqliteError::new(OPERATION, &error, &writer.limits)
                 })
         })?;
         writer.journal_mode = writer.header()?.journal_mode;
@@ -151,8 +151,8 @@ impl Writer {
         &self,
         operation: &'static str,
     ) -> impl Fn(rusqlite::Error) -> SqliteError + 'static {
-        let budget = self.budget.clone();
-        move |error| SqliteError::new(operation, &error, &budget)
+        let limits = self.limits.clone();
+        move |error| SqliteError::new(operation, &error, &limits)
     }
 
     fn header(&self) -> Result<RawHeader, SqliteError> {
@@ -196,9 +196,10 @@ impl Writer {
 
     /// Has the progress handler end a statement with the budget, or at an earlier deadline.
     pub(super) fn arm(&mut self, deadline: Option<Instant>) -> Result<(), SqliteError> {
-        let budget = self.budget.clone();
+        let limits = self.limits.clone();
         let failed = self.failed("set the time budget");
-        let spent = move || budget.is_spent() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let spent =
+            move || limits.is_exceeded() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
         connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(spent)).map_err(failed)
     }
@@ -210,14 +211,14 @@ impl Writer {
         mut observe: impl FnMut(Duration) + Send + 'static,
     ) -> Result<(), SqliteError> {
         const PERIOD: Duration = Duration::from_millis(100);
-        let (budget, failed) = (self.budget.clone(), self.failed("follow the progress"));
+        let (limits, failed) = (self.limits.clone(), self.failed("follow the progress"));
         let mut told = begun;
         let handler = move || {
             if told.elapsed() >= PERIOD {
                 told = Instant::now();
                 observe(begun.elapsed());
             }
-            budget.is_spent()
+            limits.is_exceeded()
         };
         let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
         connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(handler)).map_err(failed)
@@ -234,16 +235,16 @@ impl Writer {
         mut work: impl FnMut(&mut Self) -> Result<T, SqliteError>,
     ) -> Result<T, SqliteError> {
         let mut backoff = LOCK_TRY;
-        let budget = self.budget.at_most(patience);
+        let limits = self.limits.at_most(patience);
         loop {
             let error = match work(self) {
                 Err(error) if matches!(error.code(), Some(ErrorCode::Busy | ErrorCode::Locked)) => error,
                 other => return other,
             };
-            if !sleep(backoff, &budget) {
-                let cancelled = self.budget.cancel.is_cancelled();
+            if !sleep(backoff, &limits) {
+                let cancelled = self.limits.cancel.is_cancelled();
                 return Err(if cancelled {
-                    SqliteError::spent("wait for a lock", &self.budget)
+                    SqliteError::spent("wait for a lock", &self.limits)
                 } else {
                     error
                 });
@@ -276,7 +277,7 @@ impl Writer {
             Err(error) => Err(error),
         };
         let result = result.map_err(|error| {
-            let error = SqliteError::new(operation, &error, &self.budget);
+            let error = SqliteError::new(operation, &error, &self.limits);
             // Many errors have rolled back already; then there is nothing left to do.
             if !self.connection().is_autocommit() {
                 let _ = self.connection().execute_batch("ROLLBACK");
@@ -320,7 +321,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         /// Looks of this process end within milliseconds; a hung one is not worth more patience.
         const PATIENCE: Duration = Duration::from_secs(2);
-        let _alone = Alone::begin(&self.path, &Budget::impatient(PATIENCE));
+        let _alone = Alone::begin(&self.path, &QueryLimits::with_timeout(PATIENCE));
         let connection = self.connection.take();
         if self.journal_mode == JournalMode::Wal
             && let Some(connection) = &connection
@@ -338,11 +339,11 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 }
 
 /// Sleeps unless the budget ends first.
-pub(super) fn sleep(length: Duration, budget: &Budget) -> bool {
+pub(super) fn sleep(length: Duration, limits: &QueryLimits) -> bool {
     const STEP: Duration = Duration::from_millis(20);
     let until = Instant::now() + length;
     loop {
-        if budget.is_spent() {
+        if limits.is_exceeded() {
             return false;
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -355,6 +356,6 @@ pub(super) fn sleep(length: Duration, budget: &Budget) -> bool {
 
 /// Whether an error means that the work did not fit its time, so that less of it may.
 #[must_use]
-pub fn took_too_long(error: &SqliteError, budget: &Budget) -> bool {
-    error.kind() == ErrorKind::DeadlineExceeded && !budget.is_spent()
+pub fn took_too_long(error: &SqliteError, limits: &QueryLimits) -> bool {
+    error.kind() == ErrorKind::DeadlineExceeded && !limits.is_exceeded()
 }

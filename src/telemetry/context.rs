@@ -49,7 +49,7 @@ pub fn begin_job(database: &str, task: &str, trigger: &str, path: &str) -> JobSc
 
 /// A span elsewhere, to which what is done here belongs.
 #[derive(Debug, Clone)]
-pub struct Parent(Context);
+pub struct RemoteContext(Context);
 
 /// The two headers of W3C's trace context (<https://www.w3.org/TR/trace-context/>).
 struct Carrier<'c> {
@@ -71,7 +71,7 @@ impl Extractor for Carrier<'_> {
     }
 }
 
-impl Parent {
+impl RemoteContext {
     /// The span that two headers, or variables of the environment, name; `None` for nonsense, and while nobody takes traces.
     #[must_use]
     pub fn named(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
@@ -105,7 +105,7 @@ impl Parent {
 }
 
 /// Does work as a part of the trace of a parent, if there is one.
-pub fn within<T>(parent: Option<&Parent>, work: impl FnOnce() -> T) -> T {
+pub fn within<T>(parent: Option<&RemoteContext>, work: impl FnOnce() -> T) -> T {
     let _surroundings = parent.map(|parent| parent.0.clone().attach());
     work()
 }

@@ -27,10 +27,10 @@ use crate::metrics::SpanCounts;
 use crate::metrics::SpanDrop;
 
 use super::context::Namespace;
-use super::settings::Settings;
-use super::wire::Taken;
-use super::wire::Trouble;
-use super::wire::Wire;
+use super::otel_env::Settings;
+use super::otlp_http::ExportError;
+use super::otlp_http::ExportResponse;
+use super::otlp_http::OtlpHttpClient;
 
 /// How often a batch is sent before it is given up; between the tries the pause doubles from the first. Meanwhile the queue
 /// fills.
@@ -72,7 +72,7 @@ impl SpanProcessor for Queue {
 
 /// Sends what comes out of the queue.
 pub(super) struct Exporter {
-    pub wire: Wire,
+    pub wire: OtlpHttpClient,
     pub settings: Settings,
     pub resource: ResourceAttributesWithSchema,
     pub counts: Arc<SpanCounts>,
@@ -167,19 +167,19 @@ impl Exporter {
         compressed.expect("writing to memory does not fail").into()
     }
 
-    fn taken(&mut self, count: u64, taken: &Taken) {
+    fn taken(&mut self, count: u64, taken: &ExportResponse) {
         let rejected = taken.rejected.min(count);
         self.counts.exported(count - rejected);
         self.counts.dropped(SpanDrop::Rejected, rejected);
         if rejected > 0 {
             let words = format!("it rejected {rejected} of {count} spans: {}", taken.words);
-            self.say_ill(&Trouble { words, passes: false, retry_after: None });
+            self.say_ill(&ExportError { words, passes: false, retry_after: None });
         } else if std::mem::take(&mut self.is_ill) {
             tracing::info!(endpoint = %self.settings.endpoint, "the collector takes traces again");
         }
     }
 
-    fn say_ill(&mut self, trouble: &Trouble) {
+    fn say_ill(&mut self, trouble: &ExportError) {
         if std::mem::replace(&mut self.is_ill, true) {
             tracing::debug!(endpoint = %self.settings.endpoint, reason = trouble.words, "a batch of traces was not taken");
             return;

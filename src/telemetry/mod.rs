@@ -5,20 +5,20 @@
 //! scrape and no look ever waits for it, and the end of litekeeper three seconds at the most.
 
 mod context;
-mod describe;
 mod export;
+mod otel_env;
+mod otlp_http;
 mod sampling;
-mod settings;
+mod span_attributes;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 pub use context::JobScope;
-pub use context::Parent;
+pub use context::RemoteContext;
 pub use context::begin_job;
 pub use context::current;
 pub use context::within;
-pub use describe::describe;
+pub use span_attributes::describe;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -41,16 +41,16 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::TracingSettings;
-use crate::host::host_name;
 use crate::metrics::SpanCounts;
+use crate::os::host_name;
 use crate::span;
 
 use export::Exporter;
 use export::LAST_LIMIT;
 use export::Queue;
+use otel_env::Settings;
+use otlp_http::OtlpHttpClient;
 use sampling::Sampling;
-use settings::Settings;
-use wire::Wire;
 
 /// What takes traces, or nothing that does.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Telemetry {
     /// # Errors
     /// They are wanted, and cannot be sent as they should; in words.
     pub fn start(file: &TracingSettings) -> Result<Self, String> {
-        let (settings, notes) = settings::resolve(file, &|name| std::env::var(name).ok())?;
+        let (settings, notes) = otel_env::resolve(file, &|name| std::env::var(name).ok())?;
         let counts = Arc::new(SpanCounts::default());
         let line = settings.map(|settings| Line::open(settings, &counts)).transpose()?;
         Ok(Self { line, counts, notes })
@@ -131,8 +131,8 @@ impl Line {
         let (sender, queue) = mpsc::channel(settings.queue);
         let stop = CancellationToken::new();
         let endpoint = settings.endpoint.to_string();
-        let wire =
-            Wire::new(settings.clone()).map_err(|problem| format!("traces to {endpoint}: {problem}"))?;
+        let wire = OtlpHttpClient::new(settings.clone())
+            .map_err(|problem| format!("traces to {endpoint}: {problem}"))?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
             .with_sampler(Sampling { roots: settings.roots.clone(), sweep_fraction: settings.sweep_fraction })

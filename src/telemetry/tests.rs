@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::config::Endpoint;
 use crate::config::TracingSettings;
 
-use super::settings::Settings;
-use super::settings::resolve;
+use super::otel_env::Settings;
+use super::otel_env::resolve;
 
 fn file() -> TracingSettings {
     TracingSettings {

@@ -17,12 +17,12 @@ use arc_swap::ArcSwap;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking::run_one;
-use crate::history::History;
-use crate::history::Level;
-use crate::history::Point;
-use crate::sample::Observed;
-use crate::sample::Snapshot;
+use crate::collectors::DatabaseSnapshot;
+use crate::collectors::Snapshot;
+use crate::state_store::Level;
+use crate::state_store::Point;
+use crate::state_store::StateStore;
+use crate::worker_pool::run_one;
 
 /// How often it is asked whether a new period has begun.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ const BATCH: usize = 1_000;
 /// The trends of all databases.
 #[derive(Debug)]
 pub struct Trends {
-    history: Arc<History>,
+    history: Arc<StateStore>,
     recent: Mutex<HashMap<PathBuf, Recent>>,
     /// Whether the last points could not be written.
     is_mute: AtomicBool,
@@ -78,7 +78,7 @@ impl Recent {
 impl Trends {
     /// Trends in a state file.
     #[must_use]
-    pub fn new(history: Arc<History>) -> Self {
+    pub fn new(history: Arc<StateStore>) -> Self {
         Self { history, recent: Mutex::default(), is_mute: AtomicBool::new(false) }
     }
 
@@ -194,7 +194,7 @@ impl Trends {
 }
 
 /// What is kept of a database; nothing while it cannot be read.
-fn point_of(observed: &Observed, at: u64) -> Option<Point> {
+fn point_of(observed: &DatabaseSnapshot, at: u64) -> Option<Point> {
     let files = observed.files.as_ref()?;
     let header = observed.facts.as_ref()?.header;
     let rows = &observed.tables.rows;
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn points_are_kept_by_level_and_for_their_time() {
-        let history = History::open(None).unwrap();
+        let history = StateStore::open(None).unwrap();
         let path = PathBuf::from("/srv/a.db");
         let start = 1_800_000_000_u64;
         let points: Vec<_> = (0..60 * 24)

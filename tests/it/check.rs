@@ -437,7 +437,7 @@ fn an_interrupt_ends_a_check() {
 }
 
 fn a_count_out_of_time_is_an_estimate() {
-    use litekeeper::budget::Budget;
+    use litekeeper::limits::QueryLimits;
     use litekeeper::sqlite::Access;
     use litekeeper::sqlite::Reader;
     use litekeeper::sqlite::RowCount;
@@ -450,8 +450,8 @@ fn a_count_out_of_time_is_an_estimate() {
              ANALYZE known; INSERT INTO known SELECT text || 'more' FROM items; DELETE FROM items WHERE id <= 1000;",
         )
         .make();
-    let budget = Budget::impatient(Duration::from_secs(60));
-    let mut reader = Reader::open(&made.path(), Access::Shared, &budget).unwrap();
+    let limits = QueryLimits::with_timeout(Duration::from_secs(60));
+    let mut reader = Reader::open(&made.path(), Access::Shared, &limits).unwrap();
     // Statistics of another time do not count.
     for (table, rows) in [("items", 4_000), ("keyed", 5_000), ("known", 5_007)] {
         assert_eq!(

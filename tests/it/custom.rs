@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use litekeeper::budget::Budget;
+use litekeeper::limits::QueryLimits;
 use litekeeper::sqlite::Access;
-use litekeeper::sqlite::CustomAnswer;
 use litekeeper::sqlite::CustomError;
+use litekeeper::sqlite::QueryResult;
 use litekeeper::sqlite::Reader;
 
+use crate::hostile_input::quick_agent;
 use crate::support::TestDatabase;
 use crate::support::eventually;
 use crate::support::test;
-use crate::untrusted::quick_agent;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -25,14 +25,9 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn ask(
-    made: &TestDatabase,
-    sql: &str,
-    labels: &[&str],
-    max_rows: usize,
-) -> Result<CustomAnswer, CustomError> {
-    let budget = Budget::impatient(Duration::from_secs(60));
-    let mut reader = Reader::open(&made.path(), Access::Shared, &budget).unwrap();
+fn ask(made: &TestDatabase, sql: &str, labels: &[&str], max_rows: usize) -> Result<QueryResult, CustomError> {
+    let limits = QueryLimits::with_timeout(Duration::from_secs(60));
+    let mut reader = Reader::open(&made.path(), Access::Shared, &limits).unwrap();
     let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
     // A query without an end must meet its own budget, not the reader's.
     reader.custom(sql, "value", &labels, max_rows, Duration::from_millis(200))
@@ -80,7 +75,7 @@ fn custom_sql_gives_samples_or_says_why_not() {
     let rows = |pairs: &[(&[&str], f64)], dropped| {
         let rows =
             pairs.iter().map(|(labels, value)| (labels.iter().map(ToString::to_string).collect(), *value));
-        CustomAnswer { rows: rows.collect(), dropped }
+        QueryResult { rows: rows.collect(), dropped }
     };
     for (sql, labels, expected) in [
         ("SELECT count(*) AS value FROM items", &[][..], rows(&[(&[], 50.0)], 0)),

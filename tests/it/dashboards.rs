@@ -66,7 +66,7 @@ struct Dashboard {
 }
 
 /// A question that a dashboard asks Prometheus.
-struct Question {
+struct RunQuery {
     /// Where it is asked, for people.
     place: String,
     expression: String,
@@ -110,8 +110,8 @@ impl Dashboard {
     }
 
     /// Every expression: those of panels and those of annotations.
-    fn questions(&self) -> Vec<Question> {
-        let question = |place: &Value, expression: &Value| Question {
+    fn questions(&self) -> Vec<RunQuery> {
+        let question = |place: &Value, expression: &Value| RunQuery {
             place: format!("{}: {}", self.name, text(place)),
             expression: text(expression).to_owned(),
         };

@@ -11,54 +11,54 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use libtest_mimic::Trial;
+use litekeeper::collectors::CountMethod;
+use litekeeper::collectors::CustomReading;
+use litekeeper::collectors::DatabaseSnapshot;
+use litekeeper::collectors::DatabaseState;
+use litekeeper::collectors::ErrorCounts;
+use litekeeper::collectors::Facts;
+use litekeeper::collectors::IndexSpace;
+use litekeeper::collectors::RowReading;
+use litekeeper::collectors::Snapshot;
+use litekeeper::collectors::SpaceReadings;
+use litekeeper::collectors::TableAge;
+use litekeeper::collectors::TableReadings;
+use litekeeper::collectors::TableSpace;
 use litekeeper::config::CustomKind;
 use litekeeper::config::CustomMetric;
 use litekeeper::config::Settings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
-use litekeeper::history::Standing;
-use litekeeper::host::FileFacts;
-use litekeeper::host::FileSize;
-use litekeeper::host::FilesystemFacts;
-use litekeeper::host::LockView;
-use litekeeper::host::Loss;
-use litekeeper::host::LostLocks;
-use litekeeper::host::OwnerState;
-use litekeeper::job::Run;
-use litekeeper::job::Trigger;
 use litekeeper::locks::Hold;
 use litekeeper::locks::Lock;
+use litekeeper::locks::LockOwner;
 use litekeeper::locks::Locks;
-use litekeeper::locks::Party;
 use litekeeper::metrics::AgentMetrics;
 use litekeeper::metrics::Exposition;
 use litekeeper::metrics::Format;
 use litekeeper::metrics::JobMetrics;
 use litekeeper::metrics::JobTarget;
-use litekeeper::sample::AgeReading;
-use litekeeper::sample::Condition;
-use litekeeper::sample::CountMethod;
-use litekeeper::sample::CustomReading;
-use litekeeper::sample::ErrorCounts;
-use litekeeper::sample::Facts;
-use litekeeper::sample::IndexSpace;
-use litekeeper::sample::Observed;
-use litekeeper::sample::RowReading;
-use litekeeper::sample::Snapshot;
-use litekeeper::sample::SpaceReadings;
-use litekeeper::sample::TableReadings;
-use litekeeper::sample::TableSpace;
+use litekeeper::os::FileFacts;
+use litekeeper::os::FileSize;
+use litekeeper::os::FilesystemFacts;
+use litekeeper::os::LockView;
+use litekeeper::os::Loss;
+use litekeeper::os::LostLocks;
+use litekeeper::os::OwnerState;
 use litekeeper::sqlite::AutoVacuum;
 use litekeeper::sqlite::Check;
-use litekeeper::sqlite::CustomAnswer;
 use litekeeper::sqlite::Encoding;
 use litekeeper::sqlite::ErrorCode;
 use litekeeper::sqlite::Header;
 use litekeeper::sqlite::JournalMode;
+use litekeeper::sqlite::QueryResult;
 use litekeeper::sqlite::SchemaObjects;
 use litekeeper::sqlite::TreeSize;
 use litekeeper::sqlite::WalFrames;
+use litekeeper::state_store::CheckStatus;
 use litekeeper::task::Task;
+use litekeeper::tasks::Run;
+use litekeeper::tasks::Trigger;
 
 use crate::support::Agent;
 use crate::support::TestDatabase;
@@ -81,11 +81,11 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn observed(name: &str, settings: Settings) -> Observed {
+fn observed(name: &str, settings: Settings) -> DatabaseSnapshot {
     let path = Path::new("/srv").join(format!("{name}.db"));
-    Observed {
+    DatabaseSnapshot {
         database: Arc::new(Database::new(DatabaseName::new(name), path, Arc::new(settings), 500)),
-        condition: Condition::Pending,
+        condition: DatabaseState::Pending,
         reason: None,
         confirmed_at: None,
         facts: None,
@@ -102,7 +102,7 @@ fn observed(name: &str, settings: Settings) -> Observed {
 }
 
 /// A database of which everything is known.
-fn full() -> Observed {
+fn full() -> DatabaseSnapshot {
     let metric = |name: &str, kind| CustomMetric {
         name: name.to_owned(),
         kind,
@@ -111,7 +111,7 @@ fn full() -> Observed {
         value: "value".to_owned(),
         labels: vec!["state".to_owned()],
         interval: Duration::from_secs(60),
-        budget: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
         max_rows: 10,
     };
     let settings = Settings {
@@ -122,18 +122,18 @@ fn full() -> Observed {
     };
     let answer = |pairs: &[(&str, f64)]| {
         let rows = pairs.iter().map(|(label, value)| (vec![(*label).to_owned()], *value)).collect();
-        Arc::new(CustomAnswer { rows, dropped: 0 })
+        Arc::new(QueryResult { rows, dropped: 0 })
     };
     let mut errors = ErrorCounts::default();
     errors.count(ErrorCode::Busy);
     let size = |size| FileSize { size, allocated: size + 512 };
-    Observed {
+    DatabaseSnapshot {
         owners: Arc::new(OwnerState {
             lost: vec![LostLocks { pid: 7, loss: Loss::Locks }],
             locks_seen: true,
             files_seen: true,
         }),
-        condition: Condition::Up,
+        condition: DatabaseState::Up,
         confirmed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_482_123_250)),
         facts: Some(Arc::new(Facts {
             header: Header {
@@ -179,7 +179,7 @@ fn full() -> Observed {
                     method: CountMethod::Estimate,
                 },
             ],
-            ages: vec![AgeReading {
+            ages: vec![TableAge {
                 table: "logs".to_owned(),
                 oldest: 1_778_207_426.0,
                 newest: 1_795_486_994.0,
@@ -210,7 +210,7 @@ fn full() -> Observed {
 fn locks() -> Locks {
     let hold = |lock, pid, seconds| Hold {
         lock,
-        party: Party { pid: Some(pid), count: 1, process: None },
+        party: LockOwner { pid: Some(pid), count: 1, process: None },
         first_seen_at: SystemTime::UNIX_EPOCH,
         held: Duration::from_secs_f64(seconds),
         pinned_frames: None,
@@ -221,7 +221,7 @@ fn locks() -> Locks {
         hold(Lock::WalRead(2), 8, 0.0),
         hold(Lock::WalWrite, 8, 0.0),
     ];
-    let party = |pid, count| Party { pid, count, process: None };
+    let party = |pid, count| LockOwner { pid, count, process: None };
     Locks { view: LockView::Whole, holds, connected: Some(vec![party(None, 2), party(Some(7), 1)]) }
 }
 
@@ -285,21 +285,28 @@ fn jobs() -> Arc<JobMetrics> {
     jobs.progressed(&database, Task::Vacuum, 0.25);
     jobs.set_next_run(&database, Task::Vacuum, Some(at(1_795_600_000)));
     jobs.missed(&database, Task::LogCleaning, 3);
-    let standing = Standing {
+    let standing = CheckStatus {
         ok: false,
         problems: 2,
         first_problem: None,
         completed_at: at(1_795_000_002),
         whole_at: at(1_795_000_002),
-        notes: litekeeper::job::Notes { constraints: 1, btrees: 7, btrees_checked: 6, ..Default::default() },
+        notes: litekeeper::tasks::Notes {
+            constraints: 1,
+            btrees: 7,
+            btrees_checked: 6,
+            ..Default::default()
+        },
     };
     jobs.set_standings(&database, [(Check::Full, standing)].into());
     Arc::new(jobs)
 }
 
 fn encoded(format: Format) -> String {
-    let down =
-        Observed { condition: Condition::Down, ..observed("down \"quoted\"\nname\\", Settings::default()) };
+    let down = DatabaseSnapshot {
+        condition: DatabaseState::Down,
+        ..observed("down \"quoted\"\nname\\", Settings::default())
+    };
     let databases = vec![full(), down, observed("pending", Settings::default())];
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { databases, complete: true }));
     let agent = Arc::new(AgentMetrics::default());

@@ -380,7 +380,7 @@ fn a_kill_at_any_moment_loses_nothing() {
                  CREATE TABLE orders (id INTEGER PRIMARY KEY);",
             )
             .unwrap();
-        let tasks = "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}, reserve: 0}, log_cleaning: {target_hold: 10ms, tables: [{table: logs, column: at, retention: 30d}]}}";
+        let tasks = "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}, reserve: 0}, log_cleaning: {target_lock_hold: 10ms, tables: [{table: logs, column: at, retention: 30d}]}}";
         let config = configure(&made, tasks);
         for kill in 0..KILLS / 4 {
             owner
@@ -434,7 +434,7 @@ pub fn slow_cleaning() -> (TestDatabase, String) {
              INSERT INTO logs (at) VALUES (unixepoch());",
         )
         .make();
-    let tasks = "{log_cleaning: {target_hold: 1ms, pause_ratio: 100, tables: [{table: logs, column: at, retention: 30d}]}}";
+    let tasks = "{log_cleaning: {target_lock_hold: 1ms, pause_ratio: 100, tables: [{table: logs, column: at, retention: 30d}]}}";
     let config = configure(&made, tasks);
     (made, config)
 }
@@ -544,7 +544,7 @@ fn a_lock_held_for_ever_is_busy() {
             .unwrap();
         let mut owner = SecondProcess::open(&made.path());
         owner.run("BEGIN IMMEDIATE; INSERT INTO items VALUES (0, NULL)");
-        let tasks = "{vacuum: {lock_wait: 1s, min_reclaimable: {bytes: 1MiB}}, log_cleaning: {lock_wait: 1s, tables: [{table: logs, column: at}]}}";
+        let tasks = "{vacuum: {lock_timeout: 1s, min_reclaimable: {bytes: 1MiB}}, log_cleaning: {lock_timeout: 1s, tables: [{table: logs, column: at}]}}";
         let config = configure(&made, tasks);
         let (code, runs) = run("all", &config);
         let reasons: Vec<&Value> = runs.iter().map(|run| &run["reason"]).collect();

@@ -3,11 +3,11 @@
 use libtest_mimic::Trial;
 use rusqlite::Connection;
 
+use crate::hostile_input::quick_agent;
 use crate::support::Prometheus;
 use crate::support::eventually;
 use crate::support::test_with_tool;
 use crate::support::tool;
-use crate::untrusted::quick_agent;
 
 pub fn trials() -> Vec<Trial> {
     vec![test_with_tool(

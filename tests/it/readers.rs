@@ -137,7 +137,8 @@ fn backups(made: &TestDatabase) -> Vec<PathBuf> {
 
 fn applications_commit_beside_tasks_that_read(python: &str) {
     // A debug build hashes slowly, on a busy machine.
-    const TASKS: &str = "{health_check: {max_wait: 1s}, backup: {to: backups, reserve: 0, max_wait: 1s}}";
+    const TASKS: &str =
+        "{health_check: {max_writer_wait: 1s}, backup: {to: backups, reserve: 0, max_writer_wait: 1s}}";
     let mut was_held = false;
     for journal in ["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL"] {
         for (timeout, synchronous) in [("0", "FULL"), ("0", "OFF"), ("5", "FULL")] {
@@ -187,9 +188,9 @@ fn applications_commit_beside_tasks_that_read(python: &str) {
 /// The last resort holds SQLite's lock for no longer than it may, whether or not somebody is seen to wait.
 fn without_room_for_a_copy_a_check_goes_table_by_table(python: &str) {
     const NO_ROOM: [(&str, &str); 1] = [("SQLITE_TMPDIR", "/proc")];
-    for (max_wait, timeout, ends) in [("2s", "0", true), ("2s", "5", true), ("5ms", "5", false)] {
+    for (max_writer_wait, timeout, ends) in [("2s", "0", true), ("2s", "5", true), ("5ms", "5", false)] {
         let made = large();
-        let config = configure(&made, &format!("{{health_check: {{max_wait: {max_wait}}}}}"));
+        let config = configure(&made, &format!("{{health_check: {{max_writer_wait: {max_writer_wait}}}}}"));
         let application = Application::start(python, &made, &[timeout, "DELETE", "FULL"]);
         let ran = run_with("health_check", &config, &NO_ROOM);
         let (_, refused) = application.end();
@@ -203,7 +204,7 @@ fn without_room_for_a_copy_a_check_goes_table_by_table(python: &str) {
             // Not a timeout: it says which table is too large, and why there was no copy.
             assert_eq!(ran["reason"], "busy", "{ran:#}");
             let words = ran["message"].as_str().unwrap();
-            assert!(["logs", "max_wait", "/proc"].iter().all(|word| words.contains(word)), "{words}");
+            assert!(["logs", "max_writer_wait", "/proc"].iter().all(|word| words.contains(word)), "{words}");
         }
     }
 }
@@ -213,7 +214,7 @@ fn a_large_table_gets_its_verdict(python: &str) {
     for timeout in ["0", "5"] {
         let made = large();
         // A debug build needs longer than five times this for the lock of a copy.
-        let config = configure(&made, "{health_check: {max_wait: 10ms}}");
+        let config = configure(&made, "{health_check: {max_writer_wait: 10ms}}");
         let application = Application::start(python, &made, &[timeout, "DELETE", "FULL"]);
         let ran = run_with("health_check", &config, &[]);
         let (_, refused) = application.end();
@@ -227,7 +228,8 @@ fn a_large_table_gets_its_verdict(python: &str) {
 
 /// What the alert on long holds must not see: a task that read for long while nobody wrote.
 fn no_lock_beside_an_owner_at_rest() {
-    const TASKS: &str = "{health_check: {max_wait: 5ms}, backup: {to: backups, reserve: 0, max_wait: 5ms}}";
+    const TASKS: &str =
+        "{health_check: {max_writer_wait: 5ms}, backup: {to: backups, reserve: 0, max_writer_wait: 5ms}}";
     let made = large();
     std::fs::create_dir(made.directory().join("backups")).unwrap();
     let config = configure(&made, TASKS);
@@ -265,7 +267,7 @@ fn damage_is_found_beside_a_writer() {
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX logs_at ON logs (id)' WHERE name = 'logs_at'; \
          PRAGMA writable_schema = RESET",
     );
-    let config = configure(&made, "{health_check: {max_wait: 1s}}");
+    let config = configure(&made, "{health_check: {max_writer_wait: 1s}}");
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().display().to_string();
     let over = std::sync::atomic::AtomicBool::new(false);

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use litekeeper::budget::Budget;
+use litekeeper::collectors::SizeCollection;
+use litekeeper::collectors::SpaceReadings;
+use litekeeper::collectors::look_at_space;
 use litekeeper::config::Collectors;
 use litekeeper::config::Settings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
-use litekeeper::sample::SpaceLook;
-use litekeeper::sample::SpaceReadings;
-use litekeeper::sample::look_at_space;
+use litekeeper::limits::QueryLimits;
 use litekeeper::sqlite::Access;
 use litekeeper::sqlite::Reader;
 
@@ -41,9 +41,12 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn look(path: &Path, before: &SpaceReadings, change: impl FnOnce(&mut Settings)) -> Option<SpaceLook> {
-    let mut settings =
-        Settings { space_top: 1_000, space_budget: Duration::from_secs(20), ..Settings::default() };
+fn look(path: &Path, before: &SpaceReadings, change: impl FnOnce(&mut Settings)) -> Option<SizeCollection> {
+    let mut settings = Settings {
+        table_sizes_top: 1_000,
+        table_sizes_timeout: Duration::from_secs(20),
+        ..Settings::default()
+    };
     change(&mut settings);
     let name = DatabaseName::new("measured");
     look_at_space(&Database::new(name, path.to_owned(), Arc::new(settings), 5_000), before).unwrap()
@@ -118,7 +121,8 @@ fn space_is_as_the_analyzer_says(analyzer: &str) {
         // In one transaction, and tree by tree.
         assert_eq!(by_name(&measured(&made.path())), expected, "pages of {page_size}");
         let limit = Duration::from_secs(60);
-        let mut reader = Reader::open(&made.path(), Access::Shared, &Budget::impatient(limit)).unwrap();
+        let mut reader =
+            Reader::open(&made.path(), Access::Shared, &QueryLimits::with_timeout(limit)).unwrap();
         reader.prepare_space().unwrap();
         for tree in reader.trees().unwrap() {
             let size = reader.space(&tree, limit).unwrap().unwrap();
@@ -144,8 +148,9 @@ fn hostile_schemas_do_not_mislead_the_space() {
     // Thousands of tables: the limits hold, and what is left out is summed.
     let tables: String = (0..3_000).map(|n| format!("CREATE TABLE t{n} (a PRIMARY KEY);")).collect();
     let made = TestDatabase::new("many").rows(2_000).sql(&format!("BEGIN; {tables} COMMIT;")).make();
-    let readings =
-        look(&made.path(), &SpaceReadings::default(), |settings| settings.space_top = 2).unwrap().readings;
+    let readings = look(&made.path(), &SpaceReadings::default(), |settings| settings.table_sizes_top = 2)
+        .unwrap()
+        .readings;
     let names: Vec<&str> = readings.tables.iter().map(|table| table.table.as_str()).collect();
     assert_eq!(names, ["sqlite_schema", "items"]);
     assert_eq!((readings.others, readings.others_bytes), (3_000, 3_000 * 2 * 4096));
@@ -181,7 +186,7 @@ fn a_tree_that_never_ends_is_left() {
         file.write_all_at(&page, u64::from(root + level - 1) * 4096).unwrap();
     }
     let look = look(&made.path(), &SpaceReadings::default(), |settings| {
-        settings.space_budget = Duration::from_secs(2);
+        settings.table_sizes_timeout = Duration::from_secs(2);
     })
     .unwrap();
     let other = look.readings.tables.iter().find(|table| table.table == "other").unwrap();
@@ -195,7 +200,7 @@ fn what_was_not_measured_in_time_stays_old() {
     let made = TestDatabase::new("slow").rows(200_000).sql("CREATE INDEX by_text ON items (text);").make();
     let before = measured(&made.path());
     made.connect().execute_batch("DELETE FROM items WHERE id > 100000; VACUUM").unwrap();
-    let hurry = |settings: &mut Settings| settings.space_budget = Duration::from_nanos(10);
+    let hurry = |settings: &mut Settings| settings.table_sizes_timeout = Duration::from_nanos(10);
     let after = look(&made.path(), &before, hurry).unwrap();
     let items = |readings: &SpaceReadings| {
         readings
@@ -206,7 +211,7 @@ fn what_was_not_measured_in_time_stays_old() {
     };
     assert_eq!(items(&after.readings), items(&before), "the values from before");
     assert!(after.readings.late.contains(&"by_text".to_owned()), "{:?}", after.readings.late);
-    assert!(after.problems[0].contains("raise space_budget"), "{:?}", after.problems);
+    assert!(after.problems[0].contains("raise table_sizes_timeout"), "{:?}", after.problems);
     // Without a value from before there is none.
     let nothing = look(&made.path(), &SpaceReadings::default(), hurry).unwrap();
     assert_eq!(items(&nothing.readings), None);
@@ -230,7 +235,7 @@ fn space_is_published_where_it_is_asked_for() {
     let file = made.directory().join("lk.yml");
     std::fs::write(
         &file,
-        "sample_interval: 1s\ndatabases:\n- {path: books.db, collectors: {space: on}, space_top: 1}\n- {path: quiet.db}\n",
+        "sample_interval: 1s\ndatabases:\n- {path: books.db, collectors: {space: on}, table_sizes_top: 1}\n- {path: quiet.db}\n",
     )
     .unwrap();
     let agent = serve(file.to_str().unwrap()).ready();

@@ -323,7 +323,7 @@ fn a_backup_is_made_beside_an_open_transaction() {
     let made = large(false, 20);
     let mut owner = SecondProcess::open(&made.path());
     owner.run("BEGIN IMMEDIATE; INSERT INTO items VALUES (0, 'zero')");
-    let config = configure(&made, "{backup: {to: backups, reserve: 0, max_wait: 5ms}}");
+    let config = configure(&made, "{backup: {to: backups, reserve: 0, max_writer_wait: 5ms}}");
     let (code, done) = run("backup", &config);
     assert_eq!(code, Some(0), "{done:#?}");
     assert_eq!(done["details"]["max_write_hold_seconds"], 0.0, "no lock was needed: {done:#?}");
@@ -563,7 +563,7 @@ fn statistics_are_made_once_and_when_stale() {
         assert_eq!(run("optimize", &config).0, Some(0));
         // A lock that another holds is waited for, and not for ever.
         owner.run("DELETE FROM items WHERE id > 20; BEGIN IMMEDIATE");
-        let (code, busy) = run("optimize", &configure(&made, "{optimize: {lock_wait: 1s}}"));
+        let (code, busy) = run("optimize", &configure(&made, "{optimize: {lock_timeout: 1s}}"));
         assert_eq!((code, &busy["reason"]), (Some(3), &"busy".into()), "{busy:#?}");
         owner.run("COMMIT");
     }

@@ -72,8 +72,7 @@ fn books(expired: u32, tasks: &str) -> (TestDatabase, String) {
     (made, file.display().to_string())
 }
 
-const CLEANING: &str =
-    "log_cleaning: {lock_wait: 1s, target_hold: 1ms, tables: [{table: logs, column: at, retention: 30d}]}";
+const CLEANING: &str = "log_cleaning: {lock_timeout: 1s, target_lock_hold: 1ms, tables: [{table: logs, column: at, retention: 30d}]}";
 
 /// `litekeeper run` with a collector, to its end: the exit code, and the lines of its log.
 fn run(task: &str, config: &str, variables: &[(&str, &str)]) -> (Option<i32>, Vec<String>) {
@@ -213,7 +212,7 @@ fn a_skip_and_a_failure_are_traces(python: &str) {
 
 fn a_run_that_is_stopped_is_a_trace(python: &str) {
     let collector = Collector::start(python);
-    let slow = CLEANING.replace("target_hold: 1ms", "target_hold: 1ms, pause_ratio: 100");
+    let slow = CLEANING.replace("target_lock_hold: 1ms", "target_lock_hold: 1ms, pause_ratio: 100");
     let (made, config) = books(100_000, &format!("{{{slow}}}"));
     let child = litekeeper()
         .args(["run", "log_cleaning", "--config", &config, "--log.format=json"])

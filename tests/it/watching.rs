@@ -14,28 +14,28 @@ use std::time::Duration;
 use std::time::Instant;
 
 use libtest_mimic::Trial;
-use litekeeper::budget::Budget;
+use litekeeper::collectors::CollectOutcome;
+use litekeeper::collectors::Collected;
+use litekeeper::collectors::Consistent;
+use litekeeper::collectors::CountMethod;
+use litekeeper::collectors::Facts;
+use litekeeper::collectors::PreviousCollection;
+use litekeeper::collectors::SpaceReadings;
+use litekeeper::collectors::look;
+use litekeeper::collectors::look_at_custom;
+use litekeeper::collectors::look_at_space;
+use litekeeper::collectors::look_at_tables;
+use litekeeper::collectors::settled;
 use litekeeper::config::CustomKind;
 use litekeeper::config::CustomMetric;
-use litekeeper::sample::CountMethod;
-use litekeeper::sample::Facts;
-use litekeeper::sample::Look;
-use litekeeper::sample::LookOutcome;
-use litekeeper::sample::Previous;
-use litekeeper::sample::Settled;
-use litekeeper::sample::SpaceReadings;
-use litekeeper::sample::look;
-use litekeeper::sample::look_at_custom;
-use litekeeper::sample::look_at_space;
-use litekeeper::sample::look_at_tables;
-use litekeeper::sample::settled;
-use litekeeper::sidecar::DatabaseFiles;
+use litekeeper::database_files::DatabaseFiles;
+use litekeeper::limits::QueryLimits;
 use litekeeper::sqlite::Checkpoint;
 use litekeeper::sqlite::RowCount;
 use litekeeper::sqlite::SqliteError;
 use litekeeper::sqlite::Writer;
 
-use crate::promises::database;
+use crate::safety_guarantees::database;
 use crate::support::SecondProcess;
 use crate::support::eventually;
 use crate::support::test;
@@ -65,9 +65,9 @@ fn sidecar(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
-fn facts_of(look: &Look) -> &Facts {
+fn facts_of(look: &Collected) -> &Facts {
     match &look.outcome {
-        LookOutcome::Up(facts) => facts,
+        CollectOutcome::Up(facts) => facts,
         other => panic!("{other:?}"),
     }
 }
@@ -149,8 +149,8 @@ fn a_shm_truncated_in_a_read_is_survived() {
         let shm = sidecar(&path, "-shm");
         assert!(std::fs::metadata(&shm).unwrap().len() > 64 * 1024);
         let mut tries = 0;
-        let budget = Budget::impatient(Duration::from_secs(60));
-        let read = settled(&path, &DatabaseFiles::of(&path), &budget, |reader| -> Result<_, SqliteError> {
+        let limits = QueryLimits::with_timeout(Duration::from_secs(60));
+        let read = settled(&path, &DatabaseFiles::of(&path), &limits, |reader| -> Result<_, SqliteError> {
             reader.header()?;
             tries += 1;
             if tries == 1 {
@@ -160,8 +160,10 @@ fn a_shm_truncated_in_a_read_is_survived() {
         });
         // Right or an error, and this process lives.
         match read {
-            Ok(Settled::Read { answer, .. }) => assert_eq!(answer, RowCount::Exact(i64::from(ROWS)), "{cut}"),
-            Ok(Settled::Moving) => {}
+            Ok(Consistent::Read { answer, .. }) => {
+                assert_eq!(answer, RowCount::Exact(i64::from(ROWS)), "{cut}")
+            }
+            Ok(Consistent::Moving) => {}
             // A -shm that ends in the middle of its index is broken for its owner too.
             Err(error) => assert!(cut >= 32 * 1024, "{cut}: {error}"),
         }
@@ -180,8 +182,8 @@ fn a_shm_truncated_under_a_writer_is_survived() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("cut.db");
         let owner = owner_with_wal(&path, 9000);
-        let budget = Budget::impatient(Duration::from_secs(60));
-        let mut writer = Writer::open(&path, Duration::from_secs(10), &budget).unwrap();
+        let limits = QueryLimits::with_timeout(Duration::from_secs(60));
+        let mut writer = Writer::open(&path, Duration::from_secs(10), &limits).unwrap();
         let shm = std::fs::OpenOptions::new().write(true).open(sidecar(&path, "-shm")).unwrap();
         shm.set_len(cut).unwrap();
         let checkpointed = writer.checkpoint(Checkpoint::Passive);
@@ -258,7 +260,7 @@ fn a_commit_is_seen_however_long_its_fsync_takes(compiler: &str) {
     assert_eq!(facts.header.user_version, 0);
     std::fs::remove_file(&hold).unwrap();
     done();
-    let previous = Previous {
+    let previous = PreviousCollection {
         stamp: hidden.stamp,
         taken_at: hidden.taken_at,
         looked_at: Instant::now(),
@@ -296,7 +298,7 @@ fn an_owner_without_busy_timeout_is_not_disturbed() {
         value: "value".to_owned(),
         labels: Vec::new(),
         interval: Duration::from_secs(1),
-        budget: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
         max_rows: 10,
     };
     for mode in JOURNAL_MODES {
@@ -321,8 +323,8 @@ fn an_owner_without_busy_timeout_is_not_disturbed() {
         let (mut looks, mut counts, mut answers) = (0, 0, 0);
         while !owner.is_finished() {
             match look(&database, None).outcome {
-                LookOutcome::Up(_) => looks += 1,
-                LookOutcome::Busy(_) => {}
+                CollectOutcome::Up(_) => looks += 1,
+                CollectOutcome::Busy(_) => {}
                 other => panic!("{mode}: {other:?}"),
             }
             if let Some(tables) = look_at_tables(&database).unwrap() {
@@ -379,8 +381,8 @@ fn what_is_read_without_a_lock_is_committed() {
         assert_eq!(tables.is_some(), readable, "{what}: {tables:?}");
         assert!(tables.is_none_or(|tables| tables.readings.rows[0].rows == 2), "{what}");
         let looked = look(&database, None);
-        assert_eq!(matches!(looked.outcome, LookOutcome::Up(_)), readable, "{what}: {:?}", looked.outcome);
-        assert!(matches!(looked.outcome, LookOutcome::Up(_) | LookOutcome::Busy(_)), "{what}");
+        assert_eq!(matches!(looked.outcome, CollectOutcome::Up(_)), readable, "{what}: {:?}", looked.outcome);
+        assert!(matches!(looked.outcome, CollectOutcome::Up(_) | CollectOutcome::Busy(_)), "{what}");
         if mode != "OFF" {
             owner.run("ROLLBACK");
             let tables = look_at_tables(&database).unwrap().unwrap();

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::support::Agent;
-use crate::support::Answer;
+use crate::support::ApiResult;
 use crate::support::Output;
 use crate::support::TestDatabase;
 use crate::support::eventually;
@@ -69,7 +69,7 @@ impl Office {
         write(
             "lk.yml",
             &format!(
-                "web: {{config_file: web.yml, acting_users: [anna]}}\nstate: state.db\nsample_interval: 1s\n{more}\ndatabases:\n\
+                "web: {{config_file: web.yml, operators: [anna]}}\nstate: state.db\nsample_interval: 1s\n{more}\ndatabases:\n\
                  - path: books.db\n  labels: {{app: shop}}\n  row_counts: [items, logs]\n  collectors: {{space: on}}\n  timestamps: [{{table: logs, column: created_at}}]\n  tasks:\n    \
                  health_check: {{}}\n    backup: {{to: backups}}\n    log_cleaning: {{tables: [{{table: logs, column: created_at, retention: 90d}}]}}\n"
             ),
@@ -82,7 +82,7 @@ impl Office {
         office
     }
 
-    pub fn get(&self, user: &str, path: &str) -> Answer {
+    pub fn get(&self, user: &str, path: &str) -> ApiResult {
         self.agent.request("GET", path, &[("Authorization", &basic(user))])
     }
 
@@ -92,7 +92,7 @@ impl Office {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    fn post(&self, user: &str, path: &str, kind: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    fn post(&self, user: &str, path: &str, kind: &str, body: &str, headers: &[(&str, &str)]) -> ApiResult {
         let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let text = format!(
             "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: {}\r\nContent-Type: {kind}\r\n{more}Content-Length: {}\r\n\r\n{body}",
@@ -102,16 +102,16 @@ impl Office {
         self.agent.send(text.as_bytes())
     }
 
-    fn wish(&self, user: &str, body: &str) -> Answer {
+    fn wish(&self, user: &str, body: &str) -> ApiResult {
         self.ask(user, body, &[])
     }
 
     /// Asks the API for an action, with more headers.
-    pub fn ask(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    pub fn ask(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> ApiResult {
         self.post(user, "/api/v1/actions", "application/json", body, headers)
     }
 
-    fn form(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    fn form(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> ApiResult {
         self.post(user, "/act", "application/x-www-form-urlencoded", body, headers)
     }
 

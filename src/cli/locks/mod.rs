@@ -14,11 +14,11 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
-use crate::blocking::run_one;
-use crate::host::output_has_no_reader;
 use crate::locks::Locks;
 use crate::locks::lost_shape;
+use crate::os::output_has_no_reader;
 use crate::sqlite;
+use crate::worker_pool::run_one;
 
 use super::Exit;
 use super::block_on;
@@ -26,12 +26,12 @@ use super::escape::printable;
 use super::print;
 use super::print_raw;
 
-mod subject;
-mod words;
+mod render;
+mod target;
 
-use subject::Sight;
-use subject::Subject;
-use subject::observe;
+use target::LockReport;
+use target::LockTarget;
+use target::observe;
 
 /// The version of the JSON shape; it grows when a field changes its meaning or goes.
 const SHAPE_VERSION: u32 = 1;
@@ -73,7 +73,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     sqlite::limit_heap()?;
     block_on(async {
-        let subjects: Vec<Subject> = arguments.files.into_iter().map(Subject::new).collect();
+        let subjects: Vec<LockTarget> = arguments.files.into_iter().map(LockTarget::new).collect();
         let watch = Watch { subjects: Arc::new(Mutex::new(subjects)), json: arguments.json };
         match arguments.watch {
             None => watch.once().await,
@@ -84,18 +84,18 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 
 /// Who holds what on one file, where the system tells.
 pub(super) fn locks_of(file: &Path) -> Option<Locks> {
-    let sight = observe(&mut [Subject::new(file.to_owned())]).ok()?.pop()?;
+    let sight = observe(&mut [LockTarget::new(file.to_owned())]).ok()?.pop()?;
     Some(sight.seen.ok()?.locks)
 }
 
 struct Watch {
-    subjects: Arc<Mutex<Vec<Subject>>>,
+    subjects: Arc<Mutex<Vec<LockTarget>>>,
     json: bool,
 }
 
 impl Watch {
     /// Looks at every file once.
-    async fn look(&self) -> anyhow::Result<Vec<Sight>> {
+    async fn look(&self) -> anyhow::Result<Vec<LockReport>> {
         let subjects = Arc::clone(&self.subjects);
         let looked = run_one(move || observe(&mut subjects.lock().unwrap_or_else(PoisonError::into_inner)));
         looked.await.ok_or_else(|| anyhow::anyhow!("the look panicked; please report it"))?
@@ -106,7 +106,7 @@ impl Watch {
         if self.json {
             print(&(serde_json::to_string_pretty(&document(&sights))? + "\n"));
         } else {
-            print(&words::page(&sights, false));
+            print(&render::page(&sights, false));
         }
         let failed = sights.iter().any(|sight| sight.seen.is_err());
         Ok(if failed { Exit::Failure } else { Exit::Success })
@@ -117,11 +117,11 @@ impl Watch {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let terminal = std::io::stdout().is_terminal();
-        let mut before: Vec<Sight> = Vec::new();
+        let mut before: Vec<LockReport> = Vec::new();
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         if terminal && !self.json {
-            print_raw(words::CLEAR);
+            print_raw(render::CLEAR);
         }
         loop {
             tokio::select! {
@@ -137,9 +137,9 @@ impl Watch {
             let text = if self.json {
                 document(&sights).to_string() + "\n"
             } else if terminal {
-                words::redrawn(&printable(&words::page(&sights, true)))
+                render::redrawn(&printable(&render::page(&sights, true)))
             } else {
-                printable(&words::changes(&before, &sights)).into_owned()
+                printable(&render::changes(&before, &sights)).into_owned()
             };
             if !text.is_empty() && !printed(&text) {
                 return Ok(Exit::Success);
@@ -164,8 +164,8 @@ fn printed(text: &str) -> bool {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-fn document(sights: &[Sight]) -> Value {
-    let database = |sight: &Sight| {
+fn document(sights: &[LockReport]) -> Value {
+    let database = |sight: &LockReport| {
         let (mut value, error) = match &sight.seen {
             Ok(seen) => {
                 let mode = seen.facts.as_ref().map(|facts| facts.header.journal_mode.label());

@@ -50,7 +50,7 @@ databases:
       - {table: logs, column: created_at}
       - {table: audit, column: at, format: unix_milliseconds}
     table_interval: 10m
-    count_budget: 1s
+    count_timeout: 1s
     owner_busy_timeout: 5s
   - glob: tenants/*.db
     exclude: ["*-old.db", backup/*.db, "**/tmp/*.db", /abs/*.db]
@@ -74,7 +74,7 @@ fn queue_depth() -> CustomMetric {
         value: "n".to_owned(),
         labels: vec!["state".to_owned()],
         interval: Duration::from_secs(120),
-        budget: Duration::from_millis(50),
+        timeout: Duration::from_millis(50),
         max_rows: 5,
     }
 }
@@ -86,11 +86,11 @@ fn places(config: &Config) -> Vec<String> {
 #[test]
 fn the_web_server_is_read_and_shown() {
     let text = "listen: [\"127.0.0.1:9\", \"[::]:9\", :9100, \"unix:/run/lk.sock\"]\n\
-                web: {config_file: web.yml, telemetry_path: /sqlite/metrics, external_url: \"https://a/lk/\", acting_users: [anna]}\ndatabases: [{path: /a.db}]\n";
+                web: {config_file: web.yml, telemetry_path: /sqlite/metrics, external_url: \"https://a/lk/\", operators: [anna]}\ndatabases: [{path: /a.db}]\n";
     let config = accept(text);
     assert_eq!(places(&config), ["127.0.0.1:9", "[::]:9", ":9100", "unix:/run/lk.sock"]);
     assert_eq!(config.web.config_file, Some(PathBuf::from("/etc/web.yml")));
-    assert_eq!(config.web.acting_users, ["anna"]);
+    assert_eq!(config.web.operators, ["anna"]);
     assert_eq!(config.web.telemetry_path.as_str(), "/sqlite/metrics");
     assert_eq!(config.web.prefix().as_str(), "/lk");
     assert_eq!(parse(&config.to_yaml()), Ok(config));
@@ -140,7 +140,7 @@ fn the_least_that_can_be_written_takes_every_default() {
     assert_eq!(source.target, Target::File { path: PathBuf::from("/etc/app.db"), name: None });
     assert_eq!(*source.settings, Settings::default());
     assert_eq!(source.settings.table_interval, Duration::from_secs(300));
-    assert_eq!(source.settings.count_budget, Duration::from_millis(500));
+    assert_eq!(source.settings.count_timeout, Duration::from_millis(500));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn settings_are_laid_over_the_profile_key_by_key() {
                 column("audit", "at", TimestampFormat::UnixMilliseconds),
             ],
             table_interval: Duration::from_secs(600),
-            count_budget: Duration::from_secs(1),
+            count_timeout: Duration::from_secs(1),
             owner_busy_timeout: Some(Duration::from_secs(5)),
             ..Settings::default()
         }
@@ -200,7 +200,7 @@ fn settings_are_laid_over_the_profile_key_by_key() {
         value: "value".to_owned(),
         labels: Vec::new(),
         interval: Duration::from_secs(60),
-        budget: Duration::from_millis(200),
+        timeout: Duration::from_millis(200),
         max_rows: 100,
     };
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -227,8 +227,8 @@ fn settings_are_laid_over_the_profile_key_by_key() {
 #[test]
 fn an_own_setting_can_take_back_what_the_profile_gives() {
     let config = accept(
-        "profiles: {p: {row_counts: all, count_budget: 2s, table_interval: 1m, timestamps: [{table: t, column: c}]}}\n\
-         databases: [{path: /a, profile: p, row_counts: [], count_budget: 500ms, timestamps: []}]",
+        "profiles: {p: {row_counts: all, count_timeout: 2s, table_interval: 1m, timestamps: [{table: t, column: c}]}}\n\
+         databases: [{path: /a, profile: p, row_counts: [], count_timeout: 500ms, timestamps: []}]",
     );
     let settings = &config.sources[0].settings;
     let expected =

@@ -30,7 +30,7 @@ fn a_task_that_is_named_takes_its_defaults() {
     assert_eq!(schedules, ["log_cleaning 0 1 * * *", "vacuum 0 3 * * SUN", "health_check 0 4 * * *"]);
     let vacuum = tasks.vacuum.as_ref().unwrap();
     assert_eq!((vacuum.min_bytes, vacuum.min_ratio, vacuum.convert), (10 << 20, 0.1, false));
-    assert_eq!(vacuum.manners.target_hold, Duration::from_millis(20));
+    assert_eq!(vacuum.manners.target_lock_hold, Duration::from_millis(20));
     let retention = &tasks.log_cleaning.as_ref().unwrap().tables[0];
     assert_eq!((retention.retention, retention.max_newest_age), (Some(90 * DAY), 30 * DAY));
     assert!(tasks.health_check.as_ref().unwrap().quick.is_none());
@@ -46,7 +46,7 @@ fn backups_checkpoints_and_statistics_take_their_defaults() {
     let backup = tasks.backup.as_ref().unwrap();
     assert!(backup.to.is_absolute() && backup.to.ends_with("kept"), "{:?}", backup.to);
     assert_eq!(
-        (backup.keep, backup.max_wait, backup.max_wal_growth),
+        (backup.keep, backup.max_writer_wait, backup.max_wal_growth),
         (7, Duration::from_millis(100), 1 << 30)
     );
     assert_eq!(tasks.checkpoint.as_ref().unwrap().truncate_above, 64 << 20);
@@ -95,16 +95,16 @@ fn tasks_survive_the_way_through_yaml() {
         "timezone: Europe/Berlin\nstate: /var/lib/litekeeper/state.db\ntemp_directory: /var/tmp\npause_file: /run/p\n\
          max_jobs: 4\nmax_jobs_per_filesystem: 2\ncatch_up_delay: 5m\nhistory_retention: 100d\n{}",
         entry(
-            "{health_check: {quick: {schedule: 30m, timeout: 5m}, max_wait: 1s, max_wal_growth: 2GiB}, \
+            "{health_check: {quick: {schedule: 30m, timeout: 5m}, max_writer_wait: 1s, max_wal_growth: 2GiB}, \
               vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert: incremental, max_lock_hold: 1m, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
-              log_cleaning: {timezone: UTC, spread: 2h, foreign_keys: off, pause_ratio: 1.5, lock_wait: 1m, target_hold: 5ms, \
+              log_cleaning: {timezone: UTC, spread: 2h, foreign_keys: off, pause_ratio: 1.5, lock_timeout: 1m, target_lock_hold: 5ms, \
                 tables: [{table: logs, column: at, format: unix_milliseconds, retention: 12h, allow_short_retention: true, \
                   condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d, cascade: [a, b], set_null: [\"c d\"]}, \
                   {table: events, max_rows: 1000}, {table: audit, column: at, max_bytes: 10MiB, retention: 3d}, \
                   {table: sessions, column: until, expires: on}]}, \
-              backup: {to: \"/srv/$${name}\", keep: 3, reserve: 1GiB, max_wait: 5s, max_wal_growth: 1MiB, window: \"01:00-05:00\"}, \
-              checkpoint: {schedule: 1m, truncate_above: 8MiB, allow_replicated: true, allow_network: true}, \
-              optimize: {analysis_limit: 400, target_hold: 10ms}}"
+              backup: {to: \"/srv/$${name}\", keep: 3, reserve: 1GiB, max_writer_wait: 5s, max_wal_growth: 1MiB, window: \"01:00-05:00\"}, \
+              checkpoint: {schedule: 1m, truncate_above: 8MiB, allow_replicated: true, allow_network_filesystem: true}, \
+              optimize: {analysis_limit: 400, target_lock_hold: 10ms}}"
         )
     ));
     let cleaning = tasks(&config).log_cleaning.as_ref().unwrap();
@@ -151,8 +151,8 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         (table("max_rows: 5, expires: on"), "does not go with `expires: on`"),
         ("{backup: {}}".to_owned(), "missing key; write `to: /srv/backups`"),
         ("{backup: {to: /srv, keep: 0}}".to_owned(), "from 1 to 10000"),
-        ("{backup: {to: /srv, target_hold: 1s}}".to_owned(), "unknown key"),
-        ("{checkpoint: {lock_wait: 1s}}".to_owned(), "unknown key"),
+        ("{backup: {to: /srv, target_lock_hold: 1s}}".to_owned(), "unknown key"),
+        ("{checkpoint: {lock_timeout: 1s}}".to_owned(), "unknown key"),
         ("{optimize: {analysis_limit: 1}}".to_owned(), "from 100 to 1000000"),
         ("{health_check: {quick: often}}".to_owned(), "a cron expression has five"),
     ] {

@@ -6,7 +6,7 @@ use maud::Markup;
 use maud::PreEscaped;
 use maud::html;
 
-use super::words::ago;
+use super::format::ago;
 
 /// The size of a small curve, in units of its own.
 const SPARK: (f64, f64) = (96.0, 20.0);

@@ -5,22 +5,26 @@ use std::time::SystemTime;
 use maud::Markup;
 use maud::html;
 
-use crate::history::Action;
-use crate::history::Level;
-use crate::history::PastRun;
-use crate::history::Point;
-use crate::metrics::Upkeep;
-use crate::sample::Observed;
+use crate::collectors::DatabaseSnapshot;
+use crate::humanize::bytes;
+use crate::humanize::count;
+use crate::humanize::counted;
+use crate::metrics::MaintenanceStatus;
 use crate::sqlite::Check;
-use crate::units::bytes;
-use crate::units::count;
-use crate::units::counted;
+use crate::state_store::Action;
+use crate::state_store::Level;
+use crate::state_store::Point;
+use crate::state_store::StoredRun;
 
 use super::Frame;
 use super::Query;
 use super::chart::Line;
 use super::chart::chart;
 use super::encode;
+use super::format::moment;
+use super::format::outcome;
+use super::format::pill;
+use super::format::when;
 use super::index::percent;
 use super::index::reclaimable;
 use super::layout;
@@ -28,15 +32,11 @@ use super::locks::locks;
 use super::space::space_table;
 use super::tasks::actions_table;
 use super::tasks::runs_table;
-use super::words::moment;
-use super::words::outcome;
-use super::words::pill;
-use super::words::when;
 
 /// What the page is made of.
 pub(in crate::http) struct DatabasePage<'p> {
-    pub observed: &'p Observed,
-    pub upkeep: &'p Upkeep,
+    pub observed: &'p DatabaseSnapshot,
+    pub upkeep: &'p MaintenanceStatus,
     pub query: &'p Query,
     pub frame: Frame<'p>,
     /// From the state file; words where it did not answer.
@@ -49,7 +49,7 @@ pub(in crate::http) struct DatabasePage<'p> {
 #[derive(Debug, Clone, Default)]
 pub(in crate::http) struct Past {
     pub points: Vec<Point>,
-    pub runs: Vec<PastRun>,
+    pub runs: Vec<StoredRun>,
     pub actions: Vec<Action>,
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::collectors::DatabaseSnapshot;
+use crate::collectors::DatabaseState;
 use crate::database::DatabaseName;
-use crate::sample::Condition;
-use crate::sample::Observed;
 
 use super::Query;
-use super::words::DAMAGED;
-use super::words::state;
+use super::format::DAMAGED;
+use super::format::state;
 
 /// What a database must be to be shown.
 #[derive(Debug, Clone, Default)]
@@ -42,11 +42,11 @@ impl Filter {
 
     /// The words for states.
     pub fn states() -> [&'static str; 4] {
-        let [up, down, pending] = Condition::ALL.map(Condition::label);
+        let [up, down, pending] = DatabaseState::ALL.map(DatabaseState::label);
         [up, down, pending, DAMAGED]
     }
 
-    pub fn matches(&self, observed: &Observed, unsound: &BTreeSet<DatabaseName>) -> bool {
+    pub fn matches(&self, observed: &DatabaseSnapshot, unsound: &BTreeSet<DatabaseName>) -> bool {
         let database = &observed.database;
         let has = |text: &str| text.to_lowercase().contains(&self.text);
         let found =

@@ -7,16 +7,16 @@ use std::time::SystemTime;
 use maud::Markup;
 use maud::html;
 
+use crate::collectors::DatabaseSnapshot;
+use crate::collectors::DatabaseState;
+use crate::collectors::Snapshot;
 use crate::database::DatabaseName;
+use crate::humanize::bytes;
+use crate::humanize::count;
 use crate::metrics::JobMetrics;
-use crate::metrics::Upkeep;
-use crate::sample::Condition;
-use crate::sample::Observed;
-use crate::sample::Snapshot;
+use crate::metrics::MaintenanceStatus;
 use crate::sqlite::Check;
 use crate::trends::Trends;
-use crate::units::bytes;
-use crate::units::count;
 
 use super::Filter;
 use super::Frame;
@@ -24,17 +24,17 @@ use super::Query;
 use super::chart::spark;
 use super::cut;
 use super::encode;
+use super::format::DAMAGED;
+use super::format::about_when;
+use super::format::beginning;
+use super::format::end_of;
+use super::format::moment;
+use super::format::outcome;
+use super::format::pill;
+use super::format::state;
+use super::format::when;
 use super::layout;
 use super::pager;
-use super::words::DAMAGED;
-use super::words::about_when;
-use super::words::beginning;
-use super::words::end_of;
-use super::words::moment;
-use super::words::outcome;
-use super::words::pill;
-use super::words::state;
-use super::words::when;
 
 /// Rows on one page: under 100 kB of HTML.
 const ROWS: usize = 50;
@@ -62,7 +62,7 @@ const COLUMNS: [(&str, &str, &str); 7] = [
 ];
 
 /// Bytes that a vacuum would give back.
-pub(super) fn reclaimable(observed: &Observed) -> Option<u64> {
+pub(super) fn reclaimable(observed: &DatabaseSnapshot) -> Option<u64> {
     let header = observed.facts.as_ref()?.header;
     Some(u64::from(header.freelist_pages) * u64::from(header.page_size))
 }
@@ -73,7 +73,7 @@ impl IndexPage<'_> {
         let now = SystemTime::now();
         let unsound = self.jobs.unsound();
         let filter = Filter::by_worst_state(self.query);
-        let mut found: Vec<&Observed> =
+        let mut found: Vec<&DatabaseSnapshot> =
             self.snapshot.databases.iter().filter(|observed| filter.matches(observed, &unsound)).collect();
         self.sort(&mut found, &unsound);
         let (shown, number, pages) = cut(&found, self.query.page(), ROWS);
@@ -109,9 +109,11 @@ impl IndexPage<'_> {
         self.query.value("order") == "desc"
     }
 
-    fn sort(&self, found: &mut [&Observed], unsound: &BTreeSet<DatabaseName>) {
-        let size = |observed: &Observed| observed.files.map_or(0, |files| files.main.size);
-        let wal = |observed: &Observed| observed.files.and_then(|files| files.wal).map_or(0, |wal| wal.size);
+    fn sort(&self, found: &mut [&DatabaseSnapshot], unsound: &BTreeSet<DatabaseName>) {
+        let size = |observed: &DatabaseSnapshot| observed.files.map_or(0, |files| files.main.size);
+        let wal = |observed: &DatabaseSnapshot| {
+            observed.files.and_then(|files| files.wal).map_or(0, |wal| wal.size)
+        };
         // Sorting is stable, and the snapshot is in the order of names.
         match self.sorted_by() {
             "name" => {}
@@ -121,7 +123,7 @@ impl IndexPage<'_> {
             _ => found.sort_by_key(|observed| {
                 let sound = !unsound.contains(&observed.database.name);
                 (
-                    observed.condition != Condition::Down && sound,
+                    observed.condition != DatabaseState::Down && sound,
                     observed.condition,
                     observed.reason.is_none(),
                 )
@@ -211,7 +213,7 @@ impl IndexPage<'_> {
         }
     }
 
-    fn row(&self, observed: &Observed, unsound: &BTreeSet<DatabaseName>, now: SystemTime) -> Markup {
+    fn row(&self, observed: &DatabaseSnapshot, unsound: &BTreeSet<DatabaseName>, now: SystemTime) -> Markup {
         let database = &observed.database;
         let files = observed.files.as_ref();
         let upkeep = self.jobs.upkeep(&database.name);
@@ -247,7 +249,7 @@ impl IndexPage<'_> {
 }
 
 /// The last word of the checks, and how old it is.
-fn integrity(upkeep: &Upkeep, now: SystemTime) -> Markup {
+fn integrity(upkeep: &MaintenanceStatus, now: SystemTime) -> Markup {
     let checks = upkeep.verdicts.iter().filter(|(check, _)| *check != Check::ForeignKey);
     let failed = checks.clone().find(|(_, standing)| !standing.ok);
     let last = checks.max_by_key(|(_, standing)| standing.completed_at);
@@ -264,7 +266,7 @@ fn integrity(upkeep: &Upkeep, now: SystemTime) -> Markup {
 }
 
 /// The last and the next run of each task.
-fn tasks(upkeep: &Upkeep, now: SystemTime) -> Markup {
+fn tasks(upkeep: &MaintenanceStatus, now: SystemTime) -> Markup {
     html! {
         @if upkeep.paused { small { "paused" } }
         @for task in &upkeep.tasks {

@@ -5,22 +5,22 @@ use std::time::SystemTime;
 use maud::Markup;
 use maud::html;
 
-use crate::host::LockView;
+use crate::collectors::DatabaseSnapshot;
+use crate::humanize::counted_of;
+use crate::humanize::span;
 use crate::locks::Hold;
 use crate::locks::LockKind;
+use crate::locks::LockOwner;
 use crate::locks::Locks;
-use crate::locks::Party;
-use crate::sample::Observed;
-use crate::units::counted_of;
-use crate::units::span;
+use crate::os::LockView;
 
-use super::words::calendar;
-use super::words::when;
+use super::format::calendar;
+use super::format::when;
 
 /// The most rows of the table and names in the list; all are counted.
 const MAX_ROWS: usize = 50;
 
-pub(super) fn locks(observed: &Observed, now: SystemTime) -> Markup {
+pub(super) fn locks(observed: &DatabaseSnapshot, now: SystemTime) -> Markup {
     html! {
         h2 id="locks" { "Locks" }
         @match &observed.locks {
@@ -30,7 +30,7 @@ pub(super) fn locks(observed: &Observed, now: SystemTime) -> Markup {
     }
 }
 
-fn seen(observed: &Observed, locks: &Locks, now: SystemTime) -> Markup {
+fn seen(observed: &DatabaseSnapshot, locks: &Locks, now: SystemTime) -> Markup {
     let total = observed.facts.as_ref().and_then(|facts| facts.wal).map(|wal| wal.total);
     html! {
         @for hold in locks.pins().into_iter().take(3) { (pin(hold, total)) }
@@ -82,7 +82,7 @@ fn holds_table(locks: &Locks, now: SystemTime) -> Markup {
     }
 }
 
-fn connections(connected: &[Party], number: Option<u32>) -> Markup {
+fn connections(connected: &[LockOwner], number: Option<u32>) -> Markup {
     let number = number.unwrap_or(0);
     html! {
         @if number == 0 { p.soft { "No process has it open." } } @else {

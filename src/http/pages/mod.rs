@@ -6,21 +6,21 @@
 mod chart;
 mod database;
 mod doctor;
+mod dry_run;
 mod filter;
+mod format;
 mod index;
 mod locks;
-mod plan;
 mod query;
 mod space;
 mod tasks;
-mod words;
 
 pub(super) use database::DatabasePage;
 pub(super) use database::Past;
 pub(super) use doctor::DoctorPage;
+pub(super) use dry_run::plan;
 pub(super) use filter::Filter;
 pub(super) use index::IndexPage;
-pub(super) use plan::plan;
 pub(super) use query::Query;
 pub(super) use query::encode;
 pub(super) use query::percent_decode;
@@ -30,7 +30,7 @@ use maud::DOCTYPE;
 use maud::Markup;
 use maud::html;
 
-use crate::doors::Visitor;
+use crate::doors::Principal;
 
 /// Nothing but our own files is loaded, nothing is run, and forms go nowhere else.
 pub(super) const SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
@@ -48,7 +48,7 @@ pub(super) const ICON: &str = include_str!("icon.svg");
 /// What is around the content of every page.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame<'p> {
-    pub visitor: &'p Visitor,
+    pub visitor: &'p Principal,
     pub telemetry_path: &'p str,
 }
 

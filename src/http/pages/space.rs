@@ -3,11 +3,11 @@
 use maud::Markup;
 use maud::html;
 
-use crate::sample::SpaceReadings;
-use crate::sample::TableSpace;
+use crate::collectors::SpaceReadings;
+use crate::collectors::TableSpace;
+use crate::humanize::bytes;
+use crate::humanize::counted;
 use crate::sqlite::TreeSize;
-use crate::units::bytes;
-use crate::units::counted;
 
 use super::index::percent;
 

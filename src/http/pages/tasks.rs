@@ -5,32 +5,32 @@ use std::time::SystemTime;
 use maud::Markup;
 use maud::html;
 
-use crate::history::Action;
-use crate::history::PastRun;
-use crate::metrics::Upcoming;
-use crate::units::count;
+use crate::humanize::count;
+use crate::metrics::ScheduledRun;
+use crate::state_store::Action;
+use crate::state_store::StoredRun;
 
 use super::Frame;
 use super::Query;
 use super::cut;
 use super::encode;
+use super::format::moment;
+use super::format::outcome;
+use super::format::when;
 use super::layout;
 use super::pager;
-use super::words::moment;
-use super::words::outcome;
-use super::words::when;
 
 /// Rows of the schedule on one page.
 const ROWS: usize = 50;
 
 /// What the page is made of.
 pub(in crate::http) struct TasksPage<'p> {
-    pub upcoming: &'p [Upcoming],
+    pub upcoming: &'p [ScheduledRun],
     pub everything_paused: bool,
     pub query: &'p Query,
     pub frame: Frame<'p>,
     /// The last runs and actions, from the state file; words where it did not answer.
-    pub past: Result<(Vec<PastRun>, Vec<Action>), String>,
+    pub past: Result<(Vec<StoredRun>, Vec<Action>), String>,
     /// Forms for who may act.
     pub acts: Markup,
 }
@@ -81,7 +81,7 @@ fn link(database: &str) -> Markup {
 }
 
 /// Runs, with the database where there are several.
-pub(super) fn runs_table(runs: &[PastRun], with_database: bool, now: SystemTime) -> Markup {
+pub(super) fn runs_table(runs: &[StoredRun], with_database: bool, now: SystemTime) -> Markup {
     html! {
         table {
             thead {
@@ -95,7 +95,7 @@ pub(super) fn runs_table(runs: &[PastRun], with_database: bool, now: SystemTime)
                 }
             }
             tbody {
-                @for PastRun { run, .. } in runs {
+                @for StoredRun { run, .. } in runs {
                     tr {
                         td { (when(run.started_at, now)) }
                         @if with_database { td.text { (link(run.database.as_str())) } }

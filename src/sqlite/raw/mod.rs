@@ -27,27 +27,28 @@
     reason = "SQLite offers its VFS, file handles and shared memory to C alone; a system call that rustix has not"
 )]
 
+mod file_handle;
 mod journal;
-mod live;
+mod journal_flush;
 mod page_reads;
 mod shared_memory;
 mod statement;
 mod vfs;
-mod write_behind;
 mod write_lock;
 
+pub use file_handle::ChangeCounter;
+pub(super) use file_handle::HEADER_BYTES;
+pub use file_handle::ReadMarks;
+pub(super) use file_handle::Strain;
+pub(super) use file_handle::change_mark;
+pub(super) use file_handle::has_lost_shared_memory;
+pub(super) use file_handle::is_reserved;
+pub(super) use file_handle::read_at;
+pub(super) use file_handle::read_header;
+pub(super) use file_handle::strain_gauge;
+pub(super) use file_handle::wal_index;
 pub(super) use journal::journal_has_header;
-pub use live::ChangeMark;
-pub(super) use live::HEADER_BYTES;
-pub use live::ReadMarks;
-pub(super) use live::Strain;
-pub(super) use live::change_mark;
-pub(super) use live::has_lost_shared_memory;
-pub(super) use live::is_reserved;
-pub(super) use live::read_at;
-pub(super) use live::read_header;
-pub(super) use live::strain_gauge;
-pub(super) use live::wal_index;
+pub(super) use journal_flush::WriteBehind;
 pub(super) use page_reads::observe_pages;
 pub(super) use statement::Statement;
 pub(super) use vfs::OwnerRights;
@@ -55,7 +56,6 @@ pub(super) use vfs::READ_ONLY_VFS;
 pub(super) use vfs::WRITING_VFS;
 pub(super) use vfs::limit_sleep;
 pub(super) use vfs::register_read_only_vfs;
-pub(super) use write_behind::WriteBehind;
 pub(super) use write_lock::WalWriteLock;
 
 /// A value of C that SQLite may use from every thread.

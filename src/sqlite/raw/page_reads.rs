@@ -8,7 +8,7 @@ use std::ffi::c_void;
 use rusqlite::Connection;
 use rusqlite::ffi;
 
-use super::live::main_file;
+use super::file_handle::main_file;
 
 /// Takes the number of a page and its bytes.
 type See<'s> = dyn FnMut(u32, &[u8]) + 's;

@@ -43,11 +43,11 @@ pub fn promtool_takes_the_queries(promtool: &str) {
 }
 
 /// The demo under the eyes of a Prometheus.
-struct Watched<'a> {
+struct MonitoredDatabase<'a> {
     prometheus: &'a Prometheus,
 }
 
-impl Watched<'_> {
+impl MonitoredDatabase<'_> {
     /// What Prometheus answers now.
     fn answer(&self, expression: &str) -> Vec<Value> {
         let sent = as_sent(expression);
@@ -116,7 +116,7 @@ pub fn every_panel_has_data(program: &str) {
     let prometheus = Prometheus::scraping(program, agent.address(), directory.path());
     // Each task of the demo runs once soon after its start, the last database's last.
     prometheus.until("sum(litekeeper_job_runs_total) + sum(litekeeper_job_skips_total) >= bool 8", 1.0);
-    let watched = Watched { prometheus: &prometheus };
+    let watched = MonitoredDatabase { prometheus: &prometheus };
     for dashboard in dashboards() {
         for panel in dashboard.panels() {
             watched.panel(&dashboard.name, panel);
@@ -142,7 +142,7 @@ fn assert_has_values(prometheus: &Prometheus, variable: &Value) {
 }
 
 /// The column by which the fleet is sorted says of each database what is worst about it.
-fn assert_damage_is_first(watched: &Watched<'_>) {
+fn assert_damage_is_first(watched: &MonitoredDatabase<'_>) {
     let fleet = dashboards().into_iter().find(|dashboard| dashboard.name == "fleet.json").unwrap();
     let table = fleet.panels().find(|panel| panel["type"] == "table").unwrap();
     let states: HashMap<String, String> = watched

@@ -1,0 +1,272 @@
+//! What users of the web server have done: runs by hand one after the other, pauses. Each deed is written down with who and
+//! when before it is done.
+//!
+//! A run goes through the same workshop as a scheduled one: same lock, same refusals, same record. Who may ask is decided
+//! at the doors, never here.
+
+mod run_all_once;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::database::Database;
+use crate::database::DatabaseName;
+use crate::limits::Cancel;
+use crate::runner::RunRequest;
+use crate::runner::RunResult;
+use crate::runner::TaskExecutor;
+use crate::runner::Told;
+use crate::state_store::Action;
+use crate::task::Task;
+use crate::tasks::Forecast;
+use crate::tasks::Observer;
+use crate::tasks::Trigger;
+use crate::telemetry::RemoteContext;
+use crate::telemetry::within;
+use crate::worker_pool::run_one;
+
+pub use self::run_all_once::everything_once;
+
+/// Runs that wait for the one under way.
+const MAX_WAITING: usize = 16;
+
+/// What somebody wants to be done.
+#[derive(Debug, Clone)]
+pub enum ActionRecord {
+    /// A task of a database.
+    Run(Arc<Database>, Task),
+    /// The checks of a database.
+    Recheck(Arc<Database>),
+    /// No maintenance, of one database or at all.
+    Pause(Option<DatabaseName>),
+    /// The end of a pause; of every pause when no database is named.
+    Resume(Option<DatabaseName>),
+}
+
+/// Who wants it.
+#[derive(Debug, Clone)]
+pub struct Requester {
+    /// The name that was signed in with.
+    pub user: String,
+    /// The client's address; empty for a unix socket.
+    pub address: String,
+}
+
+/// Why nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActionError {
+    /// It is not configured for the database.
+    NotConfigured(String),
+    /// As many runs as may wait do.
+    Full,
+    /// The state file failed; in words.
+    State(String),
+}
+
+struct Job {
+    id: i64,
+    database: Arc<Database>,
+    task: Task,
+    parent: Option<RemoteContext>,
+}
+
+/// Takes wishes and has them done.
+#[derive(Debug)]
+pub struct ActionQueue {
+    workshop: TaskExecutor,
+    queue: mpsc::Sender<Job>,
+    waiting: Mutex<mpsc::Receiver<Job>>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.database.name, self.task)
+    }
+}
+
+impl ActionRecord {
+    fn parts(&self) -> (&'static str, Option<&str>, Option<Task>) {
+        match self {
+            Self::Run(database, task) => ("run", Some(database.name.as_str()), Some(*task)),
+            Self::Recheck(database) => ("recheck", Some(database.name.as_str()), Some(Task::HealthCheck)),
+            Self::Pause(name) => ("pause", name.as_ref().map(DatabaseName::as_str), None),
+            Self::Resume(name) => ("resume", name.as_ref().map(DatabaseName::as_str), None),
+        }
+    }
+}
+
+/// Whether a task is configured for a database.
+fn configured(database: &Database, task: Task) -> Result<(), ActionError> {
+    if database.settings.tasks.timings().any(|(known, _)| known == task) {
+        return Ok(());
+    }
+    Err(ActionError::NotConfigured(format!("{task} is not configured for {}", database.name)))
+}
+
+impl ActionQueue {
+    /// A desk that works in a workshop.
+    #[must_use]
+    pub fn new(workshop: TaskExecutor) -> Self {
+        let (queue, waiting) = mpsc::channel(MAX_WAITING);
+        Self { workshop, queue, waiting: Mutex::new(waiting) }
+    }
+
+    /// Says what a run would do.
+    ///
+    /// # Errors
+    /// The task is not configured, or the run could not even look.
+    pub async fn plan(&self, database: Arc<Database>, task: Task) -> Result<Forecast, ActionError> {
+        configured(&database, task)?;
+        let workshop = self.workshop.clone();
+        let order = order(database, task, Cancel::default());
+        let forecast = run_one(move || {
+            let observer = Arc::new(Quiet);
+            workshop.forecast(&order, observer).map_err(|outcome| {
+                ActionError::NotConfigured(
+                    outcome.message().unwrap_or("the dry run could not look").to_owned(),
+                )
+            })
+        });
+        forecast
+            .await
+            .unwrap_or_else(|| Err(ActionError::State("the dry run panicked; see the log".to_owned())))
+    }
+
+    /// Writes a deed down and has it done; gives it back with its number. A run goes on after this returns.
+    ///
+    /// # Errors
+    /// Why it is not done.
+    pub async fn ask(&self, asker: Requester, deed: ActionRecord) -> Result<Action, ActionError> {
+        if let ActionRecord::Run(database, task) = &deed {
+            configured(database, *task)?;
+        }
+        if let ActionRecord::Recheck(database) = &deed {
+            configured(database, Task::HealthCheck)?;
+        }
+        let permit = self.queue.try_reserve().map_err(|_| ActionError::Full)?;
+        let (workshop, doing) = (self.workshop.clone(), deed.clone());
+        let parent = RemoteContext::here();
+        let request = parent.clone();
+        let done = run_one(move || within(request.as_ref(), || write_down(&workshop, asker, &doing))).await;
+        let action = done.unwrap_or_else(|| Err("an internal failure; see the log".to_owned()));
+        let action = action.map_err(ActionError::State)?;
+        let job = match deed {
+            ActionRecord::Run(database, task) => Some((database, task)),
+            ActionRecord::Recheck(database) => Some((database, Task::HealthCheck)),
+            ActionRecord::Pause(_) | ActionRecord::Resume(_) => None,
+        };
+        if let Some((database, task)) = job {
+            permit.send(Job { id: action.id, database, task, parent });
+        }
+        Ok(action)
+    }
+
+    /// Does runs one after the other until it is told to stop; the one under way then ends at its next safe point.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let history = Arc::clone(&self.workshop.history);
+        let cut = run_one(move || history.close_actions("cut off: litekeeper ended"));
+        if let Some(Err(error)) = cut.await {
+            tracing::warn!(%error, "actions of before could not be closed");
+        }
+        let mut waiting = self.waiting.lock().await;
+        loop {
+            let job = tokio::select! {
+                () = stop.cancelled() => break,
+                job = waiting.recv() => job,
+            };
+            let Some(job) = job else { break };
+            self.work(job, &stop).await;
+        }
+        while let Ok(job) = waiting.try_recv() {
+            self.finish(job.id, "not begun: litekeeper was stopped".to_owned()).await;
+        }
+    }
+
+    async fn work(&self, job: Job, stop: &CancellationToken) {
+        self.finish(job.id, "running".to_owned()).await;
+        let cancel = Cancel::default();
+        let observer = Arc::new(Told {
+            metrics: Arc::clone(&self.workshop.metrics),
+            database: job.database.name.clone(),
+            task: job.task,
+        });
+        let (workshop, order) = (self.workshop.clone(), order(job.database, job.task, cancel.clone()));
+        // The run belongs to the request that asked for it, though that may be answered by now.
+        let run = move || within(job.parent.as_ref(), || workshop.execute(&order, observer));
+        let mut work = std::pin::pin!(run_one(run));
+        let executed = tokio::select! {
+            executed = work.as_mut() => executed,
+            () = stop.cancelled() => {
+                cancel.cancel();
+                work.await
+            }
+        };
+        let result = match executed {
+            Some(RunResult::Done(run, _)) => {
+                let words = run.message.clone().unwrap_or_else(|| run.words());
+                if words.is_empty() { run.outcome.clone() } else { format!("{}: {words}", run.outcome) }
+            }
+            Some(RunResult::HeldElsewhere) => {
+                "skipped: another run has the database; try again when it is done".to_owned()
+            }
+            None => "failed: it panicked; see the log".to_owned(),
+        };
+        self.finish(job.id, result).await;
+    }
+
+    async fn finish(&self, id: i64, result: String) {
+        let history = Arc::clone(&self.workshop.history);
+        if let Some(Err(error)) = run_one(move || history.finish_action(id, &result)).await {
+            tracing::error!(%error, "what came of an action could not be written to the state file");
+        }
+    }
+}
+
+/// Writes a deed down, and does it where it is a pause.
+fn write_down(workshop: &TaskExecutor, asker: Requester, deed: &ActionRecord) -> Result<Action, String> {
+    let failed = |error: crate::state_store::StateStoreError| error.to_string();
+    let (history, now) = (&workshop.history, SystemTime::now());
+    let (kind, database, task) = deed.parts();
+    let mut action = Action {
+        id: 0,
+        at: now,
+        user: asker.user,
+        address: asker.address,
+        kind: kind.to_owned(),
+        database: database.map(str::to_owned),
+        task: task.map(|task| task.label().to_owned()),
+        result: "waiting".to_owned(),
+    };
+    action.id = history.record_action(&action).map_err(failed)?;
+    let task = action.task.as_deref().unwrap_or_default();
+    tracing::info!(user = action.user, address = action.address, kind, db = database, task, "a user acts");
+    match deed {
+        ActionRecord::Run(..) | ActionRecord::Recheck(_) => return Ok(action),
+        ActionRecord::Pause(_) => history.pause(database, now).map_err(failed)?,
+        ActionRecord::Resume(_) => history.resume(database).map(|_| ()).map_err(failed)?,
+    }
+    "done".clone_into(&mut action.result);
+    history.finish_action(action.id, &action.result).map_err(failed)?;
+    // The runner would see it within seconds; who asked sees it at once.
+    let (everything, databases) = history.pauses().map_err(failed)?;
+    let file = workshop.pause_file.as_ref().is_some_and(|file| file.exists());
+    workshop.metrics.set_paused(everything || file, databases);
+    Ok(action)
+}
+
+fn order(database: Arc<Database>, task: Task, cancel: Cancel) -> RunRequest {
+    RunRequest { database, task, trigger: Trigger::Manual, due_at: None, must_end_by: None, cancel }
+}
+
+/// A dry run's result says everything.
+struct Quiet;
+
+impl Observer for Quiet {
+    fn begin(&self, _part: &str) {}
+    fn done(&self, _share: f64, _words: &str) {}
+    fn say(&self, _words: &str) {}
+}

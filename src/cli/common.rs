@@ -1,0 +1,109 @@
+//! What the commands about maintenance have in common.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use chrono::DateTime;
+use chrono::SecondsFormat;
+use chrono::Utc;
+use clap::Args;
+use comfy_table::ContentArrangement;
+use comfy_table::Table;
+use comfy_table::presets;
+
+use crate::app;
+use crate::config::Config;
+use crate::config::TracingSettings;
+use crate::database::Database;
+use crate::discovery::look_once;
+use crate::runner::TaskExecutor;
+use crate::tasks::Run;
+
+use super::Exit;
+use super::escape::print_error;
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigFile {
+    /// Configuration file
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "LITEKEEPER_CONFIG",
+        default_value = "/etc/litekeeper/litekeeper.yml"
+    )]
+    config: PathBuf,
+}
+
+/// The databases of a configuration, and its state file.
+pub(super) struct CliContext {
+    pub databases: Vec<Arc<Database>>,
+    pub workshop: TaskExecutor,
+    pub tracing: TracingSettings,
+}
+
+impl ConfigFile {
+    /// Loads the configuration; what is wrong with it is said.
+    pub(super) fn load(&self) -> Result<Config, Exit> {
+        Config::load(&self.config).map_err(|errors| {
+            print_error!("litekeeper: the configuration is not usable\n{errors}");
+            Exit::Usage
+        })
+    }
+
+    /// Loads the configuration, looks for its databases and opens the state file.
+    pub(super) fn open(&self, names: &[String]) -> anyhow::Result<Result<CliContext, Exit>> {
+        let config = match self.load() {
+            Ok(config) => config,
+            Err(exit) => return Ok(Err(exit)),
+        };
+        let (mut databases, errors) = look_once(&config, &app::given_names(&config));
+        for error in errors {
+            print_error!("litekeeper: {error}");
+        }
+        for name in names {
+            if !databases.iter().any(|database| database.name.as_str() == name) {
+                let known: Vec<&str> =
+                    databases.iter().map(|database| database.name.as_str()).take(20).collect();
+                print_error!("litekeeper: there is no database {name}; there are {}", known.join(", "));
+                return Ok(Err(Exit::Usage));
+            }
+        }
+        if !names.is_empty() {
+            databases.retain(|database| names.iter().any(|name| name == database.name.as_str()));
+        }
+        let workshop = app::workshop(&config)?;
+        Ok(Ok(CliContext { databases, workshop, tracing: config.tracing }))
+    }
+}
+
+/// A moment as JSON and tables have it.
+pub(super) fn iso(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A table without lines, for a person and for `awk`.
+pub(super) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header);
+    table
+}
+
+/// A run as JSON; the shape is documented in docs/MAINTENANCE.md.
+pub(super) fn run_json(run: &Run) -> serde_json::Value {
+    serde_json::json!({
+        "database": run.database.as_str(),
+        "path": run.path.to_string_lossy(),
+        "task": run.task.label(),
+        "quick": run.task == crate::task::Task::QuickCheck,
+        "trigger": run.trigger.label(),
+        "due_at": run.due_at.map(iso),
+        "started_at": iso(run.started_at),
+        "elapsed_seconds": run.elapsed.as_secs_f64(),
+        "outcome": run.outcome,
+        "reason": run.reason,
+        "message": run.message,
+        "details": run.details,
+    })
+}

@@ -1,0 +1,189 @@
+//! What `litekeeper locks` says, for people.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use crate::cli::common::iso;
+use crate::cli::common::table;
+use crate::cli::escape::one_line;
+use crate::humanize::count;
+use crate::humanize::counted;
+use crate::humanize::counted_of;
+use crate::humanize::span;
+use crate::locks::Hold;
+use crate::locks::LockOwner;
+use crate::os::LockView;
+use crate::os::LostLocks;
+
+use super::target::LockReport;
+use super::target::Seen;
+
+/// Clears a terminal.
+pub(super) const CLEAR: &str = "\x1b[2J";
+
+/// A text over the one before, without flicker: from the top, each line cleared to its end, and all below.
+pub(super) fn redrawn(text: &str) -> String {
+    format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
+}
+
+fn path_of(sight: &LockReport) -> String {
+    one_line(&sight.path.to_string_lossy()).into_owned()
+}
+
+/// Everything that one look saw.
+pub(super) fn page(sights: &[LockReport], followed: bool) -> String {
+    let mut text = String::new();
+    let mut hidden = false;
+    for (index, sight) in sights.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
+        // Writing to a String cannot fail.
+        let _ = match &sight.seen {
+            Ok(seen) => write!(text, "{}", database(sight, seen, followed)),
+            Err(error) => writeln!(text, "{}: {}", path_of(sight), one_line(error)),
+        };
+        hidden |= sight.seen.as_ref().is_ok_and(|seen| seen.locks.view == LockView::OwnNamespace);
+    }
+    if hidden {
+        text.push_str(
+            "\nThis is a PID namespace of its own (a container's): the kernel hides the locks of processes outside it.\n",
+        );
+    }
+    text
+}
+
+fn database(sight: &LockReport, seen: &Seen, followed: bool) -> String {
+    let mut text = format!("{}: {}\n", path_of(sight), one_line(&state(seen)));
+    for lost in &seen.lost {
+        let _ = writeln!(text, "  URGENT: {}", one_line(&lost_words(lost)));
+    }
+    for hold in seen.locks.pins() {
+        let _ = writeln!(text, "  {}", one_line(&pin(hold, seen)));
+    }
+    if seen.locks.holds.is_empty() {
+        text.push_str("  nobody holds a lock\n");
+    } else {
+        let since = if followed { "HELD AT LEAST" } else { "SEEN" };
+        let mut rows = table(["LOCK", "SQLITE", "PID", "PROCESS", "USER", since, "PROCESS AGE", "COMMAND"]);
+        for hold in &seen.locks.holds {
+            rows.add_row(row(hold, followed));
+        }
+        for line in rows.lines() {
+            let _ = writeln!(text, "  {}", line.trim_end());
+        }
+    }
+    if let Some(parties) = &seen.locks.connected
+        && !parties.is_empty()
+    {
+        let names: Vec<String> = parties.iter().map(LockOwner::to_string).collect();
+        let _ = writeln!(text, "  open in: {}", one_line(&names.join(", ")));
+    }
+    text
+}
+
+fn state(seen: &Seen) -> String {
+    let mut parts = Vec::new();
+    if let Some(facts) = &seen.facts {
+        parts.push(format!("journal mode {}", facts.header.journal_mode.label()));
+        if let Some(wal) = facts.wal {
+            let (total, done) = (counted(u64::from(wal.total), "frame"), count(u64::from(wal.checkpointed)));
+            parts.push(format!("{total} in the WAL, {done} checkpointed"));
+        }
+    }
+    parts.extend(seen.note.clone());
+    parts.join(", ")
+}
+
+/// `pid 123 python3 pins 4,200 of 9,000 frames of the WAL`
+fn pin(hold: &Hold, seen: &Seen) -> String {
+    let total = seen.facts.as_ref().and_then(|facts| facts.wal).map_or(0, |wal| wal.total);
+    let frames = counted_of(hold.pinned_frames.unwrap_or(0).into(), Some(total.into()), "frame");
+    format!("{} pins {frames} of the WAL", hold.party)
+}
+
+fn row(hold: &Hold, followed: bool) -> [String; 8] {
+    let process = hold.party.process.as_deref();
+    let unnamed = || if hold.party.count > 1 { format!("? ({})", hold.party.count) } else { "?".to_owned() };
+    let age = process.and_then(|process| SystemTime::now().duration_since(process.started_at?).ok());
+    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "?".to_owned());
+    [
+        hold.lock.kind().label().to_owned(),
+        hold.lock.to_string(),
+        hold.party.pid.map_or_else(unnamed, |pid| pid.to_string()),
+        or_unknown(process.map(|process| one_line(&process.name).into_owned())),
+        or_unknown(process.and_then(|process| process.user.clone())),
+        if followed { span(hold.held.as_secs()) } else { "now".to_owned() },
+        or_unknown(age.map(|age| span(age.as_secs()))),
+        process.map(|process| one_line(&process.command).into_owned()).unwrap_or_default(),
+    ]
+}
+
+/// A line for each lock that came or went since the look before, for a log or a pipe.
+pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
+    let mut text = String::new();
+    let time = iso(SystemTime::now());
+    for (index, sight) in now.iter().enumerate() {
+        let earlier = before.get(index).map(|sight| &sight.seen);
+        let path = path_of(sight);
+        let mut line = |words: String| {
+            let _ = writeln!(text, "{time} {path}: {}", one_line(&words));
+        };
+        let holds_then: &[Hold] = match earlier {
+            Some(Ok(seen)) => &seen.locks.holds,
+            Some(Err(_)) | None => &[],
+        };
+        let seen = match &sight.seen {
+            Ok(seen) => seen,
+            Err(error) => {
+                if earlier.is_none_or(|earlier| earlier.as_ref().err() != Some(error)) {
+                    line(error.clone());
+                }
+                continue;
+            }
+        };
+        let same = |one: &Hold, other: &Hold| {
+            one.lock == other.lock
+                && one.party.pid == other.party.pid
+                && one.first_seen_at == other.first_seen_at
+        };
+        let lost_then = match earlier {
+            Some(Ok(seen)) => seen.lost.as_slice(),
+            Some(Err(_)) | None => &[],
+        };
+        for lost in seen.lost.iter().filter(|lost| !lost_then.contains(lost)) {
+            line(lost_words(lost));
+        }
+        for gone in holds_then.iter().filter(|then| !seen.locks.holds.iter().any(|hold| same(then, hold))) {
+            line(format!(
+                "{} let go of {}, held for at least {:.1} s",
+                gone.party,
+                gone.lock,
+                gone.held.as_secs_f64()
+            ));
+        }
+        for hold in &seen.locks.holds {
+            let then = holds_then.iter().find(|then| same(then, hold));
+            if then.is_none() {
+                line(held(hold));
+            }
+            let pins = |hold: &Hold| hold.pinned_frames.is_some_and(|frames| frames > 0);
+            if pins(hold) && !then.is_some_and(pins) {
+                line(pin(hold, seen));
+            }
+        }
+    }
+    text
+}
+
+/// A process that lost its locks, and what to do.
+fn lost_words(lost: &LostLocks) -> String {
+    format!("{lost}; what it commits is or will be lost: litekeeper runbook SqliteOwnerLostLocks")
+}
+
+fn held(hold: &Hold) -> String {
+    let process = hold.party.process.as_deref();
+    let user = process.and_then(|process| process.user.as_deref()).unwrap_or("?");
+    let command = process.map_or("", |process| process.command.as_str());
+    format!("{} holds {} ({}), user {user}: {command}", hold.party, hold.lock, hold.lock.kind().label())
+}

@@ -1,0 +1,227 @@
+//! Who holds which lock: one list of the kernel's a sweep, followed from sweep to sweep.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::collectors::CollectOutcome;
+use crate::collectors::Collected;
+use crate::collectors::LockTableSnapshot;
+use crate::collectors::PreviousCollection;
+use crate::database::Database;
+use crate::locks::DecodedLocks;
+use crate::locks::Hold;
+use crate::locks::LockTracker;
+use crate::locks::News;
+use crate::os::LockView;
+use crate::os::ProcessFacts;
+use crate::worker_pool::WorkerPool;
+use crate::worker_pool::run_one;
+
+use super::CollectFn;
+use super::lock::lock;
+use super::monitored_database::MonitoredDatabase;
+
+/// `/proc` tells of a process at once, or hangs with it.
+const PROCESS_STUCK_AFTER: Duration = Duration::from_secs(2);
+
+/// Processes by number, as they were when first met; `None` for one that is hidden, or that has not answered yet.
+type Processes = HashMap<u32, Option<Arc<ProcessFacts>>>;
+
+/// What is known of lock holders from sweep to sweep.
+pub(super) struct LockMonitor {
+    crew: WorkerPool,
+    processes: Arc<Mutex<Processes>>,
+    told: bool,
+}
+
+impl Default for LockMonitor {
+    fn default() -> Self {
+        Self { crew: WorkerPool::new(1, PROCESS_STUCK_AFTER), processes: Arc::default(), told: false }
+    }
+}
+
+/// A look at a database, and where its locks stand in the list. A reader of a WAL can come and go without moving a file
+/// that a look compares, so a database that has one is looked into for its mark. Nor does a writer whose commit waits for
+/// its fsync: a database that has one is looked into now, and once more after it.
+pub(super) fn look_with_locks(
+    watched: &MonitoredDatabase,
+    look: CollectFn,
+    list: Option<&LockTableSnapshot>,
+) -> Collected {
+    let previous = watched.previous();
+    let first = look(&watched.database, previous.as_ref());
+    let main = first.stamp.and_then(|stamp| stamp.main);
+    let files = list.zip(main).and_then(|(list, main)| list.files_of(&watched.database, main));
+    let has_writer = list.zip(files).is_some_and(|(list, files)| list.has_wal_writer(files));
+    watched.set_lock_files(files, has_writer);
+    let (Some(list), Some(files), Some(previous)) = (list, files, previous) else { return first };
+    let has_frames = previous.facts.wal.is_some_and(|wal| wal.total > 0);
+    let moves_unseen = has_writer || has_frames && list.has_wal_reader(files);
+    if matches!(first.outcome, CollectOutcome::Unchanged) && moves_unseen {
+        return look(&watched.database, Some(&PreviousCollection { stamp: None, ..previous }));
+    }
+    first
+}
+
+impl LockMonitor {
+    /// Lists all locks; `None` where the system has no list.
+    pub(super) async fn list(&mut self) -> Option<Arc<LockTableSnapshot>> {
+        let list = run_one(LockTableSnapshot::read).await?;
+        if !std::mem::replace(&mut self.told, true) {
+            say_what_is_seen(&list);
+        }
+        list.ok().map(Arc::new)
+    }
+
+    /// Joins the list with what the sweep before saw.
+    pub(super) async fn follow(
+        &mut self,
+        fleet: &Arc<[Arc<MonitoredDatabase>]>,
+        list: Option<Arc<LockTableSnapshot>>,
+    ) {
+        let Some(list) = list else {
+            fleet.iter().for_each(|watched| watched.set_locks(None));
+            return;
+        };
+        let (all, at) = (Arc::clone(fleet), Arc::clone(&list));
+        let Some(meanings) = run_one(move || meanings(&all, &at)).await else { return };
+        self.meet(&meanings).await;
+        let (all, processes) = (Arc::clone(fleet), Arc::clone(&self.processes));
+        let _ = run_one(move || {
+            let processes = lock(&processes).clone();
+            for (watched, meaning) in all.iter().zip(meanings) {
+                take_over(watched, meaning, &list, &processes);
+            }
+        })
+        .await;
+    }
+
+    /// Asks for the names of processes that are new, and forgets those that hold nothing any more.
+    async fn meet(&self, meanings: &[Option<DecodedLocks>]) {
+        let of = |meaning: &DecodedLocks| -> Vec<u32> {
+            let held = meaning.held.iter().filter_map(|held| held.pid);
+            let connected = meaning.connected.iter().flatten().filter_map(|(pid, _)| *pid);
+            held.chain(connected).collect()
+        };
+        let present: HashSet<u32> = meanings.iter().flatten().flat_map(of).collect();
+        let new: Arc<[u32]> = {
+            let mut processes = lock(&self.processes);
+            processes.retain(|pid, _| present.contains(pid));
+            let new = present.into_iter().filter(|pid| !processes.contains_key(pid)).collect();
+            // One that does not answer is not asked again.
+            processes.extend(Arc::clone(&new).iter().map(|pid| (*pid, None)));
+            new
+        };
+        if new.is_empty() {
+            return;
+        }
+        let processes = Arc::clone(&self.processes);
+        let ask = move |pid: &u32| {
+            let facts = ProcessFacts::read(*pid).map(Arc::new);
+            lock(&processes).insert(*pid, facts);
+        };
+        self.crew.run(new, ask, || {}).await;
+    }
+}
+
+fn say_what_is_seen(list: &std::io::Result<LockTableSnapshot>) {
+    match list {
+        Ok(list) => match list.table.view {
+            LockView::Whole => {}
+            LockView::OwnNamespace => tracing::warn!(
+                "litekeeper runs in a PID namespace of its own, where the kernel hides the locks of all processes \
+                 outside; with the host's (pid: host, hostPID: true) or the application's it sees them"
+            ),
+        },
+        Err(error) => tracing::info!(%error, "no /proc/locks here, so nothing is said of who holds a lock"),
+    }
+}
+
+/// What is held on each database. A long list comes in pieces, between which locks move; what was held before and
+/// is missing now is looked for once more before it counts as gone.
+fn meanings(fleet: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<Option<DecodedLocks>> {
+    let mut again: Option<Option<LockTableSnapshot>> = None;
+    let meaning = |watched: &Arc<MonitoredDatabase>| {
+        let (files, facts) = watched.lock_evidence()?;
+        let mut meaning = list.meaning(files, facts.as_deref());
+        if !list.table.in_one_piece && lock(&watched.follower).misses_any(&meaning) {
+            let again = again.get_or_insert_with(|| LockTableSnapshot::read().ok());
+            if let Some(again) = again {
+                meaning.join(again.meaning(files, facts.as_deref()));
+            }
+        }
+        Some(meaning)
+    };
+    fleet.iter().map(meaning).collect()
+}
+
+fn take_over(
+    watched: &MonitoredDatabase,
+    meaning: Option<DecodedLocks>,
+    list: &LockTableSnapshot,
+    processes: &Processes,
+) {
+    let mut follower = lock(&watched.follower);
+    let (Some(meaning), Some((_, facts))) = (meaning, watched.lock_evidence()) else {
+        *follower = LockTracker::default();
+        watched.set_locks(None);
+        return;
+    };
+    let scene = list.scene(meaning, facts.as_deref());
+    let (locks, news) = follower.see(scene, |pid| processes.get(&pid).cloned().flatten());
+    news.iter().for_each(|news| tell(&watched.database, news));
+    // Ten thousand databases at rest need no new object each.
+    if watched.locks().as_deref() != Some(&locks) {
+        watched.set_locks(Some(Arc::new(locks)));
+    }
+}
+
+fn tell(database: &Database, news: &News) {
+    let db = database.name.as_str();
+    match news {
+        News::HeldLong(hold) => {
+            let (lock, pid, process, held_seconds) = described(hold);
+            tracing::warn!(
+                db,
+                lock,
+                pid,
+                process,
+                held_seconds,
+                "a process has held a write lock for long; other writers wait or get \"database is locked\""
+            );
+        }
+        News::PinsWal(hold, frames) => {
+            let (lock, pid, process, held_seconds) = described(hold);
+            let pinned_frames = hold.pinned_frames;
+            tracing::warn!(
+                db,
+                lock,
+                pid,
+                process,
+                held_seconds,
+                pinned_frames,
+                frames,
+                "a long read keeps the WAL from being checkpointed; it grows until the reader ends"
+            );
+        }
+        News::Released(hold) => {
+            let (lock, pid, process, held_seconds) = described(hold);
+            tracing::info!(
+                db,
+                lock,
+                pid,
+                process,
+                held_seconds,
+                "the lock that was held for long is free again"
+            );
+        }
+    }
+}
+
+fn described(hold: &Hold) -> (String, Option<u32>, Option<&str>, u64) {
+    let process = hold.party.process.as_ref().map(|process| process.name.as_str());
+    (hold.lock.to_string(), hold.party.pid, process, hold.held.as_secs())
+}

@@ -1,0 +1,391 @@
+//! One database over time: what is known of it, and how a look changes that.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use crate::collectors::CollectOutcome;
+use crate::collectors::Collected;
+use crate::collectors::CustomReading;
+use crate::collectors::DatabaseSnapshot;
+use crate::collectors::DatabaseState;
+use crate::collectors::ErrorCounts;
+use crate::collectors::Facts;
+use crate::collectors::LockFiles;
+use crate::collectors::PreviousCollection;
+use crate::collectors::SpaceReadings;
+use crate::collectors::TableReadings;
+use crate::database::Database;
+use crate::locks::LockTracker;
+use crate::locks::Locks;
+use crate::os::FileFacts;
+use crate::os::FileIdentity;
+use crate::os::OwnerState;
+use crate::os::Stamp;
+use crate::sqlite::ErrorCode;
+
+use super::Directory;
+use super::due::Content;
+use super::due::LastRuns;
+use super::hung_devices::HungDevices;
+use super::lock::lock;
+
+/// What the page says of a database whose file system does not answer.
+const HANGS: &str = "a look hangs in the file system; what is shown is old";
+
+/// A database under watch. No lock in here is held while a file is touched.
+#[derive(Debug)]
+pub(super) struct MonitoredDatabase {
+    pub(super) database: Arc<Database>,
+    pub(super) directory: Arc<Directory>,
+    at_work: AtomicBool,
+    state: Mutex<State>,
+    /// How long its locks have been held.
+    pub(super) follower: Mutex<LockTracker>,
+    /// When the slower pieces were last taken.
+    pub(super) pasts: Mutex<LastRuns>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    condition: Option<DatabaseState>,
+    /// What the log was told last, so that it is told once.
+    reason: Option<Arc<str>>,
+    device: Option<u64>,
+    hung_on: Option<u64>,
+    stuck: bool,
+    identity: Option<FileIdentity>,
+    stamp: Option<Stamp>,
+    taken_at: Option<(SystemTime, Instant)>,
+    confirmed_at: Option<SystemTime>,
+    /// Which file the facts were read from.
+    read_file: Option<FileIdentity>,
+    facts: Option<Arc<Facts>>,
+    files: Option<FileFacts>,
+    lock_files: Option<LockFiles>,
+    /// A process had the WAL's write lock at the last sweep, so a commit may have become visible since.
+    has_writer: bool,
+    locks: Option<Arc<Locks>>,
+    owners: Arc<OwnerState>,
+    errors: ErrorCounts,
+    replaced: u64,
+    tables: Arc<TableReadings>,
+    space: Arc<SpaceReadings>,
+    custom: Vec<CustomReading>,
+}
+
+/// Held by the thread that looks at a database; given back even when the look panics.
+pub(super) struct Turn<'a> {
+    watched: &'a MonitoredDatabase,
+    hung: Arc<HungDevices>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.watched.state);
+        if std::mem::take(&mut state.stuck) {
+            tracing::info!(db = self.watched.database.name.as_str(), "the file system answers again");
+        }
+        if let Some(device) = state.hung_on.take() {
+            self.hung.remove(device);
+        }
+        self.watched.at_work.store(false, Ordering::SeqCst);
+    }
+}
+
+impl MonitoredDatabase {
+    pub(super) fn new(database: Arc<Database>, directory: Arc<Directory>) -> Self {
+        Self::with_state(database, directory, State::default(), LockTracker::default())
+    }
+
+    /// The same name with other settings or at another path: the counters go on.
+    pub(super) fn moved_to(&self, database: Arc<Database>, directory: Arc<Directory>) -> Self {
+        let before = lock(&self.state).clone();
+        let mut follower = LockTracker::default();
+        let state = if database.path == self.database.path {
+            std::mem::swap(&mut follower, &mut lock(&self.follower));
+            // Other settings may name other tables and queries.
+            // … and other facts: without a stamp the next look reads them.
+            State {
+                tables: Arc::default(),
+                space: Arc::default(),
+                custom: Vec::new(),
+                hung_on: None,
+                stuck: false,
+                stamp: None,
+                ..before
+            }
+        } else {
+            State {
+                errors: before.errors,
+                replaced: before.replaced,
+                identity: before.identity,
+                ..State::default()
+            }
+        };
+        Self::with_state(database, directory, state, follower)
+    }
+
+    fn with_state(
+        database: Arc<Database>,
+        directory: Arc<Directory>,
+        state: State,
+        follower: LockTracker,
+    ) -> Self {
+        Self {
+            database,
+            directory,
+            at_work: AtomicBool::new(false),
+            state: Mutex::new(state),
+            follower: Mutex::new(follower),
+            pasts: Mutex::default(),
+        }
+    }
+
+    /// Takes the turn to look; `None` while an earlier look hangs, or the device does.
+    pub(super) fn begin(&self, hung: &Arc<HungDevices>) -> Option<Turn<'_>> {
+        if hung.holds(lock(&self.state).device) {
+            self.set_stuck();
+            return None;
+        }
+        if self.at_work.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        Some(Turn { watched: self, hung: Arc::clone(hung) })
+    }
+
+    /// The look at this database has hung for too long; unless it came back just now, its device is blamed.
+    pub(super) fn set_hung(&self, hung: &HungDevices) {
+        let mut state = lock(&self.state);
+        // The turn ends under the same lock, so what is added here is taken away there.
+        if !self.at_work.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(device) = state.device
+            && state.hung_on.is_none()
+        {
+            hung.add(device);
+            state.hung_on = Some(device);
+        }
+        self.mark_stuck(&mut state);
+    }
+
+    /// The values stay and grow old, visibly.
+    pub(super) fn set_stuck(&self) {
+        self.mark_stuck(&mut lock(&self.state));
+    }
+
+    /// Says once that the file system does not answer.
+    fn mark_stuck(&self, state: &mut State) {
+        if !state.stuck {
+            state.stuck = true;
+            tracing::warn!(
+                db = self.database.name.as_str(),
+                path = &*self.database.path.to_string_lossy(),
+                "a look at the database hangs in the file system; its values grow old until it answers"
+            );
+        }
+    }
+
+    /// The evidence for the next look; `None` unless the last one read the database.
+    pub(super) fn previous(&self) -> Option<PreviousCollection> {
+        let state = lock(&self.state);
+        let (taken_at, looked_at) = state.taken_at?;
+        let stamp = state.stamp.filter(|_| !state.has_writer);
+        Some(PreviousCollection {
+            stamp,
+            taken_at,
+            looked_at,
+            file: state.read_file,
+            facts: Arc::clone(state.facts.as_ref()?),
+        })
+    }
+
+    /// Takes over what a look found, and tells the log of a change.
+    pub(super) fn apply(&self, look: Collected) {
+        let mut state = lock(&self.state);
+        if let Some(main) = look.stamp.and_then(|stamp| stamp.main) {
+            let identity = main.identity();
+            if state.identity.replace(identity).is_some_and(|before| before != identity) {
+                state.replaced += 1;
+                tracing::warn!(
+                    db = self.database.name.as_str(),
+                    "database file replaced (device, inode or birth time changed)"
+                );
+            }
+            state.device = Some(main.device);
+        }
+        if look.files.is_some() || !matches!(look.outcome, CollectOutcome::Unchanged) {
+            state.files = look.files;
+        }
+        let before = (state.condition, state.reason.clone());
+        match look.outcome {
+            CollectOutcome::Unchanged => state.confirmed_at = Some(look.taken_at),
+            CollectOutcome::Up(facts) => {
+                if let Some(error) = &facts.schema_error
+                    && let Some(code) = error.code
+                {
+                    state.errors.count(code);
+                }
+                state.condition = Some(DatabaseState::Up);
+                state.reason = facts.schema_error.as_ref().map(|error| Arc::from(error.message.as_str()));
+                state.confirmed_at = Some(look.taken_at);
+                state.stamp = look.stamp;
+                state.read_file = look.stamp.and_then(|stamp| stamp.main).map(|main| main.identity());
+                state.taken_at = Some((look.taken_at, Instant::now()));
+                state.facts = Some(facts);
+            }
+            CollectOutcome::Busy(error) => {
+                if let Some(code) = error.and_then(|error| error.code()) {
+                    state.errors.count(code);
+                }
+                // The next look must not take the old facts for proven.
+                state.stamp = None;
+                if state.condition != Some(DatabaseState::Up) {
+                    state.condition = Some(DatabaseState::Pending);
+                    state.reason = Some(Arc::from("locked by another process since it was found"));
+                }
+            }
+            CollectOutcome::Down(reason) => {
+                if let Some(code) = reason.code() {
+                    state.errors.count(code);
+                }
+                state.condition = Some(DatabaseState::Down);
+                state.reason = Some(Arc::from(reason.to_string()));
+                state.facts = None;
+                state.stamp = None;
+                state.tables = Arc::default();
+                state.space = Arc::default();
+                state.custom = Vec::new();
+                // When it comes back, its tables are looked at anew even if its files are the same.
+                lock(&self.pasts).clear();
+            }
+        }
+        self.log_change(before, &state);
+    }
+
+    fn log_change(&self, before: (Option<DatabaseState>, Option<Arc<str>>), state: &State) {
+        if before == (state.condition, state.reason.clone()) {
+            return;
+        }
+        // Passed as text, a value is quoted in the log's text form and plain in its JSON.
+        let (db, path) = (self.database.name.as_str(), &*self.database.path.to_string_lossy());
+        match (state.condition, &state.reason) {
+            (Some(DatabaseState::Down), Some(reason)) => {
+                tracing::error!(db, path, reason = &**reason, "database is down");
+            }
+            (Some(DatabaseState::Up), Some(reason)) => {
+                tracing::warn!(db, path, reason = &**reason, "database is up, but its schema cannot be read");
+            }
+            (Some(DatabaseState::Pending), Some(reason)) => {
+                tracing::info!(db, path, reason = &**reason, "database is pending");
+            }
+            (Some(DatabaseState::Up), None) if before.0 == Some(DatabaseState::Down) => {
+                tracing::info!(db, path, "database is up again");
+            }
+            (Some(DatabaseState::Up | DatabaseState::Down | DatabaseState::Pending) | None, _) => {
+                tracing::debug!(db, path, "database is up");
+            }
+        }
+    }
+
+    /// Under which names of the kernel the last look found its files, and what it read in them.
+    pub(super) fn lock_evidence(&self) -> Option<(LockFiles, Option<Arc<Facts>>)> {
+        let state = lock(&self.state);
+        Some((state.lock_files?, state.facts.clone()))
+    }
+
+    pub(super) fn set_lock_files(&self, files: Option<LockFiles>, has_writer: bool) {
+        let mut state = lock(&self.state);
+        state.lock_files = files;
+        state.has_writer = has_writer;
+    }
+
+    pub(super) fn locks(&self) -> Option<Arc<Locks>> {
+        lock(&self.state).locks.clone()
+    }
+
+    pub(super) fn owners(&self) -> Arc<OwnerState> {
+        Arc::clone(&lock(&self.state).owners)
+    }
+
+    pub(super) fn set_owners(&self, owners: Arc<OwnerState>) {
+        lock(&self.state).owners = owners;
+    }
+
+    pub(super) fn set_locks(&self, locks: Option<Arc<Locks>>) {
+        lock(&self.state).locks = locks;
+    }
+
+    /// Counts errors that a look at the tables met.
+    pub(super) fn count_errors(&self, codes: &[ErrorCode]) {
+        let mut state = lock(&self.state);
+        codes.iter().for_each(|code| state.errors.count(*code));
+    }
+
+    /// The content as the last successful look saw it, if the database is up.
+    pub(super) fn up_content(&self) -> Option<Content> {
+        let state = lock(&self.state);
+        if state.condition != Some(DatabaseState::Up) || state.stuck {
+            return None;
+        }
+        let change = state.facts.as_ref().and_then(|facts| facts.change);
+        Some(Content { stamp: state.stamp?, change })
+    }
+
+    pub(super) fn set_tables(&self, readings: TableReadings) {
+        lock(&self.state).tables = Arc::new(readings);
+    }
+
+    pub(super) fn tables(&self) -> Arc<TableReadings> {
+        Arc::clone(&lock(&self.state).tables)
+    }
+
+    pub(super) fn set_space(&self, readings: SpaceReadings) {
+        lock(&self.state).space = Arc::new(readings);
+    }
+
+    pub(super) fn space(&self) -> Arc<SpaceReadings> {
+        Arc::clone(&lock(&self.state).space)
+    }
+
+    /// Takes over a custom metric's answer, or takes away the old one.
+    pub(super) fn set_custom(&self, index: usize, reading: Option<CustomReading>) {
+        let mut state = lock(&self.state);
+        state.custom.retain(|reading| reading.index != index);
+        state.custom.extend(reading);
+        state.custom.sort_by_key(|reading| reading.index);
+    }
+
+    pub(super) fn observed(&self) -> DatabaseSnapshot {
+        let state = lock(&self.state);
+        DatabaseSnapshot {
+            database: Arc::clone(&self.database),
+            condition: state.condition.unwrap_or(DatabaseState::Pending),
+            reason: if state.stuck { Some(Arc::from(HANGS)) } else { state.reason.clone() },
+            confirmed_at: state.confirmed_at,
+            facts: state.facts.clone(),
+            files: state.files,
+            filesystem: self.directory.facts(),
+            locks: state.locks.clone(),
+            owners: Arc::clone(&state.owners),
+            errors: state.errors,
+            replaced: state.replaced,
+            tables: Arc::clone(&state.tables),
+            space: Arc::clone(&state.space),
+            custom: state.custom.clone(),
+        }
+    }
+}
+
+/// A panic is a defect of litekeeper; it is said with what is needed to report it.
+pub(super) fn report_panic(database: &Database) {
+    tracing::error!(
+        db = database.name.as_str(),
+        path = &*database.path.to_string_lossy(),
+        "litekeeper panicked while it looked at this database; please report it with the panic's text above"
+    );
+}

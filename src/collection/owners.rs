@@ -1,0 +1,94 @@
+//! The loop that looks for processes that lost their locks on a database, or write to deleted files of it.
+//!
+//! One pass over the descriptors of all processes serves all databases. It comes once an interval, or less often where it takes
+//! long, so that it costs half a per cent of one processor at the most.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::os::LostLocks;
+use crate::os::OwnerState;
+use crate::os::owner_states;
+use crate::worker_pool::WorkerPool;
+
+use super::News;
+use super::monitored_database::MonitoredDatabase;
+
+/// `/proc` answers at once, or hangs with a process.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// The pause after a pass is at least so many times as long as the pass.
+const PAUSE_RATIO: u32 = 200;
+
+type Fleet = Arc<[Arc<MonitoredDatabase>]>;
+
+/// Looks until it is stopped.
+pub(super) async fn run(
+    mut fleet: watch::Receiver<Fleet>,
+    interval: watch::Receiver<Duration>,
+    news: Arc<News>,
+    stop: CancellationToken,
+) {
+    let crew = WorkerPool::new(1, STUCK_AFTER);
+    loop {
+        let watched = Arc::clone(&fleet.borrow_and_update());
+        if watched.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = fleet.changed() => if changed.is_err() { return } else { continue },
+            }
+        }
+        let begun = Instant::now();
+        let passes: Arc<[Fleet]> = Arc::from([Arc::clone(&watched)]);
+        let report = tokio::select! {
+            () = stop.cancelled() => return,
+            report = crew.run(passes, look, || {}) => report,
+        };
+        // Unknown is absent, not none.
+        if !report.stuck.is_empty() || !report.panicked.is_empty() || report.left_out > 0 {
+            watched.iter().for_each(|one| one.set_owners(Arc::default()));
+        }
+        news.tables_taken.notify_one();
+        let pause = (*interval.borrow()).max(begun.elapsed() * PAUSE_RATIO);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One pass over all processes for all databases.
+fn look(fleet: &Fleet) {
+    let files: Vec<_> = fleet.iter().map(|watched| &watched.database.files).collect();
+    // Nearly all are like one another, and need no object each.
+    let mut shared: Arc<OwnerState> = Arc::default();
+    for (watched, state) in fleet.iter().zip(owner_states(&files).states) {
+        log_changes(watched, &state);
+        if *shared != state {
+            shared = Arc::new(state);
+        }
+        watched.set_owners(Arc::clone(&shared));
+    }
+}
+
+fn log_changes(watched: &MonitoredDatabase, now: &OwnerState) {
+    let before = watched.owners();
+    let db = watched.database.name.as_str();
+    let is_new = |lost: &&LostLocks| !before.lost.contains(lost);
+    for lost in now.lost.iter().filter(is_new) {
+        let found = lost.to_string();
+        tracing::error!(
+            db,
+            pid = lost.pid,
+            found,
+            "commits of this process are lost, or will be; `litekeeper runbook SqliteOwnerLostLocks` says how to keep the data"
+        );
+    }
+    if now.lost.is_empty() && !before.lost.is_empty() {
+        tracing::info!(db, "no process is without its locks on this database any more");
+    }
+}

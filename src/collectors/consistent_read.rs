@@ -1,0 +1,156 @@
+//! Opening a database in the one way that leaves no trace beside it.
+//!
+//! Which way that is depends on the sidecar files, and they come and go with the database's owner.
+//! So: look at them, choose, read, and for the ways without locks look again; if anything moved,
+//! the answer is thrown away.
+
+use std::io;
+use std::path::Path;
+
+use crate::database_files::DatabaseFiles;
+use crate::limits::QueryLimits;
+use crate::os::FileStat;
+use crate::os::Stamp;
+use crate::os::stat;
+use crate::sqlite::Access;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+
+/// An owner that opens and closes a WAL database all the time can move the files during every try.
+const MAX_TRIES: usize = 3;
+
+/// Bytes of the first region of a wal-index, without which there is none (`WALINDEX_PGSZ` in wal.c).
+const WAL_INDEX_REGION: u64 = 32 * 1024;
+
+/// What came of an attempt to read a database at peace.
+#[derive(Debug)]
+pub enum Consistent<T> {
+    /// The answer, and the files as they were before it was read.
+    Read {
+        /// What the question gave.
+        answer: T,
+        /// Main file and WAL just before.
+        stamp: Stamp,
+    },
+    /// Every try met files that moved: the database is in use, and nothing is known anew.
+    Moving,
+}
+
+/// Why a database could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsistentReadError<E> {
+    /// `stat` was refused.
+    #[error("stat: {0}")]
+    Stat(#[from] io::Error),
+    /// There is no main file under the name.
+    #[error("no such file")]
+    Missing,
+    /// The question failed.
+    #[error(transparent)]
+    Query(E),
+}
+
+/// Opens a database, asks it `question` and closes it again, leaving its directory as it was.
+///
+/// # Errors
+/// See [`ConsistentReadError`].
+pub fn settled<T, E: From<SqliteError> + OpenFailure>(
+    path: &Path,
+    files: &DatabaseFiles,
+    limits: &QueryLimits,
+    mut question: impl FnMut(&mut Reader) -> Result<T, E>,
+) -> Result<Consistent<T>, ConsistentReadError<E>> {
+    for _ in 0..MAX_TRIES {
+        let before = Stamp::take(files)?;
+        if before.main.is_none() {
+            return Err(ConsistentReadError::Missing);
+        }
+        let access = access_for(files, before.wal)?;
+        let mut answer = ask(path, access, limits, &mut question);
+        let mut used = access;
+        if access == Access::Shared && before.wal.is_none() && answer.as_ref().is_err_and(E::cannot_open) {
+            // The reader may not make the -wal that SQLite wanted: a WAL database at rest.
+            used = Access::AtRest;
+            answer = ask(path, used, limits, &mut question);
+        }
+        if access == Access::Abandoned && answer.as_ref().is_err_and(E::is_protocol) {
+            // SQLite finds no valid frame: the WAL is as good as empty. It has a header of its own only or none at
+            // all, and comparing its salts with those of no header never ends in `walBeginShmUnreliable`.
+            used = Access::AtRest;
+            answer = ask(path, used, limits, &mut question);
+        }
+        let moved = || -> io::Result<bool> {
+            let after = Stamp::take(files)?;
+            Ok(after != before || access_for(files, after.wal)? != access)
+        };
+        match answer {
+            // Under SQLite's locks the answer is one state of the database, whatever moved since.
+            Ok(answer) if used == Access::Shared || !moved()? => {
+                return Ok(Consistent::Read { answer, stamp: before });
+            }
+            // The next try finds the -shm as it is now.
+            Err(error) if error.lost_shared_memory() => {}
+            Err(error) if !moved()? => return Err(ConsistentReadError::Query(error)),
+            // A file that moves while its owner opens or closes it explains any answer.
+            Ok(_) => {}
+            Err(error) if used == Access::Shared && !error.cannot_open() && !error.is_protocol() => {
+                return Err(ConsistentReadError::Query(error));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(Consistent::Moving)
+}
+
+/// What an error says of the files that were opened.
+pub trait OpenFailure {
+    /// SQLite's error, if it is one.
+    fn sqlite_error(&self) -> Option<&SqliteError>;
+
+    /// True for `SQLITE_CANTOPEN`, which a missing sidecar causes.
+    fn cannot_open(&self) -> bool {
+        self.sqlite_error().is_some_and(|error| error.code() == Some(ErrorCode::CannotOpen))
+    }
+
+    /// True for `SQLITE_PROTOCOL`, with which SQLite's retries for a read lock of a WAL end.
+    fn is_protocol(&self) -> bool {
+        self.sqlite_error().is_some_and(SqliteError::is_locking_protocol)
+    }
+
+    /// True where the `-shm` was truncated while it was mapped.
+    fn lost_shared_memory(&self) -> bool {
+        self.sqlite_error().is_some_and(SqliteError::is_lost_shared_memory)
+    }
+}
+
+impl OpenFailure for SqliteError {
+    fn sqlite_error(&self) -> Option<&SqliteError> {
+        Some(self)
+    }
+}
+
+fn ask<T, E: From<SqliteError>>(
+    path: &Path,
+    access: Access,
+    limits: &QueryLimits,
+    question: &mut impl FnMut(&mut Reader) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut reader = Reader::open(path, access, limits)?;
+    let answer = question(&mut reader);
+    // Also of an error: SQLite's check takes pages that could not be read for damage.
+    reader.ensure_shared_memory()?;
+    answer
+}
+
+/// Chooses by the sidecars that are there.
+fn access_for(files: &DatabaseFiles, wal: Option<FileStat>) -> io::Result<Access> {
+    Ok(match wal {
+        None => Access::Shared,
+        // A shorter one was truncated, and holds no index that could be read.
+        Some(_) if stat(&files.shm())?.is_some_and(|shm| shm.size >= WAL_INDEX_REGION) => Access::Shared,
+        // A WAL without content says nothing; SQLite truncates it so when it is asked to keep the file.
+        Some(wal) if wal.size == 0 => Access::AtRest,
+        Some(_) => Access::Abandoned,
+    })
+}

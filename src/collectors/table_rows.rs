@@ -1,0 +1,363 @@
+//! The M-class look: row counts, the age of logs, and the user's own SQL.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::Glob;
+
+use crate::config::CustomKind;
+use crate::config::CustomMetric;
+use crate::config::Settings;
+use crate::config::TimestampColumn;
+use crate::database::Database;
+use crate::limits::QueryLimits;
+use crate::sqlite::CustomError;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::JournalMode;
+use crate::sqlite::QueryResult;
+use crate::sqlite::Reader;
+use crate::sqlite::RowCount;
+use crate::sqlite::SqliteError;
+use crate::sqlite::TableKind;
+
+use super::age::Age;
+use super::age::age_of;
+use super::consistent_read::Consistent;
+use super::consistent_read::ConsistentReadError;
+use super::consistent_read::OpenFailure;
+use super::pieces::read_in_pieces;
+use super::unlocked::unlocked;
+
+/// A commit undoes what was read of a rollback database, so a look may take a tenth of the time
+/// there that it may in a WAL database.
+pub(super) const ROLLBACK_BUDGET_DIVISOR: u32 = 10;
+
+/// The longest that one look at all tables of a database may take.
+pub const TABLES_BUDGET: Duration = Duration::from_secs(30);
+
+/// How long a look at the tables of a rollback database tries to read them all between two commits.
+pub(super) const TABLES_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How a row count was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountMethod {
+    /// Every row counted.
+    Count,
+    /// From statistics or the span of row ids.
+    Estimate,
+}
+
+impl CountMethod {
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Estimate => "estimate",
+        }
+    }
+}
+
+/// A table's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowReading {
+    /// The table.
+    pub table: String,
+    /// How many.
+    pub rows: i64,
+    /// How that is known.
+    pub method: CountMethod,
+}
+
+/// The age of a log table, in seconds since 1970.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableAge {
+    /// The table.
+    pub table: String,
+    /// Its oldest row.
+    pub oldest: f64,
+    /// Its newest row.
+    pub newest: f64,
+}
+
+/// What is known of a database's tables.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TableReadings {
+    /// Row counts, by table.
+    pub rows: Vec<RowReading>,
+    /// Ages of log tables.
+    pub ages: Vec<TableAge>,
+}
+
+/// What came of a look at the tables.
+#[derive(Debug, Default)]
+pub struct TableCollection {
+    /// The values.
+    pub readings: TableReadings,
+    /// Why a value is missing, one line a table.
+    pub problems: Vec<String>,
+    /// Classes of SQLite's errors that were met.
+    pub errors: Vec<ErrorCode>,
+    /// Row counts left out because of the series limit.
+    pub dropped: u64,
+    /// Tables that could not be read between two commits of a writer; their values from before still stand.
+    pub missed: Vec<String>,
+}
+
+/// Takes row counts and ages of the configured tables.
+///
+/// # Errors
+/// What kept the database from being opened or its schema from being read; `None` when it was busy.
+pub fn look_at_tables(
+    database: &Database,
+) -> Result<Option<TableCollection>, ConsistentReadError<SqliteError>> {
+    let limits = QueryLimits::with_timeout(TABLES_BUDGET);
+    let read = unlocked(database, &limits, TABLES_PATIENCE, |reader| read_tables(reader, database));
+    if let Ok(Consistent::Moving) = read {
+        return read_in_pieces(database, &limits);
+    }
+    unless_busy(read, |error| error.code())
+}
+
+/// The tables to be counted, in the limit of series.
+pub(super) fn chosen_tables(
+    database: &Database,
+    tables: &BTreeMap<String, TableKind>,
+    look: &mut TableCollection,
+) -> Vec<String> {
+    let mut wanted = wanted_tables(&database.settings.row_counts, tables, &mut look.problems);
+    look.dropped = wanted.len().saturating_sub(database.series_limit) as u64;
+    wanted.truncate(database.series_limit);
+    wanted
+}
+
+pub(super) fn unless_busy<T, E>(
+    read: Result<Consistent<T>, ConsistentReadError<E>>,
+    code: impl Fn(&E) -> Option<ErrorCode>,
+) -> Result<Option<T>, ConsistentReadError<E>> {
+    match read {
+        Ok(Consistent::Read { answer, .. }) => Ok(Some(answer)),
+        Ok(Consistent::Moving) => Ok(None),
+        Err(ConsistentReadError::Query(error))
+            if matches!(code(&error), Some(ErrorCode::Busy | ErrorCode::Locked)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableCollection, SqliteError> {
+    let settings = &database.settings;
+    let journal_mode = reader.header()?.journal_mode;
+    // The transaction of the header ends here: each table is then a short transaction of its own.
+    reader.end_transaction()?;
+    let limits = match journal_mode {
+        JournalMode::Wal => settings.count_timeout,
+        JournalMode::Rollback => settings.count_timeout / ROLLBACK_BUDGET_DIVISOR,
+    };
+    let mut look = TableCollection::default();
+    let tables = known_tables(reader, settings)?;
+    if settings.collectors.row_counts {
+        for table in chosen_tables(database, &tables, &mut look) {
+            count(reader, table, limits, &mut look)?;
+        }
+    }
+    if settings.collectors.timestamps {
+        for column in &settings.timestamps {
+            age(reader, column, &tables, limits, &mut look)?;
+        }
+    }
+    Ok(look)
+}
+
+/// The tables and views of the database, or, where no pattern asks for all of them, those that are named.
+pub(super) fn known_tables(
+    reader: &Reader,
+    settings: &Settings,
+) -> Result<BTreeMap<String, TableKind>, SqliteError> {
+    let mut names = settings.row_counts.iter().chain(settings.timestamps.iter().map(|column| &column.table));
+    if settings.row_counts.iter().any(|pattern| is_pattern(pattern)) {
+        return reader.tables();
+    }
+    names.try_fold(BTreeMap::new(), |mut known, name| {
+        known.extend(reader.table(name)?);
+        Ok(known)
+    })
+}
+
+/// Whether a name of a table in the configuration stands for several.
+#[must_use]
+pub fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
+}
+
+/// The tables that the configuration names, in its order; those that a pattern matches by name.
+pub fn wanted_tables(
+    patterns: &[String],
+    tables: &BTreeMap<String, TableKind>,
+    problems: &mut Vec<String>,
+) -> Vec<String> {
+    let mut wanted: Vec<String> = Vec::new();
+    let mut want = |name: &String| {
+        if !wanted.contains(name) {
+            wanted.push(name.clone());
+        }
+    };
+    for pattern in patterns {
+        // SQL names are compared without regard to ASCII case.
+        let named = tables.iter().find(|(name, _)| name.eq_ignore_ascii_case(pattern));
+        match named {
+            Some((_, TableKind::View)) => {
+                problems.push(format!("{pattern} is a view: only tables are counted"))
+            }
+            Some((name, TableKind::Table | TableKind::Virtual | TableKind::Shadow)) => want(name),
+            None if is_pattern(pattern) => match Glob::new(pattern) {
+                // Counting a virtual table runs its module, so a pattern does not reach it.
+                Ok(glob) => {
+                    let glob = glob.compile_matcher();
+                    tables
+                        .iter()
+                        .filter(|(name, kind)| **kind == TableKind::Table && glob.is_match(name))
+                        .for_each(|(name, _)| want(name));
+                }
+                Err(error) => problems.push(format!("{pattern}: {error}")),
+            },
+            None => problems.push(format!("no such table: {pattern}")),
+        }
+    }
+    wanted
+}
+
+pub(super) fn count(
+    reader: &mut Reader,
+    table: String,
+    timeout: Duration,
+    look: &mut TableCollection,
+) -> Result<(), SqliteError> {
+    let (rows, method) = match reader.count_rows(&table, timeout) {
+        Ok(RowCount::Exact(rows)) => (rows, CountMethod::Count),
+        Ok(RowCount::Estimate(rows)) => (rows, CountMethod::Estimate),
+        Ok(RowCount::Unknown) => {
+            look.problems.push(format!(
+                "{table}: not counted within {timeout:?}, and neither statistics (run ANALYZE) nor row ids give an \
+                 estimate; raise count_timeout or leave the table out"
+            ));
+            return Ok(());
+        }
+        Err(error) => return look.note(&table, error),
+    };
+    look.readings.rows.push(RowReading { table, rows, method });
+    Ok(())
+}
+
+pub(super) fn age(
+    reader: &mut Reader,
+    column: &TimestampColumn,
+    tables: &BTreeMap<String, TableKind>,
+    timeout: Duration,
+    look: &mut TableCollection,
+) -> Result<(), SqliteError> {
+    let TimestampColumn { table, column, format } = column;
+    let Some((table, _)) = tables.iter().find(|(name, _)| name.eq_ignore_ascii_case(table)) else {
+        look.problems.push(format!("no such table: {table}"));
+        return Ok(());
+    };
+    // Named twice in other letters, it is one series all the same.
+    if look.readings.ages.iter().any(|age| age.table == *table) {
+        return Ok(());
+    }
+    match age_of(reader, (table, column), *format, timeout) {
+        Ok(Age::Empty) => {}
+        Ok(Age::Range(oldest, newest)) => {
+            look.readings.ages.push(TableAge { table: table.clone(), oldest, newest });
+        }
+        Ok(Age::Unknown(reason)) => look.problems.push(format!("{table}.{column}: {reason}")),
+        Err(error) if error.kind() == ErrorKind::DeadlineExceeded => look.problems.push(format!(
+            "{table}.{column}: oldest and newest not found within {timeout:?}; an index on the column makes it instant"
+        )),
+        Err(error) => return look.note(&format!("{table}.{column}"), error),
+    }
+    Ok(())
+}
+
+impl TableCollection {
+    /// Adds what was read of one table, or that it was missed.
+    pub(super) fn join(&mut self, one: Option<Self>, table: String) {
+        let Some(one) = one else { return self.missed.push(table) };
+        self.readings.rows.extend(one.readings.rows);
+        self.readings.ages.extend(one.readings.ages);
+        self.problems.extend(one.problems);
+        self.errors.extend(one.errors);
+    }
+
+    /// The values, with those from before of the tables that were missed.
+    #[must_use]
+    pub fn with_missed(&self, before: &TableReadings) -> TableReadings {
+        let is_missed = |name: &str| self.missed.iter().any(|missed| missed.eq_ignore_ascii_case(name));
+        let mut readings = self.readings.clone();
+        for row in before.rows.iter().filter(|row| is_missed(&row.table)) {
+            if readings.rows.iter().all(|known| known.table != row.table) {
+                readings.rows.push(row.clone());
+            }
+        }
+        for age in before.ages.iter().filter(|age| is_missed(&age.table)) {
+            if readings.ages.iter().all(|known| known.table != age.table) {
+                readings.ages.push(age.clone());
+            }
+        }
+        readings
+    }
+
+    /// Keeps an error of one table beside the others' values; a busy database ends the look.
+    fn note(&mut self, what: &str, error: SqliteError) -> Result<(), SqliteError> {
+        match error.kind() {
+            ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked)
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Cancelled => Err(error),
+            ErrorKind::Sqlite(code) => {
+                self.problems.push(format!("{what}: {error}"));
+                self.errors.push(code);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl OpenFailure for CustomError {
+    fn sqlite_error(&self) -> Option<&SqliteError> {
+        if let Self::Sqlite(error) = self { Some(error) } else { None }
+    }
+}
+
+/// Asks one of the user's own queries; `None` when the database was busy.
+///
+/// # Errors
+/// What kept the database from being opened, and what the query did wrong.
+pub fn look_at_custom(
+    database: &Database,
+    metric: &CustomMetric,
+) -> Result<Option<Arc<QueryResult>>, ConsistentReadError<CustomError>> {
+    // The query's own budget, and a little for opening and parsing the schema.
+    let limits = QueryLimits::with_timeout(metric.timeout + Duration::from_secs(1));
+    let read = unlocked(database, &limits, TABLES_PATIENCE, |reader| {
+        let max_rows = metric.max_rows.min(database.series_limit);
+        let answer = reader.custom(&metric.sql, &metric.value, &metric.labels, max_rows, metric.timeout)?;
+        // Prometheus takes a counter that falls for one that began anew, and none begins below zero.
+        let wrong = answer.rows.values().find(|value| !(value.is_finite() && **value >= 0.0));
+        match wrong.filter(|_| metric.kind == CustomKind::Counter) {
+            Some(value) => Err(CustomError::NegativeCounter(metric.value.clone(), *value)),
+            None => Ok(answer),
+        }
+    });
+    let code = |error: &CustomError| match error {
+        CustomError::Sqlite(error) => error.code(),
+        CustomError::NoColumn(_)
+        | CustomError::NotANumber(..)
+        | CustomError::NegativeCounter(..)
+        | CustomError::DuplicateLabels(_) => None,
+    };
+    Ok(unless_busy(read, code)?.map(Arc::new))
+}

@@ -1,0 +1,200 @@
+//! Gathers the facts: by `stat` and its like, and by one look through SQLite that leaves no trace.
+//!
+//! It must not judge; the rules do.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::collectors::Consistent;
+use crate::collectors::ConsistentReadError;
+use crate::collectors::read_preferably_unlocked;
+use crate::database::Database;
+use crate::database_files::SIDECARS;
+use crate::limits::QueryLimits;
+use crate::os::FileKind;
+use crate::os::MountTable;
+use crate::os::acting_user;
+use crate::os::filesystem_facts;
+use crate::os::is_mounted_alone;
+use crate::os::lock_holders;
+use crate::os::lost_locks;
+use crate::os::mapped_sqlite;
+use crate::os::mount;
+use crate::os::ownership;
+use crate::os::read_denied;
+use crate::os::sidecar_obstacle;
+use crate::os::stat;
+use crate::os::write_denied;
+use crate::sqlite::Access;
+use crate::sqlite::CHECKSUM_BYTES;
+use crate::sqlite::ENCRYPTED;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+use crate::sqlite::is_of_encrypted_file;
+use crate::sqlite::temporary_directory;
+use crate::tasks::OwnerFormat;
+use crate::tasks::foresee;
+use crate::tasks::replicator;
+use crate::tasks::room_for_vacuum;
+use crate::tasks::unusable;
+
+use super::facts::ConfiguredTasks;
+use super::facts::DatabaseFacts;
+use super::facts::Facts;
+use super::facts::ReadFailure;
+use super::schema::wants_rows;
+use super::state_rules::Known;
+
+/// How long one table may be counted; a writer of a rollback database waits meanwhile.
+const COUNT_LIMIT: Duration = Duration::from_millis(50);
+
+/// Looks at a database; `named` is the name by which somebody asked for it.
+pub(super) fn gather(named: &Path, database: &Database, known: Known, limits: &QueryLimits) -> Facts {
+    let files = &database.files;
+    let home = directory_of(&database.path);
+    let sidecars = SIDECARS.iter().filter_map(|(suffix, _)| {
+        let path = [files.main.as_bytes(), suffix.as_bytes()].concat();
+        let found = ownership(&CString::new(path).ok()?).ok()??;
+        Some((*suffix, found))
+    });
+    let is_link = std::fs::symlink_metadata(named).is_ok_and(|found| found.file_type().is_symlink());
+    let sidecars: Vec<_> = sidecars.collect();
+    let is_file = stat(&files.main).ok().flatten().is_some_and(|main| main.kind == FileKind::Regular);
+    let is_abandoned = sidecars.iter().any(|(suffix, file)| *suffix == "-wal" && file.size > 0)
+        && !sidecars.iter().any(|(suffix, _)| *suffix == "-shm");
+    Facts {
+        path: database.path.clone(),
+        link: is_link.then(|| named.to_owned()),
+        mounted_alone: is_mounted_alone(&files.main),
+        user: acting_user(),
+        main: if is_file { ownership(&files.main).ok().flatten() } else { None },
+        directory: ownership(&home).ok().flatten(),
+        sidecars,
+        read_denied: read_denied(files).map(|(what, error)| (what, error.to_string())),
+        write_denied: write_denied(files, &home).map(|(what, _)| what),
+        sidecar_obstacle: sidecar_obstacle(&files.main, &home).ok().flatten(),
+        filesystem: filesystem_facts(&home, &MountTable::read()).ok(),
+        mount: mount(&home).ok(),
+        own_mode: if is_file && is_abandoned { own_mode(&database.path, limits) } else { None },
+        inside: inside(database, limits),
+        lost_locks: lost_locks(files),
+        mapped: mapped_sqlite(&lock_holders(files)),
+        wishes: wishes(database, limits),
+        known,
+    }
+}
+
+fn directory_of(path: &Path) -> CString {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    CString::new(directory.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
+}
+
+/// The journal mode that the main file names, its `-wal` left aside: one that belongs to another file would be read over it.
+fn own_mode(path: &Path, limits: &QueryLimits) -> Option<JournalMode> {
+    let header = Reader::open(path, Access::AtRest, limits).ok()?.header().ok()?;
+    Some(header.journal_mode)
+}
+
+fn wishes(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
+    let tasks = &database.settings.tasks;
+    ConfiguredTasks {
+        writes: tasks.timings().any(|(task, _)| task.writes()),
+        writes_database: tasks.vacuum.is_some()
+            || tasks.log_cleaning.is_some()
+            || tasks.checkpoint.is_some()
+            || tasks.optimize.is_some(),
+        vacuum: tasks.vacuum.as_ref().map(|vacuum| vacuum.allow_replicated),
+        backup: tasks.backup.as_ref().map(|backup| (backup.to.clone(), unusable(&backup.to))),
+        retentions: tasks.log_cleaning.iter().flat_map(|task| task.tables.clone()).collect(),
+        // What keeps the database from being read is found by the look at it.
+        foreseen: foresee(database, limits).unwrap_or_default(),
+    }
+}
+
+fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, ReadFailure> {
+    let main = stat(&database.files.main)
+        .map_err(|error| ReadFailure::Other(error.to_string()))?
+        .ok_or_else(|| ReadFailure::Other("there is no such file".to_owned()))?;
+    // Opening a named pipe would wait for its writer.
+    if main.kind != FileKind::Regular {
+        return Err(ReadFailure::Other(format!("it is {}, not a database file", main.kind.describe())));
+    }
+    if let Some((what, error)) = read_denied(&database.files) {
+        return Err(ReadFailure::Denied(format!("litekeeper may not read the {what}: {error}")));
+    }
+    if main.size == 0 {
+        return Err(ReadFailure::Other(
+            "the file is empty: nothing was ever written to it, or it was truncated".to_owned(),
+        ));
+    }
+    let read =
+        read_preferably_unlocked(&database.path, &database.files, limits, |reader| look(reader, database));
+    match read {
+        Ok(Consistent::Read { answer, .. }) => Ok(answer),
+        Ok(Consistent::Moving) => {
+            Err(ReadFailure::Other("its files come and go while they are read; try again".to_owned()))
+        }
+        Err(ConsistentReadError::Query(error))
+            if is_of_encrypted_file(&error, &database.path, main.size, limits) =>
+        {
+            Err(ReadFailure::Other(ENCRYPTED.to_owned()))
+        }
+        Err(ConsistentReadError::Query(error)) => Err(obstacle(&error)),
+        Err(error @ (ConsistentReadError::Missing | ConsistentReadError::Stat(_))) => {
+            Err(ReadFailure::Other(error.to_string()))
+        }
+    }
+}
+
+fn obstacle(error: &SqliteError) -> ReadFailure {
+    match error.kind() {
+        // The one thing that a connection that cannot write is asked to write.
+        ErrorKind::Sqlite(ErrorCode::ReadOnly) => ReadFailure::HotJournal,
+        ErrorKind::Sqlite(ErrorCode::Corrupt | ErrorCode::NotADatabase) => {
+            ReadFailure::Damaged(error.to_string())
+        }
+        ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) => {
+            ReadFailure::Other(format!("another process holds the lock that reading needs ({error})"))
+        }
+        ErrorKind::Sqlite(ErrorCode::Io | ErrorCode::Full | ErrorCode::CannotOpen | ErrorCode::Other)
+        | ErrorKind::DeadlineExceeded
+        | ErrorKind::Cancelled => ReadFailure::Other(error.to_string()),
+    }
+}
+
+fn look(reader: &mut Reader, database: &Database) -> Result<DatabaseFacts, SqliteError> {
+    let header = reader.header()?;
+    let wal = match header.journal_mode {
+        JournalMode::Wal => reader.wal_frames(),
+        JournalMode::Rollback => None,
+    };
+    let has_checksums = header.reserved_bytes == CHECKSUM_BYTES && reader.has_page_checksums()?;
+    let file_bytes = ownership(&database.files.main).ok().flatten().map(|main| main.size);
+    // The transaction ends here, as a writer may wait for it.
+    reader.end_transaction()?;
+    let schema = match reader.anatomies(COUNT_LIMIT, wants_rows) {
+        Ok(anatomies) => Ok(anatomies),
+        Err(error) => match error.kind() {
+            ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) | ErrorKind::Cancelled => {
+                return Err(error);
+            }
+            ErrorKind::Sqlite(_) | ErrorKind::DeadlineExceeded => Err(obstacle(&error)),
+        },
+    };
+    let tables: Vec<String> =
+        schema.iter().flat_map(|found| found.tables.iter().map(|table| table.name.clone())).collect();
+    Ok(DatabaseFacts {
+        header,
+        wal,
+        file_bytes,
+        schema,
+        owner_format: OwnerFormat::of(database, &header, has_checksums),
+        replicator: replicator(database, &tables),
+        vacuum_needs: room_for_vacuum(&database.path, &header, &temporary_directory(), 0).unwrap_or_default(),
+    })
+}

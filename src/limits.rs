@@ -1,0 +1,62 @@
+//! How long a piece of work beside a database may take, and the way to stop it early.
+//!
+//! A budget is made where the work is asked for and read by SQLite's progress handler, so that every
+//! statement in the crate has an end. It must never outlive the work that it bounds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A flag that one side raises and running work sees within a few milliseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks the work to stop at its next safe point.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the work was asked to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The limits of one piece of work.
+#[derive(Debug, Clone)]
+pub struct QueryLimits {
+    /// When the work is to end; `None` for work that a person watches and can stop.
+    pub deadline: Option<Instant>,
+    /// How long SQLite may wait for a lock. The sampler waits not at all.
+    pub busy_timeout: Duration,
+    /// Raised to stop the work early.
+    pub cancel: Cancel,
+}
+
+impl QueryLimits {
+    /// A budget that ends after `limit` and never waits for a lock.
+    #[must_use]
+    pub fn with_timeout(limit: Duration) -> Self {
+        Self {
+            deadline: Some(Instant::now() + limit),
+            busy_timeout: Duration::ZERO,
+            cancel: Cancel::default(),
+        }
+    }
+
+    /// Whether the work is to stop now.
+    #[must_use]
+    pub fn is_exceeded(&self) -> bool {
+        self.cancel.is_cancelled() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// The same budget with a deadline no later than `limit` from now.
+    #[must_use]
+    pub fn at_most(&self, limit: Duration) -> Self {
+        let sooner = Instant::now() + limit;
+        let deadline = self.deadline.map_or(sooner, |deadline| deadline.min(sooner));
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+}

@@ -1,0 +1,309 @@
+//! How long a lock has been held: what one look says, joined with what the looks before said.
+//!
+//! A look sees an instant, and a process that takes a lock a hundred times a second looks to it like one that never lets
+//! go. So a hold counts as one only while nothing shows that it was broken: a commit ends the hold of who writes, and
+//! in rollback mode of everybody, as nobody can commit beside a reader; a reader of a WAL that has moved on ends with its mark.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use crate::os::LockView;
+use crate::os::ProcessFacts;
+use crate::sqlite::ChangeCounter;
+use crate::sqlite::WalFrames;
+
+use super::DecodedLocks;
+use super::Hold;
+use super::Lock;
+use super::LockKind;
+use super::LockOwner;
+use super::Locks;
+
+/// A write lock that is held longer than this is worth a line in the log; SQLite's own users wait 5 s as a rule.
+const LONG_HOLD: Duration = Duration::from_secs(30);
+/// So is a reader that is there as long and keeps this many frames in the WAL: as many as SQLite checkpoints at by default.
+pub const MANY_FRAMES: u32 = 1_000;
+
+/// One look at a database's locks.
+#[derive(Debug)]
+pub struct LockSample {
+    /// When the locks were listed.
+    pub at: SystemTime,
+    /// The same on a clock that nobody sets.
+    pub instant: Instant,
+    /// Whether the kernel showed all.
+    pub view: LockView,
+    /// The locks.
+    pub meaning: DecodedLocks,
+    /// Moves with every commit; `None` where the database could not be read.
+    pub change: Option<ChangeCounter>,
+    /// The WAL; `None` outside WAL mode and where it could not be read.
+    pub wal: Option<WalFrames>,
+}
+
+/// A change that the log is told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A write lock is held for long: other writers meet SQLITE_BUSY.
+    HeldLong(Hold),
+    /// A reader keeps much of the WAL from being checkpointed: it can only grow.
+    PinsWal(Hold, u32),
+    /// What was told of as long is over.
+    Released(Hold),
+}
+
+/// The holds on one database over time.
+#[derive(Debug, Default)]
+pub struct LockTracker {
+    followed: Vec<TrackedLock>,
+    connected: Vec<Option<u32>>,
+    change: Option<ChangeCounter>,
+}
+
+#[derive(Debug)]
+struct TrackedLock {
+    hold: Hold,
+    since: Instant,
+    mark: Option<u32>,
+    told: bool,
+}
+
+impl TrackedLock {
+    /// The same process under the same lock. A writer's way from RESERVED to PENDING is one hold.
+    fn is_of(&self, lock: Lock, pid: Option<u32>) -> bool {
+        let known = &self.hold;
+        known.party.pid == pid
+            && known.lock.kind() == lock.kind()
+            && known.lock.read_lock() == lock.read_lock()
+    }
+}
+
+impl LockTracker {
+    /// Whether nobody held anything at the last look.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.followed.is_empty()
+    }
+
+    /// Whether a look misses a lock, or a process that has the database open, that was there at the look before. A long
+    /// list of the kernel's can leave one out.
+    #[must_use]
+    pub fn misses_any(&self, meaning: &DecodedLocks) -> bool {
+        let is_there = |known: &TrackedLock| meaning.held.iter().any(|held| known.is_of(held.lock, held.pid));
+        let is_connected =
+            |pid: &Option<u32>| meaning.connected.iter().flatten().any(|(known, _)| known == pid);
+        !self.followed.iter().all(is_there) || !self.connected.iter().all(is_connected)
+    }
+
+    /// Takes over a look: what is held now, for how long, and what to tell the log. `process` names a process.
+    pub fn see(
+        &mut self,
+        scene: LockSample,
+        mut process: impl FnMut(u32) -> Option<Arc<ProcessFacts>>,
+    ) -> (Locks, Vec<News>) {
+        let LockSample { at, instant, view, meaning, change, wal } = scene;
+        let committed = change.is_some() && self.change.is_some() && change != self.change;
+        self.change = change.or(self.change);
+        let mut before = std::mem::take(&mut self.followed);
+        let mut news = Vec::new();
+        for held in meaning.held {
+            let mark =
+                wal.and_then(|wal| wal.read_marks.get(usize::from(held.lock.read_lock()?)).copied()?);
+            let known = before.iter().position(|known| known.is_of(held.lock, held.pid));
+            let unbroken = known.map(|index| before.swap_remove(index)).and_then(|known| {
+                let broken = committed && ends_with_a_commit(held.lock, wal.is_some())
+                    || known.mark.zip(mark).is_some_and(|(before, now)| before != now);
+                if broken {
+                    news.extend(known.told.then_some(News::Released(known.hold)));
+                    return None;
+                }
+                Some(known)
+            });
+            let (first_seen_at, since, told, mark) = match unbroken {
+                // A look that could not read the WAL leaves the mark as it was.
+                Some(known) => (known.hold.first_seen_at, known.since, known.told, mark.or(known.mark)),
+                None => (at, instant, false, mark),
+            };
+            let party =
+                LockOwner { pid: held.pid, count: held.count, process: held.pid.and_then(&mut process) };
+            let pinned_frames = wal.and_then(|wal| wal.pinned_by(held.lock.read_lock()?));
+            let held_for = instant.saturating_duration_since(since);
+            let hold = Hold { lock: held.lock, party, first_seen_at, held: held_for, pinned_frames };
+            let mut followed = TrackedLock { hold, since, mark, told };
+            if !told && let Some(word) = worth_telling(&followed.hold, wal) {
+                followed.told = true;
+                news.push(word);
+            }
+            self.followed.push(followed);
+        }
+        news.extend(before.into_iter().filter(|known| known.told).map(|known| News::Released(known.hold)));
+        let mut holds: Vec<Hold> = self.followed.iter().map(|followed| followed.hold.clone()).collect();
+        holds.sort_by_key(|hold| std::cmp::Reverse(hold.held));
+        self.connected = meaning.connected.iter().flatten().map(|(pid, _)| *pid).collect();
+        let connected = meaning.connected.map(|parties| {
+            let party = |(pid, count): (Option<u32>, u32)| LockOwner {
+                pid,
+                count,
+                process: pid.and_then(&mut process),
+            };
+            parties.into_iter().map(party).collect()
+        });
+        (Locks { view, holds, connected }, news)
+    }
+}
+
+/// Whether a hold cannot outlive a commit of anybody.
+fn ends_with_a_commit(lock: Lock, wal: bool) -> bool {
+    match lock {
+        Lock::Reserved | Lock::Pending | Lock::WalWrite => true,
+        // Who keeps the database for himself commits and goes on; he alone could have committed.
+        Lock::Exclusive | Lock::WalRecover | Lock::WalCheckpoint | Lock::WalRead(_) => false,
+        Lock::Shared => !wal,
+    }
+}
+
+fn worth_telling(hold: &Hold, wal: Option<WalFrames>) -> Option<News> {
+    if hold.held < LONG_HOLD {
+        return None;
+    }
+    match hold.lock.kind() {
+        LockKind::Writer | LockKind::Exclusive => Some(News::HeldLong(hold.clone())),
+        LockKind::Reader => {
+            let total = wal?.total;
+            (hold.pinned_frames? >= MANY_FRAMES).then(|| News::PinsWal(hold.clone(), total))
+        }
+        LockKind::Checkpointer => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::locks::Held;
+
+    struct Play {
+        follower: LockTracker,
+        start: Instant,
+    }
+
+    const WRITER: u32 = 7;
+    const READER: u32 = 8;
+
+    impl Play {
+        fn new() -> Self {
+            Self { follower: LockTracker::default(), start: Instant::now() }
+        }
+
+        /// The ages of what is held after a look at a second, and the news.
+        fn look(
+            &mut self,
+            second: u64,
+            held: &[(Lock, u32)],
+            change: Option<ChangeCounter>,
+            wal: Option<WalFrames>,
+        ) -> (Vec<u64>, Vec<News>) {
+            let held = held.iter().map(|&(lock, pid)| Held { lock, pid: Some(pid), count: 1 }).collect();
+            let scene = LockSample {
+                at: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
+                instant: self.start + Duration::from_secs(second),
+                view: LockView::Whole,
+                meaning: DecodedLocks { held, connected: None },
+                change,
+                wal,
+            };
+            let (locks, news) = self.follower.see(scene, |_| None);
+            (locks.holds.iter().map(|hold| hold.held.as_secs()).collect(), news)
+        }
+    }
+
+    fn counter(count: u32) -> Option<ChangeCounter> {
+        Some(ChangeCounter::Counter(count))
+    }
+
+    fn wal(total: u32, marks: [u32; 2]) -> (Option<ChangeCounter>, Option<WalFrames>) {
+        let read_marks = [Some(0), Some(marks[0]), Some(marks[1]), None, None];
+        (Some(ChangeCounter::Wal(total, total)), Some(WalFrames { total, checkpointed: 5, read_marks }))
+    }
+
+    #[test]
+    fn a_hold_ages_while_nothing_breaks_it() {
+        let mut play = Play::new();
+        assert_eq!(play.look(0, &[(Lock::Reserved, WRITER)], counter(1), None).0, [0]);
+        // On the way from RESERVED to PENDING it is one hold; while it keeps us out nothing is read.
+        assert_eq!(play.look(15, &[(Lock::Pending, WRITER)], None, None).0, [15]);
+        assert_eq!(play.look(20, &[(Lock::Pending, READER)], None, None).0, [0]);
+        assert!(play.follower.misses_any(&DecodedLocks::default()));
+        assert_eq!(play.look(30, &[], counter(1), None).0, [0_u64; 0]);
+        assert!(play.follower.is_idle() && !play.follower.misses_any(&DecodedLocks::default()));
+        assert_eq!(play.look(45, &[(Lock::Reserved, WRITER)], counter(1), None).0, [0]);
+    }
+
+    #[test]
+    fn a_commit_ends_every_hold_of_a_rollback_database() {
+        let mut play = Play::new();
+        let both = [(Lock::Reserved, WRITER), (Lock::Shared, READER)];
+        play.look(0, &both, counter(1), None);
+        assert_eq!(play.look(15, &both, counter(1), None).0, [15, 15]);
+        assert_eq!(play.look(30, &both, counter(2), None).0, [0, 0]);
+        assert_eq!(play.look(45, &both, counter(2), None).0, [15, 15]);
+        // Who has the database for himself may commit as often as he likes.
+        play.look(50, &[(Lock::Exclusive, WRITER)], counter(2), None);
+        assert_eq!(play.look(60, &[(Lock::Exclusive, WRITER)], counter(9), None).0, [10]);
+    }
+
+    #[test]
+    fn a_reader_of_a_wal_ends_with_its_mark() {
+        let mut play = Play::new();
+        let both = [(Lock::WalRead(1), READER), (Lock::WalWrite, WRITER)];
+        let (change, frames) = wal(10, [10, 0]);
+        play.look(0, &both, change, frames);
+        // Others commit: the writer's hold was broken, the reader still sees what it saw.
+        let (change, frames) = wal(2_000, [10, 0]);
+        assert_eq!(play.look(20, &both, change, frames).0, [20, 0]);
+        let (locks, news) = play.look(40, &both[..1], change, frames);
+        assert_eq!(locks, [40]);
+        assert!(
+            matches!(&news[..], [News::PinsWal(hold, 2_000)] if hold.pinned_frames == Some(1_990)),
+            "{news:?}"
+        );
+        assert_eq!(play.look(50, &both[..1], change, frames).1, []);
+        // A look that could not read the WAL proves nothing.
+        assert_eq!(play.look(55, &both[..1], None, None).0, [55]);
+        let (change, frames) = wal(2_000, [2_000, 0]);
+        let (locks, news) = play.look(60, &both[..1], change, frames);
+        assert_eq!(locks, [0]);
+        assert!(
+            matches!(&news[..], [News::Released(hold)] if hold.held == Duration::from_secs(55)),
+            "{news:?}"
+        );
+        // Another read lock of the same process is another reader.
+        assert_eq!(play.look(70, &[(Lock::WalRead(2), READER)], change, frames).0, [0]);
+    }
+
+    #[test]
+    fn a_long_hold_is_told_once_and_its_end_too() {
+        let mut play = Play::new();
+        let held = [(Lock::Reserved, WRITER)];
+        for (second, told) in [(0, 0), (29, 0), (30, 1), (45, 0), (600, 0)] {
+            let (_, news) = play.look(second, &held, counter(1), None);
+            assert_eq!(news.len(), told, "{second}: {news:?}");
+        }
+        let (_, news) = play.look(610, &[], counter(2), None);
+        assert!(
+            matches!(&news[..], [News::Released(hold)] if hold.held == Duration::from_secs(600)),
+            "{news:?}"
+        );
+        assert_eq!(play.look(620, &[], counter(2), None).1, []);
+    }
+
+    #[test]
+    fn the_pin_of_a_read_lock_is_what_lies_behind_its_mark() {
+        let (_, frames) = wal(9_000, [4_800, 9_000]);
+        let frames = frames.unwrap();
+        for (lock, pinned) in [(0, Some(8_995)), (1, Some(4_200)), (2, Some(0)), (3, None), (5, None)] {
+            assert_eq!(frames.pinned_by(lock), pinned, "{lock}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What users of the page did: who, when, from where, what came of it.
+
+use std::time::SystemTime;
+
+use rusqlite::params;
+
+use super::StateStore;
+use super::StateStoreError;
+use super::seconds;
+use super::time;
+
+/// Something that a user did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// Its number; 0 before it is written down.
+    pub id: i64,
+    /// When.
+    pub at: SystemTime,
+    /// Who.
+    pub user: String,
+    /// From which address; empty for a unix socket.
+    pub address: String,
+    /// What: `run`, `recheck`, `pause` or `resume`.
+    pub kind: String,
+    /// On which database; `None` for all of them.
+    pub database: Option<String>,
+    /// Which task.
+    pub task: Option<String>,
+    /// What came of it so far.
+    pub result: String,
+}
+
+impl StateStore {
+    /// Writes down an action and gives its number.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn record_action(&self, action: &Action) -> Result<i64, StateStoreError> {
+        let sql = "INSERT INTO actions (at, user, address, kind, database, task, result) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let connection = self.connection();
+        let Action { user, address, kind, database, task, result, .. } = action;
+        connection
+            .execute(sql, params![seconds(action.at), user, address, kind, database, task, result])
+            .map_err(self.failed())?;
+        Ok(connection.last_insert_rowid())
+    }
+
+    /// Writes down what came of an action.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn finish_action(&self, id: i64, result: &str) -> Result<(), StateStoreError> {
+        let sql = "UPDATE actions SET result = ?2 WHERE id = ?1";
+        self.connection().execute(sql, params![id, result]).map(|_| ()).map_err(self.failed())
+    }
+
+    /// Writes down that actions which are under way will not end any more: their process is gone.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn close_actions(&self, result: &str) -> Result<usize, StateStoreError> {
+        let sql = "UPDATE actions SET result = ?1 WHERE result IN ('waiting', 'running')";
+        self.connection().execute(sql, [result]).map_err(self.failed())
+    }
+
+    /// The last actions, of one database or of all, the newest first.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn actions(&self, database: Option<&str>, limit: u32) -> Result<Vec<Action>, StateStoreError> {
+        let sql = "SELECT id, at, user, address, kind, database, task, result FROM actions \
+                   WHERE ?1 IS NULL OR database = ?1 OR database IS NULL ORDER BY id DESC LIMIT ?2";
+        let connection = self.connection();
+        let failed = self.failed();
+        let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
+        let rows = statement.query_map(params![database, limit], |row| {
+            Ok(Action {
+                id: row.get(0)?,
+                at: time(row.get(1)?),
+                user: row.get(2)?,
+                address: row.get(3)?,
+                kind: row.get(4)?,
+                database: row.get(5)?,
+                task: row.get(6)?,
+                result: row.get(7)?,
+            })
+        });
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    /// Forgets actions before a moment.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn forget_actions_before(&self, moment: SystemTime) -> Result<usize, StateStoreError> {
+        self.connection()
+            .execute("DELETE FROM actions WHERE at < ?1", [seconds(moment)])
+            .map_err(self.failed())
+    }
+}

@@ -1,0 +1,75 @@
+//! The identity of each database whose backups are kept: random, made once for a path.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use rusqlite::OptionalExtension as _;
+use rusqlite::params;
+
+use crate::database::DatabaseName;
+use crate::task::Task;
+use crate::tasks::BackupIdentity;
+use crate::tasks::backup_id;
+
+use super::StateStore;
+use super::StateStoreError;
+use super::path_of;
+use super::path_value;
+
+/// The table comes with the first identity; an older litekeeper can read the file all the same.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS backup_identities (
+    path PRIMARY KEY NOT NULL,
+    id TEXT NOT NULL,
+    owns_unmarked INTEGER NOT NULL
+) WITHOUT ROWID";
+
+impl StateStore {
+    /// The identity of the backups of a database, made now if there is none yet.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn backup_identity(
+        &self,
+        path: &Path,
+        name: &DatabaseName,
+    ) -> Result<BackupIdentity, StateStoreError> {
+        let connection = self.connection();
+        connection.execute_batch(TABLE).map_err(self.failed())?;
+        let known = || {
+            let sql = "SELECT id, owns_unmarked FROM backup_identities WHERE path = ?1";
+            connection
+                .query_row(sql, [path_value(path)], |row| {
+                    Ok(BackupIdentity { id: row.get(0)?, owns_unmarked: row.get(1)? })
+                })
+                .optional()
+                .map_err(self.failed())
+        };
+        if let Some(identity) = known()? {
+            return Ok(identity);
+        }
+        let makers = makers_of_unmarked(&connection, name).map_err(self.failed())?;
+        let owns_unmarked = !makers.is_empty() && makers.iter().all(|maker| maker == path);
+        // Another process may have made one meanwhile, which then counts.
+        let sql = "INSERT OR IGNORE INTO backup_identities VALUES (?1, lower(hex(randomblob(6))), ?2)";
+        connection.execute(sql, params![path_value(path), owns_unmarked]).map_err(self.failed())?;
+        known()?.ok_or_else(|| self.failed()(rusqlite::Error::QueryReturnedNoRows))
+    }
+}
+
+/// The paths of databases whose backups under a name were made by versions that gave them no identity.
+fn makers_of_unmarked(
+    connection: &rusqlite::Connection,
+    name: &DatabaseName,
+) -> rusqlite::Result<Vec<PathBuf>> {
+    let sql = "SELECT path, details ->> '$.backup.path' FROM runs WHERE task = ?1 AND database = ?2 AND outcome = 'success'";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query(params![Task::Backup.slot(), name.as_str()])?;
+    let mut makers = Vec::new();
+    while let Some(row) = rows.next()? {
+        let file: Option<String> = row.get(1)?;
+        if file.is_some_and(|file| backup_id(Path::new(&file)).is_none()) {
+            makers.push(path_of(row.get_ref(0)?));
+        }
+    }
+    Ok(makers)
+}

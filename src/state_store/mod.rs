@@ -1,0 +1,219 @@
+//! The agent's own SQLite file: what ran, what the checks said, what is paused, what is due.
+//!
+//! It is written by the agent and by every `litekeeper run` beside it, each in short transactions. It must never hold anything
+//! that cannot be lost: without it the agent starts afresh, as on its first day.
+
+mod actions;
+mod check_status;
+mod identities;
+mod names;
+mod pauses;
+mod runs;
+mod schema;
+mod trends;
+mod writers;
+
+#[cfg(test)]
+mod tests;
+
+pub use actions::Action;
+pub use check_status::CheckStatus;
+pub use check_status::judge;
+pub use names::NameRow;
+pub use runs::Recorded;
+pub use runs::RunQuery;
+pub use runs::StoredRun;
+pub use trends::Level;
+pub use trends::Point;
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use rusqlite::OptionalExtension;
+use rusqlite::params;
+use rusqlite::types::Value;
+use rusqlite::types::ValueRef;
+
+use crate::os::ClockReading;
+use crate::task::Task;
+
+/// How long another process of litekeeper may hold the file.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The file of history.
+#[derive(Debug)]
+pub struct StateStore {
+    connection: Mutex<Connection>,
+    file: Option<PathBuf>,
+    /// Which process wrote a row, so that others notice it.
+    process: String,
+}
+
+/// What went wrong with the file of history.
+#[derive(Debug, thiserror::Error)]
+pub enum StateStoreError {
+    /// Its directory could not be made.
+    #[error("state file {0}: cannot make its directory: {1}")]
+    Directory(PathBuf, std::io::Error),
+    /// SQLite refused.
+    #[error("state file {0}: {1}; name another with `state:` in the configuration, or move this one away")]
+    Sqlite(PathBuf, rusqlite::Error),
+    /// It is another program's.
+    #[error(
+        "state file {0}: this is not a state file of litekeeper; name another with `state:` in the configuration"
+    )]
+    Foreign(PathBuf),
+    /// A later litekeeper wrote it.
+    #[error("state file {0}: written by a later version of litekeeper (format {1}, known is {2})")]
+    Later(PathBuf, i64, i64),
+}
+
+impl StateStore {
+    /// Opens the file, and makes it and its directory if it is not there; without a path, history is in memory.
+    ///
+    /// # Errors
+    /// The file cannot be made or read, is not litekeeper's, or is of a later version.
+    pub fn open(file: Option<&Path>) -> Result<Self, StateStoreError> {
+        let shown = file.unwrap_or(Path::new(":memory:")).to_owned();
+        let failed = |error| StateStoreError::Sqlite(shown.clone(), error);
+        let connection = match file {
+            None => Connection::open_in_memory().map_err(failed)?,
+            Some(file) => {
+                if let Some(directory) = file.parent() {
+                    std::fs::create_dir_all(directory)
+                        .map_err(|error| StateStoreError::Directory(shown.clone(), error))?;
+                }
+                #[expect(clippy::disallowed_methods, reason = "the agent's own file")]
+                Connection::open(file).map_err(failed)?
+            }
+        };
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        schema::prepare(&connection, &shown)?;
+        let process = format!("{}-{}", std::process::id(), seconds(SystemTime::now()));
+        Ok(Self { connection: Mutex::new(connection), file: file.map(Path::to_owned), process })
+    }
+
+    /// Opens the file for reading alone, and makes nothing; `None` when it is not there.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not litekeeper's, or is of a later version.
+    pub fn read(file: &Path) -> Result<Option<Self>, StateStoreError> {
+        if !file.exists() {
+            return Ok(None);
+        }
+        let failed = |error| StateStoreError::Sqlite(file.to_owned(), error);
+        #[expect(clippy::disallowed_methods, reason = "the agent's own file, which has no WAL")]
+        let opened = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let connection = opened.map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        schema::refuse_unless_ours(&connection, file)?;
+        Ok(Some(Self {
+            connection: Mutex::new(connection),
+            file: Some(file.to_owned()),
+            process: String::new(),
+        }))
+    }
+
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A transaction that a panic ended is rolled back when the next one begins.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> StateStoreError {
+        let shown = self.file.clone().unwrap_or_else(|| PathBuf::from(":memory:"));
+        move |error| StateStoreError::Sqlite(shown.clone(), error)
+    }
+
+    /// The last due time of each task of a database that was handled, in whatever way.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn handled_until(&self, path: &Path, task: Task) -> Result<Option<SystemTime>, StateStoreError> {
+        let sql = "SELECT handled_until FROM slots WHERE path = ?1 AND task = ?2";
+        self.connection()
+            .query_row(sql, params![path_value(path), task.slot()], |row| row.get(0))
+            .optional()
+            .map(|found| found.map(time))
+            .map_err(self.failed())
+    }
+
+    /// Remembers a due time as handled.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn handle(&self, path: &Path, task: Task, due_at: SystemTime) -> Result<(), StateStoreError> {
+        let sql = "INSERT INTO slots (path, task, handled_until) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (path, task) DO UPDATE SET handled_until = excluded.handled_until";
+        self.connection()
+            .execute(sql, params![path_value(path), task.slot(), seconds(due_at)])
+            .map(|_| ())
+            .map_err(self.failed())
+    }
+
+    /// The clocks at the last log cleaning of a database.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn clock(&self, path: &Path) -> Result<Option<ClockReading>, StateStoreError> {
+        let sql = "SELECT wall, since_boot, boot FROM clocks WHERE path = ?1";
+        self.connection()
+            .query_row(sql, [path_value(path)], |row| {
+                Ok(ClockReading { wall: row.get(0)?, since_boot: row.get(1)?, boot: row.get(2)? })
+            })
+            .optional()
+            .map_err(self.failed())
+    }
+
+    /// Remembers the clocks.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_clock(&self, path: &Path, mark: &ClockReading) -> Result<(), StateStoreError> {
+        let sql = "INSERT OR REPLACE INTO clocks (path, wall, since_boot, boot) VALUES (?1, ?2, ?3, ?4)";
+        self.connection()
+            .execute(sql, params![path_value(path), mark.wall, mark.since_boot, mark.boot])
+            .map(|_| ())
+            .map_err(self.failed())
+    }
+}
+
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// A moment from seconds since 1970.
+fn time(seconds: f64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// A path as text, or as it is where it is none.
+fn path_value(path: &Path) -> Value {
+    use std::os::unix::ffi::OsStrExt as _;
+    path.to_str().map_or_else(
+        || Value::Blob(path.as_os_str().as_bytes().to_vec()),
+        |text| Value::Text(text.to_owned()),
+    )
+}
+
+fn path_of(value: ValueRef<'_>) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    PathBuf::from(std::ffi::OsStr::from_bytes(value.as_bytes().unwrap_or_default()))
+}
+
+fn task_of(text: &str) -> Option<Task> {
+    Task::ALL.into_iter().find(|task| task.slot() == text)
+}

@@ -1,0 +1,156 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::database::DatabaseName;
+use crate::sqlite::Check;
+use crate::tasks::Notes;
+use crate::tasks::Run;
+use crate::tasks::Trigger;
+use crate::tasks::Verdict;
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn run(started_at: u64, outcome: &str, details: serde_json::Value) -> Run {
+    Run {
+        database: DatabaseName::new("books"),
+        path: PathBuf::from("/srv/books.db"),
+        task: Task::HealthCheck,
+        trigger: Trigger::Manual,
+        due_at: None,
+        started_at: at(started_at),
+        elapsed: Duration::from_secs(2),
+        outcome: outcome.to_owned(),
+        reason: None,
+        message: None,
+        details,
+        trace: None,
+    }
+}
+
+/// Checks in their order, each with what it found, and what stands in the end for quick and full.
+#[test]
+fn a_failure_stays_until_a_check_that_could_see_it_passes() {
+    let (quick, full, sliced) = ((Check::Quick, true), (Check::Full, true), (Check::Full, false));
+    for (checks, quick_ok, full_ok) in [
+        (vec![(full, true)], None, Some(true)),
+        (vec![(full, false), (quick, true)], Some(true), Some(false)),
+        (vec![(full, false), (sliced, true)], None, Some(false)),
+        (vec![(full, false), (full, true)], None, Some(true)),
+        (vec![(quick, false), (quick, true)], Some(false), None),
+        (vec![(quick, false), (sliced, true)], Some(false), Some(true)),
+        (vec![(quick, false), (full, true)], Some(true), Some(true)),
+        (vec![(sliced, false), (full, true), (quick, false)], Some(false), Some(true)),
+    ] {
+        let mut standings = BTreeMap::new();
+        for (time, ((check, whole), ok)) in checks.iter().enumerate() {
+            let verdict = Verdict {
+                check: *check,
+                ok: *ok,
+                whole: *whole,
+                problems: u32::from(!ok),
+                first_problem: None,
+                notes: Notes::default(),
+            };
+            judge(&mut standings, &verdict, at(time as u64));
+        }
+        let ok = |check| standings.get(&check).map(|standing| standing.ok);
+        assert_eq!((ok(Check::Quick), ok(Check::Full)), (quick_ok, full_ok), "{checks:?}");
+    }
+}
+
+#[test]
+fn verdicts_survive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("deep/state.db");
+    let details = serde_json::json!({"health_check": {"checked_bytes": 1, "verdicts": [
+        {"check": "full", "ok": false, "whole": true, "problems": 3, "first_problem": "row 1 missing"}]}});
+    StateStore::open(Some(&file)).unwrap().record(&run(10, "failed", details)).unwrap();
+    let again = StateStore::open(Some(&file)).unwrap();
+    assert_eq!(again.unhealthy(Path::new("/srv/books.db")).unwrap().as_deref(), Some("row 1 missing"));
+    let standing = &again.standings(Path::new("/srv/books.db")).unwrap()[&Check::Full];
+    assert_eq!((standing.ok, standing.problems, standing.completed_at), (false, 3, at(12)));
+    assert_eq!(again.unhealthy(Path::new("/srv/other.db")).unwrap(), None);
+}
+
+#[test]
+fn another_process_sees_the_runs_that_are_not_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("state.db");
+    let one = StateStore::open(Some(&file)).unwrap();
+    let mut other = StateStore::open(Some(&file)).unwrap();
+    other.process = "another".to_owned();
+    one.record(&run(1, "success", serde_json::Value::Null)).unwrap();
+    other.record(&run(2, "success", serde_json::Value::Null)).unwrap();
+    let seen = one.of_others_since(0).unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!((seen[0].run.started_at, one.last_id().unwrap()), (at(2), seen[0].id));
+}
+
+#[test]
+fn old_runs_are_forgotten_but_not_the_last_success() {
+    let history = StateStore::open(None).unwrap();
+    for started_at in [1, 2] {
+        history.record(&run(started_at, "success", serde_json::Value::Null)).unwrap();
+    }
+    history.record(&run(3, "failed", serde_json::Value::Null)).unwrap();
+    assert_eq!(history.forget_before(at(100)).unwrap(), 2);
+    let left = history.runs(&RunQuery { limit: 10, ..RunQuery::default() }).unwrap();
+    assert_eq!(left.iter().map(|past| past.run.started_at).collect::<Vec<_>>(), [at(2)]);
+}
+
+#[test]
+fn pauses_are_kept_for_all_and_for_one() {
+    let history = StateStore::open(None).unwrap();
+    history.pause(None, at(1)).unwrap();
+    history.pause(Some("books"), at(1)).unwrap();
+    assert_eq!(history.pauses().unwrap(), (true, ["books".to_owned()].into()));
+    history.resume(Some("books")).unwrap();
+    assert_eq!(history.pauses().unwrap(), (true, [].into()));
+    history.resume(None).unwrap();
+    assert_eq!(history.pauses().unwrap(), (false, [].into()));
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("app.db");
+    #[allow(clippy::disallowed_methods)]
+    Connection::open(&file).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+    assert!(matches!(StateStore::open(Some(&file)), Err(StateStoreError::Foreign(_))));
+    #[allow(clippy::disallowed_methods)]
+    let connection = Connection::open(&file).unwrap();
+    let objects: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).unwrap();
+    assert_eq!(objects, 1);
+}
+
+/// A task that runs every few minutes leaves a row where something changed, and the last of each stretch.
+#[test]
+fn a_light_task_does_not_flood_the_history() {
+    use Recorded::{Added, Nothing, Repeated};
+    use Trigger::{Manual, Schedule};
+    let history = StateStore::open(None).unwrap();
+    let runs = [
+        (1, Schedule, "success", None, Added),
+        (2, Schedule, "success", None, Repeated),
+        (3, Schedule, "skipped", Some("below_threshold"), Nothing),
+        (4, Schedule, "success", None, Repeated),
+        (5, Schedule, "skipped", Some("replicated"), Added),
+        (6, Schedule, "skipped", Some("replicated"), Repeated),
+        (7, Manual, "skipped", Some("below_threshold"), Added),
+        (8, Schedule, "success", None, Added),
+        (9, Manual, "success", None, Added),
+        (10, Schedule, "success", None, Added),
+    ];
+    for (at, trigger, outcome, reason, kept) in runs {
+        let base = run(at, outcome, serde_json::Value::Null);
+        let light = Run { task: Task::Checkpoint, trigger, reason: reason.map(str::to_owned), ..base };
+        assert_eq!(history.record(&light).unwrap(), kept, "run {at}");
+    }
+    let left = history.runs(&RunQuery { limit: 100, ..RunQuery::default() }).unwrap();
+    let left: Vec<f64> = left.iter().rev().map(|past| seconds(past.run.started_at)).collect();
+    assert_eq!(left, [4.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+}

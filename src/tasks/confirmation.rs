@@ -1,0 +1,84 @@
+//! SQLite's word that a database is malformed, confirmed by a check before it becomes a verdict.
+//!
+//! SQLITE_CORRUPT is also what a statement gets from a full-text index that is out of step with its table, from a value that a
+//! trigger cannot read, or from a file that was replaced under it. The verdict `corrupt` stops every task that writes and the
+//! rotation of backups, so it belongs to a check, which finds out whether the file is damaged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::health_report;
+use crate::health_report::Manners;
+use crate::health_report::Request;
+use crate::health_report::Status;
+use crate::limits::QueryLimits;
+use crate::os::stat;
+use crate::sqlite::Check;
+use crate::sqlite::ENCRYPTED;
+use crate::sqlite::Kind;
+use crate::sqlite::is_encrypted;
+use crate::task::Task;
+
+use super::Context;
+use super::SURVEY_PATIENCE;
+use super::health_check::Told;
+use super::outcome::FailureReason;
+use super::outcome::Outcome;
+
+/// How the owner is spared where no health check is configured: as one does by default.
+const MANNERS: Manners = Manners {
+    max_writer_wait: Duration::from_millis(100),
+    max_wal_growth: 64 * 1024 * 1024,
+    owner_busy_timeout: None,
+};
+
+/// The outcome of a task, in which a database counts as damaged only where a check finds damage, or cannot be made.
+pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> Outcome {
+    let Outcome::Failed { reason: FailureReason::Corrupt, message, report } = outcome else { return outcome };
+    let corrupt = |message, report| Outcome::Failed { reason: FailureReason::Corrupt, message, report };
+    if matches!(task, Task::HealthCheck | Task::QuickCheck) {
+        return corrupt(message, report);
+    }
+    let path = &context.database.path;
+    let size = stat(&context.database.files.main).ok().flatten().map_or(0, |main| main.size);
+    if is_encrypted(path, size, context.limits) {
+        return Outcome::Failed { reason: FailureReason::Other, message: ENCRYPTED.to_owned(), report };
+    }
+    context.observer.say("SQLite calls the database malformed; it is checked");
+    let found = health_report::report(&request(context), &Told(Arc::clone(&context.observer)));
+    if found.has(Kind::Damage) {
+        return corrupt(message, report);
+    }
+    // What only the application can check is no damage; a check that could not be made says nothing.
+    if found.status == Status::Unknown && (found.error.is_some() || found.checks.is_empty()) {
+        let why = found.error.as_deref().unwrap_or("it gave no result");
+        return corrupt(
+            format!("{message}; whether the file is damaged could not be checked: {why}"),
+            report,
+        );
+    }
+    let message = format!(
+        "{message}; a full check finds no damage, so this is not the file: a full-text index that is out of step with its \
+         table gives this error in a trigger (INSERT INTO i(i) VALUES('integrity-check') tells, 'rebuild' makes it anew), as does a \
+         file that was replaced meanwhile"
+    );
+    Outcome::Failed { reason: FailureReason::Other, message, report }
+}
+
+fn request(context: &Context<'_>) -> Request {
+    let settings = &context.database.settings;
+    let (max_writer_wait, max_wal_growth) = match &settings.tasks.health_check {
+        Some(task) => (task.max_writer_wait, task.max_wal_growth),
+        None => (MANNERS.max_writer_wait, MANNERS.max_wal_growth),
+    };
+    let manners =
+        Manners { max_writer_wait, max_wal_growth, owner_busy_timeout: settings.owner_busy_timeout };
+    Request {
+        path: context.database.path.clone(),
+        rows: Vec::new(),
+        checks: vec![Check::Full],
+        by_table: false,
+        manners: Some(manners),
+        limits: QueryLimits { busy_timeout: SURVEY_PATIENCE, ..context.limits.clone() },
+    }
+}

@@ -1,0 +1,127 @@
+//! Optimize: statistics for the query planner where there are none or they are stale.
+//!
+//! Procedure: ask SQLite which tables `PRAGMA optimize` would analyze; skip when there are none; analyze each in a
+//! transaction of its own, from some rows of each index, with a pause after it. Price: a hold of the write lock of some
+//! milliseconds a table. Why not the pragma itself: it analyzes all tables in one transaction, and at its usual mask only those
+//! that the same connection has queried, which for ours are none.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::config::Optimize;
+use crate::sqlite::SqliteError;
+use crate::sqlite::took_too_long;
+use crate::task::Task;
+
+use super::Context;
+use super::Inspection;
+use super::lock_contention::LockContention;
+use super::outcome::Details;
+use super::outcome::Outcome;
+use super::outcome::Report;
+use super::outcome::SkipReason;
+use super::preflight;
+use super::survey_to_write;
+
+/// The fewest rows of an index that still tell something: what a table that takes too long is tried with.
+const FEWEST_ROWS: u32 = 100;
+
+/// An analysis that takes so many times the target hold is broken off, as in every other job.
+const BREAK_OFF: u32 = 5;
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OptimizeReport {
+    /// Tables with new statistics.
+    pub analyzed: Vec<String>,
+    /// Tables that could not be analyzed within a bearable hold.
+    pub too_slow: Vec<String>,
+    /// Tables that SQLite cannot analyze without the application, each with the reason, such as a collation of its own.
+    #[serde(default)]
+    pub not_possible: Vec<String>,
+}
+
+/// What to say of tables that are left out.
+const NEEDS_APPLICATION: &str =
+    "not analyzed, because only the application's own SQLite can (PRAGMA optimize there does)";
+
+/// What to say when there is nothing to do.
+pub(super) const UP_TO_DATE: &str = "every table has statistics that fit its size";
+
+/// Brings the statistics up to date.
+pub(super) fn run(task: &Optimize, context: &Context<'_>) -> Outcome {
+    attempt(task, context).unwrap_or_else(|outcome| outcome)
+}
+
+fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
+    let Inspection { header, .. } = survey_to_write(Task::Optimize, context)?;
+    let manners = task.manners;
+    preflight::refuse_unless_writable(
+        context.database,
+        header.journal_mode,
+        manners.allow_network_filesystem,
+    )?;
+    let failed = |error: SqliteError| Outcome::of(&error, None);
+    let mut writer = preflight::open_writer(context, manners.lock_timeout).map_err(failed)?;
+    let mut neighbours = LockContention::of(context.database, &context.observer);
+    neighbours.await_turn(&writer, manners.target_lock_hold, context.limits);
+    let listed =
+        writer.retry_while_busy(manners.lock_timeout, |writer| writer.stale_statistics()).map_err(failed)?;
+    let stale = listed.value;
+    if stale.is_empty() {
+        return Err(Outcome::skipped(SkipReason::BelowThreshold, UP_TO_DATE));
+    }
+    neighbours.pause(&mut writer, listed.hold, Duration::ZERO, manners.pause_ratio);
+    context.observer.begin("statistics");
+    let longest = manners.target_lock_hold * BREAK_OFF;
+    let mut report = Report { max_hold: listed.hold, details: Details::Optimize(OptimizeReport::default()) };
+    let mut done = OptimizeReport::default();
+    let mut failure = None;
+    for (index, analysis) in stale.iter().enumerate() {
+        let mut analyze = |rows, neighbours: &mut LockContention| {
+            neighbours.await_turn(&writer, manners.target_lock_hold, context.limits);
+            writer.retry_while_busy(manners.lock_timeout, |writer| writer.analyze(analysis, rows, longest))
+        };
+        let mut held = analyze(task.analysis_limit, &mut neighbours);
+        if held.as_ref().is_err_and(|error| took_too_long(error, context.limits)) {
+            held = analyze(FEWEST_ROWS, &mut neighbours);
+        }
+        match held {
+            Ok(held) => {
+                done.analyzed.push(analysis.table.clone());
+                report.max_hold = report.max_hold.max(held.hold);
+                neighbours.pause(&mut writer, held.hold, held.commit, manners.pause_ratio);
+            }
+            Err(error) if took_too_long(&error, context.limits) => {
+                report.max_hold = report.max_hold.max(longest);
+                done.too_slow.push(analysis.table.clone());
+                neighbours.pause(&mut writer, longest, Duration::ZERO, manners.pause_ratio);
+            }
+            Err(error) if error.is_missing_part() => {
+                done.not_possible.push(format!("{}: {error}", analysis.table));
+            }
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+        context.observer.done((index + 1) as f64 / stale.len() as f64, &analysis.table);
+    }
+    if !done.too_slow.is_empty() {
+        context.observer.say(&format!(
+            "not analyzed within {} ms, raise target_lock_hold if the application can bear it: {}",
+            longest.as_millis(),
+            done.too_slow.join(", ")
+        ));
+    }
+    if !done.not_possible.is_empty() {
+        context.observer.say(&format!("{}: {}", NEEDS_APPLICATION, done.not_possible.join("; ")));
+    }
+    report.details = Details::Optimize(done);
+    Ok(match failure {
+        None => Outcome::Success(report),
+        Some(error) => Outcome::of(&error, Some(report)),
+    })
+}

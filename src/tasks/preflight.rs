@@ -1,0 +1,186 @@
+//! What else uses the database, and whether a job may write beside it.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::database::Database;
+use crate::database_files::DatabaseFiles;
+use crate::os::FileKind;
+use crate::os::FilesystemFacts;
+use crate::os::Loss;
+use crate::os::LostLocks;
+use crate::os::MountTable;
+use crate::os::filesystem_facts;
+use crate::os::lock_holders;
+use crate::os::lost_locks;
+use crate::os::mapped_sqlite;
+use crate::os::may_be_open_elsewhere;
+use crate::os::sidecar_obstacle;
+use crate::os::stat;
+use crate::os::write_denied;
+use crate::sqlite::JournalMode;
+use crate::sqlite::SqliteError;
+use crate::sqlite::Writer;
+use crate::task::Task;
+
+use super::Context;
+use super::outcome::FailureReason;
+use super::outcome::Outcome;
+use super::outcome::SkipReason;
+
+/// A path for system calls.
+pub(super) fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
+}
+
+/// The directory of a path, for system calls.
+pub(super) fn directory_of(path: &Path) -> CString {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    c_path(directory)
+}
+
+/// The file system under a directory.
+///
+/// # Errors
+/// A failed run, with what the system said.
+pub(super) fn filesystem(directory: &CString) -> Result<FilesystemFacts, Outcome> {
+    filesystem_facts(directory, &MountTable::read()).map_err(|error| {
+        let message = format!("{}: cannot tell the free space: {error}", directory.to_string_lossy());
+        Outcome::failed(FailureReason::Io, message)
+    })
+}
+
+/// Whether a job may write a database at all.
+///
+/// # Errors
+/// The outcome of a run that may not.
+pub(super) fn refuse_unless_writable(
+    database: &Database,
+    journal_mode: JournalMode,
+    allow_network_filesystem: bool,
+) -> Result<(), Outcome> {
+    let directory = directory_of(&database.path);
+    if let Some((what, error)) = write_denied(&database.files, &directory) {
+        let detail = format!("litekeeper may not write the {what}: {error}");
+        return Err(Outcome::skipped(SkipReason::ReadOnly, detail));
+    }
+    let obstacle = sidecar_obstacle(&database.files.main, &directory)
+        .map_err(|error| Outcome::failed(FailureReason::Io, format!("stat: {error}")))?;
+    if let Some(obstacle) = obstacle {
+        return Err(Outcome::skipped(SkipReason::ReadOnly, obstacle.words()));
+    }
+    let facts = filesystem(&directory)?;
+    if facts.network && journal_mode == JournalMode::Wal && !allow_network_filesystem {
+        let message = format!(
+            "the database is in WAL mode on {}, a network or virtual file system, where its locks do not reach every \
+             machine; nothing is written there unless the task says `allow_network_filesystem: on`",
+            facts.fstype
+        );
+        return Err(Outcome::failed(FailureReason::Config, message));
+    }
+    Ok(())
+}
+
+/// Refuses what would cost commits of a process that has lost its locks on the database. A backup, which only
+/// reads, is refused once a file that the process writes is deleted: the copy would lack what is written there.
+///
+/// # Errors
+/// The outcome of a run that may not.
+pub(super) fn refuse_if_locks_lost(task: Task, database: &Database) -> Result<(), Outcome> {
+    if !task.writes() {
+        return Ok(());
+    }
+    let lost = lost_locks(&database.files);
+    let stops = |one: &&LostLocks| task != Task::Backup || one.writes_to_deleted_file();
+    let Some(first) = lost.iter().find(stops) else { return Ok(()) };
+    let rescue = match first.loss {
+        Loss::Locks => {
+            "a program that closes the database now may delete the -wal from under it; back the database up now, then restart \
+             that process"
+        }
+        Loss::Name(..) => {
+            "what it commits is lost when it ends; copy that content before you stop it, as `litekeeper runbook SqliteOwnerLostLocks` \
+             says"
+        }
+    };
+    Err(Outcome::skipped(SkipReason::OwnerLostLocks, format!("{first}; {rescue}")))
+}
+
+/// Opens a database for writing. When it is closed, SQLite removes the sidecars only if nobody else can have it open.
+///
+/// # Errors
+/// Those of [`Writer::open`].
+pub(super) fn open_writer(context: &Context<'_>, patience: Duration) -> Result<Writer, SqliteError> {
+    let path = &context.database.path;
+    let is_alone = |path: &Path| !may_be_open_elsewhere(&DatabaseFiles::of(path));
+    Ok(Writer::open(path, patience, context.limits)?.tidying_if(is_alone))
+}
+
+/// The program that replicates a database, by its marks: a vacuum or a foreign checkpoint would make it send all again.
+///
+/// Litestream keeps its state in `.NAME-litestream` beside the database and, in older versions, in tables of its own
+/// (<https://litestream.io/how-it-works/>); LiteFS is a FUSE file system.
+#[must_use]
+pub fn replicator(database: &Database, tables: &[String]) -> Option<String> {
+    const TABLES: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
+    if let Some(table) = tables.iter().find(|table| TABLES.contains(&table.as_str())) {
+        return Some(format!("Litestream (it has the table {table})"));
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(database.path.file_name()?);
+    name.push("-litestream");
+    let mark = database.path.with_file_name(name);
+    let mark = CString::new(mark.as_os_str().as_bytes()).ok()?;
+    if stat(&mark).ok().flatten().is_some_and(|found| found.kind == FileKind::Directory) {
+        return Some(format!("Litestream (it has the directory {})", mark.to_string_lossy()));
+    }
+    let facts = filesystem_facts(&directory_of(&database.path), &MountTable::read()).ok()?;
+    facts.fstype.contains("litefs").then(|| "LiteFS (the database is on its file system)".to_owned())
+}
+
+/// The version of SQLite that counts for the WAL-reset bug: one with the bug that a process has mapped which has the database open,
+/// as it may checkpoint next, or else that of the last writer.
+pub(super) fn checkpointer_version(files: &DatabaseFiles, writer: u32) -> u32 {
+    if has_wal_reset_bug(writer) {
+        return writer;
+    }
+    let mapped = mapped_sqlite(&lock_holders(files));
+    mapped.into_iter().map(|one| one.version).find(|version| has_wal_reset_bug(*version)).unwrap_or(writer)
+}
+
+/// Whether a SQLite version has the bug by which a WAL can be reset while another process checkpoints it: 3.7.0 to 3.51.2,
+/// but for the versions with the fix (<https://www.sqlite.org/wal.html#walresetbug>).
+#[must_use]
+pub fn has_wal_reset_bug(version: u32) -> bool {
+    const FIRST: u32 = 3_007_000;
+    const FIXED: u32 = 3_051_003;
+    // 3.44.6 and 3.50.7 carry the fix too, each up to the end of its branch.
+    let patched = (3_044_006..3_045_000).contains(&version) || (3_050_007..3_051_000).contains(&version);
+    (FIRST..FIXED).contains(&version) && !patched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_versions_with_the_bug_are_known() {
+        for (version, bug) in [
+            (3_006_023, false),
+            (3_007_000, true),
+            (3_044_005, true),
+            (3_044_006, false),
+            (3_045_000, true),
+            (3_050_006, true),
+            (3_050_007, false),
+            (3_051_000, true),
+            (3_051_002, true),
+            (3_051_003, false),
+            (3_054_001, false),
+        ] {
+            assert_eq!(has_wal_reset_bug(version), bug, "{version}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Restore: a verified copy of a backup under a name that nothing has yet.
+//!
+//! It puts nothing in an application's place: a database that is replaced while it is open is the surest way to damage it, so
+//! that last step is the operator's.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::database_files::DatabaseFiles;
+use crate::limits::QueryLimits;
+use crate::os::stat;
+
+use super::Observer;
+use super::backup_set::BackupOwner;
+use super::backup_set::owner_of;
+use super::outcome::FailureReason;
+use super::outcome::Outcome;
+use super::preflight;
+use super::verified_copy::Source;
+use super::verified_copy::VerifyError;
+use super::verified_copy::aside_of;
+use super::verified_copy::copy;
+use super::verified_copy::file_failed;
+use super::verified_copy::prove;
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RestoreReport {
+    /// From where.
+    pub backup: PathBuf,
+    /// Whose it is, where its file says so.
+    pub backup_of: Option<BackupOwner>,
+    /// To where.
+    pub target: PathBuf,
+    /// The size of the file.
+    pub size_bytes: u64,
+    /// Tables that were counted in both.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Tables that could not be counted.
+    pub not_compared: Vec<String>,
+    /// What could not be checked in the copy, with the reason.
+    pub not_checked: Vec<String>,
+}
+
+/// Writes a proved copy of a backup.
+///
+/// # Errors
+/// Something stands at the target already; the backup is damaged; a disk fails or is full. Nothing is left then.
+pub fn restore(
+    backup: &Path,
+    target: &Path,
+    limits: &QueryLimits,
+    observer: &Arc<dyn Observer>,
+) -> Result<RestoreReport, Outcome> {
+    refuse_taken(target)?;
+    let resolved =
+        std::fs::canonicalize(backup).map_err(|error| file_failed(&backup.display().to_string(), &error))?;
+    let files = DatabaseFiles::of(&resolved);
+    let source = Source { path: &resolved, files: &files, manners: None, limits, observer };
+    let (aside, copied) = copy(&source, &aside_of(target))?;
+    let proof = prove(aside.path(), &copied, limits, observer).map_err(|flaw| match flaw {
+        VerifyError::Damaged(problem) => {
+            Outcome::failed(FailureReason::Corrupt, format!("the backup is damaged: {problem}"))
+        }
+        VerifyError::Differs(words) => {
+            Outcome::failed(FailureReason::Io, format!("the copy is not what was read: {words}"))
+        }
+        VerifyError::Unread(error) => Outcome::of(&error, None),
+    })?;
+    aside.name(target).map_err(|error| file_failed(&target.display().to_string(), &error))?;
+    Ok(RestoreReport {
+        backup: backup.to_owned(),
+        backup_of: owner_of(backup),
+        target: target.to_owned(),
+        size_bytes: proof.size_bytes,
+        tables: proof.tables,
+        rows: proof.rows,
+        not_compared: proof.not_compared,
+        not_checked: proof.not_checked,
+    })
+}
+
+/// Refuses a target with anything at its name, or with a sidecar that SQLite would take for the new file's.
+fn refuse_taken(target: &Path) -> Result<(), Outcome> {
+    for suffix in ["", "-wal", "-shm", "-journal", "-tshm"] {
+        let mut name = OsString::from(target.as_os_str());
+        name.push(suffix);
+        let path = PathBuf::from(name);
+        // A link that leads nowhere is something, too.
+        let taken = path.is_symlink()
+            || stat(&preflight::c_path(&path))
+                .map_err(|error| file_failed(&path.display().to_string(), &error))?
+                .is_some();
+        if taken {
+            let what = match suffix {
+                "" => "exists already; nothing is ever overwritten, so give a name that is free",
+                _ => "exists, and SQLite would take it for a part of the restored file; move it away",
+            };
+            return Err(Outcome::failed(FailureReason::Config, format!("{}: {what}", path.display())));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,463 @@
+//! A verified copy of a database: what a backup and a restore have in common.
+//!
+//! Procedure: in one read transaction copy every page and count the rows of every table; end it, bring the copy to the
+//! disk, and there check all of it and count again. Price: the transaction lasts as long as the copy
+//! and as much again for the counts; it keeps a WAL growing, and gives way when
+//! that becomes too much. A rollback database, whose writers could not commit meanwhile, is copied as `block_copy` says. Why not VACUUM INTO: it reads for longer, leaves out what is damaged in an index, changes row ids,
+//! and allows no question about the same state of the database.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::collectors::Consistent;
+use crate::collectors::ConsistentReadError;
+use crate::collectors::OpenFailure;
+use crate::collectors::settled;
+use crate::database_files::DatabaseFiles;
+use crate::health_report::Manners;
+use crate::health_report::Strain;
+use crate::health_report::give_way;
+use crate::humanize::bytes;
+use crate::limits::QueryLimits;
+use crate::os::PendingFile;
+use crate::os::stat;
+use crate::span::Operation;
+use crate::sqlite::Access;
+use crate::sqlite::BlockCopy;
+use crate::sqlite::Check;
+use crate::sqlite::ErrorCode;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::Go;
+use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Kind;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+
+use super::Observer;
+use super::SURVEY_PATIENCE;
+use super::block_copy::copy_blocks;
+use super::block_copy::ensure_as_written;
+use super::outcome::FailureReason;
+use super::outcome::Outcome;
+
+/// How often the copy of a rollback database begins anew because a writer wants to commit.
+const ATTEMPTS: u32 = 5;
+
+/// So much is written between two syncs of a copy: the owner's own syncs wait for what a file system has gathered. Where the
+/// copy is made under a lock for which writers wait, everything is synced at the end.
+pub(super) const SYNC_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What the count of all rows may take at the least, beside as long as the copy took.
+const LEAST_COUNT: Duration = Duration::from_secs(1);
+
+/// The page with the header.
+const FIRST_PAGE: u32 = 1;
+
+/// The share of the work that the copy is; the rest is its check.
+pub(super) const COPY_SHARE: f64 = 0.4;
+
+/// What is copied, and how.
+pub(super) struct Source<'s> {
+    pub path: &'s Path,
+    pub files: &'s DatabaseFiles,
+    /// How the owner is spared; `None` for a file that nobody else uses.
+    pub manners: Option<Manners>,
+    pub limits: &'s QueryLimits,
+    pub observer: &'s Arc<dyn Observer>,
+}
+
+/// A table and its rows; unknown where they were not counted in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub table: String,
+    pub rows: Option<u64>,
+}
+
+/// A copy that is not proved yet.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub header: Header,
+    /// Every table that has rows of its own, also SQLite's and those of virtual tables.
+    pub tables: Vec<Rows>,
+    /// How often it began.
+    pub attempts: u32,
+    /// The longest that writers were kept from committing.
+    pub max_hold: Duration,
+    pub elapsed: Duration,
+    /// The hashes of what was read, where the main file was copied in blocks: then the rows need not be counted twice.
+    pub blocks: Option<BlockCopy>,
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Sqlite(#[from] SqliteError),
+    #[error("{0}")]
+    TooMuch(String),
+    #[error("the copy cannot be written: {0}")]
+    File(#[from] io::Error),
+}
+
+impl OpenFailure for Problem {
+    fn sqlite_error(&self) -> Option<&SqliteError> {
+        if let Self::Sqlite(error) = self { Some(error) } else { None }
+    }
+}
+
+/// The failure behind an error of the system.
+pub(super) fn file_failed(what: &str, error: &io::Error) -> Outcome {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
+    let reason = if full { FailureReason::NoSpace } else { FailureReason::Io };
+    Outcome::failed(reason, format!("{what}: {error}"))
+}
+
+/// Copies a database into a file under a temporary name, and brings it to the disk.
+pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(PendingFile, Copied), Outcome> {
+    source.observer.begin("copy");
+    let limits = QueryLimits { busy_timeout: SURVEY_PATIENCE, ..source.limits.clone() };
+    if let Some(manners) = source.manners
+        && let Some((file, copied)) = copy_blocks(source, manners, &limits, aside)?
+    {
+        return on_disk(file, source, aside).map(|file| (file, copied));
+    }
+    let mut file = None;
+    let read = settled(source.path, source.files, &limits, |reader| {
+        // The file of an earlier try goes before another takes its name.
+        file = None;
+        attempts(reader, source, aside).map(|(made, copied)| {
+            file = Some(made);
+            copied
+        })
+    });
+    let copied = match read {
+        Ok(Consistent::Read { answer, .. }) => answer,
+        Ok(Consistent::Moving) => {
+            let message = "the database's files come and go while they are read";
+            return Err(Outcome::failed(FailureReason::Busy, message));
+        }
+        Err(ConsistentReadError::Query(Problem::Sqlite(error))) => return Err(Outcome::of(&error, None)),
+        Err(ConsistentReadError::Query(Problem::TooMuch(words))) => {
+            return Err(Outcome::failed(FailureReason::Busy, words));
+        }
+        Err(ConsistentReadError::Query(Problem::File(error))) => {
+            return Err(file_failed(&aside.display().to_string(), &error));
+        }
+        Err(error @ (ConsistentReadError::Missing | ConsistentReadError::Stat(_))) => {
+            let place = source.files.main.to_string_lossy();
+            return Err(Outcome::failed(FailureReason::Io, format!("{place}: {error}")));
+        }
+    };
+    let file = file.expect("what was read has made its file");
+    on_disk(file, source, aside).map(|file| (file, copied))
+}
+
+/// Brings a copy to the disk, to be read from there.
+fn on_disk(file: PendingFile, source: &Source<'_>, aside: &Path) -> Result<PendingFile, Outcome> {
+    let synced = file.be_no_wider_than(&source.files.main).and_then(|()| file.sync());
+    synced.map_err(|error| file_failed(&aside.display().to_string(), &error))?;
+    Ok(file)
+}
+
+/// Tries until no writer had to wait for too long.
+fn attempts(
+    reader: &mut Reader,
+    source: &Source<'_>,
+    aside: &Path,
+) -> Result<(PendingFile, Copied), Problem> {
+    let mut max_hold = Duration::ZERO;
+    for attempt in 1..=ATTEMPTS {
+        let header = reader.header()?;
+        let strain = Strain::watch(source.manners, &header, reader);
+        let file = PendingFile::make(aside)?;
+        let begun = Instant::now();
+        let go = copy_once(reader, &file, &header, source, &strain)?;
+        max_hold = max_hold.max(strain.hold());
+        match (go, header.journal_mode) {
+            (Go::On, _) => {
+                let limit = begun.elapsed().max(LEAST_COUNT);
+                let tables = count(reader, source, &strain, &header, limit)?;
+                let max_hold = max_hold.max(strain.hold());
+                let (attempts, elapsed) = (attempt, begun.elapsed());
+                return Ok((file, Copied { header, tables, attempts, max_hold, elapsed, blocks: None }));
+            }
+            (Go::Stop, JournalMode::Wal) => {
+                let growth = source.manners.map_or(0, |manners| manners.max_wal_growth);
+                return Err(Problem::TooMuch(format!(
+                    "the WAL grew by {} while the copy was made, which keeps it from starting anew; raise max_wal_growth, or \
+                     back up when the application rests",
+                    bytes(growth)
+                )));
+            }
+            (Go::Stop, JournalMode::Rollback) => give_way(reader, source.limits)?,
+        }
+    }
+    let words = "the copy could not be made under a lock of max_writer_wait, and in rollback mode nobody can commit meanwhile; raise \
+                 max_writer_wait, or back up when the application rests";
+    Err(Problem::TooMuch(words.to_owned()))
+}
+
+fn copy_once(
+    reader: &Reader,
+    file: &PendingFile,
+    header: &Header,
+    source: &Source<'_>,
+    strain: &Strain,
+) -> Result<Go, Problem> {
+    let mut synced = 0;
+    let mut failed = None;
+    let operation = Operation::begin("backup", None);
+    let copied = reader.copy_into(file.path(), header.page_size, |done, share, work| {
+        source.observer.done(share * COPY_SHARE, &format!("{} copied", bytes(done)));
+        if header.journal_mode == JournalMode::Wal && done - synced >= SYNC_BYTES {
+            synced = done;
+            if let Err(error) = file.sync() {
+                failed = Some(error);
+                return Go::Stop;
+            }
+        }
+        strain.go(work)
+    });
+    let go = operation.told(copied)?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    // The backup API changes counters in page 1, and a checksum in the reserved bytes is not renewed: the owner could not read it.
+    if go == Go::On && header.reserved_bytes > 0 {
+        file.write_first(&reader.page(FIRST_PAGE)?)?;
+    }
+    Ok(go)
+}
+
+/// Counts every table in the transaction of the copy, as many as fit the time and do not keep a writer waiting.
+fn count(
+    reader: &mut Reader,
+    source: &Source<'_>,
+    strain: &Strain,
+    header: &Header,
+    limit: Duration,
+) -> Result<Vec<Rows>, SqliteError> {
+    // What the damage of a schema means is the check's to say.
+    let listed = match reader.tables_with_indexes() {
+        Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
+        other => other?,
+    };
+    // A table is counted by its smallest index, in whatever order.
+    reader.stand_in_collations()?;
+    let until = Instant::now() + limit;
+    let mut may_count = true;
+    let mut tables = Vec::new();
+    for (table, _) in listed {
+        may_count = may_count && strain.go(reader.work_done()) == Go::On;
+        let left = until.saturating_duration_since(Instant::now());
+        // A count does not see who waits for it, so it is kept as short as a wait may be.
+        let most = match (source.manners, header.journal_mode) {
+            (Some(manners), JournalMode::Rollback) => left.min(manners.max_writer_wait),
+            (Some(_), JournalMode::Wal) | (None, _) => left,
+        };
+        let rows = if may_count && !most.is_zero() { counted(reader, &table, most)? } else { None };
+        tables.push(Rows { table, rows });
+    }
+    Ok(tables)
+}
+
+/// The rows of a table; nothing where damage or the time keeps them from being counted.
+fn counted(reader: &mut Reader, table: &str, limit: Duration) -> Result<Option<u64>, SqliteError> {
+    match reader.count_rows_exactly(table, limit) {
+        Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Ok(None),
+        other => other,
+    }
+}
+
+/// What is known of a copy that was proved.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Verification {
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// Tables whose rows are as many in both.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Tables that were not compared.
+    pub not_compared: Vec<String>,
+    /// What could not be checked here, with the reason.
+    pub not_checked: Vec<String>,
+    /// Rules that rows of the copy break, as those of the database do.
+    pub broken_constraints: Vec<String>,
+    pub elapsed: Duration,
+}
+
+/// Why a copy is not good.
+#[derive(Debug)]
+pub(super) enum VerifyError {
+    /// Its own check finds it damaged, as may be what it was copied from.
+    Damaged(String),
+    /// It is not what was copied.
+    Differs(String),
+    /// It could not be looked at.
+    Unread(SqliteError),
+}
+
+impl From<SqliteError> for VerifyError {
+    fn from(error: SqliteError) -> Self {
+        match error.code() {
+            Some(ErrorCode::Corrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            Some(_) | None => Self::Unread(error),
+        }
+    }
+}
+
+/// Opens a copy, checks all of it, and compares it with what was copied.
+pub(super) fn prove(
+    copy: &Path,
+    copied: &Copied,
+    limits: &QueryLimits,
+    observer: &Arc<dyn Observer>,
+) -> Result<Verification, VerifyError> {
+    observer.begin("check of the copy");
+    let begun = Instant::now();
+    let header = &copied.header;
+    let expected = u64::from(header.pages) * u64::from(header.page_size);
+    let size_bytes = stat(&super::preflight::c_path(copy)).ok().flatten().map_or(0, |stat| stat.size);
+    if size_bytes != expected {
+        return Err(VerifyError::Differs(format!("the copy has {size_bytes} bytes in place of {expected}")));
+    }
+    ensure_as_written(copy, copied, size_bytes)?;
+    // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
+    let mut reader = Reader::open(copy, Access::AtRest, limits)?;
+    reader.prepare_check(Check::Full, header)?;
+    let (told, pages) = (Arc::clone(observer), f64::from(header.pages.max(1)));
+    reader.on_progress(move |work| {
+        let share = (work.pages_read as f64 / pages).min(0.99);
+        told.done(COPY_SHARE + share * (1.0 - COPY_SHARE), "");
+        Go::On
+    })?;
+    let operation = Operation::begin("PRAGMA integrity_check", None);
+    let checked = operation.told(reader.check(Check::Full))?;
+    let texts = |kind: Kind| -> Vec<String> {
+        checked.findings.iter().filter(|one| one.kind == kind).map(|one| one.text.clone()).collect()
+    };
+    let damage = texts(Kind::Damage);
+    operation.problems(damage.len());
+    drop(operation);
+    match damage.as_slice() {
+        [] => {}
+        [one] => return Err(VerifyError::Damaged(one.clone())),
+        [first, ..] => {
+            return Err(VerifyError::Damaged(format!("{} problems, the first: {first}", damage.len())));
+        }
+    }
+    let mut proof =
+        Verification { size_bytes, not_checked: texts(Kind::NotCheckable), ..Verification::default() };
+    proof.broken_constraints = texts(Kind::Constraint);
+    compare_rows(&mut reader, copied, &mut proof)?;
+    proof.elapsed = begun.elapsed();
+    Ok(proof)
+}
+
+/// Counts the rows of the copy, and compares them with those that were counted in the database.
+fn compare_rows(reader: &mut Reader, copied: &Copied, proof: &mut Verification) -> Result<(), VerifyError> {
+    /// The budget alone ends the counts.
+    const UNLIMITED: Duration = Duration::from_secs(366 * 86_400);
+    for Rows { table, rows: expected } in &copied.tables {
+        let expected = *expected;
+        // Equal blocks are equal rows.
+        if expected.is_none() && copied.blocks.is_none() {
+            proof.not_compared.push(table.clone());
+            continue;
+        }
+        let rows = match reader.count_rows_exactly(table, UNLIMITED) {
+            Err(error) if error.is_not_checkable() => {
+                proof.not_compared.push(table.clone());
+                continue;
+            }
+            counted => counted?.unwrap_or(0),
+        };
+        if let Some(expected) = expected
+            && rows != expected
+        {
+            return Err(VerifyError::Differs(format!(
+                "{table} has {rows} rows in the copy in place of {expected}"
+            )));
+        }
+        proof.tables += 1;
+        proof.rows += rows;
+    }
+    Ok(())
+}
+
+/// The name under which a copy is made.
+pub(super) fn aside_of(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(ASIDE_SUFFIX);
+    path.with_file_name(name)
+}
+
+/// The end of the name of a copy that is not complete.
+pub(super) const ASIDE_SUFFIX: &str = ".incomplete";
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek as _;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::tasks::tests::Quiet;
+    use crate::tasks::tests::owner_runs;
+
+    /// A copy that is spoiled between the copying and the proof, each in its own way.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test plays a failing disk")]
+    fn what_is_wrong_with_a_copy_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        owner_runs(
+            &path,
+            "CREATE TABLE t (a, b UNIQUE); CREATE INDEX i ON t (a); CREATE TABLE u (a);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, i FROM n;",
+        );
+        let files = DatabaseFiles::of(&path);
+        let limits = QueryLimits::with_timeout(Duration::from_secs(60));
+        let observer: Arc<dyn Observer> = Arc::new(Quiet);
+        let max_writer_wait = Duration::from_secs(60);
+        let manners = Some(Manners { max_writer_wait, max_wal_growth: 0, owner_busy_timeout: None });
+        let source =
+            |manners| Source { path: &path, files: &files, manners, limits: &limits, observer: &observer };
+        let overwrite = |path: &Path, at: u64| {
+            let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.seek(io::SeekFrom::Start(at)).unwrap();
+            file.write_all(&[0; 512]).unwrap();
+        };
+        let check_with = |manners, spoil: &dyn Fn(&Path, &mut Copied)| {
+            let (aside, mut copied) = copy(&source(manners), &aside_of(&directory.path().join("b"))).unwrap();
+            spoil(aside.path(), &mut copied);
+            prove(aside.path(), &copied, &limits, &observer)
+        };
+        let check = |spoil: &dyn Fn(&Path, &mut Copied)| check_with(None, spoil);
+        let proof = check(&|_, _| {}).unwrap();
+        assert_eq!((proof.tables, proof.rows, proof.not_compared.len()), (2, 3000, 0));
+        assert!(matches!(check(&|path, _| overwrite(path, 3 * 4096)), Err(VerifyError::Damaged(_))));
+        assert!(matches!(check(&|path, _| overwrite(path, 0)), Err(VerifyError::Damaged(_))));
+        // Another database, sound in itself, of the same size or not.
+        let fewer = check(&|path, _| owner_runs(path, "DELETE FROM t WHERE a = 7"));
+        assert!(matches!(fewer, Err(VerifyError::Differs(words)) if words.contains("t has 2999 rows")));
+        let longer = check(&|path, _| owner_runs(path, "CREATE TABLE more (a)"));
+        assert!(matches!(longer, Err(VerifyError::Differs(words)) if words.contains("bytes in place of")));
+        let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
+        assert_eq!(uncounted.not_compared.len(), 1);
+        // Copied in blocks, of which each is held against what was read.
+        let proof = check_with(manners, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
+        assert_eq!((proof.tables, proof.rows, proof.not_compared.len()), (2, 3000, 0));
+        for at in [0, 3 * 4096, 100_000] {
+            let spoiled = check_with(manners, &|path, _| overwrite(path, at));
+            assert!(matches!(spoiled, Err(VerifyError::Differs(_))), "{at}: {spoiled:?}");
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the database is left");
+    }
+}

@@ -1,0 +1,275 @@
+//! The only bridge from async to sync: a crew of threads that works through a list.
+//!
+//! Anything that touches a file system can hang for ever. A member of the crew that does is given
+//! up and replaced, so that the rest of the list goes on; it comes back when the system lets it go.
+//! The crew must never wait for a member without a limit.
+
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+/// How often the crew is looked after while a round runs.
+const WATCH_PERIOD: Duration = Duration::from_millis(200);
+
+/// One thread does a round alone for this long; then, and again after as long, another joins it.
+/// SQLite's global mutexes make two threads cost 2.3 times the CPU of one for the same databases
+/// (measured: 42 µs and 97 µs a look), so more of them pay only where the disk, not the CPU, is waited for.
+const ALONE_FOR: Duration = Duration::from_secs(1);
+
+/// The most threads given up at the same time. With as many hung, new work waits for one of them.
+const MAX_GIVEN_UP: usize = 32;
+
+/// Threads up to a fixed number, and those given up.
+#[derive(Debug, Clone)]
+pub struct WorkerPool {
+    threads: usize,
+    stuck_after: Duration,
+    given_up: Arc<AtomicUsize>,
+}
+
+/// What came of a round.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct BatchReport {
+    /// Indexes of items whose thread was given up.
+    pub stuck: Vec<usize>,
+    /// Indexes of items that panicked: a defect of litekeeper.
+    pub panicked: Vec<usize>,
+    /// Items that nobody took, because too many threads are hung.
+    pub left_out: usize,
+}
+
+/// What one thread is at, readable by the watcher.
+#[derive(Debug)]
+struct Worker {
+    /// Milliseconds since the round began, plus one, when the present item was begun; 0 between items.
+    begun: AtomicU64,
+    item: AtomicUsize,
+    retired: AtomicBool,
+}
+
+enum Event {
+    Done { member: usize },
+    Panicked { item: usize },
+}
+
+struct Round<T, F> {
+    items: Arc<[T]>,
+    work: F,
+    next: AtomicUsize,
+    started: Instant,
+    given_up: Arc<AtomicUsize>,
+}
+
+impl WorkerPool {
+    /// A crew of at most `threads` that gives up a thread after `stuck_after` on one item.
+    #[must_use]
+    pub fn new(threads: usize, stuck_after: Duration) -> Self {
+        Self { threads, stuck_after, given_up: Arc::default() }
+    }
+
+    /// Does `work` once with every item and returns when each is done or stuck. `tick` is called
+    /// about five times a second meanwhile.
+    pub async fn run<T, F>(&self, items: Arc<[T]>, work: F, mut tick: impl FnMut()) -> BatchReport
+    where
+        T: Send + Sync + 'static,
+        F: Fn(&T) + Send + Sync + 'static,
+    {
+        let count = items.len();
+        let round = Arc::new(Round {
+            items,
+            work,
+            next: AtomicUsize::new(0),
+            started: Instant::now(),
+            given_up: Arc::clone(&self.given_up),
+        });
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let mut members: Vec<Arc<Worker>> = Vec::new();
+        let mut at_work = 0;
+        let mut report = BatchReport::default();
+        let mut watch = tokio::time::interval(WATCH_PERIOD);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        watch.tick().await;
+        if count > 0 && self.free_threads() > 0 {
+            members.push(round.spawn(members.len(), sender.clone()));
+            at_work += 1;
+        }
+        while at_work > 0 {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Event::Done { member }) if !members[member].retired.load(Ordering::SeqCst) => at_work -= 1,
+                    Some(Event::Done { .. }) | None => {}
+                    Some(Event::Panicked { item }) => report.panicked.push(item),
+                },
+                _ = watch.tick() => {
+                    for member in members.clone() {
+                        let Some(item) = self.give_up_if_stuck(&round, &member) else { continue };
+                        report.stuck.push(item);
+                        at_work -= 1;
+                        if self.free_threads() > 0 {
+                            members.push(round.spawn(members.len(), sender.clone()));
+                            at_work += 1;
+                        }
+                    }
+                    let wanted = self.threads.min(1 + periods(round.started.elapsed()));
+                    if at_work > 0 && at_work < wanted && self.free_threads() > 0 {
+                        members.push(round.spawn(members.len(), sender.clone()));
+                        at_work += 1;
+                    }
+                    tick();
+                }
+            }
+        }
+        report.left_out = count.saturating_sub(round.next.load(Ordering::SeqCst));
+        report
+    }
+
+    fn free_threads(&self) -> usize {
+        MAX_GIVEN_UP.saturating_sub(self.given_up.load(Ordering::SeqCst))
+    }
+
+    fn give_up_if_stuck<T, F>(&self, round: &Round<T, F>, member: &Worker) -> Option<usize> {
+        let begun = member.begun.load(Ordering::SeqCst);
+        let now = round.milliseconds();
+        if begun == 0 || Duration::from_millis(now.saturating_sub(begun)) < self.stuck_after {
+            return None;
+        }
+        // Counted before the member can see it, so that its farewell never counts below zero.
+        self.given_up.fetch_add(1, Ordering::SeqCst);
+        if member.retired.swap(true, Ordering::SeqCst) {
+            self.given_up.fetch_sub(1, Ordering::SeqCst);
+            return None;
+        }
+        Some(member.item.load(Ordering::SeqCst))
+    }
+}
+
+/// How often [`ALONE_FOR`] has passed.
+fn periods(elapsed: Duration) -> usize {
+    usize::try_from(elapsed.as_millis() / ALONE_FOR.as_millis()).unwrap_or(usize::MAX)
+}
+
+impl<T, F> Round<T, F> {
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+}
+
+impl<T, F> Round<T, F>
+where
+    T: Send + Sync + 'static,
+    F: Fn(&T) + Send + Sync + 'static,
+{
+    fn spawn(self: &Arc<Self>, index: usize, events: mpsc::UnboundedSender<Event>) -> Arc<Worker> {
+        let member = Arc::new(Worker {
+            begun: AtomicU64::new(0),
+            item: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
+        });
+        let round = Arc::clone(self);
+        let this = Arc::clone(&member);
+        in_background(move || {
+            round.work_through(&this, &events);
+            if this.retired.load(Ordering::SeqCst) {
+                round.given_up.fetch_sub(1, Ordering::SeqCst);
+            }
+            // The round may be over, then nobody listens.
+            let _ = events.send(Event::Done { member: index });
+        });
+        member
+    }
+
+    fn work_through(&self, member: &Worker, events: &mpsc::UnboundedSender<Event>) {
+        while !member.retired.load(Ordering::SeqCst) {
+            let item = self.next.fetch_add(1, Ordering::SeqCst);
+            let Some(value) = self.items.get(item) else { return };
+            member.item.store(item, Ordering::SeqCst);
+            member.begun.store(self.milliseconds(), Ordering::SeqCst);
+            // A panic is a defect, but of one look: the others go on.
+            let result = catch_unwind(AssertUnwindSafe(|| (self.work)(value)));
+            member.begun.store(0, Ordering::SeqCst);
+            if result.is_err() {
+                let _ = events.send(Event::Panicked { item });
+            }
+        }
+    }
+}
+
+/// Runs one piece of sync work on a thread of its own and gives back its result; `None` if it panicked.
+pub async fn run_one<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    in_background(work).await.ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this room is the bridge")]
+fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> tokio::task::JoinHandle<T> {
+    tokio::task::spawn_blocking(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn items(count: usize) -> Arc<[usize]> {
+        (0..count).collect()
+    }
+
+    #[tokio::test]
+    async fn every_item_is_done_once() {
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&done);
+        let crew = WorkerPool::new(3, Duration::from_secs(60));
+        let report = crew.run(items(100), move |item| sink.lock().unwrap().push(*item), || {}).await;
+        assert_eq!(report, BatchReport::default());
+        let mut done = done.lock().unwrap().clone();
+        done.sort_unstable();
+        assert_eq!(done, (0..100).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_stuck_item_holds_up_nothing_else() {
+        let (release, latch) = mpsc::channel::<()>();
+        let latch = Mutex::new(latch);
+        let done = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&done);
+        let crew = WorkerPool::new(1, Duration::from_millis(1));
+        let report = crew
+            .run(
+                items(10),
+                move |item| {
+                    if *item == 3 {
+                        let _ = latch.lock().unwrap().recv();
+                    }
+                    counter.fetch_add(1, Ordering::SeqCst);
+                },
+                || {},
+            )
+            .await;
+        assert_eq!(report, BatchReport { stuck: vec![3], ..BatchReport::default() });
+        assert_eq!(done.load(Ordering::SeqCst), 9);
+        assert_eq!(crew.given_up.load(Ordering::SeqCst), 1);
+        // Let go, the thread comes back and is no longer counted as given up.
+        drop(release);
+        while crew.given_up.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(done.load(Ordering::SeqCst), 10);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_reported_and_the_rest_goes_on() {
+        let crew = WorkerPool::new(1, Duration::from_secs(60));
+        let report = crew.run(items(5), |item| assert_ne!(*item, 2, "planted"), || {}).await;
+        assert_eq!(report, BatchReport { panicked: vec![2], ..BatchReport::default() });
+    }
+}
