@@ -41,7 +41,7 @@ databases:
 - glob: {place}/tenants/*.db
   labels: {{app: shop, team: accounting}}
   row_counts: [companies, vouchers, logs]
-  collectors: {{space: on}}
+  collectors: {{table_sizes: on}}
   timestamps: [{{table: logs, column: created_at}}]
   tasks:
     health_check: {{quick: {{}}}}

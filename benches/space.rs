@@ -66,7 +66,7 @@ fn compare(path: &Path, mode: &str) {
     let pieces = database(if mode == "WAL" { share } else { share * 10 });
     let look = |database: &Database| {
         let look = look_at_space(database, &SpaceReadings::default()).unwrap().unwrap();
-        assert_eq!((look.readings.tables.len(), look.readings.late.len()), (4, 0), "{look:?}");
+        assert_eq!((look.readings.tables.len(), look.readings.timed_out.len()), (4, 0), "{look:?}");
     };
     let bare = median(|| {
         let connection = Connection::open(path).unwrap();

@@ -39,7 +39,7 @@ const signedIn = (name) => ({ httpCredentials: { username: name, password: USERS
 
 // What must be there to be judged.
 const SEEN = {
-  '/db/books': ['SHARED', 'Its own pages', 'logs_by_time', 'Plan backup'],
+  '/db/books': ['SHARED', 'Table', 'logs_by_time', 'Plan backup'],
   '/db/books?doctor=true': ['hard-links', 'critical'],
 };
 
@@ -131,8 +131,8 @@ const CASES = {
     // A page of another place cannot send the form, though the browser knows the password.
     const token = await page.locator('input[name=token]').first().getAttribute('value');
     const other = await page.context().newPage();
-    await other.goto(`data:text/html,<form method=post action="${base}/act"><input name=token value="${token}"><input name=kind value=pause><button>x</button></form>`);
-    const [answer] = await Promise.all([other.waitForResponse(`${base}/act`), other.getByRole('button').click()]);
+    await other.goto(`data:text/html,<form method=post action="${base}/actions"><input name=token value="${token}"><input name=kind value=pause><button>x</button></form>`);
+    const [answer] = await Promise.all([other.waitForResponse(`${base}/actions`), other.getByRole('button').click()]);
     assert.equal(answer.status(), 403);
   },
 };

@@ -243,7 +243,14 @@ fn write_down(workshop: &TaskExecutor, asker: Requester, deed: &ActionRecord) ->
     };
     action.id = history.record_action(&action).map_err(failed)?;
     let task = action.task.as_deref().unwrap_or_default();
-    tracing::info!(user = action.user, address = action.address, kind, db = database, task, "a user acts");
+    tracing::info!(
+        user = action.user,
+        address = action.address,
+        kind,
+        db = database,
+        task,
+        "action requested"
+    );
     match deed {
         ActionRecord::Run(..) | ActionRecord::Recheck(_) => return Ok(action),
         ActionRecord::Pause(_) => history.pause(database, now).map_err(failed)?,

@@ -10,11 +10,11 @@ use serde::Serialize;
 use crate::app;
 use crate::database_files::DatabaseFiles;
 use crate::health_report::CheckReport;
+use crate::health_report::FORMAT_VERSION;
 use crate::health_report::FactsReport;
 use crate::health_report::Report;
 use crate::health_report::Request;
 use crate::health_report::RowCountReport;
-use crate::health_report::SHAPE_VERSION;
 use crate::health_report::Status;
 use crate::health_report::report;
 use crate::humanize::bytes;
@@ -74,7 +74,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// The JSON document.
 #[derive(Debug, Serialize)]
 struct Document<'a> {
-    shape_version: u32,
+    format_version: u32,
     litekeeper_version: &'static str,
     sqlite_version: &'static str,
     status: Status,
@@ -176,7 +176,7 @@ fn add_lost_locks(report: &mut Report, lost: Vec<LostLocks>) {
 
 fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
     let document = Document {
-        shape_version: SHAPE_VERSION,
+        format_version: FORMAT_VERSION,
         litekeeper_version: env!("CARGO_PKG_VERSION"),
         sqlite_version: sqlite::sqlite_version(),
         status,

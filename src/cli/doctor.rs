@@ -15,9 +15,9 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::discovery::look_once;
 use crate::doctor::Diagnosis;
+use crate::doctor::FORMAT_VERSION;
 use crate::doctor::Finding;
 use crate::doctor::Known;
-use crate::doctor::SHAPE_VERSION;
 use crate::doctor::Severity;
 use crate::doctor::Verdict;
 use crate::doctor::database_of;
@@ -66,7 +66,7 @@ pub(super) struct Arguments {
 /// The JSON document.
 #[derive(Debug, Serialize)]
 struct Document<'a> {
-    shape_version: u32,
+    format_version: u32,
     litekeeper_version: &'static str,
     sqlite_version: &'static str,
     verdict: Verdict,
@@ -117,7 +117,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             print(&json(&diagnoses, verdict)?);
         }
         Ok(match verdict {
-            Verdict::Well => Exit::Success,
+            Verdict::Ok => Exit::Success,
             Verdict::Warning | Verdict::Critical => Exit::Problems,
             Verdict::Unknown => Exit::Failure,
         })
@@ -170,7 +170,7 @@ fn standings(history: &StateStore, database: &Database) -> Vec<(Check, CheckStat
 
 fn json(diagnoses: &[Diagnosis], verdict: Verdict) -> anyhow::Result<String> {
     let document = Document {
-        shape_version: SHAPE_VERSION,
+        format_version: FORMAT_VERSION,
         litekeeper_version: env!("CARGO_PKG_VERSION"),
         sqlite_version: sqlite::sqlite_version(),
         verdict,
@@ -186,7 +186,7 @@ fn text(diagnosis: &Diagnosis) -> String {
         let all = if diagnosis.findings.is_empty() { "" } else { "Could not look at all of it: " };
         wrap(&mut text, "  ", &format!("{all}{error}"));
     }
-    for Finding { id, severity, what, why, advice, command } in &diagnosis.findings {
+    for Finding { id, severity, what, why, remediation, command } in &diagnosis.findings {
         let severity = match severity {
             Severity::Critical => "CRITICAL",
             Severity::Warning => "WARNING",
@@ -194,7 +194,7 @@ fn text(diagnosis: &Diagnosis) -> String {
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "\n  {severity}  {id}");
-        for words in [Some(what.as_str()), Some(why), *advice].into_iter().flatten() {
+        for words in [Some(what.as_str()), Some(why), *remediation].into_iter().flatten() {
             wrap(&mut text, "    ", words);
         }
         if let Some(command) = command {
@@ -218,7 +218,7 @@ fn summary(diagnosis: &Diagnosis) -> String {
     let counts: Vec<String> = counts.collect();
     match (diagnosis.verdict, counts.is_empty()) {
         (Verdict::Unknown, true) => "could not be looked at".to_owned(),
-        (Verdict::Well | Verdict::Warning | Verdict::Critical, true) => "nothing found".to_owned(),
+        (Verdict::Ok | Verdict::Warning | Verdict::Critical, true) => "nothing found".to_owned(),
         (_, false) => counts.join(", "),
     }
 }

@@ -78,7 +78,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     arg_required_else_help = true,
     max_term_width = 110,
     after_help = "\
-Exit codes: 0 well, 1 problems found, 2 usage or configuration, 3 failed, 4 not allowed now. `litekeeper COMMAND --help` says what \
+Exit codes: 0 ok, 1 problems found, 2 usage or configuration, 3 failed, 4 not allowed now. `litekeeper COMMAND --help` says what \
 they mean for the command, and a command that could not write its output ends with 3."
 )]
 struct Cli {

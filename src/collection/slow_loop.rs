@@ -95,7 +95,7 @@ fn due(fleet: &[Arc<MonitoredDatabase>], lane: Lane) -> Arc<[CollectorRun]> {
         let wants_tables = collectors.row_counts && !settings.row_counts.is_empty()
             || collectors.timestamps && !settings.timestamps.is_empty();
         let tables = wants_tables.then_some((Piece::Tables, settings.table_interval));
-        let space = collectors.space.then_some((Piece::Space, settings.table_sizes_interval));
+        let space = collectors.table_sizes.then_some((Piece::Space, settings.table_sizes_interval));
         let custom = settings
             .custom_metrics
             .iter()
@@ -174,7 +174,7 @@ impl CollectorRun {
             }
             Err(error) => {
                 self.watched.set_space(SpaceReadings::default());
-                Some(vec![format!("space: {error}")])
+                Some(vec![format!("table sizes: {error}")])
             }
         }
     }

@@ -73,14 +73,14 @@ pub struct SpaceReadings {
     /// Bytes of these, with their indexes, as far as they could be measured.
     pub others_bytes: u64,
     /// Tables and indexes that could not be measured in time: what is shown of them is old, or absent.
-    pub late: Vec<String>,
+    pub timed_out: Vec<String>,
 }
 
 impl SpaceReadings {
     /// Whether anything was measured: every database has a table, its schema.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        !self.tables.is_empty() || self.others > 0 || !self.late.is_empty()
+        !self.tables.is_empty() || self.others > 0 || !self.timed_out.is_empty()
     }
 }
 
@@ -110,9 +110,9 @@ pub fn look_at_space(
     let read = unlocked(database, &limits, TABLES_PATIENCE, |reader| {
         let (sizes, mut look) = measure(reader, database.settings.table_sizes_timeout, before)?;
         let (top, limit) = (database.settings.table_sizes_top, database.series_limit);
-        let late = std::mem::take(&mut look.readings.late);
+        let timed_out = std::mem::take(&mut look.readings.timed_out);
         (look.readings, look.dropped) = choose(by_table(&sizes), before, top, limit);
-        look.readings.late = late;
+        look.readings.timed_out = timed_out;
         Ok(look)
     });
     unless_busy(read, SqliteError::code)
@@ -166,7 +166,7 @@ fn one_by_one(
     look: &mut SizeCollection,
 ) -> Result<Sizes, SqliteError> {
     let mut sizes = Sizes::new();
-    let mut late = Vec::new();
+    let mut timed_out = Vec::new();
     let mut waiting = trees;
     let mut busy = None;
     for _ in 0..2 {
@@ -175,7 +175,7 @@ fn one_by_one(
                 // A table that was dropped meanwhile has none.
                 Ok(Some(size)) if size.bytes == 0 => {}
                 Ok(Some(size)) => drop(sizes.insert(tree, size)),
-                Ok(None) => late.push(tree),
+                Ok(None) => timed_out.push(tree),
                 Err(error) => match error.kind() {
                     ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) => {
                         waiting.push(tree);
@@ -190,17 +190,17 @@ fn one_by_one(
             }
         }
     }
-    late.extend(waiting);
+    timed_out.extend(waiting);
     if sizes.is_empty()
         && let Some(error) = busy
     {
         return Err(error);
     }
-    if !late.is_empty() {
-        look.problems.push(too_late(&late, limit));
+    if !timed_out.is_empty() {
+        look.problems.push(timed_out_problem(&timed_out, limit));
     }
-    for tree in late {
-        look.readings.late.push(tree.name().to_owned());
+    for tree in timed_out {
+        look.readings.timed_out.push(tree.name().to_owned());
         if let Some(old) = old_size(&tree, before) {
             sizes.insert(tree, old);
         }
@@ -208,12 +208,12 @@ fn one_by_one(
     Ok(sizes)
 }
 
-fn too_late(late: &[Tree], limit: Duration) -> String {
-    let names: Vec<&str> = late.iter().take(MAX_NAMES).map(Tree::name).collect();
-    let more = late.len().saturating_sub(MAX_NAMES);
+fn timed_out_problem(timed_out: &[Tree], limit: Duration) -> String {
+    let names: Vec<&str> = timed_out.iter().take(MAX_NAMES).map(Tree::name).collect();
+    let more = timed_out.len().saturating_sub(MAX_NAMES);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
-        "space: not measured within {limit:?} each: {}{more}; values from before stay; raise table_sizes_timeout",
+        "table sizes: not measured within {limit:?} each: {}{more}; values from before stay; raise table_sizes_timeout",
         names.join(", ")
     )
 }
@@ -275,7 +275,8 @@ fn choose(
     }
     chosen.sort_by_key(|table| std::cmp::Reverse(table.total()));
     let others_bytes = others.iter().map(TableSpace::total).fold(0, u64::saturating_add);
-    let readings = SpaceReadings { tables: chosen, others: others.len(), others_bytes, late: Vec::new() };
+    let readings =
+        SpaceReadings { tables: chosen, others: others.len(), others_bytes, timed_out: Vec::new() };
     (readings, dropped)
 }
 

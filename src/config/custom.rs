@@ -20,7 +20,7 @@ use crate::config::names::metric_label_problem;
 use crate::config::names::metric_name_problem;
 
 const METRIC_KEYS: [&str; 9] =
-    ["name", "type", "help", "sql", "value", "labels", "interval", "budget", "max_rows"];
+    ["name", "type", "help", "sql", "value", "labels", "interval", "timeout", "max_rows"];
 
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 

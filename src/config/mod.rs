@@ -350,7 +350,7 @@ impl Default for Settings {
 impl Default for Collectors {
     /// All but the one that reads every page; without tables, columns or SQL to work on, most have nothing to do.
     fn default() -> Self {
-        Self { schema: true, row_counts: true, timestamps: true, custom_metrics: true, space: false }
+        Self { schema: true, row_counts: true, timestamps: true, custom_metrics: true, table_sizes: false }
     }
 }
 
@@ -372,7 +372,7 @@ pub struct Collectors {
     pub custom_metrics: bool,
     /// `sqlite_table_size_bytes`, `sqlite_index_size_bytes`, `sqlite_table_unused_bytes`.
     #[serde(serialize_with = "on_off")]
-    pub space: bool,
+    pub table_sizes: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -75,7 +75,7 @@ pub(super) struct Layer {
     count_rows: Option<bool>,
     read_timestamps: Option<bool>,
     run_custom_metrics: Option<bool>,
-    measure_space: Option<bool>,
+    measure_table_sizes: Option<bool>,
     owner_busy_timeout: Option<Option<Duration>>,
     tasks: TaskLayer,
     alerts: AlertThresholds,
@@ -100,12 +100,13 @@ impl Layer {
         replace(&mut settings.table_sizes_interval, self.table_sizes_interval);
         replace(&mut settings.table_sizes_top, self.table_sizes_top);
         replace(&mut settings.table_sizes_timeout, self.table_sizes_timeout);
-        let Collectors { schema, row_counts, timestamps, custom_metrics, space } = &mut settings.collectors;
+        let Collectors { schema, row_counts, timestamps, custom_metrics, table_sizes } =
+            &mut settings.collectors;
         replace(schema, self.schema);
         replace(row_counts, self.count_rows);
         replace(timestamps, self.read_timestamps);
         replace(custom_metrics, self.run_custom_metrics);
-        replace(space, self.measure_space);
+        replace(table_sizes, self.measure_table_sizes);
         replace(&mut settings.owner_busy_timeout, self.owner_busy_timeout);
         replace(&mut settings.tasks.health_check, self.tasks.health_check);
         replace(&mut settings.tasks.vacuum, self.tasks.vacuum);
@@ -255,12 +256,12 @@ pub(super) fn read_format(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Optio
 }
 
 fn read_collectors(value: &Value<'_>, layer: &mut Layer, decoder: &mut Decoder<'_>) {
-    let names = ["schema", "row_counts", "timestamps", "custom_metrics", "space"];
+    let names = ["schema", "row_counts", "timestamps", "custom_metrics", "table_sizes"];
     let Some(fields) = decoder.fields(value, &names) else { return };
     let mut switch = |name| fields.find(name).and_then(|value| decoder.switch(&value));
     layer.schema = switch("schema");
     layer.count_rows = switch("row_counts");
     layer.read_timestamps = switch("timestamps");
     layer.run_custom_metrics = switch("custom_metrics");
-    layer.measure_space = switch("space");
+    layer.measure_table_sizes = switch("table_sizes");
 }

@@ -93,9 +93,9 @@ struct ShownVacuum {
     #[serde(flatten)]
     timing: ShownTiming,
     min_reclaimable: ShownReclaimable,
-    convert: &'static str,
+    convert_auto_vacuum: &'static str,
     max_lock_hold: Option<String>,
-    reserve: String,
+    min_free_space: String,
     #[serde(serialize_with = "on_off")]
     allow_replicated: bool,
     #[serde(flatten)]
@@ -145,7 +145,7 @@ struct ShownBackup {
     timing: ShownTiming,
     to: String,
     keep: usize,
-    reserve: String,
+    min_free_space: String,
     max_writer_wait: String,
     max_wal_growth: String,
 }
@@ -243,9 +243,9 @@ fn shown_vacuum(task: &Vacuum) -> ShownVacuum {
     ShownVacuum {
         timing: shown_timing(&task.timing),
         min_reclaimable: ShownReclaimable { bytes: format_bytes(task.min_bytes), ratio: task.min_ratio },
-        convert: if task.convert { "incremental" } else { "off" },
+        convert_auto_vacuum: if task.convert_auto_vacuum { "incremental" } else { "off" },
         max_lock_hold: task.max_lock_hold.map(format_duration),
-        reserve: format_bytes(task.reserve),
+        min_free_space: format_bytes(task.min_free_space),
         allow_replicated: task.allow_replicated,
         manners: shown_manners(&task.manners),
     }
@@ -265,7 +265,7 @@ fn shown_backup(task: &Backup) -> ShownBackup {
         timing: shown_timing(&task.timing),
         to: shown_path(&task.to),
         keep: task.keep,
-        reserve: format_bytes(task.reserve),
+        min_free_space: format_bytes(task.min_free_space),
         max_writer_wait: format_duration(task.max_writer_wait),
         max_wal_growth: format_bytes(task.max_wal_growth),
     }

@@ -84,12 +84,12 @@ pub struct Vacuum {
     /// The least part of the file that is worth it.
     pub min_ratio: f64,
     /// Whether a full vacuum makes the database one that is vacuumed incrementally from then on.
-    pub convert: bool,
+    pub convert_auto_vacuum: bool,
     /// The longest that a full vacuum may hold the write lock, by its estimate; without it the application's busy
     /// timeout where that is configured, else a second.
     pub max_lock_hold: Option<Duration>,
     /// Bytes that stay free on every file system that the vacuum needs room on.
-    pub reserve: u64,
+    pub min_free_space: u64,
     /// Whether it runs although Litestream or LiteFS replicates the database.
     pub allow_replicated: bool,
     /// How gently.
@@ -152,7 +152,7 @@ pub struct Backup {
     /// So many verified copies stay.
     pub keep: usize,
     /// Bytes that stay free on the file system of the copies.
-    pub reserve: u64,
+    pub min_free_space: u64,
     /// For how long writers of a rollback database may be kept from committing; up to five times as long once, to make the copy one
     /// state.
     pub max_writer_wait: Duration,

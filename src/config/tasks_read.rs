@@ -101,7 +101,8 @@ pub(super) fn read_tasks(
         .map(|fields| fields.and_then(|fields| read_health_check(&fields, surroundings, decoder)));
     }
     if let Some(value) = fields.find("vacuum") {
-        let own = ["min_reclaimable", "convert", "max_lock_hold", "reserve", "allow_replicated"];
+        let own =
+            ["min_reclaimable", "convert_auto_vacuum", "max_lock_hold", "min_free_space", "allow_replicated"];
         layer.vacuum = task(&value, decoder, &keys(&own, true))
             .map(|fields| fields.and_then(|fields| read_vacuum(&fields, surroundings, decoder)));
     }
@@ -278,13 +279,13 @@ fn read_vacuum(
         timing: read_timing(fields, &VACUUM, surroundings, decoder),
         min_bytes,
         min_ratio,
-        convert: read(fields, "convert", false, |value| {
+        convert_auto_vacuum: read(fields, "convert_auto_vacuum", false, |value| {
             decoder.choice(value, &[("incremental", true), ("off", false)])
         }),
         max_lock_hold: fields
             .given("max_lock_hold")
             .and_then(|value| decoder.duration(&value, Duration::from_millis(1)..=DAY)),
-        reserve: read(fields, "reserve", 100 * MIB, |value| decoder.bytes(value)),
+        min_free_space: read(fields, "min_free_space", 100 * MIB, |value| decoder.bytes(value)),
         allow_replicated: read(fields, "allow_replicated", false, |value| decoder.switch(value)),
         manners: read_manners(fields, decoder),
     })

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Paths of the web server that are something else.
-const TAKEN: [&str; 5] = ["/", "/tasks", "/act", "/style.css", "/icon.svg"];
+const TAKEN: [&str; 5] = ["/", "/tasks", "/actions", "/style.css", "/icon.svg"];
 /// Paths below which all is.
 const TAKEN_BELOW: [&str; 4] = ["/db", "/runbooks", "/api", "/-"];
 

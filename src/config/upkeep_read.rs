@@ -34,7 +34,7 @@ pub(super) fn read_upkeep(
     layer: &mut TaskLayer,
 ) {
     if let Some(value) = fields.find("backup") {
-        let own = ["to", "keep", "reserve", "max_writer_wait", "max_wal_growth"];
+        let own = ["to", "keep", "min_free_space", "max_writer_wait", "max_wal_growth"];
         layer.backup = task(&value, decoder, &keys(&own, false))
             .map(|fields| fields.and_then(|fields| read_backup(&fields, surroundings, decoder)));
     }
@@ -58,13 +58,13 @@ fn read_backup(
     const WAIT: RangeInclusive<Duration> = Duration::from_millis(5)..=HOUR;
     let timing = read_timing(fields, &BACKUP, surroundings, decoder);
     let keep = read(fields, "keep", 7, |value| decoder.number(value, KEEP));
-    let reserve = read(fields, "reserve", 100 * MIB, |value| decoder.bytes(value));
+    let min_free_space = read(fields, "min_free_space", 100 * MIB, |value| decoder.bytes(value));
     let max_writer_wait = read(fields, "max_writer_wait", MAX_WAIT, |value| decoder.duration(value, WAIT));
     let max_wal_growth = read(fields, "max_wal_growth", 1024 * MIB, |value| decoder.bytes(value));
     let value = decoder.require(fields, "to", "to: /srv/backups")?;
     let to = resolve_path(surroundings.base, &decoder.text(&value)?);
     decoder.directory(&value, &to);
-    Some(Backup { timing, to, keep, reserve, max_writer_wait, max_wal_growth })
+    Some(Backup { timing, to, keep, min_free_space, max_writer_wait, max_wal_growth })
 }
 
 fn read_checkpoint(

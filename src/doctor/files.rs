@@ -53,7 +53,7 @@ fn agent_cannot_read(facts: &Facts, main: &Ownership) -> Option<Finding> {
         _ => "",
     };
     let owner = facts.sidecar(suffix).map_or(main.user, |file| file.user);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "Run litekeeper as the owner, or let the file's group read it and put litekeeper's user into that group.",
     );
     Some(finding.command(remediation::chmod(facts, owner, "g+r", &facts.beside(suffix))))
@@ -76,7 +76,7 @@ fn owner_cannot_write(facts: &Facts, main: &Ownership) -> Option<Finding> {
     if !owner_may(main, main, READ | WRITE) {
         let what =
             format!("Its owner, user {}, may not write the main file (mode {:04o}).", main.user, main.mode);
-        let finding = finding(what).advice("Leave it if the database is meant to be read alone.");
+        let finding = finding(what).remediation("Leave it if the database is meant to be read alone.");
         return Some(finding.command(remediation::chmod(facts, main.user, "u+rw", &facts.path)));
     }
     let directory = facts.directory?;
@@ -134,7 +134,7 @@ fn agent_cannot_maintain(facts: &Facts) -> Option<Finding> {
     }
     let severity = if facts.wishes.writes { Severity::Warning } else { Severity::Info };
     let finding = Finding::new(FindingKind::AgentCannotMaintain, severity, what);
-    Some(finding.advice(
+    Some(finding.remediation(
         "Run litekeeper as root, as the database's owner, or in the group of file and directory with g+rw. For watching alone nothing is needed.",
     ))
 }
@@ -145,7 +145,7 @@ fn hard_links(facts: &Facts, main: &Ownership) -> Option<Finding> {
     }
     let what = format!("The file has {} names (hard links).", main.links);
     let finding = Finding::new(FindingKind::HardLinks, Severity::Critical, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "Find the names, which may be elsewhere on the file system, and remove all but the one that the programs use. A copy is \
          made by sqlite3's .backup or VACUUM INTO, not by a link.",
     );
@@ -161,12 +161,12 @@ fn mounted_alone(facts: &Facts) -> Option<Finding> {
     }
     let what = "The file is mounted by itself; its -wal, -shm and -journal are not visible here.".to_owned();
     let finding = Finding::new(FindingKind::MountedAlone, Severity::Critical, what);
-    Some(finding.advice("Mount the directory that holds the database instead of the file."))
+    Some(finding.remediation("Mount the directory that holds the database instead of the file."))
 }
 
 fn symlink(facts: &Facts) -> Option<Finding> {
     let link = facts.link.as_ref()?;
     let what = format!("{} is a symbolic link to {}.", link.display(), facts.path.display());
     let finding = Finding::new(FindingKind::Symlink, Severity::Info, what);
-    Some(finding.advice("Have backups and permissions look after the target's directory."))
+    Some(finding.remediation("Have backups and permissions look after the target's directory."))
 }

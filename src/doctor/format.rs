@@ -71,13 +71,13 @@ fn file_size(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     );
     if actual > expected {
         let finding = Finding::new(FindingKind::FileSizeMismatch, Severity::Info, what);
-        return Some(finding.advice(
+        return Some(finding.remediation(
             "Nothing needs to be done where the application sets a chunk size (SQLITE_FCNTL_CHUNK_SIZE), as Firefox does; else \
              find out what appended to the file.",
         ));
     }
     let finding = Finding::new(FindingKind::FileSizeMismatch, Severity::Critical, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "Keep a copy of all its files first; then have it checked, and restore a backup if that fails.",
     );
     Some(finding.command(format!("litekeeper check {}", shell_quote::path(&facts.path))))
@@ -85,7 +85,7 @@ fn file_size(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
 
 fn damaged(facts: &Facts, words: &str) -> Finding {
     Finding::new(FindingKind::Damaged, Severity::Critical, format!("SQLite says: {words}."))
-        .advice("Keep a copy of all its files, and restore a backup. What can still be read, .recover writes as SQL.")
+        .remediation("Keep a copy of all its files, and restore a backup. What can still be read, .recover writes as SQL.")
         .command(format!("sqlite3 {} .recover > recovered.sql", shell_quote::path(&facts.path)))
 }
 
@@ -99,7 +99,7 @@ fn unreadable_schema(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
 fn hot_journal(facts: &Facts) -> Finding {
     let what = "The last writer died in a transaction; its journal waits to be rolled back.".to_owned();
     Finding::new(FindingKind::HotJournal, Severity::Critical, what)
-        .advice("Start the application, or open the database once by the command. Never delete the -journal, and copy both files together.")
+        .remediation("Start the application, or open the database once by the command. Never delete the -journal, and copy both files together.")
         .command(remediation::sql(facts, "PRAGMA schema_version;"))
 }
 
@@ -126,7 +126,7 @@ fn wal_reset_bug(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     }
     let what = said.join(" ");
     let finding = Finding::new(FindingKind::WalResetBug, Severity::Warning, what);
-    Some(finding.advice(
+    Some(finding.remediation(
         "Update the SQLite of every program that opens the database to 3.51.3 or later, or 3.50.7 or 3.44.6 of their branches; \
          until then let one process alone write and checkpoint.",
     ))
@@ -143,7 +143,7 @@ fn rollback_journal(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
         Severity::Info,
         "The database is in rollback mode.".to_owned(),
     );
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "WAL suits most applications whose processes are on one machine. It stays set in the file; -wal and -shm then belong to it.",
     );
     Some(finding.command(remediation::sql(facts, "PRAGMA journal_mode = WAL;")))
@@ -155,7 +155,7 @@ fn auto_vacuum_full(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     }
     let finding =
         Finding::new(FindingKind::AutoVacuumFull, Severity::Info, "auto_vacuum is FULL.".to_owned());
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "From FULL to INCREMENTAL no VACUUM is needed; litekeeper's task vacuum then does it in slices.",
     );
     Some(finding.command(remediation::sql(facts, "PRAGMA auto_vacuum = INCREMENTAL;")))
@@ -170,7 +170,7 @@ fn small_pages(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let severity = if tiny { Severity::Warning } else { Severity::Info };
     let what = format!("Its pages have {page} bytes, the blocks of the file system {block}.");
     let finding = Finding::new(FindingKind::SmallPages, severity, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "The page size changes by a VACUUM, outside of WAL mode alone; it keeps every writer waiting, and nobody else may have the \
          database open.",
     );
@@ -196,7 +196,7 @@ fn wal(facts: &Facts, inside: &DatabaseFacts) -> Vec<Finding> {
         let what = format!("There is a -wal of {}, and no -shm.", bytes(size));
         found.push(
             Finding::new(FindingKind::AbandonedWal, Severity::Warning, what)
-                .advice(
+                .remediation(
                     "Start the application, or open the database once by the command: SQLite takes the WAL over. Never delete a \
                      -wal, and copy it together with the main file.",
                 )
@@ -214,7 +214,7 @@ fn stray_wal(facts: &Facts) -> Option<Finding> {
     }
     let what = format!("There is a -wal of {}, and the database is not in WAL mode.", bytes(size));
     let finding = Finding::new(FindingKind::StrayWal, Severity::Critical, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "Find out where it comes from. If it belongs to another state of the database, stop every program that uses this one and \
          move the -wal away; keep it until all is known to be there.",
     );
@@ -228,7 +228,7 @@ fn large_wal(facts: &Facts, inside: &DatabaseFacts, size: u64) -> Option<Finding
     if size <= LARGE_WAL_BYTES || size <= database / LARGE_WAL_DIVISOR {
         return None;
     }
-    let (state, advice) = match inside.wal {
+    let (state, remediation) = match inside.wal {
         Some(wal) if wal.checkpointed < wal.total => (
             format!(
                 "; {} of its {} frames are not yet in the database",
@@ -245,7 +245,7 @@ fn large_wal(facts: &Facts, inside: &DatabaseFacts, size: u64) -> Option<Finding
         ),
     };
     let what = format!("The -wal has {}, the database {}{state}.", bytes(size), bytes(database));
-    let finding = Finding::new(FindingKind::LargeWal, Severity::Warning, what).advice(advice);
+    let finding = Finding::new(FindingKind::LargeWal, Severity::Warning, what).remediation(remediation);
     // A checkpoint of ours is not for a database that is replicated, and only the mildest kind is safe beside the bug.
     Some(match (&inside.replicator, wal_reset_bug(facts, inside).is_some()) {
         (Some(_), _) => finding,
@@ -256,7 +256,7 @@ fn large_wal(facts: &Facts, inside: &DatabaseFacts, size: u64) -> Option<Finding
 
 fn owner_format(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let format = inside.owner_format?;
-    let (ailment, advice) = match format {
+    let (ailment, remediation) = match format {
         OwnerFormat::PageChecksums { .. } => (
             FindingKind::PageChecksums,
             "Write it through the application alone, or with a SQLite that has the checksum VFS loaded; vacuum and cleaning are the \
@@ -274,7 +274,7 @@ fn owner_format(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     if let Some(first) = what.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    Some(Finding::new(ailment, severity, format!("{what}.{words}")).advice(advice))
+    Some(Finding::new(ailment, severity, format!("{what}.{words}")).remediation(remediation))
 }
 
 /// Reserved bytes that are no checksums.
@@ -285,7 +285,7 @@ fn reserved_bytes(inside: &DatabaseFacts) -> Option<Finding> {
     }
     let what = format!("Each page has {reserved} reserved bytes.");
     let finding = Finding::new(FindingKind::ReservedBytes, Severity::Info, what);
-    Some(finding.advice("Nothing needs to be done: SQLite leaves these bytes as they are."))
+    Some(finding.remediation("Nothing needs to be done: SQLite leaves these bytes as they are."))
 }
 
 fn replicated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
@@ -295,7 +295,7 @@ fn replicated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let words = if skipped { ", and the configured vacuum is skipped for that" } else { "" };
     let what = format!("It is replicated by {program}{words}.");
     let finding = Finding::new(FindingKind::Replicated, severity, what);
-    Some(finding.advice(
+    Some(finding.remediation(
         "Leave checkpoints to the replicator. A vacuum that is worth a new snapshot runs with `allow_replicated: on`.",
     ))
 }

@@ -37,7 +37,7 @@ use facts::Facts;
 use facts::ReadFailure;
 
 /// The version of the JSON shape; it grows when a field changes its meaning or goes.
-pub const SHAPE_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 
 /// Something that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,7 +51,7 @@ pub struct Finding {
     /// Why it matters.
     pub why: &'static str,
     /// What to do, in words.
-    pub advice: Option<&'static str>,
+    pub remediation: Option<&'static str>,
     /// What to do, as a command for a shell.
     pub command: Option<String>,
 }
@@ -59,11 +59,11 @@ pub struct Finding {
 impl Finding {
     fn new(ailment: FindingKind, severity: Severity, what: String) -> Self {
         debug_assert!(ailment.severities().contains(&severity), "{ailment:?} is documented as {severity:?}");
-        Self { id: ailment.id(), severity, what, why: ailment.why(), advice: None, command: None }
+        Self { id: ailment.id(), severity, what, why: ailment.why(), remediation: None, command: None }
     }
 
-    fn advice(self, advice: &'static str) -> Self {
-        Self { advice: Some(advice), ..self }
+    fn remediation(self, remediation: &'static str) -> Self {
+        Self { remediation: Some(remediation), ..self }
     }
 
     fn command(self, command: String) -> Self {
@@ -76,7 +76,7 @@ impl Finding {
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing above info.
-    Well,
+    Ok,
     /// It could not be looked at, or not at all of it.
     Unknown,
     /// A warning.
@@ -123,7 +123,7 @@ pub fn diagnose(named: &Path, database: &Database, known: Known, limits: &QueryL
         Some(Severity::Critical) => Verdict::Critical,
         Some(Severity::Warning) => Verdict::Warning,
         Some(Severity::Info) | None if error.is_some() => Verdict::Unknown,
-        Some(Severity::Info) | None => Verdict::Well,
+        Some(Severity::Info) | None => Verdict::Ok,
     };
     let path = named.display().to_string();
     Diagnosis { path, verdict, error, findings, elapsed_seconds: started.elapsed().as_secs_f64() }

@@ -130,7 +130,7 @@ fn of_retention(facts: &Facts, schema: &DatabaseSchema, retention: &Retention) -
     }
     let what = format!("No index of the table {} ({}) begins with {column}.", table.name, about(table));
     let finding = Finding::new(FindingKind::RetentionWithoutIndex, Severity::Warning, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "The application's own migrations are the best place for the index. Making it holds the write lock for a while.",
     );
     Some(finding.command(sql(facts, &table.create_index(std::slice::from_ref(column)))))
@@ -148,7 +148,7 @@ fn logs<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item 
             about(table)
         );
         let finding = Finding::new(FindingKind::LogWithoutRetention, Severity::Info, what);
-        Some(finding.advice("If it is one, name it in the configuration: tasks.log_cleaning.tables, with table, column and retention."))
+        Some(finding.remediation("If it is one, name it in the configuration: tasks.log_cleaning.tables, with table, column and retention."))
     })
 }
 
@@ -178,7 +178,7 @@ fn statistics(facts: &Facts, schema: &DatabaseSchema) -> Option<Finding> {
     let beginning = if schema.has_statistics { "" } else { "The database was never analysed: " };
     let what = format!("{beginning}{}.", names.join("; "));
     let finding = Finding::new(FindingKind::StaleStatistics, Severity::Warning, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "Better still, the application runs PRAGMA optimize before it closes a connection. The limit keeps the ANALYZE short.",
     );
     Some(finding.command(sql(facts, "PRAGMA analysis_limit = 1000; ANALYZE;")))
@@ -192,7 +192,7 @@ fn unstable_row_ids(schema: &DatabaseSchema) -> impl Iterator<Item = Finding> + 
         }
         let what = format!("{index} indexes the rows of {}, which has no INTEGER PRIMARY KEY.", table.name);
         let finding = Finding::new(FindingKind::UnstableRowIds, Severity::Warning, what);
-        Some(finding.advice(
+        Some(finding.remediation(
             "Have the application make the table anew with an INTEGER PRIMARY KEY. Until then, have the full-text index rebuilt after \
              each VACUUM, by its command 'rebuild'.",
         ))

@@ -41,7 +41,7 @@ fn owner_lost_locks(facts: &Facts) -> Option<Finding> {
     }
     let lost: Vec<String> = facts.lost_locks.iter().map(ToString::to_string).collect();
     let what = format!("Now {}.", lost.join("; "));
-    let finding = Finding::new(FindingKind::OwnerLostLocks, Severity::Critical, what).advice(
+    let finding = Finding::new(FindingKind::OwnerLostLocks, Severity::Critical, what).remediation(
         "Do not end the process and let no other program close the database before its data is kept: the runbook says how.",
     );
     Some(finding.command("litekeeper runbook SqliteOwnerLostLocks".to_owned()))
@@ -56,7 +56,7 @@ fn check_failed(facts: &Facts) -> Option<Finding> {
         standing.first_problem.as_ref().map(|first| format!(", the first: {first}")).unwrap_or_default();
     let what = format!("The last {} check found {problems}{first}.", check.label().replace('_', " "));
     let finding = Finding::new(FindingKind::CheckFailed, Severity::Critical, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "Keep a copy of all its files first; `litekeeper runbook SqliteIntegrityCheckFailed` says what then. The verdict goes with a \
          full health check that passes.",
     );
@@ -72,7 +72,7 @@ fn constraints_broken(facts: &Facts) -> Option<Finding> {
     let first = notes.first_constraint.as_deref().unwrap_or_default();
     let what =
         format!("The last {} check found {number}, the first: {first}.", check.label().replace('_', " "));
-    let finding = Finding::new(FindingKind::ConstraintsBroken, Severity::Warning, what).advice(
+    let finding = Finding::new(FindingKind::ConstraintsBroken, Severity::Warning, what).remediation(
         "The file is sound: restore nothing. Which rows to mend is the application's to say; `litekeeper runbook \
          SqliteConstraintViolations` shows how to find them.",
     );
@@ -87,7 +87,7 @@ fn not_checkable(facts: &Facts) -> Option<Finding> {
     let check = check.label().replace('_', " ");
     let what = format!("The last {check} check could not check {number}, the first: {first}.");
     let finding = Finding::new(FindingKind::NotCheckable, Severity::Info, what);
-    Some(finding.advice(
+    Some(finding.remediation(
         "Have the application check these itself, as with `PRAGMA integrity_check` on its own connection.",
     ))
 }
@@ -105,7 +105,7 @@ fn wal_pinned(facts: &Facts) -> Option<Finding> {
     let frames = counted_of(frames.into(), all.map(u64::from), "frame");
     let what = format!("{} pins {frames} of the WAL{held}.", hold.party);
     let finding = Finding::new(FindingKind::WalPinned, Severity::Warning, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "See whether it stays. It is a read transaction, or a statement that was never reset: its program has to end it.",
     );
     Some(finding.command(format!("litekeeper locks {} --watch", shell_quote::path(&facts.path))))

@@ -47,7 +47,7 @@ fn network(inside: Option<&DatabaseFacts>, filesystem: &FilesystemFacts) -> Opti
     };
     let what = format!("The file system is {}{words}.", filesystem.fstype);
     let finding = Finding::new(FindingKind::NetworkFilesystem, severity, what);
-    Some(finding.advice(
+    Some(finding.remediation(
         "Move the database to a local disk. Where it must stay, let programs of one machine alone use it, and in rollback mode.",
     ))
 }
@@ -57,7 +57,7 @@ fn read_only(facts: &Facts) -> Option<Finding> {
     let directory = facts.path.parent().unwrap_or(&facts.path);
     let what = format!("The file system of {} is mounted read-only.", directory.display());
     let finding = Finding::new(FindingKind::ReadOnlyMount, Severity::Warning, what);
-    let finding = finding.advice(
+    let finding = finding.remediation(
         "Leave it if that is meant. If it is not, see the kernel's log for an error of the disk before it is made writable again.",
     );
     Some(finding.command(format!("findmnt --target {}", shell_quote::path(directory))))
@@ -78,8 +78,9 @@ fn disk_full(facts: &Facts, filesystem: &FilesystemFacts) -> Option<Finding> {
     );
     let directory = facts.path.parent().unwrap_or(&facts.path);
     let finding = Finding::new(FindingKind::DiskFull, Severity::Critical, what);
-    let finding = finding
-        .advice("Make room with files that are not the database's: its -wal and -journal are part of it.");
+    let finding = finding.remediation(
+        "Make room with files that are not the database's: its -wal and -journal are part of it.",
+    );
     Some(finding.command(format!("du -xh --max-depth=1 {}", shell_quote::path(directory))))
 }
 
@@ -93,16 +94,18 @@ fn bloated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let what = format!("{} ({:.0} %) of the file are free pages.", bytes(free), share * 100.0);
     let finding = Finding::new(FindingKind::Bloated, Severity::Warning, what);
     if inside.replicator.is_some() {
-        return Some(finding.advice("It is replicated: a vacuum makes the replicator send all of it again."));
+        return Some(
+            finding.remediation("It is replicated: a vacuum makes the replicator send all of it again."),
+        );
     }
     Some(match header.auto_vacuum {
         AutoVacuum::Incremental => finding
-            .advice("It is vacuumed incrementally: nobody has done it for a while. litekeeper's task vacuum does it in slices.")
+            .remediation("It is vacuumed incrementally: nobody has done it for a while. litekeeper's task vacuum does it in slices.")
             .command(remediation::sql(facts, "PRAGMA incremental_vacuum;")),
         AutoVacuum::None | AutoVacuum::Full => finding
-            .advice(
+            .remediation(
                 "A VACUUM keeps every writer waiting for all of its time; litekeeper's task vacuum does it in a window, and with \
-                 `convert: incremental` it is the last one.",
+                 `convert_auto_vacuum: incremental` it is the last one.",
             )
             .command(remediation::sql(facts, "VACUUM;")),
     })
@@ -123,7 +126,7 @@ fn no_room_for_vacuum(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> O
         bytes(short.available_bytes)
     );
     let finding = Finding::new(FindingKind::NoRoomForVacuum, severity, what);
-    Some(finding.advice(
+    Some(finding.remediation(
         "Make room, or have SQLite put the copy on another disk: SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
     ))
 }
@@ -138,18 +141,18 @@ fn backup_impossible(facts: &Facts) -> Option<Finding> {
         DirectoryError::Missing => {
             let command = format!("install -d -m 750 -o {} {path}", facts.user);
             finding
-                .advice("Where it is a mount point, mount the disk instead.")
+                .remediation("Where it is a mount point, mount the disk instead.")
                 .command(remediation::as_root(facts, &command))
         }
         DirectoryError::NoDirectory(_) => {
-            finding.advice("Name a directory in the configuration.").command(format!("ls -ld {path}"))
+            finding.remediation("Name a directory in the configuration.").command(format!("ls -ld {path}"))
         }
         DirectoryError::ReadOnly => finding.command(format!("findmnt --target {path}")),
         DirectoryError::Denied(_) => {
             let chown = remediation::as_root(facts, &format!("chown {} {path}", facts.user));
             let chmod = remediation::as_root(facts, &format!("chmod u+rwx {path}"));
             finding
-                .advice("Or name a directory of litekeeper's own in the configuration.")
+                .remediation("Or name a directory of litekeeper's own in the configuration.")
                 .command(format!("{chown} && {chmod}"))
         }
         // Most often a directory above it that may not be entered.

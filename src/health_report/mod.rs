@@ -30,7 +30,7 @@ use check::Failure;
 use check::examine;
 
 /// The version of the JSON shape; it grows when a field changes its meaning or goes.
-pub const SHAPE_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 
 /// What the report comes down to, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -32,7 +32,7 @@ use super::router::Reply;
 use super::router::text;
 
 /// Where forms go.
-pub(super) const ACT_PATH: &str = "/act";
+pub(super) const ACT_PATH: &str = "/actions";
 
 /// The tasks that can be asked for, by their labels.
 pub(super) fn task_of(label: &str) -> Option<Task> {

@@ -59,7 +59,7 @@ pub(super) fn database(observed: &DatabaseSnapshot, upkeep: &MaintenanceStatus) 
         "freelist_pages": header.map(|header| header.freelist_pages),
         "journal_mode": header.map(|header| header.journal_mode.label()),
         "tables": tables,
-        "space": space(&observed.space),
+        "table_sizes": table_sizes(&observed.space),
         "paused": upkeep.paused,
         "tasks": upkeep.tasks.iter().map(task).collect::<Vec<_>>(),
         "checks": checks(upkeep),
@@ -67,7 +67,7 @@ pub(super) fn database(observed: &DatabaseSnapshot, upkeep: &MaintenanceStatus) 
 }
 
 /// The largest tables; `null` before they were measured, and where that is not asked for.
-fn space(readings: &SpaceReadings) -> Option<Value> {
+fn table_sizes(readings: &SpaceReadings) -> Option<Value> {
     let table = |table: &TableSpace| {
         let index = |index: &IndexSpace| json!({ "index": index.index, "size_bytes": index.bytes });
         json!({
@@ -82,7 +82,7 @@ fn space(readings: &SpaceReadings) -> Option<Value> {
             "tables": readings.tables.iter().map(table).collect::<Vec<_>>(),
             "other_tables": readings.others,
             "other_bytes": readings.others_bytes,
-            "late": readings.late,
+            "timed_out": readings.timed_out,
         })
     })
 }

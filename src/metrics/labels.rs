@@ -43,7 +43,7 @@ impl CollectorLabel {
         match self {
             Self::RowCounts => "row_counts",
             Self::CustomMetrics => "custom_metrics",
-            Self::Space => "space",
+            Self::Space => "table_sizes",
         }
     }
 }
@@ -63,7 +63,7 @@ pub enum Handler {
     Reload,
     /// `/api/v1/`.
     Api,
-    /// `/act`: the forms.
+    /// `/actions`: the forms.
     Act,
     /// No page of ours.
     NotFound,
@@ -91,7 +91,7 @@ impl Handler {
             Self::Ready => "/-/ready",
             Self::Reload => "/-/reload",
             Self::Api => "/api/v1",
-            Self::Act => "/act",
+            Self::Act => "/actions",
             Self::NotFound => "not_found",
         }
     }

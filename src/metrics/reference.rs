@@ -65,7 +65,7 @@ pub fn reference() -> String {
     );
     section(
         "Space",
-        "Taken at `table_sizes_interval`, when something changed, where the configuration says `collectors: {space: on}`.",
+        "Taken at `table_sizes_interval`, when something changed, where the configuration says `collectors: {table_sizes: on}`.",
         &databases(Class::Space),
     );
     let integrity: Vec<[String; 4]> = INTEGRITY_FAMILIES

@@ -143,7 +143,7 @@ pub(super) fn need(task: &Backup, header: &Header) -> Result<Need, Outcome> {
     let facts = preflight::filesystem(&directory)?;
     let size = u64::from(header.pages) * u64::from(header.page_size);
     let directory = directory.to_string_lossy().into_owned();
-    let (bytes, available_bytes) = (size.saturating_add(task.reserve), facts.available_bytes);
+    let (bytes, available_bytes) = (size.saturating_add(task.min_free_space), facts.available_bytes);
     Ok(Need { purpose: "backup", directory, bytes, available_bytes })
 }
 
@@ -165,19 +165,16 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
     let need = need(task, &header)?;
     if need.available_bytes < need.bytes {
         let detail = format!(
-            "{}: the backup needs {}, the reserve included, and {} are free; older ones stay until a new one is proved",
+            "{}: the backup needs {}, min_free_space included, and {} are free; older ones stay until a new one is proved",
             need.directory,
             bytes(need.bytes),
             bytes(need.available_bytes)
         );
         return Err(Outcome::skipped(SkipReason::NoSpace, detail));
     }
+    let Backup { max_writer_wait, max_wal_growth, .. } = *task;
     let owner_busy_timeout = context.database.settings.owner_busy_timeout;
-    let manners = Manners {
-        max_writer_wait: task.max_writer_wait,
-        max_wal_growth: task.max_wal_growth,
-        owner_busy_timeout,
-    };
+    let manners = Manners { max_writer_wait, max_wal_growth, owner_busy_timeout };
     let source = Source {
         path: &context.database.path,
         files: &context.database.files,

@@ -212,7 +212,7 @@ fn of_vacuum(
         note(forecast, outcome.message());
     }
     let temporary = &context.past.temporary_directory;
-    forecast.needs = vacuum::needs(&context.database.path, header, temporary, task.reserve)?;
+    forecast.needs = vacuum::needs(&context.database.path, header, temporary, task.min_free_space)?;
     if forecast.needs.iter().any(|need| need.available_bytes < need.bytes) {
         note(forecast, Some("a disk has not enough room"));
     }

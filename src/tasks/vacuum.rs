@@ -88,7 +88,7 @@ pub struct Need {
     pub purpose: &'static str,
     /// Where.
     pub directory: String,
-    /// How much, the reserve included.
+    /// How much, `min_free_space` included.
     pub bytes: u64,
     /// How much there is.
     pub available_bytes: u64,
@@ -120,7 +120,7 @@ pub(super) fn worth_it(task: &Vacuum, header: &Header) -> Result<(), Outcome> {
 pub(super) fn method(task: &Vacuum, header: &Header) -> Method {
     match header.auto_vacuum {
         AutoVacuum::Incremental => Method::Incremental,
-        AutoVacuum::None | AutoVacuum::Full if task.convert => Method::FullThenIncremental,
+        AutoVacuum::None | AutoVacuum::Full if task.convert_auto_vacuum => Method::FullThenIncremental,
         AutoVacuum::None | AutoVacuum::Full => Method::Full,
     }
 }
@@ -131,7 +131,12 @@ pub(super) fn method(task: &Vacuum, header: &Header) -> Method {
 ///
 /// # Errors
 /// A failed run, where a file system does not say how much room it has.
-pub fn needs(database: &Path, header: &Header, temporary: &Path, reserve: u64) -> Result<Vec<Need>, Outcome> {
+pub fn needs(
+    database: &Path,
+    header: &Header,
+    temporary: &Path,
+    min_free_space: u64,
+) -> Result<Vec<Need>, Outcome> {
     /// A frame of the WAL is a page with a header of 24 bytes.
     const FRAME_SHARE: u64 = 20;
     let copy = content(header);
@@ -144,7 +149,7 @@ pub fn needs(database: &Path, header: &Header, temporary: &Path, reserve: u64) -
     let need = |purpose, directory: &CString, bytes: u64| -> Result<Need, Outcome> {
         let facts = preflight::filesystem(directory)?;
         let directory = directory.to_string_lossy().into_owned();
-        Ok(Need { purpose, directory, bytes: bytes + reserve, available_bytes: facts.available_bytes })
+        Ok(Need { purpose, directory, bytes: bytes + min_free_space, available_bytes: facts.available_bytes })
     };
     let device = |directory: &CString| stat(directory).ok().flatten().map(|stat| stat.device);
     if device(&home).is_some() && device(&home) == device(&temporary) {
@@ -257,14 +262,14 @@ pub(super) fn refuse_if_schema_is_unknown(context: &Context<'_>) -> Result<(), O
 /// A full VACUUM begins only where it can end: with room in every place, and within its window.
 fn refuse_without_room_or_time(task: &Vacuum, context: &Context<'_>, header: &Header) -> Result<(), Outcome> {
     let temporary = &context.past.temporary_directory;
-    for need in needs(&context.database.path, header, temporary, task.reserve)? {
+    for need in needs(&context.database.path, header, temporary, task.min_free_space)? {
         if need.available_bytes < need.bytes {
             let detail = format!(
-                "{} in {} needs {}, {} of them as reserve, and {} are free",
+                "{} in {} needs {}, {} of them as min_free_space, and {} are free",
                 need.purpose,
                 need.directory,
                 bytes(need.bytes),
-                bytes(task.reserve),
+                bytes(task.min_free_space),
                 bytes(need.available_bytes)
             );
             return Err(Outcome::skipped(SkipReason::NoSpace, detail));

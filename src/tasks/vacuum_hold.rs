@@ -54,7 +54,7 @@ pub(super) fn refuse_if_held_too_long(
     let detail = format!(
         "a full VACUUM of {} would hold the write lock for about {:.1} s ({:.1} s with a margin), longer than `max_lock_hold` \
          ({:.1} s); to run it, set a `window` in which the application can wait together with `max_lock_hold: {:.0}s`; to \
-         avoid it, set `convert: incremental`, which needs one such run and then reclaims space in short slices, or have the \
+         avoid it, set `convert_auto_vacuum: incremental`, which needs one such run and then reclaims space in short slices, or have the \
          application create its database with `auto_vacuum = INCREMENTAL`",
         bytes(content(header)),
         expected.as_secs_f64(),

@@ -91,7 +91,7 @@ fn configuration() -> String {
         .to_owned();
     for database in DATABASES {
         let tasks = if database == "copied" {
-            ", tasks: {health_check: {}, backup: {to: backups, reserve: 0}}"
+            ", tasks: {health_check: {}, backup: {to: backups, min_free_space: 0}}"
         } else {
             ""
         };

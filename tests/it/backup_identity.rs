@@ -41,7 +41,7 @@ impl Made {
     fn back_up(&self, database: &str, state: &str) -> Value {
         let config = self.path("lk.yml");
         let text = format!(
-            "state: {}\ndatabases: [{{name: app, path: {}, tasks: {{backup: {{to: {}, keep: 1, reserve: 0}}}}}}]\n",
+            "state: {}\ndatabases: [{{name: app, path: {}, tasks: {{backup: {{to: {}, keep: 1, min_free_space: 0}}}}}}]\n",
             self.path(state).display(),
             self.path(&format!("{database}.db")).display(),
             self.path("backups").display()

@@ -62,7 +62,7 @@ fn pages_are_right_in_every_light_and_width(chromium: &str) {
     reader.run("BEGIN; SELECT * FROM items");
     eventually("locks and sizes are seen", || {
         let page = office.get("rudi", "/db/books").text();
-        (page.contains("Held for at least") && page.contains("Its own pages")).then_some(())
+        (page.contains("Held for at least") && page.contains("Table")).then_some(())
     });
     browse(chromium, "looks", office.agent.address());
     reader.run("COMMIT");

@@ -377,7 +377,10 @@ fn the_json_has_its_shape() {
         Output::of(&["check".as_ref(), "--json".as_ref(), "--rows=items".as_ref(), made.path().as_os_str()]);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     let report = &document["databases"][0];
-    assert_eq!((&document["shape_version"], &document["status"]), (&Value::from(1), &Value::from("healthy")));
+    assert_eq!(
+        (&document["format_version"], &document["status"]),
+        (&Value::from(1), &Value::from("healthy"))
+    );
     assert_eq!(
         report["rows"][0],
         serde_json::json!({"table": "items", "rows": 31, "method": "count", "error": null})

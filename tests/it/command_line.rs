@@ -76,7 +76,7 @@ fn a_run_that_is_stopped_says_so() {
     assert!(history.contains("stopped") && !history.contains("failed"), "{history}");
 }
 
-const BACKUP: &str = "{backup: {to: backups, reserve: 0}}";
+const BACKUP: &str = "{backup: {to: backups, min_free_space: 0}}";
 
 /// The finding on the directory of backups, from a doctor's JSON.
 fn impossible(document: &str) -> Option<Value> {
@@ -169,7 +169,7 @@ fn what_is_shown_can_be_used() {
 
 fn one_of_a_thing_is_no_plural() {
     let made = TestDatabase::new("app").rows(1).make();
-    let config = configure(&made, "{backup: {to: ., reserve: 0}}");
+    let config = configure(&made, "{backup: {to: ., min_free_space: 0}}");
     let told = Output::of(&["run", "backup", "--config", &config, "--log.level", "off"]).stdout;
     assert!(told.contains("verified with 1 row, "), "{told}");
     let backup = std::fs::read_dir(made.directory())

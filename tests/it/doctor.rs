@@ -93,7 +93,7 @@ fn findings_of_the_file() {
     let made = TestDatabase::new("file").rows(10).make();
     let path = made.path();
     let sound = doctor(&path, &[]);
-    assert_eq!(sound["verdict"], "well", "{sound:#}");
+    assert_eq!(sound["verdict"], "ok", "{sound:#}");
     expect(&sound, "rollback-journal", "info", "PRAGMA journal_mode = WAL;");
 
     let other = made.directory().join("other.db");
@@ -412,7 +412,7 @@ fn the_json_of_the_doctor_has_its_shape() {
     let made = TestDatabase::new("shape").rows(10).make();
     let output = Output::of(&["doctor".as_ref(), "--json".as_ref(), made.path().as_os_str()]);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!((&document["shape_version"], &document["verdict"]), (&Value::from(1), &Value::from("well")));
+    assert_eq!((&document["format_version"], &document["verdict"]), (&Value::from(1), &Value::from("ok")));
     let described =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/DOCTOR.md")).unwrap();
     let objects = [&document, &document["databases"][0], &document["databases"][0]["findings"][0]];

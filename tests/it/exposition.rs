@@ -196,7 +196,7 @@ fn full() -> DatabaseSnapshot {
             ],
             others: 3,
             others_bytes: 12_288,
-            late: vec!["not measured in time".to_owned()],
+            timed_out: vec!["not measured in time".to_owned()],
         }),
         custom: vec![
             CustomReading { index: 0, answer: answer(&[("open", 3.0), ("back\\slash", -0.5)]) },

@@ -242,7 +242,7 @@ fn fill_in_a_vacuum(directory: &Path) {
     let elsewhere = tempfile::tempdir().unwrap();
     let config = elsewhere.path().join("litekeeper.yml");
     let settings = format!(
-        "state: state.sqlite\ntemp_directory: {}\ndatabases:\n  - path: {}\n    tasks: {{vacuum: {{max_lock_hold: 60s, min_reclaimable: {{bytes: 1, ratio: 0}}, reserve: 0}}}}\n",
+        "state: state.sqlite\ntemp_directory: {}\ndatabases:\n  - path: {}\n    tasks: {{vacuum: {{max_lock_hold: 60s, min_reclaimable: {{bytes: 1, ratio: 0}}, min_free_space: 0}}}}\n",
         elsewhere.path().display(),
         database.display()
     );

@@ -191,7 +191,7 @@ fn lost_locks_are_shown_everywhere() {
         let findings = found["databases"][0]["findings"].as_array().unwrap();
         let named = findings.iter().any(|finding| finding["id"] == "owner-lost-locks");
         assert_eq!(named, is_lost, "{name}: {found:#}");
-        // No advice opens the database by another program, whose close would delete the -wal.
+        // No remediation opens the database by another program, whose close would delete the -wal.
         let advised =
             |finding: &Value| finding["command"].as_str().is_some_and(|command| command.contains("sqlite3 "));
         assert!(!is_lost || !findings.iter().any(advised), "{name}: {found:#}");

@@ -325,7 +325,7 @@ fn vacuum_in_slices_at_once_and_converting() {
             ("NONE", "{vacuum: {min_reclaimable: {bytes: 1MiB}}}", "full"),
             (
                 "NONE",
-                "{vacuum: {min_reclaimable: {bytes: 1MiB}, convert: incremental}}",
+                "{vacuum: {min_reclaimable: {bytes: 1MiB}, convert_auto_vacuum: incremental}}",
                 "full_then_incremental",
             ),
         ] {
@@ -351,7 +351,7 @@ fn vacuum_in_slices_at_once_and_converting() {
         }
     }
     let made = bloated("NONE", false);
-    let tasks = "{vacuum: {min_reclaimable: {bytes: 1MiB}, reserve: 100TiB}}";
+    let tasks = "{vacuum: {min_reclaimable: {bytes: 1MiB}, min_free_space: 100TiB}}";
     let (code, runs) = run("vacuum", &configure(&made, tasks));
     assert_eq!((code, &runs[0]["reason"]), (Some(4), &"no_space".into()), "{runs:#?}");
 }
@@ -380,7 +380,7 @@ fn a_kill_at_any_moment_loses_nothing() {
                  CREATE TABLE orders (id INTEGER PRIMARY KEY);",
             )
             .unwrap();
-        let tasks = "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}, reserve: 0}, log_cleaning: {target_lock_hold: 10ms, tables: [{table: logs, column: at, retention: 30d}]}}";
+        let tasks = "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}, min_free_space: 0}, log_cleaning: {target_lock_hold: 10ms, tables: [{table: logs, column: at, retention: 30d}]}}";
         let config = configure(&made, tasks);
         for kill in 0..KILLS / 4 {
             owner
@@ -527,7 +527,7 @@ fn a_full_disk_loses_nothing(_mount: &str) {
                 database.display()
             )
         };
-        std::fs::write(&config, settings("reserve: 0")).unwrap();
+        std::fs::write(&config, settings("min_free_space: 0")).unwrap();
         let (code, runs) = run("vacuum", config.to_str().unwrap());
         assert_eq!((code, &runs[0]["reason"]), (Some(4), &"no_space".into()), "{runs:#?}");
         is_sound(&database);

@@ -152,7 +152,8 @@ fn a_full_vacuum_has_a_bound() {
         ("    owner_busy_timeout: 10ms\n", "", false),
         ("    owner_busy_timeout: 10ms\n", "max_lock_hold: 1m, ", true),
     ] {
-        let tasks = format!("{{vacuum: {{{bound}min_reclaimable: {{bytes: 1, ratio: 0}}, reserve: 0}}}}");
+        let tasks =
+            format!("{{vacuum: {{{bound}min_reclaimable: {{bytes: 1, ratio: 0}}, min_free_space: 0}}}}");
         let config = configure(&made, settings, &tasks);
         let forecast = run("vacuum", &config, &["--dry-run"])["forecast"].clone();
         let refusal = forecast["would_not_run"].as_str().map(str::to_owned);
@@ -171,7 +172,10 @@ fn a_full_vacuum_has_a_bound() {
             );
             assert_eq!(ran["message"].as_str(), refusal.as_deref(), "the dry run's promise");
             let words = refusal.unwrap();
-            assert!(["max_lock_hold", "window", "convert"].iter().all(|way| words.contains(way)), "{words}");
+            assert!(
+                ["max_lock_hold", "window", "convert_auto_vacuum"].iter().all(|way| words.contains(way)),
+                "{words}"
+            );
             assert_eq!(size(), before);
         }
     }

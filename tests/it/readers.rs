@@ -137,8 +137,7 @@ fn backups(made: &TestDatabase) -> Vec<PathBuf> {
 
 fn applications_commit_beside_tasks_that_read(python: &str) {
     // A debug build hashes slowly, on a busy machine.
-    const TASKS: &str =
-        "{health_check: {max_writer_wait: 1s}, backup: {to: backups, reserve: 0, max_writer_wait: 1s}}";
+    const TASKS: &str = "{health_check: {max_writer_wait: 1s}, backup: {to: backups, min_free_space: 0, max_writer_wait: 1s}}";
     let mut was_held = false;
     for journal in ["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL"] {
         for (timeout, synchronous) in [("0", "FULL"), ("0", "OFF"), ("5", "FULL")] {
@@ -228,8 +227,7 @@ fn a_large_table_gets_its_verdict(python: &str) {
 
 /// What the alert on long holds must not see: a task that read for long while nobody wrote.
 fn no_lock_beside_an_owner_at_rest() {
-    const TASKS: &str =
-        "{health_check: {max_writer_wait: 5ms}, backup: {to: backups, reserve: 0, max_writer_wait: 5ms}}";
+    const TASKS: &str = "{health_check: {max_writer_wait: 5ms}, backup: {to: backups, min_free_space: 0, max_writer_wait: 5ms}}";
     let made = large();
     std::fs::create_dir(made.directory().join("backups")).unwrap();
     let config = configure(&made, TASKS);

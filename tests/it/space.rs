@@ -192,7 +192,7 @@ fn a_tree_that_never_ends_is_left() {
     let other = look.readings.tables.iter().find(|table| table.table == "other").unwrap();
     assert_eq!(other.own.unwrap().bytes, 4096);
     assert!(!look.readings.tables.iter().any(|table| table.table == "items"), "{:?}", look.readings);
-    assert_eq!(look.readings.late, ["items"]);
+    assert_eq!(look.readings.timed_out, ["items"]);
     assert!(look.problems[0].contains("items; values from before stay"), "{:?}", look.problems);
 }
 
@@ -210,7 +210,7 @@ fn what_was_not_measured_in_time_stays_old() {
             .map(|table| (table.own, table.indexes.clone()))
     };
     assert_eq!(items(&after.readings), items(&before), "the values from before");
-    assert!(after.readings.late.contains(&"by_text".to_owned()), "{:?}", after.readings.late);
+    assert!(after.readings.timed_out.contains(&"by_text".to_owned()), "{:?}", after.readings.timed_out);
     assert!(after.problems[0].contains("raise table_sizes_timeout"), "{:?}", after.problems);
     // Without a value from before there is none.
     let nothing = look(&made.path(), &SpaceReadings::default(), hurry).unwrap();
@@ -228,14 +228,14 @@ fn a_locked_database_keeps_its_space() {
 }
 
 fn space_is_published_where_it_is_asked_for() {
-    assert!(!Collectors::default().space, "it reads every page, so it is asked for");
+    assert!(!Collectors::default().table_sizes, "it reads every page, so it is asked for");
     let made = TestDatabase::new("books").rows(3_000).sql("CREATE INDEX by_text ON items (text);").make();
     let other = made.directory().join("quiet.db");
     std::fs::copy(made.path(), other).unwrap();
     let file = made.directory().join("lk.yml");
     std::fs::write(
         &file,
-        "sample_interval: 1s\ndatabases:\n- {path: books.db, collectors: {space: on}, table_sizes_top: 1}\n- {path: quiet.db}\n",
+        "sample_interval: 1s\ndatabases:\n- {path: books.db, collectors: {table_sizes: on}, table_sizes_top: 1}\n- {path: quiet.db}\n",
     )
     .unwrap();
     let agent = serve(file.to_str().unwrap()).ready();
@@ -254,8 +254,8 @@ fn space_is_published_where_it_is_asked_for() {
     assert!(!agent.get("/db/quiet").text().contains("Tables by size"));
     let answer: serde_json::Value =
         serde_json::from_slice(&agent.get("/api/v1/databases/books").body).unwrap();
-    assert_eq!(answer["space"]["tables"][0]["indexes"][0]["index"], "by_text", "{answer}");
+    assert_eq!(answer["table_sizes"]["tables"][0]["indexes"][0]["index"], "by_text", "{answer}");
     let quiet: serde_json::Value =
         serde_json::from_slice(&agent.get("/api/v1/databases/quiet").body).unwrap();
-    assert!(quiet["space"].is_null());
+    assert!(quiet["table_sizes"].is_null());
 }

@@ -100,7 +100,7 @@ fn large(wal: bool, megabytes: u32) -> TestDatabase {
     if wal { made.wal().make() } else { made.make() }
 }
 
-const BACKUP: &str = "{backup: {to: backups, keep: 2, reserve: 0}}";
+const BACKUP: &str = "{backup: {to: backups, keep: 2, min_free_space: 0}}";
 
 fn a_backup_beside_a_writer_is_one_state() {
     for wal in [false, true] {
@@ -283,7 +283,7 @@ fn damage_index(path: &Path) {
 
 fn a_damaged_database_rotates_no_backup_out() {
     let made = TestDatabase::new("app").rows(500).sql("CREATE INDEX by_text ON items (text);").make();
-    let config = configure(&made, "{backup: {to: backups, keep: 1, reserve: 0}}");
+    let config = configure(&made, "{backup: {to: backups, keep: 1, min_free_space: 0}}");
     assert_eq!(run("backup", &config).0, Some(0));
     let good = shelf(&made);
     damage_index(&made.path());
@@ -300,7 +300,7 @@ fn a_damaged_database_rotates_no_backup_out() {
 
 fn a_backup_without_room_is_skipped(_mount: &str) {
     let made = large(false, 3);
-    let config = configure(&made, "{backup: {to: backups, keep: 1, reserve: 1MiB}}");
+    let config = configure(&made, "{backup: {to: backups, keep: 1, min_free_space: 1MiB}}");
     let directory = made.directory().join("backups");
     assert!(mount(&directory, "8m"));
     let result = std::panic::catch_unwind(|| {
@@ -323,7 +323,7 @@ fn a_backup_is_made_beside_an_open_transaction() {
     let made = large(false, 20);
     let mut owner = SecondProcess::open(&made.path());
     owner.run("BEGIN IMMEDIATE; INSERT INTO items VALUES (0, 'zero')");
-    let config = configure(&made, "{backup: {to: backups, reserve: 0, max_writer_wait: 5ms}}");
+    let config = configure(&made, "{backup: {to: backups, min_free_space: 0, max_writer_wait: 5ms}}");
     let (code, done) = run("backup", &config);
     assert_eq!(code, Some(0), "{done:#?}");
     assert_eq!(done["details"]["max_write_hold_seconds"], 0.0, "no lock was needed: {done:#?}");
@@ -333,7 +333,7 @@ fn a_backup_is_made_beside_an_open_transaction() {
 
 fn a_backup_ends_when_the_wal_grows() {
     let made = large(true, 20);
-    let config = configure(&made, "{backup: {to: backups, reserve: 0, max_wal_growth: 0}}");
+    let config = configure(&made, "{backup: {to: backups, min_free_space: 0, max_wal_growth: 0}}");
     let mut owner = SecondProcess::open(&made.path());
     owner.run("PRAGMA wal_autocheckpoint = 0; INSERT INTO items VALUES (0, 'zero')");
     let mut child = start_backup(&config);
@@ -401,7 +401,7 @@ fn a_backup_is_restored_and_a_damaged_one_found() {
 fn a_backup_is_in_the_metrics_from_the_start() {
     const VERIFIED: &str = "litekeeper_backup_last_verified_timestamp_seconds";
     let made = TestDatabase::new("app").wal().rows(100).make();
-    let tasks = "{backup: {to: backups, reserve: 0}, checkpoint: {}, optimize: {}}";
+    let tasks = "{backup: {to: backups, min_free_space: 0}, checkpoint: {}, optimize: {}}";
     let config = configure(&made, tasks);
     let serve = || {
         let mut command = litekeeper();

@@ -70,7 +70,7 @@ impl Office {
             "lk.yml",
             &format!(
                 "web: {{config_file: web.yml, operators: [anna]}}\nstate: state.db\nsample_interval: 1s\n{more}\ndatabases:\n\
-                 - path: books.db\n  labels: {{app: shop}}\n  row_counts: [items, logs]\n  collectors: {{space: on}}\n  timestamps: [{{table: logs, column: created_at}}]\n  tasks:\n    \
+                 - path: books.db\n  labels: {{app: shop}}\n  row_counts: [items, logs]\n  collectors: {{table_sizes: on}}\n  timestamps: [{{table: logs, column: created_at}}]\n  tasks:\n    \
                  health_check: {{}}\n    backup: {{to: backups}}\n    log_cleaning: {{tables: [{{table: logs, column: created_at, retention: 90d}}]}}\n"
             ),
         );
@@ -112,7 +112,7 @@ impl Office {
     }
 
     fn form(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> ApiResult {
-        self.post(user, "/act", "application/x-www-form-urlencoded", body, headers)
+        self.post(user, "/actions", "application/x-www-form-urlencoded", body, headers)
     }
 
     fn logs(&self) -> i64 {
@@ -206,7 +206,7 @@ fn the_api_says_what_its_description_says() {
         let found = office.json("/api/v1/databases/books");
         (found["tables"][1]["newest_row_at"].is_string()
             && found["tasks"][0]["last_succeeded"] == true
-            && found["space"].is_object())
+            && found["table_sizes"].is_object())
         .then_some(())
     });
     let paths = document["paths"].as_object().unwrap();
@@ -294,7 +294,7 @@ fn the_api_says_json_before_it_is_asked() {
         }
     }
     // Forms are for people.
-    let answer = office.agent.request("POST", "/act", &[]);
+    let answer = office.agent.request("POST", "/actions", &[]);
     assert_eq!((answer.status, answer.text().as_str()), (401, "sign in\n"));
     // The last of the passwords that are not the right one is told to wait.
     let wrong = [("Authorization", "Basic YW5uYTpub25l")];
@@ -364,7 +364,7 @@ fn users_act_by_forms_after_a_dry_run() {
             .agent
             .log()
             .iter()
-            .any(|line| line.contains("a user acts") && line.contains("anna"))
+            .any(|line| line.contains("action requested") && line.contains("anna"))
             .then_some(())
     });
 }
@@ -433,7 +433,7 @@ fn nobody_acts_who_may_not() {
         let by_api = office.post("anna", "/api/v1/actions", "application/json", body, &[header]);
         assert_eq!(by_api.status, 403, "{header:?}");
     }
-    assert_eq!(office.post("anna", "/act", "text/plain", &pause, &[]).status, 415);
+    assert_eq!(office.post("anna", "/actions", "text/plain", &pause, &[]).status, 415);
     let body = r#"{"kind": "pause"}"#;
     assert_eq!(
         office.post("anna", "/api/v1/actions", "text/plain", body, &[]).status,
@@ -441,13 +441,13 @@ fn nobody_acts_who_may_not() {
         "what a form can send"
     );
     assert_eq!(office.wish("rudi", body).status, 403);
-    assert_eq!(office.get("anna", "/act").status, 405);
-    assert_eq!(office.agent.request("POST", "/act", &[]).status, 401);
+    assert_eq!(office.get("anna", "/actions").status, 405);
+    assert_eq!(office.agent.request("POST", "/actions", &[]).status, 401);
     assert_eq!(office.json("/api/v1/actions")["actions"], serde_json::json!([]));
     // Where nobody is named, nobody can.
     let made = TestDatabase::new("books").make();
     let agent = Agent::serve(&[made.path()]).ready();
-    assert_eq!(agent.request("POST", "/act", &[("Content-Length", "0")]).status, 403);
+    assert_eq!(agent.request("POST", "/actions", &[("Content-Length", "0")]).status, 403);
     let answer = agent.request("POST", "/api/v1/actions", &[("Content-Length", "0")]);
     assert!(answer.status == 403 && answer.text().contains("nobody may act"), "{}", answer.text());
 }

@@ -383,7 +383,7 @@ fn a_sweep_reads_all(zoo: &Path, files: &[PathBuf]) {
     for (number, specimen) in specimens.iter().enumerate() {
         let path = &specimen.path;
         let database = format!(
-            "  - {{path: {path:?}, name: d{number}, row_counts: all, collectors: {{space: on}}, count_timeout: 20s, \
+            "  - {{path: {path:?}, name: d{number}, row_counts: all, collectors: {{table_sizes: on}}, count_timeout: 20s, \
                                 table_sizes_timeout: 20s}}\n"
         );
         configuration.push_str(&database);

@@ -34,7 +34,7 @@ use target::LockTarget;
 use target::observe;
 
 /// The version of the JSON shape; it grows when a field changes its meaning or goes.
-const SHAPE_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -182,7 +182,7 @@ fn document(sights: &[LockReport]) -> Value {
         value
     };
     json!({
-        "shape_version": SHAPE_VERSION,
+        "format_version": FORMAT_VERSION,
         "litekeeper_version": env!("CARGO_PKG_VERSION"),
         "databases": sights.iter().map(database).collect::<Vec<_>>(),
     })

@@ -39,7 +39,7 @@ profiles:
         value: n
         labels: [state]
         interval: 2m
-        budget: 50ms
+        timeout: 50ms
         max_rows: 5
 databases:
   - name: books
@@ -216,7 +216,7 @@ fn settings_are_laid_over_the_profile_key_by_key() {
                 row_counts: true,
                 timestamps: true,
                 custom_metrics: true,
-                space: false
+                table_sizes: false
             },
             ..Settings::default()
         }
@@ -239,15 +239,15 @@ fn an_own_setting_can_take_back_what_the_profile_gives() {
 #[test]
 fn every_collector_has_its_own_switch() {
     let switches = ["schema", "row_counts", "timestamps", "custom_metrics"];
-    let space = |settings: &Settings| settings.collectors.space;
+    let space = |settings: &Settings| settings.collectors.table_sizes;
     for (index, name) in switches.into_iter().enumerate() {
         let config = accept(&format!("databases: [{{path: /a, collectors: {{{name}: off}}}}]"));
-        let Collectors { schema, row_counts, timestamps, custom_metrics, space: _ } =
+        let Collectors { schema, row_counts, timestamps, custom_metrics, table_sizes: _ } =
             config.sources[0].settings.collectors;
         let on = [schema, row_counts, timestamps, custom_metrics];
         assert!(on.iter().enumerate().all(|(other, on)| *on == (other != index)), "{name}: {on:?}");
     }
-    assert!(space(&accept("databases: [{path: /a, collectors: {space: on}}]").sources[0].settings));
+    assert!(space(&accept("databases: [{path: /a, collectors: {table_sizes: on}}]").sources[0].settings));
     assert!(!space(&accept("databases: [{path: /a}]").sources[0].settings));
 }
 

@@ -92,10 +92,10 @@ fn fields() {
             &[("labels", "`n` is the column of the value and cannot be a label too")],
         ),
         (
-            &with("interval: 100ms, budget: 2m, max_rows: 0"),
+            &with("interval: 100ms, timeout: 2m, max_rows: 0"),
             &[
                 ("interval", "must be from 1s to 1w, not `100ms`"),
-                ("budget", "must be from 1ms to 1m, not `2m`"),
+                ("timeout", "must be from 1ms to 1m, not `2m`"),
                 ("max_rows", "must be a whole number from 1 to 10000, not `0`"),
             ],
         ),
@@ -104,7 +104,7 @@ fn fields() {
             &[(
                 "query",
                 "unknown key; the keys here are `name`, `type`, `help`, `sql`, `value`, `labels`, `interval`, \
-             `budget` and `max_rows`",
+             `timeout` and `max_rows`",
             )],
         ),
     ]);

@@ -49,10 +49,10 @@ fn settings() {
         ),
         ("row_counts: {a: b}", &[(17, "row_counts", "must be a list, not a mapping")]),
         ("table_interval: 500ms", &[(21, "table_interval", "must be from 1s to 1w, not `500ms`")]),
-        ("count_timeout: 0s", &[(19, "count_timeout", "must be from 1ms to 1m, not `0s`")]),
-        ("table_sizes_interval: 1s", &[(21, "table_sizes_interval", "must be from 1m to 30d, not `1s`")]),
-        ("table_sizes_top: 0", &[(16, "table_sizes_top", "must be a whole number from 1 to 1000, not `0`")]),
-        ("table_sizes_timeout: 2m", &[(19, "table_sizes_timeout", "must be from 1ms to 1m, not `2m`")]),
+        ("count_timeout: 0s", &[(20, "count_timeout", "must be from 1ms to 1m, not `0s`")]),
+        ("table_sizes_interval: 1s", &[(27, "table_sizes_interval", "must be from 1m to 30d, not `1s`")]),
+        ("table_sizes_top: 0", &[(22, "table_sizes_top", "must be a whole number from 1 to 1000, not `0`")]),
+        ("table_sizes_timeout: 2m", &[(26, "table_sizes_timeout", "must be from 1ms to 1m, not `2m`")]),
         (
             "collectors: {schema: nah, timestamps: offf}",
             &[

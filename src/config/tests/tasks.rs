@@ -29,7 +29,7 @@ fn a_task_that_is_named_takes_its_defaults() {
         tasks.timings().map(|(task, timing)| format!("{task} {}", timing.schedule)).collect();
     assert_eq!(schedules, ["log_cleaning 0 1 * * *", "vacuum 0 3 * * SUN", "health_check 0 4 * * *"]);
     let vacuum = tasks.vacuum.as_ref().unwrap();
-    assert_eq!((vacuum.min_bytes, vacuum.min_ratio, vacuum.convert), (10 << 20, 0.1, false));
+    assert_eq!((vacuum.min_bytes, vacuum.min_ratio, vacuum.convert_auto_vacuum), (10 << 20, 0.1, false));
     assert_eq!(vacuum.manners.target_lock_hold, Duration::from_millis(20));
     let retention = &tasks.log_cleaning.as_ref().unwrap().tables[0];
     assert_eq!((retention.retention, retention.max_newest_age), (Some(90 * DAY), 30 * DAY));
@@ -96,13 +96,13 @@ fn tasks_survive_the_way_through_yaml() {
          max_jobs: 4\nmax_jobs_per_filesystem: 2\ncatch_up_delay: 5m\nhistory_retention: 100d\n{}",
         entry(
             "{health_check: {quick: {schedule: 30m, timeout: 5m}, max_writer_wait: 1s, max_wal_growth: 2GiB}, \
-              vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert: incremental, max_lock_hold: 1m, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
+              vacuum: {schedule: 3d, window: \"Sat-Sun 22:00-06:00\", convert_auto_vacuum: incremental, max_lock_hold: 1m, min_reclaimable: {bytes: 1000, ratio: 0.25}}, \
               log_cleaning: {timezone: UTC, spread: 2h, foreign_keys: off, pause_ratio: 1.5, lock_timeout: 1m, target_lock_hold: 5ms, \
                 tables: [{table: logs, column: at, format: unix_milliseconds, retention: 12h, allow_short_retention: true, \
                   condition: \"level <> 'x'\", keep_latest: 10, archive: /srv/archive, max_newest_age: 2d, cascade: [a, b], set_null: [\"c d\"]}, \
                   {table: events, max_rows: 1000}, {table: audit, column: at, max_bytes: 10MiB, retention: 3d}, \
                   {table: sessions, column: until, expires: on}]}, \
-              backup: {to: \"/srv/$${name}\", keep: 3, reserve: 1GiB, max_writer_wait: 5s, max_wal_growth: 1MiB, window: \"01:00-05:00\"}, \
+              backup: {to: \"/srv/$${name}\", keep: 3, min_free_space: 1GiB, max_writer_wait: 5s, max_wal_growth: 1MiB, window: \"01:00-05:00\"}, \
               checkpoint: {schedule: 1m, truncate_above: 8MiB, allow_replicated: true, allow_network_filesystem: true}, \
               optimize: {analysis_limit: 400, target_lock_hold: 10ms}}"
         )

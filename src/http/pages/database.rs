@@ -109,9 +109,9 @@ impl DatabasePage<'_> {
             @if observed.space.is_known() { h2 { "Tables by size" } (space_table(&observed.space)) }
             (self.history(now))
             p.soft {
-                a href={ "/db/" (encode(name)) "?debug=true" } { "Look now, and say how it went" }
+                a href={ "/db/" (encode(name)) "?debug=true" } { "Sample now" }
                 " (with the exact metrics) · "
-                a href={ "/db/" (encode(name)) "?doctor=true" } { "Ask the doctor" }
+                a href={ "/db/" (encode(name)) "?doctor=true" } { "Run diagnostics" }
             }
         };
         layout(&format!("{name} · litekeeper"), "", self.frame, &content)

@@ -48,7 +48,7 @@ fn section(finding: &Finding) -> Markup {
             }
             p { (finding.what) }
             p.soft { (finding.why) }
-            @if let Some(advice) = finding.advice { p { (advice) } }
+            @if let Some(remediation) = finding.remediation { p { (remediation) } }
             @if let Some(command) = &finding.command { pre tabindex="0" { (command) } }
         }
     }

@@ -34,7 +34,7 @@ fn seen(observed: &DatabaseSnapshot, locks: &Locks, now: SystemTime) -> Markup {
     let total = observed.facts.as_ref().and_then(|facts| facts.wal).map(|wal| wal.total);
     html! {
         @for hold in locks.pins().into_iter().take(3) { (pin(hold, total)) }
-        @if locks.holds.is_empty() { p.empty { "Nobody held a lock at the last look." } }
+        @if locks.holds.is_empty() { p.empty { "No locks held at the last sample." } }
         @else { (holds_table(locks, now)) }
         @if let Some(connected) = &locks.connected { (connections(connected, locks.connected_count())) }
         @match locks.view {

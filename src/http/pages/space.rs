@@ -18,10 +18,10 @@ pub(super) fn space_table(readings: &SpaceReadings) -> Markup {
             thead {
                 tr {
                     th scope="col" { "Table" }
-                    th.number.wide scope="col" { "Its own pages" }
+                    th.number.wide scope="col" { "Table" }
                     th.number.wide scope="col" { "Unused in them" }
                     th.number.wide scope="col" { "Indexes" }
-                    th.number scope="col" { "Together" }
+                    th.number scope="col" { "Total" }
                 }
             }
             tbody { @for table in &readings.tables { (row(table)) } }
@@ -29,11 +29,11 @@ pub(super) fn space_table(readings: &SpaceReadings) -> Markup {
         @if readings.others > 0 {
             p.soft { (counted(readings.others as u64, "other table")) @if readings.others == 1 { " takes " } @else { " take " } (bytes(readings.others_bytes)) "." }
         }
-        @if !readings.late.is_empty() {
+        @if !readings.timed_out.is_empty() {
             p.note {
                 "Not measured in time, so that their values are old or absent: "
-                (readings.late.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", "))
-                @if readings.late.len() > 10 { " and " (readings.late.len() - 10) " more" }
+                (readings.timed_out.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", "))
+                @if readings.timed_out.len() > 10 { " and " (readings.timed_out.len() - 10) " more" }
             }
         }
     }
