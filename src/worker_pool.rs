@@ -215,8 +215,9 @@ fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::mpsc;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -229,9 +230,9 @@ mod tests {
         let done = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&done);
         let crew = WorkerPool::new(3, Duration::from_secs(60));
-        let report = crew.run(items(100), move |item| sink.lock().unwrap().push(*item), || {}).await;
+        let report = crew.run(items(100), move |item| sink.lock().push(*item), || {}).await;
         assert_eq!(report, BatchReport::default());
-        let mut done = done.lock().unwrap().clone();
+        let mut done = done.lock().clone();
         done.sort_unstable();
         assert_eq!(done, (0..100).collect::<Vec<_>>());
     }
@@ -248,7 +249,7 @@ mod tests {
                 items(10),
                 move |item| {
                     if *item == 3 {
-                        let _ = latch.lock().unwrap().recv();
+                        let _ = latch.lock().recv();
                     }
                     counter.fetch_add(1, Ordering::SeqCst);
                 },

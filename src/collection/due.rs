@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::os::Stamp;
 use crate::sqlite::ChangeCounter;

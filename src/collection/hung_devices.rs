@@ -4,9 +4,8 @@
 //! hangs; then the others on it are left in peace, so that ten thousand files on a dead server tie up two threads.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
-use super::lock::lock;
+use parking_lot::Mutex;
 
 const HUNG_FROM: usize = 2;
 
@@ -17,12 +16,12 @@ pub(super) struct HungDevices(Mutex<HashMap<u64, usize>>);
 impl HungDevices {
     /// A look at a database on this device hangs.
     pub(super) fn add(&self, device: u64) {
-        *lock(&self.0).entry(device).or_default() += 1;
+        *self.0.lock().entry(device).or_default() += 1;
     }
 
     /// A look that hung has come back.
     pub(super) fn remove(&self, device: u64) {
-        let mut devices = lock(&self.0);
+        let mut devices = self.0.lock();
         if let Some(count) = devices.get_mut(&device) {
             *count -= 1;
             if *count == 0 {
@@ -34,6 +33,6 @@ impl HungDevices {
     /// Whether the device under a database hangs.
     pub(super) fn holds(&self, device: Option<u64>) -> bool {
         let Some(device) = device else { return false };
-        lock(&self.0).get(&device).is_some_and(|count| *count >= HUNG_FROM)
+        self.0.lock().get(&device).is_some_and(|count| *count >= HUNG_FROM)
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::collectors::CollectOutcome;
 use crate::collectors::Collected;
@@ -21,7 +22,6 @@ use crate::worker_pool::WorkerPool;
 use crate::worker_pool::run_one;
 
 use super::CollectFn;
-use super::lock::lock;
 use super::monitored_database::MonitoredDatabase;
 
 /// `/proc` tells of a process at once, or hangs with it.
@@ -91,7 +91,7 @@ impl LockMonitor {
         self.meet(&meanings).await;
         let (all, processes) = (Arc::clone(fleet), Arc::clone(&self.processes));
         let _ = run_one(move || {
-            let processes = lock(&processes).clone();
+            let processes = processes.lock().clone();
             for (watched, meaning) in all.iter().zip(meanings) {
                 take_over(watched, meaning, &list, &processes);
             }
@@ -108,7 +108,7 @@ impl LockMonitor {
         };
         let present: HashSet<u32> = meanings.iter().flatten().flat_map(of).collect();
         let new: Arc<[u32]> = {
-            let mut processes = lock(&self.processes);
+            let mut processes = self.processes.lock();
             processes.retain(|pid, _| present.contains(pid));
             let new = present.into_iter().filter(|pid| !processes.contains_key(pid)).collect();
             // One that does not answer is not asked again.
@@ -121,7 +121,7 @@ impl LockMonitor {
         let processes = Arc::clone(&self.processes);
         let ask = move |pid: &u32| {
             let facts = ProcessFacts::read(*pid).map(Arc::new);
-            lock(&processes).insert(*pid, facts);
+            processes.lock().insert(*pid, facts);
         };
         self.crew.run(new, ask, || {}).await;
     }
@@ -147,7 +147,7 @@ fn meanings(fleet: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<O
     let meaning = |watched: &Arc<MonitoredDatabase>| {
         let (files, facts) = watched.lock_evidence()?;
         let mut meaning = list.meaning(files, facts.as_deref());
-        if !list.table.in_one_piece && lock(&watched.follower).misses_any(&meaning) {
+        if !list.table.in_one_piece && watched.follower.lock().misses_any(&meaning) {
             let again = again.get_or_insert_with(|| LockTableSnapshot::read().ok());
             if let Some(again) = again {
                 meaning.join(again.meaning(files, facts.as_deref()));
@@ -164,7 +164,7 @@ fn take_over(
     list: &LockTableSnapshot,
     processes: &Processes,
 ) {
-    let mut follower = lock(&watched.follower);
+    let mut follower = watched.follower.lock();
     let (Some(meaning), Some((_, facts))) = (meaning, watched.lock_evidence()) else {
         *follower = LockTracker::default();
         watched.set_locks(None);

@@ -9,11 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -37,7 +37,6 @@ use crate::worker_pool::WorkerPool;
 
 mod due;
 mod hung_devices;
-mod lock;
 mod locks;
 mod monitored_database;
 mod owners;
@@ -45,7 +44,6 @@ mod slow_loop;
 
 use due::Lane;
 use hung_devices::HungDevices;
-use lock::lock;
 use locks::LockMonitor;
 use monitored_database::MonitoredDatabase;
 
@@ -303,15 +301,15 @@ impl Directory {
     fn measure(&self, mounts: &MountTable) {
         use std::sync::atomic::Ordering;
         if self.busy.swap(true, Ordering::SeqCst) {
-            *lock(&self.facts) = None;
+            *self.facts.lock() = None;
             return;
         }
         let facts = filesystem_facts(&self.path, mounts).ok().map(Arc::new);
-        *lock(&self.facts) = facts;
+        *self.facts.lock() = facts;
         self.busy.store(false, Ordering::SeqCst);
     }
 
     fn facts(&self) -> Option<Arc<FilesystemFacts>> {
-        lock(&self.facts).clone()
+        self.facts.lock().clone()
     }
 }

@@ -1,11 +1,12 @@
 //! One database over time: what is known of it, and how a look changes that.
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use crate::collectors::CollectOutcome;
 use crate::collectors::Collected;
@@ -31,7 +32,6 @@ use super::Directory;
 use super::due::Content;
 use super::due::LastRuns;
 use super::hung_devices::HungDevices;
-use super::lock::lock;
 
 /// What the page says of a database whose file system does not answer.
 const HANGS: &str = "a look hangs in the file system; what is shown is old";
@@ -85,7 +85,7 @@ pub(super) struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.watched.state);
+        let mut state = self.watched.state.lock();
         if std::mem::take(&mut state.stuck) {
             tracing::info!(db = self.watched.database.name.as_str(), "the file system answers again");
         }
@@ -103,10 +103,10 @@ impl MonitoredDatabase {
 
     /// The same name with other settings or at another path: the counters go on.
     pub(super) fn moved_to(&self, database: Arc<Database>, directory: Arc<Directory>) -> Self {
-        let before = lock(&self.state).clone();
+        let before = self.state.lock().clone();
         let mut follower = LockTracker::default();
         let state = if database.path == self.database.path {
-            std::mem::swap(&mut follower, &mut lock(&self.follower));
+            std::mem::swap(&mut follower, &mut self.follower.lock());
             // Other settings may name other tables and queries.
             // … and other facts: without a stamp the next look reads them.
             State {
@@ -147,7 +147,7 @@ impl MonitoredDatabase {
 
     /// Takes the turn to look; `None` while an earlier look hangs, or the device does.
     pub(super) fn begin(&self, hung: &Arc<HungDevices>) -> Option<Turn<'_>> {
-        if hung.holds(lock(&self.state).device) {
+        if hung.holds(self.state.lock().device) {
             self.set_stuck();
             return None;
         }
@@ -159,7 +159,7 @@ impl MonitoredDatabase {
 
     /// The look at this database has hung for too long; unless it came back just now, its device is blamed.
     pub(super) fn set_hung(&self, hung: &HungDevices) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         // The turn ends under the same lock, so what is added here is taken away there.
         if !self.at_work.load(Ordering::SeqCst) {
             return;
@@ -175,7 +175,7 @@ impl MonitoredDatabase {
 
     /// The values stay and grow old, visibly.
     pub(super) fn set_stuck(&self) {
-        self.mark_stuck(&mut lock(&self.state));
+        self.mark_stuck(&mut self.state.lock());
     }
 
     /// Says once that the file system does not answer.
@@ -192,7 +192,7 @@ impl MonitoredDatabase {
 
     /// The evidence for the next look; `None` unless the last one read the database.
     pub(super) fn previous(&self) -> Option<PreviousCollection> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let (taken_at, looked_at) = state.taken_at?;
         let stamp = state.stamp.filter(|_| !state.has_writer);
         Some(PreviousCollection {
@@ -206,7 +206,7 @@ impl MonitoredDatabase {
 
     /// Takes over what a look found, and tells the log of a change.
     pub(super) fn apply(&self, look: Collected) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some(main) = look.stamp.and_then(|stamp| stamp.main) {
             let identity = main.identity();
             if state.identity.replace(identity).is_some_and(|before| before != identity) {
@@ -261,7 +261,7 @@ impl MonitoredDatabase {
                 state.space = Arc::default();
                 state.custom = Vec::new();
                 // When it comes back, its tables are looked at anew even if its files are the same.
-                lock(&self.pasts).clear();
+                self.pasts.lock().clear();
             }
         }
         self.log_change(before, &state);
@@ -294,41 +294,41 @@ impl MonitoredDatabase {
 
     /// Under which names of the kernel the last look found its files, and what it read in them.
     pub(super) fn lock_evidence(&self) -> Option<(LockFiles, Option<Arc<Facts>>)> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         Some((state.lock_files?, state.facts.clone()))
     }
 
     pub(super) fn set_lock_files(&self, files: Option<LockFiles>, has_writer: bool) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.lock_files = files;
         state.has_writer = has_writer;
     }
 
     pub(super) fn locks(&self) -> Option<Arc<Locks>> {
-        lock(&self.state).locks.clone()
+        self.state.lock().locks.clone()
     }
 
     pub(super) fn owners(&self) -> Arc<OwnerState> {
-        Arc::clone(&lock(&self.state).owners)
+        Arc::clone(&self.state.lock().owners)
     }
 
     pub(super) fn set_owners(&self, owners: Arc<OwnerState>) {
-        lock(&self.state).owners = owners;
+        self.state.lock().owners = owners;
     }
 
     pub(super) fn set_locks(&self, locks: Option<Arc<Locks>>) {
-        lock(&self.state).locks = locks;
+        self.state.lock().locks = locks;
     }
 
     /// Counts errors that a look at the tables met.
     pub(super) fn count_errors(&self, codes: &[ErrorCode]) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         codes.iter().for_each(|code| state.errors.count(*code));
     }
 
     /// The content as the last successful look saw it, if the database is up.
     pub(super) fn up_content(&self) -> Option<Content> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         if state.condition != Some(DatabaseState::Up) || state.stuck {
             return None;
         }
@@ -337,31 +337,31 @@ impl MonitoredDatabase {
     }
 
     pub(super) fn set_tables(&self, readings: TableReadings) {
-        lock(&self.state).tables = Arc::new(readings);
+        self.state.lock().tables = Arc::new(readings);
     }
 
     pub(super) fn tables(&self) -> Arc<TableReadings> {
-        Arc::clone(&lock(&self.state).tables)
+        Arc::clone(&self.state.lock().tables)
     }
 
     pub(super) fn set_space(&self, readings: SpaceReadings) {
-        lock(&self.state).space = Arc::new(readings);
+        self.state.lock().space = Arc::new(readings);
     }
 
     pub(super) fn space(&self) -> Arc<SpaceReadings> {
-        Arc::clone(&lock(&self.state).space)
+        Arc::clone(&self.state.lock().space)
     }
 
     /// Takes over a custom metric's answer, or takes away the old one.
     pub(super) fn set_custom(&self, index: usize, reading: Option<CustomReading>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.custom.retain(|reading| reading.index != index);
         state.custom.extend(reading);
         state.custom.sort_by_key(|reading| reading.index);
     }
 
     pub(super) fn observed(&self) -> DatabaseSnapshot {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         DatabaseSnapshot {
             database: Arc::clone(&self.database),
             condition: state.condition.unwrap_or(DatabaseState::Pending),

@@ -1,11 +1,11 @@
 //! The slower loops: row counts, log ages and custom SQL in one, space in the other, each at its own interval.
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,6 @@ use super::due::Content;
 use super::due::Done;
 use super::due::Lane;
 use super::due::Piece;
-use super::lock::lock;
 use super::monitored_database;
 use super::monitored_database::MonitoredDatabase;
 
@@ -105,9 +104,9 @@ fn due(fleet: &[Arc<MonitoredDatabase>], lane: Lane) -> Arc<[CollectorRun]> {
         let pieces = tables.into_iter().chain(space).chain(custom);
         for (piece, interval) in pieces.filter(|(piece, _)| piece.lane() == lane) {
             let Some(content) = watched.up_content() else { continue };
-            let past = Arc::clone(lock(&watched.pasts).entry(piece).or_default());
+            let past = Arc::clone(watched.pasts.lock().entry(piece).or_default());
             // A piece that hangs holds its past; it is not begun again.
-            let Ok(last) = past.try_lock() else { continue };
+            let Some(last) = past.try_lock() else { continue };
             if last.as_ref().is_none_or(|last| last.is_due(now, content, piece)) {
                 drop(last);
                 errands.push(CollectorRun { watched: Arc::clone(watched), piece, interval, content, past });
@@ -119,7 +118,7 @@ fn due(fleet: &[Arc<MonitoredDatabase>], lane: Lane) -> Arc<[CollectorRun]> {
 
 impl CollectorRun {
     fn run(&self, metrics: &AgentMetrics) {
-        let mut past = lock(&self.past);
+        let mut past = self.past.lock();
         let told = past.take().map(|done| done.problems).unwrap_or_default();
         let (started, now) = (SystemTime::now(), Instant::now());
         // Stands when the look panics, so that a defect does not come again every second.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Instant;
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use crate::database::Database;
 use crate::locks::DecodedLocks;
@@ -64,7 +64,7 @@ impl LockTableSnapshot {
     }
 
     fn device_of(&self, database: &Database, device: u64) -> Option<u64> {
-        let devices = || self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        let devices = || self.devices.lock();
         if let Some(known) = devices().get(&device) {
             return *known;
         }

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -157,8 +156,8 @@ impl Scanned {
         Self { unit, busy: AtomicBool::new(false), last: Mutex::new(None) }
     }
 
-    fn last(&self) -> std::sync::MutexGuard<'_, Option<Scan>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last(&self) -> parking_lot::MutexGuard<'_, Option<Scan>> {
+        self.last.lock()
     }
 
     fn describe(&self) -> String {

@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use base64::Engine as _;
+use parking_lot::Mutex;
 use ring::hmac;
 use tokio::sync::Semaphore;
 
@@ -83,7 +82,7 @@ impl Users {
     pub fn knows(&self, name: &str, password: &[u8]) -> bool {
         // The key makes digests that nobody can foresee, so how far two agree tells nothing.
         let digest = self.digest(name, password);
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&digest)
+        self.remembered.lock().contains_key(&digest)
     }
 
     /// Checks a name and a password; `None` when too many others are being checked.
@@ -114,7 +113,7 @@ impl Users {
     }
 
     fn remember(&self, digest: Digest) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.remembered.lock();
         let next = remembered.values().max().map_or(0, |last| last + 1);
         if remembered.len() >= MAX_REMEMBERED
             && let Some(oldest) = remembered.iter().min_by_key(|(_, turn)| **turn).map(|(digest, _)| *digest)
@@ -161,7 +160,7 @@ mod tests {
         for index in 0..1000_u16 {
             users.remember(users.digest("anna", &index.to_be_bytes()));
         }
-        assert_eq!(users.remembered.lock().unwrap().len(), MAX_REMEMBERED);
+        assert_eq!(users.remembered.lock().len(), MAX_REMEMBERED);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::config::RateLimit;
 
@@ -30,7 +30,7 @@ impl TokenBucket {
 
     /// Takes a token, if there is one.
     pub fn take(&self, now: Instant) -> bool {
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full_at = self.full_at.lock();
         match spend(&self.limit, *full_at, now) {
             Some(next) => {
                 *full_at = Some(next);
@@ -56,13 +56,13 @@ impl LoginThrottle {
 
     /// Whether an address may try.
     pub fn allows(&self, from: IpAddr, now: Instant) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         spend(&Self::LIMIT, known.get(&network(from)).copied(), now).is_some()
     }
 
     /// Counts a wrong password.
     pub fn count(&self, from: IpAddr, now: Instant) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if known.len() >= MAX_ADDRESSES {
             known.retain(|_, full_at| *full_at > now);
         }
@@ -113,7 +113,7 @@ mod tests {
         for index in 0..10_000_u32 {
             failures.count(IpAddr::V4(index.into()), start);
         }
-        assert!(failures.0.lock().unwrap().len() <= MAX_ADDRESSES);
+        assert!(failures.0.lock().len() <= MAX_ADDRESSES);
         assert!(!failures.allows(attacker, start), "the one that waits longest is kept");
     }
 }

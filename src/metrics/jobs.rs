@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 
 use crate::database::DatabaseName;
@@ -123,7 +122,7 @@ impl Default for JobMetrics {
 
 impl JobMetrics {
     pub(super) fn lock(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock()
     }
 
     fn with(&self, database: &DatabaseName, task: Task, change: impl FnOnce(&mut Job)) {

@@ -12,8 +12,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+
+use parking_lot::Mutex;
 
 use super::lost_locks::DELETED;
 use super::process::ProcessFacts;
@@ -123,7 +123,7 @@ fn version_of(pid: u32, mapping: &Mapping) -> Option<u32> {
         return None;
     }
     let key = (facts.dev(), facts.ino(), facts.mtime());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN.lock();
     let known = known.get_or_insert_default();
     *known.entry(key).or_insert_with(|| version_in(&read_library(&path)?))
 }

@@ -8,12 +8,12 @@ use std::fs::File;
 use std::hash::BuildHasher as _;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::error::SqliteError;
 use super::raw;
@@ -155,7 +155,7 @@ impl Pass<'_> {
         let mut buffer = vec![0; BLOCK_BYTES * BLOCKS_A_READ];
         let mut written = 0;
         while !self.has_stopped.load(Ordering::Relaxed) {
-            let next = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let next = self.blocks.lock().next();
             let Some((number, hashes)) = next else { break };
             let first = number as u64 * (BLOCK_BYTES * BLOCKS_A_READ) as u64;
             let blocks = &mut buffer[..hashes.len() * BLOCK_BYTES];

@@ -8,11 +8,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Condvar;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
+
+use parking_lot::Condvar;
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use crate::limits::QueryLimits;
 
@@ -38,7 +38,7 @@ fn with_turns<T>(work: impl FnOnce(&mut Turns) -> T) -> T {
 
 fn locked() -> MutexGuard<'static, Option<Turns>> {
     // The map is whole after every statement here.
-    TURNS.lock().unwrap_or_else(PoisonError::into_inner)
+    TURNS.lock()
 }
 
 fn leave(path: &Path, change: impl FnOnce(&mut Turn)) {
@@ -98,7 +98,7 @@ impl Alone {
                 drop(turns);
                 return None;
             }
-            turns = LEFT.wait_timeout(turns, WATCH_PERIOD).unwrap_or_else(PoisonError::into_inner).0;
+            LEFT.wait_for(&mut turns, WATCH_PERIOD);
         }
         drop(turns);
         Some(this)

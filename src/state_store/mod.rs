@@ -28,12 +28,11 @@ pub use trends::Point;
 
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::OptionalExtension;
@@ -129,7 +128,7 @@ impl StateStore {
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A transaction that a panic ended is rolled back when the next one begins.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock()
     }
 
     fn failed(&self) -> impl Fn(rusqlite::Error) -> StateStoreError {

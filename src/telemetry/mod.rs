@@ -21,8 +21,6 @@ pub use context::within;
 pub use span_attributes::describe;
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -32,6 +30,7 @@ use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -117,7 +116,7 @@ impl Telemetry {
         const GRACE: Duration = Duration::from_secs(1);
         let Some(line) = &self.line else { return };
         line.stop.cancel();
-        let ended = line.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = line.ended.lock().take();
         if let Some(ended) = ended {
             // The thread keeps to the limit itself, and says so, unless the name of the collector is being looked up.
             let _ = tokio::time::timeout(LAST_LIMIT + GRACE, ended).await;

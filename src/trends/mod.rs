@@ -6,14 +6,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +114,7 @@ impl Trends {
         }
         match self.history.sizes_since(ago(Level::Hourly.period() * HOURS as u32)) {
             Ok(sizes) => {
-                let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut recent = self.recent.lock();
                 for (path, points) in sizes {
                     let entry = recent.entry(path).or_default();
                     points.into_iter().for_each(|(at, size)| entry.add(at, size));
@@ -130,7 +129,7 @@ impl Trends {
         let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut points = Vec::new();
         {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut recent = self.recent.lock();
             let mut kept = HashMap::with_capacity(snapshot.databases.len());
             for observed in &snapshot.databases {
                 let path = &observed.database.path;
@@ -175,7 +174,7 @@ impl Trends {
     /// The sizes of a database in each of the last hours that is known: hours since 1970, and bytes.
     #[must_use]
     pub fn hours(&self, path: &std::path::Path) -> Vec<(u64, u64)> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = self.recent.lock();
         recent.get(path).map(|recent| recent.hours.clone()).unwrap_or_default()
     }
 

@@ -4,11 +4,10 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use clap::Args;
+use parking_lot::Mutex;
 use serde_json::Value;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -97,7 +96,7 @@ impl Watch {
     /// Looks at every file once.
     async fn look(&self) -> anyhow::Result<Vec<LockReport>> {
         let subjects = Arc::clone(&self.subjects);
-        let looked = run_one(move || observe(&mut subjects.lock().unwrap_or_else(PoisonError::into_inner)));
+        let looked = run_one(move || observe(&mut subjects.lock()));
         looked.await.ok_or_else(|| anyhow::anyhow!("the look panicked; please report it"))?
     }
 

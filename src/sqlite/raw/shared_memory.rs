@@ -15,14 +15,13 @@
 
 use std::ffi::c_int;
 use std::ffi::c_void;
-use std::sync::Mutex;
 use std::sync::OnceLock;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use parking_lot::Mutex;
 use rusqlite::ffi;
 
 use super::Shared;
@@ -135,7 +134,7 @@ fn region_at(address: usize) -> Option<&'static Region> {
 
 /// Adds a region for one more file; its place, `None` when the table is full.
 fn add_region(start: usize, bytes: usize) -> Option<usize> {
-    let _changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let _changes = CHANGES.lock();
     let at = |wanted: usize| REGIONS.iter().position(|region| region.start.load(Ordering::SeqCst) == wanted);
     // The same address is the same region, as connections of one process share a mapping.
     let place = at(start).or_else(|| at(0))?;
@@ -150,7 +149,7 @@ fn add_region(start: usize, bytes: usize) -> Option<usize> {
 }
 
 fn remove_region(place: usize) {
-    let _changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let _changes = CHANGES.lock();
     let region = &REGIONS[place];
     if region.users.fetch_sub(1, Ordering::SeqCst) == 1 {
         region.start.store(0, Ordering::SeqCst);
