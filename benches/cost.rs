@@ -20,7 +20,7 @@ use litekeeper::collectors::PreviousCollection;
 use litekeeper::collectors::Snapshot;
 use litekeeper::collectors::look;
 use litekeeper::collectors::look_at_tables;
-use litekeeper::config::Settings;
+use litekeeper::config::DatabaseSettings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
 use litekeeper::metrics::AgentMetrics;
@@ -94,7 +94,8 @@ fn age(paths: &[PathBuf], turn: u64) {
 }
 
 fn databases(paths: &[PathBuf], schema: bool) -> Arc<[Arc<Database>]> {
-    let mut settings = Settings { row_counts: vec!["companies".to_owned()], ..Settings::default() };
+    let mut settings =
+        DatabaseSettings { row_counts: vec!["companies".to_owned()], ..DatabaseSettings::default() };
     settings.collectors.schema = schema;
     let settings = Arc::new(settings);
     let named = |path: &PathBuf| {

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use litekeeper::collectors::SpaceReadings;
 use litekeeper::collectors::look_at_space;
-use litekeeper::config::Settings;
+use litekeeper::config::DatabaseSettings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
 use rusqlite::Connection;
@@ -56,7 +56,7 @@ fn make(path: &Path, mode: &str, megabytes: u32) {
 
 fn compare(path: &Path, mode: &str) {
     let database = |limits| {
-        let settings = Settings { table_sizes_timeout: limits, ..Settings::default() };
+        let settings = DatabaseSettings { table_sizes_timeout: limits, ..DatabaseSettings::default() };
         Database::new(DatabaseName::new("measured"), path.to_owned(), Arc::new(settings), 500)
     };
     let whole = database(Duration::from_secs(60));

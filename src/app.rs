@@ -22,7 +22,7 @@ use crate::collectors::Snapshot;
 use crate::collectors::look;
 use crate::config::Config;
 use crate::config::Listen;
-use crate::config::State;
+use crate::config::StateLocation;
 use crate::discovery::Discovery;
 use crate::discovery::GivenName;
 use crate::discovery::GivenNames;
@@ -203,7 +203,7 @@ pub fn state_file(config: &Config) -> Option<PathBuf> {
     // Without a task there is nothing to remember, and a file that nobody asked for is not made.
     let has_tasks = config.sources.iter().any(|source| source.settings.tasks.timings().next().is_some());
     let place = match &config.maintenance.state {
-        State::Default if !has_tasks => &State::Memory,
+        StateLocation::Default if !has_tasks => &StateLocation::Memory,
         place => place,
     };
     place.file(&|name| std::env::var(name).ok(), is_root())
@@ -285,7 +285,7 @@ impl Reloader {
             Ok(config) => {
                 let same = {
                     let before = self.config.borrow();
-                    config.listen == before.listen && config.web.differs_in_acting_users_only(&before.web)
+                    config.listen == before.listen && config.web.differs_only_in_operators(&before.web)
                 };
                 if !same {
                     tracing::warn!("`listen` and all of `web` but `operators` change at a restart only");

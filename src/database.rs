@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::Settings;
+use crate::config::DatabaseSettings;
 use crate::database_files::DatabaseFiles;
 
 /// The label `db`: valid UTF-8, unique among the databases watched, the same after a restart.
@@ -41,7 +41,7 @@ pub struct Database {
     /// The main file and its WAL, ready for the system calls of every sweep.
     pub files: DatabaseFiles,
     /// How it is watched.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<DatabaseSettings>,
     /// The most series that its table and custom collectors may publish.
     pub series_limit: usize,
 }
@@ -49,7 +49,12 @@ pub struct Database {
 impl Database {
     /// A database at a resolved path.
     #[must_use]
-    pub fn new(name: DatabaseName, path: PathBuf, settings: Arc<Settings>, series_limit: usize) -> Self {
+    pub fn new(
+        name: DatabaseName,
+        path: PathBuf,
+        settings: Arc<DatabaseSettings>,
+        series_limit: usize,
+    ) -> Self {
         let files = DatabaseFiles::of(&path);
         Self { name, path, files, settings, series_limit }
     }

@@ -72,7 +72,7 @@ fn warn_of(directories: &[DirectoryReference]) {
         if let Some(problem) = unusable(&directory.path) {
             let words =
                 format!("warning: here every backup would fail: {}: {problem}", directory.path.display());
-            print_error!("{}", directory.say(words));
+            print_error!("{}", directory.with_message(words));
         }
     }
 }

@@ -8,7 +8,7 @@ use globset::Glob;
 
 use crate::config::CustomKind;
 use crate::config::CustomMetric;
-use crate::config::Settings;
+use crate::config::DatabaseSettings;
 use crate::config::TimestampColumn;
 use crate::database::Database;
 use crate::limits::QueryLimits;
@@ -176,7 +176,7 @@ fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableCollecti
 /// The tables and views of the database, or, where no pattern asks for all of them, those that are named.
 pub(super) fn known_tables(
     reader: &Reader,
-    settings: &Settings,
+    settings: &DatabaseSettings,
 ) -> Result<BTreeMap<String, TableKind>, SqliteError> {
     let mut names = settings.row_counts.iter().chain(settings.timestamps.iter().map(|column| &column.table));
     if settings.row_counts.iter().any(|pattern| is_pattern(pattern)) {

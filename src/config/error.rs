@@ -59,7 +59,7 @@ pub struct DirectoryReference {
 impl DirectoryReference {
     /// A line about it, which names its place as an error does.
     #[must_use]
-    pub fn say(&self, message: String) -> String {
+    pub fn with_message(&self, message: String) -> String {
         ConfigError { message, ..self.place.clone() }.to_string()
     }
 }

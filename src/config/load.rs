@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::config::DEFAULT_INCLUDE;
-use crate::config::Settings;
+use crate::config::DatabaseSettings;
 use crate::config::Source;
-use crate::config::State;
-use crate::config::Target;
+use crate::config::SourceLocation;
+use crate::config::StateLocation;
 use crate::config::Tasks;
 use crate::config::WebConfig;
 use crate::config::decode::Decoder;
@@ -86,7 +86,7 @@ impl Config {
         let row_counts = if all { vec!["*".to_owned()] } else { row_counts.to_vec() };
         // Reading is all that was asked for, so the only task is the one that reads.
         let tasks = Tasks { health_check: Some(default_health_check()), ..Tasks::default() };
-        let settings = Arc::new(Settings { row_counts, tasks, ..Settings::default() });
+        let settings = Arc::new(DatabaseSettings { row_counts, tasks, ..DatabaseSettings::default() });
         let mut sources: Vec<Source> = Vec::new();
         let mut errors = Vec::new();
         for argument in targets {
@@ -96,9 +96,9 @@ impl Config {
             {
                 continue;
             }
-            match target(argument, path) {
-                Ok(target) if sources.iter().any(|source| source.target == target) => {}
-                Ok(target) => sources.push(Source { target, settings: Arc::clone(&settings) }),
+            match location(argument, path) {
+                Ok(location) if sources.iter().any(|source| source.location == location) => {}
+                Ok(location) => sources.push(Source { location, settings: Arc::clone(&settings) }),
                 Err(message) => {
                     let (file, key) = (COMMAND_LINE.to_owned(), argument.display().to_string());
                     errors.push(ConfigError { file, position: None, key, message });
@@ -113,7 +113,7 @@ impl Config {
             return Err(ConfigErrors::whole(COMMAND_LINE, message.to_owned()));
         }
         let mut config = Self::with_sources(sources);
-        config.maintenance.state = State::Memory;
+        config.maintenance.state = StateLocation::Memory;
         Ok(config)
     }
 }
@@ -149,10 +149,10 @@ fn names(argument: &Path, path: &Path) -> bool {
     std::path::absolute(argument).is_ok_and(|absolute| absolute == path)
 }
 
-fn target(argument: &Path, path: PathBuf) -> Result<Target, String> {
+fn location(argument: &Path, path: PathBuf) -> Result<SourceLocation, String> {
     if path.is_dir() {
         let include = DEFAULT_INCLUDE.map(str::to_owned).to_vec();
-        return Ok(Target::Directory { path, include, exclude: Vec::new(), recursive: false });
+        return Ok(SourceLocation::Directory { path, include, exclude: Vec::new(), recursive: false });
     }
     // A file may be called `a[1].db`: what exists is what was meant.
     if !path.exists()
@@ -160,12 +160,12 @@ fn target(argument: &Path, path: PathBuf) -> Result<Target, String> {
     {
         return match pattern_problem(pattern) {
             Some(problem) => Err(problem),
-            None => Ok(Target::Glob { pattern: absolute_pattern(pattern), exclude: Vec::new() }),
+            None => Ok(SourceLocation::Glob { pattern: absolute_pattern(pattern), exclude: Vec::new() }),
         };
     }
     match sidecar_problem(&path) {
         Some(problem) => Err(problem),
-        None => Ok(Target::File { path, name: None }),
+        None => Ok(SourceLocation::File { path, name: None }),
     }
 }
 

@@ -61,12 +61,12 @@ pub use crate::config::tasks::Backup;
 pub use crate::config::tasks::Checkpoint;
 pub use crate::config::tasks::HealthCheck;
 pub use crate::config::tasks::LogCleaning;
-pub use crate::config::tasks::Manners;
 pub use crate::config::tasks::Optimize;
 pub use crate::config::tasks::Retention;
 pub use crate::config::tasks::Tasks;
 pub use crate::config::tasks::Timing;
 pub use crate::config::tasks::Vacuum;
+pub use crate::config::tasks::WriteLimits;
 pub use crate::config::telemetry_path::TelemetryPath;
 pub use crate::config::tracing::CollectorTls;
 pub use crate::config::tracing::Endpoint;
@@ -126,7 +126,7 @@ impl WebSettings {
 
     /// Whether a running server can take over the settings: only who may act can change.
     #[must_use]
-    pub fn differs_in_acting_users_only(&self, other: &Self) -> bool {
+    pub fn differs_only_in_operators(&self, other: &Self) -> bool {
         *self == Self { operators: self.operators.clone(), ..other.clone() }
     }
 }
@@ -135,7 +135,7 @@ impl WebSettings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Maintenance {
     /// Where history, verdicts and due times are kept.
-    pub state: State,
+    pub state: StateLocation,
     /// The time zone of schedules that name none.
     pub timezone: chrono_tz::Tz,
     /// Where SQLite puts temporary files; `None` for SQLite's own choice.
@@ -154,8 +154,8 @@ pub struct Maintenance {
 
 /// Where the agent keeps what it must know after a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// In the place that is usual for the user, see [`State::file`].
+pub enum StateLocation {
+    /// In the place that is usual for the user, see [`StateLocation::file`].
     Default,
     /// In memory: nothing is written anywhere, and nothing is known after a restart.
     Memory,
@@ -163,7 +163,7 @@ pub enum State {
     File(PathBuf),
 }
 
-impl State {
+impl StateLocation {
     /// The file, if there is one: as configured, or `state.db` in the directory that systemd names, for root in
     /// `/var/lib/litekeeper`, for others in `$XDG_STATE_HOME/litekeeper` (`~/.local/state/litekeeper`).
     #[must_use]
@@ -188,7 +188,7 @@ impl State {
 impl Default for Maintenance {
     fn default() -> Self {
         Self {
-            state: State::Default,
+            state: StateLocation::Default,
             timezone: chrono_tz::UTC,
             temp_directory: None,
             pause_file: None,
@@ -204,14 +204,14 @@ impl Default for Maintenance {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     /// Where its files are.
-    pub target: Target,
+    pub location: SourceLocation,
     /// How its databases are watched.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<DatabaseSettings>,
 }
 
 /// Where the files of a source are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum SourceLocation {
     /// One file, which is listed (as missing) even while it is not there.
     File {
         /// The file.
@@ -258,7 +258,7 @@ pub const DEFAULT_SERIES_LIMIT: usize = 500;
 pub const DEFAULT_TABLE_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// How long one table's exact count may take by default.
-pub const DEFAULT_COUNT_BUDGET: Duration = Duration::from_millis(500);
+pub const DEFAULT_COUNT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The column with a custom metric's value by default.
 pub const DEFAULT_CUSTOM_VALUE: &str = "value";
@@ -277,7 +277,7 @@ pub const DEFAULT_INCLUDE: [&str; 4] = ["*.db", "*.sqlite", "*.sqlite3", "*.db3"
 
 /// How a database is watched: its profile with its own settings laid over it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub struct DatabaseSettings {
     /// The profile's name, a label of `sqlite_db_info`; empty without one.
     pub profile: String,
     /// Static labels of `sqlite_db_info`.
@@ -325,7 +325,7 @@ impl Config {
     }
 }
 
-impl Default for Settings {
+impl Default for DatabaseSettings {
     /// What a database is watched with when nothing is said: no row is read before someone asks for it.
     fn default() -> Self {
         Self {
@@ -335,7 +335,7 @@ impl Default for Settings {
             timestamps: Vec::new(),
             custom_metrics: Vec::new(),
             table_interval: DEFAULT_TABLE_INTERVAL,
-            count_timeout: DEFAULT_COUNT_BUDGET,
+            count_timeout: DEFAULT_COUNT_TIMEOUT,
             table_sizes_interval: Duration::from_secs(6 * 3600),
             table_sizes_top: 20,
             table_sizes_timeout: Duration::from_millis(500),

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::config::DEFAULT_INCLUDE;
-use crate::config::Settings;
+use crate::config::DatabaseSettings;
 use crate::config::Source;
-use crate::config::Target;
+use crate::config::SourceLocation;
 use crate::config::custom::MetricDefinitions;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
@@ -58,10 +58,10 @@ pub(super) const TOP_KEYS: [&str; 17] = [
 ];
 
 /// The keys that say where an entry's files are; an entry has one of them.
-const TARGET_KEYS: [&str; 3] = ["path", "glob", "directory"];
+const LOCATION_KEYS: [&str; 3] = ["path", "glob", "directory"];
 
 /// Further keys of an entry, each with the target keys that it goes with.
-const TARGET_OPTIONS: [(&str, &[&str]); 4] = [
+const LOCATION_OPTIONS: [(&str, &[&str]); 4] = [
     ("name", &["path"]),
     ("exclude", &["glob", "directory"]),
     ("include", &["directory"]),
@@ -134,20 +134,20 @@ impl Reader<'_> {
     }
 
     fn read_entry(&mut self, value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<Source> {
-        let mut known: Vec<&str> = TARGET_KEYS.to_vec();
-        known.extend(TARGET_OPTIONS.iter().map(|(name, _)| *name));
+        let mut known: Vec<&str> = LOCATION_KEYS.to_vec();
+        known.extend(LOCATION_OPTIONS.iter().map(|(name, _)| *name));
         known.push("profile");
         known.extend(SETTINGS_KEYS);
         let fields = decoder.fields(value, &known)?;
-        let target = self.read_target(&fields, decoder);
+        let location = self.read_location(&fields, decoder);
         let settings = self.read_settings(&fields, decoder);
-        Some(Source { target: target?, settings: Arc::new(settings) })
+        Some(Source { location: location?, settings: Arc::new(settings) })
     }
 
-    fn read_settings(&mut self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Settings {
-        let mut settings = Settings::default();
-        let surroundings = ParseContext { base: self.base, timezone: self.timezone };
-        let own = read_layer(fields, &mut self.families, &surroundings, decoder);
+    fn read_settings(&mut self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> DatabaseSettings {
+        let mut settings = DatabaseSettings::default();
+        let context = ParseContext { base: self.base, timezone: self.timezone };
+        let own = read_layer(fields, &mut self.families, &context, decoder);
         if let Some(value) = fields.find("profile")
             && let Some(name) = decoder.text(&value)
         {
@@ -164,14 +164,14 @@ impl Reader<'_> {
         settings
     }
 
-    fn read_target(&mut self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Target> {
+    fn read_location(&mut self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<SourceLocation> {
         let given: Vec<&str> =
-            TARGET_KEYS.into_iter().filter(|name| fields.key_position(name).is_some()).collect();
+            LOCATION_KEYS.into_iter().filter(|name| fields.key_position(name).is_some()).collect();
         let [kind] = given.as_slice() else {
-            refuse_target(&given, fields, decoder);
+            refuse_location(&given, fields, decoder);
             return None;
         };
-        for (option, targets) in TARGET_OPTIONS {
+        for (option, targets) in LOCATION_OPTIONS {
             if let Some(position) = fields.key_position(option)
                 && !targets.contains(kind)
             {
@@ -192,7 +192,7 @@ impl Reader<'_> {
         value: &Value<'_>,
         fields: &Fields<'_>,
         decoder: &mut Decoder<'_>,
-    ) -> Option<Target> {
+    ) -> Option<SourceLocation> {
         let name = fields.find("name").map(|name| self.read_name(&name, fields, decoder));
         let text = decoder.text(value)?;
         if text.contains('*') {
@@ -208,7 +208,7 @@ impl Reader<'_> {
             decoder.refuse_value(value, message);
         }
         self.paths.entry(path.clone()).or_insert_with(|| fields.key.clone());
-        Some(Target::File { path, name: name.flatten() })
+        Some(SourceLocation::File { path, name: name.flatten() })
     }
 
     fn read_name(
@@ -231,13 +231,18 @@ impl Reader<'_> {
         Some(name)
     }
 
-    fn read_glob(&self, value: &Value<'_>, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Target> {
+    fn read_glob(
+        &self,
+        value: &Value<'_>,
+        fields: &Fields<'_>,
+        decoder: &mut Decoder<'_>,
+    ) -> Option<SourceLocation> {
         let exclude = self.read_exclude(fields, decoder);
         let text = decoder.text(value)?;
         if let Some(problem) = pattern_problem(&text) {
             decoder.refuse_value(value, format!("{} {problem}", quoted(&text)));
         }
-        Some(Target::Glob { pattern: resolve_pattern(self.base, &text), exclude })
+        Some(SourceLocation::Glob { pattern: resolve_pattern(self.base, &text), exclude })
     }
 
     fn read_directory(
@@ -245,7 +250,7 @@ impl Reader<'_> {
         value: &Value<'_>,
         fields: &Fields<'_>,
         decoder: &mut Decoder<'_>,
-    ) -> Option<Target> {
+    ) -> Option<SourceLocation> {
         let exclude = self.read_exclude(fields, decoder);
         let include = match fields.find("include") {
             None => DEFAULT_INCLUDE.map(str::to_owned).to_vec(),
@@ -253,7 +258,7 @@ impl Reader<'_> {
         };
         let recursive = fields.find("recursive").and_then(|value| decoder.switch(&value)).unwrap_or(false);
         let path = resolve_path(self.base, &decoder.text(value)?);
-        Some(Target::Directory { path, include, exclude, recursive })
+        Some(SourceLocation::Directory { path, include, exclude, recursive })
     }
 
     fn read_exclude(&self, fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Vec<String> {
@@ -289,9 +294,9 @@ fn read_patterns(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Vec<String> {
 }
 
 /// An entry with no target, or with several.
-fn refuse_target(given: &[&str], fields: &Fields<'_>, decoder: &mut Decoder<'_>) {
+fn refuse_location(given: &[&str], fields: &Fields<'_>, decoder: &mut Decoder<'_>) {
     if given.is_empty() {
-        if !TARGET_KEYS.iter().any(|name| fields.intends(name)) {
+        if !LOCATION_KEYS.iter().any(|name| fields.intends(name)) {
             let message = "names no files; write one of `path`, `glob` and `directory`";
             decoder.refuse(fields.position, &fields.key, message);
         }

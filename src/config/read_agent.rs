@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::config::Listen;
 use crate::config::Maintenance;
-use crate::config::State;
+use crate::config::StateLocation;
 use crate::config::WebSettings;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
@@ -76,7 +76,7 @@ pub(super) fn read_maintenance(
         Some(resolve_path(base, &text))
     };
     if let Some(file) = path("state") {
-        maintenance.state = State::File(file);
+        maintenance.state = StateLocation::File(file);
     }
     maintenance.temp_directory = path("temp_directory");
     maintenance.pause_file = path("pause_file");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::Collectors;
 use crate::config::CustomMetric;
-use crate::config::Settings;
+use crate::config::DatabaseSettings;
 use crate::config::TimestampColumn;
 use crate::config::TimestampFormat;
 use crate::config::alerts::AlertThresholds;
@@ -48,13 +48,14 @@ pub(super) const SETTINGS_KEYS: [&str; 13] = [
 const TABLE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 
 /// A count holds back checkpoints (WAL) or writers (rollback journal) as long as it runs.
-const COUNT_BUDGET: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
+const COUNT_TIMEOUT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
 
 /// A look at the space reads every page; more than once a minute it would be most of what the agent does.
-const SPACE_INTERVAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30 * 86_400));
+const TABLE_SIZES_INTERVAL: (Duration, Duration) =
+    (Duration::from_secs(60), Duration::from_secs(30 * 86_400));
 
 /// Tables by size; each is two series and one more for each index.
-const SPACE_TOP: (usize, usize) = (1, 1_000);
+const TABLE_SIZES_TOP: (usize, usize) = (1, 1_000);
 
 /// An application that waits longer than this for a lock is not heard of.
 const OWNER_BUSY_TIMEOUT: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
@@ -89,7 +90,7 @@ impl Layer {
 
     /// Lays the layer over settings: what it says replaces what was there, while labels and thresholds of alerts are
     /// merged by name and custom metrics are added.
-    pub fn apply(self, settings: &mut Settings) {
+    pub fn apply(self, settings: &mut DatabaseSettings) {
         settings.labels.extend(self.labels);
         settings.alerts.extend(self.alerts);
         settings.custom_metrics.extend(self.custom_metrics);
@@ -127,7 +128,7 @@ fn replace<T>(place: &mut T, value: Option<T>) {
 pub(super) fn read_layer(
     fields: &Fields<'_>,
     families: &mut MetricDefinitions,
-    surroundings: &ParseContext<'_>,
+    context: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Layer {
     let mut layer = Layer::default();
@@ -144,7 +145,7 @@ pub(super) fn read_layer(
         .and_then(|value| decoder.duration(&value, TABLE_INTERVAL.0..=TABLE_INTERVAL.1));
     layer.count_timeout = fields
         .find("count_timeout")
-        .and_then(|value| decoder.duration(&value, COUNT_BUDGET.0..=COUNT_BUDGET.1));
+        .and_then(|value| decoder.duration(&value, COUNT_TIMEOUT.0..=COUNT_TIMEOUT.1));
     read_space(fields, &mut layer, decoder);
     if let Some(value) = fields.find("collectors") {
         read_collectors(&value, &mut layer, decoder);
@@ -154,7 +155,7 @@ pub(super) fn read_layer(
         .and_then(|value| decoder.duration(&value, OWNER_BUSY_TIMEOUT.0..=OWNER_BUSY_TIMEOUT.1))
         .map(Some);
     if let Some(value) = fields.find("tasks") {
-        layer.tasks = read_tasks(&value, surroundings, decoder);
+        layer.tasks = read_tasks(&value, context, decoder);
     }
     if let Some(value) = fields.find("alerts") {
         layer.alerts = read_alerts(&value, decoder);
@@ -166,10 +167,11 @@ fn read_space(fields: &Fields<'_>, layer: &mut Layer, decoder: &mut Decoder<'_>)
     let mut duration = |name, (least, most): (Duration, Duration)| {
         fields.find(name).and_then(|value| decoder.duration(&value, least..=most))
     };
-    layer.table_sizes_interval = duration("table_sizes_interval", SPACE_INTERVAL);
-    layer.table_sizes_timeout = duration("table_sizes_timeout", COUNT_BUDGET);
-    layer.table_sizes_top =
-        fields.find("table_sizes_top").and_then(|value| decoder.number(&value, SPACE_TOP.0..=SPACE_TOP.1));
+    layer.table_sizes_interval = duration("table_sizes_interval", TABLE_SIZES_INTERVAL);
+    layer.table_sizes_timeout = duration("table_sizes_timeout", COUNT_TIMEOUT);
+    layer.table_sizes_top = fields
+        .find("table_sizes_top")
+        .and_then(|value| decoder.number(&value, TABLE_SIZES_TOP.0..=TABLE_SIZES_TOP.1));
 }
 
 fn read_labels(value: &Value<'_>, decoder: &mut Decoder<'_>) -> BTreeMap<String, String> {

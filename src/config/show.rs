@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::CustomMetric;
 use crate::config::Listen;
 use crate::config::Source;
-use crate::config::Target;
+use crate::config::SourceLocation;
 use crate::config::TimestampColumn;
 use crate::config::WebSettings;
 use crate::config::alerts::shown_alerts;
@@ -66,7 +66,7 @@ struct ShownProfile {}
 #[derive(Serialize)]
 struct ShownSource {
     #[serde(flatten)]
-    target: ShownTarget,
+    location: ShownLocation,
     #[serde(skip_serializing_if = "String::is_empty")]
     profile: String,
     labels: BTreeMap<String, String>,
@@ -86,7 +86,7 @@ struct ShownSource {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum ShownTarget {
+enum ShownLocation {
     File {
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<String>,
@@ -162,7 +162,7 @@ fn shown_source(source: &Source) -> ShownSource {
     let settings = &source.settings;
     let labels = settings.labels.iter().map(|(name, value)| (name.clone(), escape(value)));
     ShownSource {
-        target: shown_target(&source.target),
+        location: shown_location(&source.location),
         profile: escape(&settings.profile),
         labels: labels.collect(),
         row_counts: escape_all(&settings.row_counts),
@@ -180,20 +180,23 @@ fn shown_source(source: &Source) -> ShownSource {
     }
 }
 
-fn shown_target(target: &Target) -> ShownTarget {
-    match target {
+fn shown_location(location: &SourceLocation) -> ShownLocation {
+    match location {
         // A shell can hand over a file with a `*` in its name. In a file, such a `path` is refused, as a
         // pattern was meant almost always; a pattern that matches this file alone says the same.
-        Target::File { path, name: None } if path.to_string_lossy().contains('*') => {
-            ShownTarget::Glob { glob: escape(&globset::escape(&path.to_string_lossy())), exclude: Vec::new() }
+        SourceLocation::File { path, name: None } if path.to_string_lossy().contains('*') => {
+            ShownLocation::Glob {
+                glob: escape(&globset::escape(&path.to_string_lossy())),
+                exclude: Vec::new(),
+            }
         }
-        Target::File { path, name } => {
-            ShownTarget::File { name: name.as_deref().map(escape), path: escape(&path.to_string_lossy()) }
+        SourceLocation::File { path, name } => {
+            ShownLocation::File { name: name.as_deref().map(escape), path: escape(&path.to_string_lossy()) }
         }
-        Target::Glob { pattern, exclude } => {
-            ShownTarget::Glob { glob: escape(pattern), exclude: escape_all(exclude) }
+        SourceLocation::Glob { pattern, exclude } => {
+            ShownLocation::Glob { glob: escape(pattern), exclude: escape_all(exclude) }
         }
-        Target::Directory { path, include, exclude, recursive } => ShownTarget::Directory {
+        SourceLocation::Directory { path, include, exclude, recursive } => ShownLocation::Directory {
             directory: escape(&path.to_string_lossy()),
             include: escape_all(include),
             exclude: escape_all(exclude),

@@ -9,14 +9,14 @@ use crate::config::Checkpoint;
 use crate::config::HealthCheck;
 use crate::config::LogCleaning;
 use crate::config::Maintenance;
-use crate::config::Manners;
 use crate::config::Optimize;
 use crate::config::Retention;
-use crate::config::State;
+use crate::config::StateLocation;
 use crate::config::Tasks;
 use crate::config::TimestampFormat;
 use crate::config::Timing;
 use crate::config::Vacuum;
+use crate::config::WriteLimits;
 use crate::config::environment::escape;
 use crate::config::on_off;
 use crate::config::units::format_bytes;
@@ -62,7 +62,7 @@ struct ShownTiming {
 }
 
 #[derive(Serialize)]
-struct ShownManners {
+struct ShownWriteLimits {
     target_lock_hold: String,
     pause_ratio: f64,
     lock_timeout: String,
@@ -99,7 +99,7 @@ struct ShownVacuum {
     #[serde(serialize_with = "on_off")]
     allow_replicated: bool,
     #[serde(flatten)]
-    manners: ShownManners,
+    write_limits: ShownWriteLimits,
 }
 
 #[derive(Serialize)]
@@ -109,7 +109,7 @@ struct ShownLogCleaning {
     tables: Vec<ShownRetention>,
     foreign_keys: Option<&'static str>,
     #[serde(flatten)]
-    manners: ShownManners,
+    write_limits: ShownWriteLimits,
 }
 
 #[derive(Serialize)]
@@ -167,7 +167,7 @@ struct ShownOptimize {
     timing: ShownTiming,
     analysis_limit: u32,
     #[serde(flatten)]
-    manners: ShownManners,
+    write_limits: ShownWriteLimits,
 }
 
 /// A task that is named, or the word for one that is not.
@@ -185,8 +185,8 @@ fn shown_path(path: &Path) -> String {
 pub(super) fn shown_maintenance(maintenance: &Maintenance) -> ShownMaintenance {
     ShownMaintenance {
         state: match &maintenance.state {
-            State::File(path) => Some(shown_path(path)),
-            State::Default | State::Memory => None,
+            StateLocation::File(path) => Some(shown_path(path)),
+            StateLocation::Default | StateLocation::Memory => None,
         },
         timezone: maintenance.timezone.name(),
         temp_directory: maintenance.temp_directory.as_deref().map(shown_path),
@@ -220,12 +220,12 @@ fn shown_timing(timing: &Timing) -> ShownTiming {
     }
 }
 
-fn shown_manners(manners: &Manners) -> ShownManners {
-    ShownManners {
-        target_lock_hold: format_duration(manners.target_lock_hold),
-        pause_ratio: manners.pause_ratio,
-        lock_timeout: format_duration(manners.lock_timeout),
-        allow_network_filesystem: manners.allow_network_filesystem,
+fn shown_write_limits(write_limits: &WriteLimits) -> ShownWriteLimits {
+    ShownWriteLimits {
+        target_lock_hold: format_duration(write_limits.target_lock_hold),
+        pause_ratio: write_limits.pause_ratio,
+        lock_timeout: format_duration(write_limits.lock_timeout),
+        allow_network_filesystem: write_limits.allow_network_filesystem,
     }
 }
 
@@ -247,7 +247,7 @@ fn shown_vacuum(task: &Vacuum) -> ShownVacuum {
         max_lock_hold: task.max_lock_hold.map(format_duration),
         min_free_space: format_bytes(task.min_free_space),
         allow_replicated: task.allow_replicated,
-        manners: shown_manners(&task.manners),
+        write_limits: shown_write_limits(&task.write_limits),
     }
 }
 
@@ -256,7 +256,7 @@ fn shown_log_cleaning(task: &LogCleaning) -> ShownLogCleaning {
         timing: shown_timing(&task.timing),
         tables: task.tables.iter().map(shown_retention).collect(),
         foreign_keys: task.foreign_keys.map(word),
-        manners: shown_manners(&task.manners),
+        write_limits: shown_write_limits(&task.write_limits),
     }
 }
 
@@ -284,7 +284,7 @@ fn shown_optimize(task: &Optimize) -> ShownOptimize {
     ShownOptimize {
         timing: shown_timing(&task.timing),
         analysis_limit: task.analysis_limit,
-        manners: shown_manners(&task.manners),
+        write_limits: shown_write_limits(&task.write_limits),
     }
 }
 

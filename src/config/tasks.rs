@@ -46,9 +46,9 @@ pub struct Timing {
     pub timeout: Duration,
 }
 
-/// How gently a job works beside the database's owner.
+/// How long a task holds the write lock, and how long it waits for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Manners {
+pub struct WriteLimits {
     /// The longest that the write lock is to be held at once.
     pub target_lock_hold: Duration,
     /// The pause after a hold, as a part of the hold. It is never shorter than what a waiting writer needs.
@@ -93,7 +93,7 @@ pub struct Vacuum {
     /// Whether it runs although Litestream or LiteFS replicates the database.
     pub allow_replicated: bool,
     /// How gently.
-    pub manners: Manners,
+    pub write_limits: WriteLimits,
 }
 
 /// The task `log_cleaning`.
@@ -106,7 +106,7 @@ pub struct LogCleaning {
     /// Whether foreign keys are enforced; needed where others refer to a table.
     pub foreign_keys: Option<bool>,
     /// How gently.
-    pub manners: Manners,
+    pub write_limits: WriteLimits,
 }
 
 /// The retention of one table.
@@ -181,7 +181,7 @@ pub struct Optimize {
     /// So many rows of each index are looked at, about.
     pub analysis_limit: u32,
     /// How gently.
-    pub manners: Manners,
+    pub write_limits: WriteLimits,
 }
 
 impl Tasks {

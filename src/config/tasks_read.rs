@@ -10,11 +10,11 @@ use crate::config::Backup;
 use crate::config::Checkpoint;
 use crate::config::HealthCheck;
 use crate::config::LogCleaning;
-use crate::config::Manners;
 use crate::config::Optimize;
 use crate::config::Retention;
 use crate::config::Timing;
 use crate::config::Vacuum;
+use crate::config::WriteLimits;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
 use crate::config::decode::Value;
@@ -30,7 +30,7 @@ use crate::schedule::Window;
 const TIMING_KEYS: [&str; 6] = ["schedule", "timezone", "spread", "window", "start_deadline", "timeout"];
 
 /// What every task that writes takes.
-const MANNERS_KEYS: [&str; 4] =
+const WRITE_LIMIT_KEYS: [&str; 4] =
     ["target_lock_hold", "pause_ratio", "lock_timeout", "allow_network_filesystem"];
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -83,7 +83,7 @@ const LOG_CLEANING: TimingDefaults = TimingDefaults { schedule: "0 1 * * *", tim
 /// Reads `tasks`.
 pub(super) fn read_tasks(
     value: &Value<'_>,
-    surroundings: &ParseContext<'_>,
+    context: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> TaskLayer {
     let mut layer = TaskLayer::default();
@@ -91,31 +91,31 @@ pub(super) fn read_tasks(
     let Some(fields) = decoder.fields(value, &known) else {
         return layer;
     };
-    read_upkeep(&fields, surroundings, decoder, &mut layer);
+    read_upkeep(&fields, context, decoder, &mut layer);
     if let Some(value) = fields.find("health_check") {
         layer.health_check = task(
             &value,
             decoder,
             &keys(&["foreign_keys", "quick", "max_writer_wait", "max_wal_growth"], false),
         )
-        .map(|fields| fields.and_then(|fields| read_health_check(&fields, surroundings, decoder)));
+        .map(|fields| fields.and_then(|fields| read_health_check(&fields, context, decoder)));
     }
     if let Some(value) = fields.find("vacuum") {
         let own =
             ["min_reclaimable", "convert_auto_vacuum", "max_lock_hold", "min_free_space", "allow_replicated"];
         layer.vacuum = task(&value, decoder, &keys(&own, true))
-            .map(|fields| fields.and_then(|fields| read_vacuum(&fields, surroundings, decoder)));
+            .map(|fields| fields.and_then(|fields| read_vacuum(&fields, context, decoder)));
     }
     if let Some(value) = fields.find("log_cleaning") {
         layer.log_cleaning = task(&value, decoder, &keys(&["tables", "foreign_keys"], true))
-            .map(|fields| fields.and_then(|fields| read_log_cleaning(&fields, surroundings, decoder)));
+            .map(|fields| fields.and_then(|fields| read_log_cleaning(&fields, context, decoder)));
     }
     layer
 }
 
 pub(super) fn keys(own: &[&'static str], writes: bool) -> Vec<&'static str> {
-    let manners: &[&'static str] = if writes { &MANNERS_KEYS } else { &[] };
-    [&TIMING_KEYS, own, manners].concat()
+    let write_limits: &[&'static str] = if writes { &WRITE_LIMIT_KEYS } else { &[] };
+    [&TIMING_KEYS, own, write_limits].concat()
 }
 
 /// The fields of a task; `Some(None)` for one that is off. A task may be named with nothing behind it.
@@ -147,10 +147,10 @@ pub(super) fn read<'t, T>(
 pub(super) fn read_timing(
     fields: &Fields<'_>,
     defaults: &TimingDefaults,
-    surroundings: &ParseContext<'_>,
+    context: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Timing {
-    let zone = read(fields, "timezone", surroundings.timezone, |value| read_timezone(value, decoder));
+    let zone = read(fields, "timezone", context.timezone, |value| read_timezone(value, decoder));
     let default = parse_schedule(defaults.schedule, zone).expect("the defaults are schedules");
     let schedule = read(fields, "schedule", default, |value| read_schedule(value, zone, decoder));
     let window = fields.given("window").and_then(|value| {
@@ -196,9 +196,9 @@ fn parse_schedule(text: &str, zone: Tz) -> Result<Schedule, String> {
     }
 }
 
-pub(super) fn read_manners(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Manners {
+pub(super) fn read_write_limits(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> WriteLimits {
     const HOLD: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
-    Manners {
+    WriteLimits {
         target_lock_hold: read(fields, "target_lock_hold", Duration::from_millis(20), |value| {
             decoder.duration(value, HOLD)
         }),
@@ -212,13 +212,13 @@ pub(super) fn read_manners(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Ma
 
 fn read_health_check(
     fields: &Fields<'_>,
-    surroundings: &ParseContext<'_>,
+    context: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<HealthCheck> {
     const WAIT: RangeInclusive<Duration> = Duration::from_millis(5)..=HOUR;
-    let quick = fields.find("quick").and_then(|value| read_quick(&value, surroundings, decoder));
+    let quick = fields.find("quick").and_then(|value| read_quick(&value, context, decoder));
     Some(HealthCheck {
-        timing: read_timing(fields, &HEALTH_CHECK, surroundings, decoder),
+        timing: read_timing(fields, &HEALTH_CHECK, context, decoder),
         quick,
         foreign_keys: read(fields, "foreign_keys", true, |value| decoder.switch(value)),
         max_writer_wait: read(fields, "max_writer_wait", MAX_WAIT, |value| decoder.duration(value, WAIT)),
@@ -227,21 +227,17 @@ fn read_health_check(
 }
 
 /// `quick: on`, `quick: 1h`, or a mapping as a task has it.
-fn read_quick(
-    value: &Value<'_>,
-    surroundings: &ParseContext<'_>,
-    decoder: &mut Decoder<'_>,
-) -> Option<Timing> {
+fn read_quick(value: &Value<'_>, context: &ParseContext<'_>, decoder: &mut Decoder<'_>) -> Option<Timing> {
     let is_switch = |text: &str| ["on", "off", "true", "false"].contains(&text);
     if let Node::Scalar(text) = &value.tree.node
         && !is_switch(text)
     {
-        let schedule = read_schedule(value, surroundings.timezone, decoder)?;
-        let timing = read_timing(&Fields::empty(value), &QUICK_CHECK, surroundings, decoder);
+        let schedule = read_schedule(value, context.timezone, decoder)?;
+        let timing = read_timing(&Fields::empty(value), &QUICK_CHECK, context, decoder);
         return Some(Timing { schedule, ..timing });
     }
     let fields = task(value, decoder, &TIMING_KEYS)??;
-    Some(read_timing(&fields, &QUICK_CHECK, surroundings, decoder))
+    Some(read_timing(&fields, &QUICK_CHECK, context, decoder))
 }
 
 /// The health check of databases that are named on the command line.
@@ -263,11 +259,7 @@ pub(super) fn default_health_check() -> HealthCheck {
     }
 }
 
-fn read_vacuum(
-    fields: &Fields<'_>,
-    surroundings: &ParseContext<'_>,
-    decoder: &mut Decoder<'_>,
-) -> Option<Vacuum> {
+fn read_vacuum(fields: &Fields<'_>, context: &ParseContext<'_>, decoder: &mut Decoder<'_>) -> Option<Vacuum> {
     let (mut min_bytes, mut min_ratio) = (10 * MIB, 0.1);
     if let Some(value) = fields.find("min_reclaimable")
         && let Some(least) = decoder.fields(&value, &["bytes", "ratio"])
@@ -276,7 +268,7 @@ fn read_vacuum(
         min_ratio = read(&least, "ratio", min_ratio, |value| decoder.fraction(value, 0.0..=1.0));
     }
     Some(Vacuum {
-        timing: read_timing(fields, &VACUUM, surroundings, decoder),
+        timing: read_timing(fields, &VACUUM, context, decoder),
         min_bytes,
         min_ratio,
         convert_auto_vacuum: read(fields, "convert_auto_vacuum", false, |value| {
@@ -287,18 +279,18 @@ fn read_vacuum(
             .and_then(|value| decoder.duration(&value, Duration::from_millis(1)..=DAY)),
         min_free_space: read(fields, "min_free_space", 100 * MIB, |value| decoder.bytes(value)),
         allow_replicated: read(fields, "allow_replicated", false, |value| decoder.switch(value)),
-        manners: read_manners(fields, decoder),
+        write_limits: read_write_limits(fields, decoder),
     })
 }
 
 fn read_log_cleaning(
     fields: &Fields<'_>,
-    surroundings: &ParseContext<'_>,
+    context: &ParseContext<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<LogCleaning> {
-    let timing = read_timing(fields, &LOG_CLEANING, surroundings, decoder);
+    let timing = read_timing(fields, &LOG_CLEANING, context, decoder);
     let foreign_keys = fields.given("foreign_keys").and_then(|value| decoder.switch(&value));
-    let manners = read_manners(fields, decoder);
+    let write_limits = read_write_limits(fields, decoder);
     let value = decoder.require(fields, "tables", "tables: [{table: logs, column: created_at}]")?;
     let items = decoder.items(&value)?;
     if items.is_empty() {
@@ -309,12 +301,12 @@ fn read_log_cleaning(
     }
     let mut tables: Vec<Retention> = Vec::new();
     for item in items {
-        let Some(retention) = read_retention(&item, surroundings.base, decoder) else { continue };
+        let Some(retention) = read_retention(&item, context.base, decoder) else { continue };
         // Two retentions for one table are one too many, and the metrics have one series a table.
         if tables.iter().any(|other| other.table.eq_ignore_ascii_case(&retention.table)) {
             decoder.refuse_value(&item, format!("{} is listed already", quoted(&retention.table)));
         }
         tables.push(retention);
     }
-    Some(LogCleaning { timing, tables, foreign_keys, manners })
+    Some(LogCleaning { timing, tables, foreign_keys, write_limits })
 }

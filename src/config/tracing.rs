@@ -76,8 +76,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// What is wrong with the URL.
-    pub fn below(url: &str) -> Result<Self, String> {
-        let mut endpoint = Self::exact(url)?;
+    pub fn from_base_url(url: &str) -> Result<Self, String> {
+        let mut endpoint = Self::from_url(url)?;
         if !endpoint.path.ends_with(TRACES_PATH) {
             let base = endpoint.path.trim_end_matches('/').len();
             endpoint.path.truncate(base);
@@ -90,7 +90,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn exact(url: &str) -> Result<Self, String> {
+    pub fn from_url(url: &str) -> Result<Self, String> {
         let (tls, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),
@@ -174,13 +174,13 @@ mod tests {
             ("http://u:p@a:1", Err("must not hold")),
             ("http://a/#x", Err("has a path")),
         ] {
-            let endpoint = Endpoint::below(url);
+            let endpoint = Endpoint::from_base_url(url);
             match expected {
                 Ok(text) => assert_eq!(endpoint.unwrap().to_string(), text),
                 Err(words) => assert!(endpoint.unwrap_err().starts_with(words), "{url}"),
             }
         }
-        let exact = Endpoint::exact("http://a:1?key=b").unwrap();
+        let exact = Endpoint::from_url("http://a:1?key=b").unwrap();
         assert_eq!(exact.to_string(), "http://a:1/?key=b");
     }
 }

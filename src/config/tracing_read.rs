@@ -52,7 +52,7 @@ pub(super) fn read_tracing(fields: &Fields<'_>, base: &Path, decoder: &mut Decod
     if let Some(value) = endpoint
         && let Some(text) = decoder.text(&value)
     {
-        match Endpoint::below(&text) {
+        match Endpoint::from_base_url(&text) {
             Ok(endpoint) => settings.endpoint = Some(endpoint),
             Err(problem) => decoder.refuse_value(&value, problem),
         }

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::config::Settings;
+use crate::config::DatabaseSettings;
 use crate::config::Source;
-use crate::config::Target;
+use crate::config::SourceLocation;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::database_files::DatabaseFiles;
@@ -52,7 +52,7 @@ pub struct Found {
 #[derive(Debug, Clone)]
 pub struct FoundFiles {
     /// How its databases are watched.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<DatabaseSettings>,
     /// Its files, in a stable order.
     pub files: Vec<Found>,
 }
@@ -87,12 +87,12 @@ pub fn units(config: &Config) -> Vec<Unit> {
     let mut by_parent: BTreeMap<PathBuf, Vec<(usize, Source)>> = BTreeMap::new();
     let mut units = Vec::new();
     for (index, source) in config.sources.iter().cloned().enumerate() {
-        match &source.target {
-            Target::File { path, .. } => {
+        match &source.location {
+            SourceLocation::File { path, .. } => {
                 let parent = path.parent().map(Path::to_path_buf).unwrap_or_default();
                 by_parent.entry(parent).or_default().push((index, source));
             }
-            Target::Glob { .. } | Target::Directory { .. } => {
+            SourceLocation::Glob { .. } | SourceLocation::Directory { .. } => {
                 units.push(Unit { sources: vec![(index, source)] })
             }
         }
@@ -156,8 +156,8 @@ pub fn assemble(
 fn one_per_identity<'a>(
     found: &'a [FoundFiles],
     hard_links: &mut Vec<(PathBuf, PathBuf)>,
-) -> Vec<(&'a Arc<Settings>, &'a Found)> {
-    let mut files: Vec<(&Arc<Settings>, &Found)> = Vec::new();
+) -> Vec<(&'a Arc<DatabaseSettings>, &'a Found)> {
+    let mut files: Vec<(&Arc<DatabaseSettings>, &Found)> = Vec::new();
     let mut by_identity: HashMap<(u64, u64), usize> = HashMap::new();
     let mut by_path: HashMap<&Path, usize> = HashMap::new();
     for entry in found {

@@ -12,7 +12,7 @@ use globset::GlobMatcher;
 
 use crate::config::DEFAULT_INCLUDE;
 use crate::config::Source;
-use crate::config::Target;
+use crate::config::SourceLocation;
 use crate::config::compile_pattern;
 use crate::config::compile_pattern_ignoring_case;
 use crate::database_files::is_sidecar;
@@ -58,13 +58,13 @@ pub enum ScanError {
 #[must_use]
 pub fn scan(source: &Source) -> (Vec<Found>, Vec<ScanError>) {
     let mut walk = Walk::default();
-    let result = match &source.target {
-        Target::File { path, name } => {
+    let result = match &source.location {
+        SourceLocation::File { path, name } => {
             walk.files.push(single_file(path, name.as_deref()));
             Ok(())
         }
-        Target::Glob { pattern, exclude } => walk.glob(pattern, exclude),
-        Target::Directory { path, include, exclude, recursive } => {
+        SourceLocation::Glob { pattern, exclude } => walk.glob(pattern, exclude),
+        SourceLocation::Directory { path, include, exclude, recursive } => {
             walk.directory(path, include, exclude, *recursive)
         }
     };

@@ -3,16 +3,16 @@ use std::os::unix::ffi::OsStringExt;
 
 use super::*;
 
-fn settings() -> Arc<Settings> {
+fn settings() -> Arc<DatabaseSettings> {
     Arc::default()
 }
 
-fn found(targets: Vec<Target>) -> (Vec<FoundFiles>, Vec<ScanError>) {
+fn found(targets: Vec<SourceLocation>) -> (Vec<FoundFiles>, Vec<ScanError>) {
     let mut errors = Vec::new();
     let found = targets
         .into_iter()
-        .map(|target| {
-            let (files, failed) = scan(&Source { target, settings: settings() });
+        .map(|location| {
+            let (files, failed) = scan(&Source { location, settings: settings() });
             errors.extend(failed);
             FoundFiles { settings: settings(), files }
         })
@@ -20,7 +20,7 @@ fn found(targets: Vec<Target>) -> (Vec<FoundFiles>, Vec<ScanError>) {
     (found, errors)
 }
 
-fn names(targets: Vec<Target>) -> Vec<String> {
+fn names(targets: Vec<SourceLocation>) -> Vec<String> {
     let (found, errors) = found(targets);
     assert_eq!(errors, []);
     assemble(&found, 100, 500, &GivenNames::default())
@@ -30,17 +30,22 @@ fn names(targets: Vec<Target>) -> Vec<String> {
         .collect()
 }
 
-fn file(path: &Path) -> Target {
-    Target::File { path: path.to_path_buf(), name: None }
+fn file(path: &Path) -> SourceLocation {
+    SourceLocation::File { path: path.to_path_buf(), name: None }
 }
 
-fn glob(root: &Path, pattern: &str) -> Target {
-    Target::Glob { pattern: format!("{}/{pattern}", root.display()), exclude: vec![] }
+fn glob(root: &Path, pattern: &str) -> SourceLocation {
+    SourceLocation::Glob { pattern: format!("{}/{pattern}", root.display()), exclude: vec![] }
 }
 
-fn directory(path: &Path, recursive: bool) -> Target {
+fn directory(path: &Path, recursive: bool) -> SourceLocation {
     let include = crate::config::DEFAULT_INCLUDE.map(str::to_owned).to_vec();
-    Target::Directory { path: path.to_path_buf(), include, exclude: vec!["skip*".to_owned()], recursive }
+    SourceLocation::Directory {
+        path: path.to_path_buf(),
+        include,
+        exclude: vec!["skip*".to_owned()],
+        recursive,
+    }
 }
 
 /// A tree with what confuses a scan: sidecars, other files, directories with a database's name.
@@ -93,7 +98,10 @@ fn sources_find_their_files_and_name_them_from_their_root() {
         (vec![file(&at("a/app.db")), file(&at("b/app.db"))], vec!["a/app", "b/app"]),
         (vec![file(&at("b/deep/app.db")), glob(root.path(), "b/*.db")], vec!["b/app", "deep/app"]),
         (
-            vec![Target::File { path: at("a/app.db"), name: Some("app".into()) }, file(&at("b/app.db"))],
+            vec![
+                SourceLocation::File { path: at("a/app.db"), name: Some("app".into()) },
+                file(&at("b/app.db")),
+            ],
             vec!["app", "b/app"],
         ),
     ] {
@@ -177,7 +185,7 @@ fn a_file_keeps_its_name_when_others_come() {
     // A name that the configuration gives goes before.
     fs::write(at("app.db"), "x").unwrap();
     fs::write(at("other.db"), "x").unwrap();
-    let named = Target::File { path: at("other.db"), name: Some("app".to_owned()) };
+    let named = SourceLocation::File { path: at("other.db"), name: Some("app".to_owned()) };
     let (found_now, _) = found(vec![named, directory(root.path(), false)]);
     let third = assemble(&found_now, 100, 500, &first.given_names);
     let other = third.databases.iter().find(|database| database.path.ends_with("other.db")).unwrap();

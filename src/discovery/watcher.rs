@@ -161,11 +161,13 @@ impl Scanned {
     }
 
     fn describe(&self) -> String {
-        use crate::config::Target;
+        use crate::config::SourceLocation;
         let Some((_, source)) = self.unit.sources.first() else { return String::new() };
-        match &source.target {
-            Target::File { path, .. } | Target::Directory { path, .. } => path.display().to_string(),
-            Target::Glob { pattern, .. } => pattern.clone(),
+        match &source.location {
+            SourceLocation::File { path, .. } | SourceLocation::Directory { path, .. } => {
+                path.display().to_string()
+            }
+            SourceLocation::Glob { pattern, .. } => pattern.clone(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::config::Settings;
+use crate::config::DatabaseSettings;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::limits::QueryLimits;
@@ -107,7 +107,7 @@ pub fn database_of(file: &Path, known: &[Arc<Database>]) -> Arc<Database> {
     let found = known.iter().find(|database| database.path == path);
     found.map(Arc::clone).unwrap_or_else(|| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Arc::new(Database::new(DatabaseName::new(&name), path, Arc::new(Settings::default()), 0))
+        Arc::new(Database::new(DatabaseName::new(&name), path, Arc::new(DatabaseSettings::default()), 0))
     })
 }
 

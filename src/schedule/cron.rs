@@ -53,7 +53,7 @@ impl Cron {
         } else if fields.len() != FIELDS.len() {
             return Err(ScheduleError::Fields { text: text.to_owned(), count: fields.len() });
         }
-        let pattern = read(text).ok_or_else(|| blame(&fields))?;
+        let pattern = read(text).ok_or_else(|| first_invalid_field(&fields))?;
         // The calendar repeats after 400 years, so what does not occur in the 3000 that croner searches never does.
         let begin = NaiveDate::default().and_time(NaiveTime::MIN);
         if pattern.find_next_occurrence(&begin, true).is_err() {
@@ -107,7 +107,7 @@ fn read(text: &str) -> Option<croner::Cron> {
 }
 
 /// The error for the first field that cannot be read on its own.
-fn blame(fields: &[&str]) -> ScheduleError {
+fn first_invalid_field(fields: &[&str]) -> ScheduleError {
     let wrong = (0..FIELDS.len()).find(|&index| {
         let alone: Vec<&str> =
             (0..FIELDS.len()).map(|other| if other == index { fields[index] } else { "*" }).collect();

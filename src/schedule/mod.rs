@@ -30,10 +30,10 @@ const HORIZON: TimeDelta = TimeDelta::days(31);
 
 /// The distances that `Schedule::interval` compares however far they lie ahead: among four of a monthly schedule
 /// is a long month, among four of a yearly one a leap year.
-const FEW: u32 = 4;
+const MIN_DISTANCES: u32 = 4;
 
 /// The most steps of `Schedule::interval`: enough for a schedule of each minute to come to the end of its day.
-const MOST_STEPS: u32 = 1500;
+const MAX_STEPS: u32 = 1500;
 
 /// When something is to be done, to the second.
 ///
@@ -142,10 +142,10 @@ impl Schedule {
         }
         let mut longest = TimeDelta::zero();
         let mut last = self.next_after(now);
-        for step in 0..MOST_STEPS {
-            let Some(from) = last.filter(|from| step < FEW || *from - now < HORIZON) else { break };
+        for step in 0..MAX_STEPS {
+            let Some(from) = last.filter(|from| step < MIN_DISTANCES || *from - now < HORIZON) else { break };
             // No pause within a stretch as long as the longest known can be longer, so such stretches are leapt over.
-            let leap = (step >= FEW).then(|| self.last_until(from + longest)).flatten();
+            let leap = (step >= MIN_DISTANCES).then(|| self.last_until(from + longest)).flatten();
             last = leap.filter(|to| *to > from).or_else(|| {
                 let next = self.next_after(from)?;
                 longest = longest.max(next - from);
@@ -167,8 +167,8 @@ impl Schedule {
 
 fn whole_seconds(duration: Duration) -> i64 {
     // A schedule beyond ten thousand years is none; the bound keeps the arithmetic away from its limits.
-    const MOST: u64 = 10_000 * 366 * 86_400;
-    i64::try_from(duration.as_secs().min(MOST)).expect("the bound fits")
+    const MAX_SECONDS: u64 = 10_000 * 366 * 86_400;
+    i64::try_from(duration.as_secs().min(MAX_SECONDS)).expect("the bound fits")
 }
 
 fn shifted(at: DateTime<Utc>, seconds: i64) -> Option<DateTime<Utc>> {

@@ -192,7 +192,7 @@ fn of_vacuum(
             preflight::refuse_unless_writable(
                 context.database,
                 header.journal_mode,
-                task.manners.allow_network_filesystem,
+                task.write_limits.allow_network_filesystem,
             )
         });
     if let Err(outcome) = refused {
@@ -238,7 +238,7 @@ fn of_optimize(task: &Optimize, context: &Context<'_>, found: &Inspection, forec
     if let Err(outcome) = preflight::refuse_unless_writable(
         context.database,
         journal_mode,
-        task.manners.allow_network_filesystem,
+        task.write_limits.allow_network_filesystem,
     ) {
         note(forecast, outcome.message());
     }

@@ -130,7 +130,7 @@ pub(super) fn add(task: &LogCleaning, context: &Context<'_>, found: &Inspection,
     if let Err(outcome) = preflight::refuse_unless_writable(
         context.database,
         journal_mode,
-        task.manners.allow_network_filesystem,
+        task.write_limits.allow_network_filesystem,
     ) {
         note(forecast, outcome.message());
     }

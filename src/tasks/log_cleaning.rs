@@ -11,8 +11,8 @@ use std::time::Instant;
 use std::time::SystemTime;
 
 use crate::config::LogCleaning;
-use crate::config::Manners;
 use crate::config::Retention;
+use crate::config::WriteLimits;
 use crate::database::Database;
 use crate::humanize::count;
 use crate::humanize::counted;
@@ -88,7 +88,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
         );
         return Outcome::failed(FailureReason::Other, message);
     }
-    let mut writer = match open(task.manners, context) {
+    let mut writer = match open(task.write_limits, context) {
         Ok(writer) => writer,
         Err(outcome) => return outcome,
     };
@@ -97,7 +97,7 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
     }
     let mut run = Run {
         writer: &mut writer,
-        manners: task.manners,
+        write_limits: task.write_limits,
         database: context.database,
         limits: context.limits,
         observer: &context.observer,
@@ -143,10 +143,10 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
 }
 
 /// Opens the database for writing, if that may be.
-fn open(manners: Manners, context: &Context<'_>) -> Result<Writer, Outcome> {
+fn open(write_limits: WriteLimits, context: &Context<'_>) -> Result<Writer, Outcome> {
     let journal_mode = survey_to_write(Task::LogCleaning, context)?.header.journal_mode;
-    preflight::refuse_unless_writable(context.database, journal_mode, manners.allow_network_filesystem)?;
-    preflight::open_writer(context, manners.lock_timeout).map_err(|error| Outcome::of(&error, None))
+    preflight::refuse_unless_writable(context.database, journal_mode, write_limits.allow_network_filesystem)?;
+    preflight::open_writer(context, write_limits.lock_timeout).map_err(|error| Outcome::of(&error, None))
 }
 
 /// Which file stands under the database's name.
@@ -158,7 +158,7 @@ fn identity(database: &Database) -> Option<(u64, u64)> {
 /// What all tables of a run share.
 struct Run<'r> {
     writer: &'r mut Writer,
-    manners: Manners,
+    write_limits: WriteLimits,
     database: &'r Database,
     limits: &'r QueryLimits,
     observer: &'r Arc<dyn Observer>,
@@ -215,7 +215,7 @@ impl Run<'_> {
                 }
                 (drained, Some(archive)) if archive.rows() > 0 => {
                     table.archive = Some(archive.path().to_owned());
-                    archive.verify(&QueryLimits::with_timeout(self.manners.lock_timeout))?;
+                    archive.verify(&QueryLimits::with_timeout(self.write_limits.lock_timeout))?;
                     drained
                 }
                 (drained, _) => drained,
@@ -224,7 +224,7 @@ impl Run<'_> {
                 DeleteProgress::Done => {
                     // A walk by key reads the whole table again, for which a writer of a rollback database waits.
                     let limit = look_at_times(self.database, self.writer.journal_mode());
-                    let (writer, times) = (&mut *self.writer, (self.manners.lock_timeout, limit));
+                    let (writer, times) = (&mut *self.writer, (self.write_limits.lock_timeout, limit));
                     let words = references::look_what_stays(writer, times, &plan, table, refusal.as_deref());
                     words.iter().for_each(|words| self.observer.say(words));
                     references::note_what_is_not_archived(table);
@@ -247,7 +247,7 @@ impl Run<'_> {
     ) -> Result<Option<Plan>, Failure> {
         let look = look_at_times(self.database, self.writer.journal_mode());
         let conditions = Conditions { foreign_keys, now: self.now, look };
-        let planned = self.writer.retry_while_busy(self.manners.lock_timeout, |writer| {
+        let planned = self.writer.retry_while_busy(self.write_limits.lock_timeout, |writer| {
             match plan(writer, retention, conditions, seen) {
                 Err(PlanError::Sqlite(error)) => Err(error),
                 other => Ok(other),
@@ -303,7 +303,7 @@ impl Run<'_> {
         table: &mut TableReport,
         (transactions, refusal): (&mut Transactions, &mut Option<String>),
     ) -> Result<DeleteProgress, Failure> {
-        let mut pace = BatchSizer::new(FIRST_BATCH, self.manners.target_lock_hold);
+        let mut pace = BatchSizer::new(FIRST_BATCH, self.write_limits.target_lock_hold);
         let mut cursor: Option<Cursor> = None;
         let begun = Instant::now();
         loop {
@@ -313,9 +313,13 @@ impl Run<'_> {
                 return Ok(DeleteProgress::Done);
             }
             self.refuse_another_file()?;
-            pace.aim_at(self.neighbours.await_turn(self.writer, self.manners.target_lock_hold, self.limits));
+            pace.aim_at(self.neighbours.await_turn(
+                self.writer,
+                self.write_limits.target_lock_hold,
+                self.limits,
+            ));
             let size = BatchSize { rows: pace.units(), work: pace.work(), limit: pace.limit() };
-            let batch = self.writer.retry_while_busy(self.manners.lock_timeout, |writer| {
+            let batch = self.writer.retry_while_busy(self.write_limits.lock_timeout, |writer| {
                 writer.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut())
             });
             let held = match batch {
@@ -323,7 +327,12 @@ impl Run<'_> {
                 Ok(None) => return Ok(DeleteProgress::SchemaChanged),
                 Err(error) if took_too_long(&error, self.limits) => {
                     self.max_hold = self.max_hold.max(size.limit);
-                    self.neighbours.pause(self.writer, size.limit, Duration::ZERO, self.manners.pause_ratio);
+                    self.neighbours.pause(
+                        self.writer,
+                        size.limit,
+                        Duration::ZERO,
+                        self.write_limits.pause_ratio,
+                    );
                     if pace.too_long() {
                         continue;
                     }
@@ -354,9 +363,13 @@ impl Run<'_> {
             let kept = held.hold + if looks_hold { held.value.looked } else { Duration::ZERO };
             if kept.is_zero() {
                 // Rows that were only looked at kept nobody waiting, but the disk at work.
-                self.writer.pause_for_others(held.value.looked, self.manners.pause_ratio, Waiting::AtMostOne);
+                self.writer.pause_for_others(
+                    held.value.looked,
+                    self.write_limits.pause_ratio,
+                    Waiting::AtMostOne,
+                );
             } else {
-                self.neighbours.pause(self.writer, kept, held.commit, self.manners.pause_ratio);
+                self.neighbours.pause(self.writer, kept, held.commit, self.write_limits.pause_ratio);
             }
             // The pause also notes our last commit, which the next table would otherwise take for an application's write.
             if cursor.is_none() {

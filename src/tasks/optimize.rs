@@ -57,32 +57,34 @@ pub(super) fn run(task: &Optimize, context: &Context<'_>) -> Outcome {
 
 fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
     let Inspection { header, .. } = survey_to_write(Task::Optimize, context)?;
-    let manners = task.manners;
+    let write_limits = task.write_limits;
     preflight::refuse_unless_writable(
         context.database,
         header.journal_mode,
-        manners.allow_network_filesystem,
+        write_limits.allow_network_filesystem,
     )?;
     let failed = |error: SqliteError| Outcome::of(&error, None);
-    let mut writer = preflight::open_writer(context, manners.lock_timeout).map_err(failed)?;
+    let mut writer = preflight::open_writer(context, write_limits.lock_timeout).map_err(failed)?;
     let mut neighbours = LockContention::of(context.database, &context.observer);
-    neighbours.await_turn(&writer, manners.target_lock_hold, context.limits);
-    let listed =
-        writer.retry_while_busy(manners.lock_timeout, |writer| writer.stale_statistics()).map_err(failed)?;
+    neighbours.await_turn(&writer, write_limits.target_lock_hold, context.limits);
+    let listed = writer
+        .retry_while_busy(write_limits.lock_timeout, |writer| writer.stale_statistics())
+        .map_err(failed)?;
     let stale = listed.value;
     if stale.is_empty() {
         return Err(Outcome::skipped(SkipReason::BelowThreshold, UP_TO_DATE));
     }
-    neighbours.pause(&mut writer, listed.hold, Duration::ZERO, manners.pause_ratio);
+    neighbours.pause(&mut writer, listed.hold, Duration::ZERO, write_limits.pause_ratio);
     context.observer.begin("statistics");
-    let longest = manners.target_lock_hold * BREAK_OFF;
+    let longest = write_limits.target_lock_hold * BREAK_OFF;
     let mut report = Report { max_hold: listed.hold, details: Details::Optimize(OptimizeReport::default()) };
     let mut done = OptimizeReport::default();
     let mut failure = None;
     for (index, analysis) in stale.iter().enumerate() {
         let mut analyze = |rows, neighbours: &mut LockContention| {
-            neighbours.await_turn(&writer, manners.target_lock_hold, context.limits);
-            writer.retry_while_busy(manners.lock_timeout, |writer| writer.analyze(analysis, rows, longest))
+            neighbours.await_turn(&writer, write_limits.target_lock_hold, context.limits);
+            writer
+                .retry_while_busy(write_limits.lock_timeout, |writer| writer.analyze(analysis, rows, longest))
         };
         let mut held = analyze(task.analysis_limit, &mut neighbours);
         if held.as_ref().is_err_and(|error| took_too_long(error, context.limits)) {
@@ -92,12 +94,12 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
             Ok(held) => {
                 done.analyzed.push(analysis.table.clone());
                 report.max_hold = report.max_hold.max(held.hold);
-                neighbours.pause(&mut writer, held.hold, held.commit, manners.pause_ratio);
+                neighbours.pause(&mut writer, held.hold, held.commit, write_limits.pause_ratio);
             }
             Err(error) if took_too_long(&error, context.limits) => {
                 report.max_hold = report.max_hold.max(longest);
                 done.too_slow.push(analysis.table.clone());
-                neighbours.pause(&mut writer, longest, Duration::ZERO, manners.pause_ratio);
+                neighbours.pause(&mut writer, longest, Duration::ZERO, write_limits.pause_ratio);
             }
             Err(error) if error.is_missing_part() => {
                 done.not_possible.push(format!("{}: {error}", analysis.table));

@@ -170,7 +170,7 @@ fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
     preflight::refuse_unless_writable(
         context.database,
         header.journal_mode,
-        task.manners.allow_network_filesystem,
+        task.write_limits.allow_network_filesystem,
     )?;
     let method = method(task, &header);
     if method != Method::Incremental {
@@ -180,7 +180,7 @@ fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
         refuse_without_room_or_time(task, context, &header)?;
     }
     let failed = |error: SqliteError| Outcome::of(&error, None);
-    let mut writer = preflight::open_writer(context, task.manners.lock_timeout).map_err(failed)?;
+    let mut writer = preflight::open_writer(context, task.write_limits.lock_timeout).map_err(failed)?;
     let mut held = Duration::ZERO;
     let result = match method {
         Method::Incremental => {
@@ -299,7 +299,7 @@ fn at_once(
     context.observer.begin("vacuum");
     let expected = expected(header, context.past.rate).as_secs_f64().max(0.001);
     let operation = Operation::begin("VACUUM", None);
-    let vacuumed = writer.retry_while_busy(task.manners.lock_timeout, |writer| {
+    let vacuumed = writer.retry_while_busy(task.write_limits.lock_timeout, |writer| {
         let observer = Arc::clone(&context.observer);
         // The last part, which copies the result back, reports nothing.
         writer.vacuum(convert, move |elapsed| observer.done((elapsed.as_secs_f64() / expected).min(0.99), ""))
@@ -341,18 +341,19 @@ fn slices(
     transactions: &mut Transactions,
 ) -> Result<(), SqliteError> {
     let mut neighbours = LockContention::of(context.database, &context.observer);
-    let mut pace = BatchSizer::new(FIRST_SLICE, task.manners.target_lock_hold);
+    let mut pace = BatchSizer::new(FIRST_SLICE, task.write_limits.target_lock_hold);
     let mut gone = 0;
     while gone < free {
-        pace.aim_at(neighbours.await_turn(writer, task.manners.target_lock_hold, context.limits));
+        pace.aim_at(neighbours.await_turn(writer, task.write_limits.target_lock_hold, context.limits));
         let (units, limit) = (pace.units(), pace.limit());
-        let slice = writer
-            .retry_while_busy(task.manners.lock_timeout, |writer| writer.incremental_vacuum(units, limit));
+        let slice = writer.retry_while_busy(task.write_limits.lock_timeout, |writer| {
+            writer.incremental_vacuum(units, limit)
+        });
         let slice = match slice {
             Ok(slice) => slice,
             Err(error) if took_too_long(&error, context.limits) && pace.too_long() => {
                 transactions.add(0, limit);
-                neighbours.pause(writer, limit, Duration::ZERO, task.manners.pause_ratio);
+                neighbours.pause(writer, limit, Duration::ZERO, task.write_limits.pause_ratio);
                 continue;
             }
             // What is done is done; the next run does the rest.
@@ -366,7 +367,7 @@ fn slices(
         if writer.pages()?.1 == 0 {
             break;
         }
-        neighbours.pause(writer, slice.hold, slice.commit, task.manners.pause_ratio);
+        neighbours.pause(writer, slice.hold, slice.commit, task.write_limits.pause_ratio);
     }
     Ok(())
 }

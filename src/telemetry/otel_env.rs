@@ -143,11 +143,11 @@ impl Reading<'_> {
     fn endpoint(&self, file: &TracingSettings) -> Result<Option<Endpoint>, String> {
         let of_traces = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
         if let Some(url) = self.value(of_traces) {
-            return Endpoint::exact(&url).map(Some).map_err(|problem| format!("{of_traces} {problem}"));
+            return Endpoint::from_url(&url).map(Some).map_err(|problem| format!("{of_traces} {problem}"));
         }
         let of_all = "OTEL_EXPORTER_OTLP_ENDPOINT";
         if let Some(url) = self.value(of_all) {
-            return Endpoint::below(&url).map(Some).map_err(|problem| format!("{of_all} {problem}"));
+            return Endpoint::from_base_url(&url).map(Some).map_err(|problem| format!("{of_all} {problem}"));
         }
         Ok(file.endpoint.clone())
     }

@@ -11,7 +11,7 @@ use super::otel_env::resolve;
 
 fn file() -> TracingSettings {
     TracingSettings {
-        endpoint: Some(Endpoint::below("http://file:1").unwrap()),
+        endpoint: Some(Endpoint::from_base_url("http://file:1").unwrap()),
         headers: BTreeMap::from([("x-token".to_owned(), "secret".to_owned())]),
         ..TracingSettings::default()
     }

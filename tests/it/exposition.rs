@@ -26,7 +26,7 @@ use litekeeper::collectors::TableReadings;
 use litekeeper::collectors::TableSpace;
 use litekeeper::config::CustomKind;
 use litekeeper::config::CustomMetric;
-use litekeeper::config::Settings;
+use litekeeper::config::DatabaseSettings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
 use litekeeper::locks::Hold;
@@ -81,7 +81,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn observed(name: &str, settings: Settings) -> DatabaseSnapshot {
+fn observed(name: &str, settings: DatabaseSettings) -> DatabaseSnapshot {
     let path = Path::new("/srv").join(format!("{name}.db"));
     DatabaseSnapshot {
         database: Arc::new(Database::new(DatabaseName::new(name), path, Arc::new(settings), 500)),
@@ -114,11 +114,11 @@ fn full() -> DatabaseSnapshot {
         timeout: Duration::from_secs(1),
         max_rows: 10,
     };
-    let settings = Settings {
+    let settings = DatabaseSettings {
         profile: "tenant".to_owned(),
         labels: BTreeMap::from([("app".to_owned(), "a \"quoted\" label".to_owned())]),
         custom_metrics: vec![metric("orders", CustomKind::Gauge), metric("sold", CustomKind::Counter)],
-        ..Settings::default()
+        ..DatabaseSettings::default()
     };
     let answer = |pairs: &[(&str, f64)]| {
         let rows = pairs.iter().map(|(label, value)| (vec![(*label).to_owned()], *value)).collect();
@@ -305,9 +305,9 @@ fn jobs() -> Arc<JobMetrics> {
 fn encoded(format: Format) -> String {
     let down = DatabaseSnapshot {
         condition: DatabaseState::Down,
-        ..observed("down \"quoted\"\nname\\", Settings::default())
+        ..observed("down \"quoted\"\nname\\", DatabaseSettings::default())
     };
-    let databases = vec![full(), down, observed("pending", Settings::default())];
+    let databases = vec![full(), down, observed("pending", DatabaseSettings::default())];
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { databases, complete: true }));
     let agent = Arc::new(AgentMetrics::default());
     Exposition::new(snapshot, &jobs(), &agent).encode(format).unwrap()

@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 use litekeeper::collectors::CollectOutcome;
 use litekeeper::collectors::look;
 use litekeeper::collectors::look_at_tables;
-use litekeeper::config::Settings;
+use litekeeper::config::DatabaseSettings;
 use litekeeper::config::TimestampColumn;
 use litekeeper::config::TimestampFormat;
 use litekeeper::database::Database;
@@ -49,14 +49,14 @@ impl Observer for Silent {
 }
 
 pub fn database(path: &Path) -> Database {
-    let settings = Settings {
+    let settings = DatabaseSettings {
         row_counts: vec!["*".to_owned()],
         timestamps: vec![TimestampColumn {
             table: "items".to_owned(),
             column: "text".to_owned(),
             format: TimestampFormat::Auto,
         }],
-        ..Settings::default()
+        ..DatabaseSettings::default()
     };
     Database::new(DatabaseName::new("db"), path.to_path_buf(), Arc::new(settings), 500)
 }

@@ -11,7 +11,7 @@ use litekeeper::collectors::SizeCollection;
 use litekeeper::collectors::SpaceReadings;
 use litekeeper::collectors::look_at_space;
 use litekeeper::config::Collectors;
-use litekeeper::config::Settings;
+use litekeeper::config::DatabaseSettings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
 use litekeeper::limits::QueryLimits;
@@ -41,11 +41,15 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn look(path: &Path, before: &SpaceReadings, change: impl FnOnce(&mut Settings)) -> Option<SizeCollection> {
-    let mut settings = Settings {
+fn look(
+    path: &Path,
+    before: &SpaceReadings,
+    change: impl FnOnce(&mut DatabaseSettings),
+) -> Option<SizeCollection> {
+    let mut settings = DatabaseSettings {
         table_sizes_top: 1_000,
         table_sizes_timeout: Duration::from_secs(20),
-        ..Settings::default()
+        ..DatabaseSettings::default()
     };
     change(&mut settings);
     let name = DatabaseName::new("measured");
@@ -200,7 +204,7 @@ fn what_was_not_measured_in_time_stays_old() {
     let made = TestDatabase::new("slow").rows(200_000).sql("CREATE INDEX by_text ON items (text);").make();
     let before = measured(&made.path());
     made.connect().execute_batch("DELETE FROM items WHERE id > 100000; VACUUM").unwrap();
-    let hurry = |settings: &mut Settings| settings.table_sizes_timeout = Duration::from_nanos(10);
+    let hurry = |settings: &mut DatabaseSettings| settings.table_sizes_timeout = Duration::from_nanos(10);
     let after = look(&made.path(), &before, hurry).unwrap();
     let items = |readings: &SpaceReadings| {
         readings

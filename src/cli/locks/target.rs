@@ -14,7 +14,7 @@ use crate::collectors::DownReason;
 use crate::collectors::Facts;
 use crate::collectors::LockTableSnapshot;
 use crate::collectors::look;
-use crate::config::Settings;
+use crate::config::DatabaseSettings;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::database_files::DatabaseFiles;
@@ -146,7 +146,7 @@ fn find(path: &Path) -> Result<Found, String> {
     if is_sidecar(&resolved) {
         return Err("this is a file that SQLite keeps beside a database; name the database itself".to_owned());
     }
-    let mut settings = Settings::default();
+    let mut settings = DatabaseSettings::default();
     settings.collectors.schema = false;
     let name = DatabaseName::new(&resolved.to_string_lossy());
     let database = Database::new(name, resolved, Arc::new(settings), 0);

@@ -9,8 +9,8 @@ use crate::config::Collectors;
 use crate::config::Config;
 use crate::config::CustomKind;
 use crate::config::CustomMetric;
-use crate::config::Settings;
-use crate::config::Target;
+use crate::config::DatabaseSettings;
+use crate::config::SourceLocation;
 use crate::config::TimestampColumn;
 use crate::config::TimestampFormat;
 
@@ -137,8 +137,8 @@ fn the_least_that_can_be_written_takes_every_default() {
     assert_eq!(config.discovery_interval, Duration::from_secs(30));
     assert_eq!((config.max_databases, config.series_limit), (20_000, 500));
     let [source] = config.sources.as_slice() else { panic!("one source") };
-    assert_eq!(source.target, Target::File { path: PathBuf::from("/etc/app.db"), name: None });
-    assert_eq!(*source.settings, Settings::default());
+    assert_eq!(source.location, SourceLocation::File { path: PathBuf::from("/etc/app.db"), name: None });
+    assert_eq!(*source.settings, DatabaseSettings::default());
     assert_eq!(source.settings.table_interval, Duration::from_secs(300));
     assert_eq!(source.settings.count_timeout, Duration::from_millis(500));
 }
@@ -150,16 +150,19 @@ fn the_agent_and_the_targets_are_read() {
     assert_eq!(config.sample_interval, Duration::from_secs(60));
     assert_eq!(config.discovery_interval, Duration::from_secs(5400));
     assert_eq!((config.max_databases, config.series_limit), (7, 9));
-    let targets: Vec<&Target> = config.sources.iter().map(|source| &source.target).collect();
+    let targets: Vec<&SourceLocation> = config.sources.iter().map(|source| &source.location).collect();
     assert_eq!(
         targets,
         [
-            &Target::File { path: PathBuf::from("/etc/books/books.db"), name: Some("books".to_owned()) },
-            &Target::Glob {
+            &SourceLocation::File {
+                path: PathBuf::from("/etc/books/books.db"),
+                name: Some("books".to_owned())
+            },
+            &SourceLocation::Glob {
                 pattern: "/etc/tenants/*.db".to_owned(),
                 exclude: texts(&["*-old.db", "/etc/backup/*.db", "**/tmp/*.db", "/abs/*.db"]),
             },
-            &Target::Directory {
+            &SourceLocation::Directory {
                 path: PathBuf::from("/srv/data"),
                 include: texts(&["*.sqlite"]),
                 exclude: Vec::new(),
@@ -179,7 +182,7 @@ fn settings_are_laid_over_the_profile_key_by_key() {
     };
     assert_eq!(
         *books.settings,
-        Settings {
+        DatabaseSettings {
             labels: [("app".to_owned(), "accounting".to_owned())].into(),
             row_counts: texts(&["companies", "vouchers", "log_*"]),
             timestamps: vec![
@@ -189,7 +192,7 @@ fn settings_are_laid_over_the_profile_key_by_key() {
             table_interval: Duration::from_secs(600),
             count_timeout: Duration::from_secs(1),
             owner_busy_timeout: Some(Duration::from_secs(5)),
-            ..Settings::default()
+            ..DatabaseSettings::default()
         }
     );
     let seen = CustomMetric {
@@ -206,7 +209,7 @@ fn settings_are_laid_over_the_profile_key_by_key() {
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(
         *tenants.settings,
-        Settings {
+        DatabaseSettings {
             profile: "tenant".to_owned(),
             labels: [label("tier", "tenant"), label("team", "blue")].into(),
             row_counts: texts(&["*"]),
@@ -218,10 +221,10 @@ fn settings_are_laid_over_the_profile_key_by_key() {
                 custom_metrics: true,
                 table_sizes: false
             },
-            ..Settings::default()
+            ..DatabaseSettings::default()
         }
     );
-    assert_eq!(*directory.settings, Settings::default());
+    assert_eq!(*directory.settings, DatabaseSettings::default());
 }
 
 #[test]
@@ -231,15 +234,18 @@ fn an_own_setting_can_take_back_what_the_profile_gives() {
          databases: [{path: /a, profile: p, row_counts: [], count_timeout: 500ms, timestamps: []}]",
     );
     let settings = &config.sources[0].settings;
-    let expected =
-        Settings { profile: "p".to_owned(), table_interval: Duration::from_secs(60), ..Settings::default() };
+    let expected = DatabaseSettings {
+        profile: "p".to_owned(),
+        table_interval: Duration::from_secs(60),
+        ..DatabaseSettings::default()
+    };
     assert_eq!(**settings, expected);
 }
 
 #[test]
 fn every_collector_has_its_own_switch() {
     let switches = ["schema", "row_counts", "timestamps", "custom_metrics"];
-    let space = |settings: &Settings| settings.collectors.table_sizes;
+    let space = |settings: &DatabaseSettings| settings.collectors.table_sizes;
     for (index, name) in switches.into_iter().enumerate() {
         let config = accept(&format!("databases: [{{path: /a, collectors: {{{name}: off}}}}]"));
         let Collectors { schema, row_counts, timestamps, custom_metrics, table_sizes: _ } =
@@ -264,7 +270,7 @@ fn anchors_and_merges_work_and_scalars_keep_their_spelling() {
     assert_eq!(labels(0), "a=1.10 b=0x1F c=yes d=007 e=~ f=.inf g=1_0");
     assert_eq!(labels(1), labels(0));
     assert_eq!(labels(2), "a=other b=0x1F c=yes d=007 e=~ f=.inf g=1_0");
-    assert_eq!(config.sources[1].target, Target::File { path: PathBuf::from("/b"), name: None });
+    assert_eq!(config.sources[1].location, SourceLocation::File { path: PathBuf::from("/b"), name: None });
 }
 
 #[test]
@@ -277,8 +283,11 @@ fn the_environment_is_expanded_before_values_are_typed() {
     assert_eq!(places(&config), ["127.0.0.1:9000"]);
     assert_eq!((config.sample_interval, config.max_databases), (Duration::from_secs(90), 3));
     assert_eq!(config.sources.len(), 1, "a value adds no entry");
-    assert_eq!(config.sources[0].target, Target::File { path: PathBuf::from("/9000.db"), name: None });
-    let Settings { labels, row_counts, .. } = &*config.sources[0].settings;
+    assert_eq!(
+        config.sources[0].location,
+        SourceLocation::File { path: PathBuf::from("/9000.db"), name: None }
+    );
+    let DatabaseSettings { labels, row_counts, .. } = &*config.sources[0].settings;
     assert_eq!(labels["a"], "a\n  - path: /injected.db # ${PORT}", "and is not expanded again");
     assert_eq!(labels["b"], "$x ${PORT} $y $");
     assert_eq!((labels["c"].as_str(), labels["d"].as_str(), labels["e"].as_str()), ("", "", "9000$2"));
@@ -412,7 +421,8 @@ fn every_text_survives_the_way_through_yaml() {
     let long = ["long words ".repeat(40), "x".repeat(3000)];
     for text in ODD_TEXTS.iter().map(|&text| text.to_owned()).chain(long) {
         let mut config = accept("databases: [{path: /a}, {glob: /b}, {directory: /c}]");
-        let mut settings = Settings { custom_metrics: vec![queue_depth()], ..Settings::default() };
+        let mut settings =
+            DatabaseSettings { custom_metrics: vec![queue_depth()], ..DatabaseSettings::default() };
         settings.labels.insert("text".to_owned(), text.clone());
         if !text.trim().is_empty() {
             settings.row_counts = vec![text.clone()];

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::config::DEFAULT_INCLUDE;
-use crate::config::Target;
+use crate::config::SourceLocation;
 use crate::config::tree::MAX_FILE_BYTES;
 
-fn file(path: PathBuf) -> Target {
-    Target::File { path, name: None }
+fn file(path: PathBuf) -> SourceLocation {
+    SourceLocation::File { path, name: None }
 }
 
 #[test]
@@ -22,14 +22,14 @@ fn a_target_is_what_exists_else_a_pattern_else_a_file_to_come() {
     let names = ["sub[1]", "odd*.db", "x/*.db", "later.db", "later.db", "later.db-wal", "later.db-shm"];
     let targets: Vec<PathBuf> = names.into_iter().map(at).collect();
     let config = Config::for_targets(&targets, &["logs".to_owned()]).unwrap();
-    let found: Vec<Target> = config.sources.iter().map(|source| source.target.clone()).collect();
+    let found: Vec<SourceLocation> = config.sources.iter().map(|source| source.location.clone()).collect();
     let include = DEFAULT_INCLUDE.map(str::to_owned).to_vec();
     assert_eq!(
         found,
         [
-            Target::Directory { path: at("sub[1]"), include, exclude: Vec::new(), recursive: false },
+            SourceLocation::Directory { path: at("sub[1]"), include, exclude: Vec::new(), recursive: false },
             file(at("odd*.db")),
-            Target::Glob { pattern: at("x/*.db").to_str().unwrap().to_owned(), exclude: Vec::new() },
+            SourceLocation::Glob { pattern: at("x/*.db").to_str().unwrap().to_owned(), exclude: Vec::new() },
             file(at("later.db")),
         ]
     );
@@ -40,7 +40,7 @@ fn a_target_is_what_exists_else_a_pattern_else_a_file_to_come() {
     // A path with `*` would be refused as a pattern that was meant; as a pattern it can be loaded again.
     let shown = Config::parse(&config.to_yaml(), "/etc/lk.yml", &|_| None).unwrap();
     let pattern = globset::escape(at("odd*.db").to_str().unwrap());
-    assert_eq!(shown.sources[1].target, Target::Glob { pattern, exclude: Vec::new() });
+    assert_eq!(shown.sources[1].location, SourceLocation::Glob { pattern, exclude: Vec::new() });
     for index in [0, 2, 3] {
         assert_eq!(shown.sources[index], config.sources[index]);
     }
@@ -51,9 +51,9 @@ fn relative_targets_are_made_absolute() {
     let here = std::env::current_dir().unwrap();
     let targets = ["./no-such.db", "no-such/*.db"].map(PathBuf::from);
     let config = Config::for_targets(&targets, &[]).unwrap();
-    assert_eq!(config.sources[0].target, file(here.join("no-such.db")));
+    assert_eq!(config.sources[0].location, file(here.join("no-such.db")));
     let pattern = format!("{}/no-such/*.db", globset::escape(here.to_str().unwrap()));
-    assert_eq!(config.sources[1].target, Target::Glob { pattern, exclude: Vec::new() });
+    assert_eq!(config.sources[1].location, SourceLocation::Glob { pattern, exclude: Vec::new() });
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn a_file_is_loaded_with_paths_below_its_directory() {
         .unwrap();
     let config = Config::load(&path).unwrap();
     assert_eq!(config.max_databases, 321, "the mark at the beginning shifts no spelling");
-    assert_eq!(config.sources[0].target, file(directory.path().join("a.db")));
-    let Target::Directory { path, .. } = &config.sources[1].target else { panic!("a directory") };
+    assert_eq!(config.sources[0].location, file(directory.path().join("a.db")));
+    let SourceLocation::Directory { path, .. } = &config.sources[1].location else { panic!("a directory") };
     assert_eq!(*path, directory.path().join("../x"));
 }
 
