@@ -16,6 +16,7 @@ use crate::os::Stamp;
 use crate::os::read_denied;
 use crate::os::stat;
 use crate::sqlite::ChangeCounter;
+use crate::sqlite::ENCRYPTED;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
@@ -23,6 +24,7 @@ use crate::sqlite::Reader;
 use crate::sqlite::SchemaObjects;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
+use crate::sqlite::is_of_encrypted_file;
 
 use super::consistent_read::Consistent;
 use super::consistent_read::ConsistentReadError;
@@ -80,12 +82,15 @@ pub enum DownReason {
     Stat(Arc<std::io::Error>),
     /// This process may not read one of its files.
     Denied(&'static str, Arc<std::io::Error>),
+    /// The file looks encrypted, and has never been read as a database.
+    Encrypted,
     /// SQLite refused or failed.
     Sqlite(SqliteError),
 }
 
 impl DownReason {
-    /// The class for `sqlite_errors_total`; a budget's end is no error of the database.
+    /// The class for `sqlite_errors_total`; a timeout is no error of the database. An encrypted file counts as `other`: the
+    /// classes of damage page as corruption.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -93,6 +98,7 @@ impl DownReason {
                 Some(ErrorCode::CannotOpen)
             }
             Self::Empty => Some(ErrorCode::NotADatabase),
+            Self::Encrypted => Some(ErrorCode::Other),
             Self::Sqlite(error) => error.code(),
         }
     }
@@ -107,6 +113,7 @@ impl fmt::Display for DownReason {
                 "the file is empty: its application has not written to it yet, or it was truncated",
             ),
             Self::Stat(error) => write!(formatter, "stat: {error}"),
+            Self::Encrypted => formatter.write_str(ENCRYPTED),
             Self::Denied(file, error) => write!(formatter, "litekeeper may not read the {file}: {error}"),
             Self::Sqlite(error) => error.fmt(formatter),
         }
@@ -199,6 +206,7 @@ fn look_inside(
         return down(DownReason::Empty);
     }
     let schema_wanted = database.settings.collectors.schema;
+    let was_database = previous.is_some();
     // Another file under the same name can have the same schema cookie.
     let previous = previous.filter(|previous| previous.file == Some(main.identity()));
     let limits = QueryLimits::with_timeout(LOOK_BUDGET);
@@ -221,6 +229,10 @@ fn look_inside(
                 Some((file, error)) => DownReason::Denied(file, Arc::new(error)),
                 None => DownReason::Sqlite(error),
             }),
+            // What was read as a database before is damaged, however random its bytes look now.
+            _ if !was_database && is_of_encrypted_file(&error, &database.path, main.size, &limits) => {
+                down(DownReason::Encrypted)
+            }
             _ => down(DownReason::Sqlite(error)),
         },
         Err(ConsistentReadError::Missing) => down(DownReason::Missing),

@@ -15,7 +15,7 @@ use rustls::version::TLS12;
 use rustls::version::TLS13;
 
 use crate::support::Agent;
-use crate::support::ApiResult;
+use crate::support::HttpResponse;
 use crate::support::Authority;
 use crate::support::Output;
 use crate::support::Prometheus;
@@ -56,11 +56,11 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A database with a web configuration file beside it.
-struct CliContext {
+struct TestServer {
     made: TestDatabase,
 }
 
-impl CliContext {
+impl TestServer {
     fn new(web: &str) -> Self {
         let made = TestDatabase::new("books").rows(3).make();
         let premises = Self { made };
@@ -95,7 +95,7 @@ fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
 }
 
-fn sign_in(agent: &Agent, path: &str, name: &str, password: &str) -> ApiResult {
+fn sign_in(agent: &Agent, path: &str, name: &str, password: &str) -> HttpResponse {
     agent.request("GET", path, &[("Authorization", &basic(name, password))])
 }
 
@@ -107,7 +107,7 @@ const TLS: &str = "tls_server_config: {cert_file: server.crt, key_file: server.k
 
 fn tls_is_spoken_as_the_file_says() {
     let authority = Authority::new();
-    let premises = CliContext::new(&format!(
+    let premises = TestServer::new(&format!(
         "{TLS}, min_version: TLS13}}\nhttp_server_config: {{headers: {{Strict-Transport-Security: max-age=9}}}}"
     ));
     authority.write_server(premises.directory(), "server");
@@ -131,7 +131,7 @@ fn tls_is_spoken_as_the_file_says() {
     assert_eq!(asked.code, Some(1));
     assert!(asked.stderr.contains("speaks TLS; name its web configuration file"), "{}", asked.stderr);
 
-    let premises = CliContext::new(&format!(
+    let premises = TestServer::new(&format!(
         "{TLS}, max_version: TLS12, cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256], curve_preferences: [CurveP384]}}"
     ));
     authority.write_server(premises.directory(), "server");
@@ -147,7 +147,7 @@ fn a_client_certificate_must_be_signed_and_named() {
     let nameless = authority.sign(&[]);
     let forged = strangers.sign(&["scraper.test"]);
     let request = |kind: &str, more: &str, own| {
-        let premises = CliContext::new(&format!("{TLS}, client_auth_type: {kind}{more}}}"));
+        let premises = TestServer::new(&format!("{TLS}, client_auth_type: {kind}{more}}}"));
         authority.write_server(premises.directory(), "server");
         premises.write("ca.crt", &authority.pem());
         let agent = premises.start();
@@ -185,7 +185,7 @@ fn a_client_certificate_must_be_signed_and_named() {
 fn certificates_and_users_are_read_again() {
     let authority = Authority::new();
     let web = |password: &str| format!("{TLS}}}\nbasic_auth_users: {{anna: '{}'}}", hash(password));
-    let premises = CliContext::new(&web("first"));
+    let premises = TestServer::new(&web("first"));
     authority.write_server(premises.directory(), "server");
     let agent = premises.start();
     let client = TlsClient::new(&authority, None, &[&TLS13]);
@@ -223,7 +223,7 @@ fn certificates_and_users_are_read_again() {
 }
 
 fn only_users_with_their_password_come_in() {
-    let premises = CliContext::new(&format!(
+    let premises = TestServer::new(&format!(
         "basic_auth_users: {{anna: '{}', bert: '{}'}}",
         hash("right"),
         hash("other")
@@ -256,7 +256,7 @@ fn only_users_with_their_password_come_in() {
 }
 
 fn guessing_is_slowed_down() {
-    let premises = CliContext::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
+    let premises = TestServer::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
     let agent = premises.start();
     assert_eq!(sign_in(&agent, "/-/healthy", "anna", "right").status, 200);
     let codes: Vec<u16> =
@@ -268,7 +268,7 @@ fn guessing_is_slowed_down() {
 }
 
 fn requests_are_limited_as_configured() {
-    let premises = CliContext::new("rate_limit: {burst: 3, interval: 1h}");
+    let premises = TestServer::new("rate_limit: {burst: 3, interval: 1h}");
     let agent = premises.start();
     let codes: Vec<u16> = (0..5).map(|_| agent.get("/-/healthy").status).collect();
     assert_eq!(codes, [200, 200, 200, 429, 429]);
@@ -280,14 +280,14 @@ fn mistakes_in_web_files_are_usage_errors() {
         ("tls_server_config: {cert_file: web.yml, key_file: web.yml}", "holds no certificate"),
         ("users: {}", "web.yml:1:1: users: unknown key"),
     ] {
-        let premises = CliContext::new(web);
+        let premises = TestServer::new(web);
         let output = premises.command().stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{web}: {text}");
         assert!(text.contains(words), "{web}: {text}");
     }
     let (one, two) = (Authority::new(), Authority::new());
-    let premises = CliContext::new(&format!("{TLS}}}"));
+    let premises = TestServer::new(&format!("{TLS}}}"));
     one.write_server(premises.directory(), "server");
     two.write_server(premises.directory(), "other");
     let file = |name| premises.directory().join(name);
@@ -310,7 +310,7 @@ fn mistakes_in_web_files_are_usage_errors() {
 }
 
 fn several_places_are_listened_on() {
-    let premises = CliContext::new("");
+    let premises = TestServer::new("");
     let socket = premises.directory().join("web.sock");
     let serve = || {
         let mut command = premises.command();
@@ -323,7 +323,7 @@ fn several_places_are_listened_on() {
         stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        ApiResult::parse(&answer).status
+        HttpResponse::parse(&answer).status
     };
     let agent = Agent::start(serve());
     eventually("all listen", || {
@@ -366,7 +366,7 @@ const NETWORK: [&str; 3] = ["--user", "--map-root-user", "--net"];
 
 /// Also where the system would have a socket of IPv6 take no IPv4.
 fn a_port_alone_is_every_address(unshare: &str) {
-    let premises = CliContext::new("");
+    let premises = TestServer::new("");
     let script = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/bindv6only || exit 1
         \"$0\" serve \"$1\" --web.listen-address=:9100 & agent=$!
         for address in 127.0.0.1:9100 [::1]:9100 :9100; do
@@ -389,7 +389,7 @@ fn a_port_alone_is_every_address(unshare: &str) {
 }
 
 fn sockets_are_taken_from_systemd() {
-    let premises = CliContext::new("");
+    let premises = TestServer::new("");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // What systemd does: the socket as descriptor 3, and the number and the process in the environment.
@@ -406,7 +406,7 @@ fn sockets_are_taken_from_systemd() {
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    assert_eq!(ApiResult::parse(&answer).status, 200);
+    assert_eq!(HttpResponse::parse(&answer).status, 200);
     child.kill().unwrap();
     child.wait().unwrap();
     let output =
@@ -416,7 +416,7 @@ fn sockets_are_taken_from_systemd() {
 }
 
 fn slow_clients_make_room() {
-    let premises = CliContext::new("");
+    let premises = TestServer::new("");
     let agent = premises.start();
     // Three times as many as there are places, each in the middle of a request that it never ends.
     let slow: Vec<TcpStream> = (0..800)
@@ -444,7 +444,7 @@ fn slow_clients_make_room() {
 
 fn slow_and_wrong_handshakes_hold_up_nobody() {
     let (authority, strangers) = (Authority::new(), Authority::new());
-    let premises = CliContext::new(&format!(
+    let premises = TestServer::new(&format!(
         "{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt}}"
     ));
     authority.write_server(premises.directory(), "server");
@@ -471,7 +471,7 @@ fn slow_and_wrong_handshakes_hold_up_nobody() {
 }
 
 fn acting_in_plain_text_is_warned_of() {
-    let premises = CliContext::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
+    let premises = TestServer::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
     premises.write(
         "lk.yml",
         "web: {config_file: web.yml, operators: [anna]}\nstate: state.db\ndatabases: [{path: books.db}]",
@@ -492,7 +492,7 @@ fn acting_in_plain_text_is_warned_of() {
 
 fn prometheus_scrapes_through_the_doors(program: &str) {
     let authority = Authority::new();
-    let premises = CliContext::new(&format!(
+    let premises = TestServer::new(&format!(
         "{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt}}\nbasic_auth_users: {{prom: '{}'}}",
         hash("scrape")
     ));
@@ -513,7 +513,7 @@ fn prometheus_scrapes_through_the_doors(program: &str) {
 fn http2_is_spoken_over_tls(curl: &str) {
     let authority = Authority::new();
     for (more, version) in [("", "2"), ("\nhttp_server_config: {http2: false}", "1.1")] {
-        let premises = CliContext::new(&format!("{TLS}}}{more}"));
+        let premises = TestServer::new(&format!("{TLS}}}{more}"));
         authority.write_server(premises.directory(), "server");
         premises.write("ca.crt", &authority.pem());
         let agent = premises.start();

@@ -66,9 +66,9 @@ struct Dashboard {
 }
 
 /// A question that a dashboard asks Prometheus.
-struct RunQuery {
+struct PanelQuery {
     /// Where it is asked, for people.
-    place: String,
+    location: String,
     expression: String,
 }
 
@@ -110,9 +110,9 @@ impl Dashboard {
     }
 
     /// Every expression: those of panels and those of annotations.
-    fn questions(&self) -> Vec<RunQuery> {
-        let question = |place: &Value, expression: &Value| RunQuery {
-            place: format!("{}: {}", self.name, text(place)),
+    fn panel_queries(&self) -> Vec<PanelQuery> {
+        let question = |location: &Value, expression: &Value| PanelQuery {
+            location: format!("{}: {}", self.name, text(location)),
             expression: text(expression).to_owned(),
         };
         let of_panels = self.panels().flat_map(|panel| {

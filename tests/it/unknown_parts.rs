@@ -178,4 +178,25 @@ fn an_encrypted_file_is_not_called_corrupt() {
         assert!(runs[0]["message"].as_str().unwrap().contains("looks encrypted"), "{task}: {runs:#?}");
     }
     assert_eq!(std::fs::read(made.path()).unwrap(), noise);
+
+    // SQLITE_NOTADB pages as corruption.
+    let watch = made.directory().join("watch.yml");
+    std::fs::write(&watch, format!("state: off\nsample_interval: 1s\ndatabases: [{{path: {path:?}}}]\n")).unwrap();
+    let mut serve = litekeeper();
+    serve.arg("serve").arg("--config").arg(&watch);
+    let agent = Agent::start(serve).ready();
+    let errors = |code: &str| agent.metrics().value("sqlite_errors_total", &[("db", "app"), ("code", code)]);
+    assert_eq!((errors("other"), errors("SQLITE_NOTADB")), (Some(1.0), Some(0.0)));
+    assert!(agent.log().iter().any(|line| line.contains("looks encrypted")), "{:?}", agent.log());
+    drop(agent);
+
+    // What was a database before is damaged, whatever its bytes look like.
+    std::fs::remove_file(made.path()).unwrap();
+    made.connect().execute_batch("CREATE TABLE items (id INTEGER PRIMARY KEY)").unwrap();
+    let mut serve = litekeeper();
+    serve.arg("serve").arg("--config").arg(&watch);
+    let agent = Agent::start(serve).ready();
+    agent.until("sqlite_up", &[("db", "app")], 1.0);
+    std::fs::write(made.path(), &noise).unwrap();
+    agent.until("sqlite_errors_total", &[("db", "app"), ("code", "SQLITE_NOTADB")], 1.0);
 }

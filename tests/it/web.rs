@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::support::Agent;
-use crate::support::ApiResult;
+use crate::support::HttpResponse;
 use crate::support::Output;
 use crate::support::TestDatabase;
 use crate::support::eventually;
@@ -82,7 +82,7 @@ impl Office {
         office
     }
 
-    pub fn get(&self, user: &str, path: &str) -> ApiResult {
+    pub fn get(&self, user: &str, path: &str) -> HttpResponse {
         self.agent.request("GET", path, &[("Authorization", &basic(user))])
     }
 
@@ -92,7 +92,7 @@ impl Office {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    fn post(&self, user: &str, path: &str, kind: &str, body: &str, headers: &[(&str, &str)]) -> ApiResult {
+    fn post(&self, user: &str, path: &str, kind: &str, body: &str, headers: &[(&str, &str)]) -> HttpResponse {
         let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let text = format!(
             "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: {}\r\nContent-Type: {kind}\r\n{more}Content-Length: {}\r\n\r\n{body}",
@@ -102,16 +102,16 @@ impl Office {
         self.agent.send(text.as_bytes())
     }
 
-    fn wish(&self, user: &str, body: &str) -> ApiResult {
+    fn wish(&self, user: &str, body: &str) -> HttpResponse {
         self.ask(user, body, &[])
     }
 
     /// Asks the API for an action, with more headers.
-    pub fn ask(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> ApiResult {
+    pub fn ask(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> HttpResponse {
         self.post(user, "/api/v1/actions", "application/json", body, headers)
     }
 
-    fn form(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> ApiResult {
+    fn form(&self, user: &str, body: &str, headers: &[(&str, &str)]) -> HttpResponse {
         self.post(user, "/actions", "application/x-www-form-urlencoded", body, headers)
     }
 

@@ -179,6 +179,6 @@ fn cause(reason: &DownReason) -> Cause {
             Cause::NoDatabase
         }
         DownReason::Sqlite(error) if error.code() == Some(ErrorCode::NotADatabase) => Cause::NoDatabase,
-        DownReason::Sqlite(_) | DownReason::Denied(..) => Cause::Unreadable,
+        DownReason::Sqlite(_) | DownReason::Denied(..) | DownReason::Encrypted => Cause::Unreadable,
     }
 }

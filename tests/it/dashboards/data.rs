@@ -24,8 +24,8 @@ fn as_sent(expression: &str) -> String {
 }
 
 pub fn promtool_takes_the_queries(promtool: &str) {
-    let questions = dashboards().iter().flat_map(Dashboard::questions).collect::<Vec<_>>();
-    let rules: Vec<Value> = questions
+    let panel_queries = dashboards().iter().flat_map(Dashboard::panel_queries).collect::<Vec<_>>();
+    let rules: Vec<Value> = panel_queries
         .iter()
         .enumerate()
         .map(|(number, question)| {
@@ -39,15 +39,15 @@ pub fn promtool_takes_the_queries(promtool: &str) {
     let output = Command::new(promtool).arg("check").arg("rules").arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains(&format!("{} rules found", questions.len())), "{said}");
+    assert!(said.contains(&format!("{} rules found", panel_queries.len())), "{said}");
 }
 
 /// The demo under the eyes of a Prometheus.
-struct MonitoredDatabase<'a> {
+struct PrometheusData<'a> {
     prometheus: &'a Prometheus,
 }
 
-impl MonitoredDatabase<'_> {
+impl PrometheusData<'_> {
     /// What Prometheus answers now.
     fn answer(&self, expression: &str) -> Vec<Value> {
         let sent = as_sent(expression);
@@ -116,7 +116,7 @@ pub fn every_panel_has_data(program: &str) {
     let prometheus = Prometheus::scraping(program, agent.address(), directory.path());
     // Each task of the demo runs once soon after its start, the last database's last.
     prometheus.until("sum(litekeeper_job_runs_total) + sum(litekeeper_job_skips_total) >= bool 8", 1.0);
-    let watched = MonitoredDatabase { prometheus: &prometheus };
+    let watched = PrometheusData { prometheus: &prometheus };
     for dashboard in dashboards() {
         for panel in dashboard.panels() {
             watched.panel(&dashboard.name, panel);
@@ -142,7 +142,7 @@ fn assert_has_values(prometheus: &Prometheus, variable: &Value) {
 }
 
 /// The column by which the fleet is sorted says of each database what is worst about it.
-fn assert_damage_is_first(watched: &MonitoredDatabase<'_>) {
+fn assert_damage_is_first(watched: &PrometheusData<'_>) {
     let fleet = dashboards().into_iter().find(|dashboard| dashboard.name == "fleet.json").unwrap();
     let table = fleet.panels().find(|panel| panel["type"] == "table").unwrap();
     let states: HashMap<String, String> = watched

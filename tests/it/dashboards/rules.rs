@@ -60,9 +60,9 @@ fn findings(dashboard: &Dashboard) -> Vec<String> {
             panel_findings(panel).into_iter().map(|finding| format!("{}: {finding}", dashboard.name)),
         );
     }
-    for question in dashboard.questions() {
+    for question in dashboard.panel_queries() {
         let wrong = question_findings(&question.expression, dashboard.name != "agent.json");
-        findings.extend(wrong.into_iter().map(|finding| format!("{}: {finding}", question.place)));
+        findings.extend(wrong.into_iter().map(|finding| format!("{}: {finding}", question.location)));
     }
     findings
 }
@@ -228,11 +228,11 @@ const MISTAKES: [(&str, &str); 9] = [
 ];
 
 pub fn planted_mistakes_are_found() {
-    for (place, mistake) in MISTAKES {
+    for (location, mistake) in MISTAKES {
         let mut fleet = dashboards().into_iter().find(|dashboard| dashboard.name == "fleet.json").unwrap();
         assert!(findings(&fleet).is_empty());
-        *fleet.body.pointer_mut(place).unwrap() = serde_json::from_str(mistake).unwrap();
-        assert!(!findings(&fleet).is_empty(), "{mistake} at {place} is not found");
+        *fleet.body.pointer_mut(location).unwrap() = serde_json::from_str(mistake).unwrap();
+        assert!(!findings(&fleet).is_empty(), "{mistake} at {location} is not found");
     }
 }
 
@@ -264,12 +264,12 @@ pub fn dashboards_are_laid_out() {
 pub fn metrics_exist() {
     let reference = directory().join("../docs/METRICS.md");
     let reference = std::fs::read_to_string(reference).unwrap();
-    for question in dashboards().iter().flat_map(Dashboard::questions) {
+    for question in dashboards().iter().flat_map(Dashboard::panel_queries) {
         for Selector { metric, .. } in selectors(&question.expression) {
             let family =
                 ["_bucket", "_count"].iter().find_map(|end| metric.strip_suffix(end)).unwrap_or(metric);
             let known = reference.contains(&format!("| `{family}` |")) || OF_PROMETHEUS.contains(&metric);
-            assert!(known, "{}: there is no metric {metric}", question.place);
+            assert!(known, "{}: there is no metric {metric}", question.location);
         }
     }
 }

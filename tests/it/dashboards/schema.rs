@@ -148,12 +148,12 @@ const MISTAKES: [(&str, Value); 8] = [
 pub fn planted_mistakes_are_found() {
     let schemas = Schemas::read();
     let fleet = dashboards().into_iter().find(|dashboard| dashboard.name == "fleet.json").unwrap();
-    for (place, mistake) in MISTAKES {
-        let (parent, key) = place.rsplit_once('/').unwrap();
+    for (location, mistake) in MISTAKES {
+        let (parent, key) = location.rsplit_once('/').unwrap();
         let mut body = fleet.body.clone();
         body.pointer_mut(parent).unwrap_or_else(|| panic!("there is no {parent}"))[key] = mistake;
         let wrong = Dashboard { name: "planted".to_owned(), body };
-        assert!(!schemas.findings(&wrong).is_empty(), "a mistake at {place} is not found");
+        assert!(!schemas.findings(&wrong).is_empty(), "a mistake at {location} is not found");
     }
     let mut body = fleet.body;
     body["panels"][1]["type"] = json!("canvas");

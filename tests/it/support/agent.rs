@@ -60,14 +60,14 @@ pub struct Agent {
 
 /// An answer of the server.
 #[derive(Debug, Clone)]
-pub struct ApiResult {
+pub struct HttpResponse {
     pub status: u16,
     /// Header lines, names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl ApiResult {
+impl HttpResponse {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -143,12 +143,12 @@ impl Agent {
         self.log.lock().unwrap().clone()
     }
 
-    pub fn get(&self, path: &str) -> ApiResult {
+    pub fn get(&self, path: &str) -> HttpResponse {
         self.request("GET", path, &[])
     }
 
     /// One request on a connection of its own.
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> ApiResult {
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
@@ -157,13 +157,13 @@ impl Agent {
     }
 
     /// Sends bytes as they are and reads the answer.
-    pub fn send(&self, bytes: &[u8]) -> ApiResult {
+    pub fn send(&self, bytes: &[u8]) -> HttpResponse {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        ApiResult::parse(&answer)
+        HttpResponse::parse(&answer)
     }
 
     /// A scrape in the text format.

@@ -14,7 +14,7 @@ use libtest_mimic::Failed;
 use libtest_mimic::Trial;
 
 pub use agent::Agent;
-pub use agent::ApiResult;
+pub use agent::HttpResponse;
 pub use agent::Output;
 pub use agent::litekeeper;
 pub use alertmanager::Alertmanager;

@@ -19,7 +19,7 @@ use rustls::StreamOwned;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 
-use super::ApiResult;
+use super::HttpResponse;
 
 /// Who signs certificates.
 pub struct Authority {
@@ -108,13 +108,13 @@ impl TlsClient {
     }
 
     /// One request; an error when the two cannot agree.
-    pub fn request(&self, address: SocketAddr, head: &str) -> std::io::Result<ApiResult> {
+    pub fn request(&self, address: SocketAddr, head: &str) -> std::io::Result<HttpResponse> {
         let (answer, _) = self.exchange(address, head)?;
         Ok(answer)
     }
 
     /// One request, and the certificate that the server showed.
-    pub fn exchange(&self, address: SocketAddr, head: &str) -> std::io::Result<(ApiResult, Vec<u8>)> {
+    pub fn exchange(&self, address: SocketAddr, head: &str) -> std::io::Result<(HttpResponse, Vec<u8>)> {
         let connection = ClientConnection::new(Arc::clone(&self.config), address.ip().into())
             .map_err(std::io::Error::other)?;
         let stream = TcpStream::connect(address)?;
@@ -128,6 +128,6 @@ impl TlsClient {
         }
         let shown =
             stream.conn.peer_certificates().and_then(|chain| chain.first()).map(|first| first.to_vec());
-        Ok((ApiResult::parse(&answer), shown.unwrap_or_default()))
+        Ok((HttpResponse::parse(&answer), shown.unwrap_or_default()))
     }
 }
