@@ -15,8 +15,8 @@ use rustls::version::TLS12;
 use rustls::version::TLS13;
 
 use crate::support::Agent;
-use crate::support::HttpResponse;
 use crate::support::Authority;
+use crate::support::HttpResponse;
 use crate::support::Output;
 use crate::support::Prometheus;
 use crate::support::TestDatabase;

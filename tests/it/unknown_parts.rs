@@ -181,7 +181,8 @@ fn an_encrypted_file_is_not_called_corrupt() {
 
     // SQLITE_NOTADB pages as corruption.
     let watch = made.directory().join("watch.yml");
-    std::fs::write(&watch, format!("state: off\nsample_interval: 1s\ndatabases: [{{path: {path:?}}}]\n")).unwrap();
+    std::fs::write(&watch, format!("state: off\nsample_interval: 1s\ndatabases: [{{path: {path:?}}}]\n"))
+        .unwrap();
     let mut serve = litekeeper();
     serve.arg("serve").arg("--config").arg(&watch);
     let agent = Agent::start(serve).ready();
