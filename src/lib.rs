@@ -1,4 +1,7 @@
 //! litekeeper keeps watch over SQLite databases that other programs own.
+
+#![forbid(unsafe_code)]
+
 pub mod actions;
 pub mod app;
 pub mod cli;
@@ -14,7 +17,6 @@ pub mod doors;
 pub mod health_report;
 pub mod http;
 pub mod humanize;
-pub mod limits;
 pub mod locks;
 pub mod metrics;
 pub mod os;
@@ -24,10 +26,12 @@ pub mod runner;
 pub mod schedule;
 pub mod scheduler;
 pub mod span;
-pub mod sqlite;
 pub mod state_store;
 pub mod task;
 pub mod tasks;
 pub mod telemetry;
 pub mod trends;
 pub mod worker_pool;
+
+pub use litekeeper_sqlite as sqlite;
+pub use litekeeper_sqlite::limits;

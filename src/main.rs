@@ -1,5 +1,7 @@
 //! The binary: see `litekeeper --help`.
 
+#![forbid(unsafe_code)]
+
 fn main() -> std::process::ExitCode {
     litekeeper::cli::main()
 }

@@ -1,7 +1,7 @@
 //! The demo's databases: made, written to and removed by litekeeper itself.
 //!
-//! The one place besides `sqlite` that may name rusqlite, because it plays the application that
-//! owns the databases. It must never touch a file outside its own directory.
+//! It uses rusqlite directly, because it plays the application that owns the databases. It must never
+//! touch a file outside its own directory.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,7 +12,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
-use rusqlite::Connection;
+use litekeeper_sqlite::rusqlite;
+use litekeeper_sqlite::rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::config::Config;

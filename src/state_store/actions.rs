@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::params;
+use litekeeper_sqlite::rusqlite::params;
 
 use super::StateStore;
 use super::StateStoreError;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rusqlite::Connection;
-use rusqlite::params;
+use litekeeper_sqlite::rusqlite;
+use litekeeper_sqlite::rusqlite::Connection;
+use litekeeper_sqlite::rusqlite::params;
 
 use crate::sqlite::Check;
 use crate::tasks::FailureReason;

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use rusqlite::OptionalExtension as _;
-use rusqlite::params;
+use litekeeper_sqlite::rusqlite;
+use litekeeper_sqlite::rusqlite::OptionalExtension as _;
+use litekeeper_sqlite::rusqlite::params;
 
 use crate::database::DatabaseName;
 use crate::task::Task;

@@ -31,14 +31,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::time::SystemTime;
 
+use litekeeper_sqlite::rusqlite;
+use litekeeper_sqlite::rusqlite::Connection;
+use litekeeper_sqlite::rusqlite::OpenFlags;
+use litekeeper_sqlite::rusqlite::OptionalExtension;
+use litekeeper_sqlite::rusqlite::params;
+use litekeeper_sqlite::rusqlite::types::Value;
+use litekeeper_sqlite::rusqlite::types::ValueRef;
 use parking_lot::Mutex;
 use parking_lot::MutexGuard;
-use rusqlite::Connection;
-use rusqlite::OpenFlags;
-use rusqlite::OptionalExtension;
-use rusqlite::params;
-use rusqlite::types::Value;
-use rusqlite::types::ValueRef;
 
 use crate::os::ClockReading;
 use crate::task::Task;

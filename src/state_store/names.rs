@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use rusqlite::params;
+use litekeeper_sqlite::rusqlite::params;
 
 use super::StateStore;
 use super::StateStoreError;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use rusqlite::params;
+use litekeeper_sqlite::rusqlite::params;
 
 use super::StateStore;
 use super::StateStoreError;

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use rusqlite::Connection;
-use rusqlite::OptionalExtension;
-use rusqlite::Row;
-use rusqlite::params;
-use rusqlite::params_from_iter;
-use rusqlite::types::Value;
+use litekeeper_sqlite::rusqlite;
+use litekeeper_sqlite::rusqlite::Connection;
+use litekeeper_sqlite::rusqlite::OptionalExtension;
+use litekeeper_sqlite::rusqlite::Row;
+use litekeeper_sqlite::rusqlite::params;
+use litekeeper_sqlite::rusqlite::params_from_iter;
+use litekeeper_sqlite::rusqlite::types::Value;
 
 use crate::database::DatabaseName;
 use crate::task::Task;

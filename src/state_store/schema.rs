@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use litekeeper_sqlite::rusqlite::Connection;
 
 use super::StateStoreError;
 

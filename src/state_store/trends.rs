@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use rusqlite::Connection;
-use rusqlite::OptionalExtension;
-use rusqlite::params;
+use litekeeper_sqlite::rusqlite;
+use litekeeper_sqlite::rusqlite::Connection;
+use litekeeper_sqlite::rusqlite::OptionalExtension;
+use litekeeper_sqlite::rusqlite::params;
 
 use super::StateStore;
 use super::StateStoreError;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use rusqlite::OptionalExtension as _;
-use rusqlite::params;
+use litekeeper_sqlite::rusqlite::OptionalExtension as _;
+use litekeeper_sqlite::rusqlite::params;
 
 use super::StateStore;
 use super::StateStoreError;

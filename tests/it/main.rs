@@ -3,6 +3,7 @@
 //! One binary with a harness of its own, so that a test whose tool is not on the machine is reported as ignored,
 //! never as passed.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use libtest_mimic::Arguments;

@@ -15,7 +15,7 @@ use super::vfs;
 ///
 /// # Errors
 /// SQLite's code, `SQLITE_CANTOPEN` for a journal that has gone.
-pub(in crate::sqlite) fn journal_has_header(path: &CStr) -> Result<bool, c_int> {
+pub(crate) fn journal_has_header(path: &CStr) -> Result<bool, c_int> {
     const FLAGS: c_int = ffi::SQLITE_OPEN_READONLY | ffi::SQLITE_OPEN_MAIN_JOURNAL;
     let Some(system) = vfs::original() else { return Err(ffi::SQLITE_CANTOPEN) };
     let mut first = [0_u8; 8];

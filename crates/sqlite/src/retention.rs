@@ -316,10 +316,10 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Expiry;
+    use crate::TimeColumn as _;
+    use crate::TimeForm;
     use crate::limits::QueryLimits;
-    use crate::sqlite::Expiry;
-    use crate::sqlite::TimeColumn as _;
-    use crate::sqlite::TimeForm;
 
     fn ids(path: &std::path::Path) -> Vec<i64> {
         #[expect(clippy::disallowed_methods, reason = "the test plays the owner")]

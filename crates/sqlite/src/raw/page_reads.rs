@@ -37,7 +37,7 @@ impl Drop for Restore {
 
 /// Does `work`, and shows every whole page that SQLite reads from the connection's main file meanwhile. Pages from its cache
 /// or from the WAL are not shown, others more than once. `see` must not panic, and must not use the connection.
-pub(in crate::sqlite) fn observe_pages<T>(
+pub(crate) fn observe_pages<T>(
     connection: &Connection,
     page_bytes: usize,
     see: &mut See<'_>,

@@ -205,8 +205,8 @@ fn hash_of(block: &[u8], keys: &[u64]) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Access;
     use crate::limits::QueryLimits;
-    use crate::sqlite::Access;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test plays the owner, and reads its own copy")]

@@ -10,13 +10,13 @@ use super::Shared;
 use super::shared_memory;
 
 /// The name under which the read-only VFS is registered.
-pub(in crate::sqlite) const READ_ONLY_VFS: &CStr = c"litekeeper-read-only";
+pub(crate) const READ_ONLY_VFS: &CStr = c"litekeeper-read-only";
 
 /// The name of the VFS for writers: the default one, which survives that its shared memory is truncated.
-pub(in crate::sqlite) const WRITING_VFS: &CStr = c"litekeeper-writing";
+pub(crate) const WRITING_VFS: &CStr = c"litekeeper-writing";
 
 /// URI parameter: keep the wal-index in this process's heap instead of a `-shm` file.
-pub(in crate::sqlite) const HEAP_WAL_INDEX: &CStr = c"heap_wal_index";
+pub(crate) const HEAP_WAL_INDEX: &CStr = c"heap_wal_index";
 
 /// SQLite's default VFS, which does all the work.
 static ORIGINAL: OnceLock<Shared<*mut ffi::sqlite3_vfs>> = OnceLock::new();
@@ -35,7 +35,7 @@ pub(super) fn original() -> Option<*mut ffi::sqlite3_vfs> {
 ///
 /// # Errors
 /// SQLite's code when it has no default VFS or refuses the registration.
-pub(in crate::sqlite) fn register_read_only_vfs() -> Result<(), c_int> {
+pub(crate) fn register_read_only_vfs() -> Result<(), c_int> {
     let code = *REGISTERED.get_or_init(|| {
         // SAFETY: initialising is idempotent and thread-safe; a null name asks for the default VFS.
         let original = unsafe {
@@ -94,10 +94,10 @@ thread_local! {
 
 /// While it lives, SQLite may give the files that it makes on this thread to the owner of the database,
 /// as it does by itself when it runs as root: a writer's sidecars must not lock the owner out.
-pub(in crate::sqlite) struct OwnerRights(std::marker::PhantomData<*const ()>);
+pub(crate) struct OwnerRights(std::marker::PhantomData<*const ()>);
 
 impl OwnerRights {
-    pub(in crate::sqlite) fn take() -> Self {
+    pub(crate) fn take() -> Self {
         OWNER_RIGHTS.with(|held| held.set(held.get() + 1));
         Self(std::marker::PhantomData)
     }
@@ -216,7 +216,7 @@ thread_local! {
 ///
 /// SQLite's own retries for a read lock of a WAL (`walTryBeginRead` in wal.c) sleep for up to 10 s in all and
 /// read neither a busy timeout nor a progress handler. Without sleeps the same 100 retries end in milliseconds.
-pub(in crate::sqlite) fn limit_sleep(allowance: Option<Duration>) {
+pub(crate) fn limit_sleep(allowance: Option<Duration>) {
     SLEEP_ALLOWANCE.with(|left| left.set(allowance));
 }
 

@@ -1,7 +1,11 @@
-//! MECHANISM: the only door to SQLite. Sync; every call has a budget.
+//! Reads, checks and maintains SQLite databases that other programs own. Synchronous; every call has limits.
 //!
-//! It must never open a database, `-wal` or `-shm` file but through SQLite, make or delete a
-//! sidecar, keep a connection beyond one look, or decide what a finding means.
+//! This is the only crate of litekeeper with `unsafe` code, all of it in `raw`. It decides nothing about schedules,
+//! thresholds or what a finding means. It never
+//!
+//! - opens a database, `-wal` or `-shm` file except through SQLite, as closing the file would drop SQLite's POSIX locks,
+//! - creates or deletes a file beside a database,
+//! - keeps a connection open for longer than one reading or one maintenance run.
 
 mod anatomy;
 mod archive;
@@ -26,6 +30,7 @@ mod header;
 mod integrity;
 mod interrupt;
 mod keyset_scan;
+pub mod limits;
 mod lock_yield;
 mod names;
 mod newest;
@@ -46,6 +51,7 @@ mod removal;
 mod retention;
 mod shape;
 mod space;
+pub mod span;
 mod stand_in;
 mod stored;
 mod tables;
@@ -133,6 +139,10 @@ pub use vacuum::temporary_directory;
 pub use writer::Held;
 pub use writer::Writer;
 pub use writer::took_too_long;
+
+/// For SQLite files that litekeeper itself owns: its state file and the databases of the demo. Databases of other programs
+/// are opened by [`Reader`] and [`Writer`] alone.
+pub use rusqlite;
 
 /// The version of SQLite that is built in, e.g. `3.54.1`.
 #[must_use]

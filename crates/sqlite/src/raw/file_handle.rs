@@ -10,11 +10,11 @@ use super::Shared;
 use super::shared_memory;
 
 /// The database header's length (<https://www.sqlite.org/fileformat2.html#the_database_header>).
-pub(in crate::sqlite) const HEADER_BYTES: usize = 100;
+pub(crate) const HEADER_BYTES: usize = 100;
 
 /// What the wal-index header says (<https://www.sqlite.org/walformat.html#the_wal_index_header>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sqlite) struct WalIndex {
+pub(crate) struct WalIndex {
     /// Valid frames in the WAL (`mxFrame`).
     pub frames: u32,
     /// Frames that a checkpoint has copied into the main file (`nBackfill`).
@@ -52,7 +52,7 @@ pub(super) fn main_file(connection: &Connection) -> Result<*mut ffi::sqlite3_fil
 ///
 /// # Errors
 /// SQLite's code, `SQLITE_IOERR_SHORT_READ` for a file that is shorter.
-pub(in crate::sqlite) fn read_header(connection: &Connection) -> Result<[u8; HEADER_BYTES], c_int> {
+pub(crate) fn read_header(connection: &Connection) -> Result<[u8; HEADER_BYTES], c_int> {
     let file = main_file(connection)?;
     let mut header = [0_u8; HEADER_BYTES];
     // SAFETY: `file` is open as long as the connection is; the buffer has the length given.
@@ -69,11 +69,7 @@ pub(in crate::sqlite) fn read_header(connection: &Connection) -> Result<[u8; HEA
 ///
 /// # Errors
 /// SQLite's code.
-pub(in crate::sqlite) fn read_at(
-    connection: &Connection,
-    offset: u64,
-    buffer: &mut [u8],
-) -> Result<(), c_int> {
+pub(crate) fn read_at(connection: &Connection, offset: u64, buffer: &mut [u8]) -> Result<(), c_int> {
     let file = main_file(connection)?;
     let (Ok(length), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
         return Err(ffi::SQLITE_IOERR_READ);
@@ -91,7 +87,7 @@ pub(in crate::sqlite) fn read_at(
 
 /// What a long read meets and does to others, as seen from its progress handler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::sqlite) struct Strain {
+pub(crate) struct Strain {
     /// Pages read from the files since the connection was opened.
     pub pages_read: u64,
     /// Another process is writing a rollback database: before it can commit, readers must go.
@@ -107,10 +103,7 @@ pub(in crate::sqlite) struct Strain {
 /// The gauge belongs into the progress handler of the same connection, which SQLite drops with
 /// it: then the pointers inside are never used after the close. `wal` says whether the connection reads a
 /// WAL through a `-shm` file, see [`wal_index`].
-pub(in crate::sqlite) fn strain_gauge(
-    connection: &Connection,
-    wal: bool,
-) -> impl Fn() -> Strain + Send + 'static {
+pub(crate) fn strain_gauge(connection: &Connection, wal: bool) -> impl Fn() -> Strain + Send + 'static {
     // SAFETY: the handle is only kept; see below for its use.
     let handle = Shared(unsafe { connection.handle() });
     let file = Shared(main_file(connection).unwrap_or(std::ptr::null_mut()));
@@ -147,14 +140,14 @@ pub(in crate::sqlite) fn strain_gauge(
 }
 
 /// Whether another process is in a write transaction of a rollback database, its commit included.
-pub(in crate::sqlite) fn is_reserved(connection: &Connection) -> bool {
+pub(crate) fn is_reserved(connection: &Connection) -> bool {
     // SAFETY: the file is open as long as the connection is.
     main_file(connection).is_ok_and(|file| unsafe { is_reserved_of(file) })
 }
 
 /// Whether the wal-index that the connection has mapped was truncated by another process: what it read is no state of
 /// the database then.
-pub(in crate::sqlite) fn has_lost_shared_memory(connection: &Connection) -> bool {
+pub(crate) fn has_lost_shared_memory(connection: &Connection) -> bool {
     // SAFETY: the file is open as long as the connection is.
     main_file(connection).is_ok_and(|file| unsafe { shared_memory::is_lost(file) })
 }
@@ -193,7 +186,7 @@ pub enum ChangeCounter {
 }
 
 /// The mark of a connection's database as it is now, whoever wrote last. `wal` as for [`strain_gauge`].
-pub(in crate::sqlite) fn change_mark(connection: &Connection, wal: bool) -> Option<ChangeCounter> {
+pub(crate) fn change_mark(connection: &Connection, wal: bool) -> Option<ChangeCounter> {
     if wal {
         return wal_index(connection).map(|index| ChangeCounter::Wal(index.changes, index.frames));
     }
@@ -207,7 +200,7 @@ pub(in crate::sqlite) fn change_mark(connection: &Connection, wal: bool) -> Opti
 /// Call it only on a connection that reads a WAL database through a `-shm` file, inside a read
 /// transaction: elsewhere `xShmMap` would try to open that file. `None` when the index cannot be
 /// read now (no owner keeps it alive, or a writer changed it during both tries).
-pub(in crate::sqlite) fn wal_index(connection: &Connection) -> Option<WalIndex> {
+pub(crate) fn wal_index(connection: &Connection) -> Option<WalIndex> {
     let file = main_file(connection).ok()?;
     // SAFETY: the file is open, and the caller vouches for the shared memory.
     unsafe { wal_index_of(file) }

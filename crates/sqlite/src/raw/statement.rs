@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::ffi;
 
 /// A prepared statement.
-pub(in crate::sqlite) struct Statement<'connection> {
+pub(crate) struct Statement<'connection> {
     statement: *mut ffi::sqlite3_stmt,
     connection: &'connection Connection,
 }

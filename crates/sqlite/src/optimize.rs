@@ -201,8 +201,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::Access;
     use crate::limits::QueryLimits;
-    use crate::sqlite::Access;
 
     fn listed(path: &Path) -> Vec<String> {
         let limits = QueryLimits::with_timeout(Duration::from_secs(60));

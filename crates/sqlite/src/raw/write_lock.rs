@@ -19,11 +19,11 @@ const WRITE_LOCK_BYTE: u64 = 120;
 /// Opening that file once more and closing it would drop SQLite's locks, so the descriptor that is open already is
 /// searched for. It must not be used after the connection that opened the file is closed.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::sqlite) struct WalWriteLock(RawFd);
+pub(crate) struct WalWriteLock(RawFd);
 
 impl WalWriteLock {
     /// Finds it, while a connection of this process has the database open in WAL mode. `None` without `/proc`.
-    pub(in crate::sqlite) fn find(database: &Path) -> Option<Self> {
+    pub(crate) fn find(database: &Path) -> Option<Self> {
         let mut shm = database.as_os_str().as_bytes().to_vec();
         shm.extend_from_slice(b"-shm");
         let file = rustix::fs::stat(CString::new(shm).ok()?.as_c_str()).ok()?;
@@ -41,7 +41,7 @@ impl WalWriteLock {
     }
 
     /// Whether another process holds the lock now.
-    pub(in crate::sqlite) fn is_held(self) -> bool {
+    pub(crate) fn is_held(self) -> bool {
         // SAFETY: the caller keeps the connection open, and with it the descriptor; the call asks the system (F_GETLK) and
         // changes nothing, also where the number should stand for another file by now.
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.0) };

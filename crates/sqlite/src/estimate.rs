@@ -137,8 +137,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::Access;
     use crate::limits::QueryLimits;
-    use crate::sqlite::Access;
 
     /// A table, and how far the estimate may be from its rows.
     const TABLES: [(&str, &str, f64); 7] = [
