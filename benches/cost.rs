@@ -14,12 +14,12 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use litekeeper::collection::Sampler;
+use litekeeper::collection::CollectionLoop;
 use litekeeper::collectors::CollectOutcome;
 use litekeeper::collectors::PreviousCollection;
 use litekeeper::collectors::Snapshot;
-use litekeeper::collectors::look;
-use litekeeper::collectors::look_at_tables;
+use litekeeper::collectors::collect_tables;
+use litekeeper::collectors::sample_database;
 use litekeeper::config::DatabaseSettings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
@@ -140,12 +140,12 @@ impl Sweeps {
         let (_interval, interval) = watch::channel(Duration::from_secs(3600));
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let stop = CancellationToken::new();
-        let sampler = Sampler {
+        let sampler = CollectionLoop {
             targets: receiver,
             interval,
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::new(AgentMetrics::default()),
-            look,
+            collect: sample_database,
             threads: 4,
         };
         tokio::spawn(sampler.run(stop.clone()));
@@ -211,7 +211,7 @@ async fn measure(paths: &[PathBuf]) {
     for _ in 0..ROUNDS {
         let started = cpu();
         for database in counted.iter() {
-            std::hint::black_box(look_at_tables(database).unwrap().unwrap());
+            std::hint::black_box(collect_tables(database).unwrap().unwrap());
         }
         tables.push(cpu() - started);
         bare.push(bare_looks(paths));
@@ -235,7 +235,7 @@ fn shapes() {
     let names = ["small.db", "tables.db", "sparse.db"];
     let looked = databases(&names.map(path), true);
     let mut times = [vec![], vec![], vec![]];
-    let first: Vec<_> = looked.iter().map(|database| look(database, None)).collect();
+    let first: Vec<_> = looked.iter().map(|database| sample_database(database, None)).collect();
     for _ in 0..500 {
         for ((database, first), times) in looked.iter().zip(&first).zip(&mut times) {
             let CollectOutcome::Up(facts) = &first.outcome else { panic!("{first:?}") };
@@ -244,12 +244,12 @@ fn shapes() {
             let previous = PreviousCollection {
                 stamp: None,
                 taken_at: first.taken_at,
-                looked_at: std::time::Instant::now(),
+                collected_at: std::time::Instant::now(),
                 file: first.stamp.and_then(|stamp| stamp.main).map(|main| main.identity()),
                 facts,
             };
             let started = cpu();
-            std::hint::black_box(look(database, Some(&previous)));
+            std::hint::black_box(sample_database(database, Some(&previous)));
             times.push(cpu() - started);
         }
     }

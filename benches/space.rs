@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use litekeeper::collectors::SpaceReadings;
-use litekeeper::collectors::look_at_space;
+use litekeeper::collectors::TableSizes;
+use litekeeper::collectors::collect_table_sizes;
 use litekeeper::config::DatabaseSettings;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
@@ -65,7 +65,7 @@ fn compare(path: &Path, mode: &str) {
     let share = Duration::from_nanos(pages * 3_900);
     let pieces = database(if mode == "WAL" { share } else { share * 10 });
     let look = |database: &Database| {
-        let look = look_at_space(database, &SpaceReadings::default()).unwrap().unwrap();
+        let look = collect_table_sizes(database, &TableSizes::default()).unwrap().unwrap();
         assert_eq!((look.readings.tables.len(), look.readings.timed_out.len()), (4, 0), "{look:?}");
     };
     let bare = median(|| {

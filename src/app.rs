@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actions::ActionQueue;
 use crate::actions::everything_once;
-use crate::collection::Sampler;
+use crate::collection::CollectionLoop;
 use crate::collectors::Snapshot;
-use crate::collectors::look;
+use crate::collectors::sample_database;
 use crate::config::Config;
 use crate::config::Listen;
 use crate::config::StateLocation;
@@ -45,7 +45,7 @@ use crate::sqlite;
 use crate::state_store::NameRow;
 use crate::state_store::StateStore;
 use crate::trends::Trends;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 /// Threads that look at databases at the same time, at the most: more would only take turns on the
 /// same disk, and each costs memory.
@@ -111,12 +111,12 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let first =
         first_runs.map(|delay| everything_once(Arc::clone(&desk), delay, targets.clone(), stop.clone()));
     let runner = Runner { targets: targets.clone(), config: config_receiver, workshop };
-    let sampler = Sampler {
+    let sampler = CollectionLoop {
         targets,
         interval,
         snapshot: Arc::clone(&snapshot),
         metrics: Arc::clone(&metrics),
-        look,
+        collect: sample_database,
         threads,
     };
     let reloader = Reloader {
@@ -275,7 +275,8 @@ impl Reloader {
 
     async fn reload(&self) -> Result<(), String> {
         let loader = Arc::clone(&self.loader);
-        let loaded = run_one(move || loader()).await.unwrap_or_else(|| Err("the load panicked".to_owned()));
+        let loaded =
+            run_blocking(move || loader()).await.unwrap_or_else(|| Err("the load panicked".to_owned()));
         let loaded = loaded.and_then(|config| {
             self.doors.set_acting_users(&config.web.operators)?;
             Ok(config)

@@ -23,7 +23,7 @@ const WATCH_PERIOD: Duration = Duration::from_millis(200);
 /// One thread does a round alone for this long; then, and again after as long, another joins it.
 /// SQLite's global mutexes make two threads cost 2.3 times the CPU of one for the same databases
 /// (measured: 42 µs and 97 µs a look), so more of them pay only where the disk, not the CPU, is waited for.
-const ALONE_FOR: Duration = Duration::from_secs(1);
+const SCALE_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// The most threads given up at the same time. With as many hung, new work waits for one of them.
 const MAX_GIVEN_UP: usize = 32;
@@ -44,24 +44,24 @@ pub struct BatchReport {
     /// Indexes of items that panicked: a defect of litekeeper.
     pub panicked: Vec<usize>,
     /// Items that nobody took, because too many threads are hung.
-    pub left_out: usize,
+    pub not_started: usize,
 }
 
 /// What one thread is at, readable by the watcher.
 #[derive(Debug)]
 struct Worker {
     /// Milliseconds since the round began, plus one, when the present item was begun; 0 between items.
-    begun: AtomicU64,
+    started_at: AtomicU64,
     item: AtomicUsize,
     retired: AtomicBool,
 }
 
 enum Event {
-    Done { member: usize },
+    Done { worker: usize },
     Panicked { item: usize },
 }
 
-struct Round<T, F> {
+struct Batch<T, F> {
     items: Arc<[T]>,
     work: F,
     next: AtomicUsize,
@@ -84,7 +84,7 @@ impl WorkerPool {
         F: Fn(&T) + Send + Sync + 'static,
     {
         let count = items.len();
-        let round = Arc::new(Round {
+        let batch = Arc::new(Batch {
             items,
             work,
             next: AtomicUsize::new(0),
@@ -92,43 +92,43 @@ impl WorkerPool {
             given_up: Arc::clone(&self.given_up),
         });
         let (sender, mut events) = mpsc::unbounded_channel();
-        let mut members: Vec<Arc<Worker>> = Vec::new();
-        let mut at_work = 0;
+        let mut workers: Vec<Arc<Worker>> = Vec::new();
+        let mut running = 0;
         let mut report = BatchReport::default();
         let mut watch = tokio::time::interval(WATCH_PERIOD);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         watch.tick().await;
         if count > 0 && self.free_threads() > 0 {
-            members.push(round.spawn(members.len(), sender.clone()));
-            at_work += 1;
+            workers.push(batch.spawn(workers.len(), sender.clone()));
+            running += 1;
         }
-        while at_work > 0 {
+        while running > 0 {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(Event::Done { member }) if !members[member].retired.load(Ordering::SeqCst) => at_work -= 1,
+                    Some(Event::Done { worker }) if !workers[worker].retired.load(Ordering::SeqCst) => running -= 1,
                     Some(Event::Done { .. }) | None => {}
                     Some(Event::Panicked { item }) => report.panicked.push(item),
                 },
                 _ = watch.tick() => {
-                    for member in members.clone() {
-                        let Some(item) = self.give_up_if_stuck(&round, &member) else { continue };
+                    for worker in workers.clone() {
+                        let Some(item) = self.give_up_if_stuck(&batch, &worker) else { continue };
                         report.stuck.push(item);
-                        at_work -= 1;
+                        running -= 1;
                         if self.free_threads() > 0 {
-                            members.push(round.spawn(members.len(), sender.clone()));
-                            at_work += 1;
+                            workers.push(batch.spawn(workers.len(), sender.clone()));
+                            running += 1;
                         }
                     }
-                    let wanted = self.threads.min(1 + periods(round.started.elapsed()));
-                    if at_work > 0 && at_work < wanted && self.free_threads() > 0 {
-                        members.push(round.spawn(members.len(), sender.clone()));
-                        at_work += 1;
+                    let wanted = self.threads.min(1 + periods(batch.started.elapsed()));
+                    if running > 0 && running < wanted && self.free_threads() > 0 {
+                        workers.push(batch.spawn(workers.len(), sender.clone()));
+                        running += 1;
                     }
                     tick();
                 }
             }
         }
-        report.left_out = count.saturating_sub(round.next.load(Ordering::SeqCst));
+        report.not_started = count.saturating_sub(batch.next.load(Ordering::SeqCst));
         report
     }
 
@@ -136,66 +136,66 @@ impl WorkerPool {
         MAX_GIVEN_UP.saturating_sub(self.given_up.load(Ordering::SeqCst))
     }
 
-    fn give_up_if_stuck<T, F>(&self, round: &Round<T, F>, member: &Worker) -> Option<usize> {
-        let begun = member.begun.load(Ordering::SeqCst);
-        let now = round.milliseconds();
-        if begun == 0 || Duration::from_millis(now.saturating_sub(begun)) < self.stuck_after {
+    fn give_up_if_stuck<T, F>(&self, batch: &Batch<T, F>, worker: &Worker) -> Option<usize> {
+        let started_at = worker.started_at.load(Ordering::SeqCst);
+        let now = batch.milliseconds();
+        if started_at == 0 || Duration::from_millis(now.saturating_sub(started_at)) < self.stuck_after {
             return None;
         }
         // Counted before the member can see it, so that its farewell never counts below zero.
         self.given_up.fetch_add(1, Ordering::SeqCst);
-        if member.retired.swap(true, Ordering::SeqCst) {
+        if worker.retired.swap(true, Ordering::SeqCst) {
             self.given_up.fetch_sub(1, Ordering::SeqCst);
             return None;
         }
-        Some(member.item.load(Ordering::SeqCst))
+        Some(worker.item.load(Ordering::SeqCst))
     }
 }
 
-/// How often [`ALONE_FOR`] has passed.
+/// How often [`SCALE_UP_AFTER`] has passed.
 fn periods(elapsed: Duration) -> usize {
-    usize::try_from(elapsed.as_millis() / ALONE_FOR.as_millis()).unwrap_or(usize::MAX)
+    usize::try_from(elapsed.as_millis() / SCALE_UP_AFTER.as_millis()).unwrap_or(usize::MAX)
 }
 
-impl<T, F> Round<T, F> {
+impl<T, F> Batch<T, F> {
     fn milliseconds(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 }
 
-impl<T, F> Round<T, F>
+impl<T, F> Batch<T, F>
 where
     T: Send + Sync + 'static,
     F: Fn(&T) + Send + Sync + 'static,
 {
     fn spawn(self: &Arc<Self>, index: usize, events: mpsc::UnboundedSender<Event>) -> Arc<Worker> {
-        let member = Arc::new(Worker {
-            begun: AtomicU64::new(0),
+        let worker = Arc::new(Worker {
+            started_at: AtomicU64::new(0),
             item: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
         });
-        let round = Arc::clone(self);
-        let this = Arc::clone(&member);
+        let batch = Arc::clone(self);
+        let this = Arc::clone(&worker);
         in_background(move || {
-            round.work_through(&this, &events);
+            batch.work_through(&this, &events);
             if this.retired.load(Ordering::SeqCst) {
-                round.given_up.fetch_sub(1, Ordering::SeqCst);
+                batch.given_up.fetch_sub(1, Ordering::SeqCst);
             }
             // The round may be over, then nobody listens.
-            let _ = events.send(Event::Done { member: index });
+            let _ = events.send(Event::Done { worker: index });
         });
-        member
+        worker
     }
 
-    fn work_through(&self, member: &Worker, events: &mpsc::UnboundedSender<Event>) {
-        while !member.retired.load(Ordering::SeqCst) {
+    fn work_through(&self, worker: &Worker, events: &mpsc::UnboundedSender<Event>) {
+        while !worker.retired.load(Ordering::SeqCst) {
             let item = self.next.fetch_add(1, Ordering::SeqCst);
             let Some(value) = self.items.get(item) else { return };
-            member.item.store(item, Ordering::SeqCst);
-            member.begun.store(self.milliseconds(), Ordering::SeqCst);
+            worker.item.store(item, Ordering::SeqCst);
+            worker.started_at.store(self.milliseconds(), Ordering::SeqCst);
             // A panic is a defect, but of one look: the others go on.
             let result = catch_unwind(AssertUnwindSafe(|| (self.work)(value)));
-            member.begun.store(0, Ordering::SeqCst);
+            worker.started_at.store(0, Ordering::SeqCst);
             if result.is_err() {
                 let _ = events.send(Event::Panicked { item });
             }
@@ -204,7 +204,7 @@ where
 }
 
 /// Runs one piece of sync work on a thread of its own and gives back its result; `None` if it panicked.
-pub async fn run_one<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     in_background(work).await.ok()
 }
 
@@ -229,8 +229,8 @@ mod tests {
     async fn every_item_is_done_once() {
         let done = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&done);
-        let crew = WorkerPool::new(3, Duration::from_secs(60));
-        let report = crew.run(items(100), move |item| sink.lock().push(*item), || {}).await;
+        let pool = WorkerPool::new(3, Duration::from_secs(60));
+        let report = pool.run(items(100), move |item| sink.lock().push(*item), || {}).await;
         assert_eq!(report, BatchReport::default());
         let mut done = done.lock().clone();
         done.sort_unstable();
@@ -243,8 +243,8 @@ mod tests {
         let latch = Mutex::new(latch);
         let done = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&done);
-        let crew = WorkerPool::new(1, Duration::from_millis(1));
-        let report = crew
+        let pool = WorkerPool::new(1, Duration::from_millis(1));
+        let report = pool
             .run(
                 items(10),
                 move |item| {
@@ -258,10 +258,10 @@ mod tests {
             .await;
         assert_eq!(report, BatchReport { stuck: vec![3], ..BatchReport::default() });
         assert_eq!(done.load(Ordering::SeqCst), 9);
-        assert_eq!(crew.given_up.load(Ordering::SeqCst), 1);
+        assert_eq!(pool.given_up.load(Ordering::SeqCst), 1);
         // Let go, the thread comes back and is no longer counted as given up.
         drop(release);
-        while crew.given_up.load(Ordering::SeqCst) > 0 {
+        while pool.given_up.load(Ordering::SeqCst) > 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(done.load(Ordering::SeqCst), 10);
@@ -269,8 +269,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_reported_and_the_rest_goes_on() {
-        let crew = WorkerPool::new(1, Duration::from_secs(60));
-        let report = crew.run(items(5), |item| assert_ne!(*item, 2, "planted"), || {}).await;
+        let pool = WorkerPool::new(1, Duration::from_secs(60));
+        let report = pool.run(items(5), |item| assert_ne!(*item, 2, "planted"), || {}).await;
         assert_eq!(report, BatchReport { panicked: vec![2], ..BatchReport::default() });
     }
 }

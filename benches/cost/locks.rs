@@ -80,9 +80,9 @@ pub fn measure(paths: &[PathBuf]) {
         held = 0;
         for ((database, main), follower) in databases.iter().zip(&stats).zip(&mut followers) {
             let Some(files) = list.files_of(database, *main) else { continue };
-            let meaning = list.meaning(files, None);
-            std::hint::black_box(follower.misses_any(&meaning));
-            let (locks, _) = follower.see(list.scene(meaning, None), |_| None);
+            let decoded = list.decode(files, None);
+            std::hint::black_box(follower.lacks_any(&decoded));
+            let (locks, _) = follower.observe(list.sample(decoded, None), |_| None);
             held += locks.holds.len();
         }
         swept.push(super::cpu() - started);

@@ -27,7 +27,7 @@ use crate::tasks::Observer;
 use crate::tasks::Trigger;
 use crate::telemetry::RemoteContext;
 use crate::telemetry::within;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 pub use self::run_all_once::everything_once;
 
@@ -123,7 +123,7 @@ impl ActionQueue {
         configured(&database, task)?;
         let workshop = self.workshop.clone();
         let order = order(database, task, Cancel::default());
-        let forecast = run_one(move || {
+        let forecast = run_blocking(move || {
             let observer = Arc::new(Quiet);
             workshop.forecast(&order, observer).map_err(|outcome| {
                 ActionError::NotConfigured(
@@ -151,7 +151,8 @@ impl ActionQueue {
         let (workshop, doing) = (self.workshop.clone(), deed.clone());
         let parent = RemoteContext::here();
         let request = parent.clone();
-        let done = run_one(move || within(request.as_ref(), || write_down(&workshop, asker, &doing))).await;
+        let done =
+            run_blocking(move || within(request.as_ref(), || write_down(&workshop, asker, &doing))).await;
         let action = done.unwrap_or_else(|| Err("an internal failure; see the log".to_owned()));
         let action = action.map_err(ActionError::State)?;
         let job = match deed {
@@ -168,7 +169,7 @@ impl ActionQueue {
     /// Does runs one after the other until it is told to stop; the one under way then ends at its next safe point.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let history = Arc::clone(&self.workshop.history);
-        let cut = run_one(move || history.close_actions("cut off: litekeeper ended"));
+        let cut = run_blocking(move || history.close_actions("cut off: litekeeper ended"));
         if let Some(Err(error)) = cut.await {
             tracing::warn!(%error, "actions of before could not be closed");
         }
@@ -197,7 +198,7 @@ impl ActionQueue {
         let (workshop, order) = (self.workshop.clone(), order(job.database, job.task, cancel.clone()));
         // The run belongs to the request that asked for it, though that may be answered by now.
         let run = move || within(job.parent.as_ref(), || workshop.execute(&order, observer));
-        let mut work = std::pin::pin!(run_one(run));
+        let mut work = std::pin::pin!(run_blocking(run));
         let executed = tokio::select! {
             executed = work.as_mut() => executed,
             () = stop.cancelled() => {
@@ -220,7 +221,7 @@ impl ActionQueue {
 
     async fn finish(&self, id: i64, result: String) {
         let history = Arc::clone(&self.workshop.history);
-        if let Some(Err(error)) = run_one(move || history.finish_action(id, &result)).await {
+        if let Some(Err(error)) = run_blocking(move || history.finish_action(id, &result)).await {
             tracing::error!(%error, "what came of an action could not be written to the state file");
         }
     }

@@ -27,7 +27,7 @@ use crate::os::owner_states;
 use crate::sqlite;
 use crate::sqlite::Check;
 use crate::sqlite::Kind;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::Exit;
 use super::block_on;
@@ -122,7 +122,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
             };
             let progress = Progress::new();
             let observer = progress.clone();
-            let mut work = std::pin::pin!(run_one(move || report(&request, &observer)));
+            let mut work = std::pin::pin!(run_blocking(move || report(&request, &observer)));
             let reported = tokio::select! {
                 reported = &mut work => reported,
                 () = stop.cancelled() => {
@@ -162,7 +162,7 @@ async fn owners_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
         .map(|file| DatabaseFiles::of(&std::fs::canonicalize(file).unwrap_or_else(|_| file.clone())))
         .collect();
     let look = move || owner_states(&files.iter().collect::<Vec<_>>()).states;
-    run_one(look).await.unwrap_or_default().into_iter().map(|state| state.lost).collect()
+    run_blocking(look).await.unwrap_or_default().into_iter().map(|state| state.lost).collect()
 }
 
 /// Where a process writes to a deleted file, what it commits is in no file that was checked.

@@ -16,7 +16,7 @@ use crate::app;
 use crate::config::Config;
 use crate::config::TracingSettings;
 use crate::database::Database;
-use crate::discovery::look_once;
+use crate::discovery::discover_once;
 use crate::runner::TaskExecutor;
 use crate::tasks::Run;
 
@@ -57,7 +57,7 @@ impl ConfigFile {
             Ok(config) => config,
             Err(exit) => return Ok(Err(exit)),
         };
-        let (mut databases, errors) = look_once(&config, &app::given_names(&config));
+        let (mut databases, errors) = discover_once(&config, &app::given_names(&config));
         for error in errors {
             print_error!("litekeeper: {error}");
         }

@@ -11,7 +11,7 @@ use crate::app;
 use crate::config::Config;
 use crate::config::DirectoryReference;
 use crate::config::WebSettings;
-use crate::discovery::look_once;
+use crate::discovery::discover_once;
 use crate::doors::AccessControl;
 use crate::humanize::counted;
 use crate::limits::QueryLimits;
@@ -82,7 +82,7 @@ fn warn_of_tasks(config: &Config) {
     /// So long all of them may take.
     const LIMIT: Duration = Duration::from_secs(30);
     let until = Instant::now() + LIMIT;
-    let (databases, errors) = look_once(config, &app::given_names(config));
+    let (databases, errors) = discover_once(config, &app::given_names(config));
     errors.iter().for_each(|error| print_error!("warning: {error}"));
     for (place, database) in databases.iter().enumerate() {
         if Instant::now() >= until {

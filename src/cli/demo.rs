@@ -14,7 +14,7 @@ use crate::config::TracingSettings;
 use crate::demo::Demo;
 use crate::doors::AccessControl;
 use crate::http::reached_at;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::Exit;
 use super::block_on;
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         let place = bound.context("the demo listens nowhere; please report it")?;
         let kept = arguments.keep.is_some();
         print_error!("Making demo databases ...");
-        let made = run_one(move || Demo::make(arguments.keep.as_deref())).await;
+        let made = run_blocking(move || Demo::make(arguments.keep.as_deref())).await;
         let demo = made.context("making the demo databases panicked")??;
         let config = demo.config(place.clone());
         let doors = Arc::new(AccessControl::open(&config.web).map_err(anyhow::Error::msg)?);
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         let result = app::run(listeners, options).await;
         telemetry.end().await;
         // The writer ends and the directory goes before the last word.
-        run_one(move || drop(demo)).await;
+        run_blocking(move || drop(demo)).await;
         result?;
         print_error!(
             "{}",

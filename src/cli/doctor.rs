@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::app;
 use crate::config::Config;
 use crate::database::Database;
-use crate::discovery::look_once;
+use crate::discovery::discover_once;
 use crate::doctor::Diagnosis;
 use crate::doctor::FORMAT_VERSION;
 use crate::doctor::Finding;
@@ -28,7 +28,7 @@ use crate::sqlite;
 use crate::sqlite::Check;
 use crate::state_store::CheckStatus;
 use crate::state_store::StateStore;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::Exit;
 use super::block_on;
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             };
             let name = file.display().to_string();
             let standings = history.as_ref().map(|history| standings(history, &database)).unwrap_or_default();
-            let mut work = std::pin::pin!(run_one(move || {
+            let mut work = std::pin::pin!(run_blocking(move || {
                 let known = Known { standings, locks: locks_of(&file).map(Arc::new) };
                 diagnose(&file, &database, known, &limits)
             }));
@@ -139,7 +139,7 @@ fn patients(arguments: &Arguments) -> Result<Patients, Exit> {
         {
             print_error!("litekeeper: temp_directory {}: {error}", directory.display());
         }
-        let (databases, errors) = look_once(&config, &app::given_names(&config));
+        let (databases, errors) = discover_once(&config, &app::given_names(&config));
         errors.iter().for_each(|error| print_error!("litekeeper: {error}"));
         known = databases;
         history = app::state_file(&config).and_then(|file| past(&file));

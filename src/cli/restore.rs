@@ -21,7 +21,7 @@ use crate::tasks::Observer;
 use crate::tasks::Outcome;
 use crate::tasks::RestoreReport;
 use crate::tasks::SURVEY_PATIENCE;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::Exit;
 use super::block_on;
@@ -82,7 +82,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let progress = Progress::new();
         let observer: Arc<dyn Observer> = Arc::new(progress.clone());
         let (from, to) = (backup.clone(), target.clone());
-        let mut work = std::pin::pin!(run_one(move || tasks::restore(&from, &to, &limits, &observer)));
+        let mut work = std::pin::pin!(run_blocking(move || tasks::restore(&from, &to, &limits, &observer)));
         let restored = tokio::select! {
             restored = &mut work => restored,
             () = stop.cancelled() => {

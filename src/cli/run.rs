@@ -27,7 +27,7 @@ use crate::tasks::SkipReason;
 use crate::tasks::Trigger;
 use crate::telemetry::RemoteContext;
 use crate::telemetry::within;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::Exit;
 use super::block_on;
@@ -191,7 +191,7 @@ async fn execute(
     let progress = Progress::new();
     let (observer, workshop, ordered) = (Arc::new(progress.clone()), workshop.clone(), order.clone());
     let parent = parent();
-    let mut work = std::pin::pin!(run_one(move || {
+    let mut work = std::pin::pin!(run_blocking(move || {
         if dry_run {
             return match workshop.forecast(&ordered, observer) {
                 Ok(forecast) => Result::Forecast(Box::new(forecast)),

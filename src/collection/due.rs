@@ -12,7 +12,7 @@ use crate::sqlite::ChangeCounter;
 
 /// A piece that falls due this soon is taken now: with the interval of the sweeps it would otherwise
 /// miss each by a hair and wait for the next look for work.
-const SLACK: Duration = Duration::from_millis(250);
+const DUE_TOLERANCE: Duration = Duration::from_millis(250);
 
 /// What is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,18 +24,18 @@ pub(super) enum Piece {
 
 /// What is taken by one loop, one database after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum Pace {
     /// What takes milliseconds and comes every few seconds or minutes.
-    Quick,
+    Fast,
     /// What reads whole databases: in a fleet it may be at work for an hour, and must not hold up the other.
-    Long,
+    Slow,
 }
 
 impl Piece {
-    pub(super) fn lane(self) -> Lane {
+    pub(super) fn pace(self) -> Pace {
         match self {
-            Self::Tables | Self::Custom(_) => Lane::Quick,
-            Self::Space => Lane::Long,
+            Self::Tables | Self::Custom(_) => Pace::Fast,
+            Self::Space => Pace::Slow,
         }
     }
 }
@@ -50,7 +50,7 @@ pub(super) struct Content {
 
 /// When a piece is to be taken again, and from which content it was taken.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(super) struct LastRun {
     pub due_at: Instant,
     pub content: Option<Content>,
     /// What the log was told last.
@@ -58,15 +58,15 @@ pub(super) struct Done {
 }
 
 /// The past of every piece of one database; a piece that is being taken holds its own.
-pub(super) type LastRuns = HashMap<Piece, Arc<Mutex<Option<Done>>>>;
+pub(super) type LastRuns = HashMap<Piece, Arc<Mutex<Option<LastRun>>>>;
 
-impl Done {
+impl LastRun {
     /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
     pub(super) fn is_due(&self, now: Instant, content: Content, piece: Piece) -> bool {
         let unmoved = match piece {
             Piece::Tables | Piece::Space => self.content == Some(content),
             Piece::Custom(_) => false,
         };
-        now + SLACK >= self.due_at && !unmoved
+        now + DUE_TOLERANCE >= self.due_at && !unmoved
     }
 }

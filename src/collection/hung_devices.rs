@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-const HUNG_FROM: usize = 2;
+const MIN_HUNG: usize = 2;
 
 /// How many looks hang on each device.
 #[derive(Debug, Default)]
@@ -33,6 +33,6 @@ impl HungDevices {
     /// Whether the device under a database hangs.
     pub(super) fn holds(&self, device: Option<u64>) -> bool {
         let Some(device) = device else { return false };
-        self.0.lock().get(&device).is_some_and(|count| *count >= HUNG_FROM)
+        self.0.lock().get(&device).is_some_and(|count| *count >= MIN_HUNG)
     }
 }

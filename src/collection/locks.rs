@@ -14,12 +14,12 @@ use crate::collectors::PreviousCollection;
 use crate::database::Database;
 use crate::locks::DecodedLocks;
 use crate::locks::Hold;
+use crate::locks::LockEvent;
 use crate::locks::LockTracker;
-use crate::locks::News;
 use crate::os::LockView;
 use crate::os::ProcessFacts;
 use crate::worker_pool::WorkerPool;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::CollectFn;
 use super::monitored_database::MonitoredDatabase;
@@ -32,36 +32,36 @@ type Processes = HashMap<u32, Option<Arc<ProcessFacts>>>;
 
 /// What is known of lock holders from sweep to sweep.
 pub(super) struct LockMonitor {
-    crew: WorkerPool,
+    pool: WorkerPool,
     processes: Arc<Mutex<Processes>>,
-    told: bool,
+    logged: bool,
 }
 
 impl Default for LockMonitor {
     fn default() -> Self {
-        Self { crew: WorkerPool::new(1, PROCESS_STUCK_AFTER), processes: Arc::default(), told: false }
+        Self { pool: WorkerPool::new(1, PROCESS_STUCK_AFTER), processes: Arc::default(), logged: false }
     }
 }
 
 /// A look at a database, and where its locks stand in the list. A reader of a WAL can come and go without moving a file
 /// that a look compares, so a database that has one is looked into for its mark. Nor does a writer whose commit waits for
 /// its fsync: a database that has one is looked into now, and once more after it.
-pub(super) fn look_with_locks(
-    watched: &MonitoredDatabase,
-    look: CollectFn,
+pub(super) fn collect_with_locks(
+    monitored: &MonitoredDatabase,
+    collect: CollectFn,
     list: Option<&LockTableSnapshot>,
 ) -> Collected {
-    let previous = watched.previous();
-    let first = look(&watched.database, previous.as_ref());
+    let previous = monitored.previous();
+    let first = collect(&monitored.database, previous.as_ref());
     let main = first.stamp.and_then(|stamp| stamp.main);
-    let files = list.zip(main).and_then(|(list, main)| list.files_of(&watched.database, main));
+    let files = list.zip(main).and_then(|(list, main)| list.files_of(&monitored.database, main));
     let has_writer = list.zip(files).is_some_and(|(list, files)| list.has_wal_writer(files));
-    watched.set_lock_files(files, has_writer);
+    monitored.set_lock_files(files, has_writer);
     let (Some(list), Some(files), Some(previous)) = (list, files, previous) else { return first };
     let has_frames = previous.facts.wal.is_some_and(|wal| wal.total > 0);
     let moves_unseen = has_writer || has_frames && list.has_wal_reader(files);
     if matches!(first.outcome, CollectOutcome::Unchanged) && moves_unseen {
-        return look(&watched.database, Some(&PreviousCollection { stamp: None, ..previous }));
+        return collect(&monitored.database, Some(&PreviousCollection { stamp: None, ..previous }));
     }
     first
 }
@@ -69,9 +69,9 @@ pub(super) fn look_with_locks(
 impl LockMonitor {
     /// Lists all locks; `None` where the system has no list.
     pub(super) async fn list(&mut self) -> Option<Arc<LockTableSnapshot>> {
-        let list = run_one(LockTableSnapshot::read).await?;
-        if !std::mem::replace(&mut self.told, true) {
-            say_what_is_seen(&list);
+        let list = run_blocking(LockTableSnapshot::read).await?;
+        if !std::mem::replace(&mut self.logged, true) {
+            log_lock_visibility(&list);
         }
         list.ok().map(Arc::new)
     }
@@ -79,34 +79,34 @@ impl LockMonitor {
     /// Joins the list with what the sweep before saw.
     pub(super) async fn follow(
         &mut self,
-        fleet: &Arc<[Arc<MonitoredDatabase>]>,
+        set: &Arc<[Arc<MonitoredDatabase>]>,
         list: Option<Arc<LockTableSnapshot>>,
     ) {
         let Some(list) = list else {
-            fleet.iter().for_each(|watched| watched.set_locks(None));
+            set.iter().for_each(|monitored| monitored.set_locks(None));
             return;
         };
-        let (all, at) = (Arc::clone(fleet), Arc::clone(&list));
-        let Some(meanings) = run_one(move || meanings(&all, &at)).await else { return };
-        self.meet(&meanings).await;
-        let (all, processes) = (Arc::clone(fleet), Arc::clone(&self.processes));
-        let _ = run_one(move || {
+        let (all, at) = (Arc::clone(set), Arc::clone(&list));
+        let Some(decode_all) = run_blocking(move || decode_all(&all, &at)).await else { return };
+        self.resolve_processes(&decode_all).await;
+        let (all, processes) = (Arc::clone(set), Arc::clone(&self.processes));
+        let _ = run_blocking(move || {
             let processes = processes.lock().clone();
-            for (watched, meaning) in all.iter().zip(meanings) {
-                take_over(watched, meaning, &list, &processes);
+            for (monitored, decoded) in all.iter().zip(decode_all) {
+                update_locks(monitored, decoded, &list, &processes);
             }
         })
         .await;
     }
 
     /// Asks for the names of processes that are new, and forgets those that hold nothing any more.
-    async fn meet(&self, meanings: &[Option<DecodedLocks>]) {
-        let of = |meaning: &DecodedLocks| -> Vec<u32> {
-            let held = meaning.held.iter().filter_map(|held| held.pid);
-            let connected = meaning.connected.iter().flatten().filter_map(|(pid, _)| *pid);
+    async fn resolve_processes(&self, decode_all: &[Option<DecodedLocks>]) {
+        let of = |decoded: &DecodedLocks| -> Vec<u32> {
+            let held = decoded.held.iter().filter_map(|held| held.pid);
+            let connected = decoded.connected.iter().flatten().filter_map(|(pid, _)| *pid);
             held.chain(connected).collect()
         };
-        let present: HashSet<u32> = meanings.iter().flatten().flat_map(of).collect();
+        let present: HashSet<u32> = decode_all.iter().flatten().flat_map(of).collect();
         let new: Arc<[u32]> = {
             let mut processes = self.processes.lock();
             processes.retain(|pid, _| present.contains(pid));
@@ -123,11 +123,11 @@ impl LockMonitor {
             let facts = ProcessFacts::read(*pid).map(Arc::new);
             processes.lock().insert(*pid, facts);
         };
-        self.crew.run(new, ask, || {}).await;
+        self.pool.run(new, ask, || {}).await;
     }
 }
 
-fn say_what_is_seen(list: &std::io::Result<LockTableSnapshot>) {
+fn log_lock_visibility(list: &std::io::Result<LockTableSnapshot>) {
     match list {
         Ok(list) => match list.table.view {
             LockView::Whole => {}
@@ -142,48 +142,48 @@ fn say_what_is_seen(list: &std::io::Result<LockTableSnapshot>) {
 
 /// What is held on each database. A long list comes in pieces, between which locks move; what was held before and
 /// is missing now is looked for once more before it counts as gone.
-fn meanings(fleet: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<Option<DecodedLocks>> {
+fn decode_all(set: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<Option<DecodedLocks>> {
     let mut again: Option<Option<LockTableSnapshot>> = None;
-    let meaning = |watched: &Arc<MonitoredDatabase>| {
-        let (files, facts) = watched.lock_evidence()?;
-        let mut meaning = list.meaning(files, facts.as_deref());
-        if !list.table.in_one_piece && watched.follower.lock().misses_any(&meaning) {
+    let decoded = |monitored: &Arc<MonitoredDatabase>| {
+        let (files, facts) = monitored.lock_files()?;
+        let mut decoded = list.decode(files, facts.as_deref());
+        if !list.table.in_one_piece && monitored.tracker.lock().lacks_any(&decoded) {
             let again = again.get_or_insert_with(|| LockTableSnapshot::read().ok());
             if let Some(again) = again {
-                meaning.join(again.meaning(files, facts.as_deref()));
+                decoded.join(again.decode(files, facts.as_deref()));
             }
         }
-        Some(meaning)
+        Some(decoded)
     };
-    fleet.iter().map(meaning).collect()
+    set.iter().map(decoded).collect()
 }
 
-fn take_over(
-    watched: &MonitoredDatabase,
-    meaning: Option<DecodedLocks>,
+fn update_locks(
+    monitored: &MonitoredDatabase,
+    decoded: Option<DecodedLocks>,
     list: &LockTableSnapshot,
     processes: &Processes,
 ) {
-    let mut follower = watched.follower.lock();
-    let (Some(meaning), Some((_, facts))) = (meaning, watched.lock_evidence()) else {
-        *follower = LockTracker::default();
-        watched.set_locks(None);
+    let mut tracker = monitored.tracker.lock();
+    let (Some(decoded), Some((_, facts))) = (decoded, monitored.lock_files()) else {
+        *tracker = LockTracker::default();
+        monitored.set_locks(None);
         return;
     };
-    let scene = list.scene(meaning, facts.as_deref());
-    let (locks, news) = follower.see(scene, |pid| processes.get(&pid).cloned().flatten());
-    news.iter().for_each(|news| tell(&watched.database, news));
+    let lock_sample = list.sample(decoded, facts.as_deref());
+    let (locks, events) = tracker.observe(lock_sample, |pid| processes.get(&pid).cloned().flatten());
+    events.iter().for_each(|events| log_event(&monitored.database, events));
     // Ten thousand databases at rest need no new object each.
-    if watched.locks().as_deref() != Some(&locks) {
-        watched.set_locks(Some(Arc::new(locks)));
+    if monitored.locks().as_deref() != Some(&locks) {
+        monitored.set_locks(Some(Arc::new(locks)));
     }
 }
 
-fn tell(database: &Database, news: &News) {
+fn log_event(database: &Database, events: &LockEvent) {
     let db = database.name.as_str();
-    match news {
-        News::HeldLong(hold) => {
-            let (lock, pid, process, held_seconds) = described(hold);
+    match events {
+        LockEvent::HeldLong(hold) => {
+            let (lock, pid, process, held_seconds) = hold_fields(hold);
             tracing::warn!(
                 db,
                 lock,
@@ -193,8 +193,8 @@ fn tell(database: &Database, news: &News) {
                 "a process has held a write lock for long; other writers wait or get \"database is locked\""
             );
         }
-        News::PinsWal(hold, frames) => {
-            let (lock, pid, process, held_seconds) = described(hold);
+        LockEvent::PinsWal(hold, frames) => {
+            let (lock, pid, process, held_seconds) = hold_fields(hold);
             let pinned_frames = hold.pinned_frames;
             tracing::warn!(
                 db,
@@ -207,8 +207,8 @@ fn tell(database: &Database, news: &News) {
                 "a long read keeps the WAL from being checkpointed; it grows until the reader ends"
             );
         }
-        News::Released(hold) => {
-            let (lock, pid, process, held_seconds) = described(hold);
+        LockEvent::Released(hold) => {
+            let (lock, pid, process, held_seconds) = hold_fields(hold);
             tracing::info!(
                 db,
                 lock,
@@ -221,7 +221,7 @@ fn tell(database: &Database, news: &News) {
     }
 }
 
-fn described(hold: &Hold) -> (String, Option<u32>, Option<&str>, u64) {
-    let process = hold.party.process.as_ref().map(|process| process.name.as_str());
-    (hold.lock.to_string(), hold.party.pid, process, hold.held.as_secs())
+fn hold_fields(hold: &Hold) -> (String, Option<u32>, Option<&str>, u64) {
+    let process = hold.owner.process.as_ref().map(|process| process.name.as_str());
+    (hold.lock.to_string(), hold.owner.pid, process, hold.held.as_secs())
 }

@@ -27,7 +27,7 @@ use crate::collectors::Snapshot;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::metrics::AgentMetrics;
-use crate::metrics::SkipReason;
+use crate::metrics::CollectSkipReason;
 use crate::os::FilesystemFacts;
 use crate::os::MountTable;
 use crate::os::filesystem_facts;
@@ -42,14 +42,14 @@ mod monitored_database;
 mod owners;
 mod slow_loop;
 
-use due::Lane;
+use due::Pace;
 use hung_devices::HungDevices;
 use locks::LockMonitor;
 use monitored_database::MonitoredDatabase;
 
 /// A look at one database takes microseconds and ends by its budget after 2 s; a thread that is at
 /// one for longer is in the hands of the file system.
-const LOOK_STUCK_AFTER: Duration = Duration::from_secs(5);
+const SAMPLE_STUCK_AFTER: Duration = Duration::from_secs(5);
 /// `statvfs` answers at once or hangs.
 const FILESYSTEM_STUCK_AFTER: Duration = Duration::from_secs(5);
 /// While a sweep is under way, what it has seen so far is published this often.
@@ -59,7 +59,7 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 pub type CollectFn = fn(&Database, Option<&PreviousCollection>) -> Collected;
 
 /// What the sampler works on.
-pub struct Sampler {
+pub struct CollectionLoop {
     /// The databases to watch, from discovery; `None` until its first word.
     pub targets: watch::Receiver<Option<Arc<[Arc<Database>]>>>,
     /// How often to sweep.
@@ -69,18 +69,18 @@ pub struct Sampler {
     /// Counters of the agent's own work.
     pub metrics: Arc<AgentMetrics>,
     /// How a database is looked at.
-    pub look: CollectFn,
+    pub collect: CollectFn,
     /// Threads that look at the same time, at the most.
     pub threads: usize,
 }
 
 /// What the two loops tell each other.
 #[derive(Debug, Default)]
-struct News {
+struct Wakeups {
     /// A sweep is over: databases may have moved, or be up for the first time.
-    swept: Notify,
+    sweep_ended: Notify,
     /// Values of tables are there to be published.
-    tables_taken: Notify,
+    values_changed: Notify,
 }
 
 /// A directory that holds databases, and the file system under it.
@@ -92,38 +92,39 @@ struct Directory {
 }
 
 /// Everything that outlives a sweep.
-struct Fleet {
-    watched: Arc<[Arc<MonitoredDatabase>]>,
+struct DatabaseSet {
+    monitored: Arc<[Arc<MonitoredDatabase>]>,
     directories: Arc<[Arc<Directory>]>,
     hung: Arc<HungDevices>,
 }
 
-impl Sampler {
+impl CollectionLoop {
     /// Sweeps until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let looks = WorkerPool::new(self.threads, LOOK_STUCK_AFTER);
+        let looks = WorkerPool::new(self.threads, SAMPLE_STUCK_AFTER);
         let filesystems = WorkerPool::new(1, FILESYSTEM_STUCK_AFTER);
         let mut locks = LockMonitor::default();
-        let mut fleet = Fleet { watched: Arc::from([]), directories: Arc::from([]), hung: Arc::default() };
-        let (tables_feed, tables_source) = watch::channel(Arc::clone(&fleet.watched));
-        let news = Arc::new(News::default());
+        let mut set =
+            DatabaseSet { monitored: Arc::from([]), directories: Arc::from([]), hung: Arc::default() };
+        let (tables_feed, tables_source) = watch::channel(Arc::clone(&set.monitored));
+        let wakeups = Arc::new(Wakeups::default());
         let mut slower = vec![tokio::spawn(owners::run(
             tables_source.clone(),
             self.interval.clone(),
-            Arc::clone(&news),
+            Arc::clone(&wakeups),
             stop.clone(),
         ))];
-        slower.extend([Lane::Quick, Lane::Long].map(|lane| {
+        slower.extend([Pace::Fast, Pace::Slow].map(|pace| {
             let (source, metrics) = (tables_source.clone(), Arc::clone(&self.metrics));
-            tokio::spawn(slow_loop::run(lane, source, metrics, Arc::clone(&news), stop.clone()))
+            tokio::spawn(slow_loop::run(pace, source, metrics, Arc::clone(&wakeups), stop.clone()))
         }));
         let mut ticks = self.ticks();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
-                () = news.tables_taken.notified() => {
-                    self.snapshot.store(Arc::new(fleet.snapshot(true)));
+                () = wakeups.values_changed.notified() => {
+                    self.snapshot.store(Arc::new(set.snapshot(true)));
                     continue;
                 }
                 changed = self.targets.changed() => if changed.is_err() { break },
@@ -134,28 +135,28 @@ impl Sampler {
                 }
             }
             let Some(targets) = self.targets.borrow_and_update().clone() else { continue };
-            if fleet.follow(&targets) {
-                tables_feed.send_replace(Arc::clone(&fleet.watched));
+            if set.follow(&targets) {
+                tables_feed.send_replace(Arc::clone(&set.monitored));
             }
             let started = Instant::now();
-            let (span, before) = (span::sweep(fleet.watched.len()), self.skipped());
+            let (span, before) = (span::sweep(set.monitored.len()), self.skipped());
             let sweep = async {
                 let list = locks.list().await;
-                let spaces = fleet.measure_filesystems(&filesystems);
-                let looks = self.sweep(&looks, &fleet, list.clone());
+                let spaces = set.measure_filesystems(&filesystems);
+                let looks = self.sweep(&looks, &set, list.clone());
                 tokio::join!(spaces, looks);
-                locks.follow(&fleet.watched, list).await;
+                locks.follow(&set.monitored, list).await;
             };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sweep => {}
             }
-            self.snapshot.store(Arc::new(fleet.snapshot(true)));
+            self.snapshot.store(Arc::new(set.snapshot(true)));
             self.metrics.swept(started.elapsed());
             let now = self.skipped();
-            span::swept(&span, fleet.watched.len(), now.0 - before.0, now.1 - before.1);
+            span::swept(&span, set.monitored.len(), now.0 - before.0, now.1 - before.1);
             drop(span);
-            news.swept.notify_one();
+            wakeups.sweep_ended.notify_one();
         }
         // The slower loops end by the same token; a hung thread of theirs is left behind.
         for ended in slower {
@@ -173,116 +174,122 @@ impl Sampler {
     /// Looks that were left out so far: databases that had not moved, and those that hang.
     fn skipped(&self) -> (u64, u64) {
         let of = |reason| self.metrics.samples_skipped(reason);
-        (of(SkipReason::Unchanged), of(SkipReason::Stuck))
+        (of(CollectSkipReason::Unchanged), of(CollectSkipReason::Stuck))
     }
 
-    async fn sweep(&self, crew: &WorkerPool, fleet: &Fleet, list: Option<Arc<LockTableSnapshot>>) {
-        let (look, metrics, hung) = (self.look, Arc::clone(&self.metrics), Arc::clone(&fleet.hung));
-        let work =
-            move |watched: &Arc<MonitoredDatabase>| look_at(watched, look, &metrics, &hung, list.as_deref());
+    async fn sweep(&self, pool: &WorkerPool, set: &DatabaseSet, list: Option<Arc<LockTableSnapshot>>) {
+        let (collect, metrics, hung) = (self.collect, Arc::clone(&self.metrics), Arc::clone(&set.hung));
+        let work = move |monitored: &Arc<MonitoredDatabase>| {
+            collect_one(monitored, collect, &metrics, &hung, list.as_deref())
+        };
         let mut published = Instant::now();
         let was_complete = self.snapshot.load().complete;
         let publish = || {
             if published.elapsed() >= PUBLISH_EVERY {
                 published = Instant::now();
-                self.snapshot.store(Arc::new(fleet.snapshot(was_complete)));
+                self.snapshot.store(Arc::new(set.snapshot(was_complete)));
             }
         };
-        let report = crew.run(Arc::clone(&fleet.watched), work, publish).await;
-        self.report(fleet, &report);
+        let report = pool.run(Arc::clone(&set.monitored), work, publish).await;
+        self.report(set, &report);
     }
 
-    fn report(&self, fleet: &Fleet, report: &BatchReport) {
+    fn report(&self, set: &DatabaseSet, report: &BatchReport) {
         for &index in &report.stuck {
-            self.metrics.sample_skipped(SkipReason::Stuck);
-            fleet.watched[index].set_hung(&fleet.hung);
+            self.metrics.sample_skipped(CollectSkipReason::Stuck);
+            set.monitored[index].set_hung(&set.hung);
         }
         for &index in &report.panicked {
-            monitored_database::report_panic(&fleet.watched[index].database);
+            monitored_database::report_panic(&set.monitored[index].database);
         }
-        for _ in 0..report.left_out {
-            self.metrics.sample_skipped(SkipReason::Stuck);
+        for _ in 0..report.not_started {
+            self.metrics.sample_skipped(CollectSkipReason::Stuck);
         }
     }
 }
 
 /// One look, on a thread of the crew.
-fn look_at(
-    watched: &Arc<MonitoredDatabase>,
-    look: CollectFn,
+fn collect_one(
+    monitored: &Arc<MonitoredDatabase>,
+    collect: CollectFn,
     metrics: &AgentMetrics,
     hung: &Arc<HungDevices>,
     list: Option<&LockTableSnapshot>,
 ) {
     // Still hung from an earlier sweep, or on a file system where others are.
-    let Some(_turn) = watched.begin(hung) else {
-        metrics.sample_skipped(SkipReason::Stuck);
+    let Some(_turn) = monitored.begin(hung) else {
+        metrics.sample_skipped(CollectSkipReason::Stuck);
         return;
     };
-    let look = locks::look_with_locks(watched, look, list);
-    match look.outcome {
-        CollectOutcome::Unchanged => metrics.sample_skipped(SkipReason::Unchanged),
+    let collect = locks::collect_with_locks(monitored, collect, list);
+    match collect.outcome {
+        CollectOutcome::Unchanged => metrics.sample_skipped(CollectSkipReason::Unchanged),
         CollectOutcome::Busy(_) => {
-            metrics.sampled(look.elapsed);
-            metrics.sample_skipped(SkipReason::Busy);
+            metrics.sampled(collect.elapsed);
+            metrics.sample_skipped(CollectSkipReason::Busy);
         }
-        CollectOutcome::Up(_) | CollectOutcome::Down(_) => metrics.sampled(look.elapsed),
+        CollectOutcome::Up(_) | CollectOutcome::Down(_) => metrics.sampled(collect.elapsed),
     }
-    watched.apply(look);
+    monitored.apply(collect);
 }
 
-impl Fleet {
+impl DatabaseSet {
     /// Follows the databases that discovery gives; a database that stays keeps what is known of it.
     fn follow(&mut self, targets: &[Arc<Database>]) -> bool {
-        let same = self.watched.len() == targets.len()
+        let same = self.monitored.len() == targets.len()
             && self
-                .watched
+                .monitored
                 .iter()
                 .zip(targets)
-                .all(|(watched, target)| Arc::ptr_eq(&watched.database, target));
+                .all(|(monitored, target)| Arc::ptr_eq(&monitored.database, target));
         if same {
             return false;
         }
         let known: HashMap<&DatabaseName, &Arc<MonitoredDatabase>> =
-            self.watched.iter().map(|watched| (&watched.database.name, watched)).collect();
+            self.monitored.iter().map(|monitored| (&monitored.database.name, monitored)).collect();
         let directories: HashMap<PathBuf, Arc<Directory>> = self
-            .watched
+            .monitored
             .iter()
-            .map(|watched| (directory_of(&watched.database.path), Arc::clone(&watched.directory)))
+            .map(|monitored| (directory_of(&monitored.database.path), Arc::clone(&monitored.directory)))
             .collect();
         let mut directories = directories;
-        let watched: Vec<Arc<MonitoredDatabase>> = targets
+        let monitored: Vec<Arc<MonitoredDatabase>> = targets
             .iter()
             .map(|target| {
                 let path = directory_of(&target.path);
                 let directory =
                     directories.entry(path.clone()).or_insert_with(|| Arc::new(Directory::new(&path)));
                 match known.get(&target.name) {
-                    Some(watched) if Arc::ptr_eq(&watched.database, target) => Arc::clone(watched),
-                    Some(watched) => Arc::new(watched.moved_to(Arc::clone(target), Arc::clone(directory))),
+                    Some(monitored) if Arc::ptr_eq(&monitored.database, target) => Arc::clone(monitored),
+                    Some(monitored) => {
+                        Arc::new(monitored.with_target(Arc::clone(target), Arc::clone(directory)))
+                    }
                     None => Arc::new(MonitoredDatabase::new(Arc::clone(target), Arc::clone(directory))),
                 }
             })
             .collect();
         let mut unique: Vec<Arc<Directory>> = Vec::new();
         let mut seen = std::collections::HashSet::new();
-        for watched in &watched {
-            if seen.insert(Arc::as_ptr(&watched.directory)) {
-                unique.push(Arc::clone(&watched.directory));
+        for monitored in &monitored {
+            if seen.insert(Arc::as_ptr(&monitored.directory)) {
+                unique.push(Arc::clone(&monitored.directory));
             }
         }
-        self.watched = watched.into();
+        self.monitored = monitored.into();
         self.directories = unique.into();
         true
     }
 
-    async fn measure_filesystems(&self, crew: &WorkerPool) {
+    async fn measure_filesystems(&self, pool: &WorkerPool) {
         let mounts = MountTable::read();
-        crew.run(Arc::clone(&self.directories), move |directory| directory.measure(&mounts), || {}).await;
+        pool.run(Arc::clone(&self.directories), move |directory| directory.measure(&mounts), || {}).await;
     }
 
     fn snapshot(&self, complete: bool) -> Snapshot {
-        Snapshot { databases: self.watched.iter().map(|watched| watched.observed()).collect(), complete }
+        Snapshot {
+            databases: self.monitored.iter().map(|monitored| monitored.snapshot()).collect(),
+            complete,
+        }
     }
 }
 

@@ -10,15 +10,15 @@ use parking_lot::Mutex;
 
 use crate::collectors::CollectOutcome;
 use crate::collectors::Collected;
-use crate::collectors::CustomReading;
+use crate::collectors::CustomResult;
+use crate::collectors::DatabaseFacts;
 use crate::collectors::DatabaseSnapshot;
 use crate::collectors::DatabaseState;
 use crate::collectors::ErrorCounts;
-use crate::collectors::Facts;
 use crate::collectors::LockFiles;
 use crate::collectors::PreviousCollection;
-use crate::collectors::SpaceReadings;
 use crate::collectors::TableReadings;
+use crate::collectors::TableSizes;
 use crate::database::Database;
 use crate::locks::LockTracker;
 use crate::locks::Locks;
@@ -34,36 +34,36 @@ use super::due::LastRuns;
 use super::hung_devices::HungDevices;
 
 /// What the page says of a database whose file system does not answer.
-const HANGS: &str = "a look hangs in the file system; what is shown is old";
+const HUNG_MESSAGE: &str = "a look hangs in the file system; what is shown is old";
 
 /// A database under watch. No lock in here is held while a file is touched.
 #[derive(Debug)]
 pub(super) struct MonitoredDatabase {
     pub(super) database: Arc<Database>,
     pub(super) directory: Arc<Directory>,
-    at_work: AtomicBool,
+    is_collecting: AtomicBool,
     state: Mutex<State>,
     /// How long its locks have been held.
-    pub(super) follower: Mutex<LockTracker>,
+    pub(super) tracker: Mutex<LockTracker>,
     /// When the slower pieces were last taken.
-    pub(super) pasts: Mutex<LastRuns>,
+    pub(super) last_runs: Mutex<LastRuns>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    condition: Option<DatabaseState>,
+    database_state: Option<DatabaseState>,
     /// What the log was told last, so that it is told once.
     reason: Option<Arc<str>>,
     device: Option<u64>,
     hung_on: Option<u64>,
-    stuck: bool,
+    is_hung: bool,
     identity: Option<FileIdentity>,
     stamp: Option<Stamp>,
     taken_at: Option<(SystemTime, Instant)>,
     confirmed_at: Option<SystemTime>,
     /// Which file the facts were read from.
     read_file: Option<FileIdentity>,
-    facts: Option<Arc<Facts>>,
+    facts: Option<Arc<DatabaseFacts>>,
     files: Option<FileFacts>,
     lock_files: Option<LockFiles>,
     /// A process had the WAL's write lock at the last sweep, so a commit may have become visible since.
@@ -73,26 +73,26 @@ struct State {
     errors: ErrorCounts,
     replaced: u64,
     tables: Arc<TableReadings>,
-    space: Arc<SpaceReadings>,
-    custom: Vec<CustomReading>,
+    space: Arc<TableSizes>,
+    custom: Vec<CustomResult>,
 }
 
 /// Held by the thread that looks at a database; given back even when the look panics.
-pub(super) struct Turn<'a> {
-    watched: &'a MonitoredDatabase,
+pub(super) struct CollectGuard<'a> {
+    monitored: &'a MonitoredDatabase,
     hung: Arc<HungDevices>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for CollectGuard<'_> {
     fn drop(&mut self) {
-        let mut state = self.watched.state.lock();
-        if std::mem::take(&mut state.stuck) {
-            tracing::info!(db = self.watched.database.name.as_str(), "the file system answers again");
+        let mut state = self.monitored.state.lock();
+        if std::mem::take(&mut state.is_hung) {
+            tracing::info!(db = self.monitored.database.name.as_str(), "the file system answers again");
         }
         if let Some(device) = state.hung_on.take() {
             self.hung.remove(device);
         }
-        self.watched.at_work.store(false, Ordering::SeqCst);
+        self.monitored.is_collecting.store(false, Ordering::SeqCst);
     }
 }
 
@@ -102,11 +102,11 @@ impl MonitoredDatabase {
     }
 
     /// The same name with other settings or at another path: the counters go on.
-    pub(super) fn moved_to(&self, database: Arc<Database>, directory: Arc<Directory>) -> Self {
+    pub(super) fn with_target(&self, database: Arc<Database>, directory: Arc<Directory>) -> Self {
         let before = self.state.lock().clone();
-        let mut follower = LockTracker::default();
+        let mut tracker = LockTracker::default();
         let state = if database.path == self.database.path {
-            std::mem::swap(&mut follower, &mut self.follower.lock());
+            std::mem::swap(&mut tracker, &mut self.tracker.lock());
             // Other settings may name other tables and queries.
             // … and other facts: without a stamp the next look reads them.
             State {
@@ -114,7 +114,7 @@ impl MonitoredDatabase {
                 space: Arc::default(),
                 custom: Vec::new(),
                 hung_on: None,
-                stuck: false,
+                is_hung: false,
                 stamp: None,
                 ..before
             }
@@ -126,42 +126,42 @@ impl MonitoredDatabase {
                 ..State::default()
             }
         };
-        Self::with_state(database, directory, state, follower)
+        Self::with_state(database, directory, state, tracker)
     }
 
     fn with_state(
         database: Arc<Database>,
         directory: Arc<Directory>,
         state: State,
-        follower: LockTracker,
+        tracker: LockTracker,
     ) -> Self {
         Self {
             database,
             directory,
-            at_work: AtomicBool::new(false),
+            is_collecting: AtomicBool::new(false),
             state: Mutex::new(state),
-            follower: Mutex::new(follower),
-            pasts: Mutex::default(),
+            tracker: Mutex::new(tracker),
+            last_runs: Mutex::default(),
         }
     }
 
     /// Takes the turn to look; `None` while an earlier look hangs, or the device does.
-    pub(super) fn begin(&self, hung: &Arc<HungDevices>) -> Option<Turn<'_>> {
+    pub(super) fn begin(&self, hung: &Arc<HungDevices>) -> Option<CollectGuard<'_>> {
         if hung.holds(self.state.lock().device) {
-            self.set_stuck();
+            self.set_is_hung();
             return None;
         }
-        if self.at_work.swap(true, Ordering::SeqCst) {
+        if self.is_collecting.swap(true, Ordering::SeqCst) {
             return None;
         }
-        Some(Turn { watched: self, hung: Arc::clone(hung) })
+        Some(CollectGuard { monitored: self, hung: Arc::clone(hung) })
     }
 
     /// The look at this database has hung for too long; unless it came back just now, its device is blamed.
     pub(super) fn set_hung(&self, hung: &HungDevices) {
         let mut state = self.state.lock();
         // The turn ends under the same lock, so what is added here is taken away there.
-        if !self.at_work.load(Ordering::SeqCst) {
+        if !self.is_collecting.load(Ordering::SeqCst) {
             return;
         }
         if let Some(device) = state.device
@@ -170,18 +170,18 @@ impl MonitoredDatabase {
             hung.add(device);
             state.hung_on = Some(device);
         }
-        self.mark_stuck(&mut state);
+        self.mark_hung(&mut state);
     }
 
     /// The values stay and grow old, visibly.
-    pub(super) fn set_stuck(&self) {
-        self.mark_stuck(&mut self.state.lock());
+    pub(super) fn set_is_hung(&self) {
+        self.mark_hung(&mut self.state.lock());
     }
 
     /// Says once that the file system does not answer.
-    fn mark_stuck(&self, state: &mut State) {
-        if !state.stuck {
-            state.stuck = true;
+    fn mark_hung(&self, state: &mut State) {
+        if !state.is_hung {
+            state.is_hung = true;
             tracing::warn!(
                 db = self.database.name.as_str(),
                 path = &*self.database.path.to_string_lossy(),
@@ -193,21 +193,21 @@ impl MonitoredDatabase {
     /// The evidence for the next look; `None` unless the last one read the database.
     pub(super) fn previous(&self) -> Option<PreviousCollection> {
         let state = self.state.lock();
-        let (taken_at, looked_at) = state.taken_at?;
+        let (taken_at, collected_at) = state.taken_at?;
         let stamp = state.stamp.filter(|_| !state.has_writer);
         Some(PreviousCollection {
             stamp,
             taken_at,
-            looked_at,
+            collected_at,
             file: state.read_file,
             facts: Arc::clone(state.facts.as_ref()?),
         })
     }
 
     /// Takes over what a look found, and tells the log of a change.
-    pub(super) fn apply(&self, look: Collected) {
+    pub(super) fn apply(&self, collect: Collected) {
         let mut state = self.state.lock();
-        if let Some(main) = look.stamp.and_then(|stamp| stamp.main) {
+        if let Some(main) = collect.stamp.and_then(|stamp| stamp.main) {
             let identity = main.identity();
             if state.identity.replace(identity).is_some_and(|before| before != identity) {
                 state.replaced += 1;
@@ -218,24 +218,24 @@ impl MonitoredDatabase {
             }
             state.device = Some(main.device);
         }
-        if look.files.is_some() || !matches!(look.outcome, CollectOutcome::Unchanged) {
-            state.files = look.files;
+        if collect.files.is_some() || !matches!(collect.outcome, CollectOutcome::Unchanged) {
+            state.files = collect.files;
         }
-        let before = (state.condition, state.reason.clone());
-        match look.outcome {
-            CollectOutcome::Unchanged => state.confirmed_at = Some(look.taken_at),
+        let before = (state.database_state, state.reason.clone());
+        match collect.outcome {
+            CollectOutcome::Unchanged => state.confirmed_at = Some(collect.taken_at),
             CollectOutcome::Up(facts) => {
                 if let Some(error) = &facts.schema_error
                     && let Some(code) = error.code
                 {
                     state.errors.count(code);
                 }
-                state.condition = Some(DatabaseState::Up);
+                state.database_state = Some(DatabaseState::Up);
                 state.reason = facts.schema_error.as_ref().map(|error| Arc::from(error.message.as_str()));
-                state.confirmed_at = Some(look.taken_at);
-                state.stamp = look.stamp;
-                state.read_file = look.stamp.and_then(|stamp| stamp.main).map(|main| main.identity());
-                state.taken_at = Some((look.taken_at, Instant::now()));
+                state.confirmed_at = Some(collect.taken_at);
+                state.stamp = collect.stamp;
+                state.read_file = collect.stamp.and_then(|stamp| stamp.main).map(|main| main.identity());
+                state.taken_at = Some((collect.taken_at, Instant::now()));
                 state.facts = Some(facts);
             }
             CollectOutcome::Busy(error) => {
@@ -244,8 +244,8 @@ impl MonitoredDatabase {
                 }
                 // The next look must not take the old facts for proven.
                 state.stamp = None;
-                if state.condition != Some(DatabaseState::Up) {
-                    state.condition = Some(DatabaseState::Pending);
+                if state.database_state != Some(DatabaseState::Up) {
+                    state.database_state = Some(DatabaseState::Pending);
                     state.reason = Some(Arc::from("locked by another process since it was found"));
                 }
             }
@@ -253,7 +253,7 @@ impl MonitoredDatabase {
                 if let Some(code) = reason.code() {
                     state.errors.count(code);
                 }
-                state.condition = Some(DatabaseState::Down);
+                state.database_state = Some(DatabaseState::Down);
                 state.reason = Some(Arc::from(reason.to_string()));
                 state.facts = None;
                 state.stamp = None;
@@ -261,19 +261,19 @@ impl MonitoredDatabase {
                 state.space = Arc::default();
                 state.custom = Vec::new();
                 // When it comes back, its tables are looked at anew even if its files are the same.
-                self.pasts.lock().clear();
+                self.last_runs.lock().clear();
             }
         }
         self.log_change(before, &state);
     }
 
     fn log_change(&self, before: (Option<DatabaseState>, Option<Arc<str>>), state: &State) {
-        if before == (state.condition, state.reason.clone()) {
+        if before == (state.database_state, state.reason.clone()) {
             return;
         }
         // Passed as text, a value is quoted in the log's text form and plain in its JSON.
         let (db, path) = (self.database.name.as_str(), &*self.database.path.to_string_lossy());
-        match (state.condition, &state.reason) {
+        match (state.database_state, &state.reason) {
             (Some(DatabaseState::Down), Some(reason)) => {
                 tracing::error!(db, path, reason = &**reason, "database is down");
             }
@@ -293,7 +293,7 @@ impl MonitoredDatabase {
     }
 
     /// Under which names of the kernel the last look found its files, and what it read in them.
-    pub(super) fn lock_evidence(&self) -> Option<(LockFiles, Option<Arc<Facts>>)> {
+    pub(super) fn lock_files(&self) -> Option<(LockFiles, Option<Arc<DatabaseFacts>>)> {
         let state = self.state.lock();
         Some((state.lock_files?, state.facts.clone()))
     }
@@ -329,7 +329,7 @@ impl MonitoredDatabase {
     /// The content as the last successful look saw it, if the database is up.
     pub(super) fn up_content(&self) -> Option<Content> {
         let state = self.state.lock();
-        if state.condition != Some(DatabaseState::Up) || state.stuck {
+        if state.database_state != Some(DatabaseState::Up) || state.is_hung {
             return None;
         }
         let change = state.facts.as_ref().and_then(|facts| facts.change);
@@ -344,28 +344,28 @@ impl MonitoredDatabase {
         Arc::clone(&self.state.lock().tables)
     }
 
-    pub(super) fn set_space(&self, readings: SpaceReadings) {
+    pub(super) fn set_space(&self, readings: TableSizes) {
         self.state.lock().space = Arc::new(readings);
     }
 
-    pub(super) fn space(&self) -> Arc<SpaceReadings> {
+    pub(super) fn space(&self) -> Arc<TableSizes> {
         Arc::clone(&self.state.lock().space)
     }
 
     /// Takes over a custom metric's answer, or takes away the old one.
-    pub(super) fn set_custom(&self, index: usize, reading: Option<CustomReading>) {
+    pub(super) fn set_custom(&self, index: usize, reading: Option<CustomResult>) {
         let mut state = self.state.lock();
         state.custom.retain(|reading| reading.index != index);
         state.custom.extend(reading);
         state.custom.sort_by_key(|reading| reading.index);
     }
 
-    pub(super) fn observed(&self) -> DatabaseSnapshot {
+    pub(super) fn snapshot(&self) -> DatabaseSnapshot {
         let state = self.state.lock();
         DatabaseSnapshot {
             database: Arc::clone(&self.database),
-            condition: state.condition.unwrap_or(DatabaseState::Pending),
-            reason: if state.stuck { Some(Arc::from(HANGS)) } else { state.reason.clone() },
+            state: state.database_state.unwrap_or(DatabaseState::Pending),
+            reason: if state.is_hung { Some(Arc::from(HUNG_MESSAGE)) } else { state.reason.clone() },
             confirmed_at: state.confirmed_at,
             facts: state.facts.clone(),
             files: state.files,

@@ -15,7 +15,7 @@ use crate::os::OwnerState;
 use crate::os::owner_states;
 use crate::worker_pool::WorkerPool;
 
-use super::News;
+use super::Wakeups;
 use super::monitored_database::MonitoredDatabase;
 
 /// `/proc` answers at once, or hangs with a process.
@@ -24,35 +24,35 @@ const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// The pause after a pass is at least so many times as long as the pass.
 const PAUSE_RATIO: u32 = 200;
 
-type Fleet = Arc<[Arc<MonitoredDatabase>]>;
+type DatabaseSet = Arc<[Arc<MonitoredDatabase>]>;
 
 /// Looks until it is stopped.
 pub(super) async fn run(
-    mut fleet: watch::Receiver<Fleet>,
+    mut set: watch::Receiver<DatabaseSet>,
     interval: watch::Receiver<Duration>,
-    news: Arc<News>,
+    wakeups: Arc<Wakeups>,
     stop: CancellationToken,
 ) {
-    let crew = WorkerPool::new(1, STUCK_AFTER);
+    let pool = WorkerPool::new(1, STUCK_AFTER);
     loop {
-        let watched = Arc::clone(&fleet.borrow_and_update());
-        if watched.is_empty() {
+        let monitored = Arc::clone(&set.borrow_and_update());
+        if monitored.is_empty() {
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = fleet.changed() => if changed.is_err() { return } else { continue },
+                changed = set.changed() => if changed.is_err() { return } else { continue },
             }
         }
         let begun = Instant::now();
-        let passes: Arc<[Fleet]> = Arc::from([Arc::clone(&watched)]);
+        let passes: Arc<[DatabaseSet]> = Arc::from([Arc::clone(&monitored)]);
         let report = tokio::select! {
             () = stop.cancelled() => return,
-            report = crew.run(passes, look, || {}) => report,
+            report = pool.run(passes, collect, || {}) => report,
         };
         // Unknown is absent, not none.
-        if !report.stuck.is_empty() || !report.panicked.is_empty() || report.left_out > 0 {
-            watched.iter().for_each(|one| one.set_owners(Arc::default()));
+        if !report.stuck.is_empty() || !report.panicked.is_empty() || report.not_started > 0 {
+            monitored.iter().for_each(|one| one.set_owners(Arc::default()));
         }
-        news.tables_taken.notify_one();
+        wakeups.values_changed.notify_one();
         let pause = (*interval.borrow()).max(begun.elapsed() * PAUSE_RATIO);
         tokio::select! {
             () = stop.cancelled() => return,
@@ -62,22 +62,22 @@ pub(super) async fn run(
 }
 
 /// One pass over all processes for all databases.
-fn look(fleet: &Fleet) {
-    let files: Vec<_> = fleet.iter().map(|watched| &watched.database.files).collect();
+fn collect(set: &DatabaseSet) {
+    let files: Vec<_> = set.iter().map(|monitored| &monitored.database.files).collect();
     // Nearly all are like one another, and need no object each.
     let mut shared: Arc<OwnerState> = Arc::default();
-    for (watched, state) in fleet.iter().zip(owner_states(&files).states) {
-        log_changes(watched, &state);
+    for (monitored, state) in set.iter().zip(owner_states(&files).states) {
+        log_changes(monitored, &state);
         if *shared != state {
             shared = Arc::new(state);
         }
-        watched.set_owners(Arc::clone(&shared));
+        monitored.set_owners(Arc::clone(&shared));
     }
 }
 
-fn log_changes(watched: &MonitoredDatabase, now: &OwnerState) {
-    let before = watched.owners();
-    let db = watched.database.name.as_str();
+fn log_changes(monitored: &MonitoredDatabase, now: &OwnerState) {
+    let before = monitored.owners();
+    let db = monitored.database.name.as_str();
     let is_new = |lost: &&LostLocks| !before.lost.contains(lost);
     for lost in now.lost.iter().filter(is_new) {
         let found = lost.to_string();

@@ -9,27 +9,27 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::collectors::CustomReading;
-use crate::collectors::SpaceReadings;
+use crate::collectors::CustomResult;
 use crate::collectors::TableReadings;
-use crate::collectors::look_at_custom;
-use crate::collectors::look_at_space;
-use crate::collectors::look_at_tables;
+use crate::collectors::TableSizes;
+use crate::collectors::collect_custom;
+use crate::collectors::collect_table_sizes;
+use crate::collectors::collect_tables;
 use crate::metrics::AgentMetrics;
 use crate::metrics::CollectorLabel;
 use crate::worker_pool::WorkerPool;
 
-use super::News;
+use super::Wakeups;
 use super::due::Content;
-use super::due::Done;
-use super::due::Lane;
+use super::due::LastRun;
+use super::due::Pace;
 use super::due::Piece;
 use super::monitored_database;
 use super::monitored_database::MonitoredDatabase;
 
 /// How often a loop looks for work that is due; the shortest custom interval is 1 s.
-const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);
-/// Longer than any budget here ([`crate::collectors::look_at_tables`] has 30 s), so only a file system gets this far.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Longer than any budget here ([`crate::collectors::collect_tables`] has 30 s), so only a file system gets this far.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// These looks cost real work beside the databases' owners, so they come one at a time in each loop; a second
 /// thread joins when one look lasts over a second, so that a file system that hangs holds up no other.
@@ -39,57 +39,57 @@ const BUSY_RETRY: Duration = Duration::from_secs(10);
 
 /// One piece of one database, and its past.
 struct CollectorRun {
-    watched: Arc<MonitoredDatabase>,
+    monitored: Arc<MonitoredDatabase>,
     piece: Piece,
     interval: Duration,
     content: Content,
-    past: Arc<Mutex<Option<Done>>>,
+    past: Arc<Mutex<Option<LastRun>>>,
 }
 
 /// Works in one lane until it is told to stop.
 pub(super) async fn run(
-    lane: Lane,
-    fleet: watch::Receiver<Arc<[Arc<MonitoredDatabase>]>>,
+    pace: Pace,
+    set: watch::Receiver<Arc<[Arc<MonitoredDatabase>]>>,
     metrics: Arc<AgentMetrics>,
-    news: Arc<News>,
+    wakeups: Arc<Wakeups>,
     stop: CancellationToken,
 ) {
-    let crew = WorkerPool::new(THREADS, STUCK_AFTER);
-    let mut ticks = tokio::time::interval(LOOK_FOR_WORK_EVERY);
+    let pool = WorkerPool::new(THREADS, STUCK_AFTER);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             // The news wakes one; for the long lane a second is soon enough.
-            () = news.swept.notified(), if lane == Lane::Quick => {}
+            () = wakeups.sweep_ended.notified(), if pace == Pace::Fast => {}
             _ = ticks.tick() => {}
         }
-        let watched = Arc::clone(&fleet.borrow());
-        let errands = due(&watched, lane);
-        if errands.is_empty() {
+        let monitored = Arc::clone(&set.borrow());
+        let runs = due(&monitored, pace);
+        if runs.is_empty() {
             continue;
         }
         let metrics = Arc::clone(&metrics);
         let report = tokio::select! {
             () = stop.cancelled() => return,
-            report = crew.run(Arc::clone(&errands), move |errand: &CollectorRun| errand.run(&metrics), || {}) => report,
+            report = pool.run(Arc::clone(&runs), move |run_of: &CollectorRun| run_of.run(&metrics), || {}) => report,
         };
-        news.tables_taken.notify_one();
+        wakeups.values_changed.notify_one();
         for index in report.stuck {
-            errands[index].watched.set_stuck();
+            runs[index].monitored.set_is_hung();
         }
         for index in report.panicked {
-            monitored_database::report_panic(&errands[index].watched.database);
+            monitored_database::report_panic(&runs[index].monitored.database);
         }
     }
 }
 
 /// The pieces of a lane whose interval has passed and whose database has moved since.
-fn due(fleet: &[Arc<MonitoredDatabase>], lane: Lane) -> Arc<[CollectorRun]> {
+fn due(set: &[Arc<MonitoredDatabase>], pace: Pace) -> Arc<[CollectorRun]> {
     let now = Instant::now();
-    let mut errands = Vec::new();
-    for watched in fleet {
-        let settings = &watched.database.settings;
+    let mut runs = Vec::new();
+    for monitored in set {
+        let settings = &monitored.database.settings;
         let collectors = settings.collectors;
         let wants_tables = collectors.row_counts && !settings.row_counts.is_empty()
             || collectors.timestamps && !settings.timestamps.is_empty();
@@ -102,27 +102,27 @@ fn due(fleet: &[Arc<MonitoredDatabase>], lane: Lane) -> Arc<[CollectorRun]> {
             .filter(|_| collectors.custom_metrics)
             .map(|(index, metric)| (Piece::Custom(index), metric.interval));
         let pieces = tables.into_iter().chain(space).chain(custom);
-        for (piece, interval) in pieces.filter(|(piece, _)| piece.lane() == lane) {
-            let Some(content) = watched.up_content() else { continue };
-            let past = Arc::clone(watched.pasts.lock().entry(piece).or_default());
+        for (piece, interval) in pieces.filter(|(piece, _)| piece.pace() == pace) {
+            let Some(content) = monitored.up_content() else { continue };
+            let past = Arc::clone(monitored.last_runs.lock().entry(piece).or_default());
             // A piece that hangs holds its past; it is not begun again.
             let Some(last) = past.try_lock() else { continue };
             if last.as_ref().is_none_or(|last| last.is_due(now, content, piece)) {
                 drop(last);
-                errands.push(CollectorRun { watched: Arc::clone(watched), piece, interval, content, past });
+                runs.push(CollectorRun { monitored: Arc::clone(monitored), piece, interval, content, past });
             }
         }
     }
-    errands.into()
+    runs.into()
 }
 
 impl CollectorRun {
     fn run(&self, metrics: &AgentMetrics) {
         let mut past = self.past.lock();
-        let told = past.take().map(|done| done.problems).unwrap_or_default();
+        let logged = past.take().map(|done| done.problems).unwrap_or_default();
         let (started, now) = (SystemTime::now(), Instant::now());
         // Stands when the look panics, so that a defect does not come again every second.
-        *past = Some(Done { due_at: now + self.interval, content: None, problems: Vec::new() });
+        *past = Some(LastRun { due_at: now + self.interval, content: None, problems: Vec::new() });
         let problems = match self.piece {
             Piece::Tables => self.tables(metrics),
             Piece::Space => self.space(metrics),
@@ -131,64 +131,64 @@ impl CollectorRun {
         let Some(problems) = problems else {
             // Locked: the old values stay.
             let due_at = now + self.interval.min(BUSY_RETRY);
-            *past = Some(Done { due_at, content: None, problems: told });
+            *past = Some(LastRun { due_at, content: None, problems: logged });
             return;
         };
-        for problem in problems.iter().filter(|problem| !told.contains(problem)) {
-            let db = self.watched.database.name.as_str();
+        for problem in problems.iter().filter(|problem| !logged.contains(problem)) {
+            let db = self.monitored.database.name.as_str();
             tracing::warn!(db, problem, "a value of this database could not be taken");
         }
         // A change within the clock's tick before the look may have come after it.
         let content = (!self.content.stamp.is_racy(started)).then_some(self.content);
-        *past = Some(Done { due_at: now + self.interval, content, problems });
+        *past = Some(LastRun { due_at: now + self.interval, content, problems });
     }
 
     /// `None` when the database was busy; otherwise what to tell the log.
     fn tables(&self, metrics: &AgentMetrics) -> Option<Vec<String>> {
-        match look_at_tables(&self.watched.database) {
+        match collect_tables(&self.monitored.database) {
             Ok(None) => None,
-            Ok(Some(look)) => {
-                self.watched.count_errors(&look.errors);
-                let readings = look.with_missed(&self.watched.tables());
-                self.watched.set_tables(readings);
-                metrics.series_dropped(CollectorLabel::RowCounts, look.dropped);
+            Ok(Some(collect)) => {
+                self.monitored.count_errors(&collect.errors);
+                let readings = collect.with_previous(&self.monitored.tables());
+                self.monitored.set_tables(readings);
+                metrics.series_dropped(CollectorLabel::RowCounts, collect.dropped);
                 // Tables that were missed are tried again soon.
-                look.missed.is_empty().then_some(look.problems)
+                collect.missed.is_empty().then_some(collect.problems)
             }
             Err(error) => {
-                self.watched.set_tables(TableReadings::default());
+                self.monitored.set_tables(TableReadings::default());
                 Some(vec![format!("tables: {error}")])
             }
         }
     }
 
     fn space(&self, metrics: &AgentMetrics) -> Option<Vec<String>> {
-        match look_at_space(&self.watched.database, &self.watched.space()) {
+        match collect_table_sizes(&self.monitored.database, &self.monitored.space()) {
             Ok(None) => None,
-            Ok(Some(look)) => {
-                self.watched.count_errors(&look.errors);
-                self.watched.set_space(look.readings);
-                metrics.series_dropped(CollectorLabel::Space, look.dropped);
-                Some(look.problems)
+            Ok(Some(collect)) => {
+                self.monitored.count_errors(&collect.errors);
+                self.monitored.set_space(collect.readings);
+                metrics.series_dropped(CollectorLabel::Space, collect.dropped);
+                Some(collect.problems)
             }
             Err(error) => {
-                self.watched.set_space(SpaceReadings::default());
+                self.monitored.set_space(TableSizes::default());
                 Some(vec![format!("table sizes: {error}")])
             }
         }
     }
 
     fn custom(&self, index: usize, metrics: &AgentMetrics) -> Option<Vec<String>> {
-        let metric = &self.watched.database.settings.custom_metrics[index];
-        match look_at_custom(&self.watched.database, metric) {
+        let metric = &self.monitored.database.settings.custom_metrics[index];
+        match collect_custom(&self.monitored.database, metric) {
             Ok(None) => None,
             Ok(Some(answer)) => {
                 metrics.series_dropped(CollectorLabel::CustomMetrics, answer.dropped);
-                self.watched.set_custom(index, Some(CustomReading { index, answer }));
+                self.monitored.set_custom(index, Some(CustomResult { index, answer }));
                 Some(Vec::new())
             }
             Err(error) => {
-                self.watched.set_custom(index, None);
+                self.monitored.set_custom(index, None);
                 Some(vec![format!("custom metric {}: {error}", metric.name)])
             }
         }

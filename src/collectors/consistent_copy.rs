@@ -29,7 +29,7 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
-use super::unlocked::Still;
+use super::unlocked::StableState;
 
 /// Threads that compare. More would take the processors from the owner, who needs them as soon as the lock is gone.
 const MAX_READERS: usize = 4;
@@ -166,7 +166,7 @@ impl Copying<'_> {
         mut progress: impl FnMut(u64, f64) -> io::Result<()>,
     ) -> Result<Option<u64>, BlockError> {
         let limits = self.source.limits;
-        let still = Still::begin(&self.readers[0], self.source.files)?;
+        let still = StableState::begin(&self.readers[0], self.source.files)?;
         let size = self.size()?;
         let mut failed = None;
         let pass = self.blocks.update(&mut self.readers, self.copy, size, |done| {

@@ -34,7 +34,7 @@ pub enum Consistent<T> {
         stamp: Stamp,
     },
     /// Every try met files that moved: the database is in use, and nothing is known anew.
-    Moving,
+    Unstable,
 }
 
 /// Why a database could not be read.
@@ -51,15 +51,15 @@ pub enum ConsistentReadError<E> {
     Query(E),
 }
 
-/// Opens a database, asks it `question` and closes it again, leaving its directory as it was.
+/// Opens a database, asks it `query` and closes it again, leaving its directory as it was.
 ///
 /// # Errors
 /// See [`ConsistentReadError`].
-pub fn settled<T, E: From<SqliteError> + OpenFailure>(
+pub fn read_consistently<T, E: From<SqliteError> + OpenFailure>(
     path: &Path,
     files: &DatabaseFiles,
     limits: &QueryLimits,
-    mut question: impl FnMut(&mut Reader) -> Result<T, E>,
+    mut query: impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<Consistent<T>, ConsistentReadError<E>> {
     for _ in 0..MAX_TRIES {
         let before = Stamp::take(files)?;
@@ -67,18 +67,18 @@ pub fn settled<T, E: From<SqliteError> + OpenFailure>(
             return Err(ConsistentReadError::Missing);
         }
         let access = access_for(files, before.wal)?;
-        let mut answer = ask(path, access, limits, &mut question);
+        let mut answer = open_and_query(path, access, limits, &mut query);
         let mut used = access;
         if access == Access::Shared && before.wal.is_none() && answer.as_ref().is_err_and(E::cannot_open) {
             // The reader may not make the -wal that SQLite wanted: a WAL database at rest.
             used = Access::AtRest;
-            answer = ask(path, used, limits, &mut question);
+            answer = open_and_query(path, used, limits, &mut query);
         }
         if access == Access::Abandoned && answer.as_ref().is_err_and(E::is_protocol) {
             // SQLite finds no valid frame: the WAL is as good as empty. It has a header of its own only or none at
             // all, and comparing its salts with those of no header never ends in `walBeginShmUnreliable`.
             used = Access::AtRest;
-            answer = ask(path, used, limits, &mut question);
+            answer = open_and_query(path, used, limits, &mut query);
         }
         let moved = || -> io::Result<bool> {
             let after = Stamp::take(files)?;
@@ -100,7 +100,7 @@ pub fn settled<T, E: From<SqliteError> + OpenFailure>(
             Err(_) => {}
         }
     }
-    Ok(Consistent::Moving)
+    Ok(Consistent::Unstable)
 }
 
 /// What an error says of the files that were opened.
@@ -130,14 +130,14 @@ impl OpenFailure for SqliteError {
     }
 }
 
-fn ask<T, E: From<SqliteError>>(
+fn open_and_query<T, E: From<SqliteError>>(
     path: &Path,
     access: Access,
     limits: &QueryLimits,
-    question: &mut impl FnMut(&mut Reader) -> Result<T, E>,
+    query: &mut impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<T, E> {
     let mut reader = Reader::open(path, access, limits)?;
-    let answer = question(&mut reader);
+    let answer = query(&mut reader);
     // Also of an error: SQLite's check takes pages that could not be read for damage.
     reader.ensure_shared_memory()?;
     answer

@@ -31,14 +31,14 @@ use super::consistent_read::ConsistentReadError;
 use super::unlocked::unlocked;
 
 /// The longest that one look may keep SQLite at work; a schema of 5,000 tables takes 8 ms of it.
-pub const LOOK_BUDGET: Duration = Duration::from_secs(2);
+pub const SAMPLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long one look at a rollback database tries to meet it between two commits.
-const LOOK_PATIENCE: Duration = Duration::from_millis(50);
+const SAMPLE_RETRY_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// After this long a database is looked at even though its files have not moved, against file
 /// systems whose times cannot be trusted.
-const TRUST_UNMOVED_FOR: Duration = Duration::from_secs(3600);
+const MAX_UNCHANGED_AGE: Duration = Duration::from_secs(3600);
 
 /// A commit to a WAL moves the file's time when it writes its frames and is seen only after their fsync. A WAL that was
 /// written less than this long before a look is looked at again, whether or not it moved. A longer fsync shows by the
@@ -47,7 +47,7 @@ const LONGEST_HIDDEN_FSYNC: Duration = Duration::from_secs(60);
 
 /// What a look reads from an open database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct DatabaseFacts {
     /// Header and pager.
     pub header: Header,
     /// The WAL; `None` outside WAL mode, and where no wal-index tells.
@@ -126,7 +126,7 @@ pub enum CollectOutcome {
     /// The files have not moved since the last look, so its facts still hold.
     Unchanged,
     /// The facts as they are.
-    Up(Arc<Facts>),
+    Up(Arc<DatabaseFacts>),
     /// Somebody holds the lock that reading needs; nothing is known anew. It is no fault.
     Busy(Option<SqliteError>),
     /// The database cannot be read.
@@ -156,17 +156,17 @@ pub struct PreviousCollection {
     /// When that look began.
     pub taken_at: SystemTime,
     /// The same on a clock that nobody sets.
-    pub looked_at: Instant,
+    pub collected_at: Instant,
     /// Which file it read.
     pub file: Option<FileIdentity>,
     /// What it read.
-    pub facts: Arc<Facts>,
+    pub facts: Arc<DatabaseFacts>,
 }
 
 /// Looks at a database once. Two `stat` calls when nothing moved since `previous`; otherwise one
 /// open, a read transaction of some 10 µs, and a close.
 #[must_use]
-pub fn look(database: &Database, previous: Option<&PreviousCollection>) -> Collected {
+pub fn sample_database(database: &Database, previous: Option<&PreviousCollection>) -> Collected {
     let taken_at = SystemTime::now();
     let started = Instant::now();
     let stamp = Stamp::take(&database.files);
@@ -175,7 +175,7 @@ pub fn look(database: &Database, previous: Option<&PreviousCollection>) -> Colle
             (journal_facts(database, &stamp, previous), CollectOutcome::Unchanged, Some(stamp))
         }
         Ok(stamp) => {
-            let (outcome, read_from) = look_inside(database, &stamp, previous);
+            let (outcome, read_from) = read_database(database, &stamp, previous);
             (file_facts(database, &stamp), outcome, Some(read_from.unwrap_or(stamp)))
         }
         Err(error) => (None, CollectOutcome::Down(DownReason::Stat(Arc::new(error))), None),
@@ -187,11 +187,11 @@ fn still_holds(previous: &PreviousCollection, stamp: &Stamp) -> bool {
     previous.stamp == Some(*stamp)
         && !stamp.is_racy(previous.taken_at)
         && !stamp.may_hide_a_commit(previous.taken_at, LONGEST_HIDDEN_FSYNC)
-        && previous.looked_at.elapsed() < TRUST_UNMOVED_FOR
+        && previous.collected_at.elapsed() < MAX_UNCHANGED_AGE
 }
 
 /// Reads the facts; with them the stamp that they were read under.
-fn look_inside(
+fn read_database(
     database: &Database,
     stamp: &Stamp,
     previous: Option<&PreviousCollection>,
@@ -209,20 +209,20 @@ fn look_inside(
     let was_database = previous.is_some();
     // Another file under the same name can have the same schema cookie.
     let previous = previous.filter(|previous| previous.file == Some(main.identity()));
-    let limits = QueryLimits::with_timeout(LOOK_BUDGET);
-    let read = unlocked(database, &limits, LOOK_PATIENCE, |reader| {
+    let limits = QueryLimits::with_timeout(SAMPLE_TIMEOUT);
+    let read = unlocked(database, &limits, SAMPLE_RETRY_TIMEOUT, |reader| {
         read_facts(reader, schema_wanted, previous.map(|previous| &*previous.facts))
     });
     let read = match read {
         // The schema takes longer to read than this owner rests; the header does not.
-        Ok(Consistent::Moving) if schema_wanted => {
-            unlocked(database, &limits, LOOK_PATIENCE, |reader| read_facts(reader, false, None))
+        Ok(Consistent::Unstable) if schema_wanted => {
+            unlocked(database, &limits, SAMPLE_RETRY_TIMEOUT, |reader| read_facts(reader, false, None))
         }
         read => read,
     };
     match read {
         Ok(Consistent::Read { answer, stamp }) => (CollectOutcome::Up(Arc::new(answer)), Some(stamp)),
-        Ok(Consistent::Moving) => (CollectOutcome::Busy(None), None),
+        Ok(Consistent::Unstable) => (CollectOutcome::Busy(None), None),
         Err(ConsistentReadError::Query(error)) => match error.code() {
             Some(ErrorCode::Busy | ErrorCode::Locked) => (CollectOutcome::Busy(Some(error)), None),
             Some(ErrorCode::CannotOpen) => down(match read_denied(&database.files) {
@@ -240,13 +240,18 @@ fn look_inside(
     }
 }
 
-fn read_facts(reader: &Reader, schema_wanted: bool, before: Option<&Facts>) -> Result<Facts, SqliteError> {
+fn read_facts(
+    reader: &Reader,
+    schema_wanted: bool,
+    before: Option<&DatabaseFacts>,
+) -> Result<DatabaseFacts, SqliteError> {
     let header = reader.header()?;
     let wal = match header.journal_mode {
         JournalMode::Wal => reader.wal_frames(),
         JournalMode::Rollback => None,
     };
-    let mut facts = Facts { header, wal, change: reader.change_mark(), objects: None, schema_error: None };
+    let mut facts =
+        DatabaseFacts { header, wal, change: reader.change_mark(), objects: None, schema_error: None };
     if !schema_wanted {
         return Ok(facts);
     }

@@ -17,7 +17,7 @@ use crate::os::LockedFile;
 use crate::os::MountTable;
 use crate::os::stat;
 
-use super::database::Facts;
+use super::database::DatabaseFacts;
 
 /// The names that the kernel's list has for the files of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl LockTableSnapshot {
 
     /// What the locks on a database's files mean.
     #[must_use]
-    pub fn meaning(&self, files: LockFiles, facts: Option<&Facts>) -> DecodedLocks {
+    pub fn decode(&self, files: LockFiles, facts: Option<&DatabaseFacts>) -> DecodedLocks {
         let shm = files.shm.map(|shm| self.table.of(shm)).unwrap_or_default();
         DecodedLocks::of(self.table.of(files.main), shm, facts.map(|facts| facts.header.journal_mode))
     }
@@ -84,24 +84,24 @@ impl LockTableSnapshot {
     /// Whether a process has a read lock of the WAL.
     #[must_use]
     pub fn has_wal_reader(&self, files: LockFiles) -> bool {
-        let meaning = self.meaning(files, None);
-        meaning.held.iter().any(|held| held.lock.read_lock().is_some())
+        let decoded = self.decode(files, None);
+        decoded.held.iter().any(|held| held.lock.read_lock().is_some())
     }
 
     /// Whether a process has the write lock of the WAL: it may be in the fsync of a commit that nobody sees yet.
     #[must_use]
     pub fn has_wal_writer(&self, files: LockFiles) -> bool {
-        self.meaning(files, None).held.iter().any(|held| held.lock == Lock::WalWrite)
+        self.decode(files, None).held.iter().any(|held| held.lock == Lock::WalWrite)
     }
 
     /// One look at a database's locks.
     #[must_use]
-    pub fn scene(&self, meaning: DecodedLocks, facts: Option<&Facts>) -> LockSample {
+    pub fn sample(&self, decoded: DecodedLocks, facts: Option<&DatabaseFacts>) -> LockSample {
         LockSample {
             at: self.at,
             instant: self.instant,
             view: self.table.view,
-            meaning,
+            decoded,
             change: facts.and_then(|facts| facts.change),
             wal: facts.and_then(|facts| facts.wal),
         }

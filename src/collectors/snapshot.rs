@@ -11,9 +11,9 @@ use crate::os::OwnerState;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::QueryResult;
 
-use super::database::Facts;
+use super::database::DatabaseFacts;
 use super::table_rows::TableReadings;
-use super::table_sizes::SpaceReadings;
+use super::table_sizes::TableSizes;
 
 /// Whether a database can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +60,7 @@ impl ErrorCounts {
 
 /// The answer to one custom query of one database.
 #[derive(Debug, Clone)]
-pub struct CustomReading {
+pub struct CustomResult {
     /// Which of the database's custom metrics.
     pub index: usize,
     /// Its samples.
@@ -73,13 +73,13 @@ pub struct DatabaseSnapshot {
     /// Which.
     pub database: Arc<Database>,
     /// Whether it can be read.
-    pub condition: DatabaseState,
+    pub state: DatabaseState,
     /// Why it is down or pending, or what is wrong though it is up.
     pub reason: Option<Arc<str>>,
     /// When its values were last read or found unchanged; `None` before the first time.
     pub confirmed_at: Option<SystemTime>,
     /// What was read; kept while the database is busy, gone when it is down.
-    pub facts: Option<Arc<Facts>>,
+    pub facts: Option<Arc<DatabaseFacts>>,
     /// Sizes, also of a database that is busy or damaged.
     pub files: Option<FileFacts>,
     /// The file system under it.
@@ -95,9 +95,9 @@ pub struct DatabaseSnapshot {
     /// Rows and ages of tables.
     pub tables: Arc<TableReadings>,
     /// Space of tables and indexes.
-    pub space: Arc<SpaceReadings>,
+    pub space: Arc<TableSizes>,
     /// Answers to custom queries.
-    pub custom: Vec<CustomReading>,
+    pub custom: Vec<CustomResult>,
 }
 
 /// All databases at one instant, by name.
@@ -112,8 +112,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// How many databases are in a condition.
     #[must_use]
-    pub fn count(&self, condition: DatabaseState) -> usize {
-        self.databases.iter().filter(|observed| observed.condition == condition).count()
+    pub fn count(&self, state: DatabaseState) -> usize {
+        self.databases.iter().filter(|observed| observed.state == state).count()
     }
 }
 

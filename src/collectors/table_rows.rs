@@ -32,13 +32,13 @@ use super::unlocked::unlocked;
 
 /// A commit undoes what was read of a rollback database, so a look may take a tenth of the time
 /// there that it may in a WAL database.
-pub(super) const ROLLBACK_BUDGET_DIVISOR: u32 = 10;
+pub(super) const ROLLBACK_TIMEOUT_DIVISOR: u32 = 10;
 
 /// The longest that one look at all tables of a database may take.
-pub const TABLES_BUDGET: Duration = Duration::from_secs(30);
+pub const TABLES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a look at the tables of a rollback database tries to read them all between two commits.
-pub(super) const TABLES_PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const TABLES_RETRY_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How a row count was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl CountMethod {
 
 /// A table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowReading {
+pub struct TableRows {
     /// The table.
     pub table: String,
     /// How many.
@@ -86,7 +86,7 @@ pub struct TableAge {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TableReadings {
     /// Row counts, by table.
-    pub rows: Vec<RowReading>,
+    pub rows: Vec<TableRows>,
     /// Ages of log tables.
     pub ages: Vec<TableAge>,
 }
@@ -110,36 +110,36 @@ pub struct TableCollection {
 ///
 /// # Errors
 /// What kept the database from being opened or its schema from being read; `None` when it was busy.
-pub fn look_at_tables(
+pub fn collect_tables(
     database: &Database,
 ) -> Result<Option<TableCollection>, ConsistentReadError<SqliteError>> {
-    let limits = QueryLimits::with_timeout(TABLES_BUDGET);
-    let read = unlocked(database, &limits, TABLES_PATIENCE, |reader| read_tables(reader, database));
-    if let Ok(Consistent::Moving) = read {
+    let limits = QueryLimits::with_timeout(TABLES_TIMEOUT);
+    let read = unlocked(database, &limits, TABLES_RETRY_TIMEOUT, |reader| read_tables(reader, database));
+    if let Ok(Consistent::Unstable) = read {
         return read_in_pieces(database, &limits);
     }
-    unless_busy(read, |error| error.code())
+    none_if_busy(read, |error| error.code())
 }
 
 /// The tables to be counted, in the limit of series.
-pub(super) fn chosen_tables(
+pub(super) fn selected_tables(
     database: &Database,
     tables: &BTreeMap<String, TableKind>,
-    look: &mut TableCollection,
+    collection: &mut TableCollection,
 ) -> Vec<String> {
-    let mut wanted = wanted_tables(&database.settings.row_counts, tables, &mut look.problems);
-    look.dropped = wanted.len().saturating_sub(database.series_limit) as u64;
-    wanted.truncate(database.series_limit);
-    wanted
+    let mut selected = matching_tables(&database.settings.row_counts, tables, &mut collection.problems);
+    collection.dropped = selected.len().saturating_sub(database.series_limit) as u64;
+    selected.truncate(database.series_limit);
+    selected
 }
 
-pub(super) fn unless_busy<T, E>(
+pub(super) fn none_if_busy<T, E>(
     read: Result<Consistent<T>, ConsistentReadError<E>>,
     code: impl Fn(&E) -> Option<ErrorCode>,
 ) -> Result<Option<T>, ConsistentReadError<E>> {
     match read {
         Ok(Consistent::Read { answer, .. }) => Ok(Some(answer)),
-        Ok(Consistent::Moving) => Ok(None),
+        Ok(Consistent::Unstable) => Ok(None),
         Err(ConsistentReadError::Query(error))
             if matches!(code(&error), Some(ErrorCode::Busy | ErrorCode::Locked)) =>
         {
@@ -156,21 +156,21 @@ fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableCollecti
     reader.end_transaction()?;
     let limits = match journal_mode {
         JournalMode::Wal => settings.count_timeout,
-        JournalMode::Rollback => settings.count_timeout / ROLLBACK_BUDGET_DIVISOR,
+        JournalMode::Rollback => settings.count_timeout / ROLLBACK_TIMEOUT_DIVISOR,
     };
-    let mut look = TableCollection::default();
+    let mut collection = TableCollection::default();
     let tables = known_tables(reader, settings)?;
     if settings.collectors.row_counts {
-        for table in chosen_tables(database, &tables, &mut look) {
-            count(reader, table, limits, &mut look)?;
+        for table in selected_tables(database, &tables, &mut collection) {
+            count(reader, table, limits, &mut collection)?;
         }
     }
     if settings.collectors.timestamps {
         for column in &settings.timestamps {
-            age(reader, column, &tables, limits, &mut look)?;
+            age(reader, column, &tables, limits, &mut collection)?;
         }
     }
-    Ok(look)
+    Ok(collection)
 }
 
 /// The tables and views of the database, or, where no pattern asks for all of them, those that are named.
@@ -195,15 +195,15 @@ pub fn is_pattern(name: &str) -> bool {
 }
 
 /// The tables that the configuration names, in its order; those that a pattern matches by name.
-pub fn wanted_tables(
+pub fn matching_tables(
     patterns: &[String],
     tables: &BTreeMap<String, TableKind>,
     problems: &mut Vec<String>,
 ) -> Vec<String> {
-    let mut wanted: Vec<String> = Vec::new();
-    let mut want = |name: &String| {
-        if !wanted.contains(name) {
-            wanted.push(name.clone());
+    let mut selected: Vec<String> = Vec::new();
+    let mut add = |name: &String| {
+        if !selected.contains(name) {
+            selected.push(name.clone());
         }
     };
     for pattern in patterns {
@@ -213,7 +213,7 @@ pub fn wanted_tables(
             Some((_, TableKind::View)) => {
                 problems.push(format!("{pattern} is a view: only tables are counted"))
             }
-            Some((name, TableKind::Table | TableKind::Virtual | TableKind::Shadow)) => want(name),
+            Some((name, TableKind::Table | TableKind::Virtual | TableKind::Shadow)) => add(name),
             None if is_pattern(pattern) => match Glob::new(pattern) {
                 // Counting a virtual table runs its module, so a pattern does not reach it.
                 Ok(glob) => {
@@ -221,35 +221,35 @@ pub fn wanted_tables(
                     tables
                         .iter()
                         .filter(|(name, kind)| **kind == TableKind::Table && glob.is_match(name))
-                        .for_each(|(name, _)| want(name));
+                        .for_each(|(name, _)| add(name));
                 }
                 Err(error) => problems.push(format!("{pattern}: {error}")),
             },
             None => problems.push(format!("no such table: {pattern}")),
         }
     }
-    wanted
+    selected
 }
 
 pub(super) fn count(
     reader: &mut Reader,
     table: String,
     timeout: Duration,
-    look: &mut TableCollection,
+    collection: &mut TableCollection,
 ) -> Result<(), SqliteError> {
     let (rows, method) = match reader.count_rows(&table, timeout) {
         Ok(RowCount::Exact(rows)) => (rows, CountMethod::Count),
         Ok(RowCount::Estimate(rows)) => (rows, CountMethod::Estimate),
         Ok(RowCount::Unknown) => {
-            look.problems.push(format!(
+            collection.problems.push(format!(
                 "{table}: not counted within {timeout:?}, and neither statistics (run ANALYZE) nor row ids give an \
                  estimate; raise count_timeout or leave the table out"
             ));
             return Ok(());
         }
-        Err(error) => return look.note(&table, error),
+        Err(error) => return collection.record_error(&table, error),
     };
-    look.readings.rows.push(RowReading { table, rows, method });
+    collection.readings.rows.push(TableRows { table, rows, method });
     Ok(())
 }
 
@@ -258,27 +258,27 @@ pub(super) fn age(
     column: &TimestampColumn,
     tables: &BTreeMap<String, TableKind>,
     timeout: Duration,
-    look: &mut TableCollection,
+    collection: &mut TableCollection,
 ) -> Result<(), SqliteError> {
     let TimestampColumn { table, column, format } = column;
     let Some((table, _)) = tables.iter().find(|(name, _)| name.eq_ignore_ascii_case(table)) else {
-        look.problems.push(format!("no such table: {table}"));
+        collection.problems.push(format!("no such table: {table}"));
         return Ok(());
     };
     // Named twice in other letters, it is one series all the same.
-    if look.readings.ages.iter().any(|age| age.table == *table) {
+    if collection.readings.ages.iter().any(|age| age.table == *table) {
         return Ok(());
     }
     match age_of(reader, (table, column), *format, timeout) {
         Ok(Age::Empty) => {}
         Ok(Age::Range(oldest, newest)) => {
-            look.readings.ages.push(TableAge { table: table.clone(), oldest, newest });
+            collection.readings.ages.push(TableAge { table: table.clone(), oldest, newest });
         }
-        Ok(Age::Unknown(reason)) => look.problems.push(format!("{table}.{column}: {reason}")),
-        Err(error) if error.kind() == ErrorKind::DeadlineExceeded => look.problems.push(format!(
+        Ok(Age::Unknown(reason)) => collection.problems.push(format!("{table}.{column}: {reason}")),
+        Err(error) if error.kind() == ErrorKind::DeadlineExceeded => collection.problems.push(format!(
             "{table}.{column}: oldest and newest not found within {timeout:?}; an index on the column makes it instant"
         )),
-        Err(error) => return look.note(&format!("{table}.{column}"), error),
+        Err(error) => return collection.record_error(&format!("{table}.{column}"), error),
     }
     Ok(())
 }
@@ -295,7 +295,7 @@ impl TableCollection {
 
     /// The values, with those from before of the tables that were missed.
     #[must_use]
-    pub fn with_missed(&self, before: &TableReadings) -> TableReadings {
+    pub fn with_previous(&self, before: &TableReadings) -> TableReadings {
         let is_missed = |name: &str| self.missed.iter().any(|missed| missed.eq_ignore_ascii_case(name));
         let mut readings = self.readings.clone();
         for row in before.rows.iter().filter(|row| is_missed(&row.table)) {
@@ -312,7 +312,7 @@ impl TableCollection {
     }
 
     /// Keeps an error of one table beside the others' values; a busy database ends the look.
-    fn note(&mut self, what: &str, error: SqliteError) -> Result<(), SqliteError> {
+    fn record_error(&mut self, what: &str, error: SqliteError) -> Result<(), SqliteError> {
         match error.kind() {
             ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked)
             | ErrorKind::DeadlineExceeded
@@ -336,13 +336,13 @@ impl OpenFailure for CustomError {
 ///
 /// # Errors
 /// What kept the database from being opened, and what the query did wrong.
-pub fn look_at_custom(
+pub fn collect_custom(
     database: &Database,
     metric: &CustomMetric,
 ) -> Result<Option<Arc<QueryResult>>, ConsistentReadError<CustomError>> {
     // The query's own budget, and a little for opening and parsing the schema.
     let limits = QueryLimits::with_timeout(metric.timeout + Duration::from_secs(1));
-    let read = unlocked(database, &limits, TABLES_PATIENCE, |reader| {
+    let read = unlocked(database, &limits, TABLES_RETRY_TIMEOUT, |reader| {
         let max_rows = metric.max_rows.min(database.series_limit);
         let answer = reader.custom(&metric.sql, &metric.value, &metric.labels, max_rows, metric.timeout)?;
         // Prometheus takes a counter that falls for one that began anew, and none begins below zero.
@@ -359,5 +359,5 @@ pub fn look_at_custom(
         | CustomError::NegativeCounter(..)
         | CustomError::DuplicateLabels(_) => None,
     };
-    Ok(unless_busy(read, code)?.map(Arc::new))
+    Ok(none_if_busy(read, code)?.map(Arc::new))
 }

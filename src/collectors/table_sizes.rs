@@ -15,13 +15,13 @@ use crate::sqlite::Tree;
 use crate::sqlite::TreeSize;
 
 use super::consistent_read::ConsistentReadError;
-use super::table_rows::ROLLBACK_BUDGET_DIVISOR;
-use super::table_rows::TABLES_PATIENCE;
-use super::table_rows::unless_busy;
+use super::table_rows::ROLLBACK_TIMEOUT_DIVISOR;
+use super::table_rows::TABLES_RETRY_TIMEOUT;
+use super::table_rows::none_if_busy;
 use super::unlocked::unlocked;
 
 /// The longest that one look at the space of a database may take.
-const SPACE_BUDGET: Duration = Duration::from_secs(30);
+const TABLE_SIZES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A table that is published keeps its place until another is larger by this factor: two of about the same size would
 /// otherwise take turns, and each turn ends one series and begins another.
@@ -32,7 +32,7 @@ const MAX_NAMES: usize = 5;
 
 /// The space of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IndexSpace {
+pub struct IndexSize {
     /// The index.
     pub index: String,
     /// Its pages.
@@ -41,16 +41,16 @@ pub struct IndexSpace {
 
 /// The space of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableSpace {
+pub struct TableSize {
     /// The table.
     pub table: String,
     /// Its own pages, without its indexes; `None` when they could not be measured in time.
     pub own: Option<TreeSize>,
     /// Its indexes, by name; those that could not be measured in time are left out.
-    pub indexes: Vec<IndexSpace>,
+    pub indexes: Vec<IndexSize>,
 }
 
-impl TableSpace {
+impl TableSize {
     /// Bytes of the table and its indexes.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -65,9 +65,9 @@ impl TableSpace {
 
 /// What is known of the space of a database's tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SpaceReadings {
+pub struct TableSizes {
     /// The largest, the largest first.
-    pub tables: Vec<TableSpace>,
+    pub tables: Vec<TableSize>,
     /// How many tables there are besides.
     pub others: usize,
     /// Bytes of these, with their indexes, as far as they could be measured.
@@ -76,7 +76,7 @@ pub struct SpaceReadings {
     pub timed_out: Vec<String>,
 }
 
-impl SpaceReadings {
+impl TableSizes {
     /// Whether anything was measured: every database has a table, its schema.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -88,7 +88,7 @@ impl SpaceReadings {
 #[derive(Debug, Default)]
 pub struct SizeCollection {
     /// The values.
-    pub readings: SpaceReadings,
+    pub readings: TableSizes,
     /// Why a value is missing or old.
     pub problems: Vec<String>,
     /// Classes of SQLite's errors that were met.
@@ -102,20 +102,20 @@ pub struct SizeCollection {
 ///
 /// # Errors
 /// What kept the database from being opened or its schema from being read.
-pub fn look_at_space(
+pub fn collect_table_sizes(
     database: &Database,
-    before: &SpaceReadings,
+    before: &TableSizes,
 ) -> Result<Option<SizeCollection>, ConsistentReadError<SqliteError>> {
-    let limits = QueryLimits::with_timeout(SPACE_BUDGET);
-    let read = unlocked(database, &limits, TABLES_PATIENCE, |reader| {
-        let (sizes, mut look) = measure(reader, database.settings.table_sizes_timeout, before)?;
+    let limits = QueryLimits::with_timeout(TABLE_SIZES_TIMEOUT);
+    let read = unlocked(database, &limits, TABLES_RETRY_TIMEOUT, |reader| {
+        let (sizes, mut collection) = measure(reader, database.settings.table_sizes_timeout, before)?;
         let (top, limit) = (database.settings.table_sizes_top, database.series_limit);
-        let timed_out = std::mem::take(&mut look.readings.timed_out);
-        (look.readings, look.dropped) = choose(by_table(&sizes), before, top, limit);
-        look.readings.timed_out = timed_out;
-        Ok(look)
+        let timed_out = std::mem::take(&mut collection.readings.timed_out);
+        (collection.readings, collection.dropped) = choose(by_table(&sizes), before, top, limit);
+        collection.readings.timed_out = timed_out;
+        Ok(collection)
     });
-    unless_busy(read, SqliteError::code)
+    none_if_busy(read, SqliteError::code)
 }
 
 type Sizes = BTreeMap<Tree, TreeSize>;
@@ -123,23 +123,23 @@ type Sizes = BTreeMap<Tree, TreeSize>;
 fn measure(
     reader: &mut Reader,
     timeout: Duration,
-    before: &SpaceReadings,
+    before: &TableSizes,
 ) -> Result<(Sizes, SizeCollection), SqliteError> {
     let header = reader.header()?;
     // The transaction of the header ends here, as a writer may wait for it.
     reader.end_transaction()?;
     let limit = match header.journal_mode {
         JournalMode::Wal => timeout,
-        JournalMode::Rollback => timeout / ROLLBACK_BUDGET_DIVISOR,
+        JournalMode::Rollback => timeout / ROLLBACK_TIMEOUT_DIVISOR,
     };
     reader.prepare_space()?;
     let mut trees = reader.trees()?;
-    let mut look = SizeCollection::default();
+    let mut collection = SizeCollection::default();
     match reader.all_space(header.pages, limit) {
         Ok(Some(all)) => {
             let named: BTreeMap<String, TreeSize> = all.into_iter().collect();
             let size = |tree: Tree| named.get(tree.name()).map(|size| (tree, *size));
-            return Ok((trees.into_iter().filter_map(size).collect(), look));
+            return Ok((trees.into_iter().filter_map(size).collect(), collection));
         }
         // Too large, or damaged somewhere: then each for itself.
         Ok(None) => {}
@@ -153,8 +153,8 @@ fn measure(
     // What is published comes first, in case that the time of the look does not do for all.
     let published: BTreeSet<&str> = before.tables.iter().map(|table| table.table.as_str()).collect();
     trees.sort_by_key(|tree| !published.contains(tree.table.as_str()));
-    let sizes = one_by_one(reader, trees, limit, before, &mut look)?;
-    Ok((sizes, look))
+    let sizes = one_by_one(reader, trees, limit, before, &mut collection)?;
+    Ok((sizes, collection))
 }
 
 /// Measures each tree; one that a writer keeps locked is tried once more at the end.
@@ -162,8 +162,8 @@ fn one_by_one(
     reader: &mut Reader,
     trees: Vec<Tree>,
     limit: Duration,
-    before: &SpaceReadings,
-    look: &mut SizeCollection,
+    before: &TableSizes,
+    collection: &mut SizeCollection,
 ) -> Result<Sizes, SqliteError> {
     let mut sizes = Sizes::new();
     let mut timed_out = Vec::new();
@@ -182,8 +182,8 @@ fn one_by_one(
                         busy = Some(error);
                     }
                     ErrorKind::Sqlite(code) => {
-                        look.problems.push(format!("{}: {error}", tree.name()));
-                        look.errors.push(code);
+                        collection.problems.push(format!("{}: {error}", tree.name()));
+                        collection.errors.push(code);
                     }
                     ErrorKind::DeadlineExceeded | ErrorKind::Cancelled => return Err(error),
                 },
@@ -197,10 +197,10 @@ fn one_by_one(
         return Err(error);
     }
     if !timed_out.is_empty() {
-        look.problems.push(timed_out_problem(&timed_out, limit));
+        collection.problems.push(timed_out_problem(&timed_out, limit));
     }
     for tree in timed_out {
-        look.readings.timed_out.push(tree.name().to_owned());
+        collection.readings.timed_out.push(tree.name().to_owned());
         if let Some(old) = old_size(&tree, before) {
             sizes.insert(tree, old);
         }
@@ -218,7 +218,7 @@ fn timed_out_problem(timed_out: &[Tree], limit: Duration) -> String {
     )
 }
 
-fn old_size(tree: &Tree, before: &SpaceReadings) -> Option<TreeSize> {
+fn old_size(tree: &Tree, before: &TableSizes) -> Option<TreeSize> {
     let table = before.tables.iter().find(|table| table.table == tree.table)?;
     match &tree.index {
         None => table.own,
@@ -229,17 +229,17 @@ fn old_size(tree: &Tree, before: &SpaceReadings) -> Option<TreeSize> {
     }
 }
 
-fn by_table(sizes: &Sizes) -> Vec<TableSpace> {
-    let mut tables: BTreeMap<&str, TableSpace> = BTreeMap::new();
+fn by_table(sizes: &Sizes) -> Vec<TableSize> {
+    let mut tables: BTreeMap<&str, TableSize> = BTreeMap::new();
     for (tree, size) in sizes {
-        let table = tables.entry(&tree.table).or_insert_with(|| TableSpace {
+        let table = tables.entry(&tree.table).or_insert_with(|| TableSize {
             table: tree.table.clone(),
             own: None,
             indexes: Vec::new(),
         });
         match &tree.index {
             None => table.own = Some(*size),
-            Some(index) => table.indexes.push(IndexSpace { index: index.clone(), bytes: size.bytes }),
+            Some(index) => table.indexes.push(IndexSize { index: index.clone(), bytes: size.bytes }),
         }
     }
     tables.into_values().collect()
@@ -248,13 +248,13 @@ fn by_table(sizes: &Sizes) -> Vec<TableSpace> {
 /// The largest tables within the limits, those that are published already before others of about the same size; with it
 /// how many series the series limit cost.
 fn choose(
-    mut tables: Vec<TableSpace>,
-    before: &SpaceReadings,
+    mut tables: Vec<TableSize>,
+    before: &TableSizes,
     top: usize,
     series_limit: usize,
-) -> (SpaceReadings, u64) {
+) -> (TableSizes, u64) {
     let published: BTreeSet<&str> = before.tables.iter().map(|table| table.table.as_str()).collect();
-    let weight = |table: &TableSpace| {
+    let weight = |table: &TableSize| {
         let factor = if published.contains(table.table.as_str()) { STAY_FACTOR } else { 1.0 };
         table.total() as f64 * factor
     };
@@ -274,9 +274,8 @@ fn choose(
         }
     }
     chosen.sort_by_key(|table| std::cmp::Reverse(table.total()));
-    let others_bytes = others.iter().map(TableSpace::total).fold(0, u64::saturating_add);
-    let readings =
-        SpaceReadings { tables: chosen, others: others.len(), others_bytes, timed_out: Vec::new() };
+    let others_bytes = others.iter().map(TableSize::total).fold(0, u64::saturating_add);
+    let readings = TableSizes { tables: chosen, others: others.len(), others_bytes, timed_out: Vec::new() };
     (readings, dropped)
 }
 
@@ -284,10 +283,10 @@ fn choose(
 mod tests {
     use super::*;
 
-    fn table(name: &str, bytes: u64, indexes: &[(&str, u64)]) -> TableSpace {
-        let index = |(index, bytes): &(&str, u64)| IndexSpace { index: (*index).to_owned(), bytes: *bytes };
+    fn table(name: &str, bytes: u64, indexes: &[(&str, u64)]) -> TableSize {
+        let index = |(index, bytes): &(&str, u64)| IndexSize { index: (*index).to_owned(), bytes: *bytes };
         let own = Some(TreeSize { bytes, unused: 0 });
-        TableSpace { table: name.to_owned(), own, indexes: indexes.iter().map(index).collect() }
+        TableSize { table: name.to_owned(), own, indexes: indexes.iter().map(index).collect() }
     }
 
     /// What is measured, what was published, how many are wanted, the series limit; what is published, with how many
@@ -312,9 +311,9 @@ mod tests {
         ];
         for (measured, published, top, limit, expected, others, dropped) in cases {
             let tables = measured.iter().map(|(name, bytes)| table(name, *bytes, &[])).collect();
-            let before = SpaceReadings {
+            let before = TableSizes {
                 tables: published.iter().map(|name| table(name, 1, &[])).collect(),
-                ..SpaceReadings::default()
+                ..TableSizes::default()
             };
             let (readings, lost) = choose(tables, &before, top, limit);
             let chosen: Vec<&str> = readings.tables.iter().map(|table| table.table.as_str()).collect();
@@ -329,7 +328,7 @@ mod tests {
     #[test]
     fn indexes_count_for_their_table() {
         let tables = vec![table("small", 1, &[("i", 10)]), table("large", 8, &[])];
-        let (readings, _) = choose(tables, &SpaceReadings::default(), 1, 500);
+        let (readings, _) = choose(tables, &TableSizes::default(), 1, 500);
         assert_eq!(readings.tables[0].table, "small");
         assert_eq!((readings.others, readings.others_bytes), (1, 8));
     }

@@ -201,8 +201,8 @@ impl Judge {
         match (fitting.as_slice(), found.as_slice()) {
             ([(format, ..)], _) => Ok(Some(*format)),
             ([(_, _, value), ..], _) => {
-                let meanings = fitting.iter().map(|(format, seconds, _)| meaning(*format, *seconds));
-                Err(TimestampError::Ambiguous(describe(value), meanings.collect::<Vec<_>>().join(", ")))
+                let decode_all = fitting.iter().map(|(format, seconds, _)| decoded(*format, *seconds));
+                Err(TimestampError::Ambiguous(describe(value), decode_all.collect::<Vec<_>>().join(", ")))
             }
             ([], [one, other, ..]) => {
                 Err(TimestampError::Mixed(one.0.name(), other.0.name(), describe(one.2), describe(other.2)))
@@ -241,7 +241,7 @@ impl Judge {
             formats.filter_map(|format| Some((format, convert(value, format)?))).collect();
         found.retain(|(_, seconds)| DateTime::<Utc>::from_timestamp(*seconds as i64, 0).is_some());
         found.sort_by(|one, other| (one.1 - self.now).abs().total_cmp(&(other.1 - self.now).abs()));
-        let words = found.iter().take(MOST).map(|(format, seconds)| meaning(*format, *seconds));
+        let words = found.iter().take(MOST).map(|(format, seconds)| decoded(*format, *seconds));
         words.collect::<Vec<_>>().join(", ")
     }
 
@@ -255,7 +255,7 @@ impl Judge {
             *format != given && !same && *seconds >= self.now - age
         });
         let (value, (format, seconds)) = fresh.max_by(|one, other| one.1.1.total_cmp(&other.1.1))?;
-        Some(format!("{} would be {}", describe(value), meaning(format, seconds)))
+        Some(format!("{} would be {}", describe(value), decoded(format, seconds)))
     }
 }
 
@@ -313,7 +313,7 @@ fn whole(value: &TimeValue) -> Option<i64> {
     }
 }
 
-fn meaning(format: TimestampFormat, seconds: f64) -> String {
+fn decoded(format: TimestampFormat, seconds: f64) -> String {
     format!("{} as {}", date(seconds), format.name())
 }
 

@@ -37,7 +37,7 @@ pub use watcher::Targets;
 
 /// A file that a source led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundFile {
     /// The file, symlinks resolved; as configured while it is missing.
     pub path: PathBuf,
     /// Device and inode: two names for one file are one database.
@@ -54,7 +54,7 @@ pub struct FoundFiles {
     /// How its databases are watched.
     pub settings: Arc<DatabaseSettings>,
     /// Its files, in a stable order.
-    pub files: Vec<Found>,
+    pub files: Vec<FoundFile>,
 }
 
 /// The databases to watch, and what is odd about them.
@@ -76,16 +76,16 @@ pub struct DiscoveryResult {
 
 /// One unit of scanning: what hangs together when a file system does.
 #[derive(Debug)]
-pub struct Unit {
+pub struct ScanTarget {
     /// The sources, with their place in the configuration.
     pub sources: Vec<(usize, Source)>,
 }
 
 /// Cuts a configuration into units: each glob and directory by itself, single files by their directory.
 #[must_use]
-pub fn units(config: &Config) -> Vec<Unit> {
+pub fn scan_targets(config: &Config) -> Vec<ScanTarget> {
     let mut by_parent: BTreeMap<PathBuf, Vec<(usize, Source)>> = BTreeMap::new();
-    let mut units = Vec::new();
+    let mut scan_targets = Vec::new();
     for (index, source) in config.sources.iter().cloned().enumerate() {
         match &source.location {
             SourceLocation::File { path, .. } => {
@@ -93,18 +93,18 @@ pub fn units(config: &Config) -> Vec<Unit> {
                 by_parent.entry(parent).or_default().push((index, source));
             }
             SourceLocation::Glob { .. } | SourceLocation::Directory { .. } => {
-                units.push(Unit { sources: vec![(index, source)] })
+                scan_targets.push(ScanTarget { sources: vec![(index, source)] })
             }
         }
     }
-    units.extend(by_parent.into_values().map(|sources| Unit { sources }));
-    units
+    scan_targets.extend(by_parent.into_values().map(|sources| ScanTarget { sources }));
+    scan_targets
 }
 
 /// Scans once for the databases of a configuration, for a command that does its work and ends. `given_names` are those of
 /// the agent's state file, so that a command and the agent name a database alike.
 #[must_use]
-pub fn look_once(config: &Config, given_names: &GivenNames) -> (Vec<Arc<Database>>, Vec<ScanError>) {
+pub fn discover_once(config: &Config, given_names: &GivenNames) -> (Vec<Arc<Database>>, Vec<ScanError>) {
     let mut found = Vec::new();
     let mut errors = Vec::new();
     for source in &config.sources {
@@ -112,8 +112,8 @@ pub fn look_once(config: &Config, given_names: &GivenNames) -> (Vec<Arc<Database
         errors.extend(problems);
         found.push(FoundFiles { settings: Arc::clone(&source.settings), files });
     }
-    let assembly = assemble(&found, config.max_databases, config.series_limit, given_names);
-    (assembly.databases, errors)
+    let result = assemble(&found, config.max_databases, config.series_limit, given_names);
+    (result.databases, errors)
 }
 
 /// Makes one database of each file, with unique names. A file keeps the name in `given_names`; the names of the others
@@ -125,14 +125,14 @@ pub fn assemble(
     series_limit: usize,
     given_names: &GivenNames,
 ) -> DiscoveryResult {
-    let mut assembly = DiscoveryResult::default();
-    let mut files = one_per_identity(found, &mut assembly.hard_links);
-    assembly.left_out = files.len().saturating_sub(max_databases);
+    let mut result = DiscoveryResult::default();
+    let mut files = one_per_identity(found, &mut result.hard_links);
+    result.left_out = files.len().saturating_sub(max_databases);
     files.truncate(max_databases);
-    let only_files: Vec<&Found> = files.iter().map(|(_, file)| *file).collect();
+    let only_files: Vec<&FoundFile> = files.iter().map(|(_, file)| *file).collect();
     let names = unique_names(&only_files, given_names);
-    assembly.given_names = GivenNames::of(&only_files, &names);
-    assembly.mounted_alone =
+    result.given_names = GivenNames::of(&only_files, &names);
+    result.mounted_alone =
         only_files.iter().filter(|file| has_own_mount(&file.path)).map(|file| file.path.clone()).collect();
     let mut databases: Vec<_> = files
         .into_iter()
@@ -147,8 +147,8 @@ pub fn assemble(
         })
         .collect();
     databases.sort_by(|a, b| a.name.cmp(&b.name));
-    assembly.databases = databases;
-    assembly
+    result.databases = databases;
+    result
 }
 
 /// Leaves one entry for each file. A name from the configuration wins, then the name that SQLite's
@@ -156,17 +156,17 @@ pub fn assemble(
 fn one_per_identity<'a>(
     found: &'a [FoundFiles],
     hard_links: &mut Vec<(PathBuf, PathBuf)>,
-) -> Vec<(&'a Arc<DatabaseSettings>, &'a Found)> {
-    let mut files: Vec<(&Arc<DatabaseSettings>, &Found)> = Vec::new();
+) -> Vec<(&'a Arc<DatabaseSettings>, &'a FoundFile)> {
+    let mut files: Vec<(&Arc<DatabaseSettings>, &FoundFile)> = Vec::new();
     let mut by_identity: HashMap<(u64, u64), usize> = HashMap::new();
     let mut by_path: HashMap<&Path, usize> = HashMap::new();
     for entry in found {
         for file in &entry.files {
-            let known = by_path
+            let existing = by_path
                 .get(&*file.path)
                 .or_else(|| file.identity.and_then(|identity| by_identity.get(&identity)))
                 .copied();
-            let Some(known) = known else {
+            let Some(existing) = existing else {
                 by_path.insert(&file.path, files.len());
                 if let Some(identity) = file.identity {
                     by_identity.insert(identity, files.len());
@@ -174,7 +174,7 @@ fn one_per_identity<'a>(
                 files.push((&entry.settings, file));
                 continue;
             };
-            let kept = files[known].1;
+            let kept = files[existing].1;
             if kept.path == file.path {
                 // The first source to name a file sets its settings, as the first match does in every such list.
                 continue;
@@ -182,7 +182,7 @@ fn one_per_identity<'a>(
             let better = file.name.is_some() && kept.name.is_none()
                 || kept.name.is_none() && has_sidecar(&file.path) && !has_sidecar(&kept.path);
             if better {
-                files[known] = (&entry.settings, file);
+                files[existing] = (&entry.settings, file);
             }
             if is_same_directory_entry(&file.path, &kept.path) {
                 continue;

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::path::PathBuf;
 
-use super::Found;
+use super::FoundFile;
 
 /// The name that a file got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl FromIterator<(PathBuf, GivenName)> for GivenNames {
 
 impl GivenNames {
     /// The names of files that the configuration does not name.
-    pub(super) fn of(files: &[&Found], names: &[String]) -> Self {
+    pub(super) fn of(files: &[&FoundFile], names: &[String]) -> Self {
         let unnamed = files.iter().zip(names).filter(|(file, _)| file.name.is_none());
         let given = unnamed.map(|(file, name)| {
             (file.path.clone(), GivenName { base: name_at(file, 0), name: name.clone() })
@@ -50,7 +50,7 @@ impl GivenNames {
     }
 
     /// The name that a file keeps.
-    fn kept(&self, file: &Found) -> Option<&str> {
+    fn kept(&self, file: &FoundFile) -> Option<&str> {
         let given = self.0.get(&file.path).filter(|_| file.name.is_none())?;
         (given.base == name_at(file, 0)).then_some(&*given.name)
     }
@@ -59,7 +59,7 @@ impl GivenNames {
 /// The names of files: the path below the source's root without its extension, and as many parent
 /// directories more as tell it from the others. A name from the configuration stands as it is, and so does
 /// one that the file already has, unless the configuration now gives it to another.
-pub(super) fn unique_names(files: &[&Found], given_names: &GivenNames) -> Vec<String> {
+pub(super) fn unique_names(files: &[&FoundFile], given_names: &GivenNames) -> Vec<String> {
     let configured: HashSet<&str> = files.iter().filter_map(|file| file.name.as_deref()).collect();
     let mut kept_names = HashSet::new();
     let kept: Vec<Option<&str>> = files
@@ -90,14 +90,14 @@ pub(super) fn unique_names(files: &[&Found], given_names: &GivenNames) -> Vec<St
             }
         }
         if !moved {
-            return number_the_same(names, &kept_names);
+            return disambiguate(names, &kept_names);
         }
     }
 }
 
 /// Names that only invalid UTF-8 tells apart look the same as text; they are numbered. Two series
 /// with one name would make Prometheus refuse the whole scrape.
-fn number_the_same(names: Vec<String>, kept: &HashSet<&str>) -> Vec<String> {
+fn disambiguate(names: Vec<String>, kept: &HashSet<&str>) -> Vec<String> {
     let mut taken: HashSet<String> = HashSet::new();
     let mut numbered = |name: String| {
         let others = (2..).map(|number| format!("{name}#{number}")).filter(|name| !kept.contains(&**name));
@@ -109,13 +109,13 @@ fn number_the_same(names: Vec<String>, kept: &HashSet<&str>) -> Vec<String> {
     names.into_iter().map(&mut numbered).collect()
 }
 
-fn highest_level(file: &Found) -> usize {
+fn highest_level(file: &FoundFile) -> usize {
     file.path.components().count().saturating_sub(file.relative.components().count())
 }
 
 /// The name with `level` more parent directories than the relative path has; beyond the root, the
 /// whole path with its extension.
-fn name_at(file: &Found, level: usize) -> String {
+fn name_at(file: &FoundFile, level: usize) -> String {
     if let Some(name) = &file.name {
         return name.clone();
     }

@@ -20,7 +20,7 @@ use crate::os::FileKind;
 use crate::os::FileStat;
 use crate::os::stat;
 
-use super::Found;
+use super::FoundFile;
 
 /// How deep a recursive directory or `**` goes below its root.
 const MAX_DEPTH: usize = 16;
@@ -56,26 +56,26 @@ pub enum ScanError {
 
 /// Finds the files of a source, sorted by path, and says what it could not read.
 #[must_use]
-pub fn scan(source: &Source) -> (Vec<Found>, Vec<ScanError>) {
-    let mut walk = Walk::default();
+pub fn scan(source: &Source) -> (Vec<FoundFile>, Vec<ScanError>) {
+    let mut scanner = Scanner::default();
     let result = match &source.location {
         SourceLocation::File { path, name } => {
-            walk.files.push(single_file(path, name.as_deref()));
+            scanner.files.push(single_file(path, name.as_deref()));
             Ok(())
         }
-        SourceLocation::Glob { pattern, exclude } => walk.glob(pattern, exclude),
+        SourceLocation::Glob { pattern, exclude } => scanner.glob(pattern, exclude),
         SourceLocation::Directory { path, include, exclude, recursive } => {
-            walk.directory(path, include, exclude, *recursive)
+            scanner.directory(path, include, exclude, *recursive)
         }
     };
-    walk.errors.extend(result.err());
-    walk.files.sort_by(|a, b| a.path.cmp(&b.path));
-    walk.errors.sort();
-    walk.errors.dedup();
-    (walk.files, walk.errors)
+    scanner.errors.extend(result.err());
+    scanner.files.sort_by(|a, b| a.path.cmp(&b.path));
+    scanner.errors.sort();
+    scanner.errors.dedup();
+    (scanner.files, scanner.errors)
 }
 
-fn single_file(path: &Path, name: Option<&str>) -> Found {
+fn single_file(path: &Path, name: Option<&str>) -> FoundFile {
     // A missing file is listed under the path that was asked for, made absolute.
     let resolved = std::fs::canonicalize(path)
         .or_else(|_| std::path::absolute(path))
@@ -83,7 +83,7 @@ fn single_file(path: &Path, name: Option<&str>) -> Found {
     let identity = stat_path(&resolved).map(|stat| (stat.device, stat.inode));
     // The name follows the path that was written, not what a symlink leads to.
     let relative = path.file_name().map_or_else(|| resolved.clone(), PathBuf::from);
-    Found { path: resolved, identity, relative, name: name.map(str::to_owned) }
+    FoundFile { path: resolved, identity, relative, name: name.map(str::to_owned) }
 }
 
 fn stat_path(path: &Path) -> Option<FileStat> {
@@ -92,8 +92,8 @@ fn stat_path(path: &Path) -> Option<FileStat> {
 }
 
 #[derive(Default)]
-struct Walk {
-    files: Vec<Found>,
+struct Scanner {
+    files: Vec<FoundFile>,
     errors: Vec<ScanError>,
     entries: usize,
 }
@@ -142,7 +142,7 @@ fn compiled(pattern: &str) -> Result<GlobMatcher, ScanError> {
         .map_err(|error| ScanError::Pattern { pattern: pattern.to_owned(), message: error.to_string() })
 }
 
-impl Walk {
+impl Scanner {
     fn directory(
         &mut self,
         path: &Path,
@@ -154,11 +154,11 @@ impl Walk {
         let (include, exclude) = (Filter::including(include)?, Filter::new(exclude)?);
         let root = std::fs::canonicalize(path).map_err(|error| directory_error(path, &error))?;
         let depth = if recursive { MAX_DEPTH } else { 0 };
-        self.below(&root, depth, &mut |walk, file| {
+        self.below(&root, depth, &mut |scanner, file| {
             // As in a pattern, a leading dot must be written out: macOS leaves `._app.db` beside `app.db`.
             let is_skipped = !names_hidden && file.file_name().is_some_and(hidden);
             if !is_skipped && include.matches(file) && !exclude.matches(file) {
-                walk.take(file, &root);
+                scanner.take(file, &root);
             }
         })
     }
@@ -168,9 +168,9 @@ impl Walk {
         let (root, steps) = steps(pattern)?;
         // Nothing there yet is no error of a pattern: its files may come.
         let Ok(root) = std::fs::canonicalize(&root) else { return Ok(()) };
-        self.follow(&root, &steps, &mut |walk, file| {
+        self.follow(&root, &steps, &mut |scanner, file| {
             if !exclude.matches(file) {
-                walk.take(file, &root);
+                scanner.take(file, &root);
             }
         })
     }
@@ -309,7 +309,7 @@ impl Walk {
         }
         let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
         let resolved = if is_link { std::fs::canonicalize(path).ok() } else { None };
-        self.files.push(Found {
+        self.files.push(FoundFile {
             path: resolved.unwrap_or_else(|| path.to_path_buf()),
             identity: Some((stat.device, stat.inode)),
             relative: path.strip_prefix(root).unwrap_or(path).to_path_buf(),

@@ -121,9 +121,9 @@ fn two_names_for_one_file_are_one_database() {
     fs::hard_link(at("b/app.db"), at("b/hard.db")).unwrap();
     assert_eq!(names(vec![glob(root.path(), "*.db")]), ["skipped", "top"].map(str::to_owned));
     let (both, _) = found(vec![glob(root.path(), "b/*.db")]);
-    let assembly = assemble(&both, 100, 500, &GivenNames::default());
-    assert_eq!(assembly.databases.len(), 1);
-    assert_eq!(assembly.hard_links.len(), 1);
+    let result = assemble(&both, 100, 500, &GivenNames::default());
+    assert_eq!(result.databases.len(), 1);
+    assert_eq!(result.hard_links.len(), 1);
     // The name beside which SQLite keeps its files is the one in use.
     fs::write(at("b/hard.db-wal"), "").unwrap();
     assert_eq!(assemble(&both, 100, 500, &GivenNames::default()).databases[0].name.as_str(), "hard");
@@ -160,8 +160,8 @@ fn what_cannot_be_read_is_said_and_the_rest_is_found() {
 fn files_beyond_the_limit_are_counted() {
     let root = tree();
     let (all, _) = found(vec![directory(root.path(), true)]);
-    let assembly = assemble(&all, 2, 500, &GivenNames::default());
-    assert_eq!((assembly.databases.len(), assembly.left_out), (2, 5));
+    let result = assemble(&all, 2, 500, &GivenNames::default());
+    assert_eq!((result.databases.len(), result.left_out), (2, 5));
 }
 
 #[test]
@@ -170,8 +170,8 @@ fn a_file_keeps_its_name_when_others_come() {
     let at = |path: &str| root.path().join(path);
     fs::write(at("app.db"), "x").unwrap();
     let watched = || found(vec![directory(root.path(), false)]).0;
-    let names = |assembly: &DiscoveryResult| -> Vec<String> {
-        assembly.databases.iter().map(|database| database.name.to_string()).collect()
+    let names = |result: &DiscoveryResult| -> Vec<String> {
+        result.databases.iter().map(|database| database.name.to_string()).collect()
     };
     let first = assemble(&watched(), 100, 500, &GivenNames::default());
     assert_eq!(names(&first), ["app"]);
@@ -192,7 +192,7 @@ fn a_file_keeps_its_name_when_others_come() {
     assert_eq!(other.name.as_str(), "app");
     // A source with another root names its files anew.
     let named_from_above =
-        vec![Found { relative: Path::new("srv/app.db").to_path_buf(), ..found_now[1].files[0].clone() }];
+        vec![FoundFile { relative: Path::new("srv/app.db").to_path_buf(), ..found_now[1].files[0].clone() }];
     let fourth = assemble(
         &[FoundFiles { settings: settings(), files: named_from_above }],
         100,

@@ -19,16 +19,16 @@ use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::metrics::AgentMetrics;
 use crate::worker_pool::WorkerPool;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::FoundFiles;
 use super::GivenNames;
 use super::NameStore;
 use super::ScanError;
-use super::Unit;
+use super::ScanTarget;
 use super::assemble;
 use super::scan;
-use super::units;
+use super::scan_targets;
 
 /// Scans at the same time.
 const THREADS: usize = 2;
@@ -55,7 +55,7 @@ pub struct Discovery {
 /// A unit and its last scan, which stays while a newer one hangs.
 #[derive(Debug)]
 struct Scanned {
-    unit: Unit,
+    target: ScanTarget,
     busy: AtomicBool,
     last: Mutex<Option<Scan>>,
 }
@@ -69,12 +69,12 @@ struct Scan {
 impl Discovery {
     /// Scans until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let crew = WorkerPool::new(THREADS, STUCK_AFTER);
-        let mut told = Told::default();
+        let pool = WorkerPool::new(THREADS, STUCK_AFTER);
+        let mut logged = LoggedState::default();
         let mut given_names = self.load_names().await;
         loop {
             let config = Arc::clone(&self.config.borrow_and_update());
-            let scanned: Arc<[Scanned]> = units(&config).into_iter().map(Scanned::new).collect();
+            let scanned: Arc<[Scanned]> = scan_targets(&config).into_iter().map(Scanned::new).collect();
             let mut ticks = tokio::time::interval(config.discovery_interval);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -88,16 +88,16 @@ impl Discovery {
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    _ = crew.run(Arc::clone(&scanned), Scanned::scan, || {}) => {}
+                    _ = pool.run(Arc::clone(&scanned), Scanned::scan, || {}) => {}
                 }
-                self.publish(&config, &scanned, &mut told, &mut given_names).await;
+                self.publish(&config, &scanned, &mut logged, &mut given_names).await;
             }
         }
     }
 
     async fn load_names(&self) -> GivenNames {
         let store = Arc::clone(&self.names);
-        run_one(move || store.load_names()).await.unwrap_or_default()
+        run_blocking(move || store.load_names()).await.unwrap_or_default()
     }
 
     /// Adds the names of this scan to those that are kept, and stores what is new.
@@ -110,50 +110,50 @@ impl Discovery {
         kept.0.extend(new.iter().cloned());
         let store = Arc::clone(&self.names);
         let new = GivenNames(new.into_iter().collect());
-        run_one(move || store.store_names(&new)).await;
+        run_blocking(move || store.store_names(&new)).await;
     }
 
     async fn publish(
         &self,
         config: &Config,
         scanned: &[Scanned],
-        told: &mut Told,
+        logged: &mut LoggedState,
         given_names: &mut GivenNames,
     ) {
         let mut found: BTreeMap<usize, FoundFiles> = BTreeMap::new();
         let mut problems = BTreeSet::new();
-        for unit in scanned {
-            if unit.busy.load(Ordering::SeqCst) {
-                problems.insert(format!("{}: the scan hangs in the file system", unit.describe()));
+        for target in scanned {
+            if target.busy.load(Ordering::SeqCst) {
+                problems.insert(format!("{}: the scan hangs in the file system", target.describe()));
             }
-            let last = unit.last().clone().unwrap_or_default();
+            let last = target.last().clone().unwrap_or_default();
             problems.extend(last.errors.iter().map(ToString::to_string));
             found.extend(last.found);
         }
         let found: Vec<FoundFiles> = found.into_values().collect();
-        let mut assembly = assemble(&found, config.max_databases, config.series_limit, given_names);
-        if assembly.left_out > 0 {
-            problems.insert(format!("{} files beyond max_databases are not watched", assembly.left_out));
+        let mut result = assemble(&found, config.max_databases, config.series_limit, given_names);
+        if result.left_out > 0 {
+            problems.insert(format!("{} files beyond max_databases are not watched", result.left_out));
         }
         self.metrics.discovery_failed(problems.len() as u64);
         let before = self.targets.borrow().clone();
-        keep_known(&mut assembly.databases, before.as_deref());
-        told.tell(problems, assembly.hard_links, assembly.mounted_alone);
-        self.keep_names(assembly.given_names, given_names).await;
-        log_change(before.as_deref(), &assembly.databases);
+        reuse_unchanged(&mut result.databases, before.as_deref());
+        logged.log_new(problems, result.hard_links, result.mounted_alone);
+        self.keep_names(result.given_names, given_names).await;
+        log_change(before.as_deref(), &result.databases);
         let same = before.as_ref().is_some_and(|before| {
-            before.len() == assembly.databases.len()
-                && before.iter().zip(&assembly.databases).all(|(a, b)| Arc::ptr_eq(a, b))
+            before.len() == result.databases.len()
+                && before.iter().zip(&result.databases).all(|(a, b)| Arc::ptr_eq(a, b))
         });
         if !same {
-            self.targets.send_replace(Some(assembly.databases.into()));
+            self.targets.send_replace(Some(result.databases.into()));
         }
     }
 }
 
 impl Scanned {
-    fn new(unit: Unit) -> Self {
-        Self { unit, busy: AtomicBool::new(false), last: Mutex::new(None) }
+    fn new(target: ScanTarget) -> Self {
+        Self { target, busy: AtomicBool::new(false), last: Mutex::new(None) }
     }
 
     fn last(&self) -> parking_lot::MutexGuard<'_, Option<Scan>> {
@@ -162,7 +162,7 @@ impl Scanned {
 
     fn describe(&self) -> String {
         use crate::config::SourceLocation;
-        let Some((_, source)) = self.unit.sources.first() else { return String::new() };
+        let Some((_, source)) = self.target.sources.first() else { return String::new() };
         match &source.location {
             SourceLocation::File { path, .. } | SourceLocation::Directory { path, .. } => {
                 path.display().to_string()
@@ -177,7 +177,7 @@ impl Scanned {
             return;
         }
         let mut result = Scan::default();
-        for (index, source) in &self.unit.sources {
+        for (index, source) in &self.target.sources {
             let (files, errors) = scan(source);
             result.found.push((*index, FoundFiles { settings: Arc::clone(&source.settings), files }));
             result.errors.extend(errors);
@@ -188,11 +188,11 @@ impl Scanned {
 }
 
 /// A database that is the same as before keeps its object, by which the sampler knows it.
-fn keep_known(databases: &mut [Arc<Database>], before: Option<&[Arc<Database>]>) {
-    let known: HashMap<&DatabaseName, &Arc<Database>> =
+fn reuse_unchanged(databases: &mut [Arc<Database>], before: Option<&[Arc<Database>]>) {
+    let existing: HashMap<&DatabaseName, &Arc<Database>> =
         before.unwrap_or_default().iter().map(|database| (&database.name, database)).collect();
     for database in databases {
-        if let Some(same) = known.get(&database.name).filter(|known| ***known == *database) {
+        if let Some(same) = existing.get(&database.name).filter(|existing| ***existing == *database) {
             *database = Arc::clone(same);
         }
     }
@@ -218,14 +218,14 @@ fn log_change(before: Option<&[Arc<Database>]>, now: &[Arc<Database>]) {
 
 /// What the log was told, so that it is told once.
 #[derive(Default)]
-struct Told {
+struct LoggedState {
     problems: BTreeSet<String>,
     hard_links: BTreeSet<(PathBuf, PathBuf)>,
     mounted_alone: BTreeSet<PathBuf>,
 }
 
-impl Told {
-    fn tell(
+impl LoggedState {
+    fn log_new(
         &mut self,
         problems: BTreeSet<String>,
         hard_links: Vec<(PathBuf, PathBuf)>,

@@ -136,7 +136,7 @@ fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, Re
         read_preferably_unlocked(&database.path, &database.files, limits, |reader| look(reader, database));
     match read {
         Ok(Consistent::Read { answer, .. }) => Ok(answer),
-        Ok(Consistent::Moving) => {
+        Ok(Consistent::Unstable) => {
             Err(ReadFailure::Other("its files come and go while they are read; try again".to_owned()))
         }
         Err(ConsistentReadError::Query(error))

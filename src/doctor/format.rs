@@ -53,11 +53,11 @@ fn wal_bytes(facts: &Facts) -> u64 {
 
 fn file_size(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let header = &inside.header;
-    let settled = match header.journal_mode {
+    let read_consistently = match header.journal_mode {
         JournalMode::Rollback => wal_bytes(facts) == 0,
         JournalMode::Wal => inside.wal.is_some_and(|wal| wal.total == 0),
     };
-    let actual = inside.file_bytes.filter(|_| settled)?;
+    let actual = inside.file_bytes.filter(|_| read_consistently)?;
     let expected = u64::from(header.pages) * u64::from(header.page_size);
     if actual == expected {
         return None;

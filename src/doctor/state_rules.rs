@@ -103,7 +103,7 @@ fn wal_pinned(facts: &Facts) -> Option<Finding> {
         seconds => format!(", seen for at least {}", span(seconds)),
     };
     let frames = counted_of(frames.into(), all.map(u64::from), "frame");
-    let what = format!("{} pins {frames} of the WAL{held}.", hold.party);
+    let what = format!("{} pins {frames} of the WAL{held}.", hold.owner);
     let finding = Finding::new(FindingKind::WalPinned, Severity::Warning, what);
     let finding = finding.remediation(
         "See whether it stays. It is a read transaction, or a statement that was never reset: its program has to end it.",

@@ -621,7 +621,7 @@ fn what_was_known_before() {
         move |facts: &mut Facts| {
             let hold = |pid, frames| Hold {
                 lock: Lock::WalRead(1),
-                party: LockOwner { pid: Some(pid), count: 1, process: None },
+                owner: LockOwner { pid: Some(pid), count: 1, process: None },
                 first_seen_at: SystemTime::UNIX_EPOCH,
                 held: Duration::from_secs(seconds),
                 pinned_frames: Some(frames),

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use ring::hmac;
 use tokio::sync::Semaphore;
 
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 /// Right passwords that are remembered; each user has one, and one more after a change.
 const MAX_REMEMBERED: usize = 100;
@@ -98,7 +98,7 @@ impl Users {
         let (hash, exists) = (known.clone().unwrap_or_else(|| self.nobody.clone()), known.is_some());
         let given = password.to_vec();
         // The turn goes with the check, also when the client goes away meanwhile.
-        let right = run_one(move || {
+        let right = run_blocking(move || {
             let right = bcrypt::verify(&given, &hash).unwrap_or(false);
             drop(turn);
             right

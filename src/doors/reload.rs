@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::AccessControl;
 
@@ -29,7 +29,7 @@ pub async fn follow(doors: Arc<AccessControl>, took: impl Fn(bool), stop: Cancel
         }
         let looked = Arc::clone(&doors);
         // A file system that hangs holds up this loop, and the doors stay as they are.
-        match run_one(move || looked.renew()).await.flatten() {
+        match run_blocking(move || looked.renew()).await.flatten() {
             None => {}
             Some(Ok(())) => {
                 said = None;

@@ -8,7 +8,7 @@ use crate::collectors::Consistent;
 use crate::collectors::ConsistentReadError;
 use crate::collectors::CountMethod;
 use crate::collectors::is_pattern;
-use crate::collectors::wanted_tables;
+use crate::collectors::matching_tables;
 use crate::database_files::DatabaseFiles;
 use crate::database_files::is_sidecar;
 use crate::os::FileKind;
@@ -125,7 +125,7 @@ pub(super) fn examine(
     });
     match read {
         Ok(Consistent::Read { .. }) => Ok(()),
-        Ok(Consistent::Moving) => {
+        Ok(Consistent::Unstable) => {
             Err(Failure::unknown("the database's files come and go while they are read; try again"))
         }
         Err(ConsistentReadError::Query(error)) => match read_denied(&files) {
@@ -297,11 +297,11 @@ fn facts(header: &Header, wal: Option<WalFrames>) -> FactsReport {
 /// A file that is too short has lost pages. A longer one is legal: with SQLITE_FCNTL_CHUNK_SIZE SQLite lets it grow ahead of
 /// its pages, and SQLite never reads what is behind them.
 fn size_findings(actual: u64, header: &Header, wal: Option<WalFrames>) -> Option<Vec<Finding>> {
-    let settled = match header.journal_mode {
+    let read_consistently = match header.journal_mode {
         JournalMode::Rollback => true,
         JournalMode::Wal => wal.is_some_and(|wal| wal.total == 0),
     };
-    if !settled {
+    if !read_consistently {
         return None;
     }
     let expected = u64::from(header.pages) * u64::from(header.page_size);
@@ -324,7 +324,7 @@ fn tables_to_count(reader: &Reader, patterns: &[String]) -> Result<Vec<String>, 
         return Ok(patterns.to_vec());
     }
     let mut unknown = Vec::new();
-    let mut tables = wanted_tables(patterns, &reader.tables()?, &mut unknown);
+    let mut tables = matching_tables(patterns, &reader.tables()?, &mut unknown);
     // What is not there is reported by the count.
     tables.extend(
         patterns

@@ -21,8 +21,8 @@ use crate::collectors::ConsistentReadError;
 use crate::collectors::CopyOutcome;
 use crate::collectors::CopySource;
 use crate::collectors::consistent_copy;
+use crate::collectors::read_consistently;
 use crate::collectors::read_unlocked;
-use crate::collectors::settled;
 use crate::database_files::DatabaseFiles;
 use crate::humanize::bytes;
 use crate::os::MountTable;
@@ -75,10 +75,10 @@ pub(super) fn read_beside_owner(
         read(reader, Source::Database, None, report)
     };
     if request.by_table {
-        return settled(path, files, limits, |reader| read_database(reader, report));
+        return read_consistently(path, files, limits, |reader| read_database(reader, report));
     }
     match read_unlocked(path, files, limits, TRY_FOR, |reader| read_database(reader, report)) {
-        Ok(Consistent::Moving) => {}
+        Ok(Consistent::Unstable) => {}
         Err(ConsistentReadError::Query(error)) if error.code() == Some(ErrorCode::Busy) => {}
         other => return other,
     }
@@ -97,7 +97,7 @@ pub(super) fn read_beside_owner(
         Copied::Impossible(reason) => (Some(reason), None),
         Copied::Inexact(reason, reader) => (Some(reason), Some(reader)),
     };
-    settled(path, files, limits, |reader| {
+    read_consistently(path, files, limits, |reader| {
         report.clone_from(&blank);
         report.no_copy.clone_from(&reason);
         read(reader, Source::Database, inexact.as_deref_mut(), report)

@@ -20,7 +20,7 @@ use crate::doors::Principal;
 use crate::state_store::RunQuery;
 use crate::state_store::StateStoreError;
 use crate::task::Task;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::actions::denied;
 use super::actions::task_of;
@@ -143,7 +143,7 @@ impl AppState {
         {
             return Err(wrong(format!("state must be one of {}", Filter::states().join(", "))));
         }
-        let listed = run_one(move || {
+        let listed = run_blocking(move || {
             let (snapshot, unsound) = (self.snapshot.load(), self.jobs.unsound());
             let filter = Filter::of(&query);
             let found: Vec<_> =

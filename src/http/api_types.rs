@@ -8,10 +8,10 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::collectors::DatabaseSnapshot;
-use crate::collectors::IndexSpace;
-use crate::collectors::SpaceReadings;
-use crate::collectors::TableSpace;
-use crate::locks::lost_shape;
+use crate::collectors::IndexSize;
+use crate::collectors::TableSize;
+use crate::collectors::TableSizes;
+use crate::locks::lost_locks_to_json;
 use crate::metrics::MaintenanceStatus;
 use crate::metrics::ScheduledRun;
 use crate::state_store::Action;
@@ -48,7 +48,7 @@ pub(super) fn database(observed: &DatabaseSnapshot, upkeep: &MaintenanceStatus) 
         "name": database.name.as_str(),
         "path": database.path.to_string_lossy(),
         "labels": database.settings.labels,
-        "state": observed.condition.label(),
+        "state": observed.state.label(),
         "reason": observed.reason.as_deref(),
         "confirmed_at": observed.confirmed_at.map(iso),
         "last_write_at": files.map(|files| at(files.last_write_seconds)),
@@ -67,9 +67,9 @@ pub(super) fn database(observed: &DatabaseSnapshot, upkeep: &MaintenanceStatus) 
 }
 
 /// The largest tables; `null` before they were measured, and where that is not asked for.
-fn table_sizes(readings: &SpaceReadings) -> Option<Value> {
-    let table = |table: &TableSpace| {
-        let index = |index: &IndexSpace| json!({ "index": index.index, "size_bytes": index.bytes });
+fn table_sizes(readings: &TableSizes) -> Option<Value> {
+    let table = |table: &TableSize| {
+        let index = |index: &IndexSize| json!({ "index": index.index, "size_bytes": index.bytes });
         json!({
             "table": table.table,
             "size_bytes": table.own.map(|own| own.bytes),
@@ -89,13 +89,13 @@ fn table_sizes(readings: &SpaceReadings) -> Option<Value> {
 
 /// Processes that lost their locks on a database.
 pub(super) fn lost_locks(observed: &DatabaseSnapshot) -> Value {
-    observed.owners.lost.iter().map(lost_shape).collect()
+    observed.owners.lost.iter().map(lost_locks_to_json).collect()
 }
 
 /// Who holds locks on a database.
 pub(super) fn locks(observed: &DatabaseSnapshot) -> Value {
     let wal = observed.facts.as_ref().and_then(|facts| facts.wal);
-    observed.locks.as_ref().map_or(Value::Null, |locks| locks.shape(wal))
+    observed.locks.as_ref().map_or(Value::Null, |locks| locks.to_json(wal))
 }
 
 fn task(state: &crate::metrics::TaskState) -> Value {

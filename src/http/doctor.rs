@@ -12,7 +12,7 @@ use crate::doctor::Known;
 use crate::doctor::diagnose;
 use crate::doors::Principal;
 use crate::limits::QueryLimits;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::pages::DoctorPage;
 use super::reading::page;
@@ -37,7 +37,7 @@ impl AppState {
         let database = Arc::clone(&observed.database);
         let known =
             Known { standings: self.jobs.upkeep(&database.name).verdicts, locks: observed.locks.clone() };
-        let looked = run_one(move || {
+        let looked = run_blocking(move || {
             let diagnosis = diagnose(&database.path, &database, known, &QueryLimits::with_timeout(LIMIT));
             // A look that hangs keeps the turn, so that no second one joins it.
             drop(turn);

@@ -14,11 +14,11 @@ use hyper::header::CONTENT_SECURITY_POLICY;
 use hyper::header::HeaderValue;
 
 use crate::collectors::DatabaseSnapshot;
-use crate::collectors::look;
+use crate::collectors::sample_database;
 use crate::doors::Principal;
 use crate::runbooks;
 use crate::state_store::RunQuery;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::pages;
 use super::pages::DatabasePage;
@@ -64,7 +64,7 @@ fn with_relative_links(path: &str, html: &str) -> String {
 pub(super) async fn in_time<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    match tokio::time::timeout(PATIENCE, run_one(work)).await {
+    match tokio::time::timeout(PATIENCE, run_blocking(work)).await {
         Ok(Some(done)) => done,
         Ok(None) => Err("an internal failure; see the log".to_owned()),
         Err(_) => Err("the state file does not answer; its disk may hang".to_owned()),
@@ -126,7 +126,7 @@ impl AppState {
 
     async fn index<B>(self: Arc<Self>, request: &Request<B>, query: Query, visitor: Principal) -> Reply {
         // Looking through ten thousand names is work for a thread of its own.
-        let html = run_one(move || {
+        let html = run_blocking(move || {
             let snapshot = self.snapshot.load();
             let (jobs, trends) = (&self.jobs, &self.trends);
             IndexPage { snapshot: &snapshot, jobs, trends, query: &query, frame: self.frame(&visitor) }
@@ -201,11 +201,11 @@ impl AppState {
         let database = Arc::clone(&observed.database);
         let looked = tokio::time::timeout(
             PATIENCE,
-            run_one(move || {
-                let look = look(&database, None);
+            run_blocking(move || {
+                let collected = sample_database(&database, None);
                 // A look that hangs keeps the turn, so that no second one joins it.
                 drop(turn);
-                look
+                collected
             }),
         );
         let mut told = format!(
@@ -215,17 +215,17 @@ impl AppState {
             observed.database.settings
         );
         match looked.await {
-            Ok(Some(look)) => {
+            Ok(Some(collected)) => {
                 told.push_str(&format!(
                     "took {:?}\nfiles {:#?}\n{:#?}\n",
-                    look.elapsed, look.files, look.outcome
+                    collected.elapsed, collected.files, collected.outcome
                 ));
             }
             Ok(None) => told.push_str("it panicked; please report it with the log\n"),
             Err(_) => told.push_str("it hangs: the file system does not answer\n"),
         }
         told.push_str("\n# the metrics, as the last sweep left them\n");
-        match self.scrapes.exposition().of_database(observed) {
+        match self.scrapes.exposition().encode_database(observed) {
             Ok(metrics) => told.push_str(&metrics),
             Err(error) => told.push_str(&error.to_string()),
         }

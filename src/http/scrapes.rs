@@ -23,9 +23,9 @@ use tokio::sync::Mutex;
 
 use crate::metrics::Exposition;
 use crate::metrics::Format;
-use crate::metrics::Piece;
-use crate::metrics::text_pieces;
-use crate::worker_pool::run_one;
+use crate::metrics::TextPart;
+use crate::metrics::text_parts;
+use crate::worker_pool::run_blocking;
 
 /// A little compression for little time: an exposition shrinks to a twentieth at level 1, and the
 /// higher levels cost several times as much for a few per cent.
@@ -57,7 +57,7 @@ struct Renderings {
 struct Rendering {
     began_at: Instant,
     openmetrics: String,
-    text: OnceLock<Vec<Piece>>,
+    text: OnceLock<Vec<TextPart>>,
     openmetrics_gzip: OnceLock<Vec<u8>>,
     text_gzip: OnceLock<Vec<u8>>,
     /// Cloned by each response.
@@ -88,8 +88,8 @@ impl Rendering {
         Arc::strong_count(&self.readers) > 1
     }
 
-    fn text(&self) -> &[Piece] {
-        self.text.get_or_init(|| text_pieces(&self.openmetrics))
+    fn text(&self) -> &[TextPart] {
+        self.text.get_or_init(|| text_parts(&self.openmetrics))
     }
 
     /// The number of pieces that a form is stored in.
@@ -149,7 +149,7 @@ impl Scrapes {
                 renderings.make_room();
                 // Formatting ten thousand databases is work of some 100 ms, which belongs on a thread of its own.
                 let exposition = Arc::clone(&self.exposition);
-                let rendering = Arc::new(run_one(move || Rendering::new(&exposition)).await??);
+                let rendering = Arc::new(run_blocking(move || Rendering::new(&exposition)).await??);
                 renderings.newest = Some(Arc::clone(&rendering));
                 rendering
             }
@@ -157,7 +157,7 @@ impl Scrapes {
         let readers = Arc::clone(&rendering.readers);
         let weak = Arc::downgrade(&rendering);
         // Compression, and the other text form, are made by the first who asks for them.
-        let remaining = run_one(move || rendering.length(form)).await?;
+        let remaining = run_blocking(move || rendering.length(form)).await?;
         Some(ScrapeBody { rendering: weak, form, piece: 0, offset: 0, remaining, _readers: readers })
     }
 

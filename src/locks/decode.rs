@@ -88,7 +88,7 @@ impl fmt::Display for Lock {
 
 /// A lock and the process that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Held {
+pub struct HeldLock {
     /// Which.
     pub lock: Lock,
     /// Who; `None` where the kernel does not tell.
@@ -101,7 +101,7 @@ pub struct Held {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct DecodedLocks {
     /// One entry a process and lock.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldLock>,
     /// Who has it open, in WAL mode: pid and count.
     pub connected: Option<Vec<(Option<u32>, u32)>>,
 }
@@ -115,7 +115,7 @@ impl DecodedLocks {
         let mut held = Vec::new();
         for lock in main {
             let found = main_file_locks(lock, wal);
-            held.extend(found.into_iter().flatten().map(|found| Held {
+            held.extend(found.into_iter().flatten().map(|found| HeldLock {
                 lock: found,
                 pid: lock.pid,
                 count: 1,
@@ -123,12 +123,12 @@ impl DecodedLocks {
         }
         let mut connected = Vec::new();
         for lock in shm {
-            held.extend(shm_locks(lock).map(|found| Held { lock: found, pid: lock.pid, count: 1 }));
+            held.extend(shm_locks(lock).map(|found| HeldLock { lock: found, pid: lock.pid, count: 1 }));
             if lock.covers(WAL_OPEN, WAL_OPEN) {
                 connected.push((lock.pid, 1));
             }
         }
-        Self { held: gathered(held), connected: wal.then(|| gathered_parties(connected)) }
+        Self { held: merge_held(held), connected: wal.then(|| merge_owners(connected)) }
     }
 
     /// Adds what another list of the same moment shows besides; the kernel can leave locks out of a long one.
@@ -137,7 +137,7 @@ impl DecodedLocks {
             .held
             .into_iter()
             .filter(|held| !self.held.iter().any(|known| known.lock == held.lock && known.pid == held.pid));
-        let more: Vec<Held> = more.collect();
+        let more: Vec<HeldLock> = more.collect();
         self.held.extend(more);
         let (Some(connected), Some(others)) = (&mut self.connected, other.connected) else { return };
         for (pid, count) in others {
@@ -176,9 +176,9 @@ fn shm_locks(lock: &FileLock) -> impl Iterator<Item = Lock> {
 }
 
 /// One entry a process and lock. RESERVED goes where the same process holds PENDING too, on two lines.
-fn gathered(mut held: Vec<Held>) -> Vec<Held> {
+fn merge_held(mut held: Vec<HeldLock>) -> Vec<HeldLock> {
     held.sort_unstable();
-    let mut one: Vec<Held> = Vec::with_capacity(held.len());
+    let mut one: Vec<HeldLock> = Vec::with_capacity(held.len());
     for next in held {
         match one.last_mut() {
             Some(last) if last.lock == next.lock && last.pid == next.pid => {
@@ -193,10 +193,10 @@ fn gathered(mut held: Vec<Held>) -> Vec<Held> {
     one
 }
 
-fn gathered_parties(mut parties: Vec<(Option<u32>, u32)>) -> Vec<(Option<u32>, u32)> {
-    parties.sort_unstable();
-    let mut one: Vec<(Option<u32>, u32)> = Vec::with_capacity(parties.len());
-    for (pid, count) in parties {
+fn merge_owners(mut owners: Vec<(Option<u32>, u32)>) -> Vec<(Option<u32>, u32)> {
+    owners.sort_unstable();
+    let mut one: Vec<(Option<u32>, u32)> = Vec::with_capacity(owners.len());
+    for (pid, count) in owners {
         match one.last_mut() {
             Some(last) if last.0 == pid => last.1 += if pid.is_none() { count } else { 0 },
             _ => one.push((pid, count)),
@@ -229,12 +229,12 @@ mod tests {
     }
 
     fn said(main: &[Line], shm: &[Line], mode: Option<JournalMode>) -> (Vec<String>, Option<Vec<Parties>>) {
-        let meaning = DecodedLocks::of(&locks(main), &locks(shm), mode);
-        let words = |held: &Held| {
+        let decoded = DecodedLocks::of(&locks(main), &locks(shm), mode);
+        let words = |held: &HeldLock| {
             let pid = held.pid.map_or("?".to_owned(), |pid| pid.to_string());
             format!("{} {pid}×{} {}", held.lock, held.count, held.lock.kind().label())
         };
-        (meaning.held.iter().map(words).collect(), meaning.connected)
+        (decoded.held.iter().map(words).collect(), decoded.connected)
     }
 
     #[test]

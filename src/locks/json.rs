@@ -20,13 +20,13 @@ const MAX_LISTED: usize = 200;
 impl Locks {
     /// What is described in `openapi.json` under `Locks`.
     #[must_use]
-    pub fn shape(&self, wal: Option<WalFrames>) -> Value {
+    pub fn to_json(&self, wal: Option<WalFrames>) -> Value {
         let connected = self.connected.as_ref();
         json!({
             "whole": self.view == LockView::Whole,
             "holds": self.holds.iter().take(MAX_LISTED).map(hold).collect::<Vec<_>>(),
             "connected_processes": self.connected_count(),
-            "connected": connected.map(|all| all.iter().take(MAX_LISTED).map(party).collect::<Vec<_>>()),
+            "connected": connected.map(|all| all.iter().take(MAX_LISTED).map(owner).collect::<Vec<_>>()),
             "wal_frames": wal.map(|wal| wal.total),
             "wal_checkpointed_frames": wal.map(|wal| wal.checkpointed),
         })
@@ -35,7 +35,7 @@ impl Locks {
 
 /// What is described in `openapi.json` under `LostLocks`.
 #[must_use]
-pub fn lost_shape(lost: &LostLocks) -> Value {
+pub fn lost_locks_to_json(lost: &LostLocks) -> Value {
     let (descriptor, path) = match &lost.loss {
         Loss::Locks => (None, None),
         Loss::Name(descriptor, path) => (Some(descriptor), Some(path.to_string_lossy())),
@@ -50,7 +50,7 @@ pub fn lost_shape(lost: &LostLocks) -> Value {
 }
 
 fn hold(hold: &Hold) -> Value {
-    let mut value = party(&hold.party);
+    let mut value = owner(&hold.owner);
     value["lock"] = hold.lock.kind().label().into();
     value["sqlite_lock"] = hold.lock.to_string().into();
     value["first_seen_at"] = iso(hold.first_seen_at).into();
@@ -59,11 +59,11 @@ fn hold(hold: &Hold) -> Value {
     value
 }
 
-fn party(party: &LockOwner) -> Value {
-    let process = party.process.as_ref();
+fn owner(owner: &LockOwner) -> Value {
+    let process = owner.process.as_ref();
     json!({
-        "pid": party.pid,
-        "count": party.count,
+        "pid": owner.pid,
+        "count": owner.count,
         "process": process.map(|process| &process.name),
         "command": process.map(|process| &process.command),
         "user": process.and_then(|process| process.user.as_ref()),

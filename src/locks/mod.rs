@@ -7,13 +7,13 @@ mod json;
 mod tracker;
 
 pub use decode::DecodedLocks;
-pub use decode::Held;
+pub use decode::HeldLock;
 pub use decode::Lock;
-pub use json::lost_shape;
+pub use json::lost_locks_to_json;
+pub use tracker::LockEvent;
 pub use tracker::LockSample;
 pub use tracker::LockTracker;
 pub use tracker::MANY_FRAMES;
-pub use tracker::News;
 
 use std::fmt;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ pub struct Hold {
     /// Which lock.
     pub lock: Lock,
     /// Who holds it.
-    pub party: LockOwner,
+    pub owner: LockOwner,
     /// The look at which it was first seen held as it is now.
     pub first_seen_at: SystemTime,
     /// The time from that look to the last: the hold is at least as old.
@@ -104,11 +104,11 @@ impl Locks {
     /// How many processes hold a kind of lock.
     #[must_use]
     pub fn holders(&self, kind: LockKind) -> u32 {
-        let mut pids: Vec<u32> = self.of_kind(kind).filter_map(|hold| hold.party.pid).collect();
+        let mut pids: Vec<u32> = self.of_kind(kind).filter_map(|hold| hold.owner.pid).collect();
         pids.sort_unstable();
         pids.dedup();
         let unnamed: u32 =
-            self.of_kind(kind).filter(|hold| hold.party.pid.is_none()).map(|hold| hold.party.count).sum();
+            self.of_kind(kind).filter(|hold| hold.owner.pid.is_none()).map(|hold| hold.owner.count).sum();
         u32::try_from(pids.len()).unwrap_or(u32::MAX).saturating_add(unnamed)
     }
 
@@ -121,7 +121,7 @@ impl Locks {
     /// How many processes have the database open; `None` outside WAL mode.
     #[must_use]
     pub fn connected_count(&self) -> Option<u32> {
-        Some(self.connected.as_ref()?.iter().map(|party| party.count).sum())
+        Some(self.connected.as_ref()?.iter().map(|owner| owner.count).sum())
     }
 
     /// The read locks that keep frames in the WAL, worst first.

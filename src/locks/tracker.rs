@@ -36,7 +36,7 @@ pub struct LockSample {
     /// Whether the kernel showed all.
     pub view: LockView,
     /// The locks.
-    pub meaning: DecodedLocks,
+    pub decoded: DecodedLocks,
     /// Moves with every commit; `None` where the database could not be read.
     pub change: Option<ChangeCounter>,
     /// The WAL; `None` outside WAL mode and where it could not be read.
@@ -45,7 +45,7 @@ pub struct LockSample {
 
 /// A change that the log is told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum LockEvent {
     /// A write lock is held for long: other writers meet SQLITE_BUSY.
     HeldLong(Hold),
     /// A reader keeps much of the WAL from being checkpointed: it can only grow.
@@ -57,24 +57,24 @@ pub enum News {
 /// The holds on one database over time.
 #[derive(Debug, Default)]
 pub struct LockTracker {
-    followed: Vec<TrackedLock>,
+    tracked: Vec<TrackedHold>,
     connected: Vec<Option<u32>>,
     change: Option<ChangeCounter>,
 }
 
 #[derive(Debug)]
-struct TrackedLock {
+struct TrackedHold {
     hold: Hold,
     since: Instant,
     mark: Option<u32>,
-    told: bool,
+    logged: bool,
 }
 
-impl TrackedLock {
+impl TrackedHold {
     /// The same process under the same lock. A writer's way from RESERVED to PENDING is one hold.
     fn is_of(&self, lock: Lock, pid: Option<u32>) -> bool {
         let known = &self.hold;
-        known.party.pid == pid
+        known.owner.pid == pid
             && known.lock.kind() == lock.kind()
             && known.lock.read_lock() == lock.read_lock()
     }
@@ -84,31 +84,31 @@ impl LockTracker {
     /// Whether nobody held anything at the last look.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.followed.is_empty()
+        self.tracked.is_empty()
     }
 
     /// Whether a look misses a lock, or a process that has the database open, that was there at the look before. A long
     /// list of the kernel's can leave one out.
     #[must_use]
-    pub fn misses_any(&self, meaning: &DecodedLocks) -> bool {
-        let is_there = |known: &TrackedLock| meaning.held.iter().any(|held| known.is_of(held.lock, held.pid));
+    pub fn lacks_any(&self, decoded: &DecodedLocks) -> bool {
+        let is_there = |known: &TrackedHold| decoded.held.iter().any(|held| known.is_of(held.lock, held.pid));
         let is_connected =
-            |pid: &Option<u32>| meaning.connected.iter().flatten().any(|(known, _)| known == pid);
-        !self.followed.iter().all(is_there) || !self.connected.iter().all(is_connected)
+            |pid: &Option<u32>| decoded.connected.iter().flatten().any(|(known, _)| known == pid);
+        !self.tracked.iter().all(is_there) || !self.connected.iter().all(is_connected)
     }
 
     /// Takes over a look: what is held now, for how long, and what to tell the log. `process` names a process.
-    pub fn see(
+    pub fn observe(
         &mut self,
-        scene: LockSample,
+        lock_sample: LockSample,
         mut process: impl FnMut(u32) -> Option<Arc<ProcessFacts>>,
-    ) -> (Locks, Vec<News>) {
-        let LockSample { at, instant, view, meaning, change, wal } = scene;
+    ) -> (Locks, Vec<LockEvent>) {
+        let LockSample { at, instant, view, decoded, change, wal } = lock_sample;
         let committed = change.is_some() && self.change.is_some() && change != self.change;
         self.change = change.or(self.change);
-        let mut before = std::mem::take(&mut self.followed);
-        let mut news = Vec::new();
-        for held in meaning.held {
+        let mut before = std::mem::take(&mut self.tracked);
+        let mut events = Vec::new();
+        for held in decoded.held {
             let mark =
                 wal.and_then(|wal| wal.read_marks.get(usize::from(held.lock.read_lock()?)).copied()?);
             let known = before.iter().position(|known| known.is_of(held.lock, held.pid));
@@ -116,41 +116,43 @@ impl LockTracker {
                 let broken = committed && ends_with_a_commit(held.lock, wal.is_some())
                     || known.mark.zip(mark).is_some_and(|(before, now)| before != now);
                 if broken {
-                    news.extend(known.told.then_some(News::Released(known.hold)));
+                    events.extend(known.logged.then_some(LockEvent::Released(known.hold)));
                     return None;
                 }
                 Some(known)
             });
-            let (first_seen_at, since, told, mark) = match unbroken {
+            let (first_seen_at, since, logged, mark) = match unbroken {
                 // A look that could not read the WAL leaves the mark as it was.
-                Some(known) => (known.hold.first_seen_at, known.since, known.told, mark.or(known.mark)),
+                Some(known) => (known.hold.first_seen_at, known.since, known.logged, mark.or(known.mark)),
                 None => (at, instant, false, mark),
             };
-            let party =
+            let owner =
                 LockOwner { pid: held.pid, count: held.count, process: held.pid.and_then(&mut process) };
             let pinned_frames = wal.and_then(|wal| wal.pinned_by(held.lock.read_lock()?));
             let held_for = instant.saturating_duration_since(since);
-            let hold = Hold { lock: held.lock, party, first_seen_at, held: held_for, pinned_frames };
-            let mut followed = TrackedLock { hold, since, mark, told };
-            if !told && let Some(word) = worth_telling(&followed.hold, wal) {
-                followed.told = true;
-                news.push(word);
+            let hold = Hold { lock: held.lock, owner, first_seen_at, held: held_for, pinned_frames };
+            let mut tracked = TrackedHold { hold, since, mark, logged };
+            if !logged && let Some(word) = event_for(&tracked.hold, wal) {
+                tracked.logged = true;
+                events.push(word);
             }
-            self.followed.push(followed);
+            self.tracked.push(tracked);
         }
-        news.extend(before.into_iter().filter(|known| known.told).map(|known| News::Released(known.hold)));
-        let mut holds: Vec<Hold> = self.followed.iter().map(|followed| followed.hold.clone()).collect();
+        events.extend(
+            before.into_iter().filter(|known| known.logged).map(|known| LockEvent::Released(known.hold)),
+        );
+        let mut holds: Vec<Hold> = self.tracked.iter().map(|tracked| tracked.hold.clone()).collect();
         holds.sort_by_key(|hold| std::cmp::Reverse(hold.held));
-        self.connected = meaning.connected.iter().flatten().map(|(pid, _)| *pid).collect();
-        let connected = meaning.connected.map(|parties| {
-            let party = |(pid, count): (Option<u32>, u32)| LockOwner {
+        self.connected = decoded.connected.iter().flatten().map(|(pid, _)| *pid).collect();
+        let connected = decoded.connected.map(|owners| {
+            let owner = |(pid, count): (Option<u32>, u32)| LockOwner {
                 pid,
                 count,
                 process: pid.and_then(&mut process),
             };
-            parties.into_iter().map(party).collect()
+            owners.into_iter().map(owner).collect()
         });
-        (Locks { view, holds, connected }, news)
+        (Locks { view, holds, connected }, events)
     }
 }
 
@@ -164,15 +166,15 @@ fn ends_with_a_commit(lock: Lock, wal: bool) -> bool {
     }
 }
 
-fn worth_telling(hold: &Hold, wal: Option<WalFrames>) -> Option<News> {
+fn event_for(hold: &Hold, wal: Option<WalFrames>) -> Option<LockEvent> {
     if hold.held < LONG_HOLD {
         return None;
     }
     match hold.lock.kind() {
-        LockKind::Writer | LockKind::Exclusive => Some(News::HeldLong(hold.clone())),
+        LockKind::Writer | LockKind::Exclusive => Some(LockEvent::HeldLong(hold.clone())),
         LockKind::Reader => {
             let total = wal?.total;
-            (hold.pinned_frames? >= MANY_FRAMES).then(|| News::PinsWal(hold.clone(), total))
+            (hold.pinned_frames? >= MANY_FRAMES).then(|| LockEvent::PinsWal(hold.clone(), total))
         }
         LockKind::Checkpointer => None,
     }
@@ -181,10 +183,10 @@ fn worth_telling(hold: &Hold, wal: Option<WalFrames>) -> Option<News> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::locks::Held;
+    use crate::locks::HeldLock;
 
     struct Play {
-        follower: LockTracker,
+        tracker: LockTracker,
         start: Instant,
     }
 
@@ -193,7 +195,7 @@ mod tests {
 
     impl Play {
         fn new() -> Self {
-            Self { follower: LockTracker::default(), start: Instant::now() }
+            Self { tracker: LockTracker::default(), start: Instant::now() }
         }
 
         /// The ages of what is held after a look at a second, and the news.
@@ -203,18 +205,18 @@ mod tests {
             held: &[(Lock, u32)],
             change: Option<ChangeCounter>,
             wal: Option<WalFrames>,
-        ) -> (Vec<u64>, Vec<News>) {
-            let held = held.iter().map(|&(lock, pid)| Held { lock, pid: Some(pid), count: 1 }).collect();
-            let scene = LockSample {
+        ) -> (Vec<u64>, Vec<LockEvent>) {
+            let held = held.iter().map(|&(lock, pid)| HeldLock { lock, pid: Some(pid), count: 1 }).collect();
+            let lock_sample = LockSample {
                 at: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
                 instant: self.start + Duration::from_secs(second),
                 view: LockView::Whole,
-                meaning: DecodedLocks { held, connected: None },
+                decoded: DecodedLocks { held, connected: None },
                 change,
                 wal,
             };
-            let (locks, news) = self.follower.see(scene, |_| None);
-            (locks.holds.iter().map(|hold| hold.held.as_secs()).collect(), news)
+            let (locks, events) = self.tracker.observe(lock_sample, |_| None);
+            (locks.holds.iter().map(|hold| hold.held.as_secs()).collect(), events)
         }
     }
 
@@ -234,9 +236,9 @@ mod tests {
         // On the way from RESERVED to PENDING it is one hold; while it keeps us out nothing is read.
         assert_eq!(play.look(15, &[(Lock::Pending, WRITER)], None, None).0, [15]);
         assert_eq!(play.look(20, &[(Lock::Pending, READER)], None, None).0, [0]);
-        assert!(play.follower.misses_any(&DecodedLocks::default()));
+        assert!(play.tracker.lacks_any(&DecodedLocks::default()));
         assert_eq!(play.look(30, &[], counter(1), None).0, [0_u64; 0]);
-        assert!(play.follower.is_idle() && !play.follower.misses_any(&DecodedLocks::default()));
+        assert!(play.tracker.is_idle() && !play.tracker.lacks_any(&DecodedLocks::default()));
         assert_eq!(play.look(45, &[(Lock::Reserved, WRITER)], counter(1), None).0, [0]);
     }
 
@@ -262,21 +264,21 @@ mod tests {
         // Others commit: the writer's hold was broken, the reader still sees what it saw.
         let (change, frames) = wal(2_000, [10, 0]);
         assert_eq!(play.look(20, &both, change, frames).0, [20, 0]);
-        let (locks, news) = play.look(40, &both[..1], change, frames);
+        let (locks, events) = play.look(40, &both[..1], change, frames);
         assert_eq!(locks, [40]);
         assert!(
-            matches!(&news[..], [News::PinsWal(hold, 2_000)] if hold.pinned_frames == Some(1_990)),
-            "{news:?}"
+            matches!(&events[..], [LockEvent::PinsWal(hold, 2_000)] if hold.pinned_frames == Some(1_990)),
+            "{events:?}"
         );
         assert_eq!(play.look(50, &both[..1], change, frames).1, []);
         // A look that could not read the WAL proves nothing.
         assert_eq!(play.look(55, &both[..1], None, None).0, [55]);
         let (change, frames) = wal(2_000, [2_000, 0]);
-        let (locks, news) = play.look(60, &both[..1], change, frames);
+        let (locks, events) = play.look(60, &both[..1], change, frames);
         assert_eq!(locks, [0]);
         assert!(
-            matches!(&news[..], [News::Released(hold)] if hold.held == Duration::from_secs(55)),
-            "{news:?}"
+            matches!(&events[..], [LockEvent::Released(hold)] if hold.held == Duration::from_secs(55)),
+            "{events:?}"
         );
         // Another read lock of the same process is another reader.
         assert_eq!(play.look(70, &[(Lock::WalRead(2), READER)], change, frames).0, [0]);
@@ -286,14 +288,14 @@ mod tests {
     fn a_long_hold_is_told_once_and_its_end_too() {
         let mut play = Play::new();
         let held = [(Lock::Reserved, WRITER)];
-        for (second, told) in [(0, 0), (29, 0), (30, 1), (45, 0), (600, 0)] {
-            let (_, news) = play.look(second, &held, counter(1), None);
-            assert_eq!(news.len(), told, "{second}: {news:?}");
+        for (second, logged) in [(0, 0), (29, 0), (30, 1), (45, 0), (600, 0)] {
+            let (_, events) = play.look(second, &held, counter(1), None);
+            assert_eq!(events.len(), logged, "{second}: {events:?}");
         }
-        let (_, news) = play.look(610, &[], counter(2), None);
+        let (_, events) = play.look(610, &[], counter(2), None);
         assert!(
-            matches!(&news[..], [News::Released(hold)] if hold.held == Duration::from_secs(600)),
-            "{news:?}"
+            matches!(&events[..], [LockEvent::Released(hold)] if hold.held == Duration::from_secs(600)),
+            "{events:?}"
         );
         assert_eq!(play.look(620, &[], counter(2), None).1, []);
     }

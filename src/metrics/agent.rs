@@ -18,9 +18,9 @@ use prometheus_client::registry::Unit;
 
 use crate::sqlite::sqlite_version;
 
+use super::labels::CollectSkipReason;
 use super::labels::CollectorLabel;
 use super::labels::Handler;
-use super::labels::SkipReason;
 use super::sample_writer::timestamp;
 use super::spans;
 use super::spans::SpanCounts;
@@ -39,7 +39,7 @@ const HTTP_CODES: [u16; 13] = [200, 202, 303, 400, 401, 403, 404, 405, 409, 413,
 pub struct AgentMetrics {
     looks: Histogram,
     sweep_nanoseconds: AtomicU64,
-    skipped: [AtomicU64; SkipReason::ALL.len()],
+    skipped: [AtomicU64; CollectSkipReason::ALL.len()],
     dropped: [AtomicU64; CollectorLabel::ALL.len()],
     discovery_errors: AtomicU64,
     reload_ok: AtomicU64,
@@ -87,13 +87,13 @@ impl AgentMetrics {
     }
 
     /// A database was not opened.
-    pub fn sample_skipped(&self, reason: SkipReason) {
+    pub fn sample_skipped(&self, reason: CollectSkipReason) {
         self.skipped[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Databases that were not opened so far.
     #[must_use]
-    pub fn samples_skipped(&self, reason: SkipReason) -> u64 {
+    pub fn samples_skipped(&self, reason: CollectSkipReason) -> u64 {
         self.skipped[reason as usize].load(Ordering::Relaxed)
     }
 
@@ -246,10 +246,10 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         kind: MetricType::Counter,
         help: "Databases not read in a sweep: their files had not moved (unchanged), their file system does not answer (stuck), or another process had them locked or wrote to them (busy)",
         value: |agent| {
-            let by = |reason: SkipReason| {
+            let by = |reason: CollectSkipReason| {
                 (vec![("reason", reason.label())], agent.skipped[reason as usize].load(Ordering::Relaxed))
             };
-            Value::CounterBy(SkipReason::ALL.map(by).into())
+            Value::CounterBy(CollectSkipReason::ALL.map(by).into())
         },
     },
     AgentFamily {

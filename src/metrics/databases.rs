@@ -58,9 +58,9 @@ impl Collector for DatabaseCollector {
 fn encode_conditions(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let (name, help) = super::agent::DATABASES;
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for condition in DatabaseState::ALL {
-        let labels = Labels { db: None, more: &[("state", condition.label())] };
-        ConstGauge::new(snapshot.count(condition) as f64).encode(metric.encode_family(&labels)?)?;
+    for state in DatabaseState::ALL {
+        let labels = Labels { db: None, more: &[("state", state.label())] };
+        ConstGauge::new(snapshot.count(state) as f64).encode(metric.encode_family(&labels)?)?;
     }
     Ok(())
 }

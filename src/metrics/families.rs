@@ -77,7 +77,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         "sqlite_up",
         None,
         "Whether the last sample opened the database and parsed its first page (1) or could not (0); a locked database keeps its last value",
-        |observed, sink| match observed.condition {
+        |observed, sink| match observed.state {
             DatabaseState::Up => sink.gauge(&[], 1.0),
             DatabaseState::Down => sink.gauge(&[], 0.0),
             DatabaseState::Pending => Ok(()),

@@ -2,7 +2,7 @@
 
 /// Why a database was not read in a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkipReason {
+pub enum CollectSkipReason {
     /// Its files had not moved.
     Unchanged,
     /// The file system does not answer.
@@ -11,7 +11,7 @@ pub enum SkipReason {
     Busy,
 }
 
-impl SkipReason {
+impl CollectSkipReason {
     pub(super) const ALL: [Self; 3] = [Self::Unchanged, Self::Stuck, Self::Busy];
 
     /// The label value.

@@ -29,9 +29,9 @@ mod text;
 pub use agent::AgentMetrics;
 pub use jobs::JobMetrics;
 pub use jobs::JobTarget;
+pub use labels::CollectSkipReason;
 pub use labels::CollectorLabel;
 pub use labels::Handler;
-pub use labels::SkipReason;
 pub use reference::reference;
 pub use spans::SpanCounts;
 pub use spans::SpanDrop;
@@ -39,8 +39,8 @@ pub use status::MaintenanceStatus;
 pub use status::ScheduledRun;
 pub use status::TaskState;
 pub use text::Format;
-pub use text::Piece;
-pub use text::text_pieces;
+pub use text::TextPart;
+pub use text::text_parts;
 
 use databases::DatabaseCollector;
 use job_collector::JobCollector;
@@ -70,7 +70,7 @@ impl Exposition {
     ///
     /// # Errors
     /// None is known; prometheus-client's signature has one.
-    pub fn of_database(&self, observed: DatabaseSnapshot) -> Result<String, std::fmt::Error> {
+    pub fn encode_database(&self, observed: DatabaseSnapshot) -> Result<String, std::fmt::Error> {
         let snapshot = Snapshot { databases: vec![observed], complete: true };
         let mut registry = Registry::default();
         registry

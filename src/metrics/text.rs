@@ -22,14 +22,14 @@ impl Format {
 
 /// A part of text 0.0.4.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum TextPart {
     /// Lines that both forms have, by their place in the OpenMetrics text: nearly all, so that they are not copied.
     Shared(std::ops::Range<usize>),
     /// Lines of this form alone.
     Own(String),
 }
 
-impl Piece {
+impl TextPart {
     /// The text of the piece, which was made from `openmetrics`.
     #[must_use]
     pub fn of<'a>(&'a self, openmetrics: &'a str) -> &'a str {
@@ -43,7 +43,7 @@ impl Piece {
 /// Rewrites OpenMetrics as text 0.0.4.
 pub(super) fn to_text_format(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
-    for piece in text_pieces(openmetrics) {
+    for piece in text_parts(openmetrics) {
         text.push_str(piece.of(openmetrics));
     }
     text
@@ -53,7 +53,7 @@ pub(super) fn to_text_format(openmetrics: &str) -> String {
 /// stand on `…_total`, an info is a gauge on `…_info`, and there is neither UNIT nor EOF nor an exemplar.
 /// `promtool check metrics` asks for just that.
 #[must_use]
-pub fn text_pieces(openmetrics: &str) -> Vec<Piece> {
+pub fn text_parts(openmetrics: &str) -> Vec<TextPart> {
     let mut pieces = Vec::new();
     let mut own = String::new();
     let mut help = None;
@@ -61,14 +61,14 @@ pub fn text_pieces(openmetrics: &str) -> Vec<Piece> {
     let mut run = 0;
     let mut position = 0;
     let mut may_have_exemplars = false;
-    let share = |pieces: &mut Vec<Piece>, own: &mut String, range: std::ops::Range<usize>| {
+    let share = |pieces: &mut Vec<TextPart>, own: &mut String, range: std::ops::Range<usize>| {
         if range.is_empty() {
             return;
         }
         if !own.is_empty() {
-            pieces.push(Piece::Own(std::mem::take(own)));
+            pieces.push(TextPart::Own(std::mem::take(own)));
         }
-        pieces.push(Piece::Shared(range));
+        pieces.push(TextPart::Shared(range));
     };
     for line in openmetrics.split_inclusive('\n') {
         let end = position + line.len();
@@ -103,7 +103,7 @@ pub fn text_pieces(openmetrics: &str) -> Vec<Piece> {
     }
     share(&mut pieces, &mut own, run..position);
     if !own.is_empty() {
-        pieces.push(Piece::Own(own));
+        pieces.push(TextPart::Own(own));
     }
     pieces
 }

@@ -41,7 +41,7 @@ use crate::task::Task;
 use crate::tasks::Outcome;
 use crate::tasks::SkipReason;
 use crate::tasks::Trigger;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use persistence::PersistedTask;
 
@@ -92,7 +92,7 @@ impl Runner {
     /// Runs what is due until it is told to stop, and then waits for what is under way to end at a safe point.
     pub async fn run(mut self, stop: CancellationToken) {
         let history = Arc::clone(&self.workshop.history);
-        let last_seen = run_one(move || history.last_id().unwrap_or(0)).await.unwrap_or(0);
+        let last_seen = run_blocking(move || history.last_id().unwrap_or(0)).await.unwrap_or(0);
         let maintenance = self.config.borrow().maintenance.clone();
         let mut state = Loop {
             planner: Planner::new(limits(&maintenance)),
@@ -160,7 +160,7 @@ impl Loop {
         let workshop = self.workshop.clone();
         let known = std::mem::take(&mut self.remembered);
         let databases = wanted.clone();
-        let remembered = run_one(move || persistence::remember(&workshop, &databases, known)).await;
+        let remembered = run_blocking(move || persistence::remember(&workshop, &databases, known)).await;
         self.remembered = remembered.unwrap_or_default();
         let mut plan = BTreeMap::new();
         for database in &wanted {
@@ -242,7 +242,7 @@ impl Loop {
         });
         self.ended.spawn(async move {
             let executed =
-                run_one(move || persistence::execute_once(&workshop, &order, before, observer)).await;
+                run_blocking(move || persistence::execute_once(&workshop, &order, before, observer)).await;
             (start, executed)
         });
     }
@@ -272,7 +272,7 @@ impl Loop {
         self.handled(key, due_at);
         let workshop = self.workshop.clone();
         let outcome = Outcome::skipped(reason, why);
-        run_one(move || persistence::skip(&workshop, &order, outcome)).await;
+        run_blocking(move || persistence::skip(&workshop, &order, outcome)).await;
         self.tell_next(key);
     }
 
@@ -292,7 +292,7 @@ impl Loop {
         let (workshop, last_seen) = (self.workshop.clone(), self.last_seen);
         let databases: Vec<Arc<Database>> =
             self.underway.values().map(|run| Arc::clone(&run.database)).collect();
-        let news = run_one(move || persistence::news(&workshop, last_seen, &databases)).await;
+        let news = run_blocking(move || persistence::news(&workshop, last_seen, &databases)).await;
         let news = match news {
             Some(Ok(news)) => news,
             Some(Err(error)) => {
@@ -323,7 +323,7 @@ impl Loop {
     async fn forget_old(&self, retention: Duration) {
         let history = Arc::clone(&self.workshop.history);
         let before = SystemTime::now().checked_sub(retention).unwrap_or(SystemTime::UNIX_EPOCH);
-        run_one(move || {
+        run_blocking(move || {
             let forgotten = history.forget_before(before).and_then(|_| history.forget_actions_before(before));
             if let Err(error) = forgotten {
                 tracing::warn!(%error, "old runs could not be forgotten");

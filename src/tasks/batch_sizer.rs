@@ -142,7 +142,7 @@ mod tests {
     const TARGET: Duration = Duration::from_millis(20);
 
     /// Holds of so many milliseconds, plus microseconds of work and of commit for each unit, with a tenth of noise.
-    fn settled(fixed_ms: f64, work_us: f64, commit_us: f64) -> (u32, f64) {
+    fn read_consistently(fixed_ms: f64, work_us: f64, commit_us: f64) -> (u32, f64) {
         let mut pace = BatchSizer::new(100, TARGET);
         let mut noise = 1_u32;
         let (mut holds, mut sizes) = (Vec::new(), Vec::new());
@@ -177,10 +177,10 @@ mod tests {
             ((25.0, 1.0, 40.0), 100, 55.0),
             ((200.0, 10.0, 2.0), 500, 240.0),
         ] {
-            let (units, hold) = settled(case.0, case.1, case.2);
+            let (units, hold) = read_consistently(case.0, case.1, case.2);
             assert!(units >= least && hold <= longest, "{case:?}: {units} units, {hold:.1} ms");
         }
-        assert_eq!(settled(0.0, 0.0, 0.0).0, MOST);
+        assert_eq!(read_consistently(0.0, 0.0, 0.0).0, MOST);
     }
 
     #[test]

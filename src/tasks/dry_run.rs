@@ -256,7 +256,7 @@ fn of_optimize(task: &Optimize, context: &Context<'_>, found: &Inspection, forec
         Ok(Consistent::Read { answer, .. }) => {
             forecast.analyze = answer.into_iter().map(|analysis| analysis.table).collect();
         }
-        Ok(Consistent::Moving) => {
+        Ok(Consistent::Unstable) => {
             note(forecast, Some("the database's files come and go while they are read"))
         }
         Err(error) => note(forecast, Some(&error.to_string())),

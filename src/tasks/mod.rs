@@ -183,7 +183,7 @@ fn survey(context: &Context<'_>) -> Result<Inspection, Outcome> {
             };
             Ok(answer)
         }
-        Ok(Consistent::Moving) => {
+        Ok(Consistent::Unstable) => {
             let message = "the database's files come and go while they are read";
             Err(Outcome::failed(FailureReason::Busy, message))
         }

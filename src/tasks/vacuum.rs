@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::collectors::Consistent;
-use crate::collectors::settled;
+use crate::collectors::read_consistently;
 use crate::config::Vacuum;
 use crate::humanize::bytes;
 use crate::os::stat;
@@ -248,7 +248,9 @@ pub(super) fn refuse_if_row_ids_change(broken: &[(String, String)]) -> Result<()
 /// A full VACUUM makes every table and index anew, and ends where SQLite needs what only the application has.
 pub(super) fn refuse_if_schema_is_unknown(context: &Context<'_>) -> Result<(), Outcome> {
     let database = context.database;
-    let read = settled(&database.path, &database.files, context.limits, |reader| reader.unknown_to_rebuild());
+    let read = read_consistently(&database.path, &database.files, context.limits, |reader| {
+        reader.unknown_to_rebuild()
+    });
     // Whatever keeps the schema from being read keeps the vacuum from beginning too, which says so.
     let Ok(Consistent::Read { answer: Some(part), .. }) = read else { return Ok(()) };
     let detail = format!(

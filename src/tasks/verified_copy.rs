@@ -16,7 +16,7 @@ use std::time::Instant;
 use crate::collectors::Consistent;
 use crate::collectors::ConsistentReadError;
 use crate::collectors::OpenFailure;
-use crate::collectors::settled;
+use crate::collectors::read_consistently;
 use crate::database_files::DatabaseFiles;
 use crate::health_report::Manners;
 use crate::health_report::Strain;
@@ -127,7 +127,7 @@ pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(PendingFile, Co
         return on_disk(file, source, aside).map(|file| (file, copied));
     }
     let mut file = None;
-    let read = settled(source.path, source.files, &limits, |reader| {
+    let read = read_consistently(source.path, source.files, &limits, |reader| {
         // The file of an earlier try goes before another takes its name.
         file = None;
         attempts(reader, source, aside).map(|(made, copied)| {
@@ -137,7 +137,7 @@ pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(PendingFile, Co
     });
     let copied = match read {
         Ok(Consistent::Read { answer, .. }) => answer,
-        Ok(Consistent::Moving) => {
+        Ok(Consistent::Unstable) => {
             let message = "the database's files come and go while they are read";
             return Err(Outcome::failed(FailureReason::Busy, message));
         }

@@ -1,7 +1,7 @@
 //! The loop that keeps how databases went over time, and the last day's sizes in memory for the list of databases.
 //!
 //! It reads the snapshot, never a database. What it keeps is bounded: 25 sizes a database in memory, and in the state file
-//! what `history` says. Without a state file it keeps half-hours of a day.
+//! what `store` says. Without a state file it keeps half-hours of a day.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,10 +21,10 @@ use crate::collectors::Snapshot;
 use crate::state_store::Level;
 use crate::state_store::Point;
 use crate::state_store::StateStore;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 /// How often it is asked whether a new period has begun.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Hours in the list's small curves, the present one included.
 const HOURS: usize = 25;
 /// What did not change is written down all the same after so many fine periods, so that a curve can tell it from a gap.
@@ -37,10 +37,10 @@ const BATCH: usize = 1_000;
 /// The trends of all databases.
 #[derive(Debug)]
 pub struct Trends {
-    history: Arc<StateStore>,
+    store: Arc<StateStore>,
     recent: Mutex<HashMap<PathBuf, Recent>>,
     /// Whether the last points could not be written.
-    is_mute: AtomicBool,
+    is_failing: AtomicBool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ impl Recent {
     }
 
     /// Whether a fine point says something new.
-    fn wants(&self, point: &Point, in_memory: bool) -> bool {
+    fn should_record(&self, point: &Point, in_memory: bool) -> bool {
         let Some(written) = self.written else { return true };
         let periods = point.at.saturating_sub(written.at) / Level::Fine.period().as_secs();
         if in_memory {
@@ -77,15 +77,15 @@ impl Recent {
 impl Trends {
     /// Trends in a state file.
     #[must_use]
-    pub fn new(history: Arc<StateStore>) -> Self {
-        Self { history, recent: Mutex::default(), is_mute: AtomicBool::new(false) }
+    pub fn new(store: Arc<StateStore>) -> Self {
+        Self { store, recent: Mutex::default(), is_failing: AtomicBool::new(false) }
     }
 
     /// Keeps what the snapshot says until it is told to stop.
     pub async fn run(self: Arc<Self>, snapshot: Arc<ArcSwap<Snapshot>>, stop: CancellationToken) {
         let known = Arc::clone(&self);
-        run_one(move || known.remember(SystemTime::now())).await;
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        run_blocking(move || known.load(SystemTime::now())).await;
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last: Option<SystemTime> = None;
         loop {
@@ -101,18 +101,18 @@ impl Trends {
             }
             let levels: Vec<Level> = Level::ALL.into_iter().filter(|level| begun(*level)).collect();
             let this = Arc::clone(&self);
-            run_one(move || this.keep(&snapshot, &levels, now)).await;
+            run_blocking(move || this.record(&snapshot, &levels, now)).await;
             last = Some(now);
         }
     }
 
     /// Reads what was kept before the start.
-    fn remember(&self, now: SystemTime) {
+    fn load(&self, now: SystemTime) {
         let ago = |duration| now.checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH);
-        if let Err(error) = self.history.forget_trends_before(ago(Level::Daily.retention())) {
+        if let Err(error) = self.store.forget_trends_before(ago(Level::Daily.retention())) {
             tracing::warn!(%error, "old trends could not be forgotten");
         }
-        match self.history.sizes_since(ago(Level::Hourly.period() * HOURS as u32)) {
+        match self.store.sizes_since(ago(Level::Hourly.period() * HOURS as u32)) {
             Ok(sizes) => {
                 let mut recent = self.recent.lock();
                 for (path, points) in sizes {
@@ -124,21 +124,21 @@ impl Trends {
         }
     }
 
-    fn keep(&self, snapshot: &Snapshot, levels: &[Level], now: SystemTime) {
-        let in_memory = self.history.file().is_none();
+    fn record(&self, snapshot: &Snapshot, levels: &[Level], now: SystemTime) {
+        let in_memory = self.store.file().is_none();
         let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut points = Vec::new();
         {
             let mut recent = self.recent.lock();
             let mut kept = HashMap::with_capacity(snapshot.databases.len());
-            for observed in &snapshot.databases {
-                let path = &observed.database.path;
+            for database in &snapshot.databases {
+                let path = &database.database.path;
                 let mut entry = recent.remove(path).unwrap_or_default();
-                if let Some(point) = point_of(observed, at) {
+                if let Some(point) = point_of(database, at) {
                     entry.add(at, point.size);
                     for level in levels {
                         let wanted = match level {
-                            Level::Fine => entry.wants(&point, in_memory),
+                            Level::Fine => entry.should_record(&point, in_memory),
                             Level::Hourly | Level::Daily => !in_memory,
                         };
                         if wanted {
@@ -155,17 +155,17 @@ impl Trends {
             *recent = kept;
         }
         for batch in points.chunks(BATCH) {
-            let written = self.history.record_points(batch);
+            let written = self.store.record_points(batch);
             // Tried every few minutes or seconds; what is wrong is said once.
-            let was_mute = self.is_mute.swap(written.is_err(), Ordering::Relaxed);
+            let was_failing = self.is_failing.swap(written.is_err(), Ordering::Relaxed);
             match written {
                 Err(error) => {
-                    if !was_mute {
+                    if !was_failing {
                         tracing::warn!(%error, "trends cannot be written to the state file");
                     }
                     return;
                 }
-                Ok(()) if was_mute => tracing::info!("trends can be written to the state file again"),
+                Ok(()) if was_failing => tracing::info!("trends can be written to the state file again"),
                 Ok(()) => {}
             }
         }
@@ -188,15 +188,15 @@ impl Trends {
         level: Level,
         since: SystemTime,
     ) -> Result<Vec<Point>, String> {
-        self.history.points(path, level, since).map_err(|error| error.to_string())
+        self.store.points(path, level, since).map_err(|error| error.to_string())
     }
 }
 
 /// What is kept of a database; nothing while it cannot be read.
-fn point_of(observed: &DatabaseSnapshot, at: u64) -> Option<Point> {
-    let files = observed.files.as_ref()?;
-    let header = observed.facts.as_ref()?.header;
-    let rows = &observed.tables.rows;
+fn point_of(database: &DatabaseSnapshot, at: u64) -> Option<Point> {
+    let files = database.files.as_ref()?;
+    let header = database.facts.as_ref()?.header;
+    let rows = &database.tables.rows;
     let total = rows.iter().map(|reading| u64::try_from(reading.rows).unwrap_or(0)).sum();
     Some(Point {
         at,
@@ -232,13 +232,13 @@ mod tests {
             (point(900, 6), true, false),
             (point(2_400, 6), true, true),
         ] {
-            assert_eq!(recent.wants(&given, in_memory), wanted, "{given:?} {in_memory}");
+            assert_eq!(recent.should_record(&given, in_memory), wanted, "{given:?} {in_memory}");
         }
     }
 
     #[test]
     fn points_are_kept_by_level_and_for_their_time() {
-        let history = StateStore::open(None).unwrap();
+        let store = StateStore::open(None).unwrap();
         let path = PathBuf::from("/srv/a.db");
         let start = 1_800_000_000_u64;
         let points: Vec<_> = (0..60 * 24)
@@ -249,8 +249,8 @@ mod tests {
                 (path.clone(), level, point)
             })
             .collect();
-        history.record_points(&points).unwrap();
-        let read = |level| history.points(&path, level, SystemTime::UNIX_EPOCH).unwrap();
+        store.record_points(&points).unwrap();
+        let read = |level| store.points(&path, level, SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(read(Level::Daily).len(), 60);
         // One in twenty-four went to the other level.
         assert_eq!(read(Level::Hourly).len(), 15 * 23 + 1);
@@ -258,7 +258,7 @@ mod tests {
         let last = read(Level::Hourly).pop().unwrap();
         assert_eq!((last.size, last.free, last.wal, last.rows), (60 * 24 - 1, Some(1), 2, None));
         let later = SystemTime::UNIX_EPOCH + Duration::from_secs(start) + Duration::from_secs(500 * 86_400);
-        assert!(history.forget_trends_before(later).unwrap() > 0);
+        assert!(store.forget_trends_before(later).unwrap() > 0);
         assert_eq!(read(Level::Daily), []);
     }
 }

@@ -12,18 +12,18 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use libtest_mimic::Trial;
 use litekeeper::collectors::CountMethod;
-use litekeeper::collectors::CustomReading;
+use litekeeper::collectors::CustomResult;
+use litekeeper::collectors::DatabaseFacts;
 use litekeeper::collectors::DatabaseSnapshot;
 use litekeeper::collectors::DatabaseState;
 use litekeeper::collectors::ErrorCounts;
-use litekeeper::collectors::Facts;
-use litekeeper::collectors::IndexSpace;
-use litekeeper::collectors::RowReading;
+use litekeeper::collectors::IndexSize;
 use litekeeper::collectors::Snapshot;
-use litekeeper::collectors::SpaceReadings;
 use litekeeper::collectors::TableAge;
 use litekeeper::collectors::TableReadings;
-use litekeeper::collectors::TableSpace;
+use litekeeper::collectors::TableRows;
+use litekeeper::collectors::TableSize;
+use litekeeper::collectors::TableSizes;
 use litekeeper::config::CustomKind;
 use litekeeper::config::CustomMetric;
 use litekeeper::config::DatabaseSettings;
@@ -85,7 +85,7 @@ fn observed(name: &str, settings: DatabaseSettings) -> DatabaseSnapshot {
     let path = Path::new("/srv").join(format!("{name}.db"));
     DatabaseSnapshot {
         database: Arc::new(Database::new(DatabaseName::new(name), path, Arc::new(settings), 500)),
-        condition: DatabaseState::Pending,
+        state: DatabaseState::Pending,
         reason: None,
         confirmed_at: None,
         facts: None,
@@ -133,9 +133,9 @@ fn full() -> DatabaseSnapshot {
             locks_seen: true,
             files_seen: true,
         }),
-        condition: DatabaseState::Up,
+        state: DatabaseState::Up,
         confirmed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_482_123_250)),
-        facts: Some(Arc::new(Facts {
+        facts: Some(Arc::new(DatabaseFacts {
             header: Header {
                 reserved_bytes: 0,
                 page_size: 4096,
@@ -172,8 +172,8 @@ fn full() -> DatabaseSnapshot {
         replaced: 2,
         tables: Arc::new(TableReadings {
             rows: vec![
-                RowReading { table: "logs".to_owned(), rows: 12, method: CountMethod::Count },
-                RowReading {
+                TableRows { table: "logs".to_owned(), rows: 12, method: CountMethod::Count },
+                TableRows {
                     table: "odd\"table\n".to_owned(),
                     rows: 5_000_000_000,
                     method: CountMethod::Estimate,
@@ -185,22 +185,22 @@ fn full() -> DatabaseSnapshot {
                 newest: 1_795_486_994.0,
             }],
         }),
-        space: Arc::new(SpaceReadings {
+        space: Arc::new(TableSizes {
             tables: vec![
-                TableSpace {
+                TableSize {
                     table: "logs".to_owned(),
                     own: Some(TreeSize { bytes: 2_048_000, unused: 4_096 }),
-                    indexes: vec![IndexSpace { index: "logs \"by\" time".to_owned(), bytes: 409_600 }],
+                    indexes: vec![IndexSize { index: "logs \"by\" time".to_owned(), bytes: 409_600 }],
                 },
-                TableSpace { table: "not measured in time".to_owned(), own: None, indexes: Vec::new() },
+                TableSize { table: "not measured in time".to_owned(), own: None, indexes: Vec::new() },
             ],
             others: 3,
             others_bytes: 12_288,
             timed_out: vec!["not measured in time".to_owned()],
         }),
         custom: vec![
-            CustomReading { index: 0, answer: answer(&[("open", 3.0), ("back\\slash", -0.5)]) },
-            CustomReading { index: 1, answer: answer(&[("", 9.0)]) },
+            CustomResult { index: 0, answer: answer(&[("open", 3.0), ("back\\slash", -0.5)]) },
+            CustomResult { index: 1, answer: answer(&[("", 9.0)]) },
         ],
         ..observed("books", settings)
     }
@@ -210,7 +210,7 @@ fn full() -> DatabaseSnapshot {
 fn locks() -> Locks {
     let hold = |lock, pid, seconds| Hold {
         lock,
-        party: LockOwner { pid: Some(pid), count: 1, process: None },
+        owner: LockOwner { pid: Some(pid), count: 1, process: None },
         first_seen_at: SystemTime::UNIX_EPOCH,
         held: Duration::from_secs_f64(seconds),
         pinned_frames: None,
@@ -221,8 +221,8 @@ fn locks() -> Locks {
         hold(Lock::WalRead(2), 8, 0.0),
         hold(Lock::WalWrite, 8, 0.0),
     ];
-    let party = |pid, count| LockOwner { pid, count, process: None };
-    Locks { view: LockView::Whole, holds, connected: Some(vec![party(None, 2), party(Some(7), 1)]) }
+    let owner = |pid, count| LockOwner { pid, count, process: None };
+    Locks { view: LockView::Whole, holds, connected: Some(vec![owner(None, 2), owner(Some(7), 1)]) }
 }
 
 /// Every kind of job with a run behind it, so that each family has a sample.
@@ -304,7 +304,7 @@ fn jobs() -> Arc<JobMetrics> {
 
 fn encoded(format: Format) -> String {
     let down = DatabaseSnapshot {
-        condition: DatabaseState::Down,
+        state: DatabaseState::Down,
         ..observed("down \"quoted\"\nname\\", DatabaseSettings::default())
     };
     let databases = vec![full(), down, observed("pending", DatabaseSettings::default())];

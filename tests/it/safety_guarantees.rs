@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use libtest_mimic::Trial;
 use litekeeper::collectors::CollectOutcome;
-use litekeeper::collectors::look;
-use litekeeper::collectors::look_at_tables;
+use litekeeper::collectors::collect_tables;
+use litekeeper::collectors::sample_database;
 use litekeeper::config::DatabaseSettings;
 use litekeeper::config::TimestampColumn;
 use litekeeper::config::TimestampFormat;
@@ -82,8 +82,8 @@ pub fn checked(path: &Path) -> Report {
 /// Everything that litekeeper does with a database.
 fn look_in_every_way(path: &Path) {
     let database = database(path);
-    let _ = look(&database, None);
-    let _ = look_at_tables(&database);
+    let _ = sample_database(&database, None);
+    let _ = collect_tables(&database);
     let _ = checked(path);
 }
 
@@ -324,7 +324,7 @@ fn an_owner_that_comes_and_goes_is_not_disturbed() {
     });
     let database = database(&made.path());
     while !owner.is_finished() {
-        if let CollectOutcome::Down(reason) = look(&database, None).outcome {
+        if let CollectOutcome::Down(reason) = sample_database(&database, None).outcome {
             panic!("a database in use is not down: {reason}");
         }
     }
@@ -349,7 +349,9 @@ fn wal_frames_are_what_sqlite_says() {
         }
         let noop =
             owner.query_row("PRAGMA wal_checkpoint(NOOP)", (), |row| Ok((row.get(1)?, row.get(2)?))).unwrap();
-        let CollectOutcome::Up(facts) = look(&database(&made.path()), None).outcome else { panic!("not up") };
+        let CollectOutcome::Up(facts) = sample_database(&database(&made.path()), None).outcome else {
+            panic!("not up")
+        };
         let wal = facts.wal.expect("a WAL database has frames");
         assert_eq!((wal.total, wal.checkpointed), noop, "round {round}");
         let pages: u32 = owner.query_row("PRAGMA page_count", (), |row| row.get(0)).unwrap();
@@ -362,7 +364,7 @@ fn a_huge_schema_is_parsed_once() {
     let tables: String = (0..2_000).map(|index| format!("CREATE TABLE t{index} (a, b);")).collect();
     let made = TestDatabase::new("schema").sql(&format!("BEGIN; {tables} COMMIT;")).make();
     let database = database(&made.path());
-    let first = look(&database, None);
+    let first = sample_database(&database, None);
     let CollectOutcome::Up(facts) = first.outcome else { panic!("not up") };
     assert_eq!(facts.objects.unwrap().tables, 2_001);
     // The second look takes the first's count for the same schema cookie: planted, so that a new count would show.
@@ -371,14 +373,18 @@ fn a_huge_schema_is_parsed_once() {
     let previous = PreviousCollection {
         stamp: None,
         taken_at: first.taken_at,
-        looked_at: std::time::Instant::now(),
+        collected_at: std::time::Instant::now(),
         file: first.stamp.and_then(|stamp| stamp.main).map(|main| main.identity()),
         facts: Arc::new(planted),
     };
-    let CollectOutcome::Up(again) = look(&database, Some(&previous)).outcome else { panic!("not up") };
+    let CollectOutcome::Up(again) = sample_database(&database, Some(&previous)).outcome else {
+        panic!("not up")
+    };
     assert_eq!(again.objects.unwrap().tables, 7);
     made.connect().execute_batch("CREATE TABLE one_more (a)").unwrap();
-    let CollectOutcome::Up(changed) = look(&database, Some(&previous)).outcome else { panic!("not up") };
+    let CollectOutcome::Up(changed) = sample_database(&database, Some(&previous)).outcome else {
+        panic!("not up")
+    };
     assert_eq!(changed.objects.unwrap().tables, 2_002);
     // Another file that is renamed over this one has the same cookie, and is read anew.
     let cookie: u32 = made.connect().query_row("PRAGMA schema_version", (), |row| row.get(0)).unwrap();
@@ -386,6 +392,8 @@ fn a_huge_schema_is_parsed_once() {
     let other = TestDatabase::new("schema").sql(&sql).make();
     std::fs::rename(other.path(), made.path()).unwrap();
     let previous = PreviousCollection { facts: Arc::new((*facts).clone()), ..previous };
-    let CollectOutcome::Up(replaced) = look(&database, Some(&previous)).outcome else { panic!("not up") };
+    let CollectOutcome::Up(replaced) = sample_database(&database, Some(&previous)).outcome else {
+        panic!("not up")
+    };
     assert_eq!(replaced.objects.unwrap().tables, 2);
 }

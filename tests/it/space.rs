@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use litekeeper::collectors::SizeCollection;
-use litekeeper::collectors::SpaceReadings;
-use litekeeper::collectors::look_at_space;
+use litekeeper::collectors::TableSizes;
+use litekeeper::collectors::collect_table_sizes;
 use litekeeper::config::Collectors;
 use litekeeper::config::DatabaseSettings;
 use litekeeper::database::Database;
@@ -43,7 +43,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn look(
     path: &Path,
-    before: &SpaceReadings,
+    before: &TableSizes,
     change: impl FnOnce(&mut DatabaseSettings),
 ) -> Option<SizeCollection> {
     let mut settings = DatabaseSettings {
@@ -53,17 +53,17 @@ fn look(
     };
     change(&mut settings);
     let name = DatabaseName::new("measured");
-    look_at_space(&Database::new(name, path.to_owned(), Arc::new(settings), 5_000), before).unwrap()
+    collect_table_sizes(&Database::new(name, path.to_owned(), Arc::new(settings), 5_000), before).unwrap()
 }
 
-fn measured(path: &Path) -> SpaceReadings {
-    let look = look(path, &SpaceReadings::default(), |_| {}).unwrap();
+fn measured(path: &Path) -> TableSizes {
+    let look = look(path, &TableSizes::default(), |_| {}).unwrap();
     assert_eq!(look.problems, Vec::<String>::new());
     look.readings
 }
 
 /// Bytes, and for tables unused bytes, by the name in the schema.
-fn by_name(readings: &SpaceReadings) -> BTreeMap<String, (u64, Option<u64>)> {
+fn by_name(readings: &TableSizes) -> BTreeMap<String, (u64, Option<u64>)> {
     let mut sizes = BTreeMap::new();
     for table in &readings.tables {
         let own = table.own.unwrap();
@@ -152,9 +152,8 @@ fn hostile_schemas_do_not_mislead_the_space() {
     // Thousands of tables: the limits hold, and what is left out is summed.
     let tables: String = (0..3_000).map(|n| format!("CREATE TABLE t{n} (a PRIMARY KEY);")).collect();
     let made = TestDatabase::new("many").rows(2_000).sql(&format!("BEGIN; {tables} COMMIT;")).make();
-    let readings = look(&made.path(), &SpaceReadings::default(), |settings| settings.table_sizes_top = 2)
-        .unwrap()
-        .readings;
+    let readings =
+        look(&made.path(), &TableSizes::default(), |settings| settings.table_sizes_top = 2).unwrap().readings;
     let names: Vec<&str> = readings.tables.iter().map(|table| table.table.as_str()).collect();
     assert_eq!(names, ["sqlite_schema", "items"]);
     assert_eq!((readings.others, readings.others_bytes), (3_000, 3_000 * 2 * 4096));
@@ -189,7 +188,7 @@ fn a_tree_that_never_ends_is_left() {
         }
         file.write_all_at(&page, u64::from(root + level - 1) * 4096).unwrap();
     }
-    let look = look(&made.path(), &SpaceReadings::default(), |settings| {
+    let look = look(&made.path(), &TableSizes::default(), |settings| {
         settings.table_sizes_timeout = Duration::from_secs(2);
     })
     .unwrap();
@@ -206,7 +205,7 @@ fn what_was_not_measured_in_time_stays_old() {
     made.connect().execute_batch("DELETE FROM items WHERE id > 100000; VACUUM").unwrap();
     let hurry = |settings: &mut DatabaseSettings| settings.table_sizes_timeout = Duration::from_nanos(10);
     let after = look(&made.path(), &before, hurry).unwrap();
-    let items = |readings: &SpaceReadings| {
+    let items = |readings: &TableSizes| {
         readings
             .tables
             .iter()
@@ -217,7 +216,7 @@ fn what_was_not_measured_in_time_stays_old() {
     assert!(after.readings.timed_out.contains(&"by_text".to_owned()), "{:?}", after.readings.timed_out);
     assert!(after.problems[0].contains("raise table_sizes_timeout"), "{:?}", after.problems);
     // Without a value from before there is none.
-    let nothing = look(&made.path(), &SpaceReadings::default(), hurry).unwrap();
+    let nothing = look(&made.path(), &TableSizes::default(), hurry).unwrap();
     assert_eq!(items(&nothing.readings), None);
     assert_ne!(items(&measured(&made.path())), items(&before));
 }
@@ -226,9 +225,9 @@ fn a_locked_database_keeps_its_space() {
     let made = TestDatabase::new("locked").rows(10).make();
     let mut owner = SecondProcess::open(&made.path());
     owner.run("BEGIN EXCLUSIVE");
-    assert!(look(&made.path(), &SpaceReadings::default(), |_| {}).is_none());
+    assert!(look(&made.path(), &TableSizes::default(), |_| {}).is_none());
     owner.run("COMMIT");
-    assert!(look(&made.path(), &SpaceReadings::default(), |_| {}).is_some());
+    assert!(look(&made.path(), &TableSizes::default(), |_| {}).is_some());
 }
 
 fn space_is_published_where_it_is_asked_for() {

@@ -18,14 +18,14 @@ use litekeeper::collectors::CollectOutcome;
 use litekeeper::collectors::Collected;
 use litekeeper::collectors::Consistent;
 use litekeeper::collectors::CountMethod;
-use litekeeper::collectors::Facts;
+use litekeeper::collectors::DatabaseFacts;
 use litekeeper::collectors::PreviousCollection;
-use litekeeper::collectors::SpaceReadings;
-use litekeeper::collectors::look;
-use litekeeper::collectors::look_at_custom;
-use litekeeper::collectors::look_at_space;
-use litekeeper::collectors::look_at_tables;
-use litekeeper::collectors::settled;
+use litekeeper::collectors::TableSizes;
+use litekeeper::collectors::collect_custom;
+use litekeeper::collectors::collect_table_sizes;
+use litekeeper::collectors::collect_tables;
+use litekeeper::collectors::read_consistently;
+use litekeeper::collectors::sample_database;
 use litekeeper::config::CustomKind;
 use litekeeper::config::CustomMetric;
 use litekeeper::database_files::DatabaseFiles;
@@ -65,7 +65,7 @@ fn sidecar(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
-fn facts_of(look: &Collected) -> &Facts {
+fn facts_of(look: &Collected) -> &DatabaseFacts {
     match &look.outcome {
         CollectOutcome::Up(facts) => facts,
         other => panic!("{other:?}"),
@@ -113,8 +113,8 @@ fn a_wal_without_a_valid_frame_is_empty() {
         let wal = make(&wal_of_two_frames(&path));
         std::fs::write(sidecar(&path, "-wal"), wal).unwrap();
         let database = database(&path);
-        facts_of(&look(&database, None));
-        let tables = look_at_tables(&database).unwrap().unwrap_or_else(|| panic!("{what}: busy"));
+        facts_of(&sample_database(&database, None));
+        let tables = collect_tables(&database).unwrap().unwrap_or_else(|| panic!("{what}: busy"));
         assert_eq!(tables.readings.rows[0].rows, rows as i64, "{what}: {tables:?}");
         // SQLite itself says the same.
         let count: i64 = rusqlite::Connection::open(&path)
@@ -150,20 +150,25 @@ fn a_shm_truncated_in_a_read_is_survived() {
         assert!(std::fs::metadata(&shm).unwrap().len() > 64 * 1024);
         let mut tries = 0;
         let limits = QueryLimits::with_timeout(Duration::from_secs(60));
-        let read = settled(&path, &DatabaseFiles::of(&path), &limits, |reader| -> Result<_, SqliteError> {
-            reader.header()?;
-            tries += 1;
-            if tries == 1 {
-                std::fs::OpenOptions::new().write(true).open(&shm).unwrap().set_len(cut).unwrap();
-            }
-            reader.count_rows("items", Duration::from_secs(30))
-        });
+        let read = read_consistently(
+            &path,
+            &DatabaseFiles::of(&path),
+            &limits,
+            |reader| -> Result<_, SqliteError> {
+                reader.header()?;
+                tries += 1;
+                if tries == 1 {
+                    std::fs::OpenOptions::new().write(true).open(&shm).unwrap().set_len(cut).unwrap();
+                }
+                reader.count_rows("items", Duration::from_secs(30))
+            },
+        );
         // Right or an error, and this process lives.
         match read {
             Ok(Consistent::Read { answer, .. }) => {
                 assert_eq!(answer, RowCount::Exact(i64::from(ROWS)), "{cut}")
             }
-            Ok(Consistent::Moving) => {}
+            Ok(Consistent::Unstable) => {}
             // A -shm that ends in the middle of its index is broken for its owner too.
             Err(error) => assert!(cut >= 32 * 1024, "{cut}: {error}"),
         }
@@ -171,7 +176,7 @@ fn a_shm_truncated_in_a_read_is_survived() {
         // Another database is none the worse for it.
         let other = directory.path().join("other.db");
         let _other = owner_with_wal(&other, 3);
-        let tables = look_at_tables(&database(&other)).unwrap().unwrap();
+        let tables = collect_tables(&database(&other)).unwrap().unwrap();
         assert_eq!(tables.readings.rows[0].rows, 3);
         owner.kill();
     }
@@ -251,7 +256,7 @@ fn a_commit_is_seen_however_long_its_fsync_takes(compiler: &str) {
     let database = database(&path);
     // The frames are written, the commit waits, and the clock's tick is over: nothing will move again.
     let hidden = eventually("a look into the fsync", || {
-        let looked = look(&database, None);
+        let looked = sample_database(&database, None);
         let stamp = looked.stamp.unwrap();
         let is_written = stamp.wal.unwrap().size > written;
         (is_written && !stamp.is_racy(looked.taken_at)).then_some(looked)
@@ -263,11 +268,11 @@ fn a_commit_is_seen_however_long_its_fsync_takes(compiler: &str) {
     let previous = PreviousCollection {
         stamp: hidden.stamp,
         taken_at: hidden.taken_at,
-        looked_at: Instant::now(),
+        collected_at: Instant::now(),
         file: hidden.stamp.and_then(|stamp| stamp.main).map(|main| main.identity()),
         facts: Arc::new(facts),
     };
-    let seen = look(&database, Some(&previous));
+    let seen = sample_database(&database, Some(&previous));
     assert_eq!(seen.stamp, hidden.stamp, "the files have not moved");
     assert_eq!(facts_of(&seen).header.user_version, 7);
     drop(input);
@@ -322,27 +327,27 @@ fn an_owner_without_busy_timeout_is_not_disturbed() {
         let database = database(&path);
         let (mut looks, mut counts, mut answers) = (0, 0, 0);
         while !owner.is_finished() {
-            match look(&database, None).outcome {
+            match sample_database(&database, None).outcome {
                 CollectOutcome::Up(_) => looks += 1,
                 CollectOutcome::Busy(_) => {}
                 other => panic!("{mode}: {other:?}"),
             }
-            if let Some(tables) = look_at_tables(&database).unwrap() {
+            if let Some(tables) = collect_tables(&database).unwrap() {
                 for rows in &tables.readings.rows {
                     assert!(rows.method == CountMethod::Estimate || rows.rows % 2 == 0, "{mode}: {rows:?}");
                     counts += 1;
                 }
                 assert_eq!(tables.errors, [], "{mode}: {:?}", tables.problems);
             }
-            look_at_space(&database, &SpaceReadings::default()).unwrap();
-            answers += u32::from(look_at_custom(&database, &custom).unwrap().is_some());
+            collect_table_sizes(&database, &TableSizes::default()).unwrap();
+            answers += u32::from(collect_custom(&database, &custom).unwrap().is_some());
             was_read.store(looks > 0 && counts > 0, Ordering::Relaxed);
         }
         let (mut owner, commits) = owner.join().unwrap_or_else(|_| panic!("{mode}: the owner met a lock"));
         owner.run("PRAGMA busy_timeout = 0");
         assert!(looks > 0 && counts > 0, "{mode}: {looks} looks, {counts} counts, {answers} answers");
         // At rest everything is read, and as it is.
-        let tables = eventually("tables at rest", || look_at_tables(&database).unwrap());
+        let tables = eventually("tables at rest", || collect_tables(&database).unwrap());
         assert_eq!(tables.readings.rows[0].rows, i64::from(commits) * 2 + 2, "{mode}");
         assert_eq!(tables.readings.rows[0].method, CountMethod::Count, "{mode}");
     }
@@ -377,15 +382,15 @@ fn what_is_read_without_a_lock_is_committed() {
             owner.run(statement);
         }
         let what = format!("{mode} {work:?}");
-        let tables = look_at_tables(&database).unwrap();
+        let tables = collect_tables(&database).unwrap();
         assert_eq!(tables.is_some(), readable, "{what}: {tables:?}");
         assert!(tables.is_none_or(|tables| tables.readings.rows[0].rows == 2), "{what}");
-        let looked = look(&database, None);
+        let looked = sample_database(&database, None);
         assert_eq!(matches!(looked.outcome, CollectOutcome::Up(_)), readable, "{what}: {:?}", looked.outcome);
         assert!(matches!(looked.outcome, CollectOutcome::Up(_) | CollectOutcome::Busy(_)), "{what}");
         if mode != "OFF" {
             owner.run("ROLLBACK");
-            let tables = look_at_tables(&database).unwrap().unwrap();
+            let tables = collect_tables(&database).unwrap().unwrap();
             assert_eq!(tables.readings.rows[0].rows, 2, "{what}");
         }
         owner.kill();

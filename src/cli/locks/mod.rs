@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::locks::Locks;
-use crate::locks::lost_shape;
+use crate::locks::lost_locks_to_json;
 use crate::os::output_has_no_reader;
 use crate::sqlite;
-use crate::worker_pool::run_one;
+use crate::worker_pool::run_blocking;
 
 use super::Exit;
 use super::block_on;
@@ -96,7 +96,7 @@ impl Watch {
     /// Looks at every file once.
     async fn look(&self) -> anyhow::Result<Vec<LockReport>> {
         let subjects = Arc::clone(&self.subjects);
-        let looked = run_one(move || observe(&mut subjects.lock()));
+        let looked = run_blocking(move || observe(&mut subjects.lock()));
         looked.await.ok_or_else(|| anyhow::anyhow!("the look panicked; please report it"))?
     }
 
@@ -168,8 +168,8 @@ fn document(sights: &[LockReport]) -> Value {
         let (mut value, error) = match &sight.seen {
             Ok(seen) => {
                 let mode = seen.facts.as_ref().map(|facts| facts.header.journal_mode.label());
-                let locks = seen.locks.shape(seen.facts.as_ref().and_then(|facts| facts.wal));
-                let lost: Value = seen.lost.iter().map(lost_shape).collect();
+                let locks = seen.locks.to_json(seen.facts.as_ref().and_then(|facts| facts.wal));
+                let lost: Value = seen.lost.iter().map(lost_locks_to_json).collect();
                 (json!({ "journal_mode": mode, "locks": locks, "lost_locks": lost }), seen.note.clone())
             }
             Err(error) => {

@@ -73,10 +73,10 @@ fn database(sight: &LockReport, seen: &Seen, followed: bool) -> String {
             let _ = writeln!(text, "  {}", line.trim_end());
         }
     }
-    if let Some(parties) = &seen.locks.connected
-        && !parties.is_empty()
+    if let Some(owners) = &seen.locks.connected
+        && !owners.is_empty()
     {
-        let names: Vec<String> = parties.iter().map(LockOwner::to_string).collect();
+        let names: Vec<String> = owners.iter().map(LockOwner::to_string).collect();
         let _ = writeln!(text, "  open in: {}", one_line(&names.join(", ")));
     }
     text
@@ -99,18 +99,18 @@ fn state(seen: &Seen) -> String {
 fn pin(hold: &Hold, seen: &Seen) -> String {
     let total = seen.facts.as_ref().and_then(|facts| facts.wal).map_or(0, |wal| wal.total);
     let frames = counted_of(hold.pinned_frames.unwrap_or(0).into(), Some(total.into()), "frame");
-    format!("{} pins {frames} of the WAL", hold.party)
+    format!("{} pins {frames} of the WAL", hold.owner)
 }
 
 fn row(hold: &Hold, followed: bool) -> [String; 8] {
-    let process = hold.party.process.as_deref();
-    let unnamed = || if hold.party.count > 1 { format!("? ({})", hold.party.count) } else { "?".to_owned() };
+    let process = hold.owner.process.as_deref();
+    let unnamed = || if hold.owner.count > 1 { format!("? ({})", hold.owner.count) } else { "?".to_owned() };
     let age = process.and_then(|process| SystemTime::now().duration_since(process.started_at?).ok());
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "?".to_owned());
     [
         hold.lock.kind().label().to_owned(),
         hold.lock.to_string(),
-        hold.party.pid.map_or_else(unnamed, |pid| pid.to_string()),
+        hold.owner.pid.map_or_else(unnamed, |pid| pid.to_string()),
         or_unknown(process.map(|process| one_line(&process.name).into_owned())),
         or_unknown(process.and_then(|process| process.user.clone())),
         if followed { span(hold.held.as_secs()) } else { "now".to_owned() },
@@ -144,7 +144,7 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
         };
         let same = |one: &Hold, other: &Hold| {
             one.lock == other.lock
-                && one.party.pid == other.party.pid
+                && one.owner.pid == other.owner.pid
                 && one.first_seen_at == other.first_seen_at
         };
         let lost_then = match earlier {
@@ -157,7 +157,7 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
         for gone in holds_then.iter().filter(|then| !seen.locks.holds.iter().any(|hold| same(then, hold))) {
             line(format!(
                 "{} let go of {}, held for at least {:.1} s",
-                gone.party,
+                gone.owner,
                 gone.lock,
                 gone.held.as_secs_f64()
             ));
@@ -182,8 +182,8 @@ fn lost_words(lost: &LostLocks) -> String {
 }
 
 fn held(hold: &Hold) -> String {
-    let process = hold.party.process.as_deref();
+    let process = hold.owner.process.as_deref();
     let user = process.and_then(|process| process.user.as_deref()).unwrap_or("?");
     let command = process.map_or("", |process| process.command.as_str());
-    format!("{} holds {} ({}), user {user}: {command}", hold.party, hold.lock, hold.lock.kind().label())
+    format!("{} holds {} ({}), user {user}: {command}", hold.owner, hold.lock, hold.lock.kind().label())
 }

@@ -1,4 +1,4 @@
-//! One file of `litekeeper locks`, and what is seen of it. It is opened by `sample::look` alone.
+//! One file of `litekeeper locks`, and what is seen of it. It is opened by `sample::collected` alone.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,10 +10,10 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::collectors::CollectOutcome;
+use crate::collectors::DatabaseFacts;
 use crate::collectors::DownReason;
-use crate::collectors::Facts;
 use crate::collectors::LockTableSnapshot;
-use crate::collectors::look;
+use crate::collectors::sample_database;
 use crate::config::DatabaseSettings;
 use crate::database::Database;
 use crate::database::DatabaseName;
@@ -47,7 +47,7 @@ pub(super) struct Seen {
     /// Processes that have lost their locks or files.
     pub lost: Vec<LostLocks>,
     /// What the database says of itself, where it could be read.
-    pub facts: Option<Arc<Facts>>,
+    pub facts: Option<Arc<DatabaseFacts>>,
     /// Why it could not.
     pub note: Option<String>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Seen {
 struct Found {
     database: Database,
     main: crate::os::FileStat,
-    facts: Option<Arc<Facts>>,
+    facts: Option<Arc<DatabaseFacts>>,
     note: Option<String>,
 }
 
@@ -76,17 +76,17 @@ impl LockTarget {
         let Found { database, main, facts, note } = found;
         let hidden = "the kernel does not tell under which device it lists locks on this file system";
         let facts_now = facts.as_deref();
-        let meaning = |list: &LockTableSnapshot| {
+        let decoded = |list: &LockTableSnapshot| {
             let files = list.files_of(&database, main).ok_or_else(|| hidden.to_owned())?;
-            Ok::<DecodedLocks, String>(list.meaning(files, facts_now))
+            Ok::<DecodedLocks, String>(list.decode(files, facts_now))
         };
-        let (earlier, now) = (meaning(before)?, meaning(after)?);
+        let (earlier, now) = (decoded(before)?, decoded(after)?);
         let there_before: Vec<_> = earlier.held.iter().map(|held| (held.lock, held.pid)).collect();
-        let scene = after.scene(now, facts_now);
-        let (mut locks, _) = self.follower.see(scene, |pid| known.process(pid));
+        let lock_sample = after.sample(now, facts_now);
+        let (mut locks, _) = self.follower.observe(lock_sample, |pid| known.process(pid));
         // A mark belongs to its holder only if that held the lock before and after the mark was read.
         for hold in &mut locks.holds {
-            if !there_before.contains(&(hold.lock, hold.party.pid)) {
+            if !there_before.contains(&(hold.lock, hold.owner.pid)) {
                 hold.pinned_frames = None;
             }
         }
@@ -150,8 +150,8 @@ fn find(path: &Path) -> Result<Found, String> {
     settings.collectors.schema = false;
     let name = DatabaseName::new(&resolved.to_string_lossy());
     let database = Database::new(name, resolved, Arc::new(settings), 0);
-    let look = look(&database, None);
-    let (facts, note) = match look.outcome {
+    let collected = sample_database(&database, None);
+    let (facts, note) = match collected.outcome {
         CollectOutcome::Up(facts) => (Some(facts), None),
         CollectOutcome::Unchanged => (None, None),
         CollectOutcome::Busy(_) => {
@@ -162,7 +162,7 @@ fn find(path: &Path) -> Result<Found, String> {
             Cause::Unreadable => (None, Some(reason.to_string())),
         },
     };
-    let main = look.stamp.and_then(|stamp| stamp.main).ok_or_else(|| "no such file".to_owned())?;
+    let main = collected.stamp.and_then(|stamp| stamp.main).ok_or_else(|| "no such file".to_owned())?;
     Ok(Found { database, main, facts, note })
 }
 

@@ -80,7 +80,7 @@ impl DatabasePage<'_> {
             self.upkeep.verdicts.iter().any(|(check, standing)| !standing.ok && *check != Check::ForeignKey);
         let content = html! {
             p.soft { a href="/" { "Databases" } " / " (name) }
-            h1 { (name) " " (pill(observed.condition, unsound)) }
+            h1 { (name) " " (pill(observed.state, unsound)) }
             @if let Some(reason) = &observed.reason { p.note.bad { (reason.as_ref()) } }
             @if self.upkeep.paused { p.note { "Maintenance of this database is paused." } }
             @for lost in &self.observed.owners.lost {

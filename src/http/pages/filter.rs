@@ -53,9 +53,9 @@ impl Filter {
             self.text.is_empty() || has(database.name.as_str()) || has(&database.path.to_string_lossy());
         let in_state = match self.state.as_str() {
             "" => true,
-            wanted if self.by_worst => state(observed.condition, unsound.contains(&database.name)) == wanted,
+            wanted if self.by_worst => state(observed.state, unsound.contains(&database.name)) == wanted,
             DAMAGED => unsound.contains(&database.name),
-            wanted => observed.condition.label() == wanted,
+            wanted => observed.state.label() == wanted,
         };
         let label = self.label.as_ref().is_none_or(|(name, value)| {
             let known = database.settings.labels.get(name);

@@ -122,11 +122,7 @@ impl IndexPage<'_> {
             "wal" => found.sort_by_key(|observed| wal(observed)),
             _ => found.sort_by_key(|observed| {
                 let sound = !unsound.contains(&observed.database.name);
-                (
-                    observed.condition != DatabaseState::Down && sound,
-                    observed.condition,
-                    observed.reason.is_none(),
-                )
+                (observed.state != DatabaseState::Down && sound, observed.state, observed.reason.is_none())
             }),
         }
         if self.is_reversed() {
@@ -146,9 +142,7 @@ impl IndexPage<'_> {
         };
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for observed in &self.snapshot.databases {
-            *counts
-                .entry(state(observed.condition, unsound.contains(&observed.database.name)))
-                .or_default() += 1;
+            *counts.entry(state(observed.state, unsound.contains(&observed.database.name))).or_default() += 1;
         }
         html! {
             nav.tiles aria-label="States" {
@@ -226,7 +220,7 @@ impl IndexPage<'_> {
                     @if let Some(reason) = &observed.reason { small.bad { (beginning(reason, LONGEST)) } }
                 }
                 td {
-                    (pill(observed.condition, unsound.contains(&database.name)))
+                    (pill(observed.state, unsound.contains(&database.name)))
                     @if !observed.owners.lost.is_empty() { " " span.pill.down { span aria-hidden="true" { "▲ " } "commits are lost" } }
                     @if let Some(time) = observed.confirmed_at { small { (when(time, now)) } }
                 }

@@ -51,7 +51,7 @@ fn pin(hold: &Hold, total: Option<u32>) -> Markup {
     let frames = counted_of(hold.pinned_frames.unwrap_or(0).into(), total.map(u64::from), "frame");
     html! {
         p.note {
-            (hold.party) " pins " (frames) " of the WAL: no checkpoint can copy them before its read ends, seen for at least "
+            (hold.owner) " pins " (frames) " of the WAL: no checkpoint can copy them before its read ends, seen for at least "
             (span(hold.held.as_secs()))
         }
     }
@@ -66,10 +66,10 @@ fn holds_table(locks: &Locks, now: SystemTime) -> Markup {
             } }
             tbody {
                 @for hold in locks.holds.iter().take(MAX_ROWS) {
-                    @let process = hold.party.process.as_ref();
+                    @let process = hold.owner.process.as_ref();
                     tr {
                         th scope="row" { (kind(hold.lock.kind())) " " small { (hold.lock) } }
-                        td.text { (hold.party) }
+                        td.text { (hold.owner) }
                         td.wide { @if let Some(user) = process.and_then(|process| process.user.as_ref()) { (user) } }
                         td.text { @if let Some(process) = process { code { (process.command) } } }
                         td.number { (span(hold.held.as_secs())) }
@@ -88,10 +88,10 @@ fn connections(connected: &[LockOwner], number: Option<u32>) -> Markup {
         @if number == 0 { p.soft { "No process has it open." } } @else {
             p {
                 (number) @if number == 1 { " process has" } @else { " processes have" } " it open: "
-                @for (index, party) in connected.iter().take(MAX_ROWS).enumerate() {
+                @for (index, owner) in connected.iter().take(MAX_ROWS).enumerate() {
                     @if index > 0 { ", " }
-                    @let started = party.process.as_ref().and_then(|process| process.started_at);
-                    span title=[started.map(|time| format!("started {}", calendar(time)))] { (party) }
+                    @let started = owner.process.as_ref().and_then(|process| process.started_at);
+                    span title=[started.map(|time| format!("started {}", calendar(time)))] { (owner) }
                 }
                 @if connected.len() > MAX_ROWS { " and " (connected.len() - MAX_ROWS) " more" }
             }

@@ -3,8 +3,8 @@
 use maud::Markup;
 use maud::html;
 
-use crate::collectors::SpaceReadings;
-use crate::collectors::TableSpace;
+use crate::collectors::TableSize;
+use crate::collectors::TableSizes;
 use crate::humanize::bytes;
 use crate::humanize::counted;
 use crate::sqlite::TreeSize;
@@ -12,7 +12,7 @@ use crate::sqlite::TreeSize;
 use super::index::percent;
 
 /// The largest tables with their indexes, the largest first.
-pub(super) fn space_table(readings: &SpaceReadings) -> Markup {
+pub(super) fn space_table(readings: &TableSizes) -> Markup {
     html! {
         table {
             thead {
@@ -39,7 +39,7 @@ pub(super) fn space_table(readings: &SpaceReadings) -> Markup {
     }
 }
 
-fn row(table: &TableSpace) -> Markup {
+fn row(table: &TableSize) -> Markup {
     let indexes: u64 = table.indexes.iter().map(|index| index.bytes).fold(0, u64::saturating_add);
     html! {
         tr {
