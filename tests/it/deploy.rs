@@ -167,7 +167,7 @@ fn read(path: &str) -> String {
 }
 
 /// A tool of the Python environment that `tests/run` makes for these tests, or of the machine's.
-fn packaged(name: &str) -> Option<String> {
+pub fn packaged(name: &str) -> Option<String> {
     let environment = std::env::var_os("LITEKEEPER_TEST_PACKAGING").map(PathBuf::from);
     let found = environment.map(|bin| bin.join(name)).filter(|program| program.is_file());
     // Any Python is on the path; one with the packages that are needed is not.

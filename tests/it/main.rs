@@ -40,6 +40,7 @@ mod rows;
 mod safety_guarantees;
 mod smoke;
 mod space;
+mod supply_chain;
 mod support;
 mod tasks;
 mod tidy;
@@ -85,6 +86,7 @@ fn main() {
     trials.extend(readers::trials());
     trials.extend(smoke::trials());
     trials.extend(space::trials());
+    trials.extend(supply_chain::trials());
     trials.extend(tasks::trials());
     trials.extend(tidy::trials());
     trials.extend(time_formats::trials());

@@ -335,7 +335,7 @@ fn worlds(calm: bool) -> impl Strategy<Value = World> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, max_shrink_iters: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 1000, ..ProptestConfig::default() })]
 
     /// One run a database, the limits, the windows, one catch-up a restart, no storm, and no key is forgotten.
     #[test]
