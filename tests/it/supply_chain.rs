@@ -136,7 +136,10 @@ fn no_dependency_needs_a_newer_rust() {
         );
     }
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    assert!(readme.contains(&format!("Rust {own} or later")), "README.md names another version than Cargo.toml");
+    assert!(
+        readme.contains(&format!("Rust {own} or later")),
+        "README.md names another version than Cargo.toml"
+    );
 }
 
 /// tests/apt.sh with a stand-in for apt-get that only says how it was called.
@@ -187,7 +190,10 @@ fn packages_are_installed_where_ci_or_a_flag_says_so() {
         assert!(!said.contains("[y/N]"), "{yes:?}: {said}");
     }
     let said = run(&[("CI", "true"), ("LITEKEEPER_TEST_INSTALL", "no")]);
-    assert!(!said.contains("apt-get 300") && said.contains("not installed: LITEKEEPER_TEST_INSTALL=no"), "{said}");
+    assert!(
+        !said.contains("apt-get 300") && said.contains("not installed: LITEKEEPER_TEST_INSTALL=no"),
+        "{said}"
+    );
 }
 
 fn no_package_is_installed_without_a_terminal() {
@@ -201,14 +207,18 @@ fn no_package_is_installed_without_a_terminal() {
 fn packages_are_installed_after_a_yes(script: &str) {
     // `script` runs a command in a terminal of its own, and types what it is sent.
     let terminal = |answer: &str| {
-        installation(script, &["-qec", "bash -c \"$INSTALLATION\"", "/dev/null"], &[], answer).replace('\r', "")
+        installation(script, &["-qec", "bash -c \"$INSTALLATION\"", "/dev/null"], &[], answer)
+            .replace('\r', "")
     };
     for yes in ["y\n", "Yes\n"] {
         let said = terminal(yes);
         assert!(said.contains("not installed: first second\n"), "{said}");
         // One question is enough for both.
         assert_eq!(said.matches("[y/N]").count(), 1, "{said}");
-        assert!(said.contains("--download-only first second") && said.contains("--download-only third"), "{said}");
+        assert!(
+            said.contains("--download-only first second") && said.contains("--download-only third"),
+            "{said}"
+        );
     }
     for no in ["\n", "n\n", "maybe\n"] {
         let said = terminal(no);
