@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::actions::ActionQueue;
-use crate::actions::everything_once;
+use crate::actions::run_all_once;
 use crate::collection::CollectionLoop;
 use crate::collectors::Snapshot;
 use crate::collectors::sample_database;
@@ -89,8 +89,8 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
     say_where(&listeners, &doors);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
-    let workshop = workshop(&config)?;
-    let (jobs, history) = (Arc::clone(&workshop.metrics), Arc::clone(&workshop.history));
+    let executor = build_executor(&config)?;
+    let (jobs, history) = (Arc::clone(&executor.metrics), Arc::clone(&executor.state_store));
     let trends = Arc::new(Trends::new(Arc::clone(&history)));
     let metrics = Arc::new(AgentMetrics::with_spans(spans));
     metrics.reloaded(true);
@@ -107,10 +107,9 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let config = config_receiver.clone();
     let discovery = Discovery { config, targets: targets_sender, metrics: Arc::clone(&metrics), names };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
-    let desk = Arc::new(ActionQueue::new(workshop.clone()));
-    let first =
-        first_runs.map(|delay| everything_once(Arc::clone(&desk), delay, targets.clone(), stop.clone()));
-    let runner = Runner { targets: targets.clone(), config: config_receiver, workshop };
+    let desk = Arc::new(ActionQueue::new(executor.clone()));
+    let first = first_runs.map(|delay| run_all_once(Arc::clone(&desk), delay, targets.clone(), stop.clone()));
+    let runner = Runner { targets: targets.clone(), config: config_receiver, executor };
     let sampler = CollectionLoop {
         targets,
         interval,
@@ -182,7 +181,7 @@ fn say_where(listeners: &[Listener], doors: &AccessControl) {
 ///
 /// # Errors
 /// The state file or the temporary directory cannot be used.
-pub fn workshop(config: &Config) -> anyhow::Result<TaskExecutor> {
+pub fn build_executor(config: &Config) -> anyhow::Result<TaskExecutor> {
     let maintenance = &config.maintenance;
     if let Some(directory) = &maintenance.temp_directory {
         anyhow::ensure!(

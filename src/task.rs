@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A piece of maintenance that can be configured for a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Task {
+pub enum TaskKind {
     /// Every check of the database, and its statistics.
     HealthCheck,
     /// The quick check alone, more often than the full one. It is the same task to the world, `health_check`.
@@ -21,7 +21,7 @@ pub enum Task {
     Optimize,
 }
 
-impl Task {
+impl TaskKind {
     /// Every task, in the order in which `run all` does them: the backup is from before all that changes something,
     /// log cleaning frees the pages that a vacuum gives back, and the health check sees what came of them.
     pub const ALL: [Self; 7] = [
@@ -40,7 +40,7 @@ impl Task {
 
     /// The task of a label; the full check for `health_check`.
     #[must_use]
-    pub fn of_label(label: &str) -> Option<Self> {
+    pub fn from_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().filter(|task| *task != Self::QuickCheck).find(|task| task.label() == label)
     }
 
@@ -60,7 +60,7 @@ impl Task {
     /// The name where the quick check is told apart from the full one: in the state file, and for the spread of a fleet,
     /// since each has times of its own.
     #[must_use]
-    pub fn slot(self) -> &'static str {
+    pub fn stored_name(self) -> &'static str {
         match self {
             Self::QuickCheck => "quick_check",
             Self::HealthCheck
@@ -97,7 +97,7 @@ impl Task {
     }
 }
 
-impl fmt::Display for Task {
+impl fmt::Display for TaskKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::QuickCheck => "health_check (quick)",

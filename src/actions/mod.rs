@@ -16,29 +16,29 @@ use tokio_util::sync::CancellationToken;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::limits::Cancel;
+use crate::runner::ProgressReporter;
 use crate::runner::RunRequest;
 use crate::runner::RunResult;
 use crate::runner::TaskExecutor;
-use crate::runner::Told;
-use crate::state_store::Action;
-use crate::task::Task;
-use crate::tasks::Forecast;
-use crate::tasks::Observer;
+use crate::state_store::ActionRecord;
+use crate::task::TaskKind;
+use crate::tasks::DryRun;
+use crate::tasks::Progress;
 use crate::tasks::Trigger;
 use crate::telemetry::RemoteContext;
 use crate::telemetry::within;
 use crate::worker_pool::run_blocking;
 
-pub use self::run_all_once::everything_once;
+pub use self::run_all_once::run_all_once;
 
 /// Runs that wait for the one under way.
-const MAX_WAITING: usize = 16;
+const MAX_QUEUED: usize = 16;
 
 /// What somebody wants to be done.
 #[derive(Debug, Clone)]
-pub enum ActionRecord {
+pub enum Action {
     /// A task of a database.
-    Run(Arc<Database>, Task),
+    Run(Arc<Database>, TaskKind),
     /// The checks of a database.
     Recheck(Arc<Database>),
     /// No maintenance, of one database or at all.
@@ -62,37 +62,37 @@ pub enum ActionError {
     /// It is not configured for the database.
     NotConfigured(String),
     /// As many runs as may wait do.
-    Full,
+    QueueFull,
     /// The state file failed; in words.
-    State(String),
+    StateStore(String),
 }
 
-struct Job {
+struct QueuedRun {
     id: i64,
     database: Arc<Database>,
-    task: Task,
+    task: TaskKind,
     parent: Option<RemoteContext>,
 }
 
 /// Takes wishes and has them done.
 #[derive(Debug)]
 pub struct ActionQueue {
-    workshop: TaskExecutor,
-    queue: mpsc::Sender<Job>,
-    waiting: Mutex<mpsc::Receiver<Job>>,
+    executor: TaskExecutor,
+    queue: mpsc::Sender<QueuedRun>,
+    waiting: Mutex<mpsc::Receiver<QueuedRun>>,
 }
 
-impl std::fmt::Debug for Job {
+impl std::fmt::Debug for QueuedRun {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} {}", self.database.name, self.task)
     }
 }
 
-impl ActionRecord {
-    fn parts(&self) -> (&'static str, Option<&str>, Option<Task>) {
+impl Action {
+    fn parts(&self) -> (&'static str, Option<&str>, Option<TaskKind>) {
         match self {
             Self::Run(database, task) => ("run", Some(database.name.as_str()), Some(*task)),
-            Self::Recheck(database) => ("recheck", Some(database.name.as_str()), Some(Task::HealthCheck)),
+            Self::Recheck(database) => ("recheck", Some(database.name.as_str()), Some(TaskKind::HealthCheck)),
             Self::Pause(name) => ("pause", name.as_ref().map(DatabaseName::as_str), None),
             Self::Resume(name) => ("resume", name.as_ref().map(DatabaseName::as_str), None),
         }
@@ -100,7 +100,7 @@ impl ActionRecord {
 }
 
 /// Whether a task is configured for a database.
-fn configured(database: &Database, task: Task) -> Result<(), ActionError> {
+fn ensure_configured(database: &Database, task: TaskKind) -> Result<(), ActionError> {
     if database.settings.tasks.timings().any(|(known, _)| known == task) {
         return Ok(());
     }
@@ -110,22 +110,22 @@ fn configured(database: &Database, task: Task) -> Result<(), ActionError> {
 impl ActionQueue {
     /// A desk that works in a workshop.
     #[must_use]
-    pub fn new(workshop: TaskExecutor) -> Self {
-        let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        Self { workshop, queue, waiting: Mutex::new(waiting) }
+    pub fn new(executor: TaskExecutor) -> Self {
+        let (queue, waiting) = mpsc::channel(MAX_QUEUED);
+        Self { executor, queue, waiting: Mutex::new(waiting) }
     }
 
     /// Says what a run would do.
     ///
     /// # Errors
     /// The task is not configured, or the run could not even look.
-    pub async fn plan(&self, database: Arc<Database>, task: Task) -> Result<Forecast, ActionError> {
-        configured(&database, task)?;
-        let workshop = self.workshop.clone();
-        let order = order(database, task, Cancel::default());
+    pub async fn plan(&self, database: Arc<Database>, task: TaskKind) -> Result<DryRun, ActionError> {
+        ensure_configured(&database, task)?;
+        let executor = self.executor.clone();
+        let request = request(database, task, Cancel::default());
         let forecast = run_blocking(move || {
-            let observer = Arc::new(Quiet);
-            workshop.forecast(&order, observer).map_err(|outcome| {
+            let progress = Arc::new(NoProgress);
+            executor.dry_run(&request, progress).map_err(|outcome| {
                 ActionError::NotConfigured(
                     outcome.message().unwrap_or("the dry run could not look").to_owned(),
                 )
@@ -133,42 +133,42 @@ impl ActionQueue {
         });
         forecast
             .await
-            .unwrap_or_else(|| Err(ActionError::State("the dry run panicked; see the log".to_owned())))
+            .unwrap_or_else(|| Err(ActionError::StateStore("the dry run panicked; see the log".to_owned())))
     }
 
     /// Writes a deed down and has it done; gives it back with its number. A run goes on after this returns.
     ///
     /// # Errors
     /// Why it is not done.
-    pub async fn ask(&self, asker: Requester, deed: ActionRecord) -> Result<Action, ActionError> {
-        if let ActionRecord::Run(database, task) = &deed {
-            configured(database, *task)?;
+    pub async fn ask(&self, asker: Requester, deed: Action) -> Result<ActionRecord, ActionError> {
+        if let Action::Run(database, task) = &deed {
+            ensure_configured(database, *task)?;
         }
-        if let ActionRecord::Recheck(database) = &deed {
-            configured(database, Task::HealthCheck)?;
+        if let Action::Recheck(database) = &deed {
+            ensure_configured(database, TaskKind::HealthCheck)?;
         }
-        let permit = self.queue.try_reserve().map_err(|_| ActionError::Full)?;
-        let (workshop, doing) = (self.workshop.clone(), deed.clone());
+        let permit = self.queue.try_reserve().map_err(|_| ActionError::QueueFull)?;
+        let (executor, doing) = (self.executor.clone(), deed.clone());
         let parent = RemoteContext::here();
         let request = parent.clone();
         let done =
-            run_blocking(move || within(request.as_ref(), || write_down(&workshop, asker, &doing))).await;
+            run_blocking(move || within(request.as_ref(), || record_action(&executor, asker, &doing))).await;
         let action = done.unwrap_or_else(|| Err("an internal failure; see the log".to_owned()));
-        let action = action.map_err(ActionError::State)?;
+        let action = action.map_err(ActionError::StateStore)?;
         let job = match deed {
-            ActionRecord::Run(database, task) => Some((database, task)),
-            ActionRecord::Recheck(database) => Some((database, Task::HealthCheck)),
-            ActionRecord::Pause(_) | ActionRecord::Resume(_) => None,
+            Action::Run(database, task) => Some((database, task)),
+            Action::Recheck(database) => Some((database, TaskKind::HealthCheck)),
+            Action::Pause(_) | Action::Resume(_) => None,
         };
         if let Some((database, task)) = job {
-            permit.send(Job { id: action.id, database, task, parent });
+            permit.send(QueuedRun { id: action.id, database, task, parent });
         }
         Ok(action)
     }
 
     /// Does runs one after the other until it is told to stop; the one under way then ends at its next safe point.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let history = Arc::clone(&self.workshop.history);
+        let history = Arc::clone(&self.executor.state_store);
         let cut = run_blocking(move || history.close_actions("cut off: litekeeper ended"));
         if let Some(Err(error)) = cut.await {
             tracing::warn!(%error, "actions of before could not be closed");
@@ -187,17 +187,17 @@ impl ActionQueue {
         }
     }
 
-    async fn work(&self, job: Job, stop: &CancellationToken) {
+    async fn work(&self, job: QueuedRun, stop: &CancellationToken) {
         self.finish(job.id, "running".to_owned()).await;
         let cancel = Cancel::default();
-        let observer = Arc::new(Told {
-            metrics: Arc::clone(&self.workshop.metrics),
+        let progress = Arc::new(ProgressReporter {
+            metrics: Arc::clone(&self.executor.metrics),
             database: job.database.name.clone(),
             task: job.task,
         });
-        let (workshop, order) = (self.workshop.clone(), order(job.database, job.task, cancel.clone()));
+        let (executor, request) = (self.executor.clone(), request(job.database, job.task, cancel.clone()));
         // The run belongs to the request that asked for it, though that may be answered by now.
-        let run = move || within(job.parent.as_ref(), || workshop.execute(&order, observer));
+        let run = move || within(job.parent.as_ref(), || executor.execute(&request, progress));
         let mut work = std::pin::pin!(run_blocking(run));
         let executed = tokio::select! {
             executed = work.as_mut() => executed,
@@ -211,7 +211,7 @@ impl ActionQueue {
                 let words = run.message.clone().unwrap_or_else(|| run.words());
                 if words.is_empty() { run.outcome.clone() } else { format!("{}: {words}", run.outcome) }
             }
-            Some(RunResult::HeldElsewhere) => {
+            Some(RunResult::LockedElsewhere) => {
                 "skipped: another run has the database; try again when it is done".to_owned()
             }
             None => "failed: it panicked; see the log".to_owned(),
@@ -220,7 +220,7 @@ impl ActionQueue {
     }
 
     async fn finish(&self, id: i64, result: String) {
-        let history = Arc::clone(&self.workshop.history);
+        let history = Arc::clone(&self.executor.state_store);
         if let Some(Err(error)) = run_blocking(move || history.finish_action(id, &result)).await {
             tracing::error!(%error, "what came of an action could not be written to the state file");
         }
@@ -228,11 +228,11 @@ impl ActionQueue {
 }
 
 /// Writes a deed down, and does it where it is a pause.
-fn write_down(workshop: &TaskExecutor, asker: Requester, deed: &ActionRecord) -> Result<Action, String> {
+fn record_action(executor: &TaskExecutor, asker: Requester, deed: &Action) -> Result<ActionRecord, String> {
     let failed = |error: crate::state_store::StateStoreError| error.to_string();
-    let (history, now) = (&workshop.history, SystemTime::now());
+    let (history, now) = (&executor.state_store, SystemTime::now());
     let (kind, database, task) = deed.parts();
-    let mut action = Action {
+    let mut action = ActionRecord {
         id: 0,
         at: now,
         user: asker.user,
@@ -253,28 +253,28 @@ fn write_down(workshop: &TaskExecutor, asker: Requester, deed: &ActionRecord) ->
         "action requested"
     );
     match deed {
-        ActionRecord::Run(..) | ActionRecord::Recheck(_) => return Ok(action),
-        ActionRecord::Pause(_) => history.pause(database, now).map_err(failed)?,
-        ActionRecord::Resume(_) => history.resume(database).map(|_| ()).map_err(failed)?,
+        Action::Run(..) | Action::Recheck(_) => return Ok(action),
+        Action::Pause(_) => history.pause(database, now).map_err(failed)?,
+        Action::Resume(_) => history.resume(database).map(|_| ()).map_err(failed)?,
     }
     "done".clone_into(&mut action.result);
     history.finish_action(action.id, &action.result).map_err(failed)?;
     // The runner would see it within seconds; who asked sees it at once.
     let (everything, databases) = history.pauses().map_err(failed)?;
-    let file = workshop.pause_file.as_ref().is_some_and(|file| file.exists());
-    workshop.metrics.set_paused(everything || file, databases);
+    let file = executor.pause_file.as_ref().is_some_and(|file| file.exists());
+    executor.metrics.set_paused(everything || file, databases);
     Ok(action)
 }
 
-fn order(database: Arc<Database>, task: Task, cancel: Cancel) -> RunRequest {
+fn request(database: Arc<Database>, task: TaskKind, cancel: Cancel) -> RunRequest {
     RunRequest { database, task, trigger: Trigger::Manual, due_at: None, must_end_by: None, cancel }
 }
 
 /// A dry run's result says everything.
-struct Quiet;
+struct NoProgress;
 
-impl Observer for Quiet {
+impl Progress for NoProgress {
     fn begin(&self, _part: &str) {}
-    fn done(&self, _share: f64, _words: &str) {}
-    fn say(&self, _words: &str) {}
+    fn update(&self, _share: f64, _detail: &str) {}
+    fn message(&self, _text: &str) {}
 }

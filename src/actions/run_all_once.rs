@@ -7,19 +7,19 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
-use crate::task::Task;
+use crate::task::TaskKind;
 
+use super::Action;
 use super::ActionError;
 use super::ActionQueue;
-use super::ActionRecord;
 use super::Requester;
 
 /// Between two tries to get a place in the queue.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Has every configured task of every database done once, some time after the start, and then waits for the end.
-pub async fn everything_once(
-    desk: Arc<ActionQueue>,
+pub async fn run_all_once(
+    queue: Arc<ActionQueue>,
     delay: Duration,
     mut targets: watch::Receiver<Option<Arc<[Arc<Database>]>>>,
     stop: CancellationToken,
@@ -29,7 +29,7 @@ pub async fn everything_once(
         let known = targets.wait_for(Option::is_some).await.map(|known| known.clone());
         for database in known.iter().flatten().flat_map(|databases| databases.iter()) {
             for task in checks_first(database) {
-                ask(&desk, database, task).await;
+                ask(&queue, database, task).await;
             }
         }
     };
@@ -41,19 +41,19 @@ pub async fn everything_once(
 }
 
 /// The tasks of a database, those that write last: so a damaged one is found before anything would write to it.
-fn checks_first(database: &Database) -> Vec<Task> {
-    let mut tasks: Vec<Task> = database.settings.tasks.timings().map(|(task, _)| task).collect();
+fn checks_first(database: &Database) -> Vec<TaskKind> {
+    let mut tasks: Vec<TaskKind> = database.settings.tasks.timings().map(|(task, _)| task).collect();
     tasks.sort_by_key(|task| task.writes());
     tasks
 }
 
-async fn ask(desk: &ActionQueue, database: &Arc<Database>, task: Task) {
+async fn ask(queue: &ActionQueue, database: &Arc<Database>, task: TaskKind) {
     loop {
         let asker = Requester { user: "demo".to_owned(), address: String::new() };
-        match desk.ask(asker, ActionRecord::Run(Arc::clone(database), task)).await {
+        match queue.ask(asker, Action::Run(Arc::clone(database), task)).await {
             Ok(_) => return,
-            Err(ActionError::Full) => tokio::time::sleep(RETRY).await,
-            Err(denial @ (ActionError::NotConfigured(_) | ActionError::State(_))) => {
+            Err(ActionError::QueueFull) => tokio::time::sleep(RETRY).await,
+            Err(denial @ (ActionError::NotConfigured(_) | ActionError::StateStore(_))) => {
                 tracing::warn!(db = database.name.as_str(), %task, ?denial, "the first run is left out");
                 return;
             }

@@ -33,7 +33,7 @@ use super::Exit;
 use super::block_on;
 use super::escape::one_line;
 use super::print;
-use super::progress::Progress;
+use super::progress::TerminalProgress;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -120,7 +120,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
                 manners: None,
                 limits: QueryLimits { deadline: None, busy_timeout: wanted.patience, cancel: cancel.clone() },
             };
-            let progress = Progress::new();
+            let progress = TerminalProgress::new();
             let observer = progress.clone();
             let mut work = std::pin::pin!(run_blocking(move || report(&request, &observer)));
             let reported = tokio::select! {

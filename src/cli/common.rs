@@ -38,7 +38,7 @@ pub(super) struct ConfigFile {
 /// The databases of a configuration, and its state file.
 pub(super) struct CliContext {
     pub databases: Vec<Arc<Database>>,
-    pub workshop: TaskExecutor,
+    pub executor: TaskExecutor,
     pub tracing: TracingSettings,
 }
 
@@ -72,8 +72,8 @@ impl ConfigFile {
         if !names.is_empty() {
             databases.retain(|database| names.iter().any(|name| name == database.name.as_str()));
         }
-        let workshop = app::workshop(&config)?;
-        Ok(Ok(CliContext { databases, workshop, tracing: config.tracing }))
+        let executor = app::build_executor(&config)?;
+        Ok(Ok(CliContext { databases, executor, tracing: config.tracing }))
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) fn run_json(run: &Run) -> serde_json::Value {
         "database": run.database.as_str(),
         "path": run.path.to_string_lossy(),
         "task": run.task.label(),
-        "quick": run.task == crate::task::Task::QuickCheck,
+        "quick": run.task == crate::task::TaskKind::QuickCheck,
         "trigger": run.trigger.label(),
         "due_at": run.due_at.map(iso),
         "started_at": iso(run.started_at),

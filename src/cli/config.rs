@@ -15,10 +15,10 @@ use crate::discovery::discover_once;
 use crate::doors::AccessControl;
 use crate::humanize::counted;
 use crate::limits::QueryLimits;
-use crate::tasks::Foreseen;
-use crate::tasks::ForeseenKind;
-use crate::tasks::foresee;
-use crate::tasks::unusable;
+use crate::tasks::ExpectedProblem;
+use crate::tasks::ProblemKind;
+use crate::tasks::directory_error;
+use crate::tasks::expected_problems;
 
 use super::Exit;
 use super::escape::print_error;
@@ -69,7 +69,7 @@ pub(super) fn run(command: &Command) -> Exit {
 /// Says which directories cannot take backups. Here: the file may be used on another machine, so that it is valid all the same.
 fn warn_of(directories: &[DirectoryReference]) {
     for directory in directories {
-        if let Some(problem) = unusable(&directory.path) {
+        if let Some(problem) = directory_error(&directory.path) {
             let words =
                 format!("warning: here every backup would fail: {}: {problem}", directory.path.display());
             print_error!("{}", directory.with_message(words));
@@ -93,12 +93,12 @@ fn warn_of_tasks(config: &Config) {
             break;
         }
         let limits = QueryLimits::with_timeout(until.saturating_duration_since(Instant::now()));
-        match foresee(database, &limits) {
-            Ok(found) => found.iter().for_each(|Foreseen { task, kind, message }| {
+        match expected_problems(database, &limits) {
+            Ok(found) => found.iter().for_each(|ExpectedProblem { task, kind, message }| {
                 let what = match kind {
-                    ForeseenKind::Fails => "would fail",
-                    ForeseenKind::Stays => "would leave rows",
-                    ForeseenKind::Slow | ForeseenKind::SlowReference => "would be slow",
+                    ProblemKind::Fails => "would fail",
+                    ProblemKind::Stays => "would leave rows",
+                    ProblemKind::Slow | ProblemKind::SlowReference => "would be slow",
                 };
                 print_error!("warning: {}: {task} {what}: {message}", database.name);
             }),

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use crate::humanize::bytes;
 use crate::humanize::counted;
+use crate::tasks::DryRun;
 use crate::tasks::ExpiredBy;
-use crate::tasks::Forecast;
-use crate::tasks::TableForecast;
+use crate::tasks::TableDryRun;
 
 use super::escape::one_line;
 
 /// What a run would do.
-pub(super) fn forecast_text(forecast: &Forecast) -> String {
+pub(super) fn dry_run_text(forecast: &DryRun) -> String {
     let mut text = String::new();
     let mut line = |words: String| {
         let _ = writeln!(text, "  {}", one_line(&words));
@@ -59,7 +59,7 @@ pub(super) fn forecast_text(forecast: &Forecast) -> String {
 }
 
 /// What would be deleted from a table.
-fn table_lines(table: &TableForecast) -> Vec<String> {
+fn table_lines(table: &TableDryRun) -> Vec<String> {
     let rows = table.rows.map_or_else(|| "an unknown number of rows".to_owned(), |rows| counted(rows, "row"));
     let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
     let why = match table.expired_by {

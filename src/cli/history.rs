@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::state_store::RunQuery;
-use crate::task::Task;
+use crate::task::TaskKind;
 use crate::tasks::Run;
 
 use super::Exit;
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
     /// Tasks: backup, checkpoint, health_check, log_cleaning, optimize, vacuum
-    #[arg(long, value_name = "TASK", value_parser = Task::LABELS)]
+    #[arg(long, value_name = "TASK", value_parser = TaskKind::LABELS)]
     task: Vec<String>,
     /// So many runs at the most, the newest
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
@@ -40,13 +40,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let CliContext { workshop, .. } = match arguments.config.open(&[])? {
+    let CliContext { executor, .. } = match arguments.config.open(&[])? {
         Ok(premises) => premises,
         Err(exit) => return Ok(exit),
     };
     let question =
         RunQuery { databases: arguments.db.clone(), tasks: arguments.task.clone(), limit: arguments.limit };
-    let runs = workshop.history.runs(&question)?;
+    let runs = executor.state_store.runs(&question)?;
     if arguments.json {
         let runs: Vec<_> = runs.iter().map(|past| run_json(&past.run)).collect();
         return Ok(print(&(serde_json::to_string_pretty(&serde_json::json!({ "runs": runs }))? + "\n")));

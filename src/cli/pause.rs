@@ -23,11 +23,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
-    let CliContext { workshop, .. } = match arguments.config.open(&arguments.db)? {
+    let CliContext { executor, .. } = match arguments.config.open(&arguments.db)? {
         Ok(premises) => premises,
         Err(exit) => return Ok(exit),
     };
-    let history = &workshop.history;
+    let history = &executor.state_store;
     let mut names: Vec<Option<&str>> = arguments.db.iter().map(|name| Some(name.as_str())).collect();
     if names.is_empty() {
         names.push(None);
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
             print(&format!("{what} goes on{note}\n"));
         }
     }
-    if let Some(file) = workshop.pause_file.filter(|file| !pause && file.exists()) {
+    if let Some(file) = executor.pause_file.filter(|file| !pause && file.exists()) {
         print_error!("litekeeper: the pause file {} is still there, and pauses everything", file.display());
     }
     Ok(Exit::Success)

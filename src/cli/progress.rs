@@ -16,9 +16,9 @@ const STEPS: u64 = 1_000;
 
 /// A bar that follows a check; invisible where standard error is no terminal.
 #[derive(Debug, Clone)]
-pub(super) struct Progress(ProgressBar);
+pub(super) struct TerminalProgress(ProgressBar);
 
-impl Progress {
+impl TerminalProgress {
     pub(super) fn new() -> Self {
         let bar = ProgressBar::new(STEPS);
         let terminal = std::io::stderr().is_terminal();
@@ -37,26 +37,26 @@ impl Progress {
     }
 }
 
-impl tasks::Observer for Progress {
+impl tasks::Progress for TerminalProgress {
     fn begin(&self, part: &str) {
         self.0.reset();
         self.0.set_message(one_line(part).into_owned());
         self.0.set_prefix("");
     }
 
-    fn done(&self, share: f64, words: &str) {
+    fn update(&self, share: f64, detail: &str) {
         Observer::done(self, share);
-        if !words.is_empty() {
-            self.0.set_prefix(format!(", {}", one_line(words)));
+        if !detail.is_empty() {
+            self.0.set_prefix(format!(", {}", one_line(detail)));
         }
     }
 
-    fn say(&self, words: &str) {
-        self.0.suspend(|| print_error!("{words}"));
+    fn message(&self, text: &str) {
+        self.0.suspend(|| print_error!("{text}"));
     }
 }
 
-impl Observer for Progress {
+impl Observer for TerminalProgress {
     fn begin(&self, check: &'static str) {
         self.0.reset();
         self.0.set_message(format!("{} check", check.replace('_', " ")));

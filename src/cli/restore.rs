@@ -17,10 +17,10 @@ use crate::sqlite::Check;
 use crate::tasks;
 use crate::tasks::BackupOwner;
 use crate::tasks::FailureReason;
-use crate::tasks::Observer;
 use crate::tasks::Outcome;
+use crate::tasks::Progress;
+use crate::tasks::READ_BUSY_TIMEOUT;
 use crate::tasks::RestoreReport;
-use crate::tasks::SURVEY_PATIENCE;
 use crate::worker_pool::run_blocking;
 
 use super::Exit;
@@ -29,7 +29,7 @@ use super::check;
 use super::escape::one_line;
 use super::escape::print_error;
 use super::print;
-use super::progress::Progress;
+use super::progress::TerminalProgress;
 
 #[derive(Debug, Args)]
 #[command(
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             rows: vec!["*".to_owned()],
             checks: vec![Check::Full],
             by_table: false,
-            patience: SURVEY_PATIENCE,
+            patience: READ_BUSY_TIMEOUT,
             json: arguments.json,
         };
         return check::check_all(arguments.files, &wanted);
@@ -78,9 +78,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
-        let limits = QueryLimits { deadline: None, busy_timeout: SURVEY_PATIENCE, cancel: cancel.clone() };
-        let progress = Progress::new();
-        let observer: Arc<dyn Observer> = Arc::new(progress.clone());
+        let limits = QueryLimits { deadline: None, busy_timeout: READ_BUSY_TIMEOUT, cancel: cancel.clone() };
+        let progress = TerminalProgress::new();
+        let observer: Arc<dyn Progress> = Arc::new(progress.clone());
         let (from, to) = (backup.clone(), target.clone());
         let mut work = std::pin::pin!(run_blocking(move || tasks::restore(&from, &to, &limits, &observer)));
         let restored = tokio::select! {

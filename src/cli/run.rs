@@ -15,11 +15,11 @@ use crate::runner::RunRequest;
 use crate::runner::RunResult;
 use crate::runner::TaskExecutor;
 use crate::sqlite;
-use crate::task::Task;
+use crate::task::TaskKind;
 use crate::tasks::BackupReport;
 use crate::tasks::Details;
+use crate::tasks::DryRun;
 use crate::tasks::FailureReason;
-use crate::tasks::Forecast;
 use crate::tasks::LogCleaningReport;
 use crate::tasks::Outcome;
 use crate::tasks::Run;
@@ -35,12 +35,12 @@ use super::check;
 use super::common::CliContext;
 use super::common::ConfigFile;
 use super::common::run_json;
-use super::dry_run::forecast_text;
+use super::dry_run::dry_run_text;
 use super::escape::one_line;
 use super::escape::print_error;
 use super::log::Log;
 use super::print;
-use super::progress::Progress;
+use super::progress::TerminalProgress;
 use super::traces;
 
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ Examples:
 Exit codes: 0 done or not needed, 1 a health check found problems, 2 usage or configuration, 3 failed, 4 not allowed now (paused, no space, another run, replicated, not writable, unhealthy, an unsafe version).")]
 pub(super) struct Arguments {
     /// What to do
-    task: Wanted,
+    task: TaskSelection,
     #[command(flatten)]
     config: ConfigFile,
     /// Databases, by name; all that have the task when none is given
@@ -69,7 +69,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Wanted {
+enum TaskSelection {
     /// Delete rows older than their retention
     LogCleaning,
     /// Give free pages back to the file system
@@ -86,45 +86,45 @@ enum Wanted {
     All,
 }
 
-impl Wanted {
-    fn tasks(self) -> &'static [Task] {
+impl TaskSelection {
+    fn tasks(self) -> &'static [TaskKind] {
         match self {
-            Self::LogCleaning => &[Task::LogCleaning],
-            Self::Vacuum => &[Task::Vacuum],
-            Self::HealthCheck => &[Task::HealthCheck],
-            Self::Backup => &[Task::Backup],
-            Self::Checkpoint => &[Task::Checkpoint],
-            Self::Optimize => &[Task::Optimize],
+            Self::LogCleaning => &[TaskKind::LogCleaning],
+            Self::Vacuum => &[TaskKind::Vacuum],
+            Self::HealthCheck => &[TaskKind::HealthCheck],
+            Self::Backup => &[TaskKind::Backup],
+            Self::Checkpoint => &[TaskKind::Checkpoint],
+            Self::Optimize => &[TaskKind::Optimize],
             Self::All => &[
-                Task::Backup,
-                Task::LogCleaning,
-                Task::Vacuum,
-                Task::Optimize,
-                Task::Checkpoint,
-                Task::HealthCheck,
+                TaskKind::Backup,
+                TaskKind::LogCleaning,
+                TaskKind::Vacuum,
+                TaskKind::Optimize,
+                TaskKind::Checkpoint,
+                TaskKind::HealthCheck,
             ],
         }
     }
 }
 
 /// What came of one task on one database.
-enum Result {
-    Forecast(Box<Forecast>),
+enum TaskResult {
+    DryRun(Box<DryRun>),
     Run(Box<Run>, Box<Outcome>),
     NotDone(Box<Outcome>),
 }
 
 pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
-    let CliContext { databases, workshop, tracing } = match arguments.config.open(&arguments.db)? {
-        Ok(premises) => premises,
+    let CliContext { databases, executor, tracing } = match arguments.config.open(&arguments.db)? {
+        Ok(context) => context,
         Err(exit) => return Ok(exit),
     };
     let telemetry = match traces(&tracing, log) {
         Ok(telemetry) => telemetry,
         Err(exit) => return Ok(exit),
     };
-    let orders = orders(&arguments, &databases);
-    if orders.is_empty() {
+    let requests = requests(&arguments, &databases);
+    if requests.is_empty() {
         print_error!(
             "litekeeper: none of these databases has this task in the configuration; name it under `tasks`, as in \
              `tasks: {{vacuum: {{}}}}`"
@@ -137,13 +137,13 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         app::stop_on_signals(stop.clone())?;
         let mut worst = Exit::Success;
         let mut results = Vec::new();
-        for order in orders {
-            let result = execute(&workshop, &order, arguments.dry_run, &stop).await?;
+        for request in requests {
+            let result = execute(&executor, &request, arguments.dry_run, &stop).await?;
             worst = worse(worst, exit_of(&result));
             if !arguments.json {
-                print(&text(&order, &result));
+                print(&text(&request, &result));
             }
-            results.push(json(&order, &result));
+            results.push(json(&request, &result));
             if stop.is_cancelled() {
                 break;
             }
@@ -157,12 +157,12 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
 }
 
 /// Every wanted task of every database that has it, database by database.
-fn orders(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunRequest> {
-    let mut orders = Vec::new();
+fn requests(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunRequest> {
+    let mut requests = Vec::new();
     for database in databases {
         for &task in arguments.task.tasks() {
             if database.settings.tasks.timings().any(|(configured, _)| configured == task) {
-                orders.push(RunRequest {
+                requests.push(RunRequest {
                     database: Arc::clone(database),
                     task,
                     trigger: Trigger::Manual,
@@ -173,7 +173,7 @@ fn orders(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunRequest>
             }
         }
     }
-    orders
+    requests
 }
 
 /// The trace that the calling program is in, as OpenTelemetry has it handed on to programs that are started.
@@ -183,36 +183,36 @@ fn parent() -> Option<RemoteContext> {
 }
 
 async fn execute(
-    workshop: &TaskExecutor,
-    order: &RunRequest,
+    executor: &TaskExecutor,
+    request: &RunRequest,
     dry_run: bool,
     stop: &CancellationToken,
-) -> anyhow::Result<Result> {
-    let progress = Progress::new();
-    let (observer, workshop, ordered) = (Arc::new(progress.clone()), workshop.clone(), order.clone());
+) -> anyhow::Result<TaskResult> {
+    let progress = TerminalProgress::new();
+    let (observer, executor, owned_request) = (Arc::new(progress.clone()), executor.clone(), request.clone());
     let parent = parent();
     let mut work = std::pin::pin!(run_blocking(move || {
         if dry_run {
-            return match workshop.forecast(&ordered, observer) {
-                Ok(forecast) => Result::Forecast(Box::new(forecast)),
-                Err(outcome) => Result::NotDone(Box::new(outcome)),
+            return match executor.dry_run(&owned_request, observer) {
+                Ok(forecast) => TaskResult::DryRun(Box::new(forecast)),
+                Err(outcome) => TaskResult::NotDone(Box::new(outcome)),
             };
         }
-        match within(parent.as_ref(), || workshop.execute(&ordered, observer)) {
-            RunResult::Done(run, outcome) => Result::Run(run, outcome),
-            RunResult::HeldElsewhere => {
+        match within(parent.as_ref(), || executor.execute(&owned_request, observer)) {
+            RunResult::Done(run, outcome) => TaskResult::Run(run, outcome),
+            RunResult::LockedElsewhere => {
                 let detail =
                     "another litekeeper process is at work on the database; try again when it is done";
-                Result::NotDone(Box::new(Outcome::skipped(SkipReason::Overlap, detail)))
+                TaskResult::NotDone(Box::new(Outcome::skipped(SkipReason::Overlap, detail)))
             }
         }
     }));
     let done = tokio::select! {
         done = &mut work => done,
         () = stop.cancelled() => {
-            order.cancel.cancel();
-            let patience = std::time::Duration::from_secs(1);
-            match tokio::time::timeout(patience, &mut work).await {
+            request.cancel.cancel();
+            let grace = std::time::Duration::from_secs(1);
+            match tokio::time::timeout(grace, &mut work).await {
                 Ok(done) => done,
                 Err(_) => {
                     print_error!(
@@ -225,13 +225,13 @@ async fn execute(
         }
     };
     progress.clear();
-    done.ok_or_else(|| anyhow::anyhow!("{}: {} panicked", order.database.name, order.task))
+    done.ok_or_else(|| anyhow::anyhow!("{}: {} panicked", request.database.name, request.task))
 }
 
-fn exit_of(result: &Result) -> Exit {
+fn exit_of(result: &TaskResult) -> Exit {
     let outcome = match result {
-        Result::Forecast(_) => return Exit::Success,
-        Result::Run(_, outcome) | Result::NotDone(outcome) => outcome,
+        TaskResult::DryRun(_) => return Exit::Success,
+        TaskResult::Run(_, outcome) | TaskResult::NotDone(outcome) => outcome,
     };
     match outcome.as_ref() {
         Outcome::Success(_) | Outcome::Skipped { reason: SkipReason::BelowThreshold, .. } => Exit::Success,
@@ -258,16 +258,16 @@ fn worse(one: Exit, other: Exit) -> Exit {
     if rank(other) > rank(one) { other } else { one }
 }
 
-fn json(order: &RunRequest, result: &Result) -> serde_json::Value {
+fn json(request: &RunRequest, result: &TaskResult) -> serde_json::Value {
     let heading = serde_json::json!({
-        "database": order.database.name.as_str(),
-        "path": order.database.path.to_string_lossy(),
-        "task": order.task.label(),
+        "database": request.database.name.as_str(),
+        "path": request.database.path.to_string_lossy(),
+        "task": request.task.label(),
     });
     let mut object = match result {
-        Result::Run(run, _) => return run_json(run),
-        Result::Forecast(forecast) => serde_json::json!({ "dry_run": true, "forecast": forecast }),
-        Result::NotDone(outcome) => serde_json::json!({
+        TaskResult::Run(run, _) => return run_json(run),
+        TaskResult::DryRun(forecast) => serde_json::json!({ "dry_run": true, "forecast": forecast }),
+        TaskResult::NotDone(outcome) => serde_json::json!({
             "outcome": outcome.label(),
             "reason": outcome.reason(),
             "message": outcome.message(),
@@ -280,12 +280,12 @@ fn json(order: &RunRequest, result: &Result) -> serde_json::Value {
 }
 
 /// What happened, for a person.
-fn text(order: &RunRequest, result: &Result) -> String {
-    let head = format!("{}: {}", one_line(order.database.name.as_str()), order.task);
+fn text(request: &RunRequest, result: &TaskResult) -> String {
+    let head = format!("{}: {}", one_line(request.database.name.as_str()), request.task);
     match result {
-        Result::Forecast(forecast) => format!("{head}, dry run\n{}", forecast_text(forecast)),
-        Result::NotDone(outcome) => outcome_line(&head, outcome, ""),
-        Result::Run(run, outcome) => {
+        TaskResult::DryRun(forecast) => format!("{head}, dry run\n{}", dry_run_text(forecast)),
+        TaskResult::NotDone(outcome) => outcome_line(&head, outcome, ""),
+        TaskResult::Run(run, outcome) => {
             let seconds = format!(" ({:.2} s)", run.elapsed.as_secs_f64());
             let mut text = outcome_line(&head, outcome, &seconds);
             let words = run.words();
@@ -306,9 +306,9 @@ fn text(order: &RunRequest, result: &Result) -> String {
                     Details::Backup(report) => text.push_str(&backup_text(report)),
                     Details::Vacuum(_) | Details::Checkpoint(_) | Details::Optimize(_) => {}
                 }
-                if order.task.writes() {
+                if request.task.writes() {
                     let hold = report.max_hold.as_secs_f64() * 1e3;
-                    let is_backup = order.task == Task::Backup;
+                    let is_backup = request.task == TaskKind::Backup;
                     let what =
                         if is_backup { "longest wait of a writer" } else { "longest hold of the write lock" };
                     let _ = writeln!(text, "  {what}: {hold:.1} ms");

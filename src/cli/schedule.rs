@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::config::Timing;
 use crate::database::Database;
-use crate::task::Task;
+use crate::task::TaskKind;
 
 use super::Exit;
 use super::common::CliContext;
@@ -35,11 +35,11 @@ pub(super) struct Arguments {
 }
 
 /// One task of one database.
-struct Line {
+struct ScheduleRow {
     next: Option<DateTime<Utc>>,
     zone: Tz,
     database: String,
-    task: Task,
+    task: TaskKind,
     schedule: String,
     window: Option<String>,
     last: Option<String>,
@@ -47,56 +47,56 @@ struct Line {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let CliContext { databases, workshop, .. } = match arguments.config.open(&arguments.db)? {
-        Ok(premises) => premises,
+    let CliContext { databases, executor, .. } = match arguments.config.open(&arguments.db)? {
+        Ok(context) => context,
         Err(exit) => return Ok(exit),
     };
     let now = Utc::now();
-    let mut lines = Vec::new();
+    let mut rows = Vec::new();
     for database in &databases {
-        let paused = workshop.paused(database)?.is_some();
+        let paused = executor.paused(database)?.is_some();
         for (task, timing) in database.settings.tasks.timings() {
-            let (last, _) = workshop.history.last_runs(&database.path, task)?;
+            let (last, _) = executor.state_store.last_runs(&database.path, task)?;
             let last = last.map(|past| format!("{} {}", iso(past.run.started_at), past.run.outcome));
-            lines.push(line(database, task, timing, now, last, paused));
+            rows.push(row(database, task, timing, now, last, paused));
         }
     }
-    lines.sort_by(|one, other| {
+    rows.sort_by(|one, other| {
         (one.next, &one.database, one.task).cmp(&(other.next, &other.database, other.task))
     });
     if arguments.json {
-        let lines: Vec<_> = lines.iter().map(json).collect();
-        return Ok(print(&(serde_json::to_string_pretty(&serde_json::json!({ "schedule": lines }))? + "\n")));
+        let rows: Vec<_> = rows.iter().map(json).collect();
+        return Ok(print(&(serde_json::to_string_pretty(&serde_json::json!({ "schedule": rows }))? + "\n")));
     }
-    if lines.is_empty() {
+    if rows.is_empty() {
         return Ok(print("no task is configured; name some under `tasks` in the configuration\n"));
     }
     let mut table = table(["NEXT", "ZONE", "DATABASE", "TASK", "SCHEDULE", "WINDOW", "LAST"]);
-    for line in &lines {
-        let next = if line.paused { "paused".to_owned() } else { local(line) };
+    for row in &rows {
+        let next = if row.paused { "paused".to_owned() } else { local(row) };
         table.add_row([
             next,
-            line.zone.name().to_owned(),
-            one_line(&line.database).into_owned(),
-            line.task.to_string(),
-            line.schedule.clone(),
-            line.window.clone().unwrap_or_else(|| "always".to_owned()),
-            line.last.clone().unwrap_or_else(|| "never".to_owned()),
+            row.zone.name().to_owned(),
+            one_line(&row.database).into_owned(),
+            row.task.to_string(),
+            row.schedule.clone(),
+            row.window.clone().unwrap_or_else(|| "always".to_owned()),
+            row.last.clone().unwrap_or_else(|| "never".to_owned()),
         ]);
     }
     Ok(print(&format!("{}\n", table.trim_fmt())))
 }
 
-fn line(
+fn row(
     database: &Database,
-    task: Task,
+    task: TaskKind,
     timing: &Timing,
     now: DateTime<Utc>,
     last: Option<String>,
     paused: bool,
-) -> Line {
-    let schedule = timing.schedule.clone().spread(timing.spread, database.name.as_str(), task.slot());
-    Line {
+) -> ScheduleRow {
+    let schedule = timing.schedule.clone().spread(timing.spread, database.name.as_str(), task.stored_name());
+    ScheduleRow {
         next: schedule.next_after(now),
         zone: timing.zone,
         database: database.name.as_str().to_owned(),
@@ -109,23 +109,22 @@ fn line(
 }
 
 /// The next time on the clock of its zone, as the schedule was written for it.
-fn local(line: &Line) -> String {
-    let next = line.next.map(|next| next.with_timezone(&line.zone));
+fn local(row: &ScheduleRow) -> String {
+    let next = row.next.map(|next| next.with_timezone(&row.zone));
     next.map_or_else(|| "never".to_owned(), |next| next.format("%a %Y-%m-%d %H:%M:%S").to_string())
 }
 
-fn json(line: &Line) -> serde_json::Value {
-    let next =
-        line.next.map(|next| next.with_timezone(&line.zone).to_rfc3339_opts(SecondsFormat::Secs, true));
+fn json(row: &ScheduleRow) -> serde_json::Value {
+    let next = row.next.map(|next| next.with_timezone(&row.zone).to_rfc3339_opts(SecondsFormat::Secs, true));
     serde_json::json!({
-        "database": line.database,
-        "task": line.task.label(),
-        "quick": line.task == Task::QuickCheck,
+        "database": row.database,
+        "task": row.task.label(),
+        "quick": row.task == TaskKind::QuickCheck,
         "next": next,
-        "timezone": line.zone.name(),
-        "schedule": line.schedule,
-        "window": line.window,
-        "last": line.last,
-        "paused": line.paused,
+        "timezone": row.zone.name(),
+        "schedule": row.schedule,
+        "window": row.window,
+        "last": row.last,
+        "paused": row.paused,
     })
 }

@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use crate::config::TimestampFormat;
 use crate::schedule::Schedule;
 use crate::schedule::Window;
-use crate::task::Task;
+use crate::task::TaskKind;
 
 /// The tasks that are configured for a database.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -186,16 +186,16 @@ pub struct Optimize {
 
 impl Tasks {
     /// The tasks that are configured, each with its timing.
-    pub fn timings(&self) -> impl Iterator<Item = (Task, &Timing)> {
+    pub fn timings(&self) -> impl Iterator<Item = (TaskKind, &Timing)> {
         let health = self.health_check.as_ref();
         [
-            (Task::Backup, self.backup.as_ref().map(|task| &task.timing)),
-            (Task::LogCleaning, self.log_cleaning.as_ref().map(|task| &task.timing)),
-            (Task::Vacuum, self.vacuum.as_ref().map(|task| &task.timing)),
-            (Task::Optimize, self.optimize.as_ref().map(|task| &task.timing)),
-            (Task::Checkpoint, self.checkpoint.as_ref().map(|task| &task.timing)),
-            (Task::QuickCheck, health.and_then(|task| task.quick.as_ref())),
-            (Task::HealthCheck, health.map(|task| &task.timing)),
+            (TaskKind::Backup, self.backup.as_ref().map(|task| &task.timing)),
+            (TaskKind::LogCleaning, self.log_cleaning.as_ref().map(|task| &task.timing)),
+            (TaskKind::Vacuum, self.vacuum.as_ref().map(|task| &task.timing)),
+            (TaskKind::Optimize, self.optimize.as_ref().map(|task| &task.timing)),
+            (TaskKind::Checkpoint, self.checkpoint.as_ref().map(|task| &task.timing)),
+            (TaskKind::QuickCheck, health.and_then(|task| task.quick.as_ref())),
+            (TaskKind::HealthCheck, health.map(|task| &task.timing)),
         ]
         .into_iter()
         .filter_map(|(task, timing)| timing.map(|timing| (task, timing)))

@@ -38,10 +38,10 @@ use crate::sqlite::SqliteError;
 use crate::sqlite::is_of_encrypted_file;
 use crate::sqlite::temporary_directory;
 use crate::tasks::OwnerFormat;
-use crate::tasks::foresee;
+use crate::tasks::directory_error;
+use crate::tasks::expected_problems;
 use crate::tasks::replicator;
-use crate::tasks::room_for_vacuum;
-use crate::tasks::unusable;
+use crate::tasks::vacuum_space;
 
 use super::facts::ConfiguredTasks;
 use super::facts::DatabaseFacts;
@@ -109,10 +109,10 @@ fn wishes(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
             || tasks.checkpoint.is_some()
             || tasks.optimize.is_some(),
         vacuum: tasks.vacuum.as_ref().map(|vacuum| vacuum.allow_replicated),
-        backup: tasks.backup.as_ref().map(|backup| (backup.to.clone(), unusable(&backup.to))),
+        backup: tasks.backup.as_ref().map(|backup| (backup.to.clone(), directory_error(&backup.to))),
         retentions: tasks.log_cleaning.iter().flat_map(|task| task.tables.clone()).collect(),
         // What keeps the database from being read is found by the look at it.
-        foreseen: foresee(database, limits).unwrap_or_default(),
+        foreseen: expected_problems(database, limits).unwrap_or_default(),
     }
 }
 
@@ -193,8 +193,8 @@ fn look(reader: &mut Reader, database: &Database) -> Result<DatabaseFacts, Sqlit
         wal,
         file_bytes,
         schema,
-        owner_format: OwnerFormat::of(database, &header, has_checksums),
+        owner_format: OwnerFormat::detect(database, &header, has_checksums),
         replicator: replicator(database, &tables),
-        vacuum_needs: room_for_vacuum(&database.path, &header, &temporary_directory(), 0).unwrap_or_default(),
+        vacuum_needs: vacuum_space(&database.path, &header, &temporary_directory(), 0).unwrap_or_default(),
     })
 }

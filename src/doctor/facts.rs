@@ -14,9 +14,9 @@ use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::WalFrames;
 use crate::tasks::DirectoryError;
-use crate::tasks::Foreseen;
-use crate::tasks::Need;
+use crate::tasks::ExpectedProblem;
 use crate::tasks::OwnerFormat;
+use crate::tasks::SpaceRequirement;
 
 use super::state_rules::Known;
 
@@ -90,7 +90,7 @@ pub(super) struct DatabaseFacts {
     /// The program that replicates the database.
     pub replicator: Option<String>,
     /// Room that a full vacuum needs.
-    pub vacuum_needs: Vec<Need>,
+    pub vacuum_needs: Vec<SpaceRequirement>,
 }
 
 /// What the configuration wants done to the database.
@@ -107,7 +107,7 @@ pub(super) struct ConfiguredTasks {
     /// What is cleaned.
     pub retentions: Vec<Retention>,
     /// What the tasks will meet when they run.
-    pub foreseen: Vec<Foreseen>,
+    pub foreseen: Vec<ExpectedProblem>,
 }
 
 impl Facts {

@@ -5,9 +5,9 @@ use crate::humanize::counted;
 use crate::sqlite::Anatomy;
 use crate::sqlite::DatabaseSchema;
 use crate::sqlite::RowCount;
-use crate::task::Task;
-use crate::tasks::Foreseen;
-use crate::tasks::ForeseenKind;
+use crate::task::TaskKind;
+use crate::tasks::ExpectedProblem;
+use crate::tasks::ProblemKind;
 
 use super::Finding;
 use super::facts::Facts;
@@ -92,24 +92,24 @@ pub(super) fn findings(facts: &Facts, schema: &DatabaseSchema, found: &mut Vec<F
 
 /// What the tasks of the configuration will meet when they run.
 pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
-    for Foreseen { task, kind, message } in &facts.wishes.foreseen {
+    for ExpectedProblem { task, kind, message } in &facts.wishes.foreseen {
         let new = |ailment, severity| Finding::new(ailment, severity, format!("{message}."));
         match (task, kind) {
-            (Task::LogCleaning, ForeseenKind::Fails) => {
+            (TaskKind::LogCleaning, ProblemKind::Fails) => {
                 found.push(new(FindingKind::RetentionImpossible, Severity::Warning));
             }
-            (Task::LogCleaning, ForeseenKind::Stays) => {
+            (TaskKind::LogCleaning, ProblemKind::Stays) => {
                 found.push(new(FindingKind::RetentionKeepsRows, Severity::Info));
             }
             // Where the index is missing altogether, the rule on indexes has said so with the command.
-            (Task::LogCleaning, ForeseenKind::Slow) => {
+            (TaskKind::LogCleaning, ProblemKind::Slow) => {
                 let id = FindingKind::RetentionWithoutIndex.id();
                 if !found.iter().any(|finding| finding.id == id) {
                     found.push(new(FindingKind::RetentionWithoutIndex, Severity::Warning));
                 }
             }
             // A directory that cannot be used is found with the command that makes it usable.
-            (Task::Backup, _)
+            (TaskKind::Backup, _)
                 if facts.wishes.backup.as_ref().is_some_and(|(_, problem)| problem.is_none()) =>
             {
                 found.push(new(FindingKind::BackupImpossible, Severity::Warning));

@@ -29,11 +29,11 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::RowCount;
 use crate::sqlite::WalFrames;
 use crate::state_store::CheckStatus;
-use crate::task::Task;
+use crate::task::TaskKind;
 use crate::tasks::DirectoryError;
-use crate::tasks::Foreseen;
-use crate::tasks::ForeseenKind;
-use crate::tasks::Need;
+use crate::tasks::ExpectedProblem;
+use crate::tasks::ProblemKind;
+use crate::tasks::SpaceRequirement;
 
 use super::facts::ConfiguredTasks;
 use super::facts::DatabaseFacts;
@@ -117,8 +117,8 @@ fn sound() -> Facts {
     }
 }
 
-fn need(megabytes: u64, available: u64) -> Need {
-    Need {
+fn need(megabytes: u64, available: u64) -> SpaceRequirement {
+    SpaceRequirement {
         purpose: "temporary copy",
         directory: "/var/tmp".to_owned(),
         bytes: megabytes * MIB,
@@ -525,16 +525,16 @@ fn tables_and_indexes() {
     );
     let foreseen = |task, kind| {
         move |facts: &mut Facts| {
-            facts.wishes.foreseen = vec![Foreseen { task, kind, message: "as it is now".to_owned() }];
+            facts.wishes.foreseen = vec![ExpectedProblem { task, kind, message: "as it is now".to_owned() }];
         }
     };
     for (kind, expected) in [
-        (ForeseenKind::Fails, Some((A::RetentionImpossible, Warning, "as it is now."))),
-        (ForeseenKind::Stays, Some((A::RetentionKeepsRows, Info, "as it is now."))),
-        (ForeseenKind::Slow, Some((A::RetentionWithoutIndex, Warning, "as it is now."))),
-        (ForeseenKind::SlowReference, None),
+        (ProblemKind::Fails, Some((A::RetentionImpossible, Warning, "as it is now."))),
+        (ProblemKind::Stays, Some((A::RetentionKeepsRows, Info, "as it is now."))),
+        (ProblemKind::Slow, Some((A::RetentionWithoutIndex, Warning, "as it is now."))),
+        (ProblemKind::SlowReference, None),
     ] {
-        check(foreseen(Task::LogCleaning, kind), expected.as_slice());
+        check(foreseen(TaskKind::LogCleaning, kind), expected.as_slice());
     }
     let schema = |found: Anatomy| move |facts: &mut Facts| tables(facts, vec![found]);
     check(

@@ -16,13 +16,13 @@ use hyper::header::LOCATION;
 use maud::Markup;
 use maud::html;
 
+use crate::actions::Action;
 use crate::actions::ActionError;
-use crate::actions::ActionRecord;
 use crate::actions::Requester;
 use crate::collectors::DatabaseSnapshot;
 use crate::doors::Principal;
 use crate::metrics::MaintenanceStatus;
-use crate::task::Task;
+use crate::task::TaskKind;
 
 use super::pages;
 use super::pages::Query;
@@ -35,12 +35,12 @@ use super::router::text;
 pub(super) const ACT_PATH: &str = "/actions";
 
 /// The tasks that can be asked for, by their labels.
-pub(super) fn task_of(label: &str) -> Option<Task> {
-    Task::of_label(label)
+pub(super) fn task_of(label: &str) -> Option<TaskKind> {
+    TaskKind::from_label(label)
 }
 
 /// What a dry run's token stands for.
-fn planned(user: &str, database: &str, task: Task) -> String {
+fn planned(user: &str, database: &str, task: TaskKind) -> String {
     format!("{user}\0{database}\0{task}")
 }
 
@@ -70,7 +70,7 @@ impl AppState {
     ) -> Markup {
         let Some(token) = self.token(visitor) else { return html! {} };
         let name = observed.database.name.as_str();
-        let tasks: Vec<Task> = observed.database.settings.tasks.timings().map(|(task, _)| task).collect();
+        let tasks: Vec<TaskKind> = observed.database.settings.tasks.timings().map(|(task, _)| task).collect();
         let form = |label: &str, kind: &str, task: &str| {
             button(&token, label, Some("plain"), &[("kind", kind), ("database", name), ("task", task)])
         };
@@ -79,7 +79,7 @@ impl AppState {
                 @for task in tasks.iter().filter(|task| task.writes()) {
                     (form(&format!("Plan {task} …"), "plan", task.label()))
                 }
-                @if tasks.contains(&Task::HealthCheck) { (form("Recheck integrity", "recheck", "")) }
+                @if tasks.contains(&TaskKind::HealthCheck) { (form("Recheck integrity", "recheck", "")) }
                 @if upkeep.paused { (form("Resume", "resume", "")) } @else { (form("Pause", "pause", "")) }
             }
         }
@@ -132,11 +132,11 @@ impl AppState {
                 {
                     return text(StatusCode::FORBIDDEN, "a dry run comes first; go back and plan it anew\n");
                 }
-                ActionRecord::Run(database, task)
+                Action::Run(database, task)
             }
-            ("recheck", Some(database), _) => ActionRecord::Recheck(database),
-            ("pause", database, _) => ActionRecord::Pause(database.map(|database| database.name.clone())),
-            ("resume", database, _) => ActionRecord::Resume(database.map(|database| database.name.clone())),
+            ("recheck", Some(database), _) => Action::Recheck(database),
+            ("pause", database, _) => Action::Pause(database.map(|database| database.name.clone())),
+            ("resume", database, _) => Action::Resume(database.map(|database| database.name.clone())),
             _ => return text(StatusCode::BAD_REQUEST, "there is no such action\n"),
         };
         let asker = Requester { user, address: from.map(|from| from.to_string()).unwrap_or_default() };
@@ -176,7 +176,7 @@ impl AppState {
         self: Arc<Self>,
         request: &Request<()>,
         observed: Option<&DatabaseSnapshot>,
-        task: Task,
+        task: TaskKind,
         user: &str,
         visitor: &Principal,
     ) -> Reply {
@@ -225,9 +225,9 @@ fn see(name: &str) -> Reply {
 pub(super) fn denied(denial: &ActionError) -> (StatusCode, String) {
     match denial {
         ActionError::NotConfigured(words) => (StatusCode::CONFLICT, words.clone()),
-        ActionError::Full => {
+        ActionError::QueueFull => {
             (StatusCode::SERVICE_UNAVAILABLE, "as many runs as may wait do; try again later".to_owned())
         }
-        ActionError::State(words) => (StatusCode::SERVICE_UNAVAILABLE, words.clone()),
+        ActionError::StateStore(words) => (StatusCode::SERVICE_UNAVAILABLE, words.clone()),
     }
 }

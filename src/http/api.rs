@@ -14,12 +14,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::actions::ActionRecord;
+use crate::actions::Action;
 use crate::actions::Requester;
 use crate::doors::Principal;
 use crate::state_store::RunQuery;
 use crate::state_store::StateStoreError;
-use crate::task::Task;
+use crate::task::TaskKind;
 use crate::worker_pool::run_blocking;
 
 use super::actions::denied;
@@ -250,11 +250,11 @@ impl AppState {
                         serde_json::to_value(forecast).map_err(|error| unanswered(error.to_string()))?;
                     return Ok((StatusCode::OK, json!({ "dry_run": true, "forecast": forecast })));
                 }
-                ActionRecord::Run(database, task)
+                Action::Run(database, task)
             }
-            ActionRequest::Recheck { database } => ActionRecord::Recheck(self.known(&database)?.database),
-            ActionRequest::Pause { database } => ActionRecord::Pause(named(&database)?),
-            ActionRequest::Resume { database } => ActionRecord::Resume(named(&database)?),
+            ActionRequest::Recheck { database } => Action::Recheck(self.known(&database)?.database),
+            ActionRequest::Pause { database } => Action::Pause(named(&database)?),
+            ActionRequest::Resume { database } => Action::Resume(named(&database)?),
         };
         let asker = Requester { user, address: from.map(|from| from.to_string()).unwrap_or_default() };
         let action = self.desk.ask(asker, deed).await.map_err(refused)?;
@@ -264,7 +264,7 @@ impl AppState {
 }
 
 fn no_task() -> Problem {
-    wrong(format!("task must be one of {}", Task::LABELS.join(", ")))
+    wrong(format!("task must be one of {}", TaskKind::LABELS.join(", ")))
 }
 
 fn refused(denial: crate::actions::ActionError) -> Problem {

@@ -14,7 +14,7 @@ use crate::collectors::TableSizes;
 use crate::locks::lost_locks_to_json;
 use crate::metrics::MaintenanceStatus;
 use crate::metrics::ScheduledRun;
-use crate::state_store::Action;
+use crate::state_store::ActionRecord;
 use crate::state_store::StoredRun;
 
 use super::api::iso;
@@ -149,13 +149,13 @@ pub(super) fn upcoming(entry: &ScheduledRun) -> Value {
     json!({
         "database": entry.database.as_str(),
         "task": entry.task.label(),
-        "quick": entry.task == crate::task::Task::QuickCheck,
+        "quick": entry.task == crate::task::TaskKind::QuickCheck,
         "next_run_at": entry.at.map(at),
     })
 }
 
 /// What a user did.
-pub(super) fn action(action: &Action) -> Value {
+pub(super) fn action(action: &ActionRecord) -> Value {
     json!({
         "id": action.id,
         "at": iso(action.at),

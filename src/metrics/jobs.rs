@@ -12,7 +12,7 @@ use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use crate::database::DatabaseName;
 use crate::sqlite::Check;
 use crate::state_store::CheckStatus;
-use crate::task::Task;
+use crate::task::TaskKind;
 use crate::tasks::BackupReport;
 use crate::tasks::FailureReason;
 use crate::tasks::Run;
@@ -21,7 +21,7 @@ use crate::tasks::SkipReason;
 use super::sample_writer::timestamp;
 
 /// The tasks as the world knows them, each with a histogram.
-pub(super) const LABELS: [&str; Task::LABELS.len()] = Task::LABELS;
+pub(super) const LABELS: [&str; TaskKind::LABELS.len()] = TaskKind::LABELS;
 
 /// A task of a database that is configured.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct JobTarget {
     /// The database.
     pub database: DatabaseName,
     /// The task.
-    pub task: Task,
+    pub task: TaskKind,
     /// How often it runs.
     pub expected_interval: Duration,
     /// How long it may take.
@@ -65,7 +65,7 @@ pub(super) struct Job {
     pub last_success: Option<f64>,
     pub succeeded: Option<bool>,
     pub last_duration: Option<f64>,
-    pub next_runs: BTreeMap<Task, f64>,
+    pub next_runs: BTreeMap<TaskKind, f64>,
     pub expected_interval: Duration,
     pub timeout: Duration,
     pub max_write_hold: Option<f64>,
@@ -125,7 +125,7 @@ impl JobMetrics {
         self.jobs.lock()
     }
 
-    fn with(&self, database: &DatabaseName, task: Task, change: impl FnOnce(&mut Job)) {
+    fn with(&self, database: &DatabaseName, task: TaskKind, change: impl FnOnce(&mut Job)) {
         if let Some(job) = self.lock().jobs.get_mut(&(database.clone(), task.label())) {
             change(job);
         }
@@ -169,7 +169,13 @@ impl JobMetrics {
     }
 
     /// What is known from before the start: the last run that was not skipped, and the last that did its work.
-    pub fn restore(&self, database: &DatabaseName, task: Task, last: Option<&Run>, success: Option<&Run>) {
+    pub fn restore(
+        &self,
+        database: &DatabaseName,
+        task: TaskKind,
+        last: Option<&Run>,
+        success: Option<&Run>,
+    ) {
         self.with(database, task, |job| {
             if let Some(run) =
                 last.filter(|run| job.last_start.is_none_or(|known| known < timestamp(run.started_at)))
@@ -193,7 +199,7 @@ impl JobMetrics {
     }
 
     /// When a task runs next.
-    pub fn set_next_run(&self, database: &DatabaseName, task: Task, next: Option<SystemTime>) {
+    pub fn set_next_run(&self, database: &DatabaseName, task: TaskKind, next: Option<SystemTime>) {
         self.with(database, task, |job| {
             match next {
                 Some(next) => job.next_runs.insert(task, timestamp(next)),
@@ -210,12 +216,12 @@ impl JobMetrics {
     }
 
     /// Due times passed without a run.
-    pub fn missed(&self, database: &DatabaseName, task: Task, count: u32) {
+    pub fn missed(&self, database: &DatabaseName, task: TaskKind, count: u32) {
         self.with(database, task, |job| job.missed += u64::from(count));
     }
 
     /// A run begins.
-    pub fn started(&self, database: &DatabaseName, task: Task, at: SystemTime) {
+    pub fn started(&self, database: &DatabaseName, task: TaskKind, at: SystemTime) {
         self.with(database, task, |job| {
             job.running += 1;
             job.progress = 0.0;
@@ -224,12 +230,12 @@ impl JobMetrics {
     }
 
     /// A run goes on.
-    pub fn progressed(&self, database: &DatabaseName, task: Task, share: f64) {
+    pub fn progressed(&self, database: &DatabaseName, task: TaskKind, share: f64) {
         self.with(database, task, |job| job.progress = share);
     }
 
     /// A run that was begun here is over, whatever came of it.
-    pub fn ended(&self, database: &DatabaseName, task: Task) {
+    pub fn ended(&self, database: &DatabaseName, task: TaskKind) {
         self.with(database, task, |job| job.running = job.running.saturating_sub(1));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::database::DatabaseName;
 use crate::sqlite::Check;
 use crate::state_store::CheckStatus;
-use crate::task::Task;
+use crate::task::TaskKind;
 
 use super::jobs::JobMetrics;
 
@@ -43,7 +43,7 @@ pub struct ScheduledRun {
     /// The database.
     pub database: DatabaseName,
     /// The task.
-    pub task: Task,
+    pub task: TaskKind,
 }
 
 impl JobMetrics {

@@ -23,16 +23,16 @@ use crate::record::record;
 use crate::sqlite::temporary_directory;
 use crate::state_store::StateStore;
 use crate::state_store::StateStoreError;
-use crate::task::Task;
+use crate::task::TaskKind;
 use crate::tasks;
-use crate::tasks::Context;
+use crate::tasks::DryRun;
 use crate::tasks::FailureReason;
-use crate::tasks::Forecast;
-use crate::tasks::Observer;
 use crate::tasks::Outcome;
-use crate::tasks::Past;
+use crate::tasks::Progress;
 use crate::tasks::Run;
 use crate::tasks::SkipReason;
+use crate::tasks::TaskContext;
+use crate::tasks::TaskHistory;
 use crate::tasks::Trigger;
 use crate::telemetry;
 
@@ -40,7 +40,7 @@ use crate::telemetry;
 #[derive(Debug, Clone)]
 pub struct TaskExecutor {
     /// The state file.
-    pub history: Arc<StateStore>,
+    pub state_store: Arc<StateStore>,
     /// The metrics.
     pub metrics: Arc<JobMetrics>,
     /// While this file is there, nothing runs.
@@ -53,7 +53,7 @@ pub struct RunRequest {
     /// The database.
     pub database: Arc<Database>,
     /// The task.
-    pub task: Task,
+    pub task: TaskKind,
     /// Why it is done.
     pub trigger: Trigger,
     /// When it fell due.
@@ -70,43 +70,47 @@ pub enum RunResult {
     /// It is over and written down; with what came of it in full.
     Done(Box<Run>, Box<Outcome>),
     /// Another process of litekeeper maintains the database.
-    HeldElsewhere,
+    LockedElsewhere,
 }
 
 impl TaskExecutor {
     /// A workshop with the settings of a configuration.
     #[must_use]
-    pub fn new(history: Arc<StateStore>, metrics: Arc<JobMetrics>, maintenance: &Maintenance) -> Self {
-        Self { history, metrics, pause_file: maintenance.pause_file.clone() }
+    pub fn new(state_store: Arc<StateStore>, metrics: Arc<JobMetrics>, maintenance: &Maintenance) -> Self {
+        Self { state_store, metrics, pause_file: maintenance.pause_file.clone() }
     }
 
     /// Does an order, unless another process has the database.
     #[must_use]
-    pub fn execute(&self, order: &RunRequest, observer: Arc<dyn Observer>) -> RunResult {
-        let _lock = match self.lock(&order.database) {
+    pub fn execute(&self, request: &RunRequest, progress: Arc<dyn Progress>) -> RunResult {
+        let _lock = match self.lock(&request.database) {
             Ok(Some(lock)) => lock,
-            Ok(None) => return RunResult::HeldElsewhere,
+            Ok(None) => return RunResult::LockedElsewhere,
             Err(error) => {
-                let message = not_locked(&order.database.path, &error);
-                return self.done(order, SystemTime::now(), Outcome::failed(FailureReason::Io, message));
+                let message = not_locked(&request.database.path, &error);
+                return self.record_not_started(
+                    request,
+                    SystemTime::now(),
+                    Outcome::failed(FailureReason::Io, message),
+                );
             }
         };
         let now = SystemTime::now();
-        match self.paused(&order.database) {
+        match self.paused(&request.database) {
             Ok(None) => {}
             Ok(Some(how)) => {
                 let outcome = Outcome::skipped(SkipReason::Paused, format!("maintenance is paused; {how}"));
-                return self.done(order, now, outcome);
+                return self.record_not_started(request, now, outcome);
             }
-            Err(error) => return self.done(order, now, state_failed(&error)),
+            Err(error) => return self.record_not_started(request, now, state_failed(&error)),
         }
-        let _trace = trace_of(order);
+        let _trace = trace_of(request);
         let (begun, metrics) = (Instant::now(), &self.metrics);
-        metrics.started(&order.database.name, order.task, now);
-        let outcome = self.attempt(order, now, observer);
-        metrics.ended(&order.database.name, order.task);
-        let run = self.run_of(order, now, begun.elapsed(), &outcome);
-        record(&run, &self.history, metrics);
+        metrics.started(&request.database.name, request.task, now);
+        let outcome = self.run_inner(request, now, progress);
+        metrics.ended(&request.database.name, request.task);
+        let run = self.run_of(request, now, begun.elapsed(), &outcome);
+        record(&run, &self.state_store, metrics);
         RunResult::Done(Box::new(run), Box::new(outcome))
     }
 
@@ -114,30 +118,30 @@ impl TaskExecutor {
     ///
     /// # Errors
     /// The outcome of a run that could not even look.
-    pub fn forecast(&self, order: &RunRequest, observer: Arc<dyn Observer>) -> Result<Forecast, Outcome> {
-        let past = self.past(order).map_err(|error| state_failed(&error))?;
+    pub fn dry_run(&self, request: &RunRequest, progress: Arc<dyn Progress>) -> Result<DryRun, Outcome> {
+        let history = self.history(request).map_err(|error| state_failed(&error))?;
         let limits =
-            QueryLimits { deadline: None, busy_timeout: Duration::ZERO, cancel: order.cancel.clone() };
+            QueryLimits { deadline: None, busy_timeout: Duration::ZERO, cancel: request.cancel.clone() };
         let clock = ClockReading::read();
-        let (now, database) = (SystemTime::now(), &order.database);
-        let must_end_by = order.must_end_by;
-        tasks::forecast(
-            order.task,
-            &Context { database, now, clock, must_end_by, limits: &limits, past: &past, observer },
+        let (now, database) = (SystemTime::now(), &request.database);
+        let must_end_by = request.must_end_by;
+        tasks::dry_run(
+            request.task,
+            &TaskContext { database, now, clock, must_end_by, limits: &limits, history: &history, progress },
         )
     }
 
     /// Writes down a run that never began.
     #[must_use]
-    pub fn done(&self, order: &RunRequest, at: SystemTime, outcome: Outcome) -> RunResult {
-        let _trace = trace_of(order);
-        let run = self.run_of(order, at, Duration::ZERO, &outcome);
-        record(&run, &self.history, &self.metrics);
+    pub fn record_not_started(&self, request: &RunRequest, at: SystemTime, outcome: Outcome) -> RunResult {
+        let _trace = trace_of(request);
+        let run = self.run_of(request, at, Duration::ZERO, &outcome);
+        record(&run, &self.state_store, &self.metrics);
         RunResult::Done(Box::new(run), Box::new(outcome))
     }
 
-    fn run_of(&self, order: &RunRequest, at: SystemTime, elapsed: Duration, outcome: &Outcome) -> Run {
-        let RunRequest { database, task, trigger, due_at, .. } = order;
+    fn run_of(&self, request: &RunRequest, at: SystemTime, elapsed: Duration, outcome: &Outcome) -> Run {
+        let RunRequest { database, task, trigger, due_at, .. } = request;
         let (name, path) = (database.name.clone(), database.path.clone());
         let run = Run::new(name, path, *task, *trigger, *due_at, at, elapsed, outcome);
         Run { trace: telemetry::current(), ..run }
@@ -151,14 +155,14 @@ impl TaskExecutor {
         if let Some(file) = self.pause_file.as_ref().filter(|file| file.exists()) {
             return Ok(Some(format!("the pause file {} is there", file.display())));
         }
-        let (everything, databases) = self.history.pauses()?;
+        let (everything, databases) = self.state_store.pauses()?;
         let one = databases.contains(database.name.as_str());
         Ok((everything || one).then(|| "`litekeeper resume` ends the pause".to_owned()))
     }
 
     fn lock(&self, database: &Database) -> std::io::Result<Option<LockOrNone>> {
         // In memory, nothing that writes is configured, and two health checks do no harm.
-        let Some(state) = self.history.file() else { return Ok(Some(LockOrNone::None)) };
+        let Some(state) = self.state_store.file() else { return Ok(Some(LockOrNone::None)) };
         let Some(main) = Stamp::take(&database.files)?.main else { return Ok(Some(LockOrNone::None)) };
         let mut directory = state.as_os_str().to_owned();
         directory.push(".locks");
@@ -166,14 +170,14 @@ impl TaskExecutor {
         Ok(lock.map(LockOrNone::Lock))
     }
 
-    fn past(&self, order: &RunRequest) -> Result<Past, StateStoreError> {
-        let path = &order.database.path;
-        let (_, success) = self.history.last_runs(path, order.task)?;
-        Ok(Past {
-            unhealthy: self.history.unhealthy(path)?,
-            rate: success.and_then(|past| past.run.rate()),
-            clock: self.history.clock(path)?,
-            foreign_writer: Arc::new(self.history.foreign_writer(path)?.unwrap_or(0).into()),
+    fn history(&self, request: &RunRequest) -> Result<TaskHistory, StateStoreError> {
+        let path = &request.database.path;
+        let (_, success) = self.state_store.last_runs(path, request.task)?;
+        Ok(TaskHistory {
+            unhealthy: self.state_store.unhealthy(path)?,
+            rate: success.and_then(|stored| stored.run.rate()),
+            clock: self.state_store.clock(path)?,
+            foreign_writer: Arc::new(self.state_store.foreign_writer(path)?.unwrap_or(0).into()),
             backup_identity: None,
             temporary_directory: temporary_directory(),
         })
@@ -181,53 +185,53 @@ impl TaskExecutor {
 
     /// Remembers who wrote a database last but litekeeper, where that has changed.
     fn remember_writer(&self, database: &Database, version: u32) {
-        let known = self.history.foreign_writer(&database.path);
-        let kept = match known {
+        let known = self.state_store.foreign_writer(&database.path);
+        let stored = match known {
             Ok(known) if version == 0 || known == Some(version) => return,
-            Ok(_) => self.history.set_foreign_writer(&database.path, version),
+            Ok(_) => self.state_store.set_foreign_writer(&database.path, version),
             Err(error) => Err(error),
         };
-        if let Err(error) = kept {
+        if let Err(error) = stored {
             tracing::error!(db = database.name.as_str(), %error, "the writer's version could not be written to the state file");
         }
     }
 
-    fn attempt(&self, order: &RunRequest, now: SystemTime, observer: Arc<dyn Observer>) -> Outcome {
-        let mut past = match self.past(order) {
-            Ok(past) => past,
+    fn run_inner(&self, request: &RunRequest, now: SystemTime, progress: Arc<dyn Progress>) -> Outcome {
+        let mut history = match self.history(request) {
+            Ok(history) => history,
             Err(error) => return state_failed(&error),
         };
-        if order.task == Task::Backup {
-            match self.history.backup_identity(&order.database.path, &order.database.name) {
-                Ok(identity) => past.backup_identity = Some(identity),
+        if request.task == TaskKind::Backup {
+            match self.state_store.backup_identity(&request.database.path, &request.database.name) {
+                Ok(identity) => history.backup_identity = Some(identity),
                 Err(error) => return state_failed(&error),
             }
         }
-        let timeout = timeout(&order.database, order.task);
-        let until_close = order.must_end_by.map(|end| end.duration_since(now).unwrap_or_default());
+        let timeout = timeout(&request.database, request.task);
+        let until_close = request.must_end_by.map(|end| end.duration_since(now).unwrap_or_default());
         let limit = until_close.map_or(timeout, |close| timeout.min(close));
         let limits = QueryLimits {
             deadline: Some(Instant::now() + limit),
             busy_timeout: Duration::ZERO,
-            cancel: order.cancel.clone(),
+            cancel: request.cancel.clone(),
         };
-        let (clock, must_end_by) = (ClockReading::read(), order.must_end_by);
-        let context = Context {
-            database: &order.database,
+        let (clock, must_end_by) = (ClockReading::read(), request.must_end_by);
+        let context = TaskContext {
+            database: &request.database,
             now,
             clock: clock.clone(),
             must_end_by,
             limits: &limits,
-            past: &past,
-            observer,
+            history: &history,
+            progress,
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| tasks::run(order.task, &context)));
-        if order.task == Task::LogCleaning
-            && let Err(error) = self.history.set_clock(&order.database.path, &clock)
+        let outcome = catch_unwind(AssertUnwindSafe(|| tasks::run(request.task, &context)));
+        if request.task == TaskKind::LogCleaning
+            && let Err(error) = self.state_store.set_clock(&request.database.path, &clock)
         {
-            tracing::error!(db = order.database.name.as_str(), %error, "the clock could not be written to the state file");
+            tracing::error!(db = request.database.name.as_str(), %error, "the clock could not be written to the state file");
         }
-        self.remember_writer(&order.database, past.foreign_writer.load(Ordering::Relaxed));
+        self.remember_writer(&request.database, history.foreign_writer.load(Ordering::Relaxed));
         outcome.unwrap_or_else(|_| {
             let message = "the job panicked, which is a defect of litekeeper; please report it with the log";
             Outcome::failed(FailureReason::Other, message)
@@ -250,8 +254,8 @@ fn not_locked(path: &Path, error: &std::io::Error) -> String {
 }
 
 /// Begins the trace of a run, which lasts until the run is written down.
-fn trace_of(order: &RunRequest) -> telemetry::JobScope {
-    let RunRequest { database, task, trigger, .. } = order;
+fn trace_of(request: &RunRequest) -> telemetry::JobScope {
+    let RunRequest { database, task, trigger, .. } = request;
     telemetry::begin_job(
         database.name.as_str(),
         task.label(),
@@ -273,7 +277,7 @@ fn state_failed(error: &StateStoreError) -> Outcome {
 }
 
 /// How long a run of a task may take.
-fn timeout(database: &Database, task: Task) -> Duration {
+fn timeout(database: &Database, task: TaskKind) -> Duration {
     /// For a task that is not configured, which ends at once.
     const SHORT: Duration = Duration::from_secs(60);
     let timing = database.settings.tasks.timings().find(|(of, _)| *of == task);

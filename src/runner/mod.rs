@@ -10,7 +10,7 @@ mod progress;
 pub use execute::RunRequest;
 pub use execute::RunResult;
 pub use execute::TaskExecutor;
-pub use progress::Told;
+pub use progress::ProgressReporter;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -30,14 +30,14 @@ use crate::config::Maintenance;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::limits::Cancel;
+use crate::scheduler::ConcurrencyLimits;
 use crate::scheduler::Decision;
-use crate::scheduler::Key;
-use crate::scheduler::Limits;
-use crate::scheduler::Planner;
+use crate::scheduler::ScheduleTarget;
+use crate::scheduler::Scheduler;
 use crate::scheduler::SkipCause;
 use crate::scheduler::Start;
-use crate::scheduler::Target;
-use crate::task::Task;
+use crate::scheduler::TaskKey;
+use crate::task::TaskKind;
 use crate::tasks::Outcome;
 use crate::tasks::SkipReason;
 use crate::tasks::Trigger;
@@ -46,10 +46,10 @@ use crate::worker_pool::run_blocking;
 use persistence::PersistedTask;
 
 /// How often the state file is asked what others did: runs by hand, pauses.
-const POLL_PERIOD: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a run waits for another process that maintains the database, before it asks again.
-const HELD_RETRY: TimeDelta = TimeDelta::seconds(30);
+const LOCKED_RETRY: TimeDelta = TimeDelta::seconds(30);
 
 /// What the runner works on.
 pub struct Runner {
@@ -58,7 +58,7 @@ pub struct Runner {
     /// The configuration in force.
     pub config: watch::Receiver<Arc<Config>>,
     /// How a run is done.
-    pub workshop: TaskExecutor,
+    pub executor: TaskExecutor,
 }
 
 /// A run that is under way.
@@ -68,20 +68,20 @@ struct ActiveRun {
 }
 
 /// What is known while the loop runs.
-struct Loop {
-    planner: Planner,
-    workshop: TaskExecutor,
+struct RunnerState {
+    scheduler: Scheduler,
+    executor: TaskExecutor,
     databases: HashMap<DatabaseName, Arc<Database>>,
-    remembered: HashMap<(DatabaseName, Task), PersistedTask>,
-    underway: BTreeMap<Key, ActiveRun>,
+    persisted: HashMap<(DatabaseName, TaskKind), PersistedTask>,
+    active: BTreeMap<TaskKey, ActiveRun>,
     ended: JoinSet<(Start, Option<RunResult>)>,
     last_seen: i64,
     /// Whether the state file could not be read when it was last asked.
-    is_blind: bool,
+    state_unreadable: bool,
 }
 
-fn limits(maintenance: &Maintenance) -> Limits {
-    Limits {
+fn limits(maintenance: &Maintenance) -> ConcurrencyLimits {
+    ConcurrencyLimits {
         jobs: maintenance.max_jobs,
         jobs_per_filesystem: maintenance.max_jobs_per_filesystem,
         catch_up_delay: maintenance.catch_up_delay,
@@ -91,20 +91,20 @@ fn limits(maintenance: &Maintenance) -> Limits {
 impl Runner {
     /// Runs what is due until it is told to stop, and then waits for what is under way to end at a safe point.
     pub async fn run(mut self, stop: CancellationToken) {
-        let history = Arc::clone(&self.workshop.history);
+        let history = Arc::clone(&self.executor.state_store);
         let last_seen = run_blocking(move || history.last_id().unwrap_or(0)).await.unwrap_or(0);
         let maintenance = self.config.borrow().maintenance.clone();
-        let mut state = Loop {
-            planner: Planner::new(limits(&maintenance)),
-            workshop: self.workshop.clone(),
+        let mut state = RunnerState {
+            scheduler: Scheduler::new(limits(&maintenance)),
+            executor: self.executor.clone(),
             databases: HashMap::new(),
-            remembered: HashMap::new(),
-            underway: BTreeMap::new(),
+            persisted: HashMap::new(),
+            active: BTreeMap::new(),
             ended: JoinSet::new(),
             last_seen,
-            is_blind: false,
+            state_unreadable: false,
         };
-        state.forget_old(maintenance.history_retention).await;
+        state.prune_history(maintenance.history_retention).await;
         loop {
             state.start_due().await;
             let pause = state.until_next();
@@ -115,14 +115,14 @@ impl Runner {
                     if changed.is_err() { break }
                     let targets = self.targets.borrow_and_update().clone();
                     if let Some(targets) = targets {
-                        state.follow(&targets).await;
+                        state.update_targets(&targets).await;
                     }
                 }
                 changed = self.config.changed() => {
                     if changed.is_err() { break }
                     let maintenance = self.config.borrow_and_update().maintenance.clone();
-                    state.planner.set_limits(limits(&maintenance));
-                    state.workshop.pause_file = maintenance.pause_file;
+                    state.scheduler.set_limits(limits(&maintenance));
+                    state.executor.pause_file = maintenance.pause_file;
                 }
                 Some(ended) = state.ended.join_next(), if running => state.finish(ended.ok()),
                 () = tokio::time::sleep(pause) => state.poll().await,
@@ -132,16 +132,16 @@ impl Runner {
     }
 }
 
-impl Loop {
+impl RunnerState {
     /// How long nothing is to be done; the clock may be set meanwhile, so never for long.
     fn until_next(&self) -> Duration {
         let now = Utc::now();
-        let next = self.planner.next_wakeup(now).map(|at| (at - now).to_std().unwrap_or_default());
-        next.map_or(POLL_PERIOD, |next| next.min(POLL_PERIOD))
+        let next = self.scheduler.next_wakeup(now).map(|at| (at - now).to_std().unwrap_or_default());
+        next.map_or(POLL_INTERVAL, |next| next.min(POLL_INTERVAL))
     }
 
     /// Follows the databases and their tasks.
-    async fn follow(&mut self, targets: &[Arc<Database>]) {
+    async fn update_targets(&mut self, targets: &[Arc<Database>]) {
         let wanted: Vec<Arc<Database>> = targets
             .iter()
             .filter(|database| database.settings.tasks.timings().next().is_some())
@@ -149,49 +149,49 @@ impl Loop {
             .collect();
         self.databases =
             wanted.iter().map(|database| (database.name.clone(), Arc::clone(database))).collect();
-        self.workshop.metrics.set_targets(&persistence::job_targets(&wanted));
+        self.executor.metrics.set_targets(&persistence::job_targets(&wanted));
         // One that is gone, or another file under its name, is not worked on any longer.
-        for (key, run) in &self.underway {
+        for (key, run) in &self.active {
             let same = self.databases.get(&key.database).is_some_and(|now| now.path == run.database.path);
             if !same {
                 run.cancel.cancel();
             }
         }
-        let workshop = self.workshop.clone();
-        let known = std::mem::take(&mut self.remembered);
+        let executor = self.executor.clone();
+        let known = std::mem::take(&mut self.persisted);
         let databases = wanted.clone();
-        let remembered = run_blocking(move || persistence::remember(&workshop, &databases, known)).await;
-        self.remembered = remembered.unwrap_or_default();
+        let persisted = run_blocking(move || persistence::load_all(&executor, &databases, known)).await;
+        self.persisted = persisted.unwrap_or_default();
         let mut plan = BTreeMap::new();
         for database in &wanted {
             for (task, timing) in database.settings.tasks.timings() {
-                let key = Key { database: database.name.clone(), task };
-                let Some(remembered) = self.remembered.get(&(database.name.clone(), task)) else { continue };
+                let key = TaskKey { database: database.name.clone(), task };
+                let Some(persisted) = self.persisted.get(&(database.name.clone(), task)) else { continue };
                 let schedule =
-                    timing.schedule.clone().spread(timing.spread, database.name.as_str(), task.slot());
-                let target = Target {
+                    timing.schedule.clone().spread(timing.spread, database.name.as_str(), task.stored_name());
+                let target = ScheduleTarget {
                     schedule,
                     window: timing.window.clone(),
                     start_deadline: timing.start_deadline,
-                    filesystem: remembered.filesystem,
-                    handled_until: remembered.handled_until.map(DateTime::from),
+                    filesystem: persisted.filesystem,
+                    last_scheduled: persisted.last_scheduled.map(DateTime::from),
                 };
                 plan.insert(key, target);
             }
         }
-        let keys: Vec<Key> = plan.keys().cloned().collect();
-        self.planner.set_targets(plan, Utc::now());
-        keys.iter().for_each(|key| self.tell_next(key));
+        let keys: Vec<TaskKey> = plan.keys().cloned().collect();
+        self.scheduler.set_targets(plan, Utc::now());
+        keys.iter().for_each(|key| self.publish_next_run(key));
         self.poll().await;
     }
 
-    fn tell_next(&self, key: &Key) {
-        let next = self.planner.next_run(key).map(SystemTime::from);
-        self.workshop.metrics.set_next_run(&key.database, key.task, next);
+    fn publish_next_run(&self, key: &TaskKey) {
+        let next = self.scheduler.next_run(key).map(SystemTime::from);
+        self.executor.metrics.set_next_run(&key.database, key.task, next);
     }
 
     async fn start_due(&mut self) {
-        for decision in self.planner.start_due(Utc::now()) {
+        for decision in self.scheduler.start_due(Utc::now()) {
             match decision {
                 Decision::Start(start) => self.start(start),
                 Decision::Skip { key, due_at, cause } => self.skip(&key, due_at, cause).await,
@@ -203,15 +203,15 @@ impl Loop {
                     } else {
                         tracing::warn!(db, task, count, "due times passed without a run");
                     }
-                    self.workshop.metrics.missed(&key.database, key.task, count);
-                    self.tell_next(&key);
+                    self.executor.metrics.missed(&key.database, key.task, count);
+                    self.publish_next_run(&key);
                 }
             }
         }
-        if self.planner.was_rewound() {
+        if self.scheduler.was_rewound() {
             for (name, database) in &self.databases {
                 for (task, _) in database.settings.tasks.timings() {
-                    self.tell_next(&Key { database: name.clone(), task });
+                    self.publish_next_run(&TaskKey { database: name.clone(), task });
                 }
             }
         }
@@ -219,12 +219,12 @@ impl Loop {
 
     fn start(&mut self, start: Start) {
         let Some(database) = self.databases.get(&start.key.database).cloned() else {
-            self.planner.finish(&start.key);
+            self.scheduler.finish(&start.key);
             return;
         };
         let cancel = Cancel::default();
         let trigger = if start.catch_up { Trigger::CatchUp } else { Trigger::Schedule };
-        let order = RunRequest {
+        let request = RunRequest {
             database: Arc::clone(&database),
             task: start.key.task,
             trigger,
@@ -232,28 +232,28 @@ impl Loop {
             must_end_by: start.must_end_by.map(SystemTime::from),
             cancel: cancel.clone(),
         };
-        let before = self.handled(&start.key, start.due_at);
-        self.underway.insert(start.key.clone(), ActiveRun { database, cancel });
-        let workshop = self.workshop.clone();
-        let observer = Arc::new(Told {
-            metrics: Arc::clone(&workshop.metrics),
+        let before = self.mark_scheduled(&start.key, start.due_at);
+        self.active.insert(start.key.clone(), ActiveRun { database, cancel });
+        let executor = self.executor.clone();
+        let progress = Arc::new(ProgressReporter {
+            metrics: Arc::clone(&executor.metrics),
             database: start.key.database.clone(),
             task: start.key.task,
         });
         self.ended.spawn(async move {
-            let executed =
-                run_blocking(move || persistence::execute_once(&workshop, &order, before, observer)).await;
-            (start, executed)
+            let result =
+                run_blocking(move || persistence::execute_once(&executor, &request, before, progress)).await;
+            (start, result)
         });
     }
 
     /// Remembers a due time as handled and gives back what was remembered before.
-    fn handled(&mut self, key: &Key, due_at: DateTime<Utc>) -> Option<SystemTime> {
-        let slot = self.remembered.get_mut(&(key.database.clone(), key.task))?;
-        slot.handled_until.replace(due_at.into())
+    fn mark_scheduled(&mut self, key: &TaskKey, due_at: DateTime<Utc>) -> Option<SystemTime> {
+        let slot = self.persisted.get_mut(&(key.database.clone(), key.task))?;
+        slot.last_scheduled.replace(due_at.into())
     }
 
-    async fn skip(&mut self, key: &Key, due_at: DateTime<Utc>, cause: SkipCause) {
+    async fn skip(&mut self, key: &TaskKey, due_at: DateTime<Utc>, cause: SkipCause) {
         let Some(database) = self.databases.get(&key.database).cloned() else { return };
         let (reason, why) = match cause {
             SkipCause::OutsideWindow => (SkipReason::OutsideWindow, "it fell due outside its window"),
@@ -261,7 +261,7 @@ impl Loop {
                 (SkipReason::Overlap, "other runs had the database or its disk until its start deadline")
             }
         };
-        let order = RunRequest {
+        let request = RunRequest {
             database,
             task: key.task,
             trigger: Trigger::Schedule,
@@ -269,47 +269,48 @@ impl Loop {
             must_end_by: None,
             cancel: Cancel::default(),
         };
-        self.handled(key, due_at);
-        let workshop = self.workshop.clone();
+        self.mark_scheduled(key, due_at);
+        let executor = self.executor.clone();
         let outcome = Outcome::skipped(reason, why);
-        run_blocking(move || persistence::skip(&workshop, &order, outcome)).await;
-        self.tell_next(key);
+        run_blocking(move || persistence::skip(&executor, &request, outcome)).await;
+        self.publish_next_run(key);
     }
 
     /// A run is over, or could not begin.
     fn finish(&mut self, ended: Option<(Start, Option<RunResult>)>) {
-        let Some((start, executed)) = ended else { return };
-        self.underway.remove(&start.key);
-        match executed {
-            Some(RunResult::HeldElsewhere) => self.planner.postpone(&start, Utc::now() + HELD_RETRY),
-            Some(RunResult::Done(..)) | None => self.planner.finish(&start.key),
+        let Some((start, result)) = ended else { return };
+        self.active.remove(&start.key);
+        match result {
+            Some(RunResult::LockedElsewhere) => self.scheduler.postpone(&start, Utc::now() + LOCKED_RETRY),
+            Some(RunResult::Done(..)) | None => self.scheduler.finish(&start.key),
         }
-        self.tell_next(&start.key);
+        self.publish_next_run(&start.key);
     }
 
     /// Looks what other processes did, and what is paused.
     async fn poll(&mut self) {
-        let (workshop, last_seen) = (self.workshop.clone(), self.last_seen);
+        let (executor, last_seen) = (self.executor.clone(), self.last_seen);
         let databases: Vec<Arc<Database>> =
-            self.underway.values().map(|run| Arc::clone(&run.database)).collect();
-        let news = run_blocking(move || persistence::news(&workshop, last_seen, &databases)).await;
-        let news = match news {
-            Some(Ok(news)) => news,
+            self.active.values().map(|run| Arc::clone(&run.database)).collect();
+        let changes =
+            run_blocking(move || persistence::poll_external_changes(&executor, last_seen, &databases)).await;
+        let changes = match changes {
+            Some(Ok(changes)) => changes,
             Some(Err(error)) => {
                 // Asked every few seconds; what is wrong is said once.
-                if !std::mem::replace(&mut self.is_blind, true) {
+                if !std::mem::replace(&mut self.state_unreadable, true) {
                     tracing::error!(%error, "the state file cannot be read");
                 }
                 return;
             }
             None => return,
         };
-        if std::mem::take(&mut self.is_blind) {
+        if std::mem::take(&mut self.state_unreadable) {
             tracing::info!("the state file can be read again");
         }
-        self.last_seen = news.last_seen;
-        for (key, run) in &self.underway {
-            if news.paused.contains(&key.database) && !run.cancel.is_cancelled() {
+        self.last_seen = changes.last_seen;
+        for (key, run) in &self.active {
+            if changes.paused.contains(&key.database) && !run.cancel.is_cancelled() {
                 tracing::info!(
                     db = key.database.as_str(),
                     task = key.task.to_string(),
@@ -320,8 +321,8 @@ impl Loop {
         }
     }
 
-    async fn forget_old(&self, retention: Duration) {
-        let history = Arc::clone(&self.workshop.history);
+    async fn prune_history(&self, retention: Duration) {
+        let history = Arc::clone(&self.executor.state_store);
         let before = SystemTime::now().checked_sub(retention).unwrap_or(SystemTime::UNIX_EPOCH);
         run_blocking(move || {
             let forgotten = history.forget_before(before).and_then(|_| history.forget_actions_before(before));
@@ -334,14 +335,14 @@ impl Loop {
 
     /// Stops what is under way and waits for it. A full VACUUM that copies its result back cannot be stopped.
     async fn drain(&mut self) {
-        const SAY_AFTER: Duration = Duration::from_secs(1);
-        self.underway.values().for_each(|run| run.cancel.cancel());
+        const WARN_AFTER: Duration = Duration::from_secs(1);
+        self.active.values().for_each(|run| run.cancel.cancel());
         while !self.ended.is_empty() {
-            match tokio::time::timeout(SAY_AFTER, self.ended.join_next()).await {
+            match tokio::time::timeout(WARN_AFTER, self.ended.join_next()).await {
                 Ok(Some(ended)) => self.finish(ended.ok()),
                 Ok(None) => break,
                 Err(_) => {
-                    for key in self.underway.keys() {
+                    for key in self.active.keys() {
                         tracing::warn!(
                             db = key.database.as_str(),
                             task = key.task.to_string(),

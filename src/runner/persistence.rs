@@ -13,9 +13,9 @@ use crate::database::DatabaseName;
 use crate::metrics::JobTarget;
 use crate::os::Stamp;
 use crate::state_store::StateStoreError;
-use crate::task::Task;
-use crate::tasks::Observer;
+use crate::task::TaskKind;
 use crate::tasks::Outcome;
+use crate::tasks::Progress;
 use crate::tasks::checks;
 
 use super::execute::RunRequest;
@@ -27,14 +27,14 @@ use super::execute::TaskExecutor;
 pub(super) struct PersistedTask {
     path: std::path::PathBuf,
     /// The last due time that was handled.
-    pub handled_until: Option<SystemTime>,
+    pub last_scheduled: Option<SystemTime>,
     /// The device that the database is on.
     pub filesystem: u64,
 }
 
 /// What happened beside this process.
 #[derive(Debug)]
-pub(super) struct News {
+pub(super) struct ExternalChanges {
     pub last_seen: i64,
     pub paused: BTreeSet<DatabaseName>,
 }
@@ -55,14 +55,14 @@ pub(super) fn job_targets(databases: &[Arc<Database>]) -> Vec<JobTarget> {
                 interval
             });
             let retentions = match (task, &tasks.log_cleaning) {
-                (Task::LogCleaning, Some(cleaning)) => {
+                (TaskKind::LogCleaning, Some(cleaning)) => {
                     cleaning.tables.iter().map(|table| (table.table.clone(), table.retention)).collect()
                 }
                 _ => Vec::new(),
             };
             let checks = match (task, &tasks.health_check) {
-                (Task::HealthCheck | Task::QuickCheck, Some(health_check)) => {
-                    checks(health_check, task == Task::QuickCheck)
+                (TaskKind::HealthCheck | TaskKind::QuickCheck, Some(health_check)) => {
+                    checks(health_check, task == TaskKind::QuickCheck)
                 }
                 _ => Vec::new(),
             };
@@ -74,35 +74,35 @@ pub(super) fn job_targets(databases: &[Arc<Database>]) -> Vec<JobTarget> {
 }
 
 /// Reads what is known of every task, and tells the metrics of those that are new here.
-pub(super) fn remember(
-    workshop: &TaskExecutor,
+pub(super) fn load_all(
+    executor: &TaskExecutor,
     databases: &[Arc<Database>],
-    mut known: HashMap<(DatabaseName, Task), PersistedTask>,
-) -> HashMap<(DatabaseName, Task), PersistedTask> {
-    let mut remembered = HashMap::new();
+    mut known: HashMap<(DatabaseName, TaskKind), PersistedTask>,
+) -> HashMap<(DatabaseName, TaskKind), PersistedTask> {
+    let mut persisted = HashMap::new();
     for database in databases {
         for (task, _) in database.settings.tasks.timings() {
             let key = (database.name.clone(), task);
-            let kept = known.remove(&key).filter(|old| old.path == database.path);
-            let entry = kept.unwrap_or_else(|| match recall(workshop, database, task) {
+            let stored = known.remove(&key).filter(|old| old.path == database.path);
+            let entry = stored.unwrap_or_else(|| match load(executor, database, task) {
                 Ok(entry) => entry,
                 Err(error) => {
                     tracing::error!(db = database.name.as_str(), task = task.to_string(), %error, "what ran before could not be read");
-                    PersistedTask { path: database.path.clone(), handled_until: None, filesystem: 0 }
+                    PersistedTask { path: database.path.clone(), last_scheduled: None, filesystem: 0 }
                 }
             });
-            remembered.insert(key, entry);
+            persisted.insert(key, entry);
         }
     }
-    remembered
+    persisted
 }
 
-fn recall(
-    workshop: &TaskExecutor,
+fn load(
+    executor: &TaskExecutor,
     database: &Database,
-    task: Task,
+    task: TaskKind,
 ) -> Result<PersistedTask, StateStoreError> {
-    let (history, metrics) = (&workshop.history, &workshop.metrics);
+    let (history, metrics) = (&executor.state_store, &executor.metrics);
     let (last, success) = history.last_runs(&database.path, task)?;
     metrics.restore(
         &database.name,
@@ -114,7 +114,7 @@ fn recall(
     let main = Stamp::take(&database.files).ok().and_then(|stamp| stamp.main);
     Ok(PersistedTask {
         path: database.path.clone(),
-        handled_until: history.handled_until(&database.path, task)?,
+        last_scheduled: history.last_scheduled(&database.path, task)?,
         filesystem: main.map_or(0, |main| main.device),
     })
 }
@@ -122,36 +122,36 @@ fn recall(
 /// Does an order that fell due. Its due time counts as handled from the start, so that a run that ends the agent is not begun
 /// again and again; only one that a stop of the agent cut short is made up for.
 pub(super) fn execute_once(
-    workshop: &TaskExecutor,
-    order: &RunRequest,
-    handled_before: Option<SystemTime>,
-    observer: Arc<dyn Observer>,
+    executor: &TaskExecutor,
+    request: &RunRequest,
+    scheduled_before: Option<SystemTime>,
+    progress: Arc<dyn Progress>,
 ) -> RunResult {
-    handle(workshop, order, order.due_at);
-    let executed = workshop.execute(order, observer);
-    let cut_short = match &executed {
-        RunResult::HeldElsewhere => true,
-        RunResult::Done(run, _) => order.cancel.is_cancelled() && run.is_stopped(),
+    mark_scheduled(executor, request, request.due_at);
+    let result = executor.execute(request, progress);
+    let cut_short = match &result {
+        RunResult::LockedElsewhere => true,
+        RunResult::Done(run, _) => request.cancel.is_cancelled() && run.is_stopped(),
     };
     if cut_short {
         // Without an earlier one, the moment before this one stands for it.
-        let before = order.due_at.and_then(|due_at| due_at.checked_sub(std::time::Duration::from_secs(1)));
-        handle(workshop, order, handled_before.or(before));
+        let before = request.due_at.and_then(|due_at| due_at.checked_sub(std::time::Duration::from_secs(1)));
+        mark_scheduled(executor, request, scheduled_before.or(before));
     }
-    executed
+    result
 }
 
 /// Writes down a run that never began.
-pub(super) fn skip(workshop: &TaskExecutor, order: &RunRequest, outcome: Outcome) {
-    handle(workshop, order, order.due_at);
-    let _ = workshop.done(order, SystemTime::now(), outcome);
+pub(super) fn skip(executor: &TaskExecutor, request: &RunRequest, outcome: Outcome) {
+    mark_scheduled(executor, request, request.due_at);
+    let _ = executor.record_not_started(request, SystemTime::now(), outcome);
 }
 
-fn handle(workshop: &TaskExecutor, order: &RunRequest, due_at: Option<SystemTime>) {
+fn mark_scheduled(executor: &TaskExecutor, request: &RunRequest, due_at: Option<SystemTime>) {
     // The next run of a light task is minutes away, so a missed one is not made up for.
-    let Some(due_at) = due_at.filter(|_| !order.task.is_light()) else { return };
-    if let Err(error) = workshop.history.handle(&order.database.path, order.task, due_at) {
-        tracing::error!(db = order.database.name.as_str(), task = order.task.to_string(), %error, "the due time could not be written to the state file");
+    let Some(due_at) = due_at.filter(|_| !request.task.is_light()) else { return };
+    if let Err(error) = executor.state_store.mark_scheduled(&request.database.path, request.task, due_at) {
+        tracing::error!(db = request.database.name.as_str(), task = request.task.to_string(), %error, "the due time could not be written to the state file");
     }
 }
 
@@ -159,23 +159,23 @@ fn handle(workshop: &TaskExecutor, order: &RunRequest, due_at: Option<SystemTime
 ///
 /// # Errors
 /// The state file cannot be read.
-pub(super) fn news(
-    workshop: &TaskExecutor,
+pub(super) fn poll_external_changes(
+    executor: &TaskExecutor,
     last_seen: i64,
     running: &[Arc<Database>],
-) -> Result<News, StateStoreError> {
-    let others = workshop.history.of_others_since(last_seen)?;
-    let (everything, databases) = workshop.history.pauses()?;
+) -> Result<ExternalChanges, StateStoreError> {
+    let others = executor.state_store.of_others_since(last_seen)?;
+    let (everything, databases) = executor.state_store.pauses()?;
     let mut last_seen = last_seen;
     for past in others {
         last_seen = last_seen.max(past.id);
-        workshop.metrics.observe(&past.run);
-        if let Ok(standings) = workshop.history.standings(&past.run.path) {
-            workshop.metrics.set_standings(&past.run.database, standings);
+        executor.metrics.observe(&past.run);
+        if let Ok(standings) = executor.state_store.standings(&past.run.path) {
+            executor.metrics.set_standings(&past.run.database, standings);
         }
     }
-    let file = workshop.pause_file.as_ref().is_some_and(|file| file.exists());
-    workshop.metrics.set_paused(everything || file, databases);
-    let paused = running.iter().filter(|database| workshop.paused(database).ok().flatten().is_some());
-    Ok(News { last_seen, paused: paused.map(|database| database.name.clone()).collect() })
+    let file = executor.pause_file.as_ref().is_some_and(|file| file.exists());
+    executor.metrics.set_paused(everything || file, databases);
+    let paused = running.iter().filter(|database| executor.paused(database).ok().flatten().is_some());
+    Ok(ExternalChanges { last_seen, paused: paused.map(|database| database.name.clone()).collect() })
 }

@@ -4,30 +4,30 @@ use std::sync::Arc;
 
 use crate::database::DatabaseName;
 use crate::metrics::JobMetrics;
-use crate::task::Task;
-use crate::tasks::Observer;
+use crate::task::TaskKind;
+use crate::tasks::Progress;
 
 /// Tells metrics and log how a job goes on.
 #[derive(Debug)]
-pub struct Told {
+pub struct ProgressReporter {
     /// Where the share done is shown.
     pub metrics: Arc<JobMetrics>,
     /// The database.
     pub database: DatabaseName,
     /// The task.
-    pub task: Task,
+    pub task: TaskKind,
 }
 
-impl Observer for Told {
+impl Progress for ProgressReporter {
     fn begin(&self, _part: &str) {
         self.metrics.progressed(&self.database, self.task, 0.0);
     }
 
-    fn done(&self, share: f64, _words: &str) {
+    fn update(&self, share: f64, _detail: &str) {
         self.metrics.progressed(&self.database, self.task, share);
     }
 
-    fn say(&self, words: &str) {
-        tracing::info!(db = self.database.as_str(), task = self.task.to_string(), "{words}");
+    fn message(&self, text: &str) {
+        tracing::info!(db = self.database.as_str(), task = self.task.to_string(), "{text}");
     }
 }

@@ -20,36 +20,36 @@ use chrono::Utc;
 use crate::database::DatabaseName;
 use crate::schedule::Schedule;
 use crate::schedule::Window;
-use crate::task::Task;
+use crate::task::TaskKind;
 
+use self::entry_state::DueRun;
 use self::entry_state::EntryState;
-use self::entry_state::GiveUp;
-use self::entry_state::Run;
+use self::entry_state::Expiry;
 use self::queue::Entry;
 use self::queue::Queue;
 use self::running::Running;
 
 /// What must be left of a window for a run to start: less is not worth opening a database for.
-pub const LEAST_OF_WINDOW: TimeDelta = TimeDelta::minutes(1);
+pub const MIN_WINDOW_LEFT: TimeDelta = TimeDelta::minutes(1);
 
 /// The clock is corrected by seconds all the time; by more, backwards, every due time is computed anew.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
 /// Missed occurrences are counted up to here, so that a year's absence does not hold up a start.
-const MOST_MISSED: u32 = 1000;
+const MAX_MISSED: u32 = 1000;
 
 /// One task of one database.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct TaskKey {
     /// The database.
     pub database: DatabaseName,
     /// The task.
-    pub task: Task,
+    pub task: TaskKind,
 }
 
 /// When and where a key is to run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub struct ScheduleTarget {
     /// When it is due.
     pub schedule: Schedule,
     /// When it may run; None is always.
@@ -59,12 +59,12 @@ pub struct Target {
     /// The number of the file system that it reads.
     pub filesystem: u64,
     /// The last due time that was handled, by a run or a skip, as the state file knows it. None when it was never seen.
-    pub handled_until: Option<DateTime<Utc>>,
+    pub last_scheduled: Option<DateTime<Utc>>,
 }
 
 /// How much may go on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConcurrencyLimits {
     /// Runs in all.
     pub jobs: usize,
     /// Runs that read one file system.
@@ -77,7 +77,7 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {
     /// What runs.
-    pub key: Key,
+    pub key: TaskKey,
     /// The latest occurrence that this run stands for: once it is handled, so is every one before.
     pub due_at: DateTime<Utc>,
     /// Whether it makes up for occurrences at which litekeeper did not run.
@@ -94,7 +94,7 @@ pub enum Decision {
     /// Not run, and not tried again before its next occurrence.
     Skip {
         /// What is not run.
-        key: Key,
+        key: TaskKey,
         /// The latest occurrence that is given up with this.
         due_at: DateTime<Utc>,
         /// Why.
@@ -106,7 +106,7 @@ pub enum Decision {
     /// skip then names. Those that passed while litekeeper did not run are all counted, and a catch-up is on top.
     Missed {
         /// What was missed.
-        key: Key,
+        key: TaskKey,
         /// How often.
         count: u32,
     },
@@ -123,8 +123,8 @@ pub enum SkipCause {
 
 /// Decides what starts when.
 #[derive(Debug)]
-pub struct Planner {
-    limits: Limits,
+pub struct Scheduler {
+    limits: ConcurrencyLimits,
     queue: Queue,
     running: Running,
     /// What was found between two calls of `start_due`.
@@ -134,10 +134,10 @@ pub struct Planner {
     rewound: bool,
 }
 
-impl Planner {
+impl Scheduler {
     /// A planner that knows no key yet.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ConcurrencyLimits) -> Self {
         Self {
             limits,
             queue: Queue::default(),
@@ -149,42 +149,43 @@ impl Planner {
     }
 
     /// Replaces the limits. What runs beyond lower ones goes on.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: ConcurrencyLimits) {
         self.limits = limits;
     }
 
     /// Replaces what is to be run.
     ///
     /// A key whose schedule and window are what they were keeps its place. One with another schedule or window waits
-    /// for its next occurrence. A new one catches up when an occurrence fell after its `handled_until`. What is
+    /// for its next occurrence. A new one catches up when an occurrence fell after its `last_scheduled`. What is
     /// running stays so until it finishes, also when its key is gone.
-    pub fn set_targets(&mut self, targets: BTreeMap<Key, Target>, now: DateTime<Utc>) {
+    pub fn set_targets(&mut self, targets: BTreeMap<TaskKey, ScheduleTarget>, now: DateTime<Utc>) {
         self.observe(now);
-        let gone: Vec<Key> = self.queue.keys().filter(|key| !targets.contains_key(*key)).cloned().collect();
+        let gone: Vec<TaskKey> =
+            self.queue.keys().filter(|key| !targets.contains_key(*key)).cloned().collect();
         for key in gone {
             self.queue.remove(&key);
-            self.running.forget_retry(&key);
+            self.running.drop_retry(&key);
         }
         for (key, target) in targets {
-            let phase = match self.queue.remove(&key) {
-                Some(Entry { target: old, phase })
+            let state = match self.queue.remove(&key) {
+                Some(Entry { target: old, state })
                     if old.schedule == target.schedule && old.window == target.window =>
                 {
-                    phase
+                    state
                 }
                 Some(_) => {
-                    self.running.forget_retry(&key);
+                    self.running.drop_retry(&key);
                     EntryState::regular(&target, now)
                 }
-                None => self.first_phase(&key, &target, now),
+                None => self.initial_state(&key, &target, now),
             };
-            self.queue.insert(key, Entry { target, phase });
+            self.queue.insert(key, Entry { target, state });
         }
     }
 
-    fn first_phase(&mut self, key: &Key, target: &Target, now: DateTime<Utc>) -> EntryState {
-        let Some(handled) = target.handled_until else { return EntryState::regular(target, now) };
-        let count = target.schedule.occurrences(handled, now, MOST_MISSED);
+    fn initial_state(&mut self, key: &TaskKey, target: &ScheduleTarget, now: DateTime<Utc>) -> EntryState {
+        let Some(handled) = target.last_scheduled else { return EntryState::regular(target, now) };
+        let count = target.schedule.occurrences(handled, now, MAX_MISSED);
         let latest = target.schedule.last_until(now);
         let Some(due_at) = latest.filter(|_| count > 0) else { return EntryState::regular(target, now) };
         self.unreported.push(Decision::Missed { key: key.clone(), count });
@@ -203,26 +204,26 @@ impl Planner {
         let mut decisions = std::mem::take(&mut self.unreported);
         // Before the starts go those whose time is past, after them those that may try at this moment for the last time.
         while let Some(key) = self.queue.first_deadline().filter(|(at, _)| *at < now).map(|(_, key)| key) {
-            self.give_up(&key, &mut decisions);
+            self.expire(&key, &mut decisions);
         }
         while let Some(key) = self.queue.first_waiting().filter(|(at, _)| *at <= now).map(|(_, key)| key) {
-            self.admit(&key, now, &mut decisions);
+            self.make_due(&key, now, &mut decisions);
         }
         while let Some(key) = self.queue.first_startable(&self.running, self.limits) {
             self.start(key, now, &mut decisions);
         }
         while let Some(key) = self.queue.first_deadline().filter(|(at, _)| *at <= now).map(|(_, key)| key) {
-            self.give_up(&key, &mut decisions);
+            self.expire(&key, &mut decisions);
         }
         decisions
     }
 
     /// Its time has come: it becomes due, unless its window says otherwise.
-    fn admit(&mut self, key: &Key, now: DateTime<Utc>, decisions: &mut Vec<Decision>) {
-        self.queue.change(key, |target, phase| match phase {
+    fn make_due(&mut self, key: &TaskKey, now: DateTime<Utc>, decisions: &mut Vec<Decision>) {
+        self.queue.change(key, |target, state| match state {
             EntryState::Never => EntryState::Never,
             EntryState::Regular { at } => {
-                let missed = target.schedule.occurrences(at, now, MOST_MISSED);
+                let missed = target.schedule.occurrences(at, now, MAX_MISSED);
                 let due_at = target.schedule.last_until(now).filter(|_| missed > 0).unwrap_or(at);
                 if missed > 0 {
                     decisions.push(Decision::Missed { key: key.clone(), count: missed });
@@ -236,7 +237,7 @@ impl Planner {
                     });
                     return EntryState::regular(target, now);
                 }
-                EntryState::Due { run: Run::new(target, due_at, due_at, false, now), retry: None }
+                EntryState::Due { run: DueRun::new(target, due_at, due_at, false, now), retry: None }
             }
             EntryState::CatchUp { at, due_at } => match target.schedule.next_after(due_at) {
                 Some(next) if next <= now => EntryState::Regular { at: next },
@@ -244,23 +245,23 @@ impl Planner {
                     EntryState::catch_up(target, due_at, now)
                 }
                 Some(_) | None => {
-                    EntryState::Due { run: Run::new(target, at, due_at, true, now), retry: None }
+                    EntryState::Due { run: DueRun::new(target, at, due_at, true, now), retry: None }
                 }
             },
             EntryState::Due { run, retry: _ } => EntryState::Due { run, retry: None },
         });
     }
 
-    fn start(&mut self, key: Key, now: DateTime<Utc>, decisions: &mut Vec<Decision>) {
-        let mut begun = None;
-        self.queue.change(&key, |target, phase| {
-            let EntryState::Due { mut run, retry: None } = phase else { return phase };
+    fn start(&mut self, key: TaskKey, now: DateTime<Utc>, decisions: &mut Vec<Decision>) {
+        let mut started = None;
+        self.queue.change(&key, |target, state| {
+            let EntryState::Due { mut run, retry: None } = state else { return state };
             if !entry_state::is_open(target, now) {
                 // The clock was set back a little, to before the window's opening.
                 let retry = target.window.as_ref().and_then(|window| window.next_opening(now));
-                return EntryState::Due { run, retry: Some(retry.unwrap_or(run.give_up_at)) };
+                return EntryState::Due { run, retry: Some(retry.unwrap_or(run.expires_at)) };
             }
-            let missed = target.schedule.occurrences(run.due_at, now, MOST_MISSED);
+            let missed = target.schedule.occurrences(run.due_at, now, MAX_MISSED);
             if let Some(latest) = target.schedule.last_until(now).filter(|_| missed > 0) {
                 decisions.push(Decision::Missed { key: key.clone(), count: missed });
                 run.due_at = latest;
@@ -271,26 +272,26 @@ impl Planner {
                 catch_up: run.catch_up,
                 must_end_by: target.window.as_ref().and_then(|window| window.closes(now)),
             }));
-            begun = Some((target.filesystem, run));
+            started = Some((target.filesystem, run));
             EntryState::regular(target, now)
         });
-        if let Some((filesystem, run)) = begun {
+        if let Some((filesystem, run)) = started {
             self.running.begin(key, filesystem, run);
         }
     }
 
     /// Its time to start is over, and what came due up to then goes with it.
-    fn give_up(&mut self, key: &Key, decisions: &mut Vec<Decision>) {
-        self.queue.change(key, |target, phase| {
-            let EntryState::Due { run, .. } = phase else { return phase };
-            let next = EntryState::regular(target, run.give_up_at);
-            let cause = match run.give_up {
-                GiveUp::Deadline => SkipCause::Overlap,
-                GiveUp::WindowEnds => SkipCause::OutsideWindow,
-                GiveUp::NextOccurrence => return next,
+    fn expire(&mut self, key: &TaskKey, decisions: &mut Vec<Decision>) {
+        self.queue.change(key, |target, state| {
+            let EntryState::Due { run, .. } = state else { return state };
+            let next = EntryState::regular(target, run.expires_at);
+            let cause = match run.expiry {
+                Expiry::Deadline => SkipCause::Overlap,
+                Expiry::WindowEnds => SkipCause::OutsideWindow,
+                Expiry::NextOccurrence => return next,
             };
-            let missed = target.schedule.occurrences(run.due_at, run.give_up_at, MOST_MISSED);
-            let latest = target.schedule.last_until(run.give_up_at).filter(|_| missed > 0);
+            let missed = target.schedule.occurrences(run.due_at, run.expires_at, MAX_MISSED);
+            let latest = target.schedule.last_until(run.expires_at).filter(|_| missed > 0);
             if missed > 0 {
                 decisions.push(Decision::Missed { key: key.clone(), count: missed });
             }
@@ -305,8 +306,8 @@ impl Planner {
     pub fn postpone(&mut self, start: &Start, until: DateTime<Utc>) {
         let Some(mut run) = self.running.end(&start.key) else { return };
         let mut merged = false;
-        self.queue.change(&start.key, |_, phase| {
-            if let EntryState::Due { run: newer, .. } = phase {
+        self.queue.change(&start.key, |_, state| {
+            if let EntryState::Due { run: newer, .. } = state {
                 // It came due again meanwhile, and the two are one run from now on.
                 if run.catch_up {
                     run = newer;
@@ -323,7 +324,7 @@ impl Planner {
     }
 
     /// It is not running any more, however it ended. `start_due` should be called next.
-    pub fn finish(&mut self, key: &Key) {
+    pub fn finish(&mut self, key: &TaskKey) {
         self.running.end(key);
     }
 
@@ -339,9 +340,9 @@ impl Planner {
 
     /// When a key is to run next, as far as can be foreseen: in the past when it waits for others.
     #[must_use]
-    pub fn next_run(&self, key: &Key) -> Option<DateTime<Utc>> {
+    pub fn next_run(&self, key: &TaskKey) -> Option<DateTime<Utc>> {
         let entry = self.queue.entry(key)?;
-        entry.phase.next_run(&entry.target)
+        entry.state.next_run(&entry.target)
     }
 
     /// Whether the clock was set back since this was asked last, and with it the next runs of all.
@@ -351,8 +352,8 @@ impl Planner {
 
     fn observe(&mut self, now: DateTime<Utc>) {
         if now < self.clock && self.clock - now > CLOCK_TOLERANCE {
-            self.running.forget_retries_after(now);
-            self.queue.change_all(|target, phase| phase.rewound(target, now));
+            self.running.drop_retries_after(now);
+            self.queue.change_all(|target, state| state.rewound(target, now));
             self.clock = now;
             self.rewound = true;
         }

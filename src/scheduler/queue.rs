@@ -7,25 +7,25 @@ use std::collections::BTreeSet;
 use chrono::DateTime;
 use chrono::Utc;
 
-use super::Key;
-use super::Limits;
-use super::Target;
+use super::ConcurrencyLimits;
+use super::ScheduleTarget;
+use super::TaskKey;
 use super::entry_state::EntryState;
 use super::running::Running;
 
-type QueueOrder = BTreeSet<(DateTime<Utc>, Key)>;
+type QueueOrder = BTreeSet<(DateTime<Utc>, TaskKey)>;
 
 /// A key's target and where it stands.
 #[derive(Debug)]
 pub struct Entry {
-    pub target: Target,
-    pub phase: EntryState,
+    pub target: ScheduleTarget,
+    pub state: EntryState,
 }
 
 /// The keys that do not run.
 #[derive(Debug, Default)]
 pub struct Queue {
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<TaskKey, Entry>,
     /// By the time for which they wait.
     waiting: QueueOrder,
     /// By the time since which they are due, for each file system: thousands may wait for a slow one.
@@ -35,21 +35,21 @@ pub struct Queue {
 }
 
 impl Queue {
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub fn keys(&self) -> impl Iterator<Item = &TaskKey> {
         self.entries.keys()
     }
 
-    pub fn entry(&self, key: &Key) -> Option<&Entry> {
+    pub fn entry(&self, key: &TaskKey) -> Option<&Entry> {
         self.entries.get(key)
     }
 
-    pub fn insert(&mut self, key: Key, entry: Entry) {
-        if let Some(at) = entry.phase.waits_until() {
+    pub fn insert(&mut self, key: TaskKey, entry: Entry) {
+        if let Some(at) = entry.state.waits_until() {
             self.waiting.insert((at, key.clone()));
         }
-        if let Some(run) = entry.phase.due() {
-            self.deadlines.insert((run.give_up_at, key.clone()));
-            if entry.phase.waits_until().is_none() {
+        if let Some(run) = entry.state.due() {
+            self.deadlines.insert((run.expires_at, key.clone()));
+            if entry.state.waits_until().is_none() {
                 let ready = self.ready.entry(entry.target.filesystem).or_default();
                 ready.insert((run.since, key.clone()));
             }
@@ -57,13 +57,13 @@ impl Queue {
         self.entries.insert(key, entry);
     }
 
-    pub fn remove(&mut self, key: &Key) -> Option<Entry> {
+    pub fn remove(&mut self, key: &TaskKey) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
-        if let Some(at) = entry.phase.waits_until() {
+        if let Some(at) = entry.state.waits_until() {
             self.waiting.remove(&(at, key.clone()));
         }
-        if let Some(run) = entry.phase.due() {
-            self.deadlines.remove(&(run.give_up_at, key.clone()));
+        if let Some(run) = entry.state.due() {
+            self.deadlines.remove(&(run.expires_at, key.clone()));
             if let Some(ready) = self.ready.get_mut(&entry.target.filesystem) {
                 ready.remove(&(run.since, key.clone()));
                 if ready.is_empty() {
@@ -75,30 +75,30 @@ impl Queue {
     }
 
     /// Moves a key to another phase; nothing happens when it is gone.
-    pub fn change(&mut self, key: &Key, change: impl FnOnce(&Target, EntryState) -> EntryState) {
-        if let Some(Entry { target, phase }) = self.remove(key) {
-            let phase = change(&target, phase);
-            self.insert(key.clone(), Entry { target, phase });
+    pub fn change(&mut self, key: &TaskKey, change: impl FnOnce(&ScheduleTarget, EntryState) -> EntryState) {
+        if let Some(Entry { target, state }) = self.remove(key) {
+            let state = change(&target, state);
+            self.insert(key.clone(), Entry { target, state });
         }
     }
 
-    pub fn change_all(&mut self, mut change: impl FnMut(&Target, EntryState) -> EntryState) {
-        for (key, Entry { target, phase }) in std::mem::take(self).entries {
-            let phase = change(&target, phase);
-            self.insert(key, Entry { target, phase });
+    pub fn change_all(&mut self, mut change: impl FnMut(&ScheduleTarget, EntryState) -> EntryState) {
+        for (key, Entry { target, state }) in std::mem::take(self).entries {
+            let state = change(&target, state);
+            self.insert(key, Entry { target, state });
         }
     }
 
-    pub fn first_waiting(&self) -> Option<(DateTime<Utc>, Key)> {
+    pub fn first_waiting(&self) -> Option<(DateTime<Utc>, TaskKey)> {
         self.waiting.first().cloned()
     }
 
-    pub fn first_deadline(&self) -> Option<(DateTime<Utc>, Key)> {
+    pub fn first_deadline(&self) -> Option<(DateTime<Utc>, TaskKey)> {
         self.deadlines.first().cloned()
     }
 
     /// The one that is due the longest among those that may start beside what is running.
-    pub fn first_startable(&self, running: &Running, limits: Limits) -> Option<Key> {
+    pub fn first_startable(&self, running: &Running, limits: ConcurrencyLimits) -> Option<TaskKey> {
         if running.count() >= limits.jobs {
             return None;
         }

@@ -9,34 +9,34 @@ use chrono::Utc;
 
 use crate::database::DatabaseName;
 
-use super::Key;
-use super::entry_state::Run;
+use super::TaskKey;
+use super::entry_state::DueRun;
 
 #[derive(Debug)]
 struct StartedRun {
     /// Where it was when it began; its key may have moved since.
     filesystem: u64,
     /// To be tried again, should the runner not be able to start it.
-    retry: Option<Run>,
+    retry: Option<DueRun>,
 }
 
 /// The runs that have begun and not ended.
 #[derive(Debug, Default)]
 pub struct Running {
-    runs: BTreeMap<Key, StartedRun>,
+    runs: BTreeMap<TaskKey, StartedRun>,
     databases: BTreeSet<DatabaseName>,
     filesystems: BTreeMap<u64, usize>,
 }
 
 impl Running {
-    pub fn begin(&mut self, key: Key, filesystem: u64, run: Run) {
+    pub fn begin(&mut self, key: TaskKey, filesystem: u64, run: DueRun) {
         self.databases.insert(key.database.clone());
         *self.filesystems.entry(filesystem).or_default() += 1;
         self.runs.insert(key, StartedRun { filesystem, retry: Some(run) });
     }
 
     /// It has ended; the run, when it may be tried again.
-    pub fn end(&mut self, key: &Key) -> Option<Run> {
+    pub fn end(&mut self, key: &TaskKey) -> Option<DueRun> {
         let StartedRun { filesystem, retry } = self.runs.remove(key)?;
         self.databases.remove(&key.database);
         if let Some(count) = self.filesystems.get_mut(&filesystem) {
@@ -49,16 +49,16 @@ impl Running {
     }
 
     /// Its occurrence is of a schedule that is gone.
-    pub fn forget_retry(&mut self, key: &Key) {
-        if let Some(begun) = self.runs.get_mut(key) {
-            begun.retry = None;
+    pub fn drop_retry(&mut self, key: &TaskKey) {
+        if let Some(started) = self.runs.get_mut(key) {
+            started.retry = None;
         }
     }
 
     /// Their occurrences will come again, as the clock was set back.
-    pub fn forget_retries_after(&mut self, now: DateTime<Utc>) {
-        for begun in self.runs.values_mut() {
-            begun.retry = begun.retry.filter(|run| run.since <= now && run.due_at <= now);
+    pub fn drop_retries_after(&mut self, now: DateTime<Utc>) {
+        for started in self.runs.values_mut() {
+            started.retry = started.retry.filter(|run| run.since <= now && run.due_at <= now);
         }
     }
 

@@ -11,7 +11,7 @@ use super::time;
 
 /// Something that a user did.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Action {
+pub struct ActionRecord {
     /// Its number; 0 before it is written down.
     pub id: i64,
     /// When.
@@ -35,10 +35,10 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn record_action(&self, action: &Action) -> Result<i64, StateStoreError> {
+    pub fn record_action(&self, action: &ActionRecord) -> Result<i64, StateStoreError> {
         let sql = "INSERT INTO actions (at, user, address, kind, database, task, result) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         let connection = self.connection();
-        let Action { user, address, kind, database, task, result, .. } = action;
+        let ActionRecord { user, address, kind, database, task, result, .. } = action;
         connection
             .execute(sql, params![seconds(action.at), user, address, kind, database, task, result])
             .map_err(self.failed())?;
@@ -67,14 +67,14 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn actions(&self, database: Option<&str>, limit: u32) -> Result<Vec<Action>, StateStoreError> {
+    pub fn actions(&self, database: Option<&str>, limit: u32) -> Result<Vec<ActionRecord>, StateStoreError> {
         let sql = "SELECT id, at, user, address, kind, database, task, result FROM actions \
                    WHERE ?1 IS NULL OR database = ?1 OR database IS NULL ORDER BY id DESC LIMIT ?2";
         let connection = self.connection();
         let failed = self.failed();
         let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
         let rows = statement.query_map(params![database, limit], |row| {
-            Ok(Action {
+            Ok(ActionRecord {
                 id: row.get(0)?,
                 at: time(row.get(1)?),
                 user: row.get(2)?,

@@ -8,7 +8,7 @@ use litekeeper_sqlite::rusqlite::OptionalExtension as _;
 use litekeeper_sqlite::rusqlite::params;
 
 use crate::database::DatabaseName;
-use crate::task::Task;
+use crate::task::TaskKind;
 use crate::tasks::BackupIdentity;
 use crate::tasks::backup_id;
 
@@ -64,7 +64,7 @@ fn makers_of_unmarked(
 ) -> rusqlite::Result<Vec<PathBuf>> {
     let sql = "SELECT path, details ->> '$.backup.path' FROM runs WHERE task = ?1 AND database = ?2 AND outcome = 'success'";
     let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query(params![Task::Backup.slot(), name.as_str()])?;
+    let mut rows = statement.query(params![TaskKind::Backup.stored_name(), name.as_str()])?;
     let mut makers = Vec::new();
     while let Some(row) = rows.next()? {
         let file: Option<String> = row.get(1)?;

@@ -16,7 +16,7 @@ mod writers;
 #[cfg(test)]
 mod tests;
 
-pub use actions::Action;
+pub use actions::ActionRecord;
 pub use check_status::CheckStatus;
 pub use check_status::judge;
 pub use names::NameRow;
@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use parking_lot::MutexGuard;
 
 use crate::os::ClockReading;
-use crate::task::Task;
+use crate::task::TaskKind;
 
 /// How long another process of litekeeper may hold the file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -141,10 +141,10 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn handled_until(&self, path: &Path, task: Task) -> Result<Option<SystemTime>, StateStoreError> {
+    pub fn last_scheduled(&self, path: &Path, task: TaskKind) -> Result<Option<SystemTime>, StateStoreError> {
         let sql = "SELECT handled_until FROM slots WHERE path = ?1 AND task = ?2";
         self.connection()
-            .query_row(sql, params![path_value(path), task.slot()], |row| row.get(0))
+            .query_row(sql, params![path_value(path), task.stored_name()], |row| row.get(0))
             .optional()
             .map(|found| found.map(time))
             .map_err(self.failed())
@@ -154,11 +154,16 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn handle(&self, path: &Path, task: Task, due_at: SystemTime) -> Result<(), StateStoreError> {
+    pub fn mark_scheduled(
+        &self,
+        path: &Path,
+        task: TaskKind,
+        due_at: SystemTime,
+    ) -> Result<(), StateStoreError> {
         let sql = "INSERT INTO slots (path, task, handled_until) VALUES (?1, ?2, ?3)
                    ON CONFLICT (path, task) DO UPDATE SET handled_until = excluded.handled_until";
         self.connection()
-            .execute(sql, params![path_value(path), task.slot(), seconds(due_at)])
+            .execute(sql, params![path_value(path), task.stored_name(), seconds(due_at)])
             .map(|_| ())
             .map_err(self.failed())
     }
@@ -214,6 +219,6 @@ fn path_of(value: ValueRef<'_>) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(value.as_bytes().unwrap_or_default()))
 }
 
-fn task_of(text: &str) -> Option<Task> {
-    Task::ALL.into_iter().find(|task| task.slot() == text)
+fn task_of(text: &str) -> Option<TaskKind> {
+    TaskKind::ALL.into_iter().find(|task| task.stored_name() == text)
 }

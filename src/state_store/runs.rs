@@ -13,7 +13,7 @@ use litekeeper_sqlite::rusqlite::params_from_iter;
 use litekeeper_sqlite::rusqlite::types::Value;
 
 use crate::database::DatabaseName;
-use crate::task::Task;
+use crate::task::TaskKind;
 use crate::tasks::Run;
 use crate::tasks::SkipReason;
 use crate::tasks::Trigger;
@@ -71,7 +71,7 @@ fn past_run(row: &Row<'_>) -> rusqlite::Result<Option<StoredRun>> {
         database: DatabaseName::new(&row.get::<_, String>(1)?),
         path: path_of(row.get_ref(2)?),
         task,
-        trigger: Trigger::of(&row.get::<_, String>(4)?),
+        trigger: Trigger::from_label(&row.get::<_, String>(4)?),
         due_at: row.get::<_, Option<f64>>(5)?.map(time),
         started_at: time(row.get(6)?),
         elapsed: Duration::try_from_secs_f64(row.get(7)?).unwrap_or_default(),
@@ -89,7 +89,7 @@ fn replace_equal(connection: &Connection, run: &Run) -> rusqlite::Result<bool> {
     let sql = "DELETE FROM runs WHERE id = (SELECT id FROM runs WHERE path = ?1 AND task = ?2 ORDER BY id DESC LIMIT 1 OFFSET 1) \
                AND outcome = ?3 AND reason IS ?4 AND trigger <> ?5";
     let manual = Trigger::Manual.label();
-    let parameters = params![path_value(&run.path), run.task.slot(), run.outcome, run.reason, manual];
+    let parameters = params![path_value(&run.path), run.task.stored_name(), run.outcome, run.reason, manual];
     Ok(connection.execute(sql, parameters)? > 0)
 }
 
@@ -118,7 +118,7 @@ impl StateStore {
                     self.process,
                     run.database.as_str(),
                     path_value(&run.path),
-                    run.task.slot(),
+                    run.task.stored_name(),
                     run.trigger.label(),
                     run.due_at.map(seconds),
                     seconds(run.started_at),
@@ -152,8 +152,9 @@ impl StateStore {
             parameters.extend(values.into_iter().map(Value::Text));
         };
         narrow("database", question.databases.clone());
-        let labelled = |task: &Task| question.tasks.iter().any(|label| label == task.label());
-        let tasks = Task::ALL.iter().filter(|task| labelled(task)).map(|task| task.slot().to_owned());
+        let labelled = |task: &TaskKind| question.tasks.iter().any(|label| label == task.label());
+        let tasks =
+            TaskKind::ALL.iter().filter(|task| labelled(task)).map(|task| task.stored_name().to_owned());
         narrow("task", tasks.collect());
         sql.push_str(&format!(" ORDER BY id DESC LIMIT {}", question.limit));
         self.select(&sql, parameters)
@@ -195,7 +196,7 @@ impl StateStore {
     pub fn last_runs(
         &self,
         path: &Path,
-        task: Task,
+        task: TaskKind,
     ) -> Result<(Option<StoredRun>, Option<StoredRun>), StateStoreError> {
         let connection = self.connection();
         let last = |which: &str| {
@@ -203,7 +204,7 @@ impl StateStore {
                 "SELECT {COLUMNS} FROM runs WHERE path = ?1 AND task = ?2 AND {which} ORDER BY id DESC LIMIT 1"
             );
             connection
-                .query_row(&sql, params![path_value(path), task.slot()], past_run)
+                .query_row(&sql, params![path_value(path), task.stored_name()], past_run)
                 .optional()
                 .map(Option::flatten)
                 .map_err(self.failed())

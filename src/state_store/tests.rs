@@ -17,7 +17,7 @@ fn run(started_at: u64, outcome: &str, details: serde_json::Value) -> Run {
     Run {
         database: DatabaseName::new("books"),
         path: PathBuf::from("/srv/books.db"),
-        task: Task::HealthCheck,
+        task: TaskKind::HealthCheck,
         trigger: Trigger::Manual,
         due_at: None,
         started_at: at(started_at),
@@ -147,7 +147,7 @@ fn a_light_task_does_not_flood_the_history() {
     ];
     for (at, trigger, outcome, reason, kept) in runs {
         let base = run(at, outcome, serde_json::Value::Null);
-        let light = Run { task: Task::Checkpoint, trigger, reason: reason.map(str::to_owned), ..base };
+        let light = Run { task: TaskKind::Checkpoint, trigger, reason: reason.map(str::to_owned), ..base };
         assert_eq!(history.record(&light).unwrap(), kept, "run {at}");
     }
     let left = history.runs(&RunQuery { limit: 100, ..RunQuery::default() }).unwrap();

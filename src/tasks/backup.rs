@@ -25,26 +25,26 @@ use crate::sqlite::Check;
 use crate::sqlite::Header;
 use crate::sqlite::Kind;
 
-use super::Context;
 use super::Inspection;
-use super::SURVEY_PATIENCE;
+use super::READ_BUSY_TIMEOUT;
+use super::TaskContext;
 use super::backup_set;
 use super::backup_set::BackupSet;
-use super::health_check::Told;
+use super::health_check::ReportProgress;
+use super::inspect;
 use super::outcome::Details;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
 use super::outcome::Report;
 use super::outcome::SkipReason;
 use super::preflight;
-use super::survey;
-use super::vacuum::Need;
+use super::vacuum::SpaceRequirement;
 use super::verified_copy::Source;
 use super::verified_copy::VerifyError;
-use super::verified_copy::aside_of;
 use super::verified_copy::copy;
 use super::verified_copy::file_failed;
-use super::verified_copy::prove;
+use super::verified_copy::pending_path;
+use super::verified_copy::verify;
 
 /// What was kept.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ impl std::fmt::Display for DirectoryError {
 
 /// What keeps backups from being kept in a directory.
 #[must_use]
-pub fn unusable(directory: &Path) -> Option<DirectoryError> {
+pub fn directory_error(directory: &Path) -> Option<DirectoryError> {
     let path = preflight::c_path(directory);
     match stat(&path) {
         Ok(Some(found)) if found.kind == FileKind::Directory => {
@@ -130,45 +130,45 @@ pub fn unusable(directory: &Path) -> Option<DirectoryError> {
 }
 
 /// Refuses a directory in which nothing can be kept.
-pub(super) fn refuse_without_directory(task: &Backup) -> Result<(), Outcome> {
-    match unusable(&task.to) {
+pub(super) fn check_directory(task: &Backup) -> Result<(), Outcome> {
+    match directory_error(&task.to) {
         None => Ok(()),
         Some(problem) => Err(Outcome::failed(FailureReason::Io, format!("{}: {problem}", task.to.display()))),
     }
 }
 
 /// The room that a backup needs.
-pub(super) fn need(task: &Backup, header: &Header) -> Result<Need, Outcome> {
+pub(super) fn required_space(task: &Backup, header: &Header) -> Result<SpaceRequirement, Outcome> {
     let directory = preflight::c_path(&task.to);
     let facts = preflight::filesystem(&directory)?;
     let size = u64::from(header.pages) * u64::from(header.page_size);
     let directory = directory.to_string_lossy().into_owned();
     let (bytes, available_bytes) = (size.saturating_add(task.min_free_space), facts.available_bytes);
-    Ok(Need { purpose: "backup", directory, bytes, available_bytes })
+    Ok(SpaceRequirement { purpose: "backup", directory, bytes, available_bytes })
 }
 
 /// Backs the database up.
-pub(super) fn run(task: &Backup, context: &Context<'_>) -> Outcome {
-    attempt(task, context).unwrap_or_else(|outcome| outcome)
+pub(super) fn run(task: &Backup, context: &TaskContext<'_>) -> Outcome {
+    run_inner(task, context).unwrap_or_else(|outcome| outcome)
 }
 
-fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let Inspection { header, .. } = survey(context)?;
-    refuse_without_directory(task)?;
+fn run_inner(task: &Backup, context: &TaskContext<'_>) -> Result<Outcome, Outcome> {
+    let Inspection { header, .. } = inspect(context)?;
+    check_directory(task)?;
     let failed = |error: std::io::Error| file_failed(&task.to.display().to_string(), &error);
-    let Some(identity) = context.past.backup_identity.as_ref() else {
+    let Some(identity) = context.history.backup_identity.as_ref() else {
         let message = "the state file keeps no identity for the database's backups, so none is made";
         return Err(Outcome::failed(FailureReason::Io, message));
     };
     let set = BackupSet::new(&task.to, &context.database.name, identity);
     set.remove_incomplete().map_err(failed)?;
-    let need = need(task, &header)?;
-    if need.available_bytes < need.bytes {
+    let required_space = required_space(task, &header)?;
+    if required_space.available_bytes < required_space.bytes {
         let detail = format!(
             "{}: the backup needs {}, min_free_space included, and {} are free; older ones stay until a new one is proved",
-            need.directory,
-            bytes(need.bytes),
-            bytes(need.available_bytes)
+            required_space.directory,
+            bytes(required_space.bytes),
+            bytes(required_space.available_bytes)
         );
         return Err(Outcome::skipped(SkipReason::NoSpace, detail));
     }
@@ -180,27 +180,27 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
         files: &context.database.files,
         manners: Some(manners),
         limits: context.limits,
-        observer: &context.observer,
+        progress: &context.progress,
     };
     let place = set.new_path(context.now);
-    let (aside, copied) = copy(&source, &aside_of(&place))?;
-    let proof = prove(aside.path(), &copied, context.limits, &context.observer)
-        .map_err(|flaw| flawed(flaw, manners, context))?;
-    backup_set::describe(&aside, identity, context.database);
-    aside.name(&place).map_err(|error| file_failed(&place.display().to_string(), &error))?;
+    let (pending, copied) = copy(&source, &pending_path(&place))?;
+    let verification = verify(pending.path(), &copied, context.limits, &context.progress)
+        .map_err(|error| verify_failure(error, manners, context))?;
+    backup_set::describe(&pending, identity, context.database);
+    pending.name(&place).map_err(|error| file_failed(&place.display().to_string(), &error))?;
     let verified_at =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut backup = BackupReport {
         path: place.clone(),
-        size_bytes: proof.size_bytes,
-        tables: proof.tables,
-        rows: proof.rows,
-        not_compared: proof.not_compared,
-        not_checked: proof.not_checked,
-        broken_constraints: proof.broken_constraints,
+        size_bytes: verification.size_bytes,
+        tables: verification.tables,
+        rows: verification.rows,
+        not_compared: verification.not_compared,
+        not_checked: verification.not_checked,
+        broken_constraints: verification.broken_constraints,
         attempts: copied.attempts,
         copy_seconds: copied.elapsed.as_secs_f64(),
-        verify_seconds: proof.elapsed.as_secs_f64(),
+        verify_seconds: verification.elapsed.as_secs_f64(),
         verified_at,
         ..BackupReport::default()
     };
@@ -222,15 +222,15 @@ fn attempt(task: &Backup, context: &Context<'_>) -> Result<Outcome, Outcome> {
 }
 
 /// What a flaw of the copy says: of the database where that is damaged too, else of the disk under the copy.
-fn flawed(flaw: VerifyError, manners: Manners, context: &Context<'_>) -> Outcome {
+fn verify_failure(error: VerifyError, manners: Manners, context: &TaskContext<'_>) -> Outcome {
     let kept = "it is thrown away, and the backups before it stay";
-    match flaw {
+    match error {
         VerifyError::Unread(error) => Outcome::of(&error, None),
         VerifyError::Differs(words) => {
             Outcome::failed(FailureReason::Io, format!("the copy is not what was read: {words}; {kept}"))
         }
         VerifyError::Damaged(problem) => {
-            context.observer.say("the copy is damaged; the database is checked");
+            context.progress.message("the copy is damaged; the database is checked");
             let request = Request {
                 path: context.database.path.clone(),
                 rows: Vec::new(),
@@ -238,11 +238,11 @@ fn flawed(flaw: VerifyError, manners: Manners, context: &Context<'_>) -> Outcome
                 by_table: false,
                 manners: Some(manners),
                 limits: crate::limits::QueryLimits {
-                    busy_timeout: SURVEY_PATIENCE,
+                    busy_timeout: READ_BUSY_TIMEOUT,
                     ..context.limits.clone()
                 },
             };
-            let report = health_report::report(&request, &Told(Arc::clone(&context.observer)));
+            let report = health_report::report(&request, &ReportProgress(Arc::clone(&context.progress)));
             // Until somebody looked, a database whose copy is damaged counts as damaged. Broken constraints, and what only the
             // application can check, are no damage.
             let unchecked = report.error.is_some() || report.checks.is_empty();
@@ -269,7 +269,7 @@ mod tests {
     use crate::database::DatabaseName;
     use crate::limits::QueryLimits;
     use crate::os::ClockReading;
-    use crate::tasks::Past;
+    use crate::tasks::TaskHistory;
     use crate::tasks::tests::Quiet;
     use crate::tasks::tests::owner_runs;
 
@@ -282,18 +282,18 @@ mod tests {
         let database = Database::new(DatabaseName::new("a"), path.clone(), Arc::default(), 1);
         let blame = |sql: &str| {
             owner_runs(&path, sql);
-            let (limits, past) = (QueryLimits::with_timeout(MINUTE), Past::default());
-            let context = Context {
+            let (limits, history) = (QueryLimits::with_timeout(MINUTE), TaskHistory::default());
+            let context = TaskContext {
                 database: &database,
                 now: SystemTime::now(),
                 clock: ClockReading::read(),
                 must_end_by: None,
                 limits: &limits,
-                past: &past,
-                observer: Arc::new(Quiet),
+                history: &history,
+                progress: Arc::new(Quiet),
             };
             let manners = Manners { max_writer_wait: MINUTE, max_wal_growth: 0, owner_busy_timeout: None };
-            match flawed(VerifyError::Damaged("a page".to_owned()), manners, &context) {
+            match verify_failure(VerifyError::Damaged("a page".to_owned()), manners, &context) {
                 Outcome::Failed { reason, .. } => reason,
                 other => panic!("{other:?}"),
             }

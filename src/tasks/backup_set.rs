@@ -20,7 +20,7 @@ use crate::os::attribute;
 use crate::os::host_name;
 use crate::os::sync_directory;
 
-use super::verified_copy::ASIDE_SUFFIX;
+use super::verified_copy::PENDING_SUFFIX;
 
 /// The end of a backup's name. It is none that a directory is searched for: a backup is not a database to watch.
 const SUFFIX: &str = ".backup";
@@ -107,7 +107,7 @@ impl<'s> BackupSet<'s> {
 
     /// Removes what runs that were killed have left.
     pub(super) fn remove_incomplete(&self) -> io::Result<()> {
-        let end = format!("{SUFFIX}{ASIDE_SUFFIX}");
+        let end = format!("{SUFFIX}{PENDING_SUFFIX}");
         self.list(".", &end)?.own.iter().try_for_each(std::fs::remove_file)
     }
 
@@ -180,7 +180,7 @@ pub(super) fn owner_of(backup: &Path) -> Option<BackupOwner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::verified_copy::aside_of;
+    use crate::tasks::verified_copy::pending_path;
 
     const OWN: &str = "0123456789ab";
     const OTHER: &str = "ba9876543210";
@@ -210,14 +210,14 @@ mod tests {
         let kept = [
             set("app-2", &own).new_path(at(1)),
             set("app", &other).new_path(at(1)),
-            aside_of(&set("app-2", &own).new_path(at(9))),
-            aside_of(&set("app", &other).new_path(at(9))),
+            pending_path(&set("app-2", &own).new_path(at(9))),
+            pending_path(&set("app", &other).new_path(at(9))),
             directory.path().join("app-notes.backup"),
             directory.path().join("app-19700101T000001.000Z.backup"),
             directory.path().join("app-19700101T000001.000Z-copy.backup"),
         ];
         kept.iter().for_each(|path| make(path));
-        let incomplete = aside_of(&app.new_path(at(9)));
+        let incomplete = pending_path(&app.new_path(at(9)));
         make(&incomplete);
         let found = app.backups().unwrap();
         assert_eq!((found.own.len(), found.others.len()), (4, 2), "{found:?}");

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 /// The most units at once; beyond it nothing is won.
-const MOST: u32 = 50_000;
+const MAX_UNITS: u32 = 50_000;
 
 /// A hold that lasts so many times its target is broken off.
-const LIMIT: u32 = 5;
+const MAX_HOLD_FACTOR: u32 = 5;
 
 /// What a hold costs beside its units, mostly the syncs of its commit, does not shrink with them. However long that
 /// lasts, the units get this part of the target: fewer would not spare the owner, but keep the job from ever ending.
-const LEAST: f64 = 0.5;
+const MIN_UNIT_SHARE: f64 = 0.5;
 
 /// How much of what was learnt is kept at each hold: about the last five count.
-const KEPT: f64 = 0.8;
+const DECAY: f64 = 0.8;
 
 /// A single unit that was broken off is tried so often again: any can meet a disk that stalls, and finds its pages in
 /// memory at the next try.
@@ -27,7 +27,7 @@ pub(super) struct BatchSizer {
     limit: Duration,
     /// What a commit takes, in seconds.
     commit: f64,
-    line: Line,
+    holds: LinearFit,
     broken_off: u32,
 }
 
@@ -37,15 +37,15 @@ impl BatchSizer {
         Self {
             units: first,
             target,
-            limit: target * LIMIT,
+            limit: target * MAX_HOLD_FACTOR,
             commit: 0.0,
-            line: Line::default(),
+            holds: LinearFit::default(),
             broken_off: 0,
         }
     }
 
     /// Has holds take another time from now on; what was learnt stays, and so does the limit.
-    pub(super) fn aim_at(&mut self, target: Duration) {
+    pub(super) fn set_target(&mut self, target: Duration) {
         if target < self.target {
             let part = target.as_secs_f64() / self.target.as_secs_f64();
             self.units = ((f64::from(self.units) * part) as u32).max(1);
@@ -60,7 +60,7 @@ impl BatchSizer {
 
     /// How long they may take before the commit.
     pub(super) fn work(self) -> Duration {
-        Duration::from_secs_f64(self.room_beside(self.commit))
+        Duration::from_secs_f64(self.work_budget(self.commit))
     }
 
     /// When a hold is broken off.
@@ -69,26 +69,26 @@ impl BatchSizer {
     }
 
     /// The part of a hold that is left beside so many seconds.
-    fn room_beside(self, seconds: f64) -> f64 {
+    fn work_budget(self, seconds: f64) -> f64 {
         let target = self.target.as_secs_f64();
-        (target - seconds).max(target * LEAST)
+        (target - seconds).max(target * MIN_UNIT_SHARE)
     }
 
     /// Learns from a hold in which so many units were done.
-    pub(super) fn held(&mut self, units: u32, hold: Duration, commit: Duration) {
+    pub(super) fn record(&mut self, units: u32, hold: Duration, commit: Duration) {
         self.broken_off = 0;
         let (hold, commit) = (hold.as_secs_f64().max(1e-6), commit.as_secs_f64());
-        self.commit = if self.line.weight == 0.0 { commit } else { (self.commit + commit) / 2.0 };
+        self.commit = if self.holds.weight == 0.0 { commit } else { (self.commit + commit) / 2.0 };
         let work = (hold - commit).max(1e-7) / f64::from(units);
-        self.line.learn(f64::from(units), hold);
-        let (fixed, unit) = self.line.split(work);
+        self.holds.observe(f64::from(units), hold);
+        let (fixed, unit) = self.holds.fit(work);
         // Up slowly, as the next rows may be larger; down at once.
-        let factor = (self.room_beside(fixed) / (unit * f64::from(units))).clamp(0.1, 1.5);
-        self.units = ((f64::from(units) * factor) as u32).clamp(1, MOST);
+        let factor = (self.work_budget(fixed) / (unit * f64::from(units))).clamp(0.1, 1.5);
+        self.units = ((f64::from(units) * factor) as u32).clamp(1, MAX_UNITS);
     }
 
     /// Learns from a hold that was broken off; `false` when there is nothing smaller, and trying again did not help.
-    pub(super) fn too_long(&mut self) -> bool {
+    pub(super) fn shrink(&mut self) -> bool {
         if self.units == 1 {
             self.broken_off += 1;
             return self.broken_off <= RETRIES;
@@ -101,7 +101,7 @@ impl BatchSizer {
 /// A line through holds of different sizes: what a hold costs by itself, and what each unit adds. The last holds
 /// weigh most.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Line {
+struct LinearFit {
     weight: f64,
     units: f64,
     seconds: f64,
@@ -109,8 +109,8 @@ struct Line {
     units_seconds: f64,
 }
 
-impl Line {
-    fn learn(&mut self, units: f64, seconds: f64) {
+impl LinearFit {
+    fn observe(&mut self, units: f64, seconds: f64) {
         for (sum, new) in [
             (&mut self.weight, 1.0),
             (&mut self.units, units),
@@ -118,13 +118,13 @@ impl Line {
             (&mut self.units_squared, units * units),
             (&mut self.units_seconds, units * seconds),
         ] {
-            *sum = *sum * KEPT + new;
+            *sum = *sum * DECAY + new;
         }
     }
 
     /// The seconds of a hold without units, and those that each unit adds: never less than its `work` before the commit,
     /// which is known. Where that alone is believed, the sizes grow, and show what the commit adds.
-    fn split(self, work: f64) -> (f64, f64) {
+    fn fit(self, work: f64) -> (f64, f64) {
         let (units, seconds) = (self.units / self.weight, self.seconds / self.weight);
         let variance = self.units_squared / self.weight - units * units;
         let covariance = self.units_seconds / self.weight - units * seconds;
@@ -143,20 +143,20 @@ mod tests {
 
     /// Holds of so many milliseconds, plus microseconds of work and of commit for each unit, with a tenth of noise.
     fn read_consistently(fixed_ms: f64, work_us: f64, commit_us: f64) -> (u32, f64) {
-        let mut pace = BatchSizer::new(100, TARGET);
+        let mut sizer = BatchSizer::new(100, TARGET);
         let mut noise = 1_u32;
         let (mut holds, mut sizes) = (Vec::new(), Vec::new());
         for turn in 0..400 {
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let shaken = 0.95 + 0.1 * f64::from(noise) / f64::from(u32::MAX);
-            let units = f64::from(pace.units());
+            let units = f64::from(sizer.units());
             let commit = (fixed_ms / 1e3 + units * commit_us / 1e6) * shaken;
             let hold = commit + units * work_us / 1e6;
             if turn >= 100 {
                 holds.push(hold * 1e3);
-                sizes.push(pace.units());
+                sizes.push(sizer.units());
             }
-            pace.held(pace.units(), Duration::from_secs_f64(hold), Duration::from_secs_f64(commit));
+            sizer.record(sizer.units(), Duration::from_secs_f64(hold), Duration::from_secs_f64(commit));
         }
         holds.sort_by(f64::total_cmp);
         sizes.sort_unstable();
@@ -180,33 +180,36 @@ mod tests {
             let (units, hold) = read_consistently(case.0, case.1, case.2);
             assert!(units >= least && hold <= longest, "{case:?}: {units} units, {hold:.1} ms");
         }
-        assert_eq!(read_consistently(0.0, 0.0, 0.0).0, MOST);
+        assert_eq!(read_consistently(0.0, 0.0, 0.0).0, MAX_UNITS);
     }
 
     #[test]
     fn a_shorter_aim_is_met_at_once() {
-        let mut pace = BatchSizer::new(100, TARGET);
+        let mut sizer = BatchSizer::new(100, TARGET);
         for _ in 0..50 {
-            pace.held(pace.units(), Duration::from_micros(100) * pace.units(), Duration::ZERO);
+            sizer.record(sizer.units(), Duration::from_micros(100) * sizer.units(), Duration::ZERO);
         }
-        assert!((180..=200).contains(&pace.units()), "{pace:?}");
-        pace.aim_at(TARGET / 2);
-        assert!((90..=100).contains(&pace.units()), "{pace:?}");
+        assert!((180..=200).contains(&sizer.units()), "{sizer:?}");
+        sizer.set_target(TARGET / 2);
+        assert!((90..=100).contains(&sizer.units()), "{sizer:?}");
         // Longer ones come by and by, and what a single row may take does not change.
-        pace.aim_at(TARGET);
-        assert!((90..=100).contains(&pace.units()) && pace.limit() == TARGET * LIMIT, "{pace:?}");
+        sizer.set_target(TARGET);
+        assert!(
+            (90..=100).contains(&sizer.units()) && sizer.limit() == TARGET * MAX_HOLD_FACTOR,
+            "{sizer:?}"
+        );
     }
 
     #[test]
     fn what_is_broken_off_becomes_smaller_until_it_is_one() {
-        let mut pace = BatchSizer::new(100, TARGET);
+        let mut sizer = BatchSizer::new(100, TARGET);
         for units in [12, 1] {
-            assert!(pace.too_long());
-            assert_eq!(pace.units(), units);
+            assert!(sizer.shrink());
+            assert_eq!(sizer.units(), units);
         }
         for _ in 0..RETRIES {
-            assert!(pace.too_long());
+            assert!(sizer.shrink());
         }
-        assert!(!pace.too_long());
+        assert!(!sizer.shrink());
     }
 }

@@ -24,10 +24,10 @@ use crate::sqlite::SqliteError;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
 use super::verified_copy::COPY_SHARE;
-use super::verified_copy::Copied;
-use super::verified_copy::Rows;
+use super::verified_copy::DatabaseCopy;
 use super::verified_copy::SYNC_BYTES;
 use super::verified_copy::Source;
+use super::verified_copy::TableRowCount;
 use super::verified_copy::VerifyError;
 use super::verified_copy::file_failed;
 
@@ -36,18 +36,18 @@ pub(super) fn copy_blocks(
     source: &Source<'_>,
     manners: Manners,
     limits: &QueryLimits,
-    aside: &Path,
-) -> Result<Option<(PendingFile, Copied)>, Outcome> {
-    let failed = |error: std::io::Error| file_failed(&aside.display().to_string(), &error);
+    pending: &Path,
+) -> Result<Option<(PendingFile, DatabaseCopy)>, Outcome> {
+    let failed = |error: std::io::Error| file_failed(&pending.display().to_string(), &error);
     let begun = Instant::now();
     let operation = Operation::begin("backup", None);
-    let file = PendingFile::make(aside).map_err(failed)?;
+    let file = PendingFile::make(pending).map_err(failed)?;
     let target = file.open().map_err(failed)?;
     let max_hold = manners.max_copy_hold();
     let from = CopySource { path: source.path, files: source.files, max_hold, limits };
     let mut synced = 0;
     let made = consistent_copy(from, &target, |done, share| {
-        source.observer.done(share * COPY_SHARE, &format!("{} copied", bytes(done)));
+        source.progress.update(share * COPY_SHARE, &format!("{} copied", bytes(done)));
         if done - synced >= SYNC_BYTES {
             synced = done;
             target.sync_data()?;
@@ -73,13 +73,13 @@ pub(super) fn copy_blocks(
         }
         Err(BlockError::Write(error)) => return Err(failed(error)),
     };
-    let (header, tables) = contents(aside, limits).map_err(|error| Outcome::of(&error, None))?;
+    let (header, tables) = contents(pending, limits).map_err(|error| Outcome::of(&error, None))?;
     // What is behind the pages is no part of the database (`SQLITE_FCNTL_CHUNK_SIZE`).
     let size = u64::from(header.pages) * u64::from(header.page_size);
     if size < made.size_bytes {
         target.set_len(size).map_err(failed)?;
     }
-    let copied = Copied {
+    let copied = DatabaseCopy {
         header,
         tables,
         attempts: made.passes,
@@ -91,7 +91,7 @@ pub(super) fn copy_blocks(
 }
 
 /// The header of the copy and the tables that have rows of their own.
-fn contents(copy: &Path, limits: &QueryLimits) -> Result<(Header, Vec<Rows>), SqliteError> {
+fn contents(copy: &Path, limits: &QueryLimits) -> Result<(Header, Vec<TableRowCount>), SqliteError> {
     let reader = Reader::open(copy, Access::AtRest, limits)?;
     let header = reader.header()?;
     // What the damage of a schema means is the check's to say.
@@ -99,12 +99,12 @@ fn contents(copy: &Path, limits: &QueryLimits) -> Result<(Header, Vec<Rows>), Sq
         Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
         other => other?,
     };
-    let tables = listed.into_iter().map(|(table, _)| Rows { table, rows: None }).collect();
+    let tables = listed.into_iter().map(|(table, _)| TableRowCount { table, rows: None }).collect();
     Ok((header, tables))
 }
 
 /// Holds the blocks of a copy, as they come from the disk, against what was read from the database.
-pub(super) fn ensure_as_written(copy: &Path, copied: &Copied, size: u64) -> Result<(), VerifyError> {
+pub(super) fn ensure_as_written(copy: &Path, copied: &DatabaseCopy, size: u64) -> Result<(), VerifyError> {
     let Some(blocks) = &copied.blocks else { return Ok(()) };
     #[expect(clippy::disallowed_methods, reason = "a copy of our own, which no application has open")]
     let matches = std::fs::File::open(copy).and_then(|file| blocks.matches(&file, size));

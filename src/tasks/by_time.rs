@@ -25,14 +25,14 @@ use crate::sqlite::TimeValue;
 use super::clock_check;
 use super::references::KeptBy;
 use super::references::KeptRows;
-use super::retention::Conditions;
 use super::retention::ExpiredBy;
 use super::retention::PlanError;
+use super::retention::PlanInputs;
+use super::retention::PlanNotes;
 use super::retention::Planned;
-use super::retention::Seen;
 use super::retention::beyond;
+use super::retention::check_order;
 use super::retention::limits;
-use super::retention::refuse_without_order;
 use super::time_bounds::Bounds;
 use super::time_tally::Spelling;
 use super::time_tally::Tally;
@@ -44,14 +44,14 @@ const NOTHING_SET: &str = "no row has a time that is set";
 pub(super) fn by_time(
     source: &mut (impl TimeColumn + NewestRows),
     (retention, shape, column): (&Retention, &TableShape, &str),
-    conditions: Conditions,
-    seen: &mut Seen,
+    inputs: PlanInputs,
+    notes: &mut PlanNotes,
 ) -> Result<Option<Planned>, PlanError> {
-    let now = conditions.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let now = inputs.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let judge = Judge { now, expires: retention.expires };
     let mut samples = source.sample_times(shape, column)?;
     let kind = match retention.format {
-        TimestampFormat::Auto => detect(source, shape, column, (&judge, conditions.look), &mut samples)
+        TimestampFormat::Auto => detect(source, shape, column, (&judge, inputs.scan_time), &mut samples)
             .map_err(|error| match error {
                 Undetected::Sqlite(error) => PlanError::Sqlite(error),
                 Undetected::Values(error) => {
@@ -63,23 +63,23 @@ pub(super) fn by_time(
     let Some(kind) = kind else {
         let mut tally = Tally::new(judge, TimestampFormat::Auto, f64::NEG_INFINITY);
         tally.of_sample(&samples);
-        seen.times = Some(tally.values()).filter(|values| values.rows > 0);
-        seen.note = seen.times.is_some().then(|| NOTHING_SET.to_owned());
+        notes.times = Some(tally.values()).filter(|values| values.rows > 0);
+        notes.note = notes.times.is_some().then(|| NOTHING_SET.to_owned());
         return Ok(None);
     };
     let mut cutoff = retention.retention.map_or(f64::NEG_INFINITY, |age| now - age.as_secs_f64());
-    let tally = tally_of(source, shape, column, (judge, kind, cutoff), conditions.look, &samples)?;
+    let tally = tally_of(source, shape, column, (judge, kind, cutoff), inputs.scan_time, &samples)?;
     let times = tally.values();
     let words = times.words();
-    seen.times = Some(times);
-    let believed = believe(retention, &judge, (kind, cutoff), &samples, &tally, seen);
+    notes.times = Some(times);
+    let believed = check_plausible(retention, &judge, (kind, cutoff), &samples, &tally, notes);
     if !believed.map_err(|error| error.with(&words))? {
         return Ok(None);
     }
-    let mut bounds = Bounds::of(kind, &tally, &judge, cutoff);
+    let mut bounds = Bounds::new(kind, &tally, &judge, cutoff);
     if let Some(latest) = retention.keep_latest {
         let judged = (&judge, kind, &tally);
-        match keep_newest(source, shape, column, latest, judged, (bounds, cutoff), seen)? {
+        match keep_newest(source, shape, column, latest, judged, (bounds, cutoff), notes)? {
             Some(kept) => (bounds, cutoff) = kept,
             None => return Ok(None),
         }
@@ -87,7 +87,7 @@ pub(super) fn by_time(
     let (mut last, mut expired_by) = (None, ExpiredBy::Age);
     if let Some(limits) = limits(retention)
         && let Some((cursor, limit)) =
-            beyond(source, (retention, shape, Some(column)), &bounds, limits, conditions.look)?
+            beyond(source, (retention, shape, Some(column)), &bounds, limits, inputs.scan_time)?
     {
         let moment = cursor.first().and_then(|value| convert(&value, kind)).unwrap_or(f64::NEG_INFINITY);
         if moment >= cutoff {
@@ -116,15 +116,15 @@ fn tally_of(
     shape: &TableShape,
     column: &str,
     (judge, kind, cutoff): (Judge, TimestampFormat, f64),
-    look: Duration,
+    scan_time: Duration,
     samples: &[TimeValue],
 ) -> Result<Tally, SqliteError> {
     let mut tally = Tally::new(judge, kind, cutoff);
-    if source.each_time(shape, column, look, &mut |value| tally.add(value.as_ref()))? {
+    if source.each_time(shape, column, scan_time, &mut |value| tally.add(value.as_ref()))? {
         return Ok(tally);
     }
     tally.of_sample(samples);
-    let Bounds { floor, never, form, .. } = Bounds::of(kind, &tally, &judge, cutoff);
+    let Bounds { floor, never, form, .. } = Bounds::new(kind, &tally, &judge, cutoff);
     if form != (TimeForm::PerRow { ordered: false }) && shape.index_on(column).is_some() {
         let found = source.newest_between(shape, column, (&floor, &never), (1, SAMPLE_OF_NEWEST))?;
         found.iter().for_each(|value| tally.add(Some(value)));
@@ -140,15 +140,15 @@ fn keep_newest(
     latest: u64,
     (judge, kind, tally): (&Judge, TimestampFormat, &Tally),
     (mut bounds, mut cutoff): (Bounds, f64),
-    seen: &mut Seen,
+    notes: &mut PlanNotes,
 ) -> Result<Option<(Bounds, f64)>, PlanError> {
-    refuse_without_order(shape, column, bounds.form, "keep_latest needs")?;
+    check_order(shape, column, bounds.form, "keep_latest needs")?;
     let found = source.newest_between(shape, column, (&bounds.floor, &bounds.never), (latest, 1))?;
     let first_kept = found.into_iter().next().unwrap_or_else(|| bounds.floor.clone());
     let below = bounds.below.clone();
     let kept = source.count_between(shape, column, (&first_kept, &below))?;
     if kept > 0 {
-        seen.kept.push(KeptRows { reason: KeptBy::KeepLatest, referenced_by: None, rows: kept });
+        notes.kept.push(KeptRows { reason: KeptBy::KeepLatest, referenced_by: None, rows: kept });
     }
     if first_kept == bounds.floor {
         return Ok(None);
@@ -159,7 +159,7 @@ fn keep_newest(
     let moment = if various { moment - 27.0 * 3600.0 } else { moment };
     if moment < cutoff {
         cutoff = moment;
-        bounds = Bounds::of(kind, tally, judge, cutoff);
+        bounds = Bounds::new(kind, tally, judge, cutoff);
         if bounds.form == TimeForm::Number {
             bounds.below = first_kept;
         }
@@ -204,7 +204,7 @@ fn detect(
 
 /// Why nothing is deleted from a table to which nothing seems to be written any more. Moments of expiry are of such a table
 /// before `long_ago`.
-fn quiet(
+fn inactivity(
     retention: &Retention,
     judge: &Judge,
     long_ago: f64,
@@ -218,15 +218,15 @@ fn quiet(
     }))
 }
 
-/// Whether the values are to be believed and anything may be deleted by them; `false` with a note in `seen` where they
+/// Whether the values are to be believed and anything may be deleted by them; `false` with a note in `notes` where they
 /// are and nothing should.
-fn believe(
+fn check_plausible(
     retention: &Retention,
     judge: &Judge,
     (kind, cutoff): (TimestampFormat, f64),
     samples: &[TimeValue],
     tally: &Tally,
-    seen: &mut Seen,
+    notes: &mut PlanNotes,
 ) -> Result<bool, PlanError> {
     let name = format!("{}.{}", retention.table, retention.column.as_deref().unwrap_or_default());
     let age = retention.max_newest_age.as_secs_f64().max(30.0 * DAY_SECONDS);
@@ -246,7 +246,7 @@ fn believe(
             let words = format!("{name}: no value is a time as {} writes it", kind.name());
             return Err(PlanError::Config(format!("{words}; nothing is deleted")));
         }
-        seen.note = Some(NOTHING_SET.to_owned());
+        notes.note = Some(NOTHING_SET.to_owned());
         return Ok(false);
     };
     // By their number or size, the oldest rows go whatever the clock says.
@@ -263,9 +263,10 @@ fn believe(
             ))
         }));
     }
-    let quiet = quiet(retention, judge, cutoff.min(judge.now - 366.0 * DAY_SECONDS), (newest, counts))?;
+    let inactivity =
+        inactivity(retention, judge, cutoff.min(judge.now - 366.0 * DAY_SECONDS), (newest, counts))?;
     let all_expired = newest < cutoff;
-    if (quiet.is_some() || all_expired)
+    if (inactivity.is_some() || all_expired)
         && let Some(error) = misread(&format!("the newest row is of {}", date(newest)))
     {
         return Err(error);
@@ -278,14 +279,14 @@ fn believe(
                 retention.table
             )
         });
-    if let Some(reason) = quiet {
-        seen.note = Some(format!("{reason}; its rows stay"));
-        seen.kept.push(KeptRows { reason: KeptBy::Quiet, referenced_by: None, rows: tally.expired() });
+    if let Some(reason) = inactivity {
+        notes.note = Some(format!("{reason}; its rows stay"));
+        notes.kept.push(KeptRows { reason: KeptBy::Quiet, referenced_by: None, rows: tally.expired() });
         return Ok(false);
     }
     if let Some(reason) = guessed {
-        seen.note = Some(format!("{reason}; its rows stay"));
-        seen.is_doubtful = true;
+        notes.note = Some(format!("{reason}; its rows stay"));
+        notes.is_doubtful = true;
         return Ok(false);
     }
     Ok(true)

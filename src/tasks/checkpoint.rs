@@ -16,20 +16,20 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
 use crate::sqlite::version_text;
-use crate::task::Task;
+use crate::task::TaskKind;
 
-use super::Context;
 use super::Inspection;
+use super::TaskContext;
+use super::inspect_for_write;
 use super::lock_contention::LockContention;
 use super::outcome::Details;
 use super::outcome::Outcome;
 use super::outcome::Report;
 use super::outcome::SkipReason;
 use super::preflight;
-use super::survey_to_write;
 
 /// How long the opening waits; the next run is minutes away.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+const OPEN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a checkpoint came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -103,7 +103,11 @@ impl Plan {
 }
 
 /// Works out what is to be done.
-pub(super) fn plan(task: &Checkpoint, context: &Context<'_>, found: &Inspection) -> Result<Plan, Outcome> {
+pub(super) fn plan(
+    task: &Checkpoint,
+    context: &TaskContext<'_>,
+    found: &Inspection,
+) -> Result<Plan, Outcome> {
     let skipped = |reason, detail: String| Err(Outcome::skipped(reason, detail));
     let header = &found.header;
     if header.journal_mode == JournalMode::Rollback {
@@ -146,7 +150,7 @@ pub(super) fn plan(task: &Checkpoint, context: &Context<'_>, found: &Inspection)
         let report = Report { max_hold: std::time::Duration::ZERO, details: Details::Checkpoint(report) };
         return Err(Outcome::Skipped { reason: SkipReason::VersionUnsafe, detail, report: Some(report) });
     }
-    preflight::refuse_unless_writable(context.database, header.journal_mode, task.allow_network_filesystem)?;
+    preflight::check_writable(context.database, header.journal_mode, task.allow_network_filesystem)?;
     Ok(Plan {
         frames: found.wal,
         wal_bytes,
@@ -155,21 +159,21 @@ pub(super) fn plan(task: &Checkpoint, context: &Context<'_>, found: &Inspection)
     })
 }
 
-fn wal_bytes(context: &Context<'_>) -> u64 {
+fn wal_bytes(context: &TaskContext<'_>) -> u64 {
     stat(&context.database.files.wal).ok().flatten().map_or(0, |stat| stat.size)
 }
 
 /// Checkpoints the database if there is anything to copy.
-pub(super) fn run(task: &Checkpoint, context: &Context<'_>) -> Outcome {
-    attempt(task, context).unwrap_or_else(|outcome| outcome)
+pub(super) fn run(task: &Checkpoint, context: &TaskContext<'_>) -> Outcome {
+    run_inner(task, context).unwrap_or_else(|outcome| outcome)
 }
 
-fn attempt(task: &Checkpoint, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let found = survey_to_write(Task::Checkpoint, context)?;
+fn run_inner(task: &Checkpoint, context: &TaskContext<'_>) -> Result<Outcome, Outcome> {
+    let found = inspect_for_write(TaskKind::Checkpoint, context)?;
     let plan = plan(task, context, &found)?;
     let failed = |error: SqliteError| Outcome::of(&error, None);
-    context.observer.begin("checkpoint");
-    let mut writer = preflight::open_writer(context, PATIENCE).map_err(failed)?;
+    context.progress.begin("checkpoint");
+    let mut writer = preflight::open_writer(context, OPEN_TIMEOUT).map_err(failed)?;
     let copied = writer.checkpoint(sqlite::Checkpoint::Passive).map_err(failed)?.value;
     let mut report = CheckpointReport {
         frames_before: plan.frames.map(|frames| frames.total),
@@ -186,8 +190,8 @@ fn attempt(task: &Checkpoint, context: &Context<'_>) -> Result<Outcome, Outcome>
         report.truncated = Some(false);
         // With frames left it would fail, after it had taken the write lock for nothing.
         if copied.is_complete() {
-            let mut neighbours = LockContention::of(context.database, &context.observer);
-            neighbours.await_turn(&writer, std::time::Duration::MAX, context.limits);
+            let mut contention = LockContention::new(context.database, &context.progress);
+            contention.await_turn(&writer, std::time::Duration::MAX, context.limits);
             let emptied = writer.checkpoint(sqlite::Checkpoint::Truncate).map_err(failed)?;
             max_hold = emptied.hold;
             report.truncated = Some(!emptied.value.busy);

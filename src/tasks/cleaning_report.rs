@@ -51,7 +51,7 @@ pub struct TableReport {
 
 impl TableReport {
     /// Sets `complete`, once `finished` and `kept` are known.
-    pub(super) fn judge(&mut self) {
+    pub(super) fn set_complete(&mut self) {
         let stays = |kept: &KeptRows| kept.rows > 0 && kept.reason.is_against_the_configuration();
         self.complete = self.finished && !self.kept.iter().any(stays);
     }

@@ -3,7 +3,7 @@
 use crate::config::Retention;
 use crate::os::ClockReading;
 
-use super::retention::iso;
+use crate::collectors::date;
 
 /// A difference between the two clocks that is no drift.
 const JUMP_SECONDS: f64 = 600.0;
@@ -12,18 +12,18 @@ const JUMP_SECONDS: f64 = 600.0;
 const AHEAD_SECONDS: f64 = 86_400.0;
 
 /// What is wrong with the clock since an earlier run, if anything.
-pub(super) fn jumped(earlier: &ClockReading, now: &ClockReading) -> Option<String> {
+pub(super) fn clock_jump(earlier: &ClockReading, now: &ClockReading) -> Option<String> {
     let wall = now.wall - earlier.wall;
     if wall < -JUMP_SECONDS {
         return Some(format!(
             "the clock was set back: it is {}, and the last run was at {}",
-            iso(now.wall),
-            iso(earlier.wall)
+            date(now.wall),
+            date(earlier.wall)
         ));
     }
     let ahead = wall - (now.since_boot - earlier.since_boot);
     (now.boot == earlier.boot && ahead > JUMP_SECONDS).then(|| {
-        format!("the clock was set forward by {} since the last run at {}", days(ahead), iso(earlier.wall))
+        format!("the clock was set forward by {} since the last run at {}", days(ahead), date(earlier.wall))
     })
 }
 
@@ -41,8 +41,8 @@ pub(super) fn compare_with_newest_row(
     if newest > now + AHEAD_SECONDS {
         return Err(format!(
             "the newest row of {table} is of {}, and the clock says {}: one of them is wrong, so nothing is deleted",
-            iso(newest),
-            iso(now)
+            date(newest),
+            date(now)
         ));
     }
     let most = retention.max_newest_age.as_secs_f64();
@@ -51,7 +51,7 @@ pub(super) fn compare_with_newest_row(
             "the newest row of {table} is {} old ({}), more than max_newest_age ({}): either nothing is logged any more, or \
              the clock is ahead",
             days(now - newest),
-            iso(newest),
+            date(newest),
             days(most)
         )
     }))
@@ -74,7 +74,7 @@ mod tests {
         let mark =
             |wall: f64, since_boot: f64, boot: &str| ClockReading { wall, since_boot, boot: boot.to_owned() };
         let earlier = mark(1e9, 1000.0, "a");
-        for (now, jumped) in [
+        for (now, clock_jump) in [
             (mark(1e9 + 86_400.0, 87_400.0, "a"), false),
             // Drift and leap seconds.
             (mark(1e9 + 86_405.0, 87_400.0, "a"), false),
@@ -84,7 +84,7 @@ mod tests {
             // After a start of the machine nothing says how long it was off.
             (mark(1e9 + 40.0 * 86_400.0, 10.0, "b"), false),
         ] {
-            assert_eq!(super::jumped(&earlier, &now).is_some(), jumped, "{now:?}");
+            assert_eq!(super::clock_jump(&earlier, &now).is_some(), clock_jump, "{now:?}");
         }
     }
 }

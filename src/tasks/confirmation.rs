@@ -17,26 +17,26 @@ use crate::sqlite::Check;
 use crate::sqlite::ENCRYPTED;
 use crate::sqlite::Kind;
 use crate::sqlite::is_encrypted;
-use crate::task::Task;
+use crate::task::TaskKind;
 
-use super::Context;
-use super::SURVEY_PATIENCE;
-use super::health_check::Told;
+use super::READ_BUSY_TIMEOUT;
+use super::TaskContext;
+use super::health_check::ReportProgress;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
 
 /// How the owner is spared where no health check is configured: as one does by default.
-const MANNERS: Manners = Manners {
+const DEFAULT_LIMITS: Manners = Manners {
     max_writer_wait: Duration::from_millis(100),
     max_wal_growth: 64 * 1024 * 1024,
     owner_busy_timeout: None,
 };
 
 /// The outcome of a task, in which a database counts as damaged only where a check finds damage, or cannot be made.
-pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> Outcome {
+pub(super) fn confirmed(task: TaskKind, outcome: Outcome, context: &TaskContext<'_>) -> Outcome {
     let Outcome::Failed { reason: FailureReason::Corrupt, message, report } = outcome else { return outcome };
     let corrupt = |message, report| Outcome::Failed { reason: FailureReason::Corrupt, message, report };
-    if matches!(task, Task::HealthCheck | Task::QuickCheck) {
+    if matches!(task, TaskKind::HealthCheck | TaskKind::QuickCheck) {
         return corrupt(message, report);
     }
     let path = &context.database.path;
@@ -44,8 +44,8 @@ pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> 
     if is_encrypted(path, size, context.limits) {
         return Outcome::Failed { reason: FailureReason::Other, message: ENCRYPTED.to_owned(), report };
     }
-    context.observer.say("SQLite calls the database malformed; it is checked");
-    let found = health_report::report(&request(context), &Told(Arc::clone(&context.observer)));
+    context.progress.message("SQLite calls the database malformed; it is checked");
+    let found = health_report::report(&request(context), &ReportProgress(Arc::clone(&context.progress)));
     if found.has(Kind::Damage) {
         return corrupt(message, report);
     }
@@ -65,11 +65,11 @@ pub(super) fn confirmed(task: Task, outcome: Outcome, context: &Context<'_>) -> 
     Outcome::Failed { reason: FailureReason::Other, message, report }
 }
 
-fn request(context: &Context<'_>) -> Request {
+fn request(context: &TaskContext<'_>) -> Request {
     let settings = &context.database.settings;
     let (max_writer_wait, max_wal_growth) = match &settings.tasks.health_check {
         Some(task) => (task.max_writer_wait, task.max_wal_growth),
-        None => (MANNERS.max_writer_wait, MANNERS.max_wal_growth),
+        None => (DEFAULT_LIMITS.max_writer_wait, DEFAULT_LIMITS.max_wal_growth),
     };
     let manners =
         Manners { max_writer_wait, max_wal_growth, owner_busy_timeout: settings.owner_busy_timeout };
@@ -79,6 +79,6 @@ fn request(context: &Context<'_>) -> Request {
         checks: vec![Check::Full],
         by_table: false,
         manners: Some(manners),
-        limits: QueryLimits { busy_timeout: SURVEY_PATIENCE, ..context.limits.clone() },
+        limits: QueryLimits { busy_timeout: READ_BUSY_TIMEOUT, ..context.limits.clone() },
     }
 }

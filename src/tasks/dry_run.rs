@@ -9,14 +9,15 @@ use crate::config::Optimize;
 use crate::config::Vacuum;
 use crate::health_report::Manners;
 use crate::sqlite::JournalMode;
-use crate::task::Task;
+use crate::task::TaskKind;
 
-use super::Context;
 use super::Inspection;
+use super::TaskContext;
 use super::backup;
 use super::checkpoint;
 use super::dry_run_cleaning;
 use super::health_check;
+use super::inspect;
 use super::lock_contention;
 use super::optimize::UP_TO_DATE;
 use super::outcome::Outcome;
@@ -25,16 +26,15 @@ use super::preflight;
 use super::references::KeptRows;
 use super::references::OtherRows;
 use super::retention::ExpiredBy;
-use super::survey;
 use super::time_tally::TimeValues;
 use super::vacuum;
 use super::vacuum::Method;
-use super::vacuum::Need;
+use super::vacuum::SpaceRequirement;
 use super::vacuum_hold;
 
 /// What a run would do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Forecast {
+pub struct DryRun {
     /// Why it would do nothing.
     pub would_not_run: Option<String>,
     /// How long it would take, where an earlier run tells.
@@ -52,9 +52,9 @@ pub struct Forecast {
     /// Bytes that a vacuum would give back.
     pub reclaimable_bytes: Option<u64>,
     /// Room that it needs.
-    pub needs: Vec<Need>,
+    pub needs: Vec<SpaceRequirement>,
     /// What a log cleaning would delete.
-    pub tables: Vec<TableForecast>,
+    pub tables: Vec<TableDryRun>,
     /// What a checkpoint would copy, in words.
     pub checkpoint: Option<String>,
     /// Tables whose statistics would be made anew.
@@ -63,7 +63,7 @@ pub struct Forecast {
 
 /// What would be deleted from one table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct TableForecast {
+pub struct TableDryRun {
     /// The table.
     pub table: String,
     /// Why the cleaning of this table would fail; nothing would be deleted then.
@@ -106,141 +106,141 @@ pub struct TableForecast {
 ///
 /// # Errors
 /// The outcome of a run that could not even look.
-pub fn forecast(task: Task, context: &Context<'_>) -> Result<Forecast, Outcome> {
+pub fn dry_run(task: TaskKind, context: &TaskContext<'_>) -> Result<DryRun, Outcome> {
     let tasks = &context.database.settings.tasks;
-    let found = survey(context)?;
+    let found = inspect(context)?;
     let header = found.header;
     let size = u64::from(header.pages) * u64::from(header.page_size);
-    let mut forecast = Forecast { size_bytes: Some(size), ..Forecast::default() };
+    let mut dry_run = DryRun { size_bytes: Some(size), ..DryRun::default() };
     if task.writes()
-        && let Some(problem) = &context.past.unhealthy
+        && let Some(problem) = &context.history.unhealthy
     {
-        forecast.would_not_run = Some(format!("an integrity check failed: {problem}"));
+        dry_run.would_not_run = Some(format!("an integrity check failed: {problem}"));
     }
-    if let Err(refused) = preflight::refuse_if_locks_lost(task, context.database) {
-        note(&mut forecast, refused.message());
+    if let Err(refused) = preflight::check_locks(task, context.database) {
+        note(&mut dry_run, refused.message());
     }
-    if let Err(refused) = owner_format::refuse_if_only_the_owner_may_write(task, found.owner_format) {
-        note(&mut forecast, refused.message());
+    if let Err(refused) = owner_format::check_owner_format(task, found.owner_format) {
+        note(&mut dry_run, refused.message());
     }
-    if task.writes() && task != Task::Checkpoint {
-        forecast.owner = lock_contention::words_of_owner(context.database.settings.owner_busy_timeout);
+    if task.writes() && task != TaskKind::Checkpoint {
+        dry_run.owner = lock_contention::owner_notice(context.database.settings.owner_busy_timeout);
     }
     let max_writer_wait = match task {
-        Task::HealthCheck | Task::QuickCheck => tasks.health_check.as_ref().map(|task| task.max_writer_wait),
-        Task::Backup => tasks.backup.as_ref().map(|task| task.max_writer_wait),
-        Task::Vacuum | Task::LogCleaning | Task::Checkpoint | Task::Optimize => None,
+        TaskKind::HealthCheck | TaskKind::QuickCheck => {
+            tasks.health_check.as_ref().map(|task| task.max_writer_wait)
+        }
+        TaskKind::Backup => tasks.backup.as_ref().map(|task| task.max_writer_wait),
+        TaskKind::Vacuum | TaskKind::LogCleaning | TaskKind::Checkpoint | TaskKind::Optimize => None,
     };
     if let Some(max_writer_wait) = max_writer_wait.filter(|_| header.journal_mode == JournalMode::Rollback) {
         let owner_busy_timeout = context.database.settings.owner_busy_timeout;
         let max_hold = Manners { max_writer_wait, max_wal_growth: 0, owner_busy_timeout }.max_copy_hold();
-        forecast.owner = lock_contention::words_of_owner_beside_reader(owner_busy_timeout, max_hold);
+        dry_run.owner = lock_contention::owner_notice_for_reader(owner_busy_timeout, max_hold);
     }
     match task {
-        Task::HealthCheck | Task::QuickCheck => {
+        TaskKind::HealthCheck | TaskKind::QuickCheck => {
             if let Some(health_check) = &tasks.health_check {
-                let checks = health_check::checks(health_check, task == Task::QuickCheck);
-                forecast.checks = checks.iter().map(|check| check.label()).collect();
-                forecast.expected_seconds = context.past.rate.map(|rate| size as f64 / rate.max(1.0));
+                let checks = health_check::checks(health_check, task == TaskKind::QuickCheck);
+                dry_run.checks = checks.iter().map(|check| check.label()).collect();
+                dry_run.expected_seconds = context.history.rate.map(|rate| size as f64 / rate.max(1.0));
             }
         }
-        Task::Vacuum => {
+        TaskKind::Vacuum => {
             if let Some(task) = &tasks.vacuum {
-                of_vacuum(task, context, &found, &mut forecast)?;
+                of_vacuum(task, context, &found, &mut dry_run)?;
             }
         }
-        Task::LogCleaning => {
+        TaskKind::LogCleaning => {
             if let Some(task) = &tasks.log_cleaning {
-                dry_run_cleaning::add(task, context, &found, &mut forecast);
+                dry_run_cleaning::add(task, context, &found, &mut dry_run);
             }
         }
-        Task::Backup => {
+        TaskKind::Backup => {
             if let Some(task) = &tasks.backup {
-                of_backup(task, context, &found, &mut forecast);
+                of_backup(task, context, &found, &mut dry_run);
             }
         }
-        Task::Checkpoint => {
+        TaskKind::Checkpoint => {
             if let Some(task) = &tasks.checkpoint {
                 match checkpoint::plan(task, context, &found) {
-                    Ok(plan) => forecast.checkpoint = Some(plan.words()),
-                    Err(outcome) => note(&mut forecast, outcome.message()),
+                    Ok(plan) => dry_run.checkpoint = Some(plan.words()),
+                    Err(outcome) => note(&mut dry_run, outcome.message()),
                 }
             }
         }
-        Task::Optimize => {
+        TaskKind::Optimize => {
             if let Some(task) = &tasks.optimize {
-                of_optimize(task, context, &found, &mut forecast);
+                of_optimize(task, context, &found, &mut dry_run);
             }
         }
     }
-    Ok(forecast)
+    Ok(dry_run)
 }
 
 fn of_vacuum(
     task: &Vacuum,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     found: &Inspection,
-    forecast: &mut Forecast,
+    dry_run: &mut DryRun,
 ) -> Result<(), Outcome> {
     let header = &found.header;
     let method = vacuum::method(task, header);
-    forecast.method = Some(method);
-    forecast.reclaimable_bytes = Some(u64::from(header.freelist_pages) * u64::from(header.page_size));
-    let refused = vacuum::worth_it(task, header)
-        .and_then(|()| vacuum::refuse_if_replicated(task, context, &found.tables))
+    dry_run.method = Some(method);
+    dry_run.reclaimable_bytes = Some(u64::from(header.freelist_pages) * u64::from(header.page_size));
+    let refused = vacuum::check_threshold(task, header)
+        .and_then(|()| vacuum::check_replication(task, context, &found.tables))
         .and_then(|()| {
-            preflight::refuse_unless_writable(
+            preflight::check_writable(
                 context.database,
                 header.journal_mode,
                 task.write_limits.allow_network_filesystem,
             )
         });
     if let Err(outcome) = refused {
-        note(forecast, outcome.message());
+        note(dry_run, outcome.message());
     }
     if method == Method::Incremental {
         return Ok(());
     }
-    let refused = vacuum::refuse_if_row_ids_change(&found.broken_by_vacuum)
-        .and_then(|()| vacuum::refuse_if_schema_is_unknown(context));
+    let refused = vacuum::check_row_ids(&found.broken_by_vacuum).and_then(|()| vacuum::check_schema(context));
     if let Err(outcome) = refused {
-        note(forecast, outcome.message());
+        note(dry_run, outcome.message());
     }
-    forecast.expected_seconds = Some(vacuum_hold::expected(header, context.past.rate).as_secs_f64());
-    forecast.max_lock_hold_seconds = Some(vacuum_hold::max_lock_hold(task, context).as_secs_f64());
-    if let Err(outcome) = vacuum_hold::refuse_if_held_too_long(task, context, header) {
-        note(forecast, outcome.message());
+    dry_run.expected_seconds = Some(vacuum_hold::expected(header, context.history.rate).as_secs_f64());
+    dry_run.max_lock_hold_seconds = Some(vacuum_hold::max_lock_hold(task, context).as_secs_f64());
+    if let Err(outcome) = vacuum_hold::check_max_hold(task, context, header) {
+        note(dry_run, outcome.message());
     }
-    let temporary = &context.past.temporary_directory;
-    forecast.needs = vacuum::needs(&context.database.path, header, temporary, task.min_free_space)?;
-    if forecast.needs.iter().any(|need| need.available_bytes < need.bytes) {
-        note(forecast, Some("a disk has not enough room"));
+    let temporary = &context.history.temporary_directory;
+    dry_run.needs =
+        vacuum::space_requirements(&context.database.path, header, temporary, task.min_free_space)?;
+    if dry_run.needs.iter().any(|need| need.available_bytes < need.bytes) {
+        note(dry_run, Some("a disk has not enough room"));
     }
     Ok(())
 }
 
-fn of_backup(task: &Backup, context: &Context<'_>, found: &Inspection, forecast: &mut Forecast) {
-    forecast.expected_seconds =
-        forecast.size_bytes.zip(context.past.rate).map(|(size, rate)| size as f64 / rate.max(1.0));
-    match backup::refuse_without_directory(task).and_then(|()| backup::need(task, &found.header)) {
-        Err(outcome) => note(forecast, outcome.message()),
+fn of_backup(task: &Backup, context: &TaskContext<'_>, found: &Inspection, dry_run: &mut DryRun) {
+    dry_run.expected_seconds =
+        dry_run.size_bytes.zip(context.history.rate).map(|(size, rate)| size as f64 / rate.max(1.0));
+    match backup::check_directory(task).and_then(|()| backup::required_space(task, &found.header)) {
+        Err(outcome) => note(dry_run, outcome.message()),
         Ok(need) => {
             if need.available_bytes < need.bytes {
-                note(forecast, Some("the disk of the backups has not enough room"));
+                note(dry_run, Some("the disk of the backups has not enough room"));
             }
-            forecast.needs = vec![need];
+            dry_run.needs = vec![need];
         }
     }
 }
 
-fn of_optimize(task: &Optimize, context: &Context<'_>, found: &Inspection, forecast: &mut Forecast) {
+fn of_optimize(task: &Optimize, context: &TaskContext<'_>, found: &Inspection, dry_run: &mut DryRun) {
     let journal_mode = found.header.journal_mode;
-    if let Err(outcome) = preflight::refuse_unless_writable(
-        context.database,
-        journal_mode,
-        task.write_limits.allow_network_filesystem,
-    ) {
-        note(forecast, outcome.message());
+    if let Err(outcome) =
+        preflight::check_writable(context.database, journal_mode, task.write_limits.allow_network_filesystem)
+    {
+        note(dry_run, outcome.message());
     }
     let database = context.database;
     // A writer of a rollback database waits for a count.
@@ -252,19 +252,19 @@ fn of_optimize(task: &Optimize, context: &Context<'_>, found: &Inspection, forec
         reader.stale_statistics(limit)
     });
     match read {
-        Ok(Consistent::Read { answer, .. }) if answer.is_empty() => note(forecast, Some(UP_TO_DATE)),
+        Ok(Consistent::Read { answer, .. }) if answer.is_empty() => note(dry_run, Some(UP_TO_DATE)),
         Ok(Consistent::Read { answer, .. }) => {
-            forecast.analyze = answer.into_iter().map(|analysis| analysis.table).collect();
+            dry_run.analyze = answer.into_iter().map(|analysis| analysis.table).collect();
         }
         Ok(Consistent::Unstable) => {
-            note(forecast, Some("the database's files come and go while they are read"))
+            note(dry_run, Some("the database's files come and go while they are read"))
         }
-        Err(error) => note(forecast, Some(&error.to_string())),
+        Err(error) => note(dry_run, Some(&error.to_string())),
     }
 }
 
-pub(super) fn note(forecast: &mut Forecast, reason: Option<&str>) {
-    if forecast.would_not_run.is_none() {
-        forecast.would_not_run = reason.map(str::to_owned);
+pub(super) fn note(dry_run: &mut DryRun, reason: Option<&str>) {
+    if dry_run.would_not_run.is_none() {
+        dry_run.would_not_run = reason.map(str::to_owned);
     }
 }

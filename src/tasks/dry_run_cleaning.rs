@@ -16,31 +16,31 @@ use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
-use crate::task::Task;
+use crate::task::TaskKind;
 
-use super::Context;
 use super::Inspection;
-use super::Observer;
-use super::Past;
+use super::Progress;
+use super::TaskContext;
+use super::TaskHistory;
 use super::backup;
-use super::dry_run::Forecast;
-use super::dry_run::TableForecast;
+use super::dry_run::DryRun;
+use super::dry_run::TableDryRun;
 use super::dry_run::note;
+use super::inspect;
 use super::preflight;
 use super::references;
-use super::retention::Conditions;
 use super::retention::Plan;
 use super::retention::PlanError;
-use super::retention::Seen;
-use super::retention::iso;
+use super::retention::PlanInputs;
+use super::retention::PlanNotes;
 use super::retention::plan;
-use super::survey;
-use super::time_bounds::look_at_times;
-use super::vacuum::Need;
+use super::time_bounds::scan_timeout;
+use super::vacuum::SpaceRequirement;
+use crate::collectors::date;
 
 /// What a configured task will meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForeseenKind {
+pub enum ProblemKind {
     /// The run will fail.
     Fails,
     /// Rows will stay.
@@ -53,11 +53,11 @@ pub enum ForeseenKind {
 
 /// Something that a configured task will meet on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreseen {
+pub struct ExpectedProblem {
     /// The task.
-    pub task: Task,
+    pub task: TaskKind,
     /// What kind of thing.
-    pub kind: ForeseenKind,
+    pub kind: ProblemKind,
     /// What, in words.
     pub message: String,
 }
@@ -67,42 +67,42 @@ pub struct Foreseen {
 ///
 /// # Errors
 /// Why the database could not be looked at.
-pub fn foresee(database: &Database, limits: &QueryLimits) -> Result<Vec<Foreseen>, String> {
+pub fn expected_problems(database: &Database, limits: &QueryLimits) -> Result<Vec<ExpectedProblem>, String> {
     let tasks = &database.settings.tasks;
     if tasks.log_cleaning.is_none() && tasks.backup.is_none() {
         return Ok(Vec::new());
     }
-    let past = Past::default();
-    let context = Context {
+    let history = TaskHistory::default();
+    let context = TaskContext {
         database,
         now: SystemTime::now(),
         clock: ClockReading::read(),
         must_end_by: None,
         limits,
-        past: &past,
-        observer: Arc::new(Unheard),
+        history: &history,
+        progress: Arc::new(Unheard),
     };
-    let survey = survey(&context).map_err(|outcome| outcome.message().unwrap_or_default().to_owned())?;
+    let inspect = inspect(&context).map_err(|outcome| outcome.message().unwrap_or_default().to_owned())?;
     let mut found = Vec::new();
-    let mut add = |task, kind, message| found.push(Foreseen { task, kind, message });
+    let mut add = |task, kind, message| found.push(ExpectedProblem { task, kind, message });
     if let Some(task) = &tasks.log_cleaning {
-        for table in tables(task, &context, survey.header.journal_mode, false)? {
+        for table in tables(task, &context, inspect.header.journal_mode, false)? {
             let named = |words: String| {
                 if words.starts_with(&table.table) { words } else { format!("{}: {words}", table.table) }
             };
             for (kind, words) in [
-                (ForeseenKind::Fails, &table.would_fail),
-                (ForeseenKind::Stays, &table.note),
-                (ForeseenKind::Slow, &table.slow),
-                (ForeseenKind::SlowReference, &table.slow_references),
+                (ProblemKind::Fails, &table.would_fail),
+                (ProblemKind::Stays, &table.note),
+                (ProblemKind::Slow, &table.slow),
+                (ProblemKind::SlowReference, &table.slow_references),
             ] {
-                words.iter().for_each(|words| add(Task::LogCleaning, kind, named(words.clone())));
+                words.iter().for_each(|words| add(TaskKind::LogCleaning, kind, named(words.clone())));
             }
         }
     }
     if let Some(task) = &tasks.backup {
         let refused =
-            backup::refuse_without_directory(task).and_then(|()| backup::need(task, &survey.header));
+            backup::check_directory(task).and_then(|()| backup::required_space(task, &inspect.header));
         let message = match refused {
             Err(outcome) => outcome.message().map(str::to_owned),
             Ok(need) => (need.available_bytes < need.bytes).then(|| {
@@ -110,7 +110,7 @@ pub fn foresee(database: &Database, limits: &QueryLimits) -> Result<Vec<Foreseen
                 format!("{}: a backup needs {needed}, and {free} are free", need.directory)
             }),
         };
-        message.into_iter().for_each(|message| add(Task::Backup, ForeseenKind::Fails, message));
+        message.into_iter().for_each(|message| add(TaskKind::Backup, ProblemKind::Fails, message));
     }
     Ok(found)
 }
@@ -118,21 +118,19 @@ pub fn foresee(database: &Database, limits: &QueryLimits) -> Result<Vec<Foreseen
 /// Hears nothing.
 struct Unheard;
 
-impl Observer for Unheard {
+impl Progress for Unheard {
     fn begin(&self, _part: &str) {}
-    fn done(&self, _share: f64, _words: &str) {}
-    fn say(&self, _words: &str) {}
+    fn update(&self, _share: f64, _detail: &str) {}
+    fn message(&self, _text: &str) {}
 }
 
 /// Adds what a log cleaning would do to a dry run.
-pub(super) fn add(task: &LogCleaning, context: &Context<'_>, found: &Inspection, forecast: &mut Forecast) {
+pub(super) fn add(task: &LogCleaning, context: &TaskContext<'_>, found: &Inspection, dry_run: &mut DryRun) {
     let journal_mode = found.header.journal_mode;
-    if let Err(outcome) = preflight::refuse_unless_writable(
-        context.database,
-        journal_mode,
-        task.write_limits.allow_network_filesystem,
-    ) {
-        note(forecast, outcome.message());
+    if let Err(outcome) =
+        preflight::check_writable(context.database, journal_mode, task.write_limits.allow_network_filesystem)
+    {
+        note(dry_run, outcome.message());
     }
     match tables(task, context, journal_mode, true) {
         Ok(mut tables) => {
@@ -141,20 +139,25 @@ pub(super) fn add(task: &LogCleaning, context: &Context<'_>, found: &Inspection,
                     references::note(&mut table.note, words);
                 }
             }
-            forecast.needs = needs(task, &tables);
-            forecast.tables = tables;
+            dry_run.needs = archive_space(task, &tables);
+            dry_run.tables = tables;
         }
-        Err(words) => note(forecast, Some(&words)),
+        Err(words) => note(dry_run, Some(&words)),
     }
 }
 
 /// The room that the archives need.
-fn needs(task: &LogCleaning, tables: &[TableForecast]) -> Vec<Need> {
-    let need = |(retention, table): (&Retention, &TableForecast)| {
+fn archive_space(task: &LogCleaning, tables: &[TableDryRun]) -> Vec<SpaceRequirement> {
+    let need = |(retention, table): (&Retention, &TableDryRun)| {
         let directory = retention.archive.as_deref()?;
         let available = preflight::filesystem(&preflight::c_path(directory)).ok()?.available_bytes;
         let directory = directory.display().to_string();
-        Some(Need { purpose: "archive", directory, bytes: table.bytes?, available_bytes: available })
+        Some(SpaceRequirement {
+            purpose: "archive",
+            directory,
+            bytes: table.bytes?,
+            available_bytes: available,
+        })
     };
     task.tables.iter().zip(tables).filter_map(need).collect()
 }
@@ -162,10 +165,10 @@ fn needs(task: &LogCleaning, tables: &[TableForecast]) -> Vec<Need> {
 /// What is known of each table; rows are counted where `is_counted` says so. Otherwise, why nothing could be read.
 fn tables(
     task: &LogCleaning,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     journal_mode: JournalMode,
     is_counted: bool,
-) -> Result<Vec<TableForecast>, String> {
+) -> Result<Vec<TableDryRun>, String> {
     let database = context.database;
     let read = read_preferably_unlocked(&database.path, &database.files, context.limits, |reader| {
         let one = |retention| of_table(reader, (task, retention), context, (journal_mode, is_counted));
@@ -181,16 +184,17 @@ fn tables(
 fn of_table(
     reader: &mut Reader,
     (task, retention): (&LogCleaning, &Retention),
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     (journal_mode, is_counted): (JournalMode, bool),
-) -> Result<TableForecast, SqliteError> {
-    let mut table = TableForecast { table: retention.table.clone(), ..TableForecast::default() };
+) -> Result<TableDryRun, SqliteError> {
+    let mut table = TableDryRun { table: retention.table.clone(), ..TableDryRun::default() };
     // Ahead of the night, a sample of the rows says enough.
-    let look = look_at_times(context.database, if is_counted { journal_mode } else { JournalMode::Rollback });
-    let conditions = Conditions { foreign_keys: task.foreign_keys, now: context.now, look };
-    let mut seen = Seen::default();
-    let planned = plan(reader, retention, conditions, &mut seen);
-    (table.times, table.note, table.kept) = (seen.times, seen.note, seen.kept);
+    let scan_time =
+        scan_timeout(context.database, if is_counted { journal_mode } else { JournalMode::Rollback });
+    let inputs = PlanInputs { foreign_keys: task.foreign_keys, now: context.now, scan_time };
+    let mut notes = PlanNotes::default();
+    let planned = plan(reader, retention, inputs, &mut notes);
+    (table.times, table.note, table.kept) = (notes.times, notes.note, notes.kept);
     let column = retention.column.as_deref();
     match planned {
         Ok(Some(plan)) => {
@@ -198,7 +202,7 @@ fn of_table(
             if is_counted {
                 count(reader, &plan, context, journal_mode, &mut table)?;
             } else {
-                references::note(&mut table.note, references::protected(&plan));
+                references::note(&mut table.note, references::protection_note(&plan));
             }
             if let Some(words) = retention.archive.as_deref().and_then(|archive| too_small(archive, &table)) {
                 references::note(&mut table.note, Some(words));
@@ -206,7 +210,7 @@ fn of_table(
         }
         Ok(None) => table.rows = Some(0),
         Err(PlanError::Sqlite(error)) => return Err(error),
-        Err(PlanError::Late(words)) => table.note = Some(words),
+        Err(PlanError::TimedOut(words)) => table.note = Some(words),
         Err(error @ (PlanError::Config(_) | PlanError::Clock(_) | PlanError::Archive(_))) => {
             table.would_fail = Some(error.to_string());
         }
@@ -215,7 +219,7 @@ fn of_table(
 }
 
 /// Says when an archive's disk is smaller than what would go there.
-fn too_small(archive: &Path, table: &TableForecast) -> Option<String> {
+fn too_small(archive: &Path, table: &TableDryRun) -> Option<String> {
     let needed = table.bytes?;
     let available = preflight::filesystem(&preflight::c_path(archive)).ok()?.available_bytes;
     (available < needed).then(|| {
@@ -228,8 +232,8 @@ fn too_small(archive: &Path, table: &TableForecast) -> Option<String> {
     })
 }
 
-fn describe(plan: &Plan, column: Option<&str>, table: &mut TableForecast) {
-    table.cutoff = plan.cutoff.map(iso);
+fn describe(plan: &Plan, column: Option<&str>, table: &mut TableDryRun) {
+    table.cutoff = plan.cutoff.map(date);
     table.expired_by = plan.expired_by;
     table.format = plan.format.clone();
     table.index = if !plan.walk.is_by_time() {
@@ -246,9 +250,9 @@ fn describe(plan: &Plan, column: Option<&str>, table: &mut TableForecast) {
 fn count(
     reader: &mut Reader,
     plan: &Plan,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     journal_mode: JournalMode,
-    table: &mut TableForecast,
+    table: &mut TableDryRun,
 ) -> Result<(), SqliteError> {
     // A writer of a rollback database waits for a count; the time for it is short there.
     let limit = match journal_mode {
@@ -262,10 +266,10 @@ fn count(
             table.others = references::others(expired.others.iter().map(|(what, tally)| (what, tally)));
             references::note(&mut table.note, references::words(&table.table, &table.kept, None));
             table.bytes = Some(expired.bytes);
-            let moment = |value: Option<_>| value.and_then(|value| plan.moment(&value)).map(iso);
+            let moment = |value: Option<_>| value.and_then(|value| plan.moment(&value)).map(date);
             table.oldest = moment(expired.oldest);
             table.newest = moment(expired.newest);
-            table.expected_seconds = context.past.rate.map(|rate| expired.rows as f64 / rate.max(1.0));
+            table.expected_seconds = context.history.rate.map(|rate| expired.rows as f64 / rate.max(1.0));
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {

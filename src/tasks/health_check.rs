@@ -21,9 +21,9 @@ use crate::sqlite::ErrorKind;
 use crate::sqlite::Kind;
 use crate::sqlite::MAX_FINDINGS;
 
-use super::Context;
-use super::Observer;
-use super::SURVEY_PATIENCE;
+use super::Progress;
+use super::READ_BUSY_TIMEOUT;
+use super::TaskContext;
 use super::outcome::Details;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
@@ -79,15 +79,15 @@ pub struct HealthReport {
 
 /// Tells the job's observer of the report's progress.
 #[derive(Clone)]
-pub(super) struct Told(pub std::sync::Arc<dyn Observer>);
+pub(super) struct ReportProgress(pub std::sync::Arc<dyn Progress>);
 
-impl health_report::Observer for Told {
+impl health_report::Observer for ReportProgress {
     fn begin(&self, check: &'static str) {
         self.0.begin(&format!("{} check", check.replace('_', " ")));
     }
 
     fn done(&self, share: f64) {
-        self.0.done(share, "");
+        self.0.update(share, "");
     }
 }
 
@@ -102,7 +102,7 @@ pub fn checks(task: &HealthCheck, quick: bool) -> Vec<Check> {
 }
 
 /// Checks the database.
-pub(super) fn run(task: &HealthCheck, quick: bool, context: &Context<'_>) -> Outcome {
+pub(super) fn run(task: &HealthCheck, quick: bool, context: &TaskContext<'_>) -> Outcome {
     let database = context.database;
     let checks = checks(task, quick);
     let request = Request {
@@ -115,13 +115,14 @@ pub(super) fn run(task: &HealthCheck, quick: bool, context: &Context<'_>) -> Out
             max_wal_growth: task.max_wal_growth,
             owner_busy_timeout: database.settings.owner_busy_timeout,
         }),
-        limits: QueryLimits { busy_timeout: SURVEY_PATIENCE, ..context.limits.clone() },
+        limits: QueryLimits { busy_timeout: READ_BUSY_TIMEOUT, ..context.limits.clone() },
     };
-    let mut report = health_report::report(&request, &Told(std::sync::Arc::clone(&context.observer)));
+    let mut report =
+        health_report::report(&request, &ReportProgress(std::sync::Arc::clone(&context.progress)));
     // The verdict is on the file; what such a process commits may not be in it.
     report.lost_locks = lost_locks(&database.files).iter().map(ToString::to_string).collect();
     for lost in &report.lost_locks {
-        context.observer.say(&format!("{lost}; see `litekeeper runbook SqliteOwnerLostLocks`"));
+        context.progress.message(&format!("{lost}; see `litekeeper runbook SqliteOwnerLostLocks`"));
     }
     let verdicts: Vec<Verdict> =
         checks.iter().filter_map(|check| verdict(&report, *check, checks[0])).collect();

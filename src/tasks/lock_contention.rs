@@ -14,15 +14,15 @@ use crate::sqlite::Waiting;
 use crate::sqlite::WriteProbe;
 use crate::sqlite::Writer;
 
-use super::Observer;
+use super::Progress;
+use super::owner_writes::HoldDecision;
 use super::owner_writes::OwnerWrites;
-use super::owner_writes::Turn;
 
 /// A job that holds the lock for less, some thousand rows, is not worth a count. Each of its holds is followed by a long pause.
-const WORTH_A_COUNT: Duration = Duration::from_millis(5);
+const MIN_HOLD_TO_COUNT: Duration = Duration::from_millis(5);
 
 /// How often the connections are counted: one that comes meanwhile is seen so late.
-const PERIOD: Duration = Duration::from_secs(1);
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The longest count, some thousands of descriptors; with more on the machine the number stays unknown.
 const COUNT_LIMIT: Duration = Duration::from_millis(20);
@@ -30,11 +30,11 @@ const COUNT_LIMIT: Duration = Duration::from_millis(20);
 /// The hold aimed at while several connections may wait: after less than 8 ms, who waits sleeps 5 ms at the most. Measured
 /// with two owners that commit a row every 5 ms each (1 million rows, WAL / rollback): the worst commit was 34 / 54 to
 /// 180 ms late; with holds of 20 ms that only every eighth time were followed by a whole pause 79 to 330 / 104 to 700 ms.
-const AIM_AMONG_SEVERAL: Duration = Duration::from_millis(7);
+const CONTENDED_TARGET_HOLD: Duration = Duration::from_millis(7);
 
 /// An application that waits for a lock at least as long as this gets its turn by pauses; the shortest one that common
 /// drivers have is a second.
-const WAITS_FROM: Duration = Duration::from_millis(100);
+const MIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// An application that has not written for so long is taken to be idle.
 const IDLE_AFTER: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(30);
 /// The connections that other processes have to a database, and their writes.
 pub(super) struct LockContention {
     database: DatabaseFiles,
-    observer: Arc<dyn Observer>,
+    progress: Arc<dyn Progress>,
     held: Duration,
     next_count: Instant,
     connections: Option<usize>,
@@ -55,10 +55,10 @@ pub(super) struct LockContention {
 
 impl LockContention {
     /// Those of a database, not counted yet.
-    pub(super) fn of(database: &Database, observer: &Arc<dyn Observer>) -> Self {
+    pub(super) fn new(database: &Database, progress: &Arc<dyn Progress>) -> Self {
         Self {
             database: database.files.clone(),
-            observer: Arc::clone(observer),
+            progress: Arc::clone(progress),
             held: Duration::ZERO,
             next_count: Instant::now(),
             connections: None,
@@ -78,10 +78,10 @@ impl LockContention {
     }
 
     /// How long a hold is to last, where `target` is the user's wish.
-    pub(super) fn aim(&self, target: Duration) -> Duration {
+    pub(super) fn target_hold(&self, target: Duration) -> Duration {
         match self.waiting() {
             Waiting::AtMostOne => target,
-            Waiting::Any => target.min(AIM_AMONG_SEVERAL),
+            Waiting::Any => target.min(CONTENDED_TARGET_HOLD),
         }
     }
 
@@ -90,7 +90,7 @@ impl LockContention {
     /// budget.
     pub(super) fn await_turn(&mut self, writer: &Writer, target: Duration, limits: &QueryLimits) -> Duration {
         if self.owner_waits {
-            return self.aim(target);
+            return self.target_hold(target);
         }
         if self.owner.is_none() {
             self.count();
@@ -101,7 +101,7 @@ impl LockContention {
             self.is_careful = self.connections != Some(0);
         }
         loop {
-            let Some((probe, owner)) = &mut self.owner else { return self.aim(target) };
+            let Some((probe, owner)) = &mut self.owner else { return self.target_hold(target) };
             let (seen, last) = (writer.foreign_writes(probe), owner.last());
             let now = Instant::now();
             owner.observe(seen, now);
@@ -109,20 +109,20 @@ impl LockContention {
             self.is_careful |= owner.last() != last;
             let is_idle = owner.last().is_none_or(|last| now.duration_since(last) >= IDLE_AFTER);
             if !self.is_careful || is_idle || limits.is_exceeded() {
-                return self.aim(target);
+                return self.target_hold(target);
             }
-            let (turn, step) = (owner.turn(now), owner.step());
-            self.say_careful(writer);
-            match turn {
-                Turn::Later => std::thread::sleep(step),
-                Turn::Now => return self.aim(target),
-                Turn::Within(left) => return self.aim(target).min(left),
+            let (decide, step) = (owner.decide(now), owner.step());
+            self.report_careful(writer);
+            match decide {
+                HoldDecision::Wait => std::thread::sleep(step),
+                HoldDecision::Start => return self.target_hold(target),
+                HoldDecision::StartWithin(left) => return self.target_hold(target).min(left),
             }
         }
     }
 
     /// Says once that holds are placed between the application's writes.
-    fn say_careful(&mut self, writer: &Writer) {
+    fn report_careful(&mut self, writer: &Writer) {
         if self.was_careful {
             return;
         }
@@ -131,7 +131,7 @@ impl LockContention {
         if let Err(error) = writer.sync_wal_at_checkpoints() {
             tracing::debug!(%error, "commits are synced one by one");
         }
-        self.observer.say(
+        self.progress.message(
             "the application writes, and whether it waits for locks is not known: holds are short and placed between its \
              writes, which takes longer; where it has a busy timeout, `owner_busy_timeout` says so",
         );
@@ -155,7 +155,7 @@ impl LockContention {
                 return;
             }
         }
-        if self.held >= WORTH_A_COUNT && now >= self.next_count {
+        if self.held >= MIN_HOLD_TO_COUNT && now >= self.next_count {
             self.count();
         }
         writer.pause_for_others(hold, ratio, self.waiting());
@@ -165,12 +165,12 @@ impl LockContention {
     }
 
     fn count(&mut self) {
-        self.next_count = Instant::now() + PERIOD;
-        self.learn(count_write_descriptors(&self.database.main, COUNT_LIMIT));
+        self.next_count = Instant::now() + COUNT_INTERVAL;
+        self.record_connections(count_write_descriptors(&self.database.main, COUNT_LIMIT));
     }
 
     /// Once several were seen, they may come back at any time.
-    fn learn(&mut self, connections: Option<usize>) {
+    fn record_connections(&mut self, connections: Option<usize>) {
         if self.connections.is_some_and(|known| known > 1) || connections == self.connections {
             return;
         }
@@ -184,11 +184,11 @@ impl LockContention {
 
 /// Whether an application with this busy timeout gets its turn by pauses alone; one of which nothing is known may not.
 pub(super) fn owner_waits(busy_timeout: Option<Duration>) -> bool {
-    busy_timeout.is_some_and(|timeout| timeout >= WAITS_FROM)
+    busy_timeout.is_some_and(|timeout| timeout >= MIN_BUSY_TIMEOUT)
 }
 
 /// What an application would notice, if it may be one that does not wait for locks.
-pub(super) fn words_of_owner(busy_timeout: Option<Duration>) -> Option<String> {
+pub(super) fn owner_notice(busy_timeout: Option<Duration>) -> Option<String> {
     if owner_waits(busy_timeout) {
         return None;
     }
@@ -201,10 +201,7 @@ pub(super) fn words_of_owner(busy_timeout: Option<Duration>) -> Option<String> {
 }
 
 /// The same of a task that only reads, of a rollback database.
-pub(super) fn words_of_owner_beside_reader(
-    busy_timeout: Option<Duration>,
-    max_hold: Duration,
-) -> Option<String> {
+pub(super) fn owner_notice_for_reader(busy_timeout: Option<Duration>, max_hold: Duration) -> Option<String> {
     if busy_timeout.is_some_and(|timeout| timeout >= max_hold) {
         return None;
     }
@@ -225,10 +222,10 @@ mod tests {
     #[test]
     fn holds_are_short_unless_one_connection_is_there() {
         let target = Duration::from_millis(20);
-        let observer: Arc<dyn Observer> = Arc::new(Quiet);
-        let mut neighbours = LockContention {
+        let progress: Arc<dyn Progress> = Arc::new(Quiet);
+        let mut contention = LockContention {
             database: DatabaseFiles::of(Path::new("/nowhere")),
-            observer,
+            progress,
             held: Duration::ZERO,
             next_count: Instant::now(),
             connections: None,
@@ -237,21 +234,21 @@ mod tests {
             is_careful: false,
             was_careful: false,
         };
-        assert_eq!(neighbours.aim(target), AIM_AMONG_SEVERAL);
+        assert_eq!(contention.target_hold(target), CONTENDED_TARGET_HOLD);
         for (connections, expected) in [
             (Some(0), target),
             (Some(1), target),
-            (None, AIM_AMONG_SEVERAL),
+            (None, CONTENDED_TARGET_HOLD),
             (Some(1), target),
-            (Some(2), AIM_AMONG_SEVERAL),
+            (Some(2), CONTENDED_TARGET_HOLD),
             // They stay in mind.
-            (Some(1), AIM_AMONG_SEVERAL),
-            (None, AIM_AMONG_SEVERAL),
+            (Some(1), CONTENDED_TARGET_HOLD),
+            (None, CONTENDED_TARGET_HOLD),
         ] {
-            neighbours.learn(connections);
-            assert_eq!(neighbours.aim(target), expected, "{connections:?}");
+            contention.record_connections(connections);
+            assert_eq!(contention.target_hold(target), expected, "{connections:?}");
         }
         // Who wants it shorter gets it shorter.
-        assert_eq!(neighbours.aim(Duration::from_millis(2)), Duration::from_millis(2));
+        assert_eq!(contention.target_hold(Duration::from_millis(2)), Duration::from_millis(2));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Procedure: for each table work out which rows have expired, or refuse; then walk them in the order of the time column's
 //! index, or of the row ids where there is none, and delete as many at once as fit the target of a hold.
-//! Price: a transaction of about 20 ms (see `neighbours`), then a pause in which others commit; the WAL grows by a checkpoint's
+//! Price: a transaction of about 20 ms (see `contention`), then a pause in which others commit; the WAL grows by a checkpoint's
 //! worth. Why not one DELETE: it held the write lock 1.15 s for 500,000 rows, and all who write would wait for it.
 
 use std::sync::Arc;
@@ -28,14 +28,15 @@ use crate::sqlite::SqliteError;
 use crate::sqlite::Waiting;
 use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
-use crate::task::Task;
+use crate::task::TaskKind;
 
-use super::Context;
-use super::Observer;
+use super::Progress;
+use super::TaskContext;
 use super::batch_sizer::BatchSizer;
 use super::cleaning_report::LogCleaningReport;
 use super::cleaning_report::TableReport;
 use super::clock_check;
+use super::inspect_for_write;
 use super::lock_contention::LockContention;
 use super::outcome::Details;
 use super::outcome::FailureReason;
@@ -43,20 +44,19 @@ use super::outcome::Outcome;
 use super::outcome::Report;
 use super::preflight;
 use super::references;
-use super::retention::Conditions;
 use super::retention::Plan;
 use super::retention::PlanError;
-use super::retention::Seen;
-use super::retention::iso;
+use super::retention::PlanInputs;
+use super::retention::PlanNotes;
 use super::retention::plan;
-use super::survey_to_write;
-use super::time_bounds::look_at_times;
+use super::time_bounds::scan_timeout;
+use crate::collectors::date;
 
 /// Rows of the first batch; what a row costs is not known yet.
 const FIRST_BATCH: u32 = 200;
 
 /// How often a table is looked at anew because its schema changed between two batches.
-const PLANS: u32 = 5;
+const MAX_REPLANS: u32 = 5;
 
 /// How far a walk came.
 enum DeleteProgress {
@@ -67,21 +67,21 @@ enum DeleteProgress {
 }
 
 /// Why a table's cleaning ended early.
-enum Failure {
+enum CleaningError {
     Refused(FailureReason, String),
     Sqlite(SqliteError),
 }
 
-impl From<SqliteError> for Failure {
+impl From<SqliteError> for CleaningError {
     fn from(error: SqliteError) -> Self {
         Self::Sqlite(error)
     }
 }
 
 /// Cleans every configured table. One that is refused does not keep the others from being cleaned.
-pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
+pub(super) fn run(task: &LogCleaning, context: &TaskContext<'_>) -> Outcome {
     if let Some(problem) =
-        context.past.clock.as_ref().and_then(|earlier| clock_check::jumped(earlier, &context.clock))
+        context.history.clock.as_ref().and_then(|earlier| clock_check::clock_jump(earlier, &context.clock))
     {
         let message = format!(
             "{problem}; nothing is deleted by a clock that was just set. If it is right now, the next run goes on"
@@ -95,14 +95,14 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
     if let Err(error) = writer.enforce_foreign_keys(task.foreign_keys.unwrap_or(false)) {
         return Outcome::of(&error, None);
     }
-    let mut run = Run {
+    let mut run = Cleaner {
         writer: &mut writer,
         write_limits: task.write_limits,
         database: context.database,
         limits: context.limits,
-        observer: &context.observer,
+        progress: &context.progress,
         identity: identity(context.database),
-        neighbours: LockContention::of(context.database, &context.observer),
+        contention: LockContention::new(context.database, &context.progress),
         max_hold: Duration::ZERO,
         now: context.now,
     };
@@ -115,18 +115,18 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
             ..TableReport::default()
         };
         let result = run.clean(retention, task.foreign_keys, &mut table);
-        table.judge();
+        table.set_complete();
         report.deleted_rows += table.deleted_rows;
         let stop = match result {
             Ok(()) => false,
-            Err(Failure::Refused(reason, message)) => {
+            Err(CleaningError::Refused(reason, message)) => {
                 table.note = Some(message.clone());
                 failure.get_or_insert((reason, message));
                 false
             }
-            Err(Failure::Sqlite(error)) => {
+            Err(CleaningError::Sqlite(error)) => {
                 table.note = Some(error.to_string());
-                failure = Some((FailureReason::of(&error), format!("{}: {error}", retention.table)));
+                failure = Some((FailureReason::from_error(&error), format!("{}: {error}", retention.table)));
                 !error.is_constraint()
             }
         };
@@ -143,9 +143,9 @@ pub(super) fn run(task: &LogCleaning, context: &Context<'_>) -> Outcome {
 }
 
 /// Opens the database for writing, if that may be.
-fn open(write_limits: WriteLimits, context: &Context<'_>) -> Result<Writer, Outcome> {
-    let journal_mode = survey_to_write(Task::LogCleaning, context)?.header.journal_mode;
-    preflight::refuse_unless_writable(context.database, journal_mode, write_limits.allow_network_filesystem)?;
+fn open(write_limits: WriteLimits, context: &TaskContext<'_>) -> Result<Writer, Outcome> {
+    let journal_mode = inspect_for_write(TaskKind::LogCleaning, context)?.header.journal_mode;
+    preflight::check_writable(context.database, journal_mode, write_limits.allow_network_filesystem)?;
     preflight::open_writer(context, write_limits.lock_timeout).map_err(|error| Outcome::of(&error, None))
 }
 
@@ -156,42 +156,42 @@ fn identity(database: &Database) -> Option<(u64, u64)> {
 }
 
 /// What all tables of a run share.
-struct Run<'r> {
+struct Cleaner<'r> {
     writer: &'r mut Writer,
     write_limits: WriteLimits,
     database: &'r Database,
     limits: &'r QueryLimits,
-    observer: &'r Arc<dyn Observer>,
+    progress: &'r Arc<dyn Progress>,
     identity: Option<(u64, u64)>,
-    neighbours: LockContention,
+    contention: LockContention,
     max_hold: Duration,
     now: SystemTime,
 }
 
-impl Run<'_> {
+impl Cleaner<'_> {
     fn clean(
         &mut self,
         retention: &Retention,
         foreign_keys: Option<bool>,
         table: &mut TableReport,
-    ) -> Result<(), Failure> {
-        self.observer.begin(&format!("cleaning {}", retention.table));
-        for _ in 0..PLANS {
-            let mut seen = Seen::default();
-            let planned = self.plan(retention, foreign_keys, &mut seen);
-            table.times = seen.times.or(table.times.take());
-            table.kept = seen.kept;
+    ) -> Result<(), CleaningError> {
+        self.progress.begin(&format!("cleaning {}", retention.table));
+        for _ in 0..MAX_REPLANS {
+            let mut notes = PlanNotes::default();
+            let planned = self.plan(retention, foreign_keys, &mut notes);
+            table.times = notes.times.or(table.times.take());
+            table.kept = notes.kept;
             let Some(mut plan) = planned? else {
-                if let Some(note) = &seen.note {
-                    self.observer.say(&format!("{}: {note}", retention.table));
+                if let Some(note) = &notes.note {
+                    self.progress.message(&format!("{}: {note}", retention.table));
                 }
-                table.note = seen.note;
+                table.note = notes.note;
                 references::note(&mut table.note, references::words(&retention.table, &table.kept, None));
-                table.finished = !seen.is_doubtful;
+                table.finished = !notes.is_doubtful;
                 return Ok(());
             };
             describe(&plan, retention, table);
-            table.note.iter().for_each(|note| self.observer.say(note));
+            table.note.iter().for_each(|note| self.progress.message(note));
             let mut archive = retention
                 .archive
                 .as_ref()
@@ -204,14 +204,14 @@ impl Run<'_> {
                 self.drain_all(&mut plan, archive.as_mut(), table, (&mut transactions, &mut refusal));
             operation.rows(table.deleted_rows - before);
             transactions.tell(&operation);
-            if let Err(Failure::Sqlite(error)) = &drained {
+            if let Err(CleaningError::Sqlite(error)) = &drained {
                 operation.failed(error);
             }
             drop(operation);
             let drained = match (drained, archive) {
-                (Err(Failure::Sqlite(error)), Some(archive)) if archive.has_failed() => {
+                (Err(CleaningError::Sqlite(error)), Some(archive)) if archive.has_failed() => {
                     let message = format!("{}: {error}", retention.table);
-                    Err(Failure::Refused(FailureReason::of(&error), message))
+                    Err(CleaningError::Refused(FailureReason::from_error(&error), message))
                 }
                 (drained, Some(archive)) if archive.rows() > 0 => {
                     table.archive = Some(archive.path().to_owned());
@@ -223,11 +223,12 @@ impl Run<'_> {
             match drained? {
                 DeleteProgress::Done => {
                     // A walk by key reads the whole table again, for which a writer of a rollback database waits.
-                    let limit = look_at_times(self.database, self.writer.journal_mode());
+                    let limit = scan_timeout(self.database, self.writer.journal_mode());
                     let (writer, times) = (&mut *self.writer, (self.write_limits.lock_timeout, limit));
-                    let words = references::look_what_stays(writer, times, &plan, table, refusal.as_deref());
-                    words.iter().for_each(|words| self.observer.say(words));
-                    references::note_what_is_not_archived(table);
+                    let words =
+                        references::note_remaining_rows(writer, times, &plan, table, refusal.as_deref());
+                    words.iter().for_each(|words| self.progress.message(words));
+                    references::note_unarchived_rows(table);
                     return Ok(());
                 }
                 DeleteProgress::SchemaChanged => {}
@@ -235,7 +236,7 @@ impl Run<'_> {
         }
         let message =
             format!("{}: the schema changes again and again; the next run goes on", retention.table);
-        Err(Failure::Refused(FailureReason::Other, message))
+        Err(CleaningError::Refused(FailureReason::Other, message))
     }
 
     /// What to delete; `None` where nothing can have expired.
@@ -243,21 +244,21 @@ impl Run<'_> {
         &mut self,
         retention: &Retention,
         foreign_keys: Option<bool>,
-        seen: &mut Seen,
-    ) -> Result<Option<Plan>, Failure> {
-        let look = look_at_times(self.database, self.writer.journal_mode());
-        let conditions = Conditions { foreign_keys, now: self.now, look };
+        notes: &mut PlanNotes,
+    ) -> Result<Option<Plan>, CleaningError> {
+        let scan_time = scan_timeout(self.database, self.writer.journal_mode());
+        let inputs = PlanInputs { foreign_keys, now: self.now, scan_time };
         let planned = self.writer.retry_while_busy(self.write_limits.lock_timeout, |writer| {
-            match plan(writer, retention, conditions, seen) {
+            match plan(writer, retention, inputs, notes) {
                 Err(PlanError::Sqlite(error)) => Err(error),
                 other => Ok(other),
             }
         })?;
         planned.map_err(|error| match error {
-            PlanError::Config(message) => Failure::Refused(FailureReason::Config, message),
-            PlanError::Archive(message) => Failure::Refused(FailureReason::Io, message),
-            PlanError::Clock(message) | PlanError::Late(message) => {
-                Failure::Refused(FailureReason::Other, message)
+            PlanError::Config(message) => CleaningError::Refused(FailureReason::Config, message),
+            PlanError::Archive(message) => CleaningError::Refused(FailureReason::Io, message),
+            PlanError::Clock(message) | PlanError::TimedOut(message) => {
+                CleaningError::Refused(FailureReason::Other, message)
             }
             PlanError::Sqlite(error) => error.into(),
         })
@@ -270,7 +271,7 @@ impl Run<'_> {
         mut archive: Option<&mut Archive>,
         table: &mut TableReport,
         (transactions, refusal): (&mut Transactions, &mut Option<String>),
-    ) -> Result<DeleteProgress, Failure> {
+    ) -> Result<DeleteProgress, CleaningError> {
         let mut may_turn = plan.walk.references().reaches_itself();
         loop {
             let before = table.deleted_rows;
@@ -302,23 +303,23 @@ impl Run<'_> {
         mut archive: Option<&mut Archive>,
         table: &mut TableReport,
         (transactions, refusal): (&mut Transactions, &mut Option<String>),
-    ) -> Result<DeleteProgress, Failure> {
-        let mut pace = BatchSizer::new(FIRST_BATCH, self.write_limits.target_lock_hold);
+    ) -> Result<DeleteProgress, CleaningError> {
+        let mut sizer = BatchSizer::new(FIRST_BATCH, self.write_limits.target_lock_hold);
         let mut cursor: Option<Cursor> = None;
         let begun = Instant::now();
         loop {
             if self.limits.is_exceeded() && !self.limits.cancel.is_cancelled() {
                 let words = "the time was used up before every expired row was deleted";
-                self.observer.say(&format!("{}: {words}", table.table));
+                self.progress.message(&format!("{}: {words}", table.table));
                 return Ok(DeleteProgress::Done);
             }
-            self.refuse_another_file()?;
-            pace.aim_at(self.neighbours.await_turn(
+            self.check_same_file()?;
+            sizer.set_target(self.contention.await_turn(
                 self.writer,
                 self.write_limits.target_lock_hold,
                 self.limits,
             ));
-            let size = BatchSize { rows: pace.units(), work: pace.work(), limit: pace.limit() };
+            let size = BatchSize { rows: sizer.units(), work: sizer.work(), limit: sizer.limit() };
             let batch = self.writer.retry_while_busy(self.write_limits.lock_timeout, |writer| {
                 writer.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut())
             });
@@ -327,17 +328,17 @@ impl Run<'_> {
                 Ok(None) => return Ok(DeleteProgress::SchemaChanged),
                 Err(error) if took_too_long(&error, self.limits) => {
                     self.max_hold = self.max_hold.max(size.limit);
-                    self.neighbours.pause(
+                    self.contention.pause(
                         self.writer,
                         size.limit,
                         Duration::ZERO,
                         self.write_limits.pause_ratio,
                     );
-                    if pace.too_long() {
+                    if sizer.shrink() {
                         continue;
                     }
-                    let message = references::one_row_takes_too_long(&table.table, size.limit);
-                    return Err(Failure::Refused(FailureReason::Timeout, message));
+                    let message = references::row_exceeds_limit(&table.table, size.limit);
+                    return Err(CleaningError::Refused(FailureReason::Timeout, message));
                 }
                 // The end of the time within a batch is seen above.
                 Err(_) if self.limits.is_exceeded() && !self.limits.cancel.is_cancelled() => continue,
@@ -355,8 +356,8 @@ impl Run<'_> {
                 transactions.add(removed.deleted, held.hold);
             }
             let share = held.value.next.as_ref().map_or(1.0, |next| plan.share(next.first().as_ref()));
-            self.observer.done(share, &progress(table.deleted_rows, begun.elapsed()));
-            pace.held(held.value.rows, held.value.looked + held.hold, held.commit);
+            self.progress.update(share, &deletion_progress(table.deleted_rows, begun.elapsed()));
+            sizer.record(held.value.rows, held.value.looked + held.hold, held.commit);
             cursor = held.value.next;
             // A reader of a rollback database keeps writers from committing.
             let looks_hold = self.writer.journal_mode() == JournalMode::Rollback;
@@ -369,7 +370,7 @@ impl Run<'_> {
                     Waiting::AtMostOne,
                 );
             } else {
-                self.neighbours.pause(self.writer, kept, held.commit, self.write_limits.pause_ratio);
+                self.contention.pause(self.writer, kept, held.commit, self.write_limits.pause_ratio);
             }
             // The pause also notes our last commit, which the next table would otherwise take for an application's write.
             if cursor.is_none() {
@@ -380,25 +381,25 @@ impl Run<'_> {
     }
 
     /// A database that was replaced under its name is not the one that the run was started for.
-    fn refuse_another_file(&self) -> Result<(), Failure> {
+    fn check_same_file(&self) -> Result<(), CleaningError> {
         if identity(self.database) == self.identity {
             return Ok(());
         }
         let message =
             "the database file was replaced or removed during the run; the next run cleans the new one";
-        Err(Failure::Refused(FailureReason::Io, message.to_owned()))
+        Err(CleaningError::Refused(FailureReason::Io, message.to_owned()))
     }
 }
 
 /// What is said while rows are deleted.
-fn progress(rows: u64, elapsed: Duration) -> String {
+fn deletion_progress(rows: u64, elapsed: Duration) -> String {
     let rate = (rows as f64 / elapsed.as_secs_f64().max(0.001)) as u64;
     format!("{} deleted, {} a second", counted(rows, "row"), count(rate))
 }
 
 /// Says how a table will be cleaned, and what would make it cheaper.
 fn describe(plan: &Plan, retention: &Retention, table: &mut TableReport) {
-    table.cutoff = plan.cutoff.map(iso);
+    table.cutoff = plan.cutoff.map(date);
     table.expired_by = plan.expired_by;
     table.format = plan.format.clone();
     table.note = references::slow_references(plan);

@@ -34,19 +34,19 @@ mod verified_copy;
 
 pub use backup::BackupReport;
 pub use backup::DirectoryError;
-pub use backup::unusable;
+pub use backup::directory_error;
 pub use backup_set::BackupIdentity;
 pub use backup_set::BackupOwner;
 pub use backup_set::backup_id;
 pub use checkpoint::CheckpointReport;
 pub use cleaning_report::LogCleaningReport;
 pub use cleaning_report::TableReport;
-pub use dry_run::Forecast;
-pub use dry_run::TableForecast;
-pub use dry_run::forecast;
-pub use dry_run_cleaning::Foreseen;
-pub use dry_run_cleaning::ForeseenKind;
-pub use dry_run_cleaning::foresee;
+pub use dry_run::DryRun;
+pub use dry_run::TableDryRun;
+pub use dry_run::dry_run;
+pub use dry_run_cleaning::ExpectedProblem;
+pub use dry_run_cleaning::ProblemKind;
+pub use dry_run_cleaning::expected_problems;
 pub use health_check::HealthReport;
 pub use health_check::Notes;
 pub use health_check::Verdict;
@@ -71,9 +71,9 @@ pub use run::Summary;
 pub use run::Trigger;
 pub use run::Verdicts;
 pub use time_tally::TimeValues;
-pub use vacuum::Need;
+pub use vacuum::SpaceRequirement;
 pub use vacuum::VacuumReport;
-pub use vacuum::needs as room_for_vacuum;
+pub use vacuum::space_requirements as vacuum_space;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -95,24 +95,24 @@ use crate::sqlite::RowIdIndexes as _;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
 use crate::sqlite::own_version;
-use crate::task::Task;
+use crate::task::TaskKind;
 
 /// How long a first look waits for a writer that is just committing.
-pub const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
+pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Told how a job goes on.
-pub trait Observer: Send + Sync {
+pub trait Progress: Send + Sync {
     /// A part of the job begins.
     fn begin(&self, part: &str);
     /// This share of the part is done, from 0 to 1, with what to say of it.
-    fn done(&self, share: f64, words: &str);
+    fn update(&self, share: f64, detail: &str);
     /// Something that a person who waits wants to know at once.
-    fn say(&self, words: &str);
+    fn message(&self, text: &str);
 }
 
 /// What is known of a database from earlier runs.
 #[derive(Debug, Clone, Default)]
-pub struct Past {
+pub struct TaskHistory {
     /// What the last failed integrity check found, until a full one passes.
     pub unhealthy: Option<String>,
     /// How fast the task's last run went: bytes a second for a vacuum or check, rows for a cleaning.
@@ -128,7 +128,7 @@ pub struct Past {
 }
 
 /// One run's surroundings.
-pub struct Context<'a> {
+pub struct TaskContext<'a> {
     /// The database.
     pub database: &'a Database,
     /// The time by which rows are old.
@@ -140,9 +140,9 @@ pub struct Context<'a> {
     /// Time limit and stop.
     pub limits: &'a QueryLimits,
     /// What is known from before.
-    pub past: &'a Past,
+    pub history: &'a TaskHistory,
     /// Who is told how it goes on.
-    pub observer: Arc<dyn Observer>,
+    pub progress: Arc<dyn Progress>,
 }
 
 /// What every job looks at first.
@@ -158,9 +158,9 @@ struct Inspection {
 }
 
 /// Looks at the database without writing.
-fn survey(context: &Context<'_>) -> Result<Inspection, Outcome> {
+fn inspect(context: &TaskContext<'_>) -> Result<Inspection, Outcome> {
     let database = context.database;
-    let limits = QueryLimits { busy_timeout: SURVEY_PATIENCE, ..context.limits.clone() };
+    let limits = QueryLimits { busy_timeout: READ_BUSY_TIMEOUT, ..context.limits.clone() };
     let operation = Operation::begin("survey", None);
     let read = read_preferably_unlocked(&database.path, &database.files, &limits, |reader| {
         let header = reader.header()?;
@@ -171,12 +171,12 @@ fn survey(context: &Context<'_>) -> Result<Inspection, Outcome> {
         let tables = reader.tables()?.into_keys().collect();
         let broken_by_vacuum = reader.broken_by_vacuum()?;
         let has_checksums = header.reserved_bytes == CHECKSUM_BYTES && reader.has_page_checksums()?;
-        let owner_format = OwnerFormat::of(database, &header, has_checksums);
+        let owner_format = OwnerFormat::detect(database, &header, has_checksums);
         Ok::<_, SqliteError>(Inspection { header, tables, broken_by_vacuum, wal, owner_format })
     });
     match read {
         Ok(Consistent::Read { mut answer, .. }) => {
-            let writer = writer_of(answer.header.writer_version, &context.past.foreign_writer);
+            let writer = writer_of(answer.header.writer_version, &context.history.foreign_writer);
             answer.header.writer_version = match answer.header.journal_mode {
                 JournalMode::Wal => preflight::checkpointer_version(&database.files, writer),
                 JournalMode::Rollback => writer,
@@ -198,9 +198,9 @@ fn survey(context: &Context<'_>) -> Result<Inspection, Outcome> {
 }
 
 /// The same for a task that will write the database, if that may be.
-fn survey_to_write(task: Task, context: &Context<'_>) -> Result<Inspection, Outcome> {
-    let found = survey(context)?;
-    owner_format::refuse_if_only_the_owner_may_write(task, found.owner_format)?;
+fn inspect_for_write(task: TaskKind, context: &TaskContext<'_>) -> Result<Inspection, Outcome> {
+    let found = inspect(context)?;
+    owner_format::check_owner_format(task, found.owner_format)?;
     Ok(found)
 }
 
@@ -219,28 +219,28 @@ fn writer_of(header: u32, foreign: &AtomicU32) -> u32 {
 
 /// Runs a task on a database that is locked for maintenance by the caller.
 #[must_use]
-pub fn run(task: Task, context: &Context<'_>) -> Outcome {
+pub fn run(task: TaskKind, context: &TaskContext<'_>) -> Outcome {
     let tasks = &context.database.settings.tasks;
     if task.writes()
-        && let Some(problem) = &context.past.unhealthy
+        && let Some(problem) = &context.history.unhealthy
     {
         let detail =
             format!("an integrity check failed ({problem}); nothing is written until a full one passes");
         return Outcome::skipped(SkipReason::Unhealthy, detail);
     }
-    if let Err(refused) = preflight::refuse_if_locks_lost(task, context.database) {
+    if let Err(refused) = preflight::check_locks(task, context.database) {
         return refused;
     }
     let missing =
         || Outcome::failed(FailureReason::Config, format!("{task} is not configured for this database"));
     let outcome = match task {
-        Task::HealthCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, false, context)),
-        Task::QuickCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, true, context)),
-        Task::Vacuum => tasks.vacuum.as_ref().map(|t| vacuum::run(t, context)),
-        Task::LogCleaning => tasks.log_cleaning.as_ref().map(|t| log_cleaning::run(t, context)),
-        Task::Backup => tasks.backup.as_ref().map(|t| backup::run(t, context)),
-        Task::Checkpoint => tasks.checkpoint.as_ref().map(|t| checkpoint::run(t, context)),
-        Task::Optimize => tasks.optimize.as_ref().map(|t| optimize::run(t, context)),
+        TaskKind::HealthCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, false, context)),
+        TaskKind::QuickCheck => tasks.health_check.as_ref().map(|t| health_check::run(t, true, context)),
+        TaskKind::Vacuum => tasks.vacuum.as_ref().map(|t| vacuum::run(t, context)),
+        TaskKind::LogCleaning => tasks.log_cleaning.as_ref().map(|t| log_cleaning::run(t, context)),
+        TaskKind::Backup => tasks.backup.as_ref().map(|t| backup::run(t, context)),
+        TaskKind::Checkpoint => tasks.checkpoint.as_ref().map(|t| checkpoint::run(t, context)),
+        TaskKind::Optimize => tasks.optimize.as_ref().map(|t| optimize::run(t, context)),
     }
     .unwrap_or_else(missing);
     confirmation::confirmed(task, outcome, context)
@@ -263,10 +263,10 @@ mod tests {
     /// Tells nobody.
     pub(super) struct Quiet;
 
-    impl Observer for Quiet {
+    impl Progress for Quiet {
         fn begin(&self, _part: &str) {}
-        fn done(&self, _share: f64, _words: &str) {}
-        fn say(&self, _words: &str) {}
+        fn update(&self, _share: f64, _detail: &str) {}
+        fn message(&self, _text: &str) {}
     }
 
     /// Runs SQL as the application that owns a database.

@@ -13,23 +13,23 @@ use serde::Serialize;
 use crate::config::Optimize;
 use crate::sqlite::SqliteError;
 use crate::sqlite::took_too_long;
-use crate::task::Task;
+use crate::task::TaskKind;
 
-use super::Context;
 use super::Inspection;
+use super::TaskContext;
+use super::inspect_for_write;
 use super::lock_contention::LockContention;
 use super::outcome::Details;
 use super::outcome::Outcome;
 use super::outcome::Report;
 use super::outcome::SkipReason;
 use super::preflight;
-use super::survey_to_write;
 
 /// The fewest rows of an index that still tell something: what a table that takes too long is tried with.
-const FEWEST_ROWS: u32 = 100;
+const MIN_ANALYSIS_ROWS: u32 = 100;
 
 /// An analysis that takes so many times the target hold is broken off, as in every other job.
-const BREAK_OFF: u32 = 5;
+const MAX_HOLD_FACTOR: u32 = 5;
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,22 +51,18 @@ const NEEDS_APPLICATION: &str =
 pub(super) const UP_TO_DATE: &str = "every table has statistics that fit its size";
 
 /// Brings the statistics up to date.
-pub(super) fn run(task: &Optimize, context: &Context<'_>) -> Outcome {
-    attempt(task, context).unwrap_or_else(|outcome| outcome)
+pub(super) fn run(task: &Optimize, context: &TaskContext<'_>) -> Outcome {
+    run_inner(task, context).unwrap_or_else(|outcome| outcome)
 }
 
-fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let Inspection { header, .. } = survey_to_write(Task::Optimize, context)?;
+fn run_inner(task: &Optimize, context: &TaskContext<'_>) -> Result<Outcome, Outcome> {
+    let Inspection { header, .. } = inspect_for_write(TaskKind::Optimize, context)?;
     let write_limits = task.write_limits;
-    preflight::refuse_unless_writable(
-        context.database,
-        header.journal_mode,
-        write_limits.allow_network_filesystem,
-    )?;
+    preflight::check_writable(context.database, header.journal_mode, write_limits.allow_network_filesystem)?;
     let failed = |error: SqliteError| Outcome::of(&error, None);
     let mut writer = preflight::open_writer(context, write_limits.lock_timeout).map_err(failed)?;
-    let mut neighbours = LockContention::of(context.database, &context.observer);
-    neighbours.await_turn(&writer, write_limits.target_lock_hold, context.limits);
+    let mut contention = LockContention::new(context.database, &context.progress);
+    contention.await_turn(&writer, write_limits.target_lock_hold, context.limits);
     let listed = writer
         .retry_while_busy(write_limits.lock_timeout, |writer| writer.stale_statistics())
         .map_err(failed)?;
@@ -74,32 +70,32 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
     if stale.is_empty() {
         return Err(Outcome::skipped(SkipReason::BelowThreshold, UP_TO_DATE));
     }
-    neighbours.pause(&mut writer, listed.hold, Duration::ZERO, write_limits.pause_ratio);
-    context.observer.begin("statistics");
-    let longest = write_limits.target_lock_hold * BREAK_OFF;
+    contention.pause(&mut writer, listed.hold, Duration::ZERO, write_limits.pause_ratio);
+    context.progress.begin("statistics");
+    let longest = write_limits.target_lock_hold * MAX_HOLD_FACTOR;
     let mut report = Report { max_hold: listed.hold, details: Details::Optimize(OptimizeReport::default()) };
     let mut done = OptimizeReport::default();
     let mut failure = None;
     for (index, analysis) in stale.iter().enumerate() {
-        let mut analyze = |rows, neighbours: &mut LockContention| {
-            neighbours.await_turn(&writer, write_limits.target_lock_hold, context.limits);
+        let mut analyze = |rows, contention: &mut LockContention| {
+            contention.await_turn(&writer, write_limits.target_lock_hold, context.limits);
             writer
                 .retry_while_busy(write_limits.lock_timeout, |writer| writer.analyze(analysis, rows, longest))
         };
-        let mut held = analyze(task.analysis_limit, &mut neighbours);
+        let mut held = analyze(task.analysis_limit, &mut contention);
         if held.as_ref().is_err_and(|error| took_too_long(error, context.limits)) {
-            held = analyze(FEWEST_ROWS, &mut neighbours);
+            held = analyze(MIN_ANALYSIS_ROWS, &mut contention);
         }
         match held {
             Ok(held) => {
                 done.analyzed.push(analysis.table.clone());
                 report.max_hold = report.max_hold.max(held.hold);
-                neighbours.pause(&mut writer, held.hold, held.commit, write_limits.pause_ratio);
+                contention.pause(&mut writer, held.hold, held.commit, write_limits.pause_ratio);
             }
             Err(error) if took_too_long(&error, context.limits) => {
                 report.max_hold = report.max_hold.max(longest);
                 done.too_slow.push(analysis.table.clone());
-                neighbours.pause(&mut writer, longest, Duration::ZERO, write_limits.pause_ratio);
+                contention.pause(&mut writer, longest, Duration::ZERO, write_limits.pause_ratio);
             }
             Err(error) if error.is_missing_part() => {
                 done.not_possible.push(format!("{}: {error}", analysis.table));
@@ -109,17 +105,17 @@ fn attempt(task: &Optimize, context: &Context<'_>) -> Result<Outcome, Outcome> {
                 break;
             }
         }
-        context.observer.done((index + 1) as f64 / stale.len() as f64, &analysis.table);
+        context.progress.update((index + 1) as f64 / stale.len() as f64, &analysis.table);
     }
     if !done.too_slow.is_empty() {
-        context.observer.say(&format!(
+        context.progress.message(&format!(
             "not analyzed within {} ms, raise target_lock_hold if the application can bear it: {}",
             longest.as_millis(),
             done.too_slow.join(", ")
         ));
     }
     if !done.not_possible.is_empty() {
-        context.observer.say(&format!("{}: {}", NEEDS_APPLICATION, done.not_possible.join("; ")));
+        context.progress.message(&format!("{}: {}", NEEDS_APPLICATION, done.not_possible.join("; ")));
     }
     report.details = Details::Optimize(done);
     Ok(match failure {

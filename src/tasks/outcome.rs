@@ -144,7 +144,7 @@ impl FailureReason {
 
     /// The reason behind an error of SQLite.
     #[must_use]
-    pub fn of(error: &SqliteError) -> Self {
+    pub fn from_error(error: &SqliteError) -> Self {
         if error.is_missing_part() {
             return Self::Config;
         }
@@ -237,7 +237,7 @@ impl Outcome {
     /// A run that ended with an error of SQLite.
     #[must_use]
     pub fn of(error: &SqliteError, report: Option<Report>) -> Self {
-        Self::Failed { reason: FailureReason::of(error), message: error.to_string(), report }
+        Self::Failed { reason: FailureReason::from_error(error), message: error.to_string(), report }
     }
 
     /// The word for it: `success`, `skipped` or `failed`.

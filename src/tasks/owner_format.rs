@@ -4,7 +4,7 @@ use crate::database::Database;
 use crate::os::stat;
 use crate::sqlite::CHECKSUM_BYTES;
 use crate::sqlite::Header;
-use crate::task::Task;
+use crate::task::TaskKind;
 
 use super::outcome::Outcome;
 use super::outcome::SkipReason;
@@ -25,7 +25,7 @@ pub enum OwnerFormat {
 impl OwnerFormat {
     /// Looks at what was read, and beside the database.
     #[must_use]
-    pub fn of(database: &Database, header: &Header, has_checksums: bool) -> Option<Self> {
+    pub fn detect(database: &Database, header: &Header, has_checksums: bool) -> Option<Self> {
         if header.reserved_bytes == CHECKSUM_BYTES {
             return Some(Self::PageChecksums { verified: has_checksums });
         }
@@ -54,12 +54,9 @@ impl OwnerFormat {
 }
 
 /// Refuses a task that would write pages of such a database. A backup only reads.
-pub(super) fn refuse_if_only_the_owner_may_write(
-    task: Task,
-    format: Option<OwnerFormat>,
-) -> Result<(), Outcome> {
+pub(super) fn check_owner_format(task: TaskKind, format: Option<OwnerFormat>) -> Result<(), Outcome> {
     match format {
-        Some(format) if task.writes() && task != Task::Backup => {
+        Some(format) if task.writes() && task != TaskKind::Backup => {
             let detail = format!("{}; let the application do this itself", format.describe());
             Err(Outcome::skipped(SkipReason::OwnerFormat, detail))
         }

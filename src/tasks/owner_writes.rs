@@ -17,52 +17,52 @@ use crate::sqlite::JournalMode;
 
 /// The part of an application's writes that may be refused, in WAL mode and else, with room for what is not foreseen: less
 /// than 0.01 and 0.05 are promised. A commit of a rollback database waits for the disk, so its holds are longer.
-const SHARE: (f64, f64) = (0.005, 0.035);
+const MAX_REFUSED_SHARE: (f64, f64) = (0.005, 0.035);
 
-/// So many of the last gaps are known. The next one is shorter than all of them in one case of `GAPS` + 1, whatever the
+/// So many of the last gaps are known. The next one is shorter than all of them in one case of `MAX_GAPS` + 1, whatever the
 /// application does.
-const GAPS: usize = 100;
+const MAX_GAPS: usize = 100;
 
 /// The part of a short gap, the tenth part of all are shorter, in which holds are placed.
-const WINDOW: f64 = 0.4;
+const WINDOW_SHARE: f64 = 0.4;
 
 /// A moment is known if the last look was so short a time ago, or a tenth of the gap: between two looks the processor may
 /// have been somebody else's.
-const PROMPT: Duration = Duration::from_millis(1);
+const PROMPT_WITHIN: Duration = Duration::from_millis(1);
 
 /// The part of a window that a hold may last; it begins in the rest.
-const HOLD_PART: f64 = 0.75;
+const HOLD_SHARE: f64 = 0.75;
 
 /// With fewer gaps nothing is known yet.
-const FEWEST_GAPS: usize = 4;
+const MIN_GAPS: usize = 4;
 
 /// A hold that has no longer than this is not worth its commit.
-const LEAST_WINDOW: f64 = 0.000_5;
+const MIN_WINDOW: f64 = 0.000_5;
 
 /// A hold is taken for longer than it was seen to be: who waits for the processor begins late.
 const MARGIN: f64 = 1.3;
 
 /// The same in seconds.
-const LATENESS: f64 = 200e-6;
+const LATENESS_SECONDS: f64 = 200e-6;
 
 /// A hold that meets so few tries, as expected, need not be right after a write.
-const CHEAP: f64 = 0.005;
+const NEGLIGIBLE_REFUSALS: f64 = 0.005;
 
 /// An application that was not seen to write for so long may do so at any moment.
-const SILENCE: f64 = 1.0;
+const SILENT_AFTER_SECONDS: f64 = 1.0;
 
 /// How long is looked for writes before the first hold.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
+const FIRST_OBSERVATION: Duration = Duration::from_millis(100);
 
 /// Whether it is our turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum HoldDecision {
     /// Not yet.
-    Later,
+    Wait,
     /// Now, for as long as usual.
-    Now,
+    Start,
     /// Now, for no longer than this.
-    Within(Duration),
+    StartWithin(Duration),
 }
 
 /// What was seen of the application's writes.
@@ -85,7 +85,7 @@ pub(super) struct OwnerWrites {
     /// The last write that was seen.
     last: Option<Instant>,
     /// Writes that may have been refused, less those that the application's writes since allow.
-    owed: f64,
+    debt: f64,
     /// The end of the rest after a hold.
     rests_until: Instant,
     /// The end of the pause by which the lock is free for most of the time.
@@ -102,12 +102,12 @@ impl OwnerWrites {
     /// Nothing is known yet but when the last write was, if that is known.
     pub(super) fn new(mode: JournalMode, seen: ForeignWrites, last: Option<Instant>, now: Instant) -> Self {
         let (share, syncs) = match mode {
-            JournalMode::Wal => (SHARE.0, false),
-            JournalMode::Rollback => (SHARE.1, true),
+            JournalMode::Wal => (MAX_REFUSED_SHARE.0, false),
+            JournalMode::Rollback => (MAX_REFUSED_SHARE.1, true),
         };
         Self {
             share,
-            gaps: VecDeque::with_capacity(GAPS),
+            gaps: VecDeque::with_capacity(MAX_GAPS),
             shortest: 0.0,
             short: 0.0,
             longest: 0.0,
@@ -116,9 +116,9 @@ impl OwnerWrites {
             seen,
             seen_at: now,
             last,
-            owed: 0.0,
+            debt: 0.0,
             rests_until: now,
-            not_before: now + FIRST_LOOK,
+            not_before: now + FIRST_OBSERVATION,
             commits: VecDeque::new(),
             usual: 0.007,
             held_at: now,
@@ -145,17 +145,17 @@ impl OwnerWrites {
         let committed = seen.mark != was.mark;
         if !was.locked && (seen.locked || committed) {
             let gap = now.duration_since(self.free_since);
-            if self.is_gap && unseen <= PROMPT.max(gap / 10) {
-                self.learn(gap.as_secs_f64());
+            if self.is_gap && unseen <= PROMPT_WITHIN.max(gap / 10) {
+                self.observe_gap(gap.as_secs_f64());
             }
             self.last = Some(now);
         }
         if !seen.locked && (was.locked || committed) {
             // It ended after the last look, but nobody knows when.
-            (self.free_since, self.is_gap) = (self.seen_at, unseen <= PROMPT);
+            (self.free_since, self.is_gap) = (self.seen_at, unseen <= PROMPT_WITHIN);
             self.last = Some(now);
             // Nothing is saved up for more than one refusal.
-            self.owed = (self.owed - self.share).max(-1.0);
+            self.debt = (self.debt - self.share).max(-1.0);
         }
         self.seen_at = now;
         // A mark moves before the lock is let go.
@@ -163,29 +163,37 @@ impl OwnerWrites {
     }
 
     /// Whether a hold may begin now.
-    pub(super) fn turn(&self, now: Instant) -> Turn {
+    pub(super) fn decide(&self, now: Instant) -> HoldDecision {
         if self.seen.locked || now < self.rests_until {
-            return Turn::Later;
+            return HoldDecision::Wait;
         }
         let since = now.duration_since(self.free_since).as_secs_f64();
         if self.is_silent(since) {
-            return if now >= self.not_before { Turn::Now } else { Turn::Later };
+            return if now >= self.not_before { HoldDecision::Start } else { HoldDecision::Wait };
         }
-        if self.owed > 0.0 {
-            return Turn::Later;
+        if self.debt > 0.0 {
+            return HoldDecision::Wait;
         }
-        let window = WINDOW * self.short;
-        let fits = window >= LEAST_WINDOW && self.least_commit() <= window / 2.0;
+        let window = WINDOW_SHARE * self.short;
+        let fits = window >= MIN_WINDOW && self.min_commit() <= window / 2.0;
         // Always as long as the last ones where the gaps are: what is done at once is learnt from holds of one length.
-        let hold = HOLD_PART * window;
+        let hold = HOLD_SHARE * window;
         let expected = if fits { self.usual.min(hold) } else { self.usual };
-        if fits && since <= window - hold || self.refused(since, expected) <= CHEAP {
-            return if fits { Turn::Within(Duration::from_secs_f64(hold)) } else { Turn::Now };
+        if fits && since <= window - hold || self.refused(since, expected) <= NEGLIGIBLE_REFUSALS {
+            return if fits {
+                HoldDecision::StartWithin(Duration::from_secs_f64(hold))
+            } else {
+                HoldDecision::Start
+            };
         }
         // No hold is as short as that, and no better moment came: whatever it costs is owed, and it is least right after
         // a write.
         let waited = now.duration_since(self.held_at).as_secs_f64() > 2.0 * self.longest;
-        if !fits && waited && since <= (self.short / 10.0).max(200e-6) { Turn::Now } else { Turn::Later }
+        if !fits && waited && since <= (self.short / 10.0).max(200e-6) {
+            HoldDecision::Start
+        } else {
+            HoldDecision::Wait
+        }
     }
 
     /// Takes in a hold of our own that ends now.
@@ -206,10 +214,10 @@ impl OwnerWrites {
         }
         let end = now.duration_since(self.free_since).as_secs_f64();
         if !self.gaps.is_empty() {
-            self.owed += self.refused((end - seconds).max(0.0), seconds);
+            self.debt += self.refused((end - seconds).max(0.0), seconds);
             self.usual = seconds;
         }
-        tracing::trace!(seconds, end, owed = self.owed, gaps = self.gaps.len(), "held");
+        tracing::trace!(seconds, end, debt = self.debt, gaps = self.gaps.len(), "held");
         self.held_at = now;
         self.rests_until = now + hold.mul_f64(ratio.max(1.0));
         self.not_before = now + hold.div_f64(self.share);
@@ -220,12 +228,12 @@ impl OwnerWrites {
 
     /// Whether what was learnt says nothing of the next moment.
     fn is_silent(&self, since: f64) -> bool {
-        self.gaps.len() < FEWEST_GAPS || since > (2.0 * self.longest).max(SILENCE)
+        self.gaps.len() < MIN_GAPS || since > (2.0 * self.longest).max(SILENT_AFTER_SECONDS)
     }
 
     /// Takes in a time between two writes.
-    fn learn(&mut self, gap: f64) {
-        if self.gaps.len() == GAPS {
+    fn observe_gap(&mut self, gap: f64) {
+        if self.gaps.len() == MAX_GAPS {
             self.gaps.pop_front();
         }
         self.gaps.push_back(gap);
@@ -235,7 +243,7 @@ impl OwnerWrites {
         self.longest = sorted[sorted.len() - 1];
     }
 
-    fn least_commit(&self) -> f64 {
+    fn min_commit(&self) -> f64 {
         self.commits.iter().copied().min_by(f64::total_cmp).unwrap_or(0.0)
     }
 
@@ -243,8 +251,8 @@ impl OwnerWrites {
     /// longer than that (by the rule of succession, as the coming gap may be unlike all that are known), and those after
     /// it, each of which comes after a gap again.
     fn refused(&self, start: f64, hold: f64) -> f64 {
-        const MOST: u32 = 1_000;
-        let late = MARGIN * hold + LATENESS;
+        const MAX_TRIES: u32 = 1_000;
+        let late = MARGIN * hold + LATENESS_SECONDS;
         let (longer, met, nearest) = self.gaps.iter().filter(|gap| **gap > start).fold(
             (0.0, 0.0, f64::INFINITY),
             |(longer, met, nearest), gap| {
@@ -254,7 +262,7 @@ impl OwnerWrites {
         );
         let next = if nearest - start > late { (late / (nearest - start)).min(1.0) } else { met + 1.0 };
         let left = (late - self.shortest).max(0.0);
-        let further: f64 = (1..=MOST)
+        let further: f64 = (1..=MAX_TRIES)
             .map(|tries| left / f64::from(tries))
             .take_while(|time| *time > self.shortest)
             .map(|time| self.gaps.iter().filter(|gap| **gap < time).count() as f64 / self.gaps.len() as f64)
@@ -305,13 +313,13 @@ mod tests {
                 }
             }
             owner.observe(seen(writing.is_some(), commits), at(now));
-            let room = match owner.turn(at(now)) {
-                Turn::Later => {
+            let room = match owner.decide(at(now)) {
+                HoldDecision::Wait => {
                     now += owner.step().as_secs_f64() * 1e3 + 0.06;
                     continue;
                 }
-                Turn::Now => 7.0,
-                Turn::Within(left) => (left.as_secs_f64() * 1e3).min(7.0),
+                HoldDecision::Start => 7.0,
+                HoldDecision::StartWithin(left) => (left.as_secs_f64() * 1e3).min(7.0),
             };
             let hold = (fixed + (room - fixed).max(room / 2.0)) * (0.9 + 0.2 * random());
             now += hold;

@@ -23,9 +23,9 @@ use crate::os::write_denied;
 use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Writer;
-use crate::task::Task;
+use crate::task::TaskKind;
 
-use super::Context;
+use super::TaskContext;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
 use super::outcome::SkipReason;
@@ -56,7 +56,7 @@ pub(super) fn filesystem(directory: &CString) -> Result<FilesystemFacts, Outcome
 ///
 /// # Errors
 /// The outcome of a run that may not.
-pub(super) fn refuse_unless_writable(
+pub(super) fn check_writable(
     database: &Database,
     journal_mode: JournalMode,
     allow_network_filesystem: bool,
@@ -88,12 +88,12 @@ pub(super) fn refuse_unless_writable(
 ///
 /// # Errors
 /// The outcome of a run that may not.
-pub(super) fn refuse_if_locks_lost(task: Task, database: &Database) -> Result<(), Outcome> {
+pub(super) fn check_locks(task: TaskKind, database: &Database) -> Result<(), Outcome> {
     if !task.writes() {
         return Ok(());
     }
     let lost = lost_locks(&database.files);
-    let stops = |one: &&LostLocks| task != Task::Backup || one.writes_to_deleted_file();
+    let stops = |one: &&LostLocks| task != TaskKind::Backup || one.writes_to_deleted_file();
     let Some(first) = lost.iter().find(stops) else { return Ok(()) };
     let rescue = match first.loss {
         Loss::Locks => {
@@ -112,7 +112,7 @@ pub(super) fn refuse_if_locks_lost(task: Task, database: &Database) -> Result<()
 ///
 /// # Errors
 /// Those of [`Writer::open`].
-pub(super) fn open_writer(context: &Context<'_>, patience: Duration) -> Result<Writer, SqliteError> {
+pub(super) fn open_writer(context: &TaskContext<'_>, patience: Duration) -> Result<Writer, SqliteError> {
     let path = &context.database.path;
     let is_alone = |path: &Path| !may_be_open_elsewhere(&DatabaseFiles::of(path));
     Ok(Writer::open(path, patience, context.limits)?.tidying_if(is_alone))

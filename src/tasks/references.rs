@@ -24,12 +24,12 @@ use crate::sqlite::TimeColumn;
 use crate::sqlite::UnindexedReference;
 use crate::sqlite::Writer;
 
-use super::backup::unusable;
+use super::backup::directory_error;
 use super::cleaning_report::TableReport;
 use super::preflight;
 use super::retention::Plan;
 use super::retention::PlanError;
-use super::retention::iso;
+use crate::collectors::date;
 
 /// What keeps an expired row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,7 +195,7 @@ pub(super) fn references(
             )));
         }
     }
-    refuse_unusable_archive(retention)?;
+    check_archive(retention)?;
     Ok(found)
 }
 
@@ -203,9 +203,9 @@ pub(super) fn references(
 const MIN_ARCHIVE_BYTES: u64 = 64 * 1024;
 
 /// Refuses an archive directory in which nothing can be kept.
-fn refuse_unusable_archive(retention: &Retention) -> Result<(), PlanError> {
+fn check_archive(retention: &Retention) -> Result<(), PlanError> {
     let Some(directory) = &retention.archive else { return Ok(()) };
-    let problem = match unusable(directory) {
+    let problem = match directory_error(directory) {
         Some(problem) => problem.to_string(),
         None => match preflight::filesystem(&preflight::c_path(directory)) {
             // Some virtual file systems have no size.
@@ -230,7 +230,7 @@ pub(super) fn note(note: &mut Option<String>, words: Option<String>) {
 
 /// Looks whether expired rows stay at the end of a walk, where a trigger, a foreign key or a condition may keep some.
 /// Returns why they stay.
-pub(super) fn look_what_stays(
+pub(super) fn note_remaining_rows(
     writer: &mut Writer,
     (lock_timeout, limit): (Duration, Duration),
     plan: &Plan,
@@ -288,7 +288,7 @@ pub(super) fn slow_references(plan: &Plan) -> Option<String> {
 }
 
 /// Says which tables keep rows that they refer to, and what can be done.
-pub(super) fn protected(plan: &Plan) -> Option<String> {
+pub(super) fn protection_note(plan: &Plan) -> Option<String> {
     let tables = plan.walk.references().protecting_tables();
     (!tables.is_empty()).then(|| {
         format!(
@@ -301,7 +301,7 @@ pub(super) fn protected(plan: &Plan) -> Option<String> {
 }
 
 /// Says what an archive leaves out.
-pub(super) fn note_what_is_not_archived(table: &mut TableReport) {
+pub(super) fn note_unarchived_rows(table: &mut TableReport) {
     let is_lost =
         |row: &&OtherRows| row.action != "set_null" && !row.table.eq_ignore_ascii_case(&table.table);
     let tables: Vec<&str> = table.others.iter().filter(is_lost).map(|row| row.table.as_str()).collect();
@@ -320,7 +320,7 @@ pub(super) fn archive_file(
     shape: &TableShape,
     now: SystemTime,
 ) -> Archive {
-    let time = iso(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    let time = date(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     let time: String = time.chars().filter(char::is_ascii_digit).collect();
     let safe = |name: &str| name.replace(['/', '\0'], "_");
     let (database, table) = (safe(database.name.as_str()), safe(&shape.name));
@@ -330,7 +330,7 @@ pub(super) fn archive_file(
 }
 
 /// Why a table was given up whose rows cannot be deleted within the limit of a hold.
-pub(super) fn one_row_takes_too_long(table: &str, limit: Duration) -> String {
+pub(super) fn row_exceeds_limit(table: &str, limit: Duration) -> String {
     format!(
         "{table}: deleting a single row takes longer than {} ms, mostly the work of a trigger or of foreign keys without an \
          index; raise target_lock_hold if the application can bear it",

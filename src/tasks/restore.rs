@@ -14,7 +14,7 @@ use crate::database_files::DatabaseFiles;
 use crate::limits::QueryLimits;
 use crate::os::stat;
 
-use super::Observer;
+use super::Progress;
 use super::backup_set::BackupOwner;
 use super::backup_set::owner_of;
 use super::outcome::FailureReason;
@@ -22,10 +22,10 @@ use super::outcome::Outcome;
 use super::preflight;
 use super::verified_copy::Source;
 use super::verified_copy::VerifyError;
-use super::verified_copy::aside_of;
 use super::verified_copy::copy;
 use super::verified_copy::file_failed;
-use super::verified_copy::prove;
+use super::verified_copy::pending_path;
+use super::verified_copy::verify;
 
 /// What was restored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -56,15 +56,15 @@ pub fn restore(
     backup: &Path,
     target: &Path,
     limits: &QueryLimits,
-    observer: &Arc<dyn Observer>,
+    progress: &Arc<dyn Progress>,
 ) -> Result<RestoreReport, Outcome> {
-    refuse_taken(target)?;
+    check_target_free(target)?;
     let resolved =
         std::fs::canonicalize(backup).map_err(|error| file_failed(&backup.display().to_string(), &error))?;
     let files = DatabaseFiles::of(&resolved);
-    let source = Source { path: &resolved, files: &files, manners: None, limits, observer };
-    let (aside, copied) = copy(&source, &aside_of(target))?;
-    let proof = prove(aside.path(), &copied, limits, observer).map_err(|flaw| match flaw {
+    let source = Source { path: &resolved, files: &files, manners: None, limits, progress };
+    let (pending, copied) = copy(&source, &pending_path(target))?;
+    let verification = verify(pending.path(), &copied, limits, progress).map_err(|error| match error {
         VerifyError::Damaged(problem) => {
             Outcome::failed(FailureReason::Corrupt, format!("the backup is damaged: {problem}"))
         }
@@ -73,21 +73,21 @@ pub fn restore(
         }
         VerifyError::Unread(error) => Outcome::of(&error, None),
     })?;
-    aside.name(target).map_err(|error| file_failed(&target.display().to_string(), &error))?;
+    pending.name(target).map_err(|error| file_failed(&target.display().to_string(), &error))?;
     Ok(RestoreReport {
         backup: backup.to_owned(),
         backup_of: owner_of(backup),
         target: target.to_owned(),
-        size_bytes: proof.size_bytes,
-        tables: proof.tables,
-        rows: proof.rows,
-        not_compared: proof.not_compared,
-        not_checked: proof.not_checked,
+        size_bytes: verification.size_bytes,
+        tables: verification.tables,
+        rows: verification.rows,
+        not_compared: verification.not_compared,
+        not_checked: verification.not_checked,
     })
 }
 
 /// Refuses a target with anything at its name, or with a sidecar that SQLite would take for the new file's.
-fn refuse_taken(target: &Path) -> Result<(), Outcome> {
+fn check_target_free(target: &Path) -> Result<(), Outcome> {
     for suffix in ["", "-wal", "-shm", "-journal", "-tshm"] {
         let mut name = OsString::from(target.as_os_str());
         name.push(suffix);

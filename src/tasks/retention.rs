@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::collectors::convert;
-use crate::collectors::date;
 use crate::config::Retention;
 use crate::config::TimestampFormat;
 use crate::sqlite::Beyond;
@@ -66,7 +65,7 @@ pub enum ExpiredBy {
 
 /// What was seen of a column's times while a plan was made, whether or not there is one.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct PlanNotes {
     /// What the values were taken for.
     pub times: Option<TimeValues>,
     /// Why rows stay although nothing failed.
@@ -79,13 +78,13 @@ pub(super) struct Seen {
 
 /// Against what a plan is made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Conditions {
+pub(super) struct PlanInputs {
     /// Whether the application enforces foreign keys, where that is known.
     pub foreign_keys: Option<bool>,
     /// What the clock says.
     pub now: SystemTime,
     /// How long all values of the column may be looked at; after that a sample has to do.
-    pub look: Duration,
+    pub scan_time: Duration,
 }
 
 /// Why a table cannot be cleaned.
@@ -105,7 +104,7 @@ pub(super) enum PlanError {
     Clock(String),
     /// It was not known in the time of a dry run.
     #[error("{0}")]
-    Late(String),
+    TimedOut(String),
 }
 
 /// Which rows a table's walk leads to.
@@ -119,26 +118,26 @@ pub(super) struct Planned {
     pub keys: Option<(i64, i64)>,
 }
 
-/// Works out which rows have expired; `None` where none is to be deleted, with a note in `seen` where that needs one.
+/// Works out which rows have expired; `None` where none is to be deleted, with a note in `notes` where that needs one.
 pub(super) fn plan(
     source: &mut (impl TimeColumn + NewestRows),
     retention: &Retention,
-    conditions: Conditions,
-    seen: &mut Seen,
+    inputs: PlanInputs,
+    notes: &mut PlanNotes,
 ) -> Result<Option<Plan>, PlanError> {
     let config = |problem: ShapeProblem| PlanError::Config(problem.to_string());
     let shape = source.shape(&retention.table)?.map_err(config)?;
     let column =
         retention.column.as_deref().map(|column| shape.column(column)).transpose().map_err(config)?;
-    refuse_unclear_references(&shape, conditions.foreign_keys)?;
-    let references = references(source, &shape, retention, conditions.foreign_keys)?;
+    check_references(&shape, inputs.foreign_keys)?;
+    let references = references(source, &shape, retention, inputs.foreign_keys)?;
     // A row id is no time, but its order will do where age says nothing.
     let column = column.filter(|column| {
         retention.retention.is_some() || !shape.key_begins_with(column) || shape.without_rowid
     });
     let planned = match column {
-        Some(column) => by_time(source, (retention, &shape, column), conditions, seen)?,
-        None => by_key(source, (retention, &shape), conditions)?,
+        Some(column) => by_time(source, (retention, &shape, column), inputs, notes)?,
+        None => by_key(source, (retention, &shape), inputs)?,
     };
     let Some(planned) = planned else { return Ok(None) };
     let Planned { expiry, expired_by, kind, format, cutoff, oldest, keys } = planned;
@@ -151,7 +150,7 @@ pub(super) fn plan(
 fn by_key(
     source: &mut (impl TimeColumn + NewestRows),
     (retention, shape): (&Retention, &TableShape),
-    conditions: Conditions,
+    inputs: PlanInputs,
 ) -> Result<Option<Planned>, PlanError> {
     let name = &shape.name;
     if shape.without_rowid {
@@ -172,7 +171,7 @@ fn by_key(
     let (floor, never) = (TimeValue::Integer(i64::MIN), TimeValue::Integer(i64::MAX));
     let bounds = Bounds { floor, below: never.clone(), never, form: TimeForm::Number };
     let limits = limits(retention).unwrap_or_default();
-    let found = beyond(source, (retention, shape, None), &bounds, limits, conditions.look)?;
+    let found = beyond(source, (retention, shape, None), &bounds, limits, inputs.scan_time)?;
     let Some((cursor, expired_by)) = found else { return Ok(None) };
     let keys = match cursor.first() {
         Some(TimeValue::Integer(last)) => Some((first, last)),
@@ -197,10 +196,10 @@ pub(super) fn beyond(
     (retention, shape, column): (&Retention, &TableShape, Option<&str>),
     bounds: &Bounds,
     limits: Limits,
-    look: Duration,
+    scan_time: Duration,
 ) -> Result<Option<(Cursor, ExpiredBy)>, PlanError> {
     if let Some(column) = column {
-        refuse_without_order(shape, column, bounds.form, "max_rows and max_bytes need")?;
+        check_order(shape, column, bounds.form, "max_rows and max_bytes need")?;
     }
     let all = Expiry {
         column: column.map(str::to_owned),
@@ -211,13 +210,13 @@ pub(super) fn beyond(
         cutoff_seconds: 0.0,
         condition: None,
     };
-    match source.beyond(&Walk::plan(shape, &all), limits, look)? {
+    match source.beyond(&Walk::plan(shape, &all), limits, scan_time)? {
         Beyond::Nothing => Ok(None),
         Beyond::From { cursor, by_rows } => {
             Ok(Some((cursor, if by_rows { ExpiredBy::MaxRows } else { ExpiredBy::MaxBytes })))
         }
-        Beyond::Late => Err(PlanError::Late(format!(
-            "{}: its newest rows were not counted within {look:?}, after which an application that writes would wait",
+        Beyond::Late => Err(PlanError::TimedOut(format!(
+            "{}: its newest rows were not counted within {scan_time:?}, after which an application that writes would wait",
             retention.table
         ))),
     }
@@ -231,7 +230,7 @@ impl PlanError {
             Self::Config(message) => Self::Config(format!("{message} ({words})")),
             Self::Archive(message) => Self::Archive(message),
             Self::Clock(message) => Self::Clock(format!("{message} ({words})")),
-            Self::Late(message) => Self::Late(message),
+            Self::TimedOut(message) => Self::TimedOut(message),
         }
     }
 }
@@ -263,7 +262,7 @@ impl Plan {
 
 /// Deleting a row that others refer to deletes them too, breaks them, or fails, as foreign keys are enforced or not;
 /// only the application knows which it means.
-fn refuse_unclear_references(shape: &TableShape, foreign_keys: Option<bool>) -> Result<(), PlanError> {
+fn check_references(shape: &TableShape, foreign_keys: Option<bool>) -> Result<(), PlanError> {
     if shape.referenced_by.is_empty() || foreign_keys.is_some() {
         return Ok(());
     }
@@ -276,7 +275,7 @@ fn refuse_unclear_references(shape: &TableShape, foreign_keys: Option<bool>) -> 
 }
 
 /// The newest rows are found by an index, and by the order of its values; `what` needs that.
-pub(super) fn refuse_without_order(
+pub(super) fn check_order(
     shape: &TableShape,
     column: &str,
     form: TimeForm,
@@ -296,9 +295,4 @@ pub(super) fn refuse_without_order(
         )));
     }
     Ok(())
-}
-
-/// A moment as ISO-8601, for people.
-pub(super) fn iso(seconds: f64) -> String {
-    date(seconds)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::database::DatabaseName;
 use crate::span::Trace;
 use crate::sqlite::Check;
-use crate::task::Task;
+use crate::task::TaskKind;
 
 use super::backup::BackupReport;
 use super::checkpoint::CheckpointReport;
@@ -48,7 +48,7 @@ impl Trigger {
 
     /// The trigger with a word.
     #[must_use]
-    pub fn of(label: &str) -> Self {
+    pub fn from_label(label: &str) -> Self {
         [Self::Schedule, Self::CatchUp].into_iter().find(|one| one.label() == label).unwrap_or(Self::Manual)
     }
 }
@@ -61,7 +61,7 @@ pub struct Run {
     /// Its file.
     pub path: PathBuf,
     /// What was run.
-    pub task: Task,
+    pub task: TaskKind,
     /// Why.
     pub trigger: Trigger,
     /// When it fell due.
@@ -118,7 +118,7 @@ impl Run {
     pub fn new(
         database: DatabaseName,
         path: PathBuf,
-        task: Task,
+        task: TaskKind,
         trigger: Trigger,
         due_at: Option<SystemTime>,
         started_at: SystemTime,
@@ -185,17 +185,19 @@ impl Run {
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         /// Shorter runs say more of the start than of the work.
-        const LEAST_SECONDS: f64 = 0.01;
+        const MIN_SECONDS: f64 = 0.01;
         let summary = self.summary();
         let units = match self.task {
-            Task::Vacuum => summary.vacuum.map(|report| report.size_after_bytes),
-            Task::LogCleaning => summary.log_cleaning.map(|report| report.deleted_rows),
-            Task::HealthCheck | Task::QuickCheck => summary.health_check.map(|report| report.checked_bytes),
-            Task::Backup => summary.backup.map(|report| report.size_bytes),
-            Task::Checkpoint | Task::Optimize => None,
+            TaskKind::Vacuum => summary.vacuum.map(|report| report.size_after_bytes),
+            TaskKind::LogCleaning => summary.log_cleaning.map(|report| report.deleted_rows),
+            TaskKind::HealthCheck | TaskKind::QuickCheck => {
+                summary.health_check.map(|report| report.checked_bytes)
+            }
+            TaskKind::Backup => summary.backup.map(|report| report.size_bytes),
+            TaskKind::Checkpoint | TaskKind::Optimize => None,
         };
         let units = units.filter(|units| *units > 0 && self.is_success())?;
-        Some(units as f64 / self.elapsed.as_secs_f64().max(LEAST_SECONDS))
+        Some(units as f64 / self.elapsed.as_secs_f64().max(MIN_SECONDS))
     }
 
     /// What it did, in a few words.

@@ -19,7 +19,7 @@ use super::time_tally::Spelling;
 use super::time_tally::Tally;
 
 /// How long all values of a time column may be looked at. A writer of a rollback database waits meanwhile.
-pub(super) fn look_at_times(database: &Database, journal_mode: JournalMode) -> Duration {
+pub(super) fn scan_timeout(database: &Database, journal_mode: JournalMode) -> Duration {
     match journal_mode {
         JournalMode::Wal => database.settings.count_timeout * 10,
         JournalMode::Rollback => database.settings.count_timeout / 10,
@@ -36,7 +36,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn of(kind: TimestampFormat, tally: &Tally, judge: &Judge, cutoff: f64) -> Self {
+    pub(super) fn new(kind: TimestampFormat, tally: &Tally, judge: &Judge, cutoff: f64) -> Self {
         let never = judge.never();
         if let Some((epoch, unit)) = epoch_of(kind) {
             // About a day from the epoch, a number is a zero or a counter; see `Judge::read`.

@@ -123,7 +123,7 @@ impl Tally {
                     if self.spelling != Some(Spelling::Unordered) {
                         let padded = text.starts_with(char::is_whitespace);
                         let found = iso(text).filter(|_| !padded);
-                        self.spelling = Some(together(self.spelling, found));
+                        self.spelling = Some(merge_spelling(self.spelling, found));
                     }
                 }
                 return;
@@ -195,7 +195,7 @@ fn zone(offset: f64) -> String {
 }
 
 /// The spelling of all values, the next one among them; `None` stands for a text that is no ISO 8601.
-fn together(before: Option<Spelling>, next: Option<Iso>) -> Spelling {
+fn merge_spelling(before: Option<Spelling>, next: Option<Iso>) -> Spelling {
     let Some(Iso { extended, separator, offset, .. }) = next else { return Spelling::Unordered };
     let same = Spelling::Same { extended, separator, offset };
     match before {

@@ -1,7 +1,7 @@
 //! Vacuum: gives free pages back to the file system, when that is worth it.
 //!
 //! Procedure: look how much is free; skip below the thresholds. A database with `auto_vacuum=INCREMENTAL` is done in slices of
-//! about 20 ms (see `neighbours`) with pauses. Any other is written anew by VACUUM, if every disk that it needs has room, in its window,
+//! about 20 ms (see `contention`) with pauses. Any other is written anew by VACUUM, if every disk that it needs has room, in its window,
 //! and its WAL is emptied after. Price of a full one: the write lock for all of it (110 MiB/s measured), as much
 //! temporary space as the database has content, and as much again in the WAL or journal. Why not always so: nobody can
 //! write meanwhile, and its last part cannot be stopped.
@@ -30,11 +30,12 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Writer;
 use crate::sqlite::took_too_long;
-use crate::task::Task;
+use crate::task::TaskKind;
 
-use super::Context;
 use super::Inspection;
+use super::TaskContext;
 use super::batch_sizer::BatchSizer;
+use super::inspect_for_write;
 use super::lock_contention::LockContention;
 use super::outcome::Details;
 use super::outcome::FailureReason;
@@ -42,10 +43,9 @@ use super::outcome::Outcome;
 use super::outcome::Report;
 use super::outcome::SkipReason;
 use super::preflight;
-use super::survey_to_write;
+use super::vacuum_hold::check_max_hold;
 use super::vacuum_hold::content;
 use super::vacuum_hold::expected;
-use super::vacuum_hold::refuse_if_held_too_long;
 
 /// Pages of the first slice.
 const FIRST_SLICE: u32 = 100;
@@ -83,7 +83,7 @@ pub struct VacuumReport {
 
 /// Room that a full VACUUM needs in one directory.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Need {
+pub struct SpaceRequirement {
     /// What for.
     pub purpose: &'static str,
     /// Where.
@@ -95,7 +95,7 @@ pub struct Need {
 }
 
 /// Whether free pages are worth a vacuum.
-pub(super) fn worth_it(task: &Vacuum, header: &Header) -> Result<(), Outcome> {
+pub(super) fn check_threshold(task: &Vacuum, header: &Header) -> Result<(), Outcome> {
     let (pages, free) = (u64::from(header.pages), u64::from(header.freelist_pages));
     let reclaimable = free * u64::from(header.page_size);
     let ratio = free as f64 / pages.max(1) as f64;
@@ -131,12 +131,12 @@ pub(super) fn method(task: &Vacuum, header: &Header) -> Method {
 ///
 /// # Errors
 /// A failed run, where a file system does not say how much room it has.
-pub fn needs(
+pub fn space_requirements(
     database: &Path,
     header: &Header,
     temporary: &Path,
     min_free_space: u64,
-) -> Result<Vec<Need>, Outcome> {
+) -> Result<Vec<SpaceRequirement>, Outcome> {
     /// A frame of the WAL is a page with a header of 24 bytes.
     const FRAME_SHARE: u64 = 20;
     let copy = content(header);
@@ -146,10 +146,15 @@ pub fn needs(
     };
     let home = preflight::directory_of(database);
     let temporary = CString::new(temporary.as_os_str().as_bytes()).unwrap_or_default();
-    let need = |purpose, directory: &CString, bytes: u64| -> Result<Need, Outcome> {
+    let need = |purpose, directory: &CString, bytes: u64| -> Result<SpaceRequirement, Outcome> {
         let facts = preflight::filesystem(directory)?;
         let directory = directory.to_string_lossy().into_owned();
-        Ok(Need { purpose, directory, bytes: bytes + min_free_space, available_bytes: facts.available_bytes })
+        Ok(SpaceRequirement {
+            purpose,
+            directory,
+            bytes: bytes + min_free_space,
+            available_bytes: facts.available_bytes,
+        })
     };
     let device = |directory: &CString| stat(directory).ok().flatten().map(|stat| stat.device);
     if device(&home).is_some() && device(&home) == device(&temporary) {
@@ -159,41 +164,42 @@ pub fn needs(
 }
 
 /// Vacuums the database if that is worth it.
-pub(super) fn run(task: &Vacuum, context: &Context<'_>) -> Outcome {
-    attempt(task, context).unwrap_or_else(|outcome| outcome)
+pub(super) fn run(task: &Vacuum, context: &TaskContext<'_>) -> Outcome {
+    run_inner(task, context).unwrap_or_else(|outcome| outcome)
 }
 
-fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
-    let Inspection { header, tables, broken_by_vacuum: broken, .. } = survey_to_write(Task::Vacuum, context)?;
-    worth_it(task, &header)?;
-    refuse_if_replicated(task, context, &tables)?;
-    preflight::refuse_unless_writable(
+fn run_inner(task: &Vacuum, context: &TaskContext<'_>) -> Result<Outcome, Outcome> {
+    let Inspection { header, tables, broken_by_vacuum: broken, .. } =
+        inspect_for_write(TaskKind::Vacuum, context)?;
+    check_threshold(task, &header)?;
+    check_replication(task, context, &tables)?;
+    preflight::check_writable(
         context.database,
         header.journal_mode,
         task.write_limits.allow_network_filesystem,
     )?;
     let method = method(task, &header);
     if method != Method::Incremental {
-        refuse_if_row_ids_change(&broken)?;
-        refuse_if_schema_is_unknown(context)?;
-        refuse_if_held_too_long(task, context, &header)?;
-        refuse_without_room_or_time(task, context, &header)?;
+        check_row_ids(&broken)?;
+        check_schema(context)?;
+        check_max_hold(task, context, &header)?;
+        check_space_and_window(task, context, &header)?;
     }
     let failed = |error: SqliteError| Outcome::of(&error, None);
     let mut writer = preflight::open_writer(context, task.write_limits.lock_timeout).map_err(failed)?;
     let mut held = Duration::ZERO;
     let result = match method {
         Method::Incremental => {
-            in_slices(&mut writer, task, context, u64::from(header.freelist_pages), &mut held)
+            incremental(&mut writer, task, context, u64::from(header.freelist_pages), &mut held)
         }
-        Method::Full => at_once(&mut writer, task, context, &header, None, &mut held),
+        Method::Full => full(&mut writer, task, context, &header, None, &mut held),
         Method::FullThenIncremental => {
-            at_once(&mut writer, task, context, &header, Some(AutoVacuum::Incremental), &mut held)
+            full(&mut writer, task, context, &header, Some(AutoVacuum::Incremental), &mut held)
         }
     };
     let wal_truncated = match header.journal_mode {
         JournalMode::Rollback => None,
-        JournalMode::Wal => Some(empty_wal(&mut writer, context, &header, &mut held).map_err(failed)?),
+        JournalMode::Wal => Some(truncate_wal(&mut writer, context, &header, &mut held).map_err(failed)?),
     };
     let (pages, free) = writer.pages().map_err(failed)?;
     let size_before = u64::from(header.pages) * u64::from(header.page_size);
@@ -217,9 +223,9 @@ fn attempt(task: &Vacuum, context: &Context<'_>) -> Result<Outcome, Outcome> {
     })
 }
 
-pub(super) fn refuse_if_replicated(
+pub(super) fn check_replication(
     task: &Vacuum,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     tables: &[String],
 ) -> Result<(), Outcome> {
     match preflight::replicator(context.database, tables) {
@@ -234,7 +240,7 @@ pub(super) fn refuse_if_replicated(
 }
 
 /// A VACUUM numbers the rows anew where no INTEGER PRIMARY KEY is their id (<https://www.sqlite.org/lang_vacuum.html>).
-pub(super) fn refuse_if_row_ids_change(broken: &[(String, String)]) -> Result<(), Outcome> {
+pub(super) fn check_row_ids(broken: &[(String, String)]) -> Result<(), Outcome> {
     let Some((table, index)) = broken.first() else { return Ok(()) };
     let more = if broken.len() > 1 { format!(" (and {} more)", broken.len() - 1) } else { String::new() };
     let detail = format!(
@@ -246,7 +252,7 @@ pub(super) fn refuse_if_row_ids_change(broken: &[(String, String)]) -> Result<()
 }
 
 /// A full VACUUM makes every table and index anew, and ends where SQLite needs what only the application has.
-pub(super) fn refuse_if_schema_is_unknown(context: &Context<'_>) -> Result<(), Outcome> {
+pub(super) fn check_schema(context: &TaskContext<'_>) -> Result<(), Outcome> {
     let database = context.database;
     let read = read_consistently(&database.path, &database.files, context.limits, |reader| {
         reader.unknown_to_rebuild()
@@ -262,9 +268,9 @@ pub(super) fn refuse_if_schema_is_unknown(context: &Context<'_>) -> Result<(), O
 }
 
 /// A full VACUUM begins only where it can end: with room in every place, and within its window.
-fn refuse_without_room_or_time(task: &Vacuum, context: &Context<'_>, header: &Header) -> Result<(), Outcome> {
-    let temporary = &context.past.temporary_directory;
-    for need in needs(&context.database.path, header, temporary, task.min_free_space)? {
+fn check_space_and_window(task: &Vacuum, context: &TaskContext<'_>, header: &Header) -> Result<(), Outcome> {
+    let temporary = &context.history.temporary_directory;
+    for need in space_requirements(&context.database.path, header, temporary, task.min_free_space)? {
         if need.available_bytes < need.bytes {
             let detail = format!(
                 "{} in {} needs {}, {} of them as min_free_space, and {} are free",
@@ -277,8 +283,8 @@ fn refuse_without_room_or_time(task: &Vacuum, context: &Context<'_>, header: &He
             return Err(Outcome::skipped(SkipReason::NoSpace, detail));
         }
     }
-    let expected = expected(header, context.past.rate);
-    context.observer.say(&format!(
+    let expected = expected(header, context.history.rate);
+    context.progress.message(&format!(
         "a full VACUUM of {} will hold the write lock for about {:.1} s",
         bytes(content(header)),
         expected.as_secs_f64()
@@ -290,21 +296,22 @@ fn refuse_without_room_or_time(task: &Vacuum, context: &Context<'_>, header: &He
     Ok(())
 }
 
-fn at_once(
+fn full(
     writer: &mut Writer,
     task: &Vacuum,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     header: &Header,
     convert: Option<AutoVacuum>,
     held: &mut Duration,
 ) -> Result<(), SqliteError> {
-    context.observer.begin("vacuum");
-    let expected = expected(header, context.past.rate).as_secs_f64().max(0.001);
+    context.progress.begin("vacuum");
+    let expected = expected(header, context.history.rate).as_secs_f64().max(0.001);
     let operation = Operation::begin("VACUUM", None);
     let vacuumed = writer.retry_while_busy(task.write_limits.lock_timeout, |writer| {
-        let observer = Arc::clone(&context.observer);
+        let progress = Arc::clone(&context.progress);
         // The last part, which copies the result back, reports nothing.
-        writer.vacuum(convert, move |elapsed| observer.done((elapsed.as_secs_f64() / expected).min(0.99), ""))
+        writer
+            .vacuum(convert, move |elapsed| progress.update((elapsed.as_secs_f64() / expected).min(0.99), ""))
     });
     let hold = operation.told(vacuumed)?;
     operation.held(hold.hold);
@@ -313,71 +320,71 @@ fn at_once(
     if let Some(kind) = convert
         && writer.auto_vacuum()? != kind
     {
-        context.observer.say("the database was vacuumed, but did not become one with incremental vacuum");
+        context.progress.message("the database was vacuumed, but did not become one with incremental vacuum");
     }
     Ok(())
 }
 
 /// Slice after slice, until as many pages as were free at the beginning are gone: the owner may free more meanwhile.
-fn in_slices(
+fn incremental(
     writer: &mut Writer,
     task: &Vacuum,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     free: u64,
     held: &mut Duration,
 ) -> Result<(), SqliteError> {
-    context.observer.begin("vacuum");
+    context.progress.begin("vacuum");
     let operation = Operation::begin("PRAGMA incremental_vacuum", None);
     let mut transactions = Transactions::default();
-    let result = slices(writer, task, context, free, &mut transactions);
+    let result = run_slices(writer, task, context, free, &mut transactions);
     transactions.tell(&operation);
     *held = (*held).max(transactions.longest());
     operation.told(result)
 }
 
-fn slices(
+fn run_slices(
     writer: &mut Writer,
     task: &Vacuum,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     free: u64,
     transactions: &mut Transactions,
 ) -> Result<(), SqliteError> {
-    let mut neighbours = LockContention::of(context.database, &context.observer);
-    let mut pace = BatchSizer::new(FIRST_SLICE, task.write_limits.target_lock_hold);
+    let mut contention = LockContention::new(context.database, &context.progress);
+    let mut sizer = BatchSizer::new(FIRST_SLICE, task.write_limits.target_lock_hold);
     let mut gone = 0;
     while gone < free {
-        pace.aim_at(neighbours.await_turn(writer, task.write_limits.target_lock_hold, context.limits));
-        let (units, limit) = (pace.units(), pace.limit());
+        sizer.set_target(contention.await_turn(writer, task.write_limits.target_lock_hold, context.limits));
+        let (units, limit) = (sizer.units(), sizer.limit());
         let slice = writer.retry_while_busy(task.write_limits.lock_timeout, |writer| {
             writer.incremental_vacuum(units, limit)
         });
         let slice = match slice {
             Ok(slice) => slice,
-            Err(error) if took_too_long(&error, context.limits) && pace.too_long() => {
+            Err(error) if took_too_long(&error, context.limits) && sizer.shrink() => {
                 transactions.add(0, limit);
-                neighbours.pause(writer, limit, Duration::ZERO, task.write_limits.pause_ratio);
+                contention.pause(writer, limit, Duration::ZERO, task.write_limits.pause_ratio);
                 continue;
             }
             // What is done is done; the next run does the rest.
-            Err(error) if FailureReason::of(&error) == FailureReason::Timeout => return Ok(()),
+            Err(error) if FailureReason::from_error(&error) == FailureReason::Timeout => return Ok(()),
             Err(error) => return Err(error),
         };
         gone += u64::from(units);
         transactions.add(u64::from(units), slice.hold);
-        context.observer.done((gone as f64 / free as f64).min(1.0), "");
-        pace.held(units, slice.hold, slice.commit);
+        context.progress.update((gone as f64 / free as f64).min(1.0), "");
+        sizer.record(units, slice.hold, slice.commit);
         if writer.pages()?.1 == 0 {
             break;
         }
-        neighbours.pause(writer, slice.hold, slice.commit, task.write_limits.pause_ratio);
+        contention.pause(writer, slice.hold, slice.commit, task.write_limits.pause_ratio);
     }
     Ok(())
 }
 
 /// Brings the WAL into the main file, which only then becomes shorter, and empties it if nobody is in the way.
-fn empty_wal(
+fn truncate_wal(
     writer: &mut Writer,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     header: &Header,
     held: &mut Duration,
 ) -> Result<bool, SqliteError> {
@@ -386,7 +393,11 @@ fn empty_wal(
     if preflight::has_wal_reset_bug(header.writer_version) {
         return Ok(false);
     }
-    LockContention::of(context.database, &context.observer).await_turn(writer, Duration::MAX, context.limits);
+    LockContention::new(context.database, &context.progress).await_turn(
+        writer,
+        Duration::MAX,
+        context.limits,
+    );
     let emptied = writer.checkpoint(Checkpoint::Truncate)?;
     *held = (*held).max(emptied.hold);
     Ok(!emptied.value.busy)

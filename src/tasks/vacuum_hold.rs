@@ -9,7 +9,7 @@ use crate::config::Vacuum;
 use crate::humanize::bytes;
 use crate::sqlite::Header;
 
-use super::Context;
+use super::TaskContext;
 use super::outcome::Outcome;
 use super::outcome::SkipReason;
 
@@ -34,19 +34,19 @@ pub(super) fn expected(header: &Header, rate: Option<f64>) -> Duration {
 }
 
 /// The longest that a full VACUUM may hold the write lock.
-pub(super) fn max_lock_hold(task: &Vacuum, context: &Context<'_>) -> Duration {
+pub(super) fn max_lock_hold(task: &Vacuum, context: &TaskContext<'_>) -> Duration {
     let owner = context.database.settings.owner_busy_timeout.filter(|timeout| !timeout.is_zero());
     task.max_lock_hold.or(owner).unwrap_or(MAX_LOCK_HOLD)
 }
 
 /// A full VACUUM begins only where its hold is within the bound, by an estimate with a margin.
-pub(super) fn refuse_if_held_too_long(
+pub(super) fn check_max_hold(
     task: &Vacuum,
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     header: &Header,
 ) -> Result<(), Outcome> {
-    let (expected, bound) = (expected(header, context.past.rate), max_lock_hold(task, context));
-    let margin = if context.past.rate.is_some() { MARGIN.0 } else { MARGIN.1 };
+    let (expected, bound) = (expected(header, context.history.rate), max_lock_hold(task, context));
+    let margin = if context.history.rate.is_some() { MARGIN.0 } else { MARGIN.1 };
     let longest = expected.mul_f64(margin);
     if longest <= bound {
         return Ok(());

@@ -38,22 +38,22 @@ use crate::sqlite::Kind;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
-use super::Observer;
-use super::SURVEY_PATIENCE;
+use super::Progress;
+use super::READ_BUSY_TIMEOUT;
 use super::block_copy::copy_blocks;
 use super::block_copy::ensure_as_written;
 use super::outcome::FailureReason;
 use super::outcome::Outcome;
 
 /// How often the copy of a rollback database begins anew because a writer wants to commit.
-const ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 
 /// So much is written between two syncs of a copy: the owner's own syncs wait for what a file system has gathered. Where the
 /// copy is made under a lock for which writers wait, everything is synced at the end.
 pub(super) const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What the count of all rows may take at the least, beside as long as the copy took.
-const LEAST_COUNT: Duration = Duration::from_secs(1);
+const MIN_COUNT_TIME: Duration = Duration::from_secs(1);
 
 /// The page with the header.
 const FIRST_PAGE: u32 = 1;
@@ -68,22 +68,22 @@ pub(super) struct Source<'s> {
     /// How the owner is spared; `None` for a file that nobody else uses.
     pub manners: Option<Manners>,
     pub limits: &'s QueryLimits,
-    pub observer: &'s Arc<dyn Observer>,
+    pub progress: &'s Arc<dyn Progress>,
 }
 
 /// A table and its rows; unknown where they were not counted in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rows {
+pub(super) struct TableRowCount {
     pub table: String,
     pub rows: Option<u64>,
 }
 
 /// A copy that is not proved yet.
 #[derive(Debug)]
-pub(super) struct Copied {
+pub(super) struct DatabaseCopy {
     pub header: Header,
     /// Every table that has rows of its own, also SQLite's and those of virtual tables.
-    pub tables: Vec<Rows>,
+    pub tables: Vec<TableRowCount>,
     /// How often it began.
     pub attempts: u32,
     /// The longest that writers were kept from committing.
@@ -95,7 +95,7 @@ pub(super) struct Copied {
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+enum CopyError {
     #[error(transparent)]
     Sqlite(#[from] SqliteError),
     #[error("{0}")]
@@ -104,7 +104,7 @@ enum Problem {
     File(#[from] io::Error),
 }
 
-impl OpenFailure for Problem {
+impl OpenFailure for CopyError {
     fn sqlite_error(&self) -> Option<&SqliteError> {
         if let Self::Sqlite(error) = self { Some(error) } else { None }
     }
@@ -118,19 +118,19 @@ pub(super) fn file_failed(what: &str, error: &io::Error) -> Outcome {
 }
 
 /// Copies a database into a file under a temporary name, and brings it to the disk.
-pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(PendingFile, Copied), Outcome> {
-    source.observer.begin("copy");
-    let limits = QueryLimits { busy_timeout: SURVEY_PATIENCE, ..source.limits.clone() };
+pub(super) fn copy(source: &Source<'_>, pending: &Path) -> Result<(PendingFile, DatabaseCopy), Outcome> {
+    source.progress.begin("copy");
+    let limits = QueryLimits { busy_timeout: READ_BUSY_TIMEOUT, ..source.limits.clone() };
     if let Some(manners) = source.manners
-        && let Some((file, copied)) = copy_blocks(source, manners, &limits, aside)?
+        && let Some((file, copied)) = copy_blocks(source, manners, &limits, pending)?
     {
-        return on_disk(file, source, aside).map(|file| (file, copied));
+        return on_disk(file, source, pending).map(|file| (file, copied));
     }
     let mut file = None;
     let read = read_consistently(source.path, source.files, &limits, |reader| {
         // The file of an earlier try goes before another takes its name.
         file = None;
-        attempts(reader, source, aside).map(|(made, copied)| {
+        attempts(reader, source, pending).map(|(made, copied)| {
             file = Some(made);
             copied
         })
@@ -141,12 +141,12 @@ pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(PendingFile, Co
             let message = "the database's files come and go while they are read";
             return Err(Outcome::failed(FailureReason::Busy, message));
         }
-        Err(ConsistentReadError::Query(Problem::Sqlite(error))) => return Err(Outcome::of(&error, None)),
-        Err(ConsistentReadError::Query(Problem::TooMuch(words))) => {
+        Err(ConsistentReadError::Query(CopyError::Sqlite(error))) => return Err(Outcome::of(&error, None)),
+        Err(ConsistentReadError::Query(CopyError::TooMuch(words))) => {
             return Err(Outcome::failed(FailureReason::Busy, words));
         }
-        Err(ConsistentReadError::Query(Problem::File(error))) => {
-            return Err(file_failed(&aside.display().to_string(), &error));
+        Err(ConsistentReadError::Query(CopyError::File(error))) => {
+            return Err(file_failed(&pending.display().to_string(), &error));
         }
         Err(error @ (ConsistentReadError::Missing | ConsistentReadError::Stat(_))) => {
             let place = source.files.main.to_string_lossy();
@@ -154,13 +154,13 @@ pub(super) fn copy(source: &Source<'_>, aside: &Path) -> Result<(PendingFile, Co
         }
     };
     let file = file.expect("what was read has made its file");
-    on_disk(file, source, aside).map(|file| (file, copied))
+    on_disk(file, source, pending).map(|file| (file, copied))
 }
 
 /// Brings a copy to the disk, to be read from there.
-fn on_disk(file: PendingFile, source: &Source<'_>, aside: &Path) -> Result<PendingFile, Outcome> {
+fn on_disk(file: PendingFile, source: &Source<'_>, pending: &Path) -> Result<PendingFile, Outcome> {
     let synced = file.be_no_wider_than(&source.files.main).and_then(|()| file.sync());
-    synced.map_err(|error| file_failed(&aside.display().to_string(), &error))?;
+    synced.map_err(|error| file_failed(&pending.display().to_string(), &error))?;
     Ok(file)
 }
 
@@ -168,27 +168,30 @@ fn on_disk(file: PendingFile, source: &Source<'_>, aside: &Path) -> Result<Pendi
 fn attempts(
     reader: &mut Reader,
     source: &Source<'_>,
-    aside: &Path,
-) -> Result<(PendingFile, Copied), Problem> {
+    pending: &Path,
+) -> Result<(PendingFile, DatabaseCopy), CopyError> {
     let mut max_hold = Duration::ZERO;
-    for attempt in 1..=ATTEMPTS {
+    for attempt in 1..=MAX_ATTEMPTS {
         let header = reader.header()?;
         let strain = Strain::watch(source.manners, &header, reader);
-        let file = PendingFile::make(aside)?;
+        let file = PendingFile::make(pending)?;
         let begun = Instant::now();
         let go = copy_once(reader, &file, &header, source, &strain)?;
         max_hold = max_hold.max(strain.hold());
         match (go, header.journal_mode) {
             (Go::On, _) => {
-                let limit = begun.elapsed().max(LEAST_COUNT);
+                let limit = begun.elapsed().max(MIN_COUNT_TIME);
                 let tables = count(reader, source, &strain, &header, limit)?;
                 let max_hold = max_hold.max(strain.hold());
                 let (attempts, elapsed) = (attempt, begun.elapsed());
-                return Ok((file, Copied { header, tables, attempts, max_hold, elapsed, blocks: None }));
+                return Ok((
+                    file,
+                    DatabaseCopy { header, tables, attempts, max_hold, elapsed, blocks: None },
+                ));
             }
             (Go::Stop, JournalMode::Wal) => {
                 let growth = source.manners.map_or(0, |manners| manners.max_wal_growth);
-                return Err(Problem::TooMuch(format!(
+                return Err(CopyError::TooMuch(format!(
                     "the WAL grew by {} while the copy was made, which keeps it from starting anew; raise max_wal_growth, or \
                      back up when the application rests",
                     bytes(growth)
@@ -199,7 +202,7 @@ fn attempts(
     }
     let words = "the copy could not be made under a lock of max_writer_wait, and in rollback mode nobody can commit meanwhile; raise \
                  max_writer_wait, or back up when the application rests";
-    Err(Problem::TooMuch(words.to_owned()))
+    Err(CopyError::TooMuch(words.to_owned()))
 }
 
 fn copy_once(
@@ -208,12 +211,12 @@ fn copy_once(
     header: &Header,
     source: &Source<'_>,
     strain: &Strain,
-) -> Result<Go, Problem> {
+) -> Result<Go, CopyError> {
     let mut synced = 0;
     let mut failed = None;
     let operation = Operation::begin("backup", None);
     let copied = reader.copy_into(file.path(), header.page_size, |done, share, work| {
-        source.observer.done(share * COPY_SHARE, &format!("{} copied", bytes(done)));
+        source.progress.update(share * COPY_SHARE, &format!("{} copied", bytes(done)));
         if header.journal_mode == JournalMode::Wal && done - synced >= SYNC_BYTES {
             synced = done;
             if let Err(error) = file.sync() {
@@ -241,7 +244,7 @@ fn count(
     strain: &Strain,
     header: &Header,
     limit: Duration,
-) -> Result<Vec<Rows>, SqliteError> {
+) -> Result<Vec<TableRowCount>, SqliteError> {
     // What the damage of a schema means is the check's to say.
     let listed = match reader.tables_with_indexes() {
         Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
@@ -261,7 +264,7 @@ fn count(
             (Some(_), JournalMode::Wal) | (None, _) => left,
         };
         let rows = if may_count && !most.is_zero() { counted(reader, &table, most)? } else { None };
-        tables.push(Rows { table, rows });
+        tables.push(TableRowCount { table, rows });
     }
     Ok(tables)
 }
@@ -313,13 +316,13 @@ impl From<SqliteError> for VerifyError {
 }
 
 /// Opens a copy, checks all of it, and compares it with what was copied.
-pub(super) fn prove(
+pub(super) fn verify(
     copy: &Path,
-    copied: &Copied,
+    copied: &DatabaseCopy,
     limits: &QueryLimits,
-    observer: &Arc<dyn Observer>,
+    progress: &Arc<dyn Progress>,
 ) -> Result<Verification, VerifyError> {
-    observer.begin("check of the copy");
+    progress.begin("check of the copy");
     let begun = Instant::now();
     let header = &copied.header;
     let expected = u64::from(header.pages) * u64::from(header.page_size);
@@ -331,10 +334,10 @@ pub(super) fn prove(
     // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
     let mut reader = Reader::open(copy, Access::AtRest, limits)?;
     reader.prepare_check(Check::Full, header)?;
-    let (told, pages) = (Arc::clone(observer), f64::from(header.pages.max(1)));
+    let (reporter, pages) = (Arc::clone(progress), f64::from(header.pages.max(1)));
     reader.on_progress(move |work| {
         let share = (work.pages_read as f64 / pages).min(0.99);
-        told.done(COPY_SHARE + share * (1.0 - COPY_SHARE), "");
+        reporter.update(COPY_SHARE + share * (1.0 - COPY_SHARE), "");
         Go::On
     })?;
     let operation = Operation::begin("PRAGMA integrity_check", None);
@@ -352,28 +355,32 @@ pub(super) fn prove(
             return Err(VerifyError::Damaged(format!("{} problems, the first: {first}", damage.len())));
         }
     }
-    let mut proof =
+    let mut verification =
         Verification { size_bytes, not_checked: texts(Kind::NotCheckable), ..Verification::default() };
-    proof.broken_constraints = texts(Kind::Constraint);
-    compare_rows(&mut reader, copied, &mut proof)?;
-    proof.elapsed = begun.elapsed();
-    Ok(proof)
+    verification.broken_constraints = texts(Kind::Constraint);
+    compare_rows(&mut reader, copied, &mut verification)?;
+    verification.elapsed = begun.elapsed();
+    Ok(verification)
 }
 
 /// Counts the rows of the copy, and compares them with those that were counted in the database.
-fn compare_rows(reader: &mut Reader, copied: &Copied, proof: &mut Verification) -> Result<(), VerifyError> {
+fn compare_rows(
+    reader: &mut Reader,
+    copied: &DatabaseCopy,
+    verification: &mut Verification,
+) -> Result<(), VerifyError> {
     /// The budget alone ends the counts.
     const UNLIMITED: Duration = Duration::from_secs(366 * 86_400);
-    for Rows { table, rows: expected } in &copied.tables {
+    for TableRowCount { table, rows: expected } in &copied.tables {
         let expected = *expected;
         // Equal blocks are equal rows.
         if expected.is_none() && copied.blocks.is_none() {
-            proof.not_compared.push(table.clone());
+            verification.not_compared.push(table.clone());
             continue;
         }
         let rows = match reader.count_rows_exactly(table, UNLIMITED) {
             Err(error) if error.is_not_checkable() => {
-                proof.not_compared.push(table.clone());
+                verification.not_compared.push(table.clone());
                 continue;
             }
             counted => counted?.unwrap_or(0),
@@ -385,22 +392,22 @@ fn compare_rows(reader: &mut Reader, copied: &Copied, proof: &mut Verification) 
                 "{table} has {rows} rows in the copy in place of {expected}"
             )));
         }
-        proof.tables += 1;
-        proof.rows += rows;
+        verification.tables += 1;
+        verification.rows += rows;
     }
     Ok(())
 }
 
 /// The name under which a copy is made.
-pub(super) fn aside_of(path: &Path) -> PathBuf {
+pub(super) fn pending_path(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(ASIDE_SUFFIX);
+    name.push(PENDING_SUFFIX);
     path.with_file_name(name)
 }
 
 /// The end of the name of a copy that is not complete.
-pub(super) const ASIDE_SUFFIX: &str = ".incomplete";
+pub(super) const PENDING_SUFFIX: &str = ".incomplete";
 
 #[cfg(test)]
 mod tests {
@@ -424,24 +431,25 @@ mod tests {
         );
         let files = DatabaseFiles::of(&path);
         let limits = QueryLimits::with_timeout(Duration::from_secs(60));
-        let observer: Arc<dyn Observer> = Arc::new(Quiet);
+        let progress: Arc<dyn Progress> = Arc::new(Quiet);
         let max_writer_wait = Duration::from_secs(60);
         let manners = Some(Manners { max_writer_wait, max_wal_growth: 0, owner_busy_timeout: None });
         let source =
-            |manners| Source { path: &path, files: &files, manners, limits: &limits, observer: &observer };
+            |manners| Source { path: &path, files: &files, manners, limits: &limits, progress: &progress };
         let overwrite = |path: &Path, at: u64| {
             let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
             file.seek(io::SeekFrom::Start(at)).unwrap();
             file.write_all(&[0; 512]).unwrap();
         };
-        let check_with = |manners, spoil: &dyn Fn(&Path, &mut Copied)| {
-            let (aside, mut copied) = copy(&source(manners), &aside_of(&directory.path().join("b"))).unwrap();
-            spoil(aside.path(), &mut copied);
-            prove(aside.path(), &copied, &limits, &observer)
+        let check_with = |manners, spoil: &dyn Fn(&Path, &mut DatabaseCopy)| {
+            let (pending, mut copied) =
+                copy(&source(manners), &pending_path(&directory.path().join("b"))).unwrap();
+            spoil(pending.path(), &mut copied);
+            verify(pending.path(), &copied, &limits, &progress)
         };
-        let check = |spoil: &dyn Fn(&Path, &mut Copied)| check_with(None, spoil);
-        let proof = check(&|_, _| {}).unwrap();
-        assert_eq!((proof.tables, proof.rows, proof.not_compared.len()), (2, 3000, 0));
+        let check = |spoil: &dyn Fn(&Path, &mut DatabaseCopy)| check_with(None, spoil);
+        let verification = check(&|_, _| {}).unwrap();
+        assert_eq!((verification.tables, verification.rows, verification.not_compared.len()), (2, 3000, 0));
         assert!(matches!(check(&|path, _| overwrite(path, 3 * 4096)), Err(VerifyError::Damaged(_))));
         assert!(matches!(check(&|path, _| overwrite(path, 0)), Err(VerifyError::Damaged(_))));
         // Another database, sound in itself, of the same size or not.
@@ -452,8 +460,8 @@ mod tests {
         let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
         assert_eq!(uncounted.not_compared.len(), 1);
         // Copied in blocks, of which each is held against what was read.
-        let proof = check_with(manners, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
-        assert_eq!((proof.tables, proof.rows, proof.not_compared.len()), (2, 3000, 0));
+        let verification = check_with(manners, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
+        assert_eq!((verification.tables, verification.rows, verification.not_compared.len()), (2, 3000, 0));
         for at in [0, 3 * 4096, 100_000] {
             let spoiled = check_with(manners, &|path, _| overwrite(path, at));
             assert!(matches!(spoiled, Err(VerifyError::Differs(_))), "{at}: {spoiled:?}");

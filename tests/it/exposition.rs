@@ -56,7 +56,7 @@ use litekeeper::sqlite::SchemaObjects;
 use litekeeper::sqlite::TreeSize;
 use litekeeper::sqlite::WalFrames;
 use litekeeper::state_store::CheckStatus;
-use litekeeper::task::Task;
+use litekeeper::task::TaskKind;
 use litekeeper::tasks::Run;
 use litekeeper::tasks::Trigger;
 
@@ -235,21 +235,21 @@ fn jobs() -> Arc<JobMetrics> {
         expected_interval: Duration::from_secs(86_400),
         timeout: Duration::from_secs(3_600),
         retentions: match task {
-            Task::LogCleaning => vec![("logs".to_owned(), Some(Duration::from_secs(7_776_000)))],
-            Task::HealthCheck
-            | Task::QuickCheck
-            | Task::Vacuum
-            | Task::Backup
-            | Task::Checkpoint
-            | Task::Optimize => Vec::new(),
+            TaskKind::LogCleaning => vec![("logs".to_owned(), Some(Duration::from_secs(7_776_000)))],
+            TaskKind::HealthCheck
+            | TaskKind::QuickCheck
+            | TaskKind::Vacuum
+            | TaskKind::Backup
+            | TaskKind::Checkpoint
+            | TaskKind::Optimize => Vec::new(),
         },
         checks: checks.to_vec(),
     };
     let targets = [
-        target(Task::HealthCheck, &[Check::Full, Check::ForeignKey]),
-        target(Task::LogCleaning, &[]),
-        target(Task::Vacuum, &[]),
-        target(Task::Backup, &[]),
+        target(TaskKind::HealthCheck, &[Check::Full, Check::ForeignKey]),
+        target(TaskKind::LogCleaning, &[]),
+        target(TaskKind::Vacuum, &[]),
+        target(TaskKind::Backup, &[]),
     ];
     jobs.set_targets(&targets);
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -276,15 +276,15 @@ fn jobs() -> Arc<JobMetrics> {
     let backup = serde_json::json!({ "max_write_hold_seconds": 0.0, "backup": {
         "path": "/srv/backups/books.backup", "size_bytes": 4096, "tables": 1, "rows": 7, "not_compared": [], "attempts": 1,
         "copy_seconds": 0.5, "verify_seconds": 0.5, "verified_at": 1795000001.5, "files": 3, "removed": [] } });
-    jobs.observe(&run(Task::Backup, "success", None, backup));
-    jobs.observe(&run(Task::Vacuum, "success", None, vacuum));
-    jobs.observe(&run(Task::LogCleaning, "success", None, cleaning));
-    jobs.observe(&run(Task::HealthCheck, "failed", Some("corrupt"), serde_json::Value::Null));
-    jobs.observe(&run(Task::Vacuum, "skipped", Some("below_threshold"), serde_json::Value::Null));
-    jobs.started(&database, Task::Vacuum, at(1_795_000_100));
-    jobs.progressed(&database, Task::Vacuum, 0.25);
-    jobs.set_next_run(&database, Task::Vacuum, Some(at(1_795_600_000)));
-    jobs.missed(&database, Task::LogCleaning, 3);
+    jobs.observe(&run(TaskKind::Backup, "success", None, backup));
+    jobs.observe(&run(TaskKind::Vacuum, "success", None, vacuum));
+    jobs.observe(&run(TaskKind::LogCleaning, "success", None, cleaning));
+    jobs.observe(&run(TaskKind::HealthCheck, "failed", Some("corrupt"), serde_json::Value::Null));
+    jobs.observe(&run(TaskKind::Vacuum, "skipped", Some("below_threshold"), serde_json::Value::Null));
+    jobs.started(&database, TaskKind::Vacuum, at(1_795_000_100));
+    jobs.progressed(&database, TaskKind::Vacuum, 0.25);
+    jobs.set_next_run(&database, TaskKind::Vacuum, Some(at(1_795_600_000)));
+    jobs.missed(&database, TaskKind::LogCleaning, 3);
     let standing = CheckStatus {
         ok: false,
         problems: 2,

@@ -11,7 +11,7 @@ use crate::humanize::count;
 use crate::humanize::counted;
 use crate::metrics::MaintenanceStatus;
 use crate::sqlite::Check;
-use crate::state_store::Action;
+use crate::state_store::ActionRecord;
 use crate::state_store::Level;
 use crate::state_store::Point;
 use crate::state_store::StoredRun;
@@ -50,7 +50,7 @@ pub(in crate::http) struct DatabasePage<'p> {
 pub(in crate::http) struct Past {
     pub points: Vec<Point>,
     pub runs: Vec<StoredRun>,
-    pub actions: Vec<Action>,
+    pub actions: Vec<ActionRecord>,
 }
 
 /// The most counted tables that are listed, those with most rows; the API has all.

@@ -5,8 +5,8 @@ use maud::html;
 
 use crate::humanize::bytes;
 use crate::humanize::count;
-use crate::task::Task;
-use crate::tasks::Forecast;
+use crate::task::TaskKind;
+use crate::tasks::DryRun;
 
 use super::Frame;
 use super::encode;
@@ -15,8 +15,8 @@ use super::layout;
 /// The page of a dry run.
 pub(in crate::http) fn plan(
     name: &str,
-    task: Task,
-    forecast: &Forecast,
+    task: TaskKind,
+    forecast: &DryRun,
     run: &Markup,
     frame: Frame<'_>,
 ) -> String {

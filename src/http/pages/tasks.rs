@@ -7,7 +7,7 @@ use maud::html;
 
 use crate::humanize::count;
 use crate::metrics::ScheduledRun;
-use crate::state_store::Action;
+use crate::state_store::ActionRecord;
 use crate::state_store::StoredRun;
 
 use super::Frame;
@@ -30,7 +30,7 @@ pub(in crate::http) struct TasksPage<'p> {
     pub query: &'p Query,
     pub frame: Frame<'p>,
     /// The last runs and actions, from the state file; words where it did not answer.
-    pub past: Result<(Vec<StoredRun>, Vec<Action>), String>,
+    pub past: Result<(Vec<StoredRun>, Vec<ActionRecord>), String>,
     /// Forms for who may act.
     pub acts: Markup,
 }
@@ -117,7 +117,7 @@ pub(super) fn runs_table(runs: &[StoredRun], with_database: bool, now: SystemTim
 }
 
 /// What users did.
-pub(super) fn actions_table(actions: &[Action], now: SystemTime) -> Markup {
+pub(super) fn actions_table(actions: &[ActionRecord], now: SystemTime) -> Markup {
     html! {
         table {
             thead {

@@ -19,13 +19,13 @@ enum Event {
     Vanish(usize),
     /// The process starts anew, with what its state file knows.
     Restart,
-    Limits(usize, usize),
+    ConcurrencyLimits(usize, usize),
 }
 
 #[derive(Clone, Debug)]
 struct World {
-    targets: BTreeMap<Key, Target>,
-    limits: Limits,
+    targets: BTreeMap<TaskKey, ScheduleTarget>,
+    limits: ConcurrencyLimits,
     events: Vec<Event>,
     /// For each start in turn, how many minutes it takes; None is another process that has the database.
     durations: Vec<Option<i64>>,
@@ -41,25 +41,25 @@ struct Seen {
     missed: u32,
     /// How often it may have caught up.
     restarts: u32,
-    handled_until: Option<DateTime<Utc>>,
+    last_scheduled: Option<DateTime<Utc>>,
 }
 
 struct Simulation {
-    planner: Planner,
-    targets: BTreeMap<Key, Target>,
-    limits: Limits,
+    scheduler: Scheduler,
+    targets: BTreeMap<TaskKey, ScheduleTarget>,
+    limits: ConcurrencyLimits,
     now: DateTime<Utc>,
     jobs: Vec<(Start, u64, DateTime<Utc>)>,
-    seen: BTreeMap<Key, Seen>,
+    seen: BTreeMap<TaskKey, Seen>,
     jumps_back: u32,
     durations: std::iter::Cycle<std::vec::IntoIter<Option<i64>>>,
-    vanished: Vec<Key>,
+    vanished: Vec<TaskKey>,
 }
 
 impl Simulation {
     fn new(world: World) -> Self {
         let mut simulation = Self {
-            planner: Planner::new(world.limits),
+            scheduler: Scheduler::new(world.limits),
             seen: world.targets.keys().map(|key| (key.clone(), Seen::default())).collect(),
             limits: world.limits,
             now: utc("05 12:34:56.7"),
@@ -71,8 +71,8 @@ impl Simulation {
         };
         for (key, target) in &simulation.targets {
             let seen = simulation.seen.get_mut(key).unwrap();
-            seen.handled_until = target.handled_until;
-            seen.restarts = u32::from(target.handled_until.is_some());
+            seen.last_scheduled = target.last_scheduled;
+            seen.restarts = u32::from(target.last_scheduled.is_some());
         }
         simulation.set_targets();
         simulation
@@ -83,17 +83,17 @@ impl Simulation {
         let mut targets = self.targets.clone();
         targets.retain(|key, _| !self.vanished.contains(key));
         for (key, target) in &mut targets {
-            target.handled_until = self.seen[key].handled_until;
+            target.last_scheduled = self.seen[key].last_scheduled;
         }
-        self.planner.set_targets(targets, self.now);
+        self.scheduler.set_targets(targets, self.now);
         self.call();
     }
 
     fn call(&mut self) {
         let mut rounds = 0;
         loop {
-            let decisions = self.planner.start_due(self.now);
-            let calm = self.planner.next_wakeup(self.now).is_none_or(|at| at > self.now);
+            let decisions = self.scheduler.start_due(self.now);
+            let calm = self.scheduler.next_wakeup(self.now).is_none_or(|at| at > self.now);
             let mut postponed = false;
             for decision in decisions {
                 postponed |= self.apply(decision);
@@ -113,7 +113,7 @@ impl Simulation {
             Decision::Skip { key, due_at, .. } => {
                 let seen = self.seen.get_mut(&key).unwrap();
                 seen.skips += 1;
-                seen.handled_until = seen.handled_until.max(Some(due_at));
+                seen.last_scheduled = seen.last_scheduled.max(Some(due_at));
             }
             Decision::Start(start) => return self.begin(start),
         }
@@ -133,16 +133,16 @@ impl Simulation {
             assert!(window.contains(self.now), "outside its window");
             assert_eq!(start.must_end_by, window.closes(self.now));
             assert!(
-                start.must_end_by.is_none_or(|end| end - self.now >= LEAST_OF_WINDOW),
+                start.must_end_by.is_none_or(|end| end - self.now >= MIN_WINDOW_LEFT),
                 "at the window's end"
             );
         }
         let seen = self.seen.get_mut(&start.key).unwrap();
         let Some(minutes) = self.durations.next().unwrap() else {
-            self.planner.postpone(&start, self.now + RETRY);
+            self.scheduler.postpone(&start, self.now + RETRY);
             return true;
         };
-        seen.handled_until = seen.handled_until.max(Some(start.due_at));
+        seen.last_scheduled = seen.last_scheduled.max(Some(start.due_at));
         if start.catch_up {
             seen.catch_ups += 1;
         } else {
@@ -162,7 +162,7 @@ impl Simulation {
         self.jobs = going;
         let ended: Vec<(Start, u64, DateTime<Utc>)> = ended;
         for (start, ..) in ended {
-            self.planner.finish(&start.key);
+            self.scheduler.finish(&start.key);
         }
         self.call();
     }
@@ -170,7 +170,7 @@ impl Simulation {
     fn step(&mut self, event: &Event) {
         match event {
             Event::Next => {
-                let wakeup = self.planner.next_wakeup(self.now);
+                let wakeup = self.scheduler.next_wakeup(self.now);
                 let end = self.jobs.iter().map(|(.., end)| *end).min();
                 let next = [wakeup, end].into_iter().flatten().min();
                 self.advance(next.unwrap_or(self.now + TimeDelta::hours(1)).max(self.now));
@@ -201,16 +201,16 @@ impl Simulation {
             Event::Restart => {
                 self.vanished.clear();
                 self.jobs.clear();
-                self.planner = Planner::new(self.limits);
+                self.scheduler = Scheduler::new(self.limits);
                 for seen in self.seen.values_mut() {
                     seen.restarts += 1;
                 }
                 self.set_targets();
             }
-            Event::Limits(jobs, on_one) => {
+            Event::ConcurrencyLimits(jobs, on_one) => {
                 self.limits.jobs = *jobs;
                 self.limits.jobs_per_filesystem = *on_one;
-                self.planner.set_limits(self.limits);
+                self.scheduler.set_limits(self.limits);
                 self.call();
             }
         }
@@ -231,13 +231,13 @@ impl Simulation {
     /// Nothing holds up a run any more: each key starts at the first occurrence that its window admits.
     fn unblock(&mut self) {
         self.durations = vec![Some(0)].into_iter().cycle();
-        self.limits = Limits { jobs: 1, jobs_per_filesystem: 1, ..self.limits };
-        self.planner.set_limits(self.limits);
+        self.limits = ConcurrencyLimits { jobs: 1, jobs_per_filesystem: 1, ..self.limits };
+        self.scheduler.set_limits(self.limits);
         self.step(&Event::Reload);
         while let Some(end) = self.jobs.iter().map(|(.., end)| *end).max() {
             self.advance(end);
         }
-        let mut expected: BTreeMap<Key, DateTime<Utc>> = BTreeMap::new();
+        let mut expected: BTreeMap<TaskKey, DateTime<Utc>> = BTreeMap::new();
         for (key, target) in &self.targets {
             let mut at = self.now;
             while let Some(next) =
@@ -251,7 +251,7 @@ impl Simulation {
                 }
             }
         }
-        let before: BTreeMap<Key, u32> = self.starts();
+        let before: BTreeMap<TaskKey, u32> = self.starts();
         while let Some(last) = expected.values().max()
             && self.now < *last + TimeDelta::minutes(5)
         {
@@ -266,7 +266,7 @@ impl Simulation {
         assert!(expected.is_empty(), "{expected:?} did not start");
     }
 
-    fn starts(&self) -> BTreeMap<Key, u32> {
+    fn starts(&self) -> BTreeMap<TaskKey, u32> {
         self.seen.iter().map(|(key, seen)| (key.clone(), seen.starts + seen.catch_ups)).collect()
     }
 }
@@ -291,16 +291,16 @@ fn windows() -> impl Strategy<Value = Option<Window>> {
     prop_oneof![Just(None), window]
 }
 
-fn all_targets() -> impl Strategy<Value = BTreeMap<Key, Target>> {
-    let key = (select(vec!["a", "b", "c", "d", "e"]), select(Task::ALL.to_vec()))
-        .prop_map(|(name, task)| Key { database: DatabaseName::new(name), task });
+fn all_targets() -> impl Strategy<Value = BTreeMap<TaskKey, ScheduleTarget>> {
+    let key = (select(vec!["a", "b", "c", "d", "e"]), select(TaskKind::ALL.to_vec()))
+        .prop_map(|(name, task)| TaskKey { database: DatabaseName::new(name), task });
     let target = (schedules(), windows(), 5u64..600, 1u64..3, prop::option::of(0i64..10_000)).prop_map(
-        |(schedule, window, deadline, filesystem, handled)| Target {
+        |(schedule, window, deadline, filesystem, handled)| ScheduleTarget {
             schedule,
             window,
             start_deadline: minutes(deadline),
             filesystem,
-            handled_until: handled.map(|ago| utc("05 12:34") - TimeDelta::minutes(ago)),
+            last_scheduled: handled.map(|ago| utc("05 12:34") - TimeDelta::minutes(ago)),
         },
     );
     prop::collection::btree_map(key, target, 1..9)
@@ -314,7 +314,7 @@ fn worlds(calm: bool) -> impl Strategy<Value = World> {
         2 => Just(Event::Reload),
         2 => (0usize..9).prop_map(Event::Vanish),
         1 => Just(Event::Restart),
-        1 => (1usize..4, 1usize..3).prop_map(|(jobs, on_one)| Event::Limits(jobs, on_one)),
+        1 => (1usize..4, 1usize..3).prop_map(|(jobs, on_one)| Event::ConcurrencyLimits(jobs, on_one)),
     ];
     let forward = prop_oneof![10 => Just(Event::Next), 1 => (1i64..3000).prop_map(Event::Forward)];
     let event = if calm { forward.boxed() } else { wild.boxed() };
@@ -328,7 +328,7 @@ fn worlds(calm: bool) -> impl Strategy<Value = World> {
     )
         .prop_map(|(targets, (jobs, jobs_per_filesystem, delay), events, durations)| World {
             targets,
-            limits: Limits { jobs, jobs_per_filesystem, catch_up_delay: minutes(delay) },
+            limits: ConcurrencyLimits { jobs, jobs_per_filesystem, catch_up_delay: minutes(delay) },
             events,
             durations,
         })
@@ -353,19 +353,19 @@ proptest! {
     #[test]
     fn every_occurrence_is_accounted_for(world in worlds(true)) {
         let mut simulation = Simulation::new(world.clone());
-        let at_restart: BTreeMap<Key, u32> =
+        let at_restart: BTreeMap<TaskKey, u32> =
             simulation.seen.iter().map(|(key, seen)| (key.clone(), seen.missed)).collect();
         for event in &world.events {
             simulation.step(event);
         }
         for (key, seen) in &simulation.seen {
-            let due = match simulation.planner.queue.entry(key).unwrap().phase {
+            let due = match simulation.scheduler.queue.entry(key).unwrap().state {
                 EntryState::Due { run, .. } => simulation.targets[key].schedule.occurrences(run.due_at, simulation.now, u32::MAX) + 1,
                 EntryState::Never | EntryState::Regular { .. } | EntryState::CatchUp { .. } => 0,
             };
             let accounted = seen.starts + seen.skips + seen.missed - at_restart[key] + due;
             // A catch-up that waits or was given up is one of those missed at the restart.
-            let catch_up = u32::from(simulation.targets[key].handled_until.is_some());
+            let catch_up = u32::from(simulation.targets[key].last_scheduled.is_some());
             prop_assert!(
                 (seen.occurrences..=seen.occurrences + catch_up).contains(&accounted),
                 "{:?}: {:?} and {} due", key, seen, due
