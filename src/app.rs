@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actions::ActionQueue;
 use crate::actions::run_all_once;
+use crate::auth;
+use crate::auth::AccessControl;
 use crate::collection::CollectionLoop;
 use crate::collectors::Snapshot;
 use crate::collectors::sample_database;
@@ -27,8 +29,6 @@ use crate::discovery::Discovery;
 use crate::discovery::GivenName;
 use crate::discovery::GivenNames;
 use crate::discovery::NameStore;
-use crate::doors;
-use crate::doors::AccessControl;
 use crate::http;
 use crate::http::AppState;
 use crate::http::Listener;
@@ -59,7 +59,7 @@ pub struct Options {
     /// The configuration at the start.
     pub config: Config,
     /// Who may come in.
-    pub doors: Arc<AccessControl>,
+    pub auth: Arc<AccessControl>,
     /// How to load it again.
     pub loader: ConfigLoader,
     /// Whether `POST /-/reload` is answered.
@@ -85,9 +85,9 @@ pub async fn bind(places: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<L
 /// # Errors
 /// Signals cannot be received, or SQLite refuses its memory limit.
 pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<()> {
-    let Options { config, doors, loader, lifecycle, first_runs, spans, stop } = options;
+    let Options { config, auth, loader, lifecycle, first_runs, spans, stop } = options;
     sqlite::limit_heap().context("cannot limit SQLite's memory")?;
-    say_where(&listeners, &doors);
+    say_where(&listeners, &auth);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let executor = build_executor(&config)?;
     let (jobs, history) = (Arc::clone(&executor.metrics), Arc::clone(&executor.state_store));
@@ -123,14 +123,14 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         config: config_sender,
         interval: interval_sender,
         metrics: Arc::clone(&metrics),
-        doors: Arc::clone(&doors),
+        auth: Arc::clone(&auth),
     };
     let site = Arc::new(AppState {
         scrapes: Scrapes::new(Exposition::new(Arc::clone(&snapshot), &jobs, &metrics)),
         snapshot: Arc::clone(&snapshot),
         metrics,
         web,
-        doors: Arc::clone(&doors),
+        auth: Arc::clone(&auth),
         jobs,
         trends: Arc::clone(&trends),
         history,
@@ -149,7 +149,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     }
     tasks.spawn(trends.run(snapshot, stop.clone()));
     let told = Arc::clone(&site.metrics);
-    tasks.spawn(doors::follow(doors, move |taken| told.web_reloaded(taken), stop.clone()));
+    tasks.spawn(auth::watch_files(auth, move |taken| told.web_reloaded(taken), stop.clone()));
     tasks.spawn(http::serve(listeners, site, stop.clone()));
     until_all_end(tasks, &stop).await
 }
@@ -168,12 +168,12 @@ async fn until_all_end(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyh
 }
 
 /// Says where it listens, and when that is not wise.
-fn say_where(listeners: &[Listener], doors: &AccessControl) {
+fn say_where(listeners: &[Listener], auth: &AccessControl) {
     let places: Vec<Listen> = listeners.iter().map(|listener| listener.place().clone()).collect();
     for place in &places {
-        tracing::info!(address = %place, tls = doors.has_tls(), "listening");
+        tracing::info!(address = %place, tls = auth.has_tls(), "listening");
     }
-    doors::warn_of_open_doors(doors, &places);
+    auth::warn_insecure_listen(auth, &places);
 }
 
 /// Opens the state file and prepares what every run needs. To be called before any database is opened, as SQLite takes its
@@ -248,7 +248,7 @@ struct Reloader {
     config: watch::Sender<Arc<Config>>,
     interval: watch::Sender<Duration>,
     metrics: Arc<AgentMetrics>,
-    doors: Arc<AccessControl>,
+    auth: Arc<AccessControl>,
 }
 
 impl Reloader {
@@ -277,7 +277,7 @@ impl Reloader {
         let loaded =
             run_blocking(move || loader()).await.unwrap_or_else(|| Err("the load panicked".to_owned()));
         let loaded = loaded.and_then(|config| {
-            self.doors.set_acting_users(&config.web.operators)?;
+            self.auth.set_operators(&config.web.operators).map_err(|error| error.to_string())?;
             Ok(config)
         });
         self.metrics.reloaded(loaded.is_ok());

@@ -4,6 +4,7 @@
 
 pub mod actions;
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod collection;
 pub mod collectors;
@@ -13,7 +14,6 @@ pub mod database_files;
 pub mod demo;
 pub mod discovery;
 pub mod doctor;
-pub mod doors;
 pub mod health_report;
 pub mod http;
 pub mod humanize;
@@ -30,6 +30,7 @@ pub mod state_store;
 pub mod task;
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;
 pub mod trends;
 pub mod worker_pool;
 

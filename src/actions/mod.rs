@@ -1,8 +1,8 @@
 //! What users of the web server have done: runs by hand one after the other, pauses. Each deed is written down with who and
 //! when before it is done.
 //!
-//! A run goes through the same workshop as a scheduled one: same lock, same refusals, same record. Who may ask is decided
-//! at the doors, never here.
+//! A run goes through the same workshop as a scheduled one: same lock, same refusals, same record. The HTTP layer
+//! checks who may request one, never this module.
 
 mod run_all_once;
 

@@ -8,11 +8,11 @@ use std::time::Instant;
 use clap::Subcommand;
 
 use crate::app;
+use crate::auth::AccessControl;
 use crate::config::Config;
 use crate::config::DirectoryReference;
 use crate::config::WebSettings;
 use crate::discovery::discover_once;
-use crate::doors::AccessControl;
 use crate::humanize::counted;
 use crate::limits::QueryLimits;
 use crate::tasks::ExpectedProblem;
@@ -107,13 +107,13 @@ fn warn_of_tasks(config: &Config) {
     }
 }
 
-/// Opens the doors as the server would, and closes them again.
+/// Loads the web configuration file and its certificates as the server does.
 fn check_web(file: &Path) -> Exit {
     let settings = WebSettings { config_file: Some(file.to_owned()), ..WebSettings::default() };
     match AccessControl::open(&settings) {
-        Ok(doors) => {
-            let tls = if doors.has_tls() { "TLS" } else { "plain text" };
-            let users = match doors.users() {
+        Ok(auth) => {
+            let tls = if auth.has_tls() { "TLS" } else { "plain text" };
+            let users = match auth.users() {
                 0 => "nobody has to sign in".to_owned(),
                 users => counted(users as u64, "user"),
             };

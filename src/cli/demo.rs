@@ -9,10 +9,10 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
+use crate::auth::AccessControl;
 use crate::config::Listen;
 use crate::config::TracingSettings;
 use crate::demo::Demo;
-use crate::doors::AccessControl;
 use crate::http::reached_at;
 use crate::worker_pool::run_blocking;
 
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         let made = run_blocking(move || Demo::make(arguments.keep.as_deref())).await;
         let demo = made.context("making the demo databases panicked")??;
         let config = demo.config(place.clone());
-        let doors = Arc::new(AccessControl::open(&config.web).map_err(anyhow::Error::msg)?);
+        let auth = Arc::new(AccessControl::open(&config.web).map_err(anyhow::Error::msg)?);
         print_error!("{}", welcome(&demo, &reached_at(&place)));
         let loader: app::ConfigLoader = {
             let config = config.clone();
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         };
         let first_runs = Some(FIRST_RUNS_AFTER);
         let spans = telemetry.counts();
-        let options = app::Options { config, doors, loader, lifecycle: false, first_runs, spans, stop };
+        let options = app::Options { config, auth, loader, lifecycle: false, first_runs, spans, stop };
         let result = app::run(listeners, options).await;
         telemetry.end().await;
         // The writer ends and the directory goes before the last word.

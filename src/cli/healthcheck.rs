@@ -10,9 +10,9 @@ use crate::config::Config;
 use crate::config::DEFAULT_LISTEN;
 use crate::config::Listen;
 use crate::config::RoutePrefix;
-use crate::doors::PinnedTlsClient;
 use crate::http::ask_health;
 use crate::http::reached_at;
+use crate::tls::PinnedTlsClient;
 
 use super::Exit;
 use super::block_on;
@@ -50,8 +50,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let limit = Duration::from_secs(arguments.timeout);
     let Server { place, prefix, client } = match server(arguments) {
         Ok(found) => found,
-        Err(problem) => {
-            print_error!("litekeeper: {problem}");
+        Err(error) => {
+            print_error!("litekeeper: {error:#}");
             return Ok(Exit::Problems);
         }
     };
@@ -73,7 +73,7 @@ struct Server {
     client: Option<PinnedTlsClient>,
 }
 
-fn server(arguments: Arguments) -> Result<Server, String> {
+fn server(arguments: Arguments) -> anyhow::Result<Server> {
     let Arguments { listen, config, web_config, route_prefix, timeout: _ } = arguments;
     let file = config.or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|file| file.exists()));
     let config = match file {
@@ -87,10 +87,10 @@ fn server(arguments: Arguments) -> Result<Server, String> {
     let configured = config.as_ref().map(|config| config.web.prefix().clone());
     let prefix = route_prefix.or(configured).unwrap_or_default();
     let web_config = web_config.or_else(|| config.and_then(|config| config.web.config_file));
-    let client = web_config.as_deref().map(PinnedTlsClient::of).transpose()?.flatten();
+    let client = web_config.as_deref().map(PinnedTlsClient::from_web_config).transpose()?.flatten();
     Ok(Server { place: reached_at(&place), prefix, client })
 }
 
-fn load(file: &Path) -> Result<Config, String> {
-    Config::load(file).map_err(|errors| format!("the configuration is not usable\n{errors}"))
+fn load(file: &Path) -> anyhow::Result<Config> {
+    Config::load(file).map_err(|errors| anyhow::anyhow!("the configuration is invalid\n{errors}"))
 }

@@ -7,12 +7,12 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
+use crate::auth::AccessControl;
 use crate::config::Config;
 use crate::config::ExternalUrl;
 use crate::config::Listen;
 use crate::config::RoutePrefix;
 use crate::config::TelemetryPath;
-use crate::doors::AccessControl;
 
 use super::Exit;
 use super::block_on;
@@ -109,8 +109,8 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         Ok(telemetry) => telemetry,
         Err(exit) => return Ok(exit),
     };
-    let doors = match AccessControl::open(&config.web) {
-        Ok(doors) => Arc::new(doors),
+    let auth = match AccessControl::open(&config.web) {
+        Ok(auth) => Arc::new(auth),
         Err(error) => {
             print_error!("litekeeper: the web configuration is not usable\n{error}");
             return Ok(Exit::Usage);
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         app::stop_on_signals(stop.clone())?;
         let listeners = app::bind(&config.listen, systemd_socket).await?;
         let spans = telemetry.counts();
-        let options = app::Options { config, doors, loader, lifecycle, first_runs: None, spans, stop };
+        let options = app::Options { config, auth, loader, lifecycle, first_runs: None, spans, stop };
         let result = app::run(listeners, options).await;
         telemetry.end().await;
         result?;

@@ -101,7 +101,7 @@ pub struct Config {
     pub sources: Vec<Source>,
 }
 
-/// The web server: its doors, and where the metrics are.
+/// The web server: access, paths and the URL behind a reverse proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebSettings {
     /// A web configuration file: TLS and users.

@@ -27,8 +27,8 @@ use crate::config::paths::resolve_path;
 use crate::config::paths::resolve_pattern;
 use crate::config::paths::sidecar_problem;
 use crate::config::read_agent::read_agent;
-use crate::config::read_agent::read_doors;
 use crate::config::read_agent::read_maintenance;
+use crate::config::read_agent::read_web;
 use crate::config::settings::Layer;
 use crate::config::settings::SETTINGS_KEYS;
 use crate::config::settings::read_layer;
@@ -93,7 +93,7 @@ pub(super) fn read(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> Optio
     let fields = decoder.fields(&root, &TOP_KEYS)?;
     let mut config = Config::with_sources(Vec::new());
     read_agent(&fields, &mut config, decoder);
-    config.web = read_doors(&fields, base, decoder);
+    config.web = read_web(&fields, base, decoder);
     read_maintenance(&fields, &mut config.maintenance, base, decoder);
     config.tracing = read_tracing(&fields, base, decoder);
     let (profiles, names, paths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());

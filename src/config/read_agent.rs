@@ -126,7 +126,7 @@ fn parsed<T: FromStr<Err = String>>(value: &Value<'_>, decoder: &mut Decoder<'_>
 }
 
 /// Who may come in, and what they may do.
-pub(super) fn read_doors(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder<'_>) -> WebSettings {
+pub(super) fn read_web(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder<'_>) -> WebSettings {
     let mut web = WebSettings::default();
     let Some(value) = fields.find("web") else { return web };
     let Some(fields) = decoder.fields(&value, &WEB_KEYS) else { return web };

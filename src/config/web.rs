@@ -1,7 +1,7 @@
-//! The doors of the web server: the types of a web configuration file, in the format of Prometheus' exporter-toolkit
+//! The types of a web configuration file, in the format of Prometheus' exporter-toolkit
 //! (<https://github.com/prometheus/exporter-toolkit/blob/v0.14.0/docs/web-configuration.md>).
 //!
-//! What stands here is what the file says. Whether certificates can be loaded is the question of the room `doors`.
+//! What stands here is what the file says. The module `tls` checks whether the certificates can be loaded.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -19,8 +19,8 @@ use maud::html;
 use crate::actions::Action;
 use crate::actions::ActionError;
 use crate::actions::Requester;
+use crate::auth::Principal;
 use crate::collectors::DatabaseSnapshot;
-use crate::doors::Principal;
 use crate::metrics::MaintenanceStatus;
 use crate::task::TaskKind;
 
@@ -57,8 +57,8 @@ fn button(token: &str, label: &str, class: Option<&str>, fields: &[(&str, &str)]
 
 impl AppState {
     fn token(&self, visitor: &Principal) -> Option<String> {
-        let name = visitor.name.as_ref().filter(|_| visitor.may_act)?;
-        Some(self.doors.tokens().make(name, SystemTime::now()))
+        let name = visitor.name.as_ref().filter(|_| visitor.can_operate)?;
+        Some(self.auth.tokens().issue(name, SystemTime::now()))
     }
 
     /// Forms on a database's page; none for who may not act.
@@ -109,7 +109,7 @@ impl AppState {
         if !is_form(request.headers()) {
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a form is wanted\n");
         }
-        let (tokens, now) = (self.doors.tokens(), SystemTime::now());
+        let (tokens, now) = (self.auth.tokens(), SystemTime::now());
         if !tokens.is_valid(form.value("token"), &user, now) {
             return text(
                 StatusCode::FORBIDDEN,
@@ -159,10 +159,10 @@ impl AppState {
         request: &Request<B>,
         visitor: &Principal,
     ) -> Result<String, &'static str> {
-        if !self.doors.has_acting_users() {
+        if !self.auth.has_operators() {
             return Err("nobody may act; name users under `web.operators` in the configuration\n");
         }
-        let Some(user) = visitor.name.clone().filter(|_| visitor.may_act) else {
+        let Some(user) = visitor.name.clone().filter(|_| visitor.can_operate) else {
             return Err("this user may read, and not act; see `web.operators` in the configuration\n");
         };
         if !self.is_own(headers, request.uri()) {
@@ -192,15 +192,15 @@ impl AppState {
                 return text(status, format!("{words}\n"));
             }
         };
-        let (tokens, now) = (self.doors.tokens(), SystemTime::now());
-        let planned = tokens.make(&planned(user, &name, task), now);
+        let (tokens, now) = (self.auth.tokens(), SystemTime::now());
+        let planned = tokens.issue(&planned(user, &name, task), now);
         let fields = [
             ("kind", "run"),
             ("database", name.as_str()),
             ("task", task.label()),
             ("planned", planned.as_str()),
         ];
-        let run = button(&tokens.make(user, now), &format!("Run {task} now"), None, &fields);
+        let run = button(&tokens.issue(user, now), &format!("Run {task} now"), None, &fields);
         page(request, pages::plan(&name, task, &forecast, &run, self.frame(visitor)))
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::actions::Action;
 use crate::actions::Requester;
-use crate::doors::Principal;
+use crate::auth::Principal;
 use crate::state_store::RunQuery;
 use crate::state_store::StateStoreError;
 use crate::task::TaskKind;

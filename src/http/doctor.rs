@@ -6,11 +6,11 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::StatusCode;
 
+use crate::auth::Principal;
 use crate::collectors::DatabaseSnapshot;
 use crate::doctor::Diagnosis;
 use crate::doctor::Known;
 use crate::doctor::diagnose;
-use crate::doors::Principal;
 use crate::limits::QueryLimits;
 use crate::worker_pool::run_blocking;
 

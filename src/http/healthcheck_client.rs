@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 
 use crate::config::Listen;
 use crate::config::RoutePrefix;
-use crate::doors::PinnedTlsClient;
+use crate::tls::PinnedTlsClient;
 
 use super::listener::Stream;
 
@@ -97,7 +97,7 @@ async fn ask(
         Ok(mut stream) => exchange(&mut stream, &question).await,
         Err(error) => (Vec::new(), Some(error)),
     };
-    if exchanged.1.as_ref().is_some_and(|error| client.is_turned_away(error)) {
+    if exchanged.1.as_ref().is_some_and(|error| client.requires_client_certificate(error)) {
         return Ok(Health::AsksForCertificate);
     }
     judge(&exchanged)

@@ -13,9 +13,9 @@ use hyper::header::CACHE_CONTROL;
 use hyper::header::CONTENT_SECURITY_POLICY;
 use hyper::header::HeaderValue;
 
+use crate::auth::Principal;
 use crate::collectors::DatabaseSnapshot;
 use crate::collectors::sample_database;
-use crate::doors::Principal;
 use crate::runbooks;
 use crate::state_store::RunQuery;
 use crate::worker_pool::run_blocking;

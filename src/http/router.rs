@@ -32,14 +32,14 @@ use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use crate::actions::ActionQueue;
+use crate::auth::AccessControl;
+use crate::auth::AuthError;
+use crate::auth::Principal;
 use crate::collectors::Snapshot;
 use crate::config::ExternalUrl;
 use crate::config::RoutePrefix;
 use crate::config::TelemetryPath;
 use crate::config::WebSettings;
-use crate::doors::AccessControl;
-use crate::doors::AuthError;
-use crate::doors::Principal;
 use crate::metrics::AgentMetrics;
 use crate::metrics::Handler;
 use crate::metrics::JobMetrics;
@@ -120,7 +120,7 @@ pub struct AppState {
     /// Under which paths everything is served, and where browsers reach the server.
     pub web: WebSettings,
     /// Who may come in.
-    pub doors: Arc<AccessControl>,
+    pub auth: Arc<AccessControl>,
     /// Maintenance, for the pages.
     pub jobs: Arc<JobMetrics>,
     /// How databases went over time.
@@ -151,9 +151,9 @@ impl AppState {
             }
             None => Handler::NotFound,
         };
-        let (metrics, doors) = (Arc::clone(&self.metrics), Arc::clone(&self.doors));
+        let (metrics, auth) = (Arc::clone(&self.metrics), Arc::clone(&self.auth));
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let mut reply = match doors.admit(from, authorization).await {
+        let mut reply = match auth.authenticate(from, authorization).await {
             Ok(visitor) => {
                 let span = span_of(handler, &request);
                 let reply = self.receive(handler, &request, body, from, &visitor);
@@ -165,7 +165,7 @@ impl AppState {
         };
         metrics.requested(handler, reply.status().as_u16());
         reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        for (name, value) in doors.headers() {
+        for (name, value) in auth.headers() {
             // Names and values were checked when they were read.
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
                 reply.headers_mut().insert(name, value);
@@ -304,7 +304,7 @@ impl AppState {
             );
         };
         // Where some may act and others may not, a reload is an act.
-        if self.doors.has_acting_users() && !visitor.may_act {
+        if self.auth.has_operators() && !visitor.can_operate {
             return text(StatusCode::FORBIDDEN, "this user may read, and not reload; see web.operators\n");
         }
         if !self.is_own(request.headers(), request.uri()) {
@@ -365,13 +365,13 @@ fn problem(handler: Handler, status: StatusCode, words: &str) -> Reply {
 
 fn refused(handler: Handler, refusal: AuthError) -> Reply {
     match refusal {
-        AuthError::SignIn => {
+        AuthError::Unauthorized => {
             let mut reply = problem(handler, StatusCode::UNAUTHORIZED, "sign in");
             let challenge = HeaderValue::from_static("Basic realm=\"litekeeper\", charset=\"UTF-8\"");
             reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             reply
         }
-        AuthError::TooManyFailures | AuthError::TooManyRequests => {
+        AuthError::LoginThrottled | AuthError::RateLimited => {
             let words = "too many requests; try again later";
             let mut reply = problem(handler, StatusCode::TOO_MANY_REQUESTS, words);
             reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));

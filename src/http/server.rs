@@ -114,7 +114,7 @@ async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<AppState>, 
     let guest = Arc::clone(place.guest());
     let mut stream = WriteTimeoutStream::new(stream, Arc::clone(&guest));
     let work = async {
-        let Some(acceptor) = site.doors.acceptor() else {
+        let Some(acceptor) = site.auth.acceptor() else {
             return speak(Box::new(stream), Protocol::Http1, &guest, site, &stop).await;
         };
         let shaken = async {

@@ -131,7 +131,7 @@ impl Line {
         let stop = CancellationToken::new();
         let endpoint = settings.endpoint.to_string();
         let wire = OtlpHttpClient::new(settings.clone())
-            .map_err(|problem| format!("traces to {endpoint}: {problem}"))?;
+            .map_err(|error| format!("traces to {endpoint}: {error}"))?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
             .with_sampler(Sampling { roots: settings.roots.clone(), sweep_fraction: settings.sweep_fraction })

@@ -25,7 +25,8 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::doors::TlsClient;
+use crate::tls::TlsClient;
+use crate::tls::TlsError;
 
 use super::otel_env::Settings;
 
@@ -78,7 +79,7 @@ impl OtlpHttpClient {
     ///
     /// # Errors
     /// TLS is wanted, and a file that it needs cannot be used.
-    pub(super) fn new(settings: Settings) -> Result<Self, String> {
+    pub(super) fn new(settings: Settings) -> Result<Self, TlsError> {
         let endpoint = &settings.endpoint;
         let tls = endpoint.tls.then(|| TlsClient::new(&endpoint.host, &settings.tls)).transpose()?;
         Ok(Self { settings, tls })
@@ -100,7 +101,7 @@ impl OtlpHttpClient {
         match &self.tls {
             None => self.speak(stream, body).await,
             Some(tls) => {
-                let secured = tls.secure(stream).await;
+                let secured = tls.connect(stream).await;
                 let secured = secured.map_err(|error| ExportError::passing(format!("TLS: {error}")))?;
                 self.speak(secured, body).await
             }

@@ -1,4 +1,4 @@
-//! The doors of the web server: TLS, certificates, passwords, limits, sockets, clients that take their time.
+//! Access to the web server: TLS, certificates, passwords, limits, sockets, slow clients.
 
 use std::io::Read as _;
 use std::io::Write as _;
@@ -47,9 +47,9 @@ pub fn trials() -> Vec<Trial> {
         test("slow_and_wrong_handshakes_hold_up_nobody", slow_and_wrong_handshakes_hold_up_nobody),
         test("acting_in_plain_text_is_warned_of", acting_in_plain_text_is_warned_of),
         test_with_tool(
-            "prometheus_scrapes_through_the_doors",
+            "prometheus_scrapes_with_tls_and_password",
             tool("prometheus"),
-            prometheus_scrapes_through_the_doors,
+            prometheus_scrapes_with_tls_and_password,
         ),
         test_with_tool("http2_is_spoken_over_tls", tool("curl"), http2_is_spoken_over_tls),
     ]
@@ -208,11 +208,11 @@ fn certificates_and_users_are_read_again() {
         client.request(agent.address(), &head).unwrap().text()
     };
     assert!(scrape().contains("litekeeper_web_config_last_reload_successful 1.0"));
-    // Neither a broken file nor an empty one opens the doors.
+    // Neither an invalid file nor an empty one removes protection.
     for (text, words) in [
         ("tls_server_config: {", "is no valid YAML"),
-        ("", "without `tls_server_config` the doors would be open"),
-        (&format!("{TLS}}}"), "without `basic_auth_users` the doors would be open"),
+        ("", "without `tls_server_config` the server would no longer use TLS"),
+        (&format!("{TLS}}}"), "without `basic_auth_users` the server would no longer require a password"),
     ] {
         premises.write("web.yml", text);
         eventually(words, || agent.log().iter().any(|line| line.contains(words)).then_some(()));
@@ -277,7 +277,7 @@ fn requests_are_limited_as_configured() {
 fn mistakes_in_web_files_are_usage_errors() {
     for (web, words) in [
         ("tls_server_config: {cert_file: none.crt, key_file: none.key}", "cert_file"),
-        ("tls_server_config: {cert_file: web.yml, key_file: web.yml}", "holds no certificate"),
+        ("tls_server_config: {cert_file: web.yml, key_file: web.yml}", "contains no certificate"),
         ("users: {}", "web.yml:1:1: users: unknown key"),
     ] {
         let premises = TestServer::new(web);
@@ -490,7 +490,7 @@ fn acting_in_plain_text_is_warned_of() {
     }
 }
 
-fn prometheus_scrapes_through_the_doors(program: &str) {
+fn prometheus_scrapes_with_tls_and_password(program: &str) {
     let authority = Authority::new();
     let premises = TestServer::new(&format!(
         "{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt}}\nbasic_auth_users: {{prom: '{}'}}",

@@ -26,7 +26,7 @@ use crate::support::tool;
 pub fn trials() -> Vec<Trial> {
     vec![
         test("a_health_check_asks_the_agent", a_health_check_asks_the_agent),
-        test("a_health_check_passes_the_doors", a_health_check_passes_the_doors),
+        test("a_health_check_passes_authentication", a_health_check_passes_authentication),
         test("a_health_check_says_what_is_wrong", a_health_check_says_what_is_wrong),
         test("the_stack_is_pinned_hardened_and_local", the_stack_is_pinned_hardened_and_local),
         test("every_file_of_the_stack_is_there", every_file_of_the_stack_is_there),
@@ -81,7 +81,7 @@ fn a_health_check_asks_the_agent() {
     assert_eq!(Output::from(command).code, Some(0));
 }
 
-fn a_health_check_passes_the_doors() {
+fn a_health_check_passes_authentication() {
     let authority = Authority::new();
     let database = TestDatabase::new("books").rows(3).make();
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The borders of ARCHITECTURE.md, held over the source text. Each failure says why the border is there.
+//! Checks the module structure of ARCHITECTURE.md against the source text. Each failure states the reason for the rule.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -9,17 +9,17 @@ use crate::support::test;
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        test("rooms_use_only_the_rooms_they_may", rooms_use_only_the_rooms_they_may),
-        test("each_crate_has_one_door", each_crate_has_one_door),
-        test("files_keep_the_habits_of_the_house", files_keep_the_habits_of_the_house),
+        test("modules_use_only_the_modules_they_may", modules_use_only_the_modules_they_may),
+        test("each_crate_is_used_in_its_modules", each_crate_is_used_in_its_modules),
+        test("files_keep_the_style_rules", files_keep_the_style_rules),
         test("each_dependency_is_named_for_its_reason", each_dependency_is_named_for_its_reason),
     ]
 }
 
-/// A source file: its path below the root, its room, its text without its tests. All of crates/sqlite is the room `sqlite`.
+/// A source file: its path below `src`, its top-level module, its text without unit tests. All of crates/sqlite counts as the module `sqlite`.
 struct Source {
     path: String,
-    room: String,
+    module: String,
     text: String,
 }
 
@@ -51,30 +51,30 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn read(path: &Path) -> Source {
-    let (below, room) = match path.strip_prefix(root().join(SQLITE_CRATE)) {
+    let (below, module) = match path.strip_prefix(root().join(SQLITE_CRATE)) {
         Ok(below) => (Path::new("sqlite").join(below), "sqlite".to_owned()),
         Err(_) => {
             let below = path.strip_prefix(root().join("src")).unwrap().to_owned();
-            let room = below.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
-            (below, room)
+            let module = below.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
+            (below, module)
         }
     };
     let text = std::fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
-    Source { path: below.display().to_string(), room, text }
+    Source { path: below.display().to_string(), module, text }
 }
 
-/// Which room may use which, as the table in ARCHITECTURE.md says.
-const ROOMS: [(&str, &str); 31] = [
+/// The modules that each module may use, as in the table of ARCHITECTURE.md.
+const MODULE_DEPENDENCIES: [(&str, &str); 32] = [
     ("actions", "worker_pool limits database state_store tasks metrics runner task telemetry"),
     (
         "app",
-        "actions worker_pool config discovery doors state_store os http metrics runner collectors collection sqlite trends",
+        "actions worker_pool config discovery auth state_store os http metrics runner collectors collection sqlite trends",
     ),
     ("worker_pool", ""),
     (
         "cli",
-        "app worker_pool limits config database demo discovery doctor doors state_store os http tasks locks metrics health_report runbooks runner collectors database_files span sqlite task telemetry humanize",
+        "app worker_pool limits config database demo discovery doctor auth tls state_store os http tasks locks metrics health_report runbooks runner collectors database_files span sqlite task telemetry humanize",
     ),
     ("config", "schedule database_files task"),
     ("database", "config database_files"),
@@ -84,12 +84,13 @@ const ROOMS: [(&str, &str); 31] = [
         "doctor",
         "limits config database state_store os tasks locks collectors database_files sqlite task humanize",
     ),
-    ("doors", "worker_pool config"),
+    ("auth", "worker_pool config os tls"),
+    ("tls", "config"),
     ("state_store", "database os tasks sqlite task"),
     ("os", "database_files"),
     (
         "http",
-        "actions worker_pool limits config database doctor doors state_store os tasks locks metrics runbooks collectors span sqlite task telemetry trends humanize",
+        "actions worker_pool limits config database doctor auth tls state_store os tasks locks metrics runbooks collectors span sqlite task telemetry trends humanize",
     ),
     ("tasks", "limits config database os health_report collectors database_files span sqlite task humanize"),
     ("locks", "os sqlite"),
@@ -109,65 +110,65 @@ const ROOMS: [(&str, &str); 31] = [
     ("database_files", ""),
     ("span", "sqlite"),
     ("task", ""),
-    ("telemetry", "config doors os tasks metrics span"),
+    ("telemetry", "config tls os tasks metrics span"),
     ("trends", "worker_pool state_store collectors"),
     ("humanize", ""),
 ];
 
-fn rooms_use_only_the_rooms_they_may() {
-    // The crate `sqlite` cannot name a room of the main one: Cargo sees to that.
-    let is_free = |room: &str| ["lib", "humanize", "sqlite"].contains(&room);
-    for source in sources().iter().filter(|source| !is_free(&source.room)) {
-        let allowed = ROOMS.iter().find(|(room, _)| *room == source.room);
+fn modules_use_only_the_modules_they_may() {
+    // The crate `sqlite` cannot use a module of the main crate: Cargo enforces that.
+    let is_free = |module: &str| ["lib", "humanize", "sqlite"].contains(&module);
+    for source in sources().iter().filter(|source| !is_free(&source.module)) {
+        let allowed = MODULE_DEPENDENCIES.iter().find(|(module, _)| *module == source.module);
         let text = source.text.replace("litekeeper_sqlite::", "crate::sqlite::");
         let (_, allowed) = allowed
-            .unwrap_or_else(|| panic!("{}: a new room wants a row in ARCHITECTURE.md and here", source.path));
+            .unwrap_or_else(|| panic!("{}: add the new module to ARCHITECTURE.md and here", source.path));
         for (line, used) in text.lines().enumerate().flat_map(|(line, text)| {
             text.split("crate::").skip(1).map(move |rest| {
                 (line, rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap())
             })
         }) {
             assert!(
-                used == source.room
+                used == source.module
                     || used.starts_with(char::is_uppercase)
-                    || allowed.split(' ').any(|room| room == used),
-                "src/{}:{}: the room `{}` may not use `{used}`: nothing points back against the flow of ARCHITECTURE.md, \
+                    || allowed.split(' ').any(|module| module == used),
+                "src/{}:{}: the module `{}` may not use `{used}`: nothing points back against the flow of ARCHITECTURE.md, \
                  so that a scrape cannot reach a database and policy cannot creep into mechanism",
                 source.path,
                 line + 1,
-                source.room
+                source.module
             );
         }
     }
 }
 
-/// Crates that only some rooms may name, and why.
-const DOORS: [(&str, &str, &str); 14] = [
+/// Crates that only some modules may use, and the reason.
+const CRATE_BOUNDARIES: [(&str, &str, &str); 14] = [
     ("rusqlite::", "sqlite state_store demo", "every use of SQLite has a budget and cannot write"),
     ("libsqlite3_sys", "", "rusqlite's ffi is the way, in sqlite/raw/"),
     ("prometheus_client::", "metrics", "names are an interface, kept in one place"),
     ("hyper::", "http telemetry", "limits on what others send are in few places"),
     ("clap::", "cli", "the library does not know the command line"),
     ("rustix::", "os sqlite/raw", "system calls that may hang are in one place"),
-    ("rustls::", "doors", "what a handshake must prove is in one place"),
-    ("rustls_native_certs::", "doors", "whom litekeeper trusts is in one place"),
+    ("rustls::", "tls", "what a handshake must prove is in one place"),
+    ("rustls_native_certs::", "tls", "the choice of trusted authorities is in one place"),
     ("opentelemetry", "telemetry", "what takes traces can be left out, and nothing waits for it"),
     ("prost::", "telemetry", "only traces are protobuf"),
-    (" ring::", "doors", "secrets are compared in one place"),
-    ("bcrypt::", "doors", "passwords are checked in one place"),
+    (" ring::", "auth", "secrets are compared in one place"),
+    ("bcrypt::", "auth", "passwords are checked in one place"),
     ("procfs::", "metrics", "only process metrics come from there"),
     ("spawn_blocking", "worker_pool", "a thread that hangs must be given up and replaced"),
 ];
 
-fn each_crate_has_one_door() {
+fn each_crate_is_used_in_its_modules() {
     for source in sources() {
-        for (name, rooms, why) in DOORS {
+        for (name, modules, why) in CRATE_BOUNDARIES {
             let code = source.text.lines().filter(|line| !line.trim_start().starts_with("//"));
             let used = code.into_iter().any(|line| line.contains(name));
-            let allowed = rooms
+            let allowed = modules
                 .split(' ')
-                .any(|room| room == source.room || source.path.starts_with(&format!("{room}/")));
-            assert!(!used || allowed, "src/{}: `{name}` belongs to {rooms:?}: {why}", source.path);
+                .any(|module| module == source.module || source.path.starts_with(&format!("{module}/")));
+            assert!(!used || allowed, "src/{}: `{name}` belongs to {modules:?}: {why}", source.path);
         }
         let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
             .iter()
@@ -184,7 +185,7 @@ fn each_crate_has_one_door() {
 const MAX_FILE_LINES: usize = 400;
 const MAX_FUNCTION_LINES: usize = 70;
 
-fn files_keep_the_habits_of_the_house() {
+fn files_keep_the_style_rules() {
     for Source { path, text, .. } in sources() {
         assert!(
             text.starts_with("//!"),
@@ -198,7 +199,7 @@ fn files_keep_the_habits_of_the_house() {
         for word in
             [".unwrap()", "todo!(", "unimplemented!(", "dbg!(", "TODO", "FIXME", "fn get_", "use crate::{"]
         {
-            assert!(!text.contains(word), "src/{path}: `{word}` is not of this house, see ARCHITECTURE.md");
+            assert!(!text.contains(word), "src/{path}: `{word}` is against the style rules, see ARCHITECTURE.md");
         }
         for (name, lines) in functions(&text) {
             assert!(

@@ -30,7 +30,7 @@ use maud::DOCTYPE;
 use maud::Markup;
 use maud::html;
 
-use crate::doors::Principal;
+use crate::auth::Principal;
 
 /// Nothing but our own files is loaded, nothing is run, and forms go nowhere else.
 pub(super) const SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
@@ -77,7 +77,7 @@ fn layout(title: &str, here: &str, frame: Frame<'_>, content: &Markup) -> String
                         }
                     }
                     @if let Some(name) = &visitor.name {
-                        span.soft { (name) @if !visitor.may_act { " (may read)" } }
+                        span.soft { (name) @if !visitor.can_operate { " (may read)" } }
                     }
                 }
                 main id="main" { (content) }

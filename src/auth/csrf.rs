@@ -1,4 +1,4 @@
-//! Tokens in forms: only a page of this server, shown to this user, can send them.
+//! CSRF tokens: a form is accepted only from a page that this server sent to the same user.
 
 use std::time::Duration;
 use std::time::SystemTime;
@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
-/// How long a page may lie open before its buttons want a fresh one; twice this at the most.
+/// A token is valid in the period in which it was issued and in the next one.
 const PERIOD: Duration = Duration::from_secs(6 * 3600);
 
-/// Makes and checks tokens, with a key that lives as long as the process.
+/// Issues and verifies tokens with a key that lives as long as the process.
 #[derive(Debug)]
 pub struct CsrfTokens {
     key: hmac::Key,
@@ -23,18 +23,18 @@ impl CsrfTokens {
         Self { key }
     }
 
-    /// A token for a user.
+    /// Issues a token for a user.
     #[must_use]
-    pub fn make(&self, user: &str, now: SystemTime) -> String {
+    pub fn issue(&self, user: &str, now: SystemTime) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, &content(user, period(now))))
     }
 
-    /// Whether a token was made for a user not long ago.
+    /// Whether a token was issued to this user in this period or the one before.
     #[must_use]
     pub fn is_valid(&self, token: &str, user: &str, now: SystemTime) -> bool {
         let Ok(given) = URL_SAFE_NO_PAD.decode(token) else { return false };
         let now = period(now);
-        // Compared in constant time by ring.
+        // `hmac::verify` compares in constant time.
         [now, now.saturating_sub(1)]
             .into_iter()
             .any(|period| hmac::verify(&self.key, &content(user, period), &given).is_ok())
@@ -54,10 +54,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_for_one_user_and_some_hours() {
+    fn a_token_is_valid_for_one_user_and_two_periods() {
         let (tokens, others) = (CsrfTokens::new(), CsrfTokens::new());
         let now = SystemTime::now();
-        let token = tokens.make("anna", now);
+        let token = tokens.issue("anna", now);
         assert!(tokens.is_valid(&token, "anna", now + PERIOD));
         for (valid, what) in [
             (tokens.is_valid(&token, "bert", now), "another user"),

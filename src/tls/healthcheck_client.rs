@@ -1,7 +1,7 @@
-//! The client of this server's own health check: it trusts the one certificate that the web configuration file names.
+//! TLS of `litekeeper healthcheck`: trusts exactly the certificate that the web configuration file names.
 //!
-//! Whoever asks stands on the same machine and reads the same file, so neither an authority nor the name in the certificate
-//! says more than that file does. It must never be used to speak to another server.
+//! Client and server run on the same machine and read the same file, so neither an authority nor a host name would add
+//! anything. This client must never be used to connect to another server.
 
 use std::io;
 use std::net::IpAddr;
@@ -30,43 +30,45 @@ use tokio_rustls::client::TlsStream;
 use crate::config::TlsConfig;
 use crate::config::WebConfig;
 
-use super::tls::certificates;
+use super::error::TlsError;
+use super::error::WebConfigError;
+use super::pem::certificates;
 
-/// How to speak TLS with the server of a web configuration file.
+/// Connects to the server of one web configuration file.
 pub struct PinnedTlsClient {
     connector: TlsConnector,
-    certificate_asked: bool,
+    server_requires_certificate: bool,
 }
 
 impl PinnedTlsClient {
-    /// The client for the server of this web configuration file; `None` where that speaks plain text.
+    /// Reads a web configuration file; `None` if its server speaks plain HTTP.
     ///
     /// # Errors
-    /// The file is wrong, or its certificate cannot be read; in words.
-    pub fn of(file: &Path) -> Result<Option<Self>, String> {
-        let config = WebConfig::load(file).map_err(|errors| errors.to_string())?;
+    /// The file is invalid, or its certificate cannot be read.
+    pub fn from_web_config(file: &Path) -> Result<Option<Self>, WebConfigError> {
+        let config = WebConfig::load(file)?;
         let client = config.tls.as_ref().map(Self::new).transpose();
-        client.map_err(|problem| format!("{}: tls_server_config: {problem}", file.display()))
+        client.map_err(|error| WebConfigError::Tls { file: file.to_owned(), error })
     }
 
-    fn new(tls: &TlsConfig) -> Result<Self, String> {
-        let own = certificates(&tls.certificate, "cert_file")?.swap_remove(0);
+    fn new(tls: &TlsConfig) -> Result<Self, TlsError> {
+        let pinned = certificates(&tls.certificate, "cert_file")?.swap_remove(0);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Arc::new(PinnedCertVerifier { own, provider: Arc::clone(&provider) });
+        let verifier = Arc::new(PinnedCertVerifier { pinned, provider: Arc::clone(&provider) });
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
+            .map_err(TlsError::Protocol)?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         let connector = TlsConnector::from(Arc::new(config));
-        Ok(Self { connector, certificate_asked: tls.client_auth.requires() })
+        Ok(Self { connector, server_requires_certificate: tls.client_auth.requires() })
     }
 
-    /// Shakes hands.
+    /// Performs the handshake on an open connection.
     ///
     /// # Errors
-    /// The other side does not speak TLS, shows another certificate, or turns this client away.
+    /// The server does not speak TLS, presents another certificate, or requires a client certificate.
     pub async fn connect<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -75,35 +77,36 @@ impl PinnedTlsClient {
         self.connector.connect(name, stream).await
     }
 
-    /// Whether an error is the server's refusal of a client without a certificate, as the file wants it: it lives.
+    /// Whether the server rejected this client only because it requires a client certificate, which shows that it is running.
     #[must_use]
-    pub fn is_turned_away(&self, error: &io::Error) -> bool {
+    pub fn requires_client_certificate(&self, error: &io::Error) -> bool {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
-        self.certificate_asked && matches!(cause, Some(Error::AlertReceived(_)))
+        self.server_requires_certificate && matches!(cause, Some(Error::AlertReceived(_)))
     }
 }
 
-/// Takes the one certificate, and proof that the server has its key.
+/// Accepts exactly one certificate, if the server proves that it has its key.
 #[derive(Debug)]
 struct PinnedCertVerifier {
-    own: CertificateDer<'static>,
+    pinned: CertificateDer<'static>,
     provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for PinnedCertVerifier {
     fn verify_server_cert(
         &self,
-        shown: &CertificateDer<'_>,
+        presented: &CertificateDer<'_>,
         _chain: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if *shown == self.own {
+        if *presented == self.pinned {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::General(
-                "it shows another certificate than the web configuration file names".to_owned(),
+                "the server presents a certificate other than the one in the web configuration file"
+                    .to_owned(),
             ))
         }
     }

@@ -1,4 +1,4 @@
-//! How often: the configured limit on requests, and the one on wrong passwords, which is always there.
+//! Limits the request rate, if configured, and the rate of wrong passwords per client network, always.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 
 use crate::config::RateLimit;
 
-/// Wrong passwords from one address before it has to wait.
-const FAILURES_AT_ONCE: u32 = 10;
-/// What one more try costs then. 14,400 tries a day guess no password worth the name.
+/// Wrong passwords that a network may send at once.
+const FAILURE_BURST: u32 = 10;
+/// Time per further wrong password. 14,400 attempts per day do not find a strong password.
 const FAILURE_INTERVAL: Duration = Duration::from_secs(6);
-/// Addresses that are remembered; with more at once, those that may try again first are forgotten.
-const MAX_ADDRESSES: usize = 4096;
+/// Number of networks tracked; beyond it, the one whose limit expires first is dropped.
+const MAX_NETWORKS: usize = 4096;
 
-/// A bucket of tokens, kept as the moment at which it would be full again (the generic cell rate algorithm).
+/// A token bucket, stored as the time at which it is full again (generic cell rate algorithm).
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     limit: RateLimit,
@@ -28,7 +28,7 @@ impl TokenBucket {
         Self { limit, full_at: Mutex::new(None) }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token; false if the bucket is empty.
     pub fn take(&self, now: Instant) -> bool {
         let mut full_at = self.full_at.lock();
         match spend(&self.limit, *full_at, now) {
@@ -41,42 +41,41 @@ impl TokenBucket {
     }
 }
 
-/// When the bucket is full again after one more token, unless it is empty.
+/// The time at which the bucket is full again after taking one token; `None` if it is empty.
 fn spend(limit: &RateLimit, full_at: Option<Instant>, now: Instant) -> Option<Instant> {
     let next = full_at.unwrap_or(now).max(now) + limit.interval;
     (next <= now + limit.interval * limit.burst).then_some(next)
 }
 
-/// Wrong passwords by address.
+/// Counts wrong passwords per client network.
 #[derive(Debug, Default)]
 pub(super) struct LoginThrottle(Mutex<HashMap<IpAddr, Instant>>);
 
 impl LoginThrottle {
-    const LIMIT: RateLimit = RateLimit { burst: FAILURES_AT_ONCE, interval: FAILURE_INTERVAL };
+    const LIMIT: RateLimit = RateLimit { burst: FAILURE_BURST, interval: FAILURE_INTERVAL };
 
-    /// Whether an address may try.
+    /// Whether a client may try a password.
     pub fn allows(&self, from: IpAddr, now: Instant) -> bool {
-        let known = self.0.lock();
-        spend(&Self::LIMIT, known.get(&network(from)).copied(), now).is_some()
+        let networks = self.0.lock();
+        spend(&Self::LIMIT, networks.get(&network(from)).copied(), now).is_some()
     }
 
-    /// Counts a wrong password.
-    pub fn count(&self, from: IpAddr, now: Instant) {
-        let mut known = self.0.lock();
-        if known.len() >= MAX_ADDRESSES {
-            known.retain(|_, full_at| *full_at > now);
+    pub fn record_failure(&self, from: IpAddr, now: Instant) {
+        let mut networks = self.0.lock();
+        if networks.len() >= MAX_NETWORKS {
+            networks.retain(|_, full_at| *full_at > now);
         }
-        if known.len() >= MAX_ADDRESSES
-            && let Some(first) = known.iter().min_by_key(|(_, full_at)| **full_at).map(|(from, _)| *from)
+        if networks.len() >= MAX_NETWORKS
+            && let Some(first) = networks.iter().min_by_key(|(_, full_at)| **full_at).map(|(from, _)| *from)
         {
-            known.remove(&first);
+            networks.remove(&first);
         }
-        let full_at = known.entry(network(from)).or_insert(now);
+        let full_at = networks.entry(network(from)).or_insert(now);
         *full_at = (*full_at).max(now) + FAILURE_INTERVAL;
     }
 }
 
-/// Whoever has one address of IPv6 has the 2^64 of its network.
+/// The IPv4 address, or the /64 network of an IPv6 address, as one host can use all addresses of it.
 fn network(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -103,17 +102,17 @@ mod tests {
         let failures = LoginThrottle::default();
         let start = Instant::now();
         let attacker: IpAddr = "2001:db8::1".parse().unwrap();
-        for _ in 0..FAILURES_AT_ONCE {
+        for _ in 0..FAILURE_BURST {
             assert!(failures.allows(attacker, start));
-            failures.count(attacker, start);
+            failures.record_failure(attacker, start);
         }
         assert!(!failures.allows("2001:db8::ffff".parse().unwrap(), start), "the same network");
         assert!(failures.allows("2001:db8:0:1::1".parse().unwrap(), start), "another one");
         assert!(failures.allows(attacker, start + FAILURE_INTERVAL));
         for index in 0..10_000_u32 {
-            failures.count(IpAddr::V4(index.into()), start);
+            failures.record_failure(IpAddr::V4(index.into()), start);
         }
-        assert!(failures.0.lock().len() <= MAX_ADDRESSES);
+        assert!(failures.0.lock().len() <= MAX_NETWORKS);
         assert!(!failures.allows(attacker, start), "the one that waits longest is kept");
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of a client's certificate: a signature of somebody who is trusted, and a name that is allowed.
+//! Verifies client certificates: signed by the configured authority, and issued for an allowed name.
 
 use std::sync::Arc;
 
@@ -21,46 +21,49 @@ use crate::config::ClientAuth;
 use crate::config::Pem;
 use crate::config::TlsConfig;
 
-use super::tls::certificates;
+use super::error::TlsError;
+use super::pem::certificates;
+use super::pem::input;
 use super::x509_san::subject_names;
 
-/// Prepares the checks that a configuration asks for.
+/// Builds the verifier for the configured `client_auth_type`.
 pub(super) fn verifier(
     tls: &TlsConfig,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let signed_by = match (&tls.client_authority, tls.client_auth.verifies()) {
-        (Some(authority), true) => Some(signed_by(authority, tls.client_auth, provider)?),
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let chain_verifier = match (&tls.client_authority, tls.client_auth.verifies()) {
+        (Some(authority), true) => Some(chain_verifier(authority, tls.client_auth, provider)?),
         (Some(_) | None, _) => None,
     };
     Ok(Arc::new(Verifier {
-        signed_by,
+        chain_verifier,
         allowed_names: tls.client_names.clone(),
         requires: tls.client_auth.requires(),
         provider: Arc::clone(provider),
     }))
 }
 
-fn signed_by(
+fn chain_verifier(
     authority: &Pem,
     auth: ClientAuth,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
+    let unusable = |error: String| TlsError::Authority { input: input(authority, "client_ca_file"), error };
     for certificate in certificates(authority, "client_ca_file")? {
-        roots.add(certificate).map_err(|error| format!("client_ca_file cannot be used: {error}"))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = if auth.requires() { builder } else { builder.allow_unauthenticated() };
-    let verifier = builder.build().map_err(|error| format!("client_ca_file cannot be used: {error}"))?;
+    let verifier = builder.build().map_err(|error| unusable(error.to_string()))?;
     Ok(verifier)
 }
 
-/// Asks for a certificate, and lets in whom the configuration allows. That the client has the key of its certificate is
-/// proven in every case.
+/// Requests a certificate and accepts those that the configuration allows. The handshake's signature is verified in every
+/// case, so that a client always owns the key of the certificate it presents.
 #[derive(Debug)]
 struct Verifier {
-    signed_by: Option<Arc<dyn ClientCertVerifier>>,
+    chain_verifier: Option<Arc<dyn ClientCertVerifier>>,
     allowed_names: Vec<String>,
     requires: bool,
     provider: Arc<CryptoProvider>,
@@ -68,7 +71,7 @@ struct Verifier {
 
 impl ClientCertVerifier for Verifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.signed_by.as_ref().map_or(&[], |signed_by| signed_by.root_hint_subjects())
+        self.chain_verifier.as_ref().map_or(&[], |verifier| verifier.root_hint_subjects())
     }
 
     fn client_auth_mandatory(&self) -> bool {
@@ -81,8 +84,8 @@ impl ClientCertVerifier for Verifier {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if let Some(signed_by) = &self.signed_by {
-            signed_by.verify_client_cert(certificate, chain, now)?;
+        if let Some(chain_verifier) = &self.chain_verifier {
+            chain_verifier.verify_client_cert(certificate, chain, now)?;
         }
         if !self.allowed_names.is_empty() {
             let names = subject_names(certificate)
