@@ -199,7 +199,10 @@ fn files_keep_the_style_rules() {
         for word in
             [".unwrap()", "todo!(", "unimplemented!(", "dbg!(", "TODO", "FIXME", "fn get_", "use crate::{"]
         {
-            assert!(!text.contains(word), "src/{path}: `{word}` is against the style rules, see ARCHITECTURE.md");
+            assert!(
+                !text.contains(word),
+                "src/{path}: `{word}` is against the style rules, see ARCHITECTURE.md"
+            );
         }
         for (name, lines) in functions(&text) {
             assert!(
