@@ -124,13 +124,13 @@ fn a_health_check_passes_authentication() {
     }
 }
 
-/// Neither plain text nor another certificate is taken for the server that is meant.
+/// Neither plain HTTP nor another certificate is accepted in place of the server that the file describes.
 fn refuses_another_server(directory: &Path, address: &str) {
     let other = directory.join("other.yml");
     std::fs::write(&other, "tls_server_config: {cert_file: other.crt, key_file: other.key}\n").unwrap();
     let output = health(&["--web.listen-address", address, "--web.config.file", other.to_str().unwrap()]);
     assert_eq!(output.code, Some(1), "{}", output.stdout);
-    assert!(output.stderr.contains("another certificate"), "{}", output.stderr);
+    assert!(output.stderr.contains("a certificate other than"), "{}", output.stderr);
     let output = health(&["--web.listen-address", address]);
     assert_eq!(output.code, Some(1), "{}", output.stdout);
     assert!(output.stderr.contains("web configuration file"), "{}", output.stderr);
