@@ -26,6 +26,7 @@ mod fault_injection;
 mod findings;
 mod hostile_input;
 mod http;
+mod language;
 mod locks;
 mod lost_locks;
 mod maintenance;
@@ -70,6 +71,7 @@ fn main() {
     trials.extend(fault_injection::trials());
     trials.extend(findings::trials());
     trials.extend(http::trials());
+    trials.extend(language::trials());
     trials.extend(locks::trials());
     trials.extend(lost_locks::trials());
     trials.extend(maintenance::trials());
