@@ -116,9 +116,10 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn words_are_split_as_readers_see_them() {
-    assert_eq!(words("let has_room = Desk::WorkshopOrder(1); // told!"), [
-        "let", "has", "room", "desk", "workshop", "order", "told"
-    ]);
+    assert_eq!(
+        words("let has_room = Desk::WorkshopOrder(1); // told!"),
+        ["let", "has", "room", "desk", "workshop", "order", "told"]
+    );
     assert_eq!(words("HTTP bathroom MAX_PATIENCE"), ["http", "bathroom", "max", "patience"]);
 }
 
@@ -155,7 +156,8 @@ const MAX_COLUMNS: usize = 100;
 /// Tables, code and lines that are one long link cannot wrap.
 fn documents_wrap_at_100_columns() {
     let mut found = Vec::new();
-    let is_document = |path: &str| path.ends_with(".md") && !REMAINING.contains(&path) && !path.starts_with("benches/");
+    let is_document =
+        |path: &str| path.ends_with(".md") && !REMAINING.contains(&path) && !path.starts_with("benches/");
     for (path, text) in texts().into_iter().filter(|(path, _)| is_document(path)) {
         let mut is_code = false;
         for (number, line) in text.lines().enumerate() {
