@@ -133,9 +133,9 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         auth: Arc::clone(&auth),
         jobs,
         trends: Arc::clone(&trends),
-        history,
-        desk: Arc::clone(&desk),
-        debugging: Arc::new(Semaphore::new(1)),
+        state_store: history,
+        action_queue: Arc::clone(&desk),
+        on_demand: Arc::new(Semaphore::new(1)),
         reload: lifecycle.then_some(reload_sender),
     });
     let mut tasks = JoinSet::new();
@@ -169,7 +169,7 @@ async fn until_all_end(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyh
 
 /// Says where it listens, and when that is not wise.
 fn say_where(listeners: &[Listener], auth: &AccessControl) {
-    let places: Vec<Listen> = listeners.iter().map(|listener| listener.place().clone()).collect();
+    let places: Vec<Listen> = listeners.iter().map(|listener| listener.address().clone()).collect();
     for place in &places {
         tracing::info!(address = %place, tls = auth.has_tls(), "listening");
     }

@@ -113,7 +113,7 @@ const CASES = {
     }
     await page.getByText('success: 2 rows deleted').first().waitFor();
     await page.getByRole('button', { name: 'Plan backup' }).click();
-    await page.getByText('Room for').waitFor();
+    await page.getByText('Space for').waitFor();
     await axe(page, 'the dry run of a backup');
     await picture(page, 'plan-backup');
     await page.getByRole('button', { name: 'Run backup now' }).click();

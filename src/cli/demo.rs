@@ -13,7 +13,7 @@ use crate::auth::AccessControl;
 use crate::config::Listen;
 use crate::config::TracingSettings;
 use crate::demo::Demo;
-use crate::http::reached_at;
+use crate::http::connect_address;
 use crate::worker_pool::run_blocking;
 
 use super::Exit;
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         // Bound first: a taken port is said before the databases are made.
         let listeners = app::bind(&[arguments.listen], false).await?;
         // The port may have been left to the system.
-        let bound = listeners.first().map(|listener| listener.place().clone());
+        let bound = listeners.first().map(|listener| listener.address().clone());
         let place = bound.context("the demo listens nowhere; please report it")?;
         let kept = arguments.keep.is_some();
         print_error!("Making demo databases ...");
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         let demo = made.context("making the demo databases panicked")??;
         let config = demo.config(place.clone());
         let auth = Arc::new(AccessControl::open(&config.web).map_err(anyhow::Error::msg)?);
-        print_error!("{}", welcome(&demo, &reached_at(&place)));
+        print_error!("{}", welcome(&demo, &connect_address(&place)));
         let loader: app::ConfigLoader = {
             let config = config.clone();
             Arc::new(move || Ok(config.clone()))

@@ -10,8 +10,8 @@ use crate::config::Config;
 use crate::config::DEFAULT_LISTEN;
 use crate::config::Listen;
 use crate::config::RoutePrefix;
-use crate::http::ask_health;
-use crate::http::reached_at;
+use crate::http::connect_address;
+use crate::http::query_health;
 use crate::tls::PinnedTlsClient;
 
 use super::Exit;
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             return Ok(Exit::Problems);
         }
     };
-    let answer = block_on(async { Ok(ask_health(&place, &prefix, client.as_ref(), limit).await) })?;
+    let answer = block_on(async { Ok(query_health(&place, &prefix, client.as_ref(), limit).await) })?;
     match answer {
         Ok(health) => Ok(print(&format!("{place}: {health}\n"))),
         Err(problem) => {
@@ -88,7 +88,7 @@ fn server(arguments: Arguments) -> anyhow::Result<Server> {
     let prefix = route_prefix.or(configured).unwrap_or_default();
     let web_config = web_config.or_else(|| config.and_then(|config| config.web.config_file));
     let client = web_config.as_deref().map(PinnedTlsClient::from_web_config).transpose()?.flatten();
-    Ok(Server { place: reached_at(&place), prefix, client })
+    Ok(Server { place: connect_address(&place), prefix, client })
 }
 
 fn load(file: &Path) -> anyhow::Result<Config> {

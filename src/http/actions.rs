@@ -1,7 +1,7 @@
-//! What a signed-in user may have done on the pages: the forms, and what comes of them.
+//! Actions that operators request with the forms of the pages.
 //!
-//! Every form carries a token that only a page shown to this user can have; a run of a task that writes carries a second
-//! one, which only the page of its dry run has.
+//! Every form carries a CSRF token of its user. To run a task that writes, a form needs a second token, which only the
+//! page of the dry run contains.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use hyper::HeaderMap;
 use hyper::Request;
 use hyper::StatusCode;
+use hyper::Uri;
 use hyper::header::CONTENT_TYPE;
 use hyper::header::HeaderValue;
 use hyper::header::LOCATION;
@@ -21,26 +22,28 @@ use crate::actions::ActionError;
 use crate::actions::Requester;
 use crate::auth::Principal;
 use crate::collectors::DatabaseSnapshot;
+use crate::config::ExternalUrl;
 use crate::metrics::MaintenanceStatus;
 use crate::task::TaskKind;
 
 use super::pages;
 use super::pages::Query;
-use super::reading::page;
-use super::router::AppState;
-use super::router::Reply;
-use super::router::text;
+use super::pages::page;
+use super::response::Response;
+use super::response::text;
+use super::same_origin;
+use super::state::AppState;
 
-/// Where forms go.
+/// The target of all forms.
 pub(super) const ACT_PATH: &str = "/actions";
 
-/// The tasks that can be asked for, by their labels.
+/// The task with this label.
 pub(super) fn task_of(label: &str) -> Option<TaskKind> {
     TaskKind::from_label(label)
 }
 
-/// What a dry run's token stands for.
-fn planned(user: &str, database: &str, task: TaskKind) -> String {
+/// What the token of a dry run authorizes.
+fn plan_subject(user: &str, database: &str, task: TaskKind) -> String {
     format!("{user}\0{database}\0{task}")
 }
 
@@ -61,8 +64,8 @@ impl AppState {
         Some(self.auth.tokens().issue(name, SystemTime::now()))
     }
 
-    /// Forms on a database's page; none for who may not act.
-    pub(super) fn acts_of(
+    /// The forms on the page of a database; none for users who are not operators.
+    pub(super) fn action_forms(
         &self,
         observed: &DatabaseSnapshot,
         upkeep: &MaintenanceStatus,
@@ -75,7 +78,7 @@ impl AppState {
             button(&token, label, Some("plain"), &[("kind", kind), ("database", name), ("task", task)])
         };
         html! {
-            div.acts role="group" aria-label="Actions" {
+            div.actions role="group" aria-label="Actions" {
                 @for task in tasks.iter().filter(|task| task.writes()) {
                     (form(&format!("Plan {task} …"), "plan", task.label()))
                 }
@@ -85,35 +88,38 @@ impl AppState {
         }
     }
 
-    /// Forms on the page of tasks.
-    pub(super) fn acts_on_everything(&self, paused: bool, visitor: &Principal) -> Markup {
+    /// The forms on the page of tasks.
+    pub(super) fn global_action_forms(&self, paused: bool, visitor: &Principal) -> Markup {
         let Some(token) = self.token(visitor) else { return html! {} };
         let (label, kind) =
             if paused { ("Resume everything", "resume") } else { ("Pause everything", "pause") };
-        html! { div.acts { (button(&token, label, Some("plain"), &[("kind", kind)])) } }
+        html! { div.actions { (button(&token, label, Some("plain"), &[("kind", kind)])) } }
     }
 
-    /// Does what a form asks for.
+    /// Handles a submitted form.
     pub(super) async fn act(
         self: Arc<Self>,
         request: &Request<()>,
         body: &[u8],
         from: Option<IpAddr>,
         visitor: &Principal,
-    ) -> Reply {
+    ) -> Response {
         let form = Query::parse(&String::from_utf8_lossy(body));
-        let user = match self.allowed(request.headers(), request, visitor) {
+        let user = match self.authorize(request.headers(), request, visitor) {
             Ok(user) => user,
-            Err(words) => return text(StatusCode::FORBIDDEN, words),
+            Err(message) => return text(StatusCode::FORBIDDEN, message),
         };
         if !is_form(request.headers()) {
-            return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a form is wanted\n");
+            return text(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Content-Type must be application/x-www-form-urlencoded\n",
+            );
         }
         let (tokens, now) = (self.auth.tokens(), SystemTime::now());
         if !tokens.is_valid(form.value("token"), &user, now) {
             return text(
                 StatusCode::FORBIDDEN,
-                "this page is too old, or not of this server; go back, load it anew and try again\n",
+                "this form has expired or was not issued by this server; go back, reload the page and try again\n",
             );
         }
         let (kind, name) = (form.value("kind"), form.value("database"));
@@ -123,55 +129,61 @@ impl AppState {
         }
         let task = task_of(form.value("task"));
         let database = observed.as_ref().map(|observed| Arc::clone(&observed.database));
-        let deed = match (kind, database, task) {
+        let action_record = match (kind, database, task) {
             ("plan", Some(_), Some(task)) => {
                 return self.plan(request, observed.as_ref(), task, &user, visitor).await;
             }
             ("run", Some(database), Some(task)) => {
-                if task.writes() && !tokens.is_valid(form.value("planned"), &planned(&user, name, task), now)
+                if task.writes()
+                    && !tokens.is_valid(form.value("planned"), &plan_subject(&user, name, task), now)
                 {
-                    return text(StatusCode::FORBIDDEN, "a dry run comes first; go back and plan it anew\n");
+                    return text(StatusCode::FORBIDDEN, "a dry run comes first; go back and start one\n");
                 }
                 Action::Run(database, task)
             }
             ("recheck", Some(database), _) => Action::Recheck(database),
             ("pause", database, _) => Action::Pause(database.map(|database| database.name.clone())),
             ("resume", database, _) => Action::Resume(database.map(|database| database.name.clone())),
-            _ => return text(StatusCode::BAD_REQUEST, "there is no such action\n"),
+            _ => return text(StatusCode::BAD_REQUEST, "unknown action\n"),
         };
-        let asker = Requester { user, address: from.map(|from| from.to_string()).unwrap_or_default() };
-        match self.desk.ask(asker, deed).await {
-            Ok(_) => see(name),
-            Err(denial) => {
-                let (status, words) = denied(&denial);
-                text(status, format!("{words}\n"))
+        let requester = Requester { user, address: from.map(|from| from.to_string()).unwrap_or_default() };
+        match self.action_queue.ask(requester, action_record).await {
+            Ok(_) => redirect_to(name),
+            Err(error) => {
+                let (status, message) = status_and_message(&error);
+                text(status, format!("{message}\n"))
             }
         }
     }
 
-    /// The name of a user who may act, from a page of this server or from a tool.
+    /// The name of the operator, if the request is not cross-origin.
     ///
     /// # Errors
-    /// Why not.
-    pub(super) fn allowed<B>(
+    /// Why the user may not act, as a message.
+    pub(super) fn authorize<B>(
         &self,
         headers: &HeaderMap,
         request: &Request<B>,
         visitor: &Principal,
     ) -> Result<String, &'static str> {
         if !self.auth.has_operators() {
-            return Err("nobody may act; name users under `web.operators` in the configuration\n");
+            return Err("there are no operators; `web.operators` in the configuration names them\n");
         }
         let Some(user) = visitor.name.clone().filter(|_| visitor.can_operate) else {
-            return Err("this user may read, and not act; see `web.operators` in the configuration\n");
+            return Err("this user is not an operator; see `web.operators` in the configuration\n");
         };
-        if !self.is_own(headers, request.uri()) {
-            return Err("a page of another site asks for this\n");
+        if !self.is_same_origin(headers, request.uri()) {
+            return Err("cross-origin request refused\n");
         }
         Ok(user)
     }
 
-    /// The page of a dry run, with the button that does it.
+    /// Whether a request is not cross-origin.
+    pub(super) fn is_same_origin(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        same_origin::is_same_origin(headers, uri, self.web.external_url.as_ref().map(ExternalUrl::authority))
+    }
+
+    /// The page of a dry run, with the button that starts the run.
     async fn plan(
         self: Arc<Self>,
         request: &Request<()>,
@@ -179,29 +191,29 @@ impl AppState {
         task: TaskKind,
         user: &str,
         visitor: &Principal,
-    ) -> Reply {
+    ) -> Response {
         let Some(observed) = observed else {
             return text(StatusCode::NOT_FOUND, "there is no such database\n");
         };
         let database = Arc::clone(&observed.database);
         let name = database.name.as_str().to_owned();
-        let forecast = match self.desk.plan(database, task).await {
+        let forecast = match self.action_queue.plan(database, task).await {
             Ok(forecast) => forecast,
-            Err(denial) => {
-                let (status, words) = denied(&denial);
-                return text(status, format!("{words}\n"));
+            Err(error) => {
+                let (status, message) = status_and_message(&error);
+                return text(status, format!("{message}\n"));
             }
         };
         let (tokens, now) = (self.auth.tokens(), SystemTime::now());
-        let planned = tokens.issue(&planned(user, &name, task), now);
+        let plan_subject = tokens.issue(&plan_subject(user, &name, task), now);
         let fields = [
             ("kind", "run"),
             ("database", name.as_str()),
             ("task", task.label()),
-            ("planned", planned.as_str()),
+            ("planned", plan_subject.as_str()),
         ];
         let run = button(&tokens.issue(user, now), &format!("Run {task} now"), None, &fields);
-        page(request, pages::plan(&name, task, &forecast, &run, self.frame(visitor)))
+        page(request, pages::dry_run_page(&name, task, &forecast, &run, self.page_context(visitor)))
     }
 }
 
@@ -210,24 +222,24 @@ fn is_form(headers: &HeaderMap) -> bool {
     kind.split(';').next().is_some_and(|kind| kind.trim() == "application/x-www-form-urlencoded")
 }
 
-/// Back to the page where it is to be seen; a reload of that does nothing again.
-fn see(name: &str) -> Reply {
+/// Redirects to the page that shows the result. Reloading that page does not repeat the action.
+fn redirect_to(name: &str) -> Response {
     // Relative to `ACT_PATH`, as the links of the pages are.
     let place = if name.is_empty() { "tasks".to_owned() } else { format!("db/{}", pages::encode(name)) };
-    let mut reply = text(StatusCode::SEE_OTHER, "done\n");
+    let mut response = text(StatusCode::SEE_OTHER, "done\n");
     if let Ok(place) = HeaderValue::try_from(place) {
-        reply.headers_mut().insert(LOCATION, place);
+        response.headers_mut().insert(LOCATION, place);
     }
-    reply
+    response
 }
 
-/// The status and the words of a denial.
-pub(super) fn denied(denial: &ActionError) -> (StatusCode, String) {
-    match denial {
-        ActionError::NotConfigured(words) => (StatusCode::CONFLICT, words.clone()),
+/// The status and the message of an error.
+pub(super) fn status_and_message(error: &ActionError) -> (StatusCode, String) {
+    match error {
+        ActionError::NotConfigured(message) => (StatusCode::CONFLICT, message.clone()),
         ActionError::QueueFull => {
-            (StatusCode::SERVICE_UNAVAILABLE, "as many runs as may wait do; try again later".to_owned())
+            (StatusCode::SERVICE_UNAVAILABLE, "the run queue is full; try again later".to_owned())
         }
-        ActionError::StateStore(words) => (StatusCode::SERVICE_UNAVAILABLE, words.clone()),
+        ActionError::StateStore(message) => (StatusCode::SERVICE_UNAVAILABLE, message.clone()),
     }
 }

@@ -1,4 +1,4 @@
-//! What the API says of each thing. Unknown is `null`, never 0.
+//! JSON of the API. Unknown values are `null`, never 0.
 
 use std::time::Duration;
 use std::time::SystemTime;
@@ -19,12 +19,12 @@ use crate::state_store::StoredRun;
 
 use super::api::iso;
 
-/// A moment from seconds since 1970.
+/// Formats seconds since 1970.
 fn at(seconds: f64) -> String {
     iso(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// A database with its tasks and verdicts.
+/// A database with its tasks and checks.
 pub(super) fn database(observed: &DatabaseSnapshot, upkeep: &MaintenanceStatus) -> Value {
     let database = &observed.database;
     let header = observed.facts.as_ref().map(|facts| facts.header);
@@ -66,7 +66,7 @@ pub(super) fn database(observed: &DatabaseSnapshot, upkeep: &MaintenanceStatus) 
     })
 }
 
-/// The largest tables; `null` before they were measured, and where that is not asked for.
+/// The largest tables; `null` before they are measured, and if that is not configured.
 fn table_sizes(readings: &TableSizes) -> Option<Value> {
     let table = |table: &TableSize| {
         let index = |index: &IndexSize| json!({ "index": index.index, "size_bytes": index.bytes });
@@ -92,7 +92,7 @@ pub(super) fn lost_locks(observed: &DatabaseSnapshot) -> Value {
     observed.owners.lost.iter().map(lost_locks_to_json).collect()
 }
 
-/// Who holds locks on a database.
+/// The locks on a database.
 pub(super) fn locks(observed: &DatabaseSnapshot) -> Value {
     let wal = observed.facts.as_ref().and_then(|facts| facts.wal);
     observed.locks.as_ref().map_or(Value::Null, |locks| locks.to_json(wal))
@@ -122,15 +122,15 @@ fn checks(upkeep: &MaintenanceStatus) -> Vec<Value> {
     upkeep.verdicts.iter().map(check).collect()
 }
 
-/// A run that is over.
-pub(super) fn run(past: &StoredRun) -> Value {
-    let run = &past.run;
+/// A completed run.
+pub(super) fn run(recent: &StoredRun) -> Value {
+    let run = &recent.run;
     let details = match &run.details {
         Value::Object(details) => details.clone(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     };
     json!({
-        "id": past.id,
+        "id": recent.id,
         "database": run.database.as_str(),
         "task": run.task.label(),
         "trigger": run.trigger.label(),
@@ -144,7 +144,7 @@ pub(super) fn run(past: &StoredRun) -> Value {
     })
 }
 
-/// An entry of the schedule.
+/// A scheduled run.
 pub(super) fn upcoming(entry: &ScheduledRun) -> Value {
     json!({
         "database": entry.database.as_str(),
@@ -154,7 +154,7 @@ pub(super) fn upcoming(entry: &ScheduledRun) -> Value {
     })
 }
 
-/// What a user did.
+/// An action of a user.
 pub(super) fn action(action: &ActionRecord) -> Value {
     json!({
         "id": action.id,

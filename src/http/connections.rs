@@ -1,4 +1,5 @@
-//! Who is connected. There is always a place for one more: the one that keeps its place for nothing has to go.
+//! Tracks open connections. At the limit, the connection that has been idle for longest is evicted, of the
+//! client address that has the most connections.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,135 +15,134 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// All connections.
+/// All open connections.
 #[derive(Debug)]
 pub(super) struct ConnectionTracker {
-    places: Arc<Semaphore>,
-    started: Instant,
-    present: Mutex<HashMap<u64, Arc<Connection>>>,
-    next: AtomicU64,
+    permits: Arc<Semaphore>,
+    epoch: Instant,
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    next_id: AtomicU64,
 }
 
-/// One connection.
+/// An open connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    from: Option<IpAddr>,
-    /// Requests that are being answered.
-    answering: AtomicUsize,
-    /// Milliseconds since the start when it was last of use: when it came, or took some of an answer.
-    used_at: AtomicU64,
-    /// Says that it has to go.
-    leave: CancellationToken,
-    started: Instant,
+    address: Option<IpAddr>,
+    in_flight: AtomicUsize,
+    /// Milliseconds after `epoch` when the connection was accepted or last accepted response bytes.
+    last_active_ms: AtomicU64,
+    /// Cancelled when the connection is evicted.
+    evict: CancellationToken,
+    epoch: Instant,
 }
 
-/// A place that is taken, given back when it is dropped.
+/// The right to keep a connection open, released on drop.
 #[derive(Debug)]
-pub(super) struct Place {
-    guests: Arc<ConnectionTracker>,
+pub(super) struct ConnectionPermit {
+    tracker: Arc<ConnectionTracker>,
     id: u64,
-    guest: Arc<Connection>,
+    connection: Arc<Connection>,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Held while a request is being answered.
+/// Held while a request is in flight.
 pub(super) struct InFlightRequest(Arc<Connection>);
 
 impl ConnectionTracker {
-    pub fn new(places: usize) -> Arc<Self> {
+    pub fn new(permits: usize) -> Arc<Self> {
         Arc::new(Self {
-            places: Arc::new(Semaphore::new(places)),
-            started: Instant::now(),
-            present: Mutex::default(),
-            next: AtomicU64::new(0),
+            permits: Arc::new(Semaphore::new(permits)),
+            epoch: Instant::now(),
+            open: Mutex::default(),
+            next_id: AtomicU64::new(0),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
-        self.present.lock()
+        self.open.lock()
     }
 
-    /// Takes a place. With all of them taken, the one goes that was of no use for longest, of the address that has most.
-    pub async fn admit(self: &Arc<Self>, from: Option<IpAddr>) -> Option<Place> {
-        let permit = match Arc::clone(&self.places).try_acquire_owned() {
+    /// Waits for a permit. At the limit, evicts an idle connection first.
+    pub async fn acquire(self: &Arc<Self>, address: Option<IpAddr>) -> Option<ConnectionPermit> {
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                self.send_one_away();
-                Arc::clone(&self.places).acquire_owned().await.ok()?
+                self.evict_idle();
+                Arc::clone(&self.permits).acquire_owned().await.ok()?
             }
         };
-        let guest = Arc::new(Connection {
-            from,
-            answering: AtomicUsize::new(0),
-            used_at: AtomicU64::new(0),
-            leave: CancellationToken::new(),
-            started: self.started,
+        let connection = Arc::new(Connection {
+            address,
+            in_flight: AtomicUsize::new(0),
+            last_active_ms: AtomicU64::new(0),
+            evict: CancellationToken::new(),
+            epoch: self.epoch,
         });
-        guest.used();
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(id, Arc::clone(&guest));
-        Some(Place { guests: Arc::clone(self), id, guest, _permit: permit })
+        connection.touch();
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(id, Arc::clone(&connection));
+        Some(ConnectionPermit { tracker: Arc::clone(self), id, connection, _permit: permit })
     }
 
-    fn send_one_away(&self) {
-        let present = self.lock();
+    fn evict_idle(&self) {
+        let open = self.lock();
         let mut by_address: HashMap<Option<IpAddr>, usize> = HashMap::new();
-        for guest in present.values() {
-            *by_address.entry(guest.from).or_default() += 1;
+        for connection in open.values() {
+            *by_address.entry(connection.address).or_default() += 1;
         }
-        let idle = present
-            .values()
-            .filter(|guest| guest.answering.load(Ordering::Relaxed) == 0 && !guest.leave.is_cancelled());
-        let worst = idle.max_by_key(|guest| {
-            let used_at = guest.used_at.load(Ordering::Relaxed);
-            (by_address.get(&guest.from).copied(), std::cmp::Reverse(used_at))
+        let idle = open.values().filter(|connection| {
+            connection.in_flight.load(Ordering::Relaxed) == 0 && !connection.evict.is_cancelled()
         });
-        if let Some(guest) = worst {
-            guest.leave.cancel();
+        let worst = idle.max_by_key(|connection| {
+            let last_active_ms = connection.last_active_ms.load(Ordering::Relaxed);
+            (by_address.get(&connection.address).copied(), std::cmp::Reverse(last_active_ms))
+        });
+        if let Some(connection) = worst {
+            connection.evict.cancel();
         }
     }
 }
 
 impl Connection {
-    /// It took some of its answer.
-    pub fn used(&self) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.used_at.store(now, Ordering::Relaxed);
+    /// Records that the client accepted response bytes.
+    pub fn touch(&self) {
+        let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_active_ms.store(now, Ordering::Relaxed);
     }
 
-    /// Where it comes from.
-    pub fn from(&self) -> Option<IpAddr> {
-        self.from
+    /// The client's address; `None` for a unix socket.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
-    /// A request is being answered until the result is dropped.
-    pub fn answering(self: &Arc<Self>) -> InFlightRequest {
-        self.answering.fetch_add(1, Ordering::Relaxed);
+    /// Marks a request as in flight until the result is dropped.
+    pub fn in_flight(self: &Arc<Self>) -> InFlightRequest {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlightRequest(Arc::clone(self))
     }
 
-    /// Waits until it has to go.
-    pub async fn told_to_leave(&self) {
-        self.leave.cancelled().await;
+    /// Waits until the connection is evicted.
+    pub async fn evicted(&self) {
+        self.evict.cancelled().await;
     }
 }
 
-impl Place {
-    pub fn guest(&self) -> &Arc<Connection> {
-        &self.guest
+impl ConnectionPermit {
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.guests.lock().remove(&self.id);
+        self.tracker.lock().remove(&self.id);
     }
 }
 
 impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        self.0.used();
-        self.0.answering.fetch_sub(1, Ordering::Relaxed);
+        self.0.touch();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -151,27 +151,27 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_is_of_no_use_makes_room() {
-        let guests = ConnectionTracker::new(4);
-        let crowd: Option<IpAddr> = Some([192, 0, 2, 1].into());
+    async fn idle_connections_are_evicted() {
+        let tracker = ConnectionTracker::new(4);
+        let busy_address: Option<IpAddr> = Some([192, 0, 2, 1].into());
         let scraper: Option<IpAddr> = Some([192, 0, 2, 2].into());
-        let first = guests.admit(scraper).await.unwrap();
-        let mut places = Vec::new();
-        for used_at in [5, 1, 2] {
-            let place = guests.admit(crowd).await.unwrap();
-            place.guest.used_at.store(used_at, Ordering::Relaxed);
-            places.push(place);
+        let first = tracker.acquire(scraper).await.unwrap();
+        let mut permits = Vec::new();
+        for last_active_ms in [5, 1, 2] {
+            let place = tracker.acquire(busy_address).await.unwrap();
+            place.connection.last_active_ms.store(last_active_ms, Ordering::Relaxed);
+            permits.push(place);
         }
-        let busy = places[1].guest().answering();
-        first.guest.used_at.store(0, Ordering::Relaxed);
-        // The oldest of the crowd is being answered, and the scraper is alone at its address.
-        guests.send_one_away();
-        let left: Vec<bool> = places.iter().map(|place| place.guest.leave.is_cancelled()).collect();
-        assert_eq!((first.guest.leave.is_cancelled(), left), (false, vec![false, false, true]));
-        places.remove(2);
-        let newcomer = guests.admit(None).await.unwrap();
-        assert_eq!(guests.lock().len(), 4);
-        drop((busy, newcomer, places, first));
-        assert_eq!((guests.lock().len(), guests.places.available_permits()), (0, 4));
+        let busy = permits[1].connection().in_flight();
+        first.connection.last_active_ms.store(0, Ordering::Relaxed);
+        // The oldest of the busy address has a request in flight, and the scraper is alone at its address.
+        tracker.evict_idle();
+        let left: Vec<bool> = permits.iter().map(|place| place.connection.evict.is_cancelled()).collect();
+        assert_eq!((first.connection.evict.is_cancelled(), left), (false, vec![false, false, true]));
+        permits.remove(2);
+        let newcomer = tracker.acquire(None).await.unwrap();
+        assert_eq!(tracker.lock().len(), 4);
+        drop((busy, newcomer, permits, first));
+        assert_eq!((tracker.lock().len(), tracker.permits.available_permits()), (0, 4));
     }
 }

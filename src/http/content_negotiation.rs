@@ -1,4 +1,4 @@
-//! Which form of the exposition a client is given, by `Accept` and `Accept-Encoding` (RFC 9110, 12.5).
+//! Content negotiation by `Accept` and `Accept-Encoding` (RFC 9110, section 12.5).
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
@@ -14,7 +14,7 @@ struct AcceptEntry<'a> {
     quality: f32,
 }
 
-fn choices<'a>(headers: &'a HeaderMap, name: impl AsHeaderName) -> Vec<AcceptEntry<'a>> {
+fn accept_entries<'a>(headers: &'a HeaderMap, name: impl AsHeaderName) -> Vec<AcceptEntry<'a>> {
     headers
         .get_all(name)
         .iter()
@@ -28,7 +28,7 @@ fn choices<'a>(headers: &'a HeaderMap, name: impl AsHeaderName) -> Vec<AcceptEnt
             for (name, value) in parts.filter_map(|part| part.split_once('=')) {
                 let (name, value) = (name.trim(), value.trim().trim_matches('"'));
                 if name.eq_ignore_ascii_case("q") {
-                    // What is no number asks for nothing.
+                    // An invalid weight counts as 0.
                     quality = value.parse().unwrap_or(0.0);
                 } else {
                     parameters.push((name, value));
@@ -39,34 +39,34 @@ fn choices<'a>(headers: &'a HeaderMap, name: impl AsHeaderName) -> Vec<AcceptEnt
         .collect()
 }
 
-/// The text form that a client prefers; 0.0.4 when it names none that we have, as every Prometheus
-/// client library does. A scrape is never refused with 406.
+/// The exposition format that a client prefers; text 0.0.4 if it accepts none that is supported, as in every
+/// Prometheus client library. A scrape never fails with 406.
 pub(super) fn format(headers: &HeaderMap) -> Format {
     let mut best = (0.0, Format::Text);
-    for choice in choices(headers, ACCEPT) {
-        let version = choice.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("version"));
+    for entry in accept_entries(headers, ACCEPT) {
+        let version = entry.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("version"));
         let version = version.map(|(_, value)| *value);
-        let format = match (choice.value.to_ascii_lowercase().as_str(), version) {
+        let format = match (entry.value.to_ascii_lowercase().as_str(), version) {
             ("application/openmetrics-text", None | Some("1.0.0" | "0.0.1")) => Format::OpenMetrics,
             ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Format::Text,
             _ => continue,
         };
-        if choice.quality > best.0 {
-            best = (choice.quality, format);
+        if entry.quality > best.0 {
+            best = (entry.quality, format);
         }
     }
     best.1
 }
 
-/// Whether the client takes gzip, and does not prefer plain text.
+/// Whether the client accepts gzip and does not prefer the identity encoding.
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let choices = choices(headers, ACCEPT_ENCODING);
-    let named = |name: &str| {
-        choices.iter().find(|choice| choice.value.eq_ignore_ascii_case(name)).map(|choice| choice.quality)
+    let accept_entries = accept_entries(headers, ACCEPT_ENCODING);
+    let database_at = |name: &str| {
+        accept_entries.iter().find(|entry| entry.value.eq_ignore_ascii_case(name)).map(|entry| entry.quality)
     };
-    let gzip = named("gzip").or_else(|| named("*")).unwrap_or(0.0);
-    // An encoding that is not named is acceptable, and says nothing of a preference (RFC 9110, 12.5.3).
-    gzip > 0.0 && gzip >= named("identity").unwrap_or(0.0)
+    let gzip = database_at("gzip").or_else(|| database_at("*")).unwrap_or(0.0);
+    // An encoding that is not listed is acceptable and implies no preference (RFC 9110, section 12.5.3).
+    gzip > 0.0 && gzip >= database_at("identity").unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_follows_accept() {
+    fn the_format_follows_accept() {
         const PROMETHEUS_2: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         const PROMETHEUS_3: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
         const CHROMIUM: &str =
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_given_to_those_who_take_it() {
+    fn gzip_follows_accept_encoding() {
         for (accept, expected) in [
             ("gzip", true),
             ("GZIP;q=0.5", true),

@@ -1,12 +1,8 @@
-//! The doctor on request: one look at one database at a time, as with `?debug=true`, whose turn it shares.
+//! On-demand diagnosis. At most one on-demand diagnosis or sample runs at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::StatusCode;
-
-use crate::auth::Principal;
 use crate::collectors::DatabaseSnapshot;
 use crate::doctor::Diagnosis;
 use crate::doctor::Known;
@@ -14,55 +10,36 @@ use crate::doctor::diagnose;
 use crate::limits::QueryLimits;
 use crate::worker_pool::run_blocking;
 
-use super::pages::DoctorPage;
-use super::reading::page;
-use super::router::AppState;
-use super::router::Reply;
-use super::router::text;
+use super::state::AppState;
 
-/// How long the look may take; what is not known by then is said to be so.
-const LIMIT: Duration = Duration::from_secs(2);
-/// A file system that answers no sooner than this hangs.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// Time limit of the diagnosis; what is not known by then is reported as unknown.
+const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(2);
+/// After this time the file system counts as hanging.
+const HANG_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl AppState {
-    /// Looks at a database now.
+    /// Diagnoses a database now.
     ///
     /// # Errors
-    /// Words for the client, when another look is under way or this one hangs.
-    pub(super) async fn examine(&self, observed: &DatabaseSnapshot) -> Result<Diagnosis, &'static str> {
-        let turn = Arc::clone(&self.debugging)
+    /// A message for the client, if another request is in progress or this one hangs.
+    pub(super) async fn diagnose_now(&self, observed: &DatabaseSnapshot) -> Result<Diagnosis, &'static str> {
+        let permit = Arc::clone(&self.on_demand)
             .try_acquire_owned()
-            .map_err(|_| "another look on request is under way, or hangs")?;
+            .map_err(|_| "another on-demand request is in progress or hangs")?;
         let database = Arc::clone(&observed.database);
         let known =
             Known { standings: self.jobs.upkeep(&database.name).verdicts, locks: observed.locks.clone() };
-        let looked = run_blocking(move || {
-            let diagnosis = diagnose(&database.path, &database, known, &QueryLimits::with_timeout(LIMIT));
-            // A look that hangs keeps the turn, so that no second one joins it.
-            drop(turn);
+        let diagnosed = run_blocking(move || {
+            let limits = QueryLimits::with_timeout(DIAGNOSIS_TIMEOUT);
+            let diagnosis = diagnose(&database.path, &database, known, &limits);
+            // A diagnosis that hangs keeps the permit, so that no second one hangs too.
+            drop(permit);
             diagnosis
         });
-        match tokio::time::timeout(PATIENCE, looked).await {
+        match tokio::time::timeout(HANG_TIMEOUT, diagnosed).await {
             Ok(Some(diagnosis)) => Ok(diagnosis),
-            Ok(None) => Err("the look panicked; please report it with the log"),
-            Err(_) => Err("the look hangs: the file system does not answer"),
-        }
-    }
-
-    /// The findings as a page.
-    pub(super) async fn doctor<B>(
-        self: Arc<Self>,
-        request: &Request<B>,
-        observed: &DatabaseSnapshot,
-        visitor: &Principal,
-    ) -> Reply {
-        match self.examine(observed).await {
-            Ok(diagnosis) => {
-                let name = observed.database.name.as_str();
-                page(request, DoctorPage { name, diagnosis: &diagnosis, frame: self.frame(visitor) }.render())
-            }
-            Err(words) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{words}\n")),
+            Ok(None) => Err("the diagnosis panicked; please report this with the log"),
+            Err(_) => Err("the diagnosis timed out: the file system does not respond"),
         }
     }
 }

@@ -1,7 +1,6 @@
-//! The question of a health check, as a container's engine or a script asks it: does the server of this place answer?
+//! Client side of `litekeeper healthcheck`: is a litekeeper server answering at this address?
 //!
-//! It is asked from another process. That the server wants to know who asks is an answer as good as any: the secrets for
-//! more do not belong in a health check.
+//! A response that requires authentication counts as alive: a health check should not need secrets.
 
 use std::fmt;
 use std::io;
@@ -22,38 +21,38 @@ use crate::tls::PinnedTlsClient;
 
 use super::listener::Stream;
 
-/// An answer is a line of text with its head; more is not read.
+/// A response is a head and a line of text; more is not read.
 const MAX_ANSWER_BYTES: u64 = 16 << 10;
-/// What this server's answers and its sign-in have in common.
-const OWN_NAME: &str = "litekeeper";
+/// Occurs in every response of this server.
+const SERVER_NAME: &str = "litekeeper";
 
-/// How a server that lives answered.
+/// How a running server answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// That it is healthy.
+    /// 200.
     Healthy,
-    /// That it wants a name and a password first.
-    AsksForUser,
-    /// That it wants a client certificate first.
-    AsksForCertificate,
-    /// That there are too many requests at the moment.
-    Limits,
+    /// It requires a user and a password.
+    Unauthorized,
+    /// It requires a client certificate.
+    ClientCertRequired,
+    /// It is at its rate limit.
+    RateLimited,
 }
 
 impl fmt::Display for Health {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Healthy => "healthy",
-            Self::AsksForUser => "answers, and asks for a user first",
-            Self::AsksForCertificate => "answers, and asks for a client certificate first",
-            Self::Limits => "answers, and is at its rate limit",
+            Self::Unauthorized => "answers, requires a user",
+            Self::ClientCertRequired => "answers, requires a client certificate",
+            Self::RateLimited => "answers, is at its rate limit",
         })
     }
 }
 
-/// Where a server that listens there can be reached from this machine: on loopback when it listens on every network.
+/// The address at which this machine reaches a listener: loopback if it listens on all addresses.
 #[must_use]
-pub fn reached_at(place: &Listen) -> Listen {
+pub fn connect_address(place: &Listen) -> Listen {
     match place {
         Listen::Tcp(address) if address.ip().is_unspecified() => {
             let ip = match address.ip() {
@@ -62,45 +61,46 @@ pub fn reached_at(place: &Listen) -> Listen {
             };
             Listen::Tcp(SocketAddr::new(ip, address.port()))
         }
-        // IPv4 is there with IPv6 and without.
+        // IPv4 works with and without IPv6.
         Listen::Everywhere(port) => Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), *port)),
         Listen::Tcp(_) | Listen::Unix(_) => place.clone(),
     }
 }
 
-/// Asks `/-/healthy`, below the prefix of the routes, of the server at this place, in plain text where there is no client for TLS.
+/// Requests `/-/healthy` below the route prefix; by plain HTTP without a TLS client.
 ///
 /// # Errors
-/// Nobody answers within the limit, or not as litekeeper does; in words.
-pub async fn ask_health(
+/// Nothing answers within the limit, or the response is not litekeeper's.
+pub async fn query_health(
     place: &Listen,
     prefix: &RoutePrefix,
     client: Option<&PinnedTlsClient>,
     limit: Duration,
 ) -> Result<Health, String> {
-    match tokio::time::timeout(limit, ask(place, prefix, client)).await {
+    match tokio::time::timeout(limit, request(place, prefix, client)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {limit:?}")),
     }
 }
 
-async fn ask(
+async fn request(
     place: &Listen,
     prefix: &RoutePrefix,
     client: Option<&PinnedTlsClient>,
 ) -> Result<Health, String> {
     let prefix = prefix.as_str();
-    let question = format!("GET {prefix}/-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let run_query =
+        format!("GET {prefix}/-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let mut stream = connect(place).await.map_err(|error| format!("nobody listens: {error}"))?;
-    let Some(client) = client else { return judge(&exchange(&mut stream, &question).await) };
+    let Some(client) = client else { return parse_response(&exchange(&mut stream, &run_query).await) };
     let exchanged = match client.connect(stream).await {
-        Ok(mut stream) => exchange(&mut stream, &question).await,
+        Ok(mut stream) => exchange(&mut stream, &run_query).await,
         Err(error) => (Vec::new(), Some(error)),
     };
     if exchanged.1.as_ref().is_some_and(|error| client.requires_client_certificate(error)) {
-        return Ok(Health::AsksForCertificate);
+        return Ok(Health::ClientCertRequired);
     }
-    judge(&exchanged)
+    parse_response(&exchanged)
 }
 
 async fn connect(place: &Listen) -> io::Result<Box<dyn Stream>> {
@@ -111,11 +111,11 @@ async fn connect(place: &Listen) -> io::Result<Box<dyn Stream>> {
     })
 }
 
-/// Asks, and gives what came back, with the error that ended it.
-async fn exchange(stream: &mut (impl Stream + ?Sized), question: &str) -> (Vec<u8>, Option<io::Error>) {
+/// Sends a request. Returns the response so far, and the error that ended it.
+async fn exchange(stream: &mut (impl Stream + ?Sized), run_query: &str) -> (Vec<u8>, Option<io::Error>) {
     let mut answer = Vec::new();
     let result = async {
-        stream.write_all(question.as_bytes()).await?;
+        stream.write_all(run_query.as_bytes()).await?;
         stream.flush().await?;
         (&mut *stream).take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await
     }
@@ -123,19 +123,21 @@ async fn exchange(stream: &mut (impl Stream + ?Sized), question: &str) -> (Vec<u
     (answer, result.err())
 }
 
-fn judge((answer, error): &(Vec<u8>, Option<io::Error>)) -> Result<Health, String> {
+fn parse_response((answer, error): &(Vec<u8>, Option<io::Error>)) -> Result<Health, String> {
     let text = String::from_utf8_lossy(answer);
     let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
-    let is_own = text.contains(OWN_NAME);
+    let is_same_origin = text.contains(SERVER_NAME);
     match (status, error) {
-        (Some("200"), _) if is_own => Ok(Health::Healthy),
-        (Some("401"), _) if is_own => Ok(Health::AsksForUser),
-        (Some("429"), _) => Ok(Health::Limits),
-        (Some("400"), _) if is_own => Err("speaks TLS; name its web configuration file".to_owned()),
-        (Some(status), _) => Err(format!("answers {status}, which litekeeper does not: who listens there?")),
-        (None, Some(error)) => Err(format!("gives no answer: {error}")),
+        (Some("200"), _) if is_same_origin => Ok(Health::Healthy),
+        (Some("401"), _) if is_same_origin => Ok(Health::Unauthorized),
+        (Some("429"), _) => Ok(Health::RateLimited),
+        (Some("400"), _) if is_same_origin => Err("speaks TLS; pass its web configuration file".to_owned()),
+        (Some(status), _) => {
+            Err(format!("answers {status}, which litekeeper never does: is another program listening there?"))
+        }
+        (None, Some(error)) => Err(format!("no response: {error}")),
         (None, None) => {
-            Err("answers in no HTTP; if it speaks TLS, name its web configuration file".to_owned())
+            Err("the response is not HTTP; if it speaks TLS, pass its web configuration file".to_owned())
         }
     }
 }
@@ -145,31 +147,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_told_apart() {
-        let judged = |answer: &str| judge(&(answer.as_bytes().to_vec(), None));
-        assert_eq!(judged("HTTP/1.1 200 OK\r\n\r\nlitekeeper is healthy.\n"), Ok(Health::Healthy));
+    fn responses_are_distinguished() {
+        let parsed = |answer: &str| parse_response(&(answer.as_bytes().to_vec(), None));
+        assert_eq!(parsed("HTTP/1.1 200 OK\r\n\r\nlitekeeper is healthy.\n"), Ok(Health::Healthy));
         assert_eq!(
-            judged("HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"litekeeper\"\r\n\r\n"),
-            Ok(Health::AsksForUser)
+            parsed("HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"litekeeper\"\r\n\r\n"),
+            Ok(Health::Unauthorized)
         );
-        assert_eq!(judged("HTTP/1.1 429 Too Many Requests\r\n\r\n"), Ok(Health::Limits));
+        assert_eq!(parsed("HTTP/1.1 429 Too Many Requests\r\n\r\n"), Ok(Health::RateLimited));
         for (answer, word) in [
-            ("HTTP/1.1 200 OK\r\n\r\nwelcome to nginx", "who listens"),
-            ("HTTP/1.1 400 Bad Request\r\n\r\nlitekeeper speaks TLS here", "speaks TLS; name"),
+            ("HTTP/1.1 200 OK\r\n\r\nwelcome to nginx", "another program"),
+            ("HTTP/1.1 400 Bad Request\r\n\r\nlitekeeper speaks TLS here", "speaks TLS; pass"),
             ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "answers 503"),
-            ("SSH-2.0-OpenSSH", "no HTTP"),
+            ("SSH-2.0-OpenSSH", "not HTTP"),
             ("\u{15}\u{3}\u{3}", "TLS"),
-            ("", "no HTTP"),
+            ("", "not HTTP"),
         ] {
-            let error = judged(answer).unwrap_err();
+            let error = parsed(answer).unwrap_err();
             assert!(error.contains(word), "{answer:?}: {error}");
         }
-        let broken = judge(&(Vec::new(), Some(io::ErrorKind::ConnectionReset.into())));
+        let broken = parse_response(&(Vec::new(), Some(io::ErrorKind::ConnectionReset.into())));
         assert!(broken.unwrap_err().contains("connection reset"));
     }
 
     #[test]
-    fn every_network_is_reached_on_loopback() {
+    fn all_addresses_are_reached_by_loopback() {
         for (listens, asked) in [
             ("0.0.0.0:10321", "127.0.0.1:10321"),
             ("[::]:80", "[::1]:80"),
@@ -178,7 +180,7 @@ mod tests {
             ("unix:/run/web.sock", "unix:/run/web.sock"),
         ] {
             let place: Listen = listens.parse().unwrap();
-            assert_eq!(reached_at(&place).to_string(), asked);
+            assert_eq!(connect_address(&place).to_string(), asked);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Requests as spans: those that have something done, and those that are part of somebody's trace.
+//! Spans of requests: of those that change something, and of those that belong to a trace.
 //!
-//! A scrape that belongs to no trace makes none, and no client can fill the queue of spans with its requests.
+//! A scrape outside of a trace makes no span, and the rate limit keeps clients from filling the span queue.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -14,34 +14,34 @@ use crate::metrics::Handler;
 use crate::span;
 use crate::telemetry::RemoteContext;
 
-/// Spans of requests in one second; more are not made.
-const MOST_A_SECOND: u64 = 20;
+/// The most spans of sampled read requests per second.
+const MAX_SPANS_PER_SECOND: u64 = 20;
 
-/// The second, and how many spans were made in it, in the lower bits.
-static MADE: AtomicU64 = AtomicU64::new(0);
+/// The current second, and in the lower bits the number of spans made in it.
+static SPANS_IN_SECOND: AtomicU64 = AtomicU64::new(0);
 const COUNT_BITS: u32 = 16;
 
-/// The span of a request; none for most.
+/// The span of a request; [`Span::none`] for most.
 pub(super) fn span_of(handler: Handler, request: &Request<()>) -> Span {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let parent = header("traceparent").and_then(|value| RemoteContext::named(value, header("tracestate")));
-    let acts = match handler {
+    let changes_something = match handler {
         Handler::Act | Handler::Api | Handler::Reload => *request.method() != Method::GET,
         Handler::Metrics | Handler::Page | Handler::Healthy | Handler::Ready | Handler::NotFound => false,
     };
     let make = || span::request(request.method().as_str(), handler.label(), request.uri().path());
     match parent {
-        Some(parent) if acts || parent.is_sampled() && has_room() => parent.child(make),
-        None if acts => make(),
+        Some(parent) if changes_something || parent.is_sampled() && try_acquire() => parent.child(make),
+        None if changes_something => make(),
         Some(_) | None => Span::none(),
     }
 }
 
-fn has_room() -> bool {
+fn try_acquire() -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let counted = MADE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
+    let counted = SPANS_IN_SECOND.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
         let count = if made >> COUNT_BITS == now { made & ((1 << COUNT_BITS) - 1) } else { 0 };
-        (count < MOST_A_SECOND).then_some(now << COUNT_BITS | (count + 1))
+        (count < MAX_SPANS_PER_SECOND).then_some(now << COUNT_BITS | (count + 1))
     });
     counted.is_ok()
 }

@@ -1,4 +1,4 @@
-//! What a response sends: a text that is whole in memory, or frames of a scrape.
+//! Response bodies: a text that is whole in memory, or the frames of a scrape.
 
 use std::pin::Pin;
 use std::task::Context;
@@ -13,16 +13,16 @@ use hyper::body::SizeHint;
 use super::scrapes::ScrapeBody;
 use super::scrapes::TooSlow;
 
-/// A response's body.
+/// The body of a response.
 #[derive(Debug)]
-pub(super) enum ReplyBody {
-    /// All of it.
+pub(super) enum ResponseBody {
+    /// A whole text.
     Whole(Full<Bytes>),
     /// The exposition, frame by frame.
     Scrape(ScrapeBody),
 }
 
-impl Body for ReplyBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = TooSlow;
 

@@ -1,15 +1,12 @@
-//! What is served where.
+//! Routing: which handler answers which path.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http_body_util::Full;
-use hyper::HeaderMap;
 use hyper::Method;
 use hyper::Request;
-use hyper::Response;
 use hyper::StatusCode;
 use hyper::Uri;
 use hyper::body::Body;
@@ -26,46 +23,35 @@ use hyper::header::RETRY_AFTER;
 use hyper::header::VARY;
 use hyper::header::WWW_AUTHENTICATE;
 use hyper::header::X_CONTENT_TYPE_OPTIONS;
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
-use crate::actions::ActionQueue;
-use crate::auth::AccessControl;
 use crate::auth::AuthError;
 use crate::auth::Principal;
-use crate::collectors::Snapshot;
-use crate::config::ExternalUrl;
 use crate::config::RoutePrefix;
 use crate::config::TelemetryPath;
-use crate::config::WebSettings;
-use crate::metrics::AgentMetrics;
 use crate::metrics::Handler;
-use crate::metrics::JobMetrics;
 use crate::span;
-use crate::state_store::StateStore;
-use crate::trends::Trends;
 
 use super::actions;
 use super::api;
-use super::body;
 use super::content_negotiation;
 use super::pages;
+use super::request_body;
 use super::request_spans::span_of;
-use super::response_body::ReplyBody;
-use super::same_origin;
-use super::scrapes;
-use super::scrapes::Scrapes;
+use super::response::Response;
+use super::response::text;
+use super::response_body::ResponseBody;
+use super::state::AppState;
 
 impl Handler {
-    /// Whether a request of this method comes with something to read.
+    /// Whether a request of this method has a body to read.
     fn takes_body(self, method: &Method) -> bool {
         *method == Method::POST && matches!(self, Self::Api | Self::Act)
     }
 }
 
-/// The address of a request without the prefix of the routes; `None` where it is not below it.
+/// The URI of a request without the route prefix; `None` if it is not below the prefix.
 fn route_of(uri: &Uri, prefix: &RoutePrefix) -> Option<Uri> {
     let route = prefix.strip(uri.path())?;
     if route.len() == uri.path().len() {
@@ -77,12 +63,12 @@ fn route_of(uri: &Uri, prefix: &RoutePrefix) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Who answers at a path.
+/// The handler of a path.
 fn handler_of(path: &str, telemetry_path: &TelemetryPath) -> Handler {
     match path {
         path if path == telemetry_path.as_str() => Handler::Metrics,
         "/" | "/tasks" | pages::STYLE_PATH | pages::ICON_PATH => Handler::Page,
-        path if path.starts_with("/db/") || path.starts_with(RUNBOOKS_PATH) => Handler::Page,
+        path if path.starts_with("/db/") || path.starts_with(pages::RUNBOOKS_PATH) => Handler::Page,
         actions::ACT_PATH => Handler::Act,
         path if path.strip_prefix(api::ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) => {
             Handler::Api
@@ -94,50 +80,12 @@ fn handler_of(path: &str, telemetry_path: &TelemetryPath) -> Handler {
     }
 }
 
-/// A wish for a reload, and where to say how it went.
-pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
-
-pub(super) type Reply = Response<ReplyBody>;
-
-/// Where the runbooks are, each under its alert's name.
-pub(super) const RUNBOOKS_PATH: &str = "/runbooks/";
-
-const PLAIN: &str = "text/plain; charset=utf-8";
-pub(super) const HTML: &str = "text/html; charset=utf-8";
-
-/// How long after a scrape its text is freed, unless a client still reads it.
+/// How long a rendering is kept after a scrape, unless a client still reads it.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
-/// Everything that the routes read.
-#[derive(Debug)]
-pub struct AppState {
-    /// The metrics.
-    pub scrapes: Scrapes,
-    /// The databases, for the page.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// The agent's counters.
-    pub metrics: Arc<AgentMetrics>,
-    /// Under which paths everything is served, and where browsers reach the server.
-    pub web: WebSettings,
-    /// Who may come in.
-    pub auth: Arc<AccessControl>,
-    /// Maintenance, for the pages.
-    pub jobs: Arc<JobMetrics>,
-    /// How databases went over time.
-    pub trends: Arc<Trends>,
-    /// The state file.
-    pub history: Arc<StateStore>,
-    /// Has done what users ask for.
-    pub desk: Arc<ActionQueue>,
-    /// Given to the one look on request.
-    pub debugging: Arc<Semaphore>,
-    /// Where `POST /-/reload` goes; `None` while it is not enabled.
-    pub reload: Option<mpsc::Sender<ReloadRequest>>,
-}
-
 impl AppState {
-    /// Answers one request.
-    pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>, from: Option<IpAddr>) -> Reply
+    /// Handles one request.
+    pub(super) async fn handle<B>(self: Arc<Self>, request: Request<B>, from: Option<IpAddr>) -> Response
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -153,64 +101,64 @@ impl AppState {
         };
         let (metrics, auth) = (Arc::clone(&self.metrics), Arc::clone(&self.auth));
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let mut reply = match auth.authenticate(from, authorization).await {
+        let mut response = match auth.authenticate(from, authorization).await {
             Ok(visitor) => {
                 let span = span_of(handler, &request);
-                let reply = self.receive(handler, &request, body, from, &visitor);
-                let reply = reply.instrument(span.clone()).await;
-                span::answered(&span, reply.status().as_u16());
-                reply
+                let response = self.dispatch_with_body(handler, &request, body, from, &visitor);
+                let response = response.instrument(span.clone()).await;
+                span::answered(&span, response.status().as_u16());
+                response
             }
-            Err(refusal) => refused(handler, refusal),
+            Err(error_response) => refused(handler, error_response),
         };
-        metrics.requested(handler, reply.status().as_u16());
-        reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        metrics.requested(handler, response.status().as_u16());
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         for (name, value) in auth.headers() {
-            // Names and values were checked when they were read.
+            // Names and values were validated when the file was loaded.
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                reply.headers_mut().insert(name, value);
+                response.headers_mut().insert(name, value);
             }
         }
         if request.method() == Method::HEAD {
-            // The length stays as a GET would have it.
-            let length = reply.body().size_hint().exact().unwrap_or(0);
-            reply.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-            *reply.body_mut() = ReplyBody::Whole(Full::default());
+            // The length is that of a GET.
+            let length = response.body().size_hint().exact().unwrap_or(0);
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+            *response.body_mut() = ResponseBody::Whole(Full::default());
         }
-        reply
+        response
     }
 
-    /// Answers somebody who was let in. Only what takes a body reads one.
-    async fn receive<B>(
+    /// Handles an authenticated request. Only handlers that take a body read one.
+    async fn dispatch_with_body<B>(
         self: Arc<Self>,
         handler: Handler,
         request: &Request<()>,
         body: B,
         from: Option<IpAddr>,
         visitor: &Principal,
-    ) -> Reply
+    ) -> Response
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         if !handler.takes_body(request.method()) {
-            return self.answer_visitor(handler, request, from, visitor).await;
+            return self.dispatch(handler, request, from, visitor).await;
         }
-        match body::whole(body).await {
-            Ok(body) => self.take(handler, request, &body, from, visitor).await,
-            Err((status, words)) => problem(handler, status, &words),
+        match request_body::read_body(body).await {
+            Ok(body) => self.dispatch_body(handler, request, &body, from, visitor).await,
+            Err((status, message)) => problem(handler, status, &message),
         }
     }
 
-    /// Answers what comes with a body.
-    async fn take(
+    /// Handles a request with a body.
+    async fn dispatch_body(
         self: Arc<Self>,
         handler: Handler,
         request: &Request<()>,
         body: &[u8],
         from: Option<IpAddr>,
         visitor: &Principal,
-    ) -> Reply {
+    ) -> Response {
         match handler {
             Handler::Api => self.api(request, body, from, visitor).await,
             Handler::Act => self.act(request, body, from, visitor).await,
@@ -223,41 +171,41 @@ impl AppState {
         }
     }
 
-    async fn answer_visitor(
+    async fn dispatch(
         self: Arc<Self>,
         handler: Handler,
         request: &Request<()>,
         from: Option<IpAddr>,
         visitor: &Principal,
-    ) -> Reply {
+    ) -> Response {
         match (handler, request.method()) {
             (Handler::Reload, &Method::POST | &Method::PUT) => self.reload(request, visitor).await,
             (Handler::Reload, _) => not_allowed("POST, PUT"),
             (Handler::Api, _) => self.api(request, &[], from, visitor).await,
             (Handler::Act, _) => not_allowed("POST"),
-            (Handler::NotFound, _) => self.elsewhere(request),
-            (_, &Method::GET | &Method::HEAD) => self.read(handler, request, visitor).await,
+            (Handler::NotFound, _) => self.without_route(request),
+            (_, &Method::GET | &Method::HEAD) => self.get(handler, request, visitor).await,
             _ => not_allowed("GET, HEAD"),
         }
     }
 
-    /// Answers a request for no route: a redirect from above the prefix to the index page, else that there is nothing.
-    fn elsewhere(&self, request: &Request<()>) -> Reply {
+    /// Handles a path without a route: redirects from above the prefix to the index page, otherwise 404.
+    fn without_route(&self, request: &Request<()>) -> Response {
         let index = self.web.prefix().index_seen_from(request.uri().path());
         let Some(location) = index.and_then(|index| HeaderValue::try_from(index).ok()) else {
             return self.not_found();
         };
-        let mut reply = text(StatusCode::FOUND, format!("see {}/\n", self.web.prefix()));
-        reply.headers_mut().insert(LOCATION, location);
-        reply
+        let mut response = text(StatusCode::FOUND, format!("see {}/\n", self.web.prefix()));
+        response.headers_mut().insert(LOCATION, location);
+        response
     }
 
-    /// Whether no other site caused a request that changes something.
-    pub(super) fn is_own(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        same_origin::is_own(headers, uri, self.web.external_url.as_ref().map(ExternalUrl::authority))
-    }
-
-    async fn read<B>(self: Arc<Self>, handler: Handler, request: &Request<B>, visitor: &Principal) -> Reply {
+    async fn get<B>(
+        self: Arc<Self>,
+        handler: Handler,
+        request: &Request<B>,
+        visitor: &Principal,
+    ) -> Response {
         match handler {
             Handler::Metrics => self.metrics(request).await,
             Handler::Page => self.pages(request, visitor).await,
@@ -273,42 +221,42 @@ impl AppState {
         }
     }
 
-    async fn metrics<B>(self: Arc<Self>, request: &Request<B>) -> Reply {
+    async fn metrics<B>(self: Arc<Self>, request: &Request<B>) -> Response {
         let format = content_negotiation::format(request.headers());
         let gzip = content_negotiation::accepts_gzip(request.headers());
         let Some(body) = self.scrapes.body(format, gzip).await else {
-            return text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the metrics could not be formatted; see the log\n",
-            );
+            return text(StatusCode::SERVICE_UNAVAILABLE, "rendering the metrics failed; see the log\n");
         };
         tokio::spawn(async move {
             tokio::time::sleep(RELEASE_AFTER).await;
             self.scrapes.release().await;
         });
-        let mut reply = Response::new(ReplyBody::Scrape(body));
-        let headers = reply.headers_mut();
+        let mut response = Response::new(ResponseBody::Scrape(body));
+        let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         if gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        reply
+        response
     }
 
-    async fn reload<B>(self: Arc<Self>, request: &Request<B>, visitor: &Principal) -> Reply {
+    async fn reload<B>(self: Arc<Self>, request: &Request<B>, visitor: &Principal) -> Response {
         let Some(requests) = &self.reload else {
             return text(
                 StatusCode::FORBIDDEN,
                 "reload by HTTP is not enabled; start litekeeper with --web.enable-lifecycle, or send SIGHUP\n",
             );
         };
-        // Where some may act and others may not, a reload is an act.
+        // A reload is an action: if there are operators, only they may reload.
         if self.auth.has_operators() && !visitor.can_operate {
-            return text(StatusCode::FORBIDDEN, "this user may read, and not reload; see web.operators\n");
+            return text(
+                StatusCode::FORBIDDEN,
+                "this user is not an operator and may not reload; see web.operators\n",
+            );
         }
-        if !self.is_own(request.headers(), request.uri()) {
-            return text(StatusCode::FORBIDDEN, "a page of another site asks for this reload\n");
+        if !self.is_same_origin(request.headers(), request.uri()) {
+            return text(StatusCode::FORBIDDEN, "cross-origin request refused\n");
         }
         let (sender, answer) = oneshot::channel();
         let answer = match requests.send(sender).await {
@@ -318,72 +266,47 @@ impl AppState {
         match answer {
             Some(Ok(())) => text(StatusCode::OK, "reloaded\n"),
             Some(Err(message)) => text(StatusCode::BAD_REQUEST, format!("{message}\n")),
-            None => text(StatusCode::SERVICE_UNAVAILABLE, "litekeeper is stopping\n"),
+            None => text(StatusCode::SERVICE_UNAVAILABLE, "litekeeper is shutting down\n"),
         }
     }
 }
 
-fn compressed(text: &str) -> Bytes {
-    scrapes::compressed([text.as_bytes()]).into()
-}
-
-pub(super) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(ReplyBody::Whole(Full::new(body.into())));
-    *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    reply
-}
-
-/// An answer whose text may be long, compressed for those who take that.
-pub(super) fn send<B>(request: &Request<B>, status: StatusCode, kind: &'static str, body: String) -> Reply {
-    let gzip = content_negotiation::accepts_gzip(request.headers());
-    let mut reply = with_type(status, kind, if gzip { compressed(&body) } else { Bytes::from(body) });
-    reply.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    if gzip {
-        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    reply
-}
-
-pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    with_type(status, PLAIN, body)
-}
-
-/// What is wrong, in the form in which this part of the server says it.
-fn problem(handler: Handler, status: StatusCode, words: &str) -> Reply {
+/// An error in the format of this handler.
+fn problem(handler: Handler, status: StatusCode, message: &str) -> Response {
     match handler {
-        Handler::Api => api::refusal(status, words),
+        Handler::Api => api::error_response(status, message),
         Handler::Metrics
         | Handler::Page
         | Handler::Healthy
         | Handler::Ready
         | Handler::Reload
         | Handler::Act
-        | Handler::NotFound => text(status, format!("{words}\n")),
+        | Handler::NotFound => text(status, format!("{message}\n")),
     }
 }
 
-fn refused(handler: Handler, refusal: AuthError) -> Reply {
-    match refusal {
+fn refused(handler: Handler, error_response: AuthError) -> Response {
+    match error_response {
         AuthError::Unauthorized => {
-            let mut reply = problem(handler, StatusCode::UNAUTHORIZED, "sign in");
+            let mut response = problem(handler, StatusCode::UNAUTHORIZED, "sign in");
             let challenge = HeaderValue::from_static("Basic realm=\"litekeeper\", charset=\"UTF-8\"");
-            reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            reply
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            response
         }
         AuthError::LoginThrottled | AuthError::RateLimited => {
-            let words = "too many requests; try again later";
-            let mut reply = problem(handler, StatusCode::TOO_MANY_REQUESTS, words);
-            reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-            reply
+            let message = "too many requests; try again later";
+            let mut response = problem(handler, StatusCode::TOO_MANY_REQUESTS, message);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            response
         }
     }
 }
 
-fn not_allowed(methods: &'static str) -> Reply {
-    let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, format!("this path answers {methods} alone\n"));
-    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    reply
+fn not_allowed(methods: &'static str) -> Response {
+    let mut response =
+        text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; this path accepts {methods}\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 #[cfg(test)]
@@ -391,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_can_take_nobodys_path() {
+    fn the_telemetry_path_cannot_shadow_a_route() {
         let default = TelemetryPath::default();
         for path in [
             "/",

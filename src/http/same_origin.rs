@@ -1,30 +1,30 @@
-//! Whether a request that changes something comes from a page of this server, or from no page at all.
+//! Tells requests from pages of this server, or from no page at all, from cross-origin requests.
 //!
-//! A browser adds the password of a user by itself, also to what another site's page sends. It also says where that page
-//! is from, which no page can forge (<https://fetch.spec.whatwg.org/#origin-header>).
+//! Browsers attach the credentials of a user to cross-origin requests too. They also send the origin of the page, which
+//! the page cannot forge (<https://fetch.spec.whatwg.org/#origin-header>).
 
 use hyper::HeaderMap;
 use hyper::Uri;
 use hyper::header::HOST;
 use hyper::header::ORIGIN;
 
-/// Says how a page and what it asks for are related.
+/// The relation between the page's origin and the request's.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// Whether no other site caused the request. `external` is the authority under which a reverse proxy makes this server
-/// reachable, which need not be the `Host` that the proxy sends on.
-pub(super) fn is_own(headers: &HeaderMap, uri: &Uri, external: Option<&str>) -> bool {
-    if let Some(site) = headers.get(FETCH_SITE) {
-        // `none` is a user who typed the address.
-        return site == "same-origin" || site == "none";
+/// Whether the request is not cross-origin. `external` is the authority under which a reverse proxy makes this server
+/// reachable, which can differ from the `Host` that the proxy forwards.
+pub(super) fn is_same_origin(headers: &HeaderMap, uri: &Uri, external: Option<&str>) -> bool {
+    if let Some(state) = headers.get(FETCH_SITE) {
+        // `none`: the user typed the address.
+        return state == "same-origin" || state == "none";
     }
     let Some(origin) = headers.get(ORIGIN) else {
-        // No browser of this time: a script, or a tool on a command line.
+        // Current browsers send one of the headers, so this is a script or a command line tool.
         return true;
     };
     let Some(origin) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    // HTTP/2 has the host in the address.
+    // HTTP/2 has the host in the URI.
     let host = host.or_else(|| uri.authority().map(hyper::http::uri::Authority::as_str));
     host == Some(origin.1) || external == Some(origin.1)
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_server_and_no_page_pass() {
+    fn cross_origin_requests_are_recognised() {
         for (headers, own) in [
             (&[][..], true),
             (&[("sec-fetch-site", "same-origin")], true),
@@ -56,7 +56,11 @@ mod tests {
             for (name, value) in headers {
                 map.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
-            assert_eq!(is_own(&map, &Uri::from_static("/"), Some("proxy.example")), own, "{headers:?}");
+            assert_eq!(
+                is_same_origin(&map, &Uri::from_static("/"), Some("proxy.example")),
+                own,
+                "{headers:?}"
+            );
         }
     }
 }

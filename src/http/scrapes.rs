@@ -1,7 +1,7 @@
-//! Scrapes: the exposition is rendered once for all who ask while it is made, and held in memory at most twice.
+//! Scrapes: concurrent scrapes share one rendering of the exposition, and at most two renderings are in memory.
 //!
-//! A response does not own the text it sends. It copies one small frame after the other from a rendering that is kept here,
-//! so that clients that read slowly, or not at all, cost a frame each instead of a whole exposition each.
+//! A response does not own the text it sends. It copies small frames from a shared rendering, so that clients that
+//! read slowly or not at all cost one frame each instead of one exposition each.
 
 use std::io::Write as _;
 use std::pin::Pin;
@@ -27,18 +27,18 @@ use crate::metrics::TextPart;
 use crate::metrics::text_parts;
 use crate::worker_pool::run_blocking;
 
-/// A little compression for little time: an exposition shrinks to a twentieth at level 1, and the
-/// higher levels cost several times as much for a few per cent.
+/// The fastest level: an exposition shrinks to a twentieth, and higher levels cost several times the CPU time for a
+/// few per cent.
 const GZIP_LEVEL: u32 = 1;
 
-/// How much of a response is copied at a time. hyper queues at most 16 of these for a client that does not read.
+/// The size of a frame. hyper queues at most 16 frames for a client that does not read.
 const FRAME_BYTES: usize = 8 * 1024;
 
-/// How long a rendering stays for a client that is still reading it, which is Prometheus' default `scrape_timeout`. While
-/// clients hold two renderings that are younger, a further scrape gets the newer of them.
+/// How long a rendering is kept for a client that is still reading it: Prometheus' default `scrape_timeout`. While
+/// clients hold two younger renderings, a further scrape gets the newer one.
 const MIN_LIFETIME: Duration = Duration::from_secs(10);
 
-/// Renders scrapes and keeps what is being sent.
+/// Renders the exposition and keeps the renderings that are being sent.
 #[derive(Debug)]
 pub struct Scrapes {
     exposition: Arc<Exposition>,
@@ -48,11 +48,11 @@ pub struct Scrapes {
 #[derive(Debug, Default)]
 struct Renderings {
     newest: Option<Arc<Rendering>>,
-    /// An older one that a client is still reading.
+    /// An older rendering that a client is still reading.
     previous: Option<Arc<Rendering>>,
 }
 
-/// One exposition, in every form in which it was asked for.
+/// One rendering, in every format and encoding that was requested.
 #[derive(Debug)]
 struct Rendering {
     began_at: Instant,
@@ -60,11 +60,11 @@ struct Rendering {
     text: OnceLock<Vec<TextPart>>,
     openmetrics_gzip: OnceLock<Vec<u8>>,
     text_gzip: OnceLock<Vec<u8>>,
-    /// Cloned by each response.
+    /// Cloned by each response to count the readers.
     readers: Arc<()>,
 }
 
-/// The form of one response.
+/// Format and encoding of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Form {
     format: Format,
@@ -92,7 +92,7 @@ impl Rendering {
         self.text.get_or_init(|| text_parts(&self.openmetrics))
     }
 
-    /// The number of pieces that a form is stored in.
+    /// The number of pieces in which a form is stored.
     fn pieces(&self, form: Form) -> usize {
         if form == (Form { format: Format::Text, gzip: false }) { self.text().len() } else { 1 }
     }
@@ -117,7 +117,7 @@ impl Rendering {
     }
 }
 
-/// Compresses parts to one gzip member.
+/// Compresses parts into one gzip member.
 pub(super) fn compressed<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
     for part in parts {
@@ -127,7 +127,7 @@ pub(super) fn compressed<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u
 }
 
 impl Scrapes {
-    /// Scrapes of an exposition.
+    /// Serves scrapes of an exposition.
     #[must_use]
     pub fn new(exposition: Exposition) -> Self {
         Self { exposition: Arc::new(exposition), renderings: Mutex::default() }
@@ -137,8 +137,8 @@ impl Scrapes {
         &self.exposition
     }
 
-    /// A response's body: of a rendering that began after the call, or of the newest while clients hold two that are
-    /// younger than [`MIN_LIFETIME`]. `None` where it could not be rendered.
+    /// The body of a response: from a rendering that began after the call, or from the newest one while clients hold two
+    /// that are younger than [`MIN_LIFETIME`]. `None` if rendering failed.
     pub(super) async fn body(&self, format: Format, gzip: bool) -> Option<ScrapeBody> {
         let arrived_at = Instant::now();
         let form = Form { format, gzip };
@@ -146,8 +146,8 @@ impl Scrapes {
         let rendering = match renderings.reusable(arrived_at) {
             Some(rendering) => rendering,
             None => {
-                renderings.make_room();
-                // Formatting ten thousand databases is work of some 100 ms, which belongs on a thread of its own.
+                renderings.drop_oldest();
+                // Rendering ten thousand databases takes about 100 ms, so it runs on a worker thread.
                 let exposition = Arc::clone(&self.exposition);
                 let rendering = Arc::new(run_blocking(move || Rendering::new(&exposition)).await??);
                 renderings.newest = Some(Arc::clone(&rendering));
@@ -156,12 +156,12 @@ impl Scrapes {
         };
         let readers = Arc::clone(&rendering.readers);
         let weak = Arc::downgrade(&rendering);
-        // Compression, and the other text form, are made by the first who asks for them.
+        // The first request for a form computes the compression or the other text format.
         let remaining = run_blocking(move || rendering.length(form)).await?;
         Some(ScrapeBody { rendering: weak, form, piece: 0, offset: 0, remaining, _readers: readers })
     }
 
-    /// Frees the renderings that nobody reads any more.
+    /// Frees the renderings that have no reader.
     pub(super) async fn release(&self) {
         let mut renderings = self.renderings.lock().await;
         renderings.newest.take_if(|rendering| !rendering.is_in_use());
@@ -179,8 +179,8 @@ impl Renderings {
         (newest.began_at >= arrived_at || both_are_held).then(|| Arc::clone(newest))
     }
 
-    /// Keeps one rendering at most beside the one to be made. The responses that still read what is dropped end early.
-    fn make_room(&mut self) {
+    /// Keeps at most one rendering besides the next one. Responses that still read a dropped rendering end early.
+    fn drop_oldest(&mut self) {
         let newest = self.newest.take().filter(|rendering| rendering.is_in_use());
         self.previous = newest.or_else(|| self.previous.take().filter(|rendering| rendering.is_in_use()));
     }
@@ -197,9 +197,9 @@ pub(super) struct ScrapeBody {
     _readers: Arc<()>,
 }
 
-/// A client read so slowly that its exposition was replaced twice.
+/// The client read so slowly that its rendering was replaced twice.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the client reads too slowly: newer scrapes have taken the place of its own")]
+#[error("the client reads too slowly: newer scrapes have replaced its rendering")]
 pub(super) struct TooSlow;
 
 impl Body for ScrapeBody {
@@ -214,19 +214,19 @@ impl Body for ScrapeBody {
             return Poll::Ready(None);
         }
         let Some(rendering) = self.rendering.upgrade() else { return Poll::Ready(Some(Err(TooSlow))) };
-        let mut frame = Vec::with_capacity(FRAME_BYTES.min(self.remaining));
-        while frame.len() < FRAME_BYTES && self.piece < rendering.pieces(self.form) {
+        let mut page_context = Vec::with_capacity(FRAME_BYTES.min(self.remaining));
+        while page_context.len() < FRAME_BYTES && self.piece < rendering.pieces(self.form) {
             let rest = &rendering.piece(self.form, self.piece)[self.offset..];
-            let taken = rest.len().min(FRAME_BYTES - frame.len());
-            frame.extend_from_slice(&rest[..taken]);
+            let taken = rest.len().min(FRAME_BYTES - page_context.len());
+            page_context.extend_from_slice(&rest[..taken]);
             if taken == rest.len() {
                 (self.piece, self.offset) = (self.piece + 1, 0);
             } else {
                 self.offset += taken;
             }
         }
-        self.remaining -= frame.len();
-        Poll::Ready(Some(Ok(Frame::data(frame.into()))))
+        self.remaining -= page_context.len();
+        Poll::Ready(Some(Ok(Frame::data(page_context.into()))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -254,11 +254,11 @@ mod tests {
     }
 
     async fn text(body: ScrapeBody) -> Result<Vec<u8>, TooSlow> {
-        body.collect().await.map(|whole| whole.to_bytes().to_vec())
+        body.collect().await.map(|read_body| read_body.to_bytes().to_vec())
     }
 
     #[tokio::test]
-    async fn every_form_arrives_whole() {
+    async fn every_form_is_complete() {
         use std::io::Read as _;
         let scrapes = scrapes();
         for format in [Format::OpenMetrics, Format::Text] {
@@ -289,7 +289,7 @@ mod tests {
         distinct.sort();
         distinct.dedup();
         assert_eq!(distinct.len(), 2);
-        // When they are gone, a scrape is a new one, and what is left is freed.
+        // Without readers, the next scrape renders again, and the old renderings are freed.
         let last = idle.pop().unwrap();
         let old = Weak::clone(&last.rendering);
         idle.clear();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_scrape_begins_after_it_is_asked_for() {
+    async fn a_rendering_begins_after_its_request() {
         let scrapes = scrapes();
         let first = scrapes.body(Format::Text, false).await.unwrap();
         let second = scrapes.body(Format::Text, false).await.unwrap();

@@ -1,4 +1,4 @@
-//! Accepting connections, with a limit on everything.
+//! Accepts and serves connections, with limits on number, time and size.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,89 +20,90 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connection;
+use super::connections::ConnectionPermit;
 use super::connections::ConnectionTracker;
-use super::connections::Place;
 use super::listener::Listener;
 use super::listener::Stream;
-use super::router::AppState;
+use super::state::AppState;
 use super::write_timeout::WriteTimeoutStream;
 
-/// Connections at the same time; for a further one, the one goes that was of no use for longest.
+/// Concurrent connections; beyond that, an idle one is evicted.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a client may take to send a request's head, also the idle time of a kept connection: more
-/// than the usual scrape intervals, so that Prometheus can keep its own.
+/// How long a client may take to send a request's head, which is also the keep-alive timeout: longer than usual scrape
+/// intervals, so that Prometheus can reuse its connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long a client may take to agree on TLS.
+/// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// To a request in plain text where there is TLS.
+/// The response to a plain-text request on a TLS listener.
 const SPEAKS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
-litekeeper speaks TLS here; ask by https (in Prometheus' scrape_configs: `scheme: https`)\n";
-/// The most bytes of a request's head.
+litekeeper speaks TLS here; use https (in Prometheus' scrape_configs: `scheme: https`)\n";
+/// The largest request head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Requests at the same time on one connection of HTTP/2.
+/// Concurrent requests per HTTP/2 connection.
 const MAX_STREAMS: u32 = 16;
-/// How long a connection of HTTP/2 may say nothing before it is asked whether it is there, and to answer that.
+/// HTTP/2 keep-alive: ping after this much silence, and close without a response within the timeout.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_LIMIT: Duration = Duration::from_secs(20);
-/// How long one connection may last; Prometheus keeps its own and opens another then.
+/// The longest lifetime of a connection; Prometheus then opens another.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(15 * 60);
-/// How long open connections may go on after the agent was told to stop.
+/// How long open connections may continue during shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
-/// After an error of accept, e.g. no descriptor left: a pause, or the loop would spin.
+/// The delay after an error of accept (such as no free descriptor), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves a site at every place until it is told to stop, then lets open requests end.
-pub async fn serve(listeners: Vec<Listener>, site: Arc<AppState>, stop: CancellationToken) {
-    let guests = ConnectionTracker::new(MAX_CONNECTIONS);
+/// Serves on every listener until `stop`, then waits for the requests in flight.
+pub async fn serve(listeners: Vec<Listener>, state: Arc<AppState>, stop: CancellationToken) {
+    let tracker = ConnectionTracker::new(MAX_CONNECTIONS);
     let connections = TaskTracker::new();
     let mut loops = JoinSet::new();
     for listener in listeners {
-        let (guests, site) = (Arc::clone(&guests), Arc::clone(&site));
+        let (tracker, state) = (Arc::clone(&tracker), Arc::clone(&state));
         let (connections, stop) = (connections.clone(), stop.clone());
-        loops.spawn(async move { accept_all(&listener, &guests, &site, &connections, &stop).await });
+        loops.spawn(async move { accept_all(&listener, &tracker, &state, &connections, &stop).await });
     }
     while loops.join_next().await.is_some() {
         if !stop.is_cancelled() {
-            // A place that is not listened on any more is a defect; who called ends the agent rather than have it half deaf.
+            // A listener must not stop on its own. Return, so that the caller shuts the agent down instead of serving
+            // only some addresses.
             return;
         }
     }
     connections.close();
     if tokio::time::timeout(DRAIN_LIMIT, connections.wait()).await.is_err() {
-        tracing::debug!("connections were still open at the end");
+        tracing::debug!("connections were still open after the shutdown timeout");
     }
 }
 
 async fn accept_all(
     listener: &Listener,
-    guests: &Arc<ConnectionTracker>,
-    site: &Arc<AppState>,
+    tracker: &Arc<ConnectionTracker>,
+    state: &Arc<AppState>,
     connections: &TaskTracker,
     stop: &CancellationToken,
 ) {
-    let mut is_deaf = false;
+    let mut accept_failing = false;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, from)) => {
-                if std::mem::take(&mut is_deaf) {
-                    tracing::info!("connections are accepted again");
+            Ok((stream, address)) => {
+                if std::mem::take(&mut accept_failing) {
+                    tracing::info!("accepting connections again");
                 }
-                let place = tokio::select! {
+                let permit = tokio::select! {
                     () = stop.cancelled() => return,
-                    place = guests.admit(from) => place,
+                    permit = tracker.acquire(address) => permit,
                 };
-                let Some(place) = place else { return };
-                connections.spawn(connection(stream, place, Arc::clone(site), stop.clone()));
+                let Some(permit) = permit else { return };
+                connections.spawn(connection(stream, permit, Arc::clone(state), stop.clone()));
             }
             Err(error) => {
-                // Tried ten times a second; what is wrong is said once.
-                if !std::mem::replace(&mut is_deaf, true) {
-                    tracing::warn!(%error, "connections cannot be accepted");
+                // accept is retried ten times per second, but logged once.
+                if !std::mem::replace(&mut accept_failing, true) {
+                    tracing::warn!(%error, "cannot accept connections");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -110,25 +111,30 @@ async fn accept_all(
     }
 }
 
-async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<AppState>, stop: CancellationToken) {
-    let guest = Arc::clone(place.guest());
-    let mut stream = WriteTimeoutStream::new(stream, Arc::clone(&guest));
+async fn connection(
+    stream: Box<dyn Stream>,
+    permit: ConnectionPermit,
+    state: Arc<AppState>,
+    stop: CancellationToken,
+) {
+    let connection = Arc::clone(permit.connection());
+    let mut stream = WriteTimeoutStream::new(stream, Arc::clone(&connection));
     let work = async {
-        let Some(acceptor) = site.auth.acceptor() else {
-            return speak(Box::new(stream), Protocol::Http1, &guest, site, &stop).await;
+        let Some(acceptor) = state.auth.acceptor() else {
+            return serve_connection(Box::new(stream), Protocol::Http1, &connection, state, &stop).await;
         };
-        let shaken = async {
-            // A method's name, where a handshake begins with 22.
+        let handshake = async {
+            // An HTTP method begins with a letter, a TLS handshake with 22.
             if stream.first_byte().await?.is_some_and(|byte| byte.is_ascii_uppercase()) {
-                return send_away(stream).await;
+                return reject_plain_http(stream).await;
             }
             acceptor.accept(stream).await
         };
-        let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, shaken).await {
+        let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
             Ok(Ok(stream)) => stream,
-            // A wrong certificate is worth a word to whoever looks for it; a port scan is not.
+            // Logged so that a wrong certificate can be found; only at debug level because of port scans.
             Ok(Err(error)) => {
-                tracing::debug!(%error, address = ?guest.from(), "a client could not agree on TLS");
+                tracing::debug!(%error, address = ?connection.address(), "TLS handshake failed");
                 return;
             }
             Err(_) => return,
@@ -137,25 +143,25 @@ async fn connection(stream: Box<dyn Stream>, place: Place, site: Arc<AppState>, 
             Some(b"h2") => Protocol::Http2,
             Some(_) | None => Protocol::Http1,
         };
-        speak(Box::new(stream), protocol, &guest, site, &stop).await;
+        serve_connection(Box::new(stream), protocol, &connection, state, &stop).await;
     };
     tokio::select! {
         () = work => {}
-        () = guest.told_to_leave() => tracing::debug!("a connection of no use made room for another"),
+        () = connection.evicted() => tracing::debug!("idle connection evicted"),
     }
-    drop(place);
+    drop(permit);
 }
 
-/// Tells a client that speaks plain HTTP what is spoken here.
+/// Tells a client that uses plain HTTP to use TLS.
 ///
 /// # Errors
-/// Always: there will be no TLS.
-async fn send_away<T>(mut stream: WriteTimeoutStream) -> io::Result<T> {
+/// Always, because there is no TLS stream.
+async fn reject_plain_http<T>(mut stream: WriteTimeoutStream) -> io::Result<T> {
     stream.write_all(SPEAKS_TLS).await?;
     stream.shutdown().await?;
-    // With a request unread, the end of the connection could overtake the answer.
+    // Closing a socket with unread data resets it, and the reset could overtake the response.
     tokio::io::copy(&mut stream.take(MAX_HEAD_BYTES as u64), &mut tokio::io::sink()).await?;
-    Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP"))
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the client uses plain HTTP"))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -164,25 +170,25 @@ enum Protocol {
     Http2,
 }
 
-/// Has a connection's requests answered, until it ends or has lasted long enough.
-async fn speak(
+/// Serves the requests of a connection until it ends or reaches its longest lifetime.
+async fn serve_connection(
     stream: Box<dyn Stream>,
     protocol: Protocol,
-    guest: &Arc<Connection>,
-    site: Arc<AppState>,
+    connection: &Arc<Connection>,
+    state: Arc<AppState>,
     stop: &CancellationToken,
 ) {
-    let guest = Arc::clone(guest);
+    let connection = Arc::clone(connection);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (site, guest) = (Arc::clone(&site), Arc::clone(&guest));
+        let (state, connection) = (Arc::clone(&state), Arc::clone(&connection));
         async move {
-            let _answering = guest.answering();
-            Ok::<_, Infallible>(site.answer(request, guest.from()).await)
+            let _answering = connection.in_flight();
+            Ok::<_, Infallible>(state.handle(request, connection.address()).await)
         }
     });
     let stream = TokioIo::new(stream);
-    /// Serves a connection to its end; both kinds have the same methods and no common trait.
-    macro_rules! to_the_end {
+    /// Serves a connection until it is done; the types of both protocols have the same methods and no common trait.
+    macro_rules! serve_until_done {
         ($connection:expr) => {{
             let mut connection = std::pin::pin!($connection);
             tokio::select! {
@@ -193,7 +199,7 @@ async fn speak(
                 }
                 () = tokio::time::sleep(CONNECTION_LIMIT) => {
                     connection.as_mut().graceful_shutdown();
-                    // A client that does not read its answer is let go.
+                    // A client that does not read its response is disconnected.
                     tokio::time::timeout(HEAD_TIMEOUT, connection).await.unwrap_or(Ok(()))
                 }
             }
@@ -203,7 +209,7 @@ async fn speak(
         Protocol::Http1 => {
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-            to_the_end!(builder.serve_connection(stream, service))
+            serve_until_done!(builder.serve_connection(stream, service))
         }
         Protocol::Http2 => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -213,11 +219,11 @@ async fn speak(
                 .keep_alive_timeout(PING_LIMIT)
                 .max_concurrent_streams(MAX_STREAMS)
                 .max_header_list_size(MAX_HEAD_BYTES as u32);
-            to_the_end!(builder.serve_connection(stream, service))
+            serve_until_done!(builder.serve_connection(stream, service))
         }
     };
     if let Err(error) = ended {
-        // A client that goes away or sends nonsense is its own affair.
-        tracing::debug!(%error, "a connection ended early");
+        // A client that disconnects or sends an invalid request is not a problem of the server.
+        tracing::debug!(%error, "connection ended early");
     }
 }

@@ -1,4 +1,4 @@
-//! A stream whose other end must go on reading: one that takes nothing for a while is let go.
+//! A stream that fails when the client does not read its response for some time.
 
 use std::io;
 use std::pin::Pin;
@@ -16,39 +16,43 @@ use tokio::time::Sleep;
 use super::connections::Connection;
 use super::listener::Stream;
 
-/// How long a client may take nothing of an answer that is waiting for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a write may wait for the client to read.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The stream.
+/// Wraps the stream of a client.
 pub(super) struct WriteTimeoutStream {
     stream: Box<dyn Stream>,
-    guest: Arc<Connection>,
+    connection: Arc<Connection>,
     waiting: Option<Pin<Box<Sleep>>>,
-    /// The first byte, when it was looked at and not yet read.
-    kept: Option<u8>,
+    /// The first byte, if `first_byte` has read it and no reader has taken it yet.
+    peeked: Option<u8>,
 }
 
 impl WriteTimeoutStream {
-    pub fn new(stream: Box<dyn Stream>, guest: Arc<Connection>) -> Self {
-        Self { stream, guest, waiting: None, kept: None }
+    pub fn new(stream: Box<dyn Stream>, connection: Arc<Connection>) -> Self {
+        Self { stream, connection, waiting: None, peeked: None }
     }
 
-    /// The first byte, which stays to be read; none where the stream ends.
+    /// Peeks at the first byte; `None` at the end of the stream.
     pub async fn first_byte(&mut self) -> io::Result<Option<u8>> {
         let mut byte = [0];
         let read = self.stream.read(&mut byte).await?;
-        self.kept = (read == 1).then_some(byte[0]);
-        Ok(self.kept)
+        self.peeked = (read == 1).then_some(byte[0]);
+        Ok(self.peeked)
     }
 
-    /// Ends the wait, or a wait that was too long.
-    fn judge<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    /// Resets the timeout after progress, and fails when it has elapsed.
+    fn check_timeout<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;
-            self.guest.used();
+            self.connection.touch();
             return written;
         }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
         match waiting.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -63,7 +67,7 @@ impl AsyncRead for WriteTimeoutStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if buffer.remaining() > 0
-            && let Some(byte) = self.kept.take()
+            && let Some(byte) = self.peeked.take()
         {
             buffer.put_slice(&[byte]);
             return Poll::Ready(Ok(()));
@@ -79,7 +83,7 @@ impl AsyncWrite for WriteTimeoutStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(written, context)
+        self.check_timeout(written, context)
     }
 
     fn poll_write_vectored(
@@ -88,7 +92,7 @@ impl AsyncWrite for WriteTimeoutStream {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.judge(written, context)
+        self.check_timeout(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -101,7 +105,7 @@ impl AsyncWrite for WriteTimeoutStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ended = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.judge(ended, context)
+        self.check_timeout(ended, context)
     }
 }
 
@@ -114,14 +118,14 @@ mod tests {
     use crate::http::connections::ConnectionTracker;
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_reads_nothing_is_let_go() {
-        let place = ConnectionTracker::new(1).admit(None).await.unwrap();
+    async fn a_client_that_reads_nothing_is_disconnected() {
+        let permit = ConnectionTracker::new(1).acquire(None).await.unwrap();
         let (mut client, server) = tokio::io::duplex(16);
-        let mut patient = WriteTimeoutStream::new(Box::new(server), Arc::clone(place.guest()));
-        let write = tokio::spawn(async move { patient.write_all(&[0; 64]).await });
-        // One that reads now and then is waited for.
+        let mut stream = WriteTimeoutStream::new(Box::new(server), Arc::clone(permit.connection()));
+        let write = tokio::spawn(async move { stream.write_all(&[0; 64]).await });
+        // A client that reads now and then stays connected.
         for _ in 0..2 {
-            tokio::time::sleep(PATIENCE / 2).await;
+            tokio::time::sleep(WRITE_TIMEOUT / 2).await;
             let mut some = [0; 16];
             client.read_exact(&mut some).await.unwrap();
         }

@@ -124,12 +124,12 @@ fn tls_is_spoken_as_the_file_says() {
         let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{more}");
         let answer = agent.send(request.as_bytes());
         assert_eq!(answer.status, 400);
-        assert!(answer.text().starts_with("litekeeper speaks TLS here; ask by https"), "{}", answer.text());
+        assert!(answer.text().starts_with("litekeeper speaks TLS here; use https"), "{}", answer.text());
     }
     let place = format!("--web.listen-address={}", agent.address());
     let asked = Output::of(&["healthcheck", &place]);
     assert_eq!(asked.code, Some(1));
-    assert!(asked.stderr.contains("speaks TLS; name its web configuration file"), "{}", asked.stderr);
+    assert!(asked.stderr.contains("speaks TLS; pass its web configuration file"), "{}", asked.stderr);
 
     let premises = TestServer::new(&format!(
         "{TLS}, max_version: TLS12, cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256], curve_preferences: [CurveP384]}}"
@@ -335,7 +335,7 @@ fn several_places_are_listened_on() {
     // A socket that is in use is left alone; one that a killed agent left behind is replaced.
     let second = serve().stdin(Stdio::null()).output().unwrap();
     assert_eq!(second.status.code(), Some(3));
-    assert!(String::from_utf8(second.stderr).unwrap().contains("another program has it"));
+    assert!(String::from_utf8(second.stderr).unwrap().contains("another program is using it"));
     assert_eq!(ask(), 200);
     drop(agent);
     assert!(socket.exists(), "it was killed");
@@ -348,10 +348,10 @@ fn several_places_are_listened_on() {
     let nowhere = premises.directory().join("none/web.sock").display().to_string();
     let lost = Output::of(&["serve", "books.db", &format!("--web.listen-address=unix:{nowhere}")]);
     assert_eq!(lost.code, Some(3));
-    assert!(lost.stderr.contains("its directory has to be there"), "{}", lost.stderr);
+    assert!(lost.stderr.contains("its directory must exist"), "{}", lost.stderr);
     std::fs::write(&socket, "precious").unwrap();
     let third = serve().stdin(Stdio::null()).output().unwrap();
-    assert!(String::from_utf8(third.stderr).unwrap().contains("no socket; move it away"));
+    assert!(String::from_utf8(third.stderr).unwrap().contains("not a socket; move it away"));
     assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
 }
 
@@ -385,7 +385,7 @@ fn a_port_alone_is_every_address(unshare: &str) {
     let (told, log) = (text(output.stdout), text(output.stderr));
     let expected = "127.0.0.1:9100: healthy\n[::1]:9100: healthy\n127.0.0.1:9100: healthy\n";
     assert_eq!((output.status.code(), told.as_str()), (Some(0), expected), "{log}");
-    assert!(log.contains("cannot listen on 127.0.0.1:9100: another program has this port"), "{log}");
+    assert!(log.contains("cannot listen on 127.0.0.1:9100: the port is in use"), "{log}");
 }
 
 fn sockets_are_taken_from_systemd() {
@@ -412,7 +412,7 @@ fn sockets_are_taken_from_systemd() {
     let output =
         Output::of(&["serve".as_ref(), "--web.systemd-socket".as_ref(), premises.made.path().as_os_str()]);
     assert_eq!(output.code, Some(3));
-    assert!(output.stderr.contains("systemd hands over no socket"), "{}", output.stderr);
+    assert!(output.stderr.contains("systemd passed no socket"), "{}", output.stderr);
 }
 
 fn slow_clients_make_room() {

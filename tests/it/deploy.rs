@@ -94,16 +94,13 @@ fn a_health_check_passes_authentication() {
     for (web, said) in [
         (format!("tls_server_config: {{{tls}}}\n"), "healthy"),
         (format!("tls_server_config: {{{tls}, max_version: TLS12}}\n"), "healthy"),
-        (format!("tls_server_config: {{{tls}}}\n{users}"), "answers, and asks for a user first"),
-        (
-            format!("tls_server_config: {{{tls}, {asking}}}\n"),
-            "answers, and asks for a client certificate first",
-        ),
+        (format!("tls_server_config: {{{tls}}}\n{users}"), "answers, requires a user"),
+        (format!("tls_server_config: {{{tls}, {asking}}}\n"), "answers, requires a client certificate"),
         (
             format!("tls_server_config: {{{tls}, {asking}, max_version: TLS12}}\n"),
-            "answers, and asks for a client certificate first",
+            "answers, requires a client certificate",
         ),
-        (users.clone(), "answers, and asks for a user first"),
+        (users.clone(), "answers, requires a user"),
     ] {
         let file = directory.path().join("web.yml");
         std::fs::write(&file, &web).unwrap();

@@ -595,7 +595,7 @@ fn looks_on_request_hold_up_nobody() {
             eventually(path, || {
                 let answer = agent.get(path);
                 assert_eq!(agent.get("/metrics").status, 200);
-                (answer.status == 503 && answer.text().contains("another look on request is under way"))
+                (answer.status == 503 && answer.text().contains("another on-demand request is in progress"))
                     .then_some(())
             });
         }

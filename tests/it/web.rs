@@ -274,7 +274,7 @@ fn the_api_says_json_before_it_is_asked() {
         (head(""), 401, "sign in"),
         (signed("Content-Length: 20000\r\n"), 413, "longer than 16384 bytes"),
         (signed("Transfer-Encoding: chunked\r\n") + "no number\r\n", 400, "the body cannot be read"),
-        (signed("Content-Length: 9\r\n") + "{", 408, "did not come within 10s"),
+        (signed("Content-Length: 9\r\n") + "{", 408, "did not arrive within 10s"),
     ] {
         let answer = office.agent.send(request.as_bytes());
         let what = (answer.status, answer.header("content-type"));
@@ -407,7 +407,7 @@ fn a_backup_is_planned_and_made_by_a_user() {
     let early = office.form("anna", &format!("{fields}&kind=run"), &[]);
     assert!(early.status == 403 && early.text().contains("a dry run comes first"), "{}", early.text());
     let plan = office.form("anna", &format!("{fields}&kind=plan"), &[]).text();
-    assert!(plan.contains("Room for ") && plan.contains("backups"), "{plan}");
+    assert!(plan.contains("Space for ") && plan.contains("backups"), "{plan}");
     assert_eq!(backups(), 0, "a dry run makes none");
     let planned = hidden(&plan, "run", "planned");
     let run = office.form("anna", &format!("{fields}&kind=run&planned={planned}"), &[]);
@@ -449,7 +449,7 @@ fn nobody_acts_who_may_not() {
     let agent = Agent::serve(&[made.path()]).ready();
     assert_eq!(agent.request("POST", "/actions", &[("Content-Length", "0")]).status, 403);
     let answer = agent.request("POST", "/api/v1/actions", &[("Content-Length", "0")]);
-    assert!(answer.status == 403 && answer.text().contains("nobody may act"), "{}", answer.text());
+    assert!(answer.status == 403 && answer.text().contains("there are no operators"), "{}", answer.text());
 }
 
 fn an_old_state_file_is_taken_over() {

@@ -1,4 +1,4 @@
-//! `/db/NAME`: everything that is known of one database.
+//! `/db/NAME`: one database.
 
 use std::time::SystemTime;
 
@@ -16,47 +16,47 @@ use crate::state_store::Level;
 use crate::state_store::Point;
 use crate::state_store::StoredRun;
 
-use super::Frame;
-use super::Query;
-use super::chart::Line;
+use super::chart::Series;
 use super::chart::chart;
-use super::encode;
-use super::format::moment;
-use super::format::outcome;
-use super::format::pill;
-use super::format::when;
+use super::format::outcome_badge;
+use super::format::relative_time;
+use super::format::state_badge;
+use super::format::to_system_time;
 use super::index::percent;
 use super::index::reclaimable;
-use super::layout;
+use super::layout::PageContext;
+use super::layout::layout;
 use super::locks::locks;
+use super::query::Query;
+use super::query::encode;
 use super::space::space_table;
 use super::tasks::actions_table;
 use super::tasks::runs_table;
 
-/// What the page is made of.
+/// The data of the page.
 pub(in crate::http) struct DatabasePage<'p> {
     pub observed: &'p DatabaseSnapshot,
     pub upkeep: &'p MaintenanceStatus,
     pub query: &'p Query,
-    pub frame: Frame<'p>,
-    /// From the state file; words where it did not answer.
-    pub past: Result<Past, String>,
-    /// Forms for who may act.
-    pub acts: Markup,
+    pub page_context: PageContext<'p>,
+    /// From the state file; a message if it did not respond.
+    pub recent: Result<RecentHistory, String>,
+    /// Forms for operators.
+    pub action_forms: Markup,
 }
 
-/// What the state file knows of a database.
+/// What the state file contains about a database.
 #[derive(Debug, Clone, Default)]
-pub(in crate::http) struct Past {
+pub(in crate::http) struct RecentHistory {
     pub points: Vec<Point>,
     pub runs: Vec<StoredRun>,
     pub actions: Vec<ActionRecord>,
 }
 
-/// The most counted tables that are listed, those with most rows; the API has all.
+/// The most tables listed, those with most rows first; the API lists all.
 const MAX_TABLES: usize = 100;
 
-/// The stretches of time that can be looked at: a word, how finely, and how many seconds.
+/// The periods of the charts: name, resolution and seconds.
 const RANGES: [(&str, Level, u64); 3] = [
     ("day", Level::Fine, 86_400),
     ("weeks", Level::Hourly, 14 * 86_400),
@@ -64,7 +64,7 @@ const RANGES: [(&str, Level, u64); 3] = [
 ];
 
 impl DatabasePage<'_> {
-    /// How finely and since when points are wanted, by the address.
+    /// The period that the query selects.
     pub fn range(query: &Query) -> (&'static str, Level, u64) {
         let wanted = query.value("range");
         RANGES.into_iter().find(|(word, ..)| *word == wanted).unwrap_or(RANGES[0])
@@ -80,24 +80,24 @@ impl DatabasePage<'_> {
             self.upkeep.verdicts.iter().any(|(check, standing)| !standing.ok && *check != Check::ForeignKey);
         let content = html! {
             p.soft { a href="/" { "Databases" } " / " (name) }
-            h1 { (name) " " (pill(observed.state, unsound)) }
+            h1 { (name) " " (state_badge(observed.state, unsound)) }
             @if let Some(reason) = &observed.reason { p.note.bad { (reason.as_ref()) } }
             @if self.upkeep.paused { p.note { "Maintenance of this database is paused." } }
             @for lost in &self.observed.owners.lost {
                 p.note.bad {
-                    (lost.to_string()) ". What it commits is lost, or will be: see the runbook "
+                    (lost.to_string()) ". Its commits are lost or will be; see the runbook "
                     a href="/runbooks/SqliteOwnerLostLocks" { "SqliteOwnerLostLocks" }
                 }
             }
             @for (check, standing) in self.upkeep.verdicts.iter().filter(|(_, standing)| !standing.ok) {
                 p.note.bad {
                     "The " (check.label().replace('_', " ")) " check found " (counted(u64::from(standing.problems), "problem")) " "
-                    (when(standing.completed_at, now))
+                    (relative_time(standing.completed_at, now))
                     @if let Some(problem) = &standing.first_problem { ": " (problem) }
                 }
             }
             @for note in self.notes() { p.note { (note) } }
-            (self.acts)
+            (self.action_forms)
             (self.facts(now))
             h2 { "Trends" }
             (self.trends(now))
@@ -107,17 +107,17 @@ impl DatabasePage<'_> {
                 section { h2 { "Maintenance" } (self.maintenance(now)) }
             }
             @if observed.space.is_known() { h2 { "Tables by size" } (space_table(&observed.space)) }
-            (self.history(now))
+            (self.recent_history(now))
             p.soft {
                 a href={ "/db/" (encode(name)) "?debug=true" } { "Sample now" }
                 " (with the exact metrics) · "
                 a href={ "/db/" (encode(name)) "?doctor=true" } { "Run diagnostics" }
             }
         };
-        layout(&format!("{name} · litekeeper"), "", self.frame, &content)
+        layout(&format!("{name} · litekeeper"), "", self.page_context, &content)
     }
 
-    /// What the checks say beside their verdicts: the file is sound as far as that goes.
+    /// What the checks report besides their result.
     fn notes(&self) -> Vec<String> {
         let mut said = Vec::new();
         let of_pages = self.upkeep.verdicts.iter().filter(|(check, _)| *check != Check::ForeignKey);
@@ -147,9 +147,9 @@ impl DatabasePage<'_> {
                 @if let Some(files) = files {
                     (fact("Size", html! { (bytes(files.main.size)) }))
                     @if let Some(wal) = files.wal { (fact("WAL", html! { (bytes(wal.size)) })) }
-                    (fact("Last write", when(moment(files.last_write_seconds), now)))
+                    (fact("Last write", relative_time(to_system_time(files.last_write_seconds), now)))
                 }
-                @if let Some(time) = observed.confirmed_at { (fact("Last look", when(time, now))) }
+                @if let Some(time) = observed.confirmed_at { (fact("Last sample", relative_time(time, now))) }
                 @if let Some(free) = reclaimable(observed) { (fact("Reclaimable", html! { (bytes(free)) })) }
                 @if let Some(header) = header {
                     (fact("Pages", html! { (count(u64::from(header.pages))) " × " (header.page_size) " B" }))
@@ -170,23 +170,23 @@ impl DatabasePage<'_> {
     fn trends(&self, now: SystemTime) -> Markup {
         let (chosen, level, seconds) = Self::range(self.query);
         let links = html! {
-            nav.ranges aria-label="Stretch of time" {
+            nav.ranges aria-label="Period" {
                 @for (word, ..) in RANGES {
                     a href=(self.query.with(&format!("/db/{}", encode(self.observed.database.name.as_str())), &[("range", word)]))
                         aria-current=[(word == chosen).then_some("true")] { (word) }
                 }
             }
         };
-        let past = match &self.past {
-            Ok(past) => past,
+        let recent = match &self.recent {
+            Ok(recent) => recent,
             Err(problem) => return html! { (links) p.note { (problem) } },
         };
         let until = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let frame = (until.saturating_sub(seconds), until);
-        // What does not change is written down each hour at the finest level.
+        let page_context = (until.saturating_sub(seconds), until);
+        // At the finest resolution, an unchanged value is stored once per hour.
         let gap = level.period().as_secs().max(1_200) * 3 + 600;
         let series = |value: fn(&Point) -> Option<u64>| -> Vec<(u64, f64)> {
-            past.points.iter().filter_map(|point| Some((point.at, value(point)? as f64))).collect()
+            recent.points.iter().filter_map(|point| Some((point.at, value(point)? as f64))).collect()
         };
         let size = series(|point| Some(point.size));
         let live = series(|point| Some(point.size.saturating_sub(point.free?)));
@@ -197,14 +197,14 @@ impl DatabasePage<'_> {
             (links)
             div.charts {
                 (chart("Size", &[
-                    Line { class: "free", label: "file", points: &size },
-                    Line { class: "live", label: "in use", points: &live },
-                ], frame, gap, in_bytes))
+                    Series { class: "free", label: "file", points: &size },
+                    Series { class: "live", label: "in use", points: &live },
+                ], page_context, gap, in_bytes))
                 @if wal.iter().any(|(_, value)| *value > 0.0) {
-                    (chart("WAL", &[Line { class: "live", label: "WAL", points: &wal }], frame, gap, in_bytes))
+                    (chart("WAL", &[Series { class: "live", label: "WAL", points: &wal }], page_context, gap, in_bytes))
                 }
                 @if !rows.is_empty() {
-                    (chart("Rows", &[Line { class: "live", label: "all counted tables", points: &rows }], frame, gap, |value| count(value as u64)))
+                    (chart("Rows", &[Series { class: "live", label: "all counted tables", points: &rows }], page_context, gap, |value| count(value as u64)))
                 }
             }
         }
@@ -227,7 +227,7 @@ impl DatabasePage<'_> {
                                 (count(u64::try_from(reading.rows).unwrap_or(0)))
                                 @if reading.method.label() != "count" { small { "estimated" } }
                             }
-                            td { @if let Some(age) = age { (when(moment(age.oldest), now)) } }
+                            td { @if let Some(age) = age { (relative_time(to_system_time(age.oldest), now)) } }
                         }
                     }
                 }
@@ -250,11 +250,11 @@ impl DatabasePage<'_> {
                             td {
                                 @if let Some(progress) = task.progress { "running, " (percent(progress)) " done" }
                                 @else if let Some(last) = task.last_completion {
-                                    (outcome(if task.succeeded == Some(true) { "success" } else { "failed" }))
-                                    " " (when(moment(last), now))
+                                    (outcome_badge(if task.succeeded == Some(true) { "success" } else { "failed" }))
+                                    " " (relative_time(to_system_time(last), now))
                                 } @else { span.soft { "never" } }
                             }
-                            td { @if let Some(next) = task.next_run { (when(moment(next), now)) } @else { span.soft { "–" } } }
+                            td { @if let Some(next) = task.next_run { (relative_time(to_system_time(next), now)) } @else { span.soft { "–" } } }
                         }
                     }
                 }
@@ -262,12 +262,12 @@ impl DatabasePage<'_> {
         }
     }
 
-    fn history(&self, now: SystemTime) -> Markup {
-        let Ok(past) = &self.past else { return html! {} };
+    fn recent_history(&self, now: SystemTime) -> Markup {
+        let Ok(recent) = &self.recent else { return html! {} };
         html! {
             h2 id="runs" { "Runs" }
-            @if past.runs.is_empty() { p.empty { "Nothing has run yet." } } @else { (runs_table(&past.runs, false, now)) }
-            @if !past.actions.is_empty() { h2 { "Actions" } (actions_table(&past.actions, now)) }
+            @if recent.runs.is_empty() { p.empty { "Nothing has run yet." } } @else { (runs_table(&recent.runs, false, now)) }
+            @if !recent.actions.is_empty() { h2 { "Actions" } (actions_table(&recent.actions, now)) }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/db/NAME?doctor=true`: what is wrong around a database, and what mends it.
+//! `/db/NAME?doctor=true`: the findings of the diagnosis and their remedies.
 
 use maud::Markup;
 use maud::html;
@@ -7,30 +7,30 @@ use crate::doctor::Diagnosis;
 use crate::doctor::Finding;
 use crate::doctor::Severity;
 
-use super::Frame;
-use super::encode;
-use super::layout;
+use super::layout::PageContext;
+use super::layout::layout;
+use super::query::encode;
 
-/// What the page is made of.
+/// The data of the page.
 pub(in crate::http) struct DoctorPage<'p> {
     pub name: &'p str,
     pub diagnosis: &'p Diagnosis,
-    pub frame: Frame<'p>,
+    pub page_context: PageContext<'p>,
 }
 
 impl DoctorPage<'_> {
     /// The page as HTML.
     pub fn render(&self) -> String {
-        let Self { name, diagnosis, frame } = self;
+        let Self { name, diagnosis, page_context } = self;
         let content = html! {
             p.soft { a href="/" { "Databases" } " / " a href={ "/db/" (encode(name)) } { (name) } " / doctor" }
             h1 { "Doctor: " (name) }
-            @if let Some(error) = &diagnosis.error { p.note.bad { "Could not look at all of it: " (error) } }
-            @if diagnosis.findings.is_empty() && diagnosis.error.is_none() { p.note.good { "Nothing was found." } }
+            @if let Some(error) = &diagnosis.error { p.note.bad { "The diagnosis is incomplete: " (error) } }
+            @if diagnosis.findings.is_empty() && diagnosis.error.is_none() { p.note.good { "No findings." } }
             @for finding in &diagnosis.findings { (section(finding)) }
-            p.soft { "The commands are to be read, and copied if they are right; nothing is mended from here. " (diagnosis.path) }
+            p.soft { "Review the commands before you run them; litekeeper does not run them. " (diagnosis.path) }
         };
-        layout(&format!("Doctor: {name} · litekeeper"), "", *frame, &content)
+        layout(&format!("Doctor: {name} · litekeeper"), "", *page_context, &content)
     }
 }
 

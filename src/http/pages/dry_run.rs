@@ -1,4 +1,4 @@
-//! What a run would do, and the button that does it.
+//! The result of a dry run, with the button that starts the run.
 
 use maud::Markup;
 use maud::html;
@@ -8,17 +8,17 @@ use crate::humanize::count;
 use crate::task::TaskKind;
 use crate::tasks::DryRun;
 
-use super::Frame;
-use super::encode;
-use super::layout;
+use super::layout::PageContext;
+use super::layout::layout;
+use super::query::encode;
 
 /// The page of a dry run.
-pub(in crate::http) fn plan(
+pub(in crate::http) fn dry_run_page(
     name: &str,
     task: TaskKind,
     forecast: &DryRun,
     run: &Markup,
-    frame: Frame<'_>,
+    page_context: PageContext<'_>,
 ) -> String {
     let fact = |name: &str, value: String| html! { div { dt { (name) } dd { (value) } } };
     let back = format!("/db/{}", encode(name));
@@ -28,12 +28,12 @@ pub(in crate::http) fn plan(
         @if let Some(reason) = &forecast.would_not_run { p.note.bad { "It would not run: " (reason) } }
         dl.facts {
             @if let Some(size) = forecast.size_bytes { (fact("Database", bytes(size))) }
-            @if let Some(free) = forecast.reclaimable_bytes { (fact("Given back", bytes(free))) }
-            @if let Some(seconds) = forecast.expected_seconds { (fact("Time, as the last run went", format!("{seconds:.1} s"))) }
-            @if let Some(words) = &forecast.checkpoint { (fact("WAL", words.clone())) }
+            @if let Some(free) = forecast.reclaimable_bytes { (fact("Space freed", bytes(free))) }
+            @if let Some(seconds) = forecast.expected_seconds { (fact("Expected time (from the last run)", format!("{seconds:.1} s"))) }
+            @if let Some(message) = &forecast.checkpoint { (fact("WAL", message.clone())) }
             @if !forecast.analyze.is_empty() { (fact("New statistics", forecast.analyze.join(", "))) }
             @for need in &forecast.needs {
-                (fact(&format!("Room for {} in {}", need.purpose, need.directory),
+                (fact(&format!("Space for {} in {}", need.purpose, need.directory),
                     format!("{} of {}", bytes(need.bytes), bytes(need.available_bytes))))
             }
         }
@@ -54,7 +54,7 @@ pub(in crate::http) fn plan(
                         tr {
                             th scope="row" {
                                 (table.table)
-                                @if let Some(words) = &table.would_fail { small { "It would fail: " (words) } }
+                                @if let Some(message) = &table.would_fail { small { "It would fail: " (message) } }
                                 @if let Some(note) = &table.note { small { (note) } }
                             }
                             td.number {
@@ -70,7 +70,7 @@ pub(in crate::http) fn plan(
             }
         }
         p { "Nothing has been changed yet." }
-        div.acts { (run) a href=(back) { "Back" } }
+        div.actions { (run) a href=(back) { "Back" } }
     };
-    layout(&format!("{task} of {name} · litekeeper"), "", frame, &content)
+    layout(&format!("{task} of {name} · litekeeper"), "", page_context, &content)
 }

@@ -1,4 +1,4 @@
-//! Which databases are asked for: by name or path, by state, by label. The same for the page and for the API.
+//! Filters databases by name or path, state and label, for the index page and the API.
 
 use std::collections::BTreeSet;
 
@@ -6,41 +6,41 @@ use crate::collectors::DatabaseSnapshot;
 use crate::collectors::DatabaseState;
 use crate::database::DatabaseName;
 
-use super::Query;
 use super::format::DAMAGED;
 use super::format::state;
+use super::query::Query;
 
-/// What a database must be to be shown.
+/// The conditions that a database must match.
 #[derive(Debug, Clone, Default)]
 pub(in crate::http) struct Filter {
     text: String,
-    /// A state's label; empty for any.
+    /// The label of a state; empty for any.
     state: String,
-    /// Whether a damaged database that can be read is no longer one that is up.
+    /// Whether a damaged database counts as damaged only, even if it is up.
     by_worst: bool,
-    /// A label's name, and its value if one is asked for.
+    /// The name of a label, and optionally its value.
     label: Option<(String, Option<String>)>,
 }
 
 impl Filter {
-    pub fn of(query: &Query) -> Self {
+    pub fn from_query(query: &Query) -> Self {
         let label = query.value("label");
         let label = match label.split_once('=') {
             Some((name, value)) => Some((name.trim().to_owned(), Some(value.trim().to_owned()))),
             None => Some(label.trim()).filter(|name| !name.is_empty()).map(|name| (name.to_owned(), None)),
         };
-        // A state that there is none asks for nothing.
+        // An unknown state does not filter.
         let state = Self::states().into_iter().find(|state| *state == query.value("state"));
         let state = state.unwrap_or_default().to_owned();
         Self { text: query.value("q").to_lowercase(), state, by_worst: false, label }
     }
 
-    /// The same for a person, who sees each database in one state.
+    /// As [`Self::from_query`], with each database in one state only.
     pub fn by_worst_state(query: &Query) -> Self {
-        Self { by_worst: true, ..Self::of(query) }
+        Self { by_worst: true, ..Self::from_query(query) }
     }
 
-    /// The words for states.
+    /// The labels of all states.
     pub fn states() -> [&'static str; 4] {
         let [up, down, pending] = DatabaseState::ALL.map(DatabaseState::label);
         [up, down, pending, DAMAGED]

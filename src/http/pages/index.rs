@@ -1,4 +1,4 @@
-//! `/`: every database, the worst first.
+//! `/`: all databases, those with problems first.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -18,39 +18,39 @@ use crate::metrics::MaintenanceStatus;
 use crate::sqlite::Check;
 use crate::trends::Trends;
 
-use super::Filter;
-use super::Frame;
-use super::Query;
-use super::chart::spark;
-use super::cut;
-use super::encode;
+use super::chart::sparkline;
+use super::filter::Filter;
 use super::format::DAMAGED;
-use super::format::about_when;
-use super::format::beginning;
-use super::format::end_of;
-use super::format::moment;
-use super::format::outcome;
-use super::format::pill;
+use super::format::outcome_badge;
+use super::format::relative_compact;
+use super::format::relative_time;
 use super::format::state;
-use super::format::when;
-use super::layout;
-use super::pager;
+use super::format::state_badge;
+use super::format::to_system_time;
+use super::format::truncate_end;
+use super::format::truncate_start;
+use super::layout::PageContext;
+use super::layout::layout;
+use super::layout::pager;
+use super::layout::paginate;
+use super::query::Query;
+use super::query::encode;
 
-/// Rows on one page: under 100 kB of HTML.
+/// Rows per page: less than 100 kB of HTML.
 const ROWS: usize = 50;
-/// Characters of a path and of a reason; the page of the database has them whole.
-const LONGEST: usize = 120;
+/// The most characters of a path or reason; the page of the database shows the full text.
+const MAX_TEXT_CHARS: usize = 120;
 
-/// What the list is made of.
+/// The data of the page.
 pub(in crate::http) struct IndexPage<'p> {
     pub snapshot: &'p Snapshot,
     pub jobs: &'p JobMetrics,
     pub trends: &'p Trends,
     pub query: &'p Query,
-    pub frame: Frame<'p>,
+    pub page_context: PageContext<'p>,
 }
 
-/// By what the list can be sorted, and what stands in its head.
+/// The columns: sort key, heading and class.
 const COLUMNS: [(&str, &str, &str); 7] = [
     ("name", "Database", ""),
     ("state", "State", ""),
@@ -61,7 +61,7 @@ const COLUMNS: [(&str, &str, &str); 7] = [
     ("", "Tasks", "wide"),
 ];
 
-/// Bytes that a vacuum would give back.
+/// The bytes that a vacuum would free.
 pub(super) fn reclaimable(observed: &DatabaseSnapshot) -> Option<u64> {
     let header = observed.facts.as_ref()?.header;
     Some(u64::from(header.freelist_pages) * u64::from(header.page_size))
@@ -76,7 +76,7 @@ impl IndexPage<'_> {
         let mut found: Vec<&DatabaseSnapshot> =
             self.snapshot.databases.iter().filter(|observed| filter.matches(observed, &unsound)).collect();
         self.sort(&mut found, &unsound);
-        let (shown, number, pages) = cut(&found, self.query.page(), ROWS);
+        let (shown, number, pages) = paginate(&found, self.query.page(), ROWS);
         let content = html! {
             h1 { "Databases" }
             (self.summary(&unsound))
@@ -97,7 +97,7 @@ impl IndexPage<'_> {
                 (pager(self.query, "/", number, pages))
             }
         };
-        layout("litekeeper", "/", self.frame, &content)
+        layout("litekeeper", "/", self.page_context, &content)
     }
 
     fn sorted_by(&self) -> &str {
@@ -192,7 +192,7 @@ impl IndexPage<'_> {
                         @let order = if self.is_reversed() { "descending" } else { "ascending" };
                         th scope="col" class=[(!class.is_empty()).then_some(class)] aria-sort=[sorted.then_some(order)] {
                             @if key.is_empty() { (name) } @else {
-                                // Sizes are asked for with the largest first.
+                                // The first click on a size sorts the largest first.
                                 @let first = if class.is_empty() { "" } else { "desc" };
                                 @let next = if !sorted { first } else if self.is_reversed() { "" } else { "desc" };
                                 a href=(self.query.with("/", &[("sort", key), ("order", next), ("page", "")])) {
@@ -216,17 +216,17 @@ impl IndexPage<'_> {
             tr {
                 th scope="row" {
                     a href={ "/db/" (encode(database.name.as_str())) } { (database.name.as_str()) }
-                    small { (end_of(&database.path.to_string_lossy(), LONGEST)) }
-                    @if let Some(reason) = &observed.reason { small.bad { (beginning(reason, LONGEST)) } }
+                    small { (truncate_start(&database.path.to_string_lossy(), MAX_TEXT_CHARS)) }
+                    @if let Some(reason) = &observed.reason { small.bad { (truncate_end(reason, MAX_TEXT_CHARS)) } }
                 }
                 td {
-                    (pill(observed.state, unsound.contains(&database.name)))
-                    @if !observed.owners.lost.is_empty() { " " span.pill.down { span aria-hidden="true" { "▲ " } "commits are lost" } }
-                    @if let Some(time) = observed.confirmed_at { small { (when(time, now)) } }
+                    (state_badge(observed.state, unsound.contains(&database.name)))
+                    @if !observed.owners.lost.is_empty() { " " span.state_badge.down { span aria-hidden="true" { "▲ " } "commits are lost" } }
+                    @if let Some(time) = observed.confirmed_at { small { (relative_time(time, now)) } }
                 }
                 td.number {
                     @if let Some(files) = files { (bytes(files.main.size)) }
-                    (spark(&self.trends.hours(&database.path)))
+                    (sparkline(&self.trends.hours(&database.path)))
                 }
                 td.number.wide {
                     @if let Some(free) = free { (bytes(free)) }
@@ -242,7 +242,7 @@ impl IndexPage<'_> {
     }
 }
 
-/// The last word of the checks, and how old it is.
+/// The result of the last check and its age.
 fn integrity(upkeep: &MaintenanceStatus, now: SystemTime) -> Markup {
     let checks = upkeep.verdicts.iter().filter(|(check, _)| *check != Check::ForeignKey);
     let failed = checks.clone().find(|(_, standing)| !standing.ok);
@@ -250,10 +250,10 @@ fn integrity(upkeep: &MaintenanceStatus, now: SystemTime) -> Markup {
     html! {
         @match (failed, last) {
             (Some((_, standing)), _) => {
-                (outcome("failed"))
-                small { (when(standing.completed_at, now)) }
+                (outcome_badge("failed"))
+                small { (relative_time(standing.completed_at, now)) }
             },
-            (None, Some((_, standing))) => { span.pill.up { "● ok" } small { (when(standing.completed_at, now)) } },
+            (None, Some((_, standing))) => { span.state_badge.up { "● ok" } small { (relative_time(standing.completed_at, now)) } },
             (None, None) => span.soft { "never checked" },
         }
     }
@@ -269,9 +269,9 @@ fn tasks(upkeep: &MaintenanceStatus, now: SystemTime) -> Markup {
                 @if let Some(progress) = task.progress { ": running, " (percent(progress)) }
                 @else if let Some(last) = task.last_completion {
                     @if task.succeeded == Some(false) { " failed" }
-                    " " (about_when(moment(last), now))
+                    " " (relative_compact(to_system_time(last), now))
                 }
-                @if let Some(next) = task.next_run { ", next " (about_when(moment(next), now)) }
+                @if let Some(next) = task.next_run { ", next " (relative_compact(to_system_time(next), now)) }
             }
         }
     }

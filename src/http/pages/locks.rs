@@ -1,4 +1,4 @@
-//! The section "Locks" of a database's page: who holds what, since when, and who keeps the WAL from being checkpointed.
+//! The section "Locks" on the page of a database: holders, their age, and reads that block checkpoints.
 
 use std::time::SystemTime;
 
@@ -14,17 +14,17 @@ use crate::locks::LockOwner;
 use crate::locks::Locks;
 use crate::os::LockView;
 
-use super::format::calendar;
-use super::format::when;
+use super::format::format_date;
+use super::format::relative_time;
 
-/// The most rows of the table and names in the list; all are counted.
+/// The most rows of the table and names in the list; the counts include all.
 const MAX_ROWS: usize = 50;
 
 pub(super) fn locks(observed: &DatabaseSnapshot, now: SystemTime) -> Markup {
     html! {
         h2 id="locks" { "Locks" }
         @match &observed.locks {
-            None => p.empty { "The system does not tell who holds locks on this database." },
+            None => p.empty { "The operating system does not report the locks on this database." },
             Some(locks) => (seen(observed, locks, now)),
         }
     }
@@ -51,7 +51,7 @@ fn pin(hold: &Hold, total: Option<u32>) -> Markup {
     let frames = counted_of(hold.pinned_frames.unwrap_or(0).into(), total.map(u64::from), "frame");
     html! {
         p.note {
-            (hold.owner) " pins " (frames) " of the WAL: no checkpoint can copy them before its read ends, seen for at least "
+            (hold.owner) " pins " (frames) " of the WAL: checkpoints cannot copy them until its read ends; held for at least "
             (span(hold.held.as_secs()))
         }
     }
@@ -73,7 +73,7 @@ fn holds_table(locks: &Locks, now: SystemTime) -> Markup {
                         td.wide { @if let Some(user) = process.and_then(|process| process.user.as_ref()) { (user) } }
                         td.text { @if let Some(process) = process { code { (process.command) } } }
                         td.number { (span(hold.held.as_secs())) }
-                        td.wide { (when(hold.first_seen_at, now)) }
+                        td.wide { (relative_time(hold.first_seen_at, now)) }
                     }
                 }
             }
@@ -85,13 +85,13 @@ fn holds_table(locks: &Locks, now: SystemTime) -> Markup {
 fn connections(connected: &[LockOwner], number: Option<u32>) -> Markup {
     let number = number.unwrap_or(0);
     html! {
-        @if number == 0 { p.soft { "No process has it open." } } @else {
+        @if number == 0 { p.soft { "No process has the database open." } } @else {
             p {
-                (number) @if number == 1 { " process has" } @else { " processes have" } " it open: "
+                (number) @if number == 1 { " process has" } @else { " processes have" } " the database open: "
                 @for (index, owner) in connected.iter().take(MAX_ROWS).enumerate() {
                     @if index > 0 { ", " }
                     @let started = owner.process.as_ref().and_then(|process| process.started_at);
-                    span title=[started.map(|time| format!("started {}", calendar(time)))] { (owner) }
+                    span title=[started.map(|time| format!("started {}", format_date(time)))] { (owner) }
                 }
                 @if connected.len() > MAX_ROWS { " and " (connected.len() - MAX_ROWS) " more" }
             }

@@ -1,6 +1,6 @@
-//! The part of an address behind `?`, and the content of a form, which is written alike.
+//! Query strings and form bodies, which have the same encoding.
 
-/// Names and values, decoded, in their order.
+/// Decoded names and values in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::http) struct Query(Vec<(String, String)>);
 
@@ -20,17 +20,17 @@ impl Query {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The first value of a name; empty without one.
+    /// The first value of a name, or an empty text.
     pub fn value(&self, name: &str) -> &str {
         self.find(name).unwrap_or_default()
     }
 
-    /// The number of a page, from 1.
+    /// The number of the page, from 1.
     pub fn page(&self) -> usize {
         self.value("page").parse().ok().filter(|number| *number > 0).unwrap_or(1)
     }
 
-    /// An address with some values replaced; those that are empty are left out.
+    /// A link with some values replaced. Empty values are left out.
     pub fn with(&self, path: &str, changes: &[(&str, &str)]) -> String {
         let kept = self.0.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
         let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));

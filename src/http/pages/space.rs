@@ -1,4 +1,4 @@
-//! The tables of a database by the space that they take.
+//! The tables of a database by size.
 
 use maud::Markup;
 use maud::html;
@@ -11,7 +11,7 @@ use crate::sqlite::TreeSize;
 
 use super::index::percent;
 
-/// The largest tables with their indexes, the largest first.
+/// The largest tables with their indexes, largest first.
 pub(super) fn space_table(readings: &TableSizes) -> Markup {
     html! {
         table {
@@ -19,7 +19,7 @@ pub(super) fn space_table(readings: &TableSizes) -> Markup {
                 tr {
                     th scope="col" { "Table" }
                     th.number.wide scope="col" { "Table" }
-                    th.number.wide scope="col" { "Unused in them" }
+                    th.number.wide scope="col" { "Unused" }
                     th.number.wide scope="col" { "Indexes" }
                     th.number scope="col" { "Total" }
                 }
@@ -31,7 +31,7 @@ pub(super) fn space_table(readings: &TableSizes) -> Markup {
         }
         @if !readings.timed_out.is_empty() {
             p.note {
-                "Not measured in time, so that their values are old or absent: "
+                "Not measured within the time limit, so their values are old or missing: "
                 (readings.timed_out.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", "))
                 @if readings.timed_out.len() > 10 { " and " (readings.timed_out.len() - 10) " more" }
             }

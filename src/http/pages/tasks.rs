@@ -1,4 +1,4 @@
-//! `/tasks`: what runs next, and what ran.
+//! `/tasks`: the schedule and recent runs.
 
 use std::time::SystemTime;
 
@@ -10,40 +10,40 @@ use crate::metrics::ScheduledRun;
 use crate::state_store::ActionRecord;
 use crate::state_store::StoredRun;
 
-use super::Frame;
-use super::Query;
-use super::cut;
-use super::encode;
-use super::format::moment;
-use super::format::outcome;
-use super::format::when;
-use super::layout;
-use super::pager;
+use super::format::outcome_badge;
+use super::format::relative_time;
+use super::format::to_system_time;
+use super::layout::PageContext;
+use super::layout::layout;
+use super::layout::pager;
+use super::layout::paginate;
+use super::query::Query;
+use super::query::encode;
 
 /// Rows of the schedule on one page.
 const ROWS: usize = 50;
 
-/// What the page is made of.
+/// The data of the page.
 pub(in crate::http) struct TasksPage<'p> {
     pub upcoming: &'p [ScheduledRun],
     pub everything_paused: bool,
     pub query: &'p Query,
-    pub frame: Frame<'p>,
-    /// The last runs and actions, from the state file; words where it did not answer.
-    pub past: Result<(Vec<StoredRun>, Vec<ActionRecord>), String>,
-    /// Forms for who may act.
-    pub acts: Markup,
+    pub page_context: PageContext<'p>,
+    /// The last runs and actions from the state file; a message if it did not respond.
+    pub recent: Result<(Vec<StoredRun>, Vec<ActionRecord>), String>,
+    /// Forms for operators.
+    pub action_forms: Markup,
 }
 
 impl TasksPage<'_> {
     /// The page as HTML.
     pub fn render(&self) -> String {
         let now = SystemTime::now();
-        let (shown, number, pages) = cut(self.upcoming, self.query.page(), ROWS);
+        let (shown, number, pages) = paginate(self.upcoming, self.query.page(), ROWS);
         let content = html! {
             h1 { "Tasks" }
             @if self.everything_paused { p.note { "All maintenance is paused." } }
-            (self.acts)
+            (self.action_forms)
             h2 { "Schedule" }
             @if self.upcoming.is_empty() {
                 p.empty { "No task is configured; name some under " code { "tasks" } " in the configuration." }
@@ -54,7 +54,7 @@ impl TasksPage<'_> {
                     tbody {
                         @for entry in shown {
                             tr {
-                                td { @if let Some(at) = entry.at { (when(moment(at), now)) } @else { "never" } }
+                                td { @if let Some(at) = entry.at { (relative_time(to_system_time(at), now)) } @else { "never" } }
                                 th scope="row" { (link(entry.database.as_str())) }
                                 td { (entry.task) }
                             }
@@ -63,7 +63,7 @@ impl TasksPage<'_> {
                 }
                 (pager(self.query, "/tasks", number, pages))
             }
-            @match &self.past {
+            @match &self.recent {
                 Ok((runs, actions)) => {
                     h2 { "Last runs" }
                     @if runs.is_empty() { p.empty { "Nothing has run yet." } } @else { (runs_table(runs, true, now)) }
@@ -72,7 +72,7 @@ impl TasksPage<'_> {
                 Err(problem) => p.note { (problem) },
             }
         };
-        layout("Tasks · litekeeper", "/tasks", self.frame, &content)
+        layout("Tasks · litekeeper", "/tasks", self.page_context, &content)
     }
 }
 
@@ -80,7 +80,7 @@ fn link(database: &str) -> Markup {
     html! { a href={ "/db/" (encode(database)) } { (database) } }
 }
 
-/// Runs, with the database where there are several.
+/// A table of runs, optionally with the database.
 pub(super) fn runs_table(runs: &[StoredRun], with_database: bool, now: SystemTime) -> Markup {
     html! {
         table {
@@ -97,14 +97,14 @@ pub(super) fn runs_table(runs: &[StoredRun], with_database: bool, now: SystemTim
             tbody {
                 @for StoredRun { run, .. } in runs {
                     tr {
-                        td { (when(run.started_at, now)) }
+                        td { (relative_time(run.started_at, now)) }
                         @if with_database { td.text { (link(run.database.as_str())) } }
                         td { (run.task) }
                         td.text {
-                            (outcome(&run.outcome))
+                            (outcome_badge(&run.outcome))
                             @if let Some(reason) = &run.reason { " " (reason) }
-                            @let words = run.words();
-                            @if !words.is_empty() { small { (words) } }
+                            @let message = run.words();
+                            @if !message.is_empty() { small { (message) } }
                             @if let Some(message) = &run.message { small { (message) } }
                         }
                         td.number.wide { (format!("{:.2} s", run.elapsed.as_secs_f64())) }
@@ -116,7 +116,7 @@ pub(super) fn runs_table(runs: &[StoredRun], with_database: bool, now: SystemTim
     }
 }
 
-/// What users did.
+/// A table of actions.
 pub(super) fn actions_table(actions: &[ActionRecord], now: SystemTime) -> Markup {
     html! {
         table {
@@ -131,7 +131,7 @@ pub(super) fn actions_table(actions: &[ActionRecord], now: SystemTime) -> Markup
             tbody {
                 @for action in actions {
                     tr {
-                        td { (when(action.at, now)) }
+                        td { (relative_time(action.at, now)) }
                         td { (action.user) @if !action.address.is_empty() { small { (action.address) } } }
                         td.text {
                             (action.kind)

@@ -1,4 +1,4 @@
-//! The body of a request: short, and soon there.
+//! Reads request bodies with a limit on size and time.
 
 use std::time::Duration;
 
@@ -8,29 +8,31 @@ use hyper::StatusCode;
 use hyper::body::Body;
 use hyper::body::Bytes;
 
-/// No form and no request of the API is longer.
+/// More than any form or API request needs.
 const MAX_BYTES: usize = 16 * 1024;
-/// How long a client may take to send it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The whole body.
+/// Reads a whole body.
 ///
 /// # Errors
-/// What is wrong with it, as a status and in words.
-pub(super) async fn whole<B>(body: B) -> Result<Bytes, (StatusCode, String)>
+/// The body is too large, late or broken: the status and a message.
+pub(super) async fn read_body<B>(body: B) -> Result<Bytes, (StatusCode, String)>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // What announces too much is not read at all.
+    // A body that announces too much is not read at all.
     if body.size_hint().lower() > MAX_BYTES as u64 {
         return Err(too_large());
     }
-    match tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BYTES).collect()).await {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BYTES).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {PATIENCE:?}"))),
+        Err(_) => {
+            Err((StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {BODY_TIMEOUT:?}")))
+        }
     }
 }
 
