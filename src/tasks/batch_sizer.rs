@@ -82,9 +82,9 @@ impl BatchSizer {
         let work = (hold - commit).max(1e-7) / f64::from(units);
         self.holds.observe(f64::from(units), hold);
         let (fixed, unit) = self.holds.fit(work);
-        // Up slowly, as the next rows may be larger; down at once.
+        // Up slowly, as the next rows may be larger; down at once. Rounded, so that a single unit can become two.
         let factor = (self.work_budget(fixed) / (unit * f64::from(units))).clamp(0.1, 1.5);
-        self.units = ((f64::from(units) * factor) as u32).clamp(1, MAX_UNITS);
+        self.units = ((f64::from(units) * factor).round() as u32).clamp(1, MAX_UNITS);
     }
 
     /// Learns from a hold that was broken off; `false` when there is nothing smaller, and trying again did not help.
@@ -198,6 +198,19 @@ mod tests {
             (90..=100).contains(&sizer.units()) && sizer.limit() == TARGET * MAX_HOLD_FACTOR,
             "{sizer:?}"
         );
+    }
+
+    #[test]
+    fn a_single_unit_grows_again() {
+        let mut sizer = BatchSizer::new(100, TARGET);
+        sizer.record(100, TARGET * 4, Duration::ZERO);
+        while sizer.units() > 1 {
+            assert!(sizer.shrink());
+        }
+        for _ in 0..50 {
+            sizer.record(sizer.units(), Duration::from_micros(100) * sizer.units(), Duration::ZERO);
+        }
+        assert!((180..=200).contains(&sizer.units()), "{sizer:?}");
     }
 
     #[test]

@@ -27,6 +27,10 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest count, some thousands of descriptors; with more on the machine the number stays unknown.
 const COUNT_LIMIT: Duration = Duration::from_millis(20);
 
+/// The longest count before the first hold. It is made once and decides how careful the whole run is, so that it may take
+/// longer: on a busy machine some milliseconds of work take ten times as long.
+const FIRST_COUNT_LIMIT: Duration = Duration::from_millis(250);
+
 /// The hold aimed at while several connections may wait: after less than 8 ms, who waits sleeps 5 ms at the most. Measured
 /// with two owners that commit a row every 5 ms each (1 million rows, WAL / rollback): the worst commit was 34 / 54 to
 /// 180 ms late; with holds of 20 ms that only every eighth time were followed by a whole pause 79 to 330 / 104 to 700 ms.
@@ -93,7 +97,7 @@ impl LockContention {
             return self.target_hold(target);
         }
         if self.owner.is_none() {
-            self.count();
+            self.count(FIRST_COUNT_LIMIT);
             let (probe, last) = (writer.write_probe(), self.last_write());
             let seen = writer.foreign_writes(&probe);
             let owner = OwnerWrites::new(writer.journal_mode(), seen, last, Instant::now());
@@ -156,7 +160,7 @@ impl LockContention {
             }
         }
         if self.held >= MIN_HOLD_TO_COUNT && now >= self.next_count {
-            self.count();
+            self.count(COUNT_LIMIT);
         }
         writer.pause_for_others(hold, ratio, self.waiting());
         if let Some((probe, owner)) = &mut self.owner {
@@ -164,9 +168,9 @@ impl LockContention {
         }
     }
 
-    fn count(&mut self) {
+    fn count(&mut self, limit: Duration) {
         self.next_count = Instant::now() + COUNT_INTERVAL;
-        self.record_connections(count_write_descriptors(&self.database.main, COUNT_LIMIT));
+        self.record_connections(count_write_descriptors(&self.database.main, limit));
     }
 
     /// Once several were seen, they may come back at any time.
