@@ -1,4 +1,4 @@
-# Installs Debian packages for tests/run, which sources it: only where it may, and it asks first unless it was told.
+# Installs Debian packages for tests/run, which sources it: only where it may, and after a question unless the answer is given.
 #
 # LITEKEEPER_TEST_INSTALL=yes or no decides without a question, and so does CI, which means yes. Needs `say` and `have`.
 

@@ -259,10 +259,15 @@ fn guessing_is_slowed_down() {
     let premises = TestServer::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
     let agent = premises.start();
     assert_eq!(sign_in(&agent, "/-/healthy", "anna", "right").status, 200);
-    let codes: Vec<u16> =
-        (0..15).map(|turn| sign_in(&agent, "/-/healthy", "anna", &format!("guess {turn}")).status).collect();
-    assert_eq!((codes[0], codes[14]), (401, 429), "{codes:?}");
-    assert!(codes.iter().filter(|code| **code == 401).count() <= 12, "{codes:?}");
+    let began = std::time::Instant::now();
+    let codes: Vec<u16> = (0..200)
+        .map(|turn| sign_in(&agent, "/-/healthy", "anna", &format!("guess {turn}")).status)
+        .take_while(|code| *code != 429)
+        .collect();
+    // Ten at once, and one more for every six seconds, which a slow machine may have taken.
+    let most = 12 + usize::try_from(began.elapsed().as_secs() / 6).unwrap();
+    assert!(codes.iter().all(|code| *code == 401), "{codes:?}");
+    assert!((10..=most).contains(&codes.len()), "{} of {most}: {codes:?}", codes.len());
     // Who has signed in before, as a scraper, is let in all the same.
     assert_eq!(sign_in(&agent, "/-/healthy", "anna", "right").status, 200);
 }
@@ -375,7 +380,7 @@ fn a_port_alone_is_every_address(unshare: &str) {
         \"$0\" serve \"$1\" --web.listen-address=127.0.0.1:9100
         kill $agent";
     let output = Command::new("timeout")
-        .args(["60", unshare])
+        .args(["180", unshare])
         .args(NETWORK)
         .args(["sh", "-c", script, env!("CARGO_BIN_EXE_litekeeper")])
         .arg(premises.made.path())

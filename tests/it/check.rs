@@ -416,7 +416,7 @@ fn an_interrupt_ends_a_check() {
     let mut owner = SecondProcess::open(&made.path());
     owner.run("BEGIN EXCLUSIVE");
     // It waits for the lock, as long as an hour; standard error is piped, so there is no bar to be drawn.
-    let child = litekeeper()
+    let mut child = litekeeper()
         .args(["check", "--busy-timeout=3600"])
         .arg(made.path())
         .stdout(Stdio::piped())
@@ -432,6 +432,8 @@ fn an_interrupt_ends_a_check() {
     });
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // The lock is held until it has ended, so that the check cannot get it before it hears of the interrupt.
+    crate::support::eventually("it ends", || child.try_wait().unwrap());
     owner.run("COMMIT");
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::support::Agent;
 use crate::support::Authority;
 use crate::support::Output;
+use crate::support::ReservedPort;
 use crate::support::TestDatabase;
 use crate::support::eventually;
 use crate::support::litekeeper;
@@ -135,10 +136,11 @@ fn refuses_another_server(directory: &Path, address: &str) {
 
 fn a_health_check_says_what_is_wrong() {
     let directory = tempfile::tempdir().unwrap();
-    // Bound and not answering, and a port that was free a moment ago.
+    // One that accepts and does not answer, and one where nobody listens.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().map(|address| (silent, address.to_string())).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let port = ReservedPort::new();
+    let free = port.address.to_string();
     let broken = directory.path().join("litekeeper.yml");
     std::fs::write(&broken, "listn: 127.0.0.1:1\n").unwrap();
     let socket = format!("unix:{}", directory.path().join("web.sock").display());

@@ -576,6 +576,15 @@ fn a_page_and_the_api_show_the_findings() {
     expect(&locked, "hard-links", "critical", "has 2 names");
 }
 
+/// Ends what repeats until it is set.
+struct StopOnDrop<'s>(&'s std::sync::atomic::AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 fn looks_on_request_hold_up_nobody() {
     let made = TestDatabase::new("books").rows(10).make();
     let agent = Agent::serve(&[made.path()]).ready();
@@ -585,12 +594,12 @@ fn looks_on_request_hold_up_nobody() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Bounded, so that a failure below is told.
-            let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) && std::time::Instant::now() < end {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 agent.get("/db/books?doctor=true");
             }
         });
+        // Dropped also when an assertion below fails, which would wait for the thread otherwise.
+        let _stop = StopOnDrop(&stop);
         for path in ["/db/books?debug=true", "/db/books?doctor=true", "/api/v1/databases/books/doctor"] {
             eventually(path, || {
                 let answer = agent.get(path);
@@ -599,7 +608,6 @@ fn looks_on_request_hold_up_nobody() {
                     .then_some(())
             });
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     owner.run("COMMIT");
     // A pipe in its place, from which a read would wait for ever.

@@ -118,10 +118,15 @@ fn a_schema_that_changes_between_batches_is_seen() {
         ("ALTER TABLE logs RENAME TO entries", Some("there is no table logs")),
         ("CREATE TABLE child (log REFERENCES logs (id))", Some("write `foreign_keys: on` or `off`")),
     ] {
-        let (made, config) = logs_to_clean("");
-        let (child, owner) = cleaning(&made, &config);
-        owner.execute_batch(change).unwrap();
-        let (code, run) = outcome_of(child);
+        // A change that comes after the last batch meets nothing; then there is another try.
+        let attempt = |last: bool| {
+            let (made, config) = logs_to_clean("");
+            let (child, owner) = cleaning(&made, &config);
+            owner.execute_batch(change).unwrap();
+            let (code, run) = outcome_of(child);
+            (last || words.is_none() || code != Some(0)).then_some((made, owner, code, run))
+        };
+        let (made, owner, code, run) = (0..10).find_map(|turn| attempt(turn == 9)).unwrap();
         let deleted = run["details"]["log_cleaning"]["deleted_rows"].as_i64().unwrap();
         let table = if change.contains("entries") { "entries" } else { "logs" };
         let left = number(&owner, &format!("SELECT count(*) FROM {table}"));
@@ -139,6 +144,15 @@ fn a_schema_that_changes_between_batches_is_seen() {
 }
 
 fn an_archive_has_the_columns_that_come_meanwhile() {
+    // A column that comes after the last batch is in no archive; then there is another try.
+    assert!(
+        (0..10).any(|_| archived_with_the_new_column() > 0),
+        "what the owner wrote into the new column was put away with its row"
+    );
+}
+
+/// How many archived rows have the column that came during the cleaning.
+fn archived_with_the_new_column() -> i64 {
     let (made, config) = logs_to_clean(", archive: archive");
     let directory = made.directory().join("archive");
     std::fs::create_dir(&directory).unwrap();
@@ -157,7 +171,7 @@ fn an_archive_has_the_columns_that_come_meanwhile() {
             if has_who { number(&archive, "SELECT count(*) FROM logs WHERE who = 'somebody'") } else { 0 };
     }
     assert_eq!((rows, number(&owner, "SELECT count(*) FROM logs")), (4_000, 1), "no row is in none");
-    assert!(named > 0, "what the owner wrote into the new column was put away with its row");
+    named
 }
 
 /// A limit on the size of files makes writes beyond it fail as a broken disk does: SQLite has an I/O error, at the commit
@@ -219,14 +233,19 @@ fn a_write_that_fails_loses_nothing() {
 
 /// The space is there when the vacuum looks, and gone when it needs it.
 fn a_disk_that_fills_in_a_vacuum_loses_nothing(_mount: &str) {
-    let directory = tempfile::tempdir().unwrap();
-    assert!(mount(directory.path(), "340m"));
-    let result = std::panic::catch_unwind(|| fill_in_a_vacuum(directory.path()));
-    unmount(directory.path());
-    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    // A disk that is full only after the vacuum met nothing; then there is another try.
+    let met = (0..5).any(|_| {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(mount(directory.path(), "340m"));
+        let result = std::panic::catch_unwind(|| fill_in_a_vacuum(directory.path()));
+        unmount(directory.path());
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    assert!(met, "the disk was full before a vacuum had ended");
 }
 
-fn fill_in_a_vacuum(directory: &Path) {
+/// Whether the disk was full before the vacuum had ended.
+fn fill_in_a_vacuum(directory: &Path) -> bool {
     let database = directory.join("app.db");
     let owner = Connection::open(&database).unwrap();
     owner
@@ -260,12 +279,16 @@ fn fill_in_a_vacuum(directory: &Path) {
         }
     }
     let (code, run_) = outcome_of(child);
-    assert_eq!((code, &run_["reason"]), (Some(3), &"no_space".into()), "{run_:#?}");
     assert_eq!(number(&owner, "SELECT sum(id) FROM items"), before);
+    if code == Some(0) {
+        return false;
+    }
+    assert_eq!((code, &run_["reason"]), (Some(3), &"no_space".into()), "{run_:#?}");
     std::fs::remove_file(directory.join("filler")).unwrap();
     drop((owner, filler));
     is_sound(&database);
     assert_eq!(run("vacuum", config.to_str().unwrap()).0, Some(0), "the next run finishes");
+    true
 }
 
 fn a_read_only_file_system_is_told(_mount: &str) {

@@ -137,24 +137,37 @@ fn backups(made: &TestDatabase) -> Vec<PathBuf> {
 
 fn applications_commit_beside_tasks_that_read(python: &str) {
     // A debug build hashes slowly, on a busy machine.
-    const TASKS: &str = "{health_check: {max_writer_wait: 1s}, backup: {to: backups, min_free_space: 0, max_writer_wait: 1s}}";
+    const TASKS: &str = "{health_check: {max_writer_wait: 3s}, backup: {to: backups, min_free_space: 0, max_writer_wait: 3s}}";
     let mut was_held = false;
     for journal in ["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL"] {
-        for (timeout, synchronous) in [("0", "FULL"), ("0", "OFF"), ("5", "FULL")] {
+        for (timeout, synchronous) in [("0", "FULL"), ("0", "OFF"), ("30", "FULL")] {
             for task in ["health_check", "backup"] {
-                let made = large();
-                std::fs::create_dir(made.directory().join("backups")).unwrap();
-                let config = configure(&made, TASKS);
-                let application = Application::start(python, &made, &[timeout, journal, synchronous]);
-                let ran = run_with(task, &config, &[]);
-                let (done, refused) = application.end();
-                let case =
-                    format!("{task}, {journal}, timeout {timeout}, {synchronous}: {done} and {refused}");
-                assert_eq!(ran["outcome"], "success", "{case}: {ran:#}");
-                // A lock for the length of the task refuses nearly all of them.
-                let most =
-                    if timeout == "0" && journal != "WAL" { 2.0 + 0.3 * (done + refused) } else { 0.0 };
-                assert!(refused <= most, "{case}: {ran:#}");
+                let attempt = || {
+                    let made = large();
+                    std::fs::create_dir(made.directory().join("backups")).unwrap();
+                    let config = configure(&made, TASKS);
+                    let application = Application::start(python, &made, &[timeout, journal, synchronous]);
+                    let ran = run_with(task, &config, &[]);
+                    let (done, refused) = application.end();
+                    let case =
+                        format!("{task}, {journal}, timeout {timeout}, {synchronous}: {done} and {refused}");
+                    assert_eq!(ran["outcome"], "success", "{case}: {ran:#}");
+                    (made, ran, done, refused, case)
+                };
+                // A lock for the length of the task refuses nearly all of them, each time; what a machine under load
+                // adds does not come three times in a row.
+                let may_refuse = timeout == "0" && journal != "WAL";
+                let is_refused = |done: f64, refused: f64| {
+                    refused > if may_refuse { 2.0 + 0.3 * (done + refused) } else { 0.0 }
+                };
+                let mut attempted = attempt();
+                for _ in 0..2 {
+                    if may_refuse && is_refused(attempted.2, attempted.3) {
+                        attempted = attempt();
+                    }
+                }
+                let (made, ran, done, refused, case) = attempted;
+                assert!(!is_refused(done, refused), "{case}: {ran:#}");
                 assert!(journal != "WAL" || hold(&ran) == 0.0, "{case}: {ran:#}");
                 was_held |= hold(&ran) > 0.0;
                 if task == "health_check" {
@@ -187,7 +200,7 @@ fn applications_commit_beside_tasks_that_read(python: &str) {
 /// The last resort holds SQLite's lock for no longer than it may, whether or not somebody is seen to wait.
 fn without_room_for_a_copy_a_check_goes_table_by_table(python: &str) {
     const NO_ROOM: [(&str, &str); 1] = [("SQLITE_TMPDIR", "/proc")];
-    for (max_writer_wait, timeout, ends) in [("2s", "0", true), ("2s", "5", true), ("5ms", "5", false)] {
+    for (max_writer_wait, timeout, ends) in [("2s", "0", true), ("2s", "30", true), ("5ms", "30", false)] {
         let made = large();
         let config = configure(&made, &format!("{{health_check: {{max_writer_wait: {max_writer_wait}}}}}"));
         let application = Application::start(python, &made, &[timeout, "DELETE", "FULL"]);
@@ -210,7 +223,7 @@ fn without_room_for_a_copy_a_check_goes_table_by_table(python: &str) {
 
 /// A table that is too large for the lock of a copy, and for a lock of its own, gets its verdict all the same.
 fn a_large_table_gets_its_verdict(python: &str) {
-    for timeout in ["0", "5"] {
+    for timeout in ["0", "30"] {
         let made = large();
         // A debug build needs longer than five times this for the lock of a copy.
         let config = configure(&made, "{health_check: {max_writer_wait: 10ms}}");

@@ -107,12 +107,15 @@ fn looking_drops_no_lock_of_this_process() {
     let made = TestDatabase::new("own").rows(10).make();
     let connection = made.connect();
     connection.execute_batch("BEGIN IMMEDIATE; UPDATE items SET text = 'x' WHERE id = 1").unwrap();
-    let before = locks_on(&made.path());
-    assert!(!before.is_empty(), "a writer holds locks");
+    // The kernel may leave a line out of a list that changes while it is read. A lock that was dropped does not come back.
+    let before = eventually("two lists agree", || {
+        let list = locks_on(&made.path());
+        (!list.is_empty() && list == locks_on(&made.path())).then_some(list)
+    });
     for _ in 0..50 {
         look_in_every_way(&made.path());
     }
-    assert_eq!(locks_on(&made.path()), before);
+    eventually("the same locks", || (locks_on(&made.path()) == before).then_some(()));
     drop(std::fs::File::open(made.path()).unwrap());
     assert!(locks_on(&made.path()).is_empty(), "the control: a plain open and close drops them");
 }

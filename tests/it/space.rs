@@ -189,7 +189,7 @@ fn a_tree_that_never_ends_is_left() {
         file.write_all_at(&page, u64::from(root + level - 1) * 4096).unwrap();
     }
     let look = look(&made.path(), &TableSizes::default(), |settings| {
-        settings.table_sizes_timeout = Duration::from_secs(2);
+        settings.table_sizes_timeout = Duration::from_secs(4);
     })
     .unwrap();
     let other = look.readings.tables.iter().find(|table| table.table == "other").unwrap();

@@ -12,6 +12,7 @@ use crate::support::Agent;
 use crate::support::Authority;
 use crate::support::Collector;
 use crate::support::Prometheus;
+use crate::support::ReservedPort;
 use crate::support::SecondProcess;
 use crate::support::Span;
 use crate::support::TestDatabase;
@@ -453,10 +454,9 @@ fn a_collector_that_is_ill_is_told_of_once(python: &str) {
 }
 
 fn a_collector_that_is_not_there_holds_up_nothing() {
-    // A port that was free a moment ago.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = ReservedPort::new();
     let (_made, config) = books(100, &format!("{{{CLEANING}}}"));
-    let endpoint = format!("http://{address}");
+    let endpoint = format!("http://{}", port.address);
     let (code, log) = run("log_cleaning", &config, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
     assert_eq!(code, Some(0));
     line(&log, "run succeeded");
@@ -519,7 +519,8 @@ fn a_real_prometheus_takes_exemplars(python: &str) {
 fn the_log_is_for_people_or_machines() {
     let (_made, config) = books(1, "{health_check: {}}");
     // A trace has its number whether or not somebody takes it.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = ReservedPort::new();
+    let nobody = port.address;
     let log = |arguments: &[&str]| {
         let mut command = litekeeper();
         command.args(["run", "health_check", "--config", &config]).args(arguments);

@@ -303,7 +303,7 @@ fn an_owner_without_busy_timeout_is_not_disturbed() {
         value: "value".to_owned(),
         labels: Vec::new(),
         interval: Duration::from_secs(1),
-        timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(60),
         max_rows: 10,
     };
     for mode in JOURNAL_MODES {

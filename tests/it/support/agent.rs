@@ -159,7 +159,7 @@ impl Agent {
     /// Sends bytes as they are and reads the answer.
     pub fn send(&self, bytes: &[u8]) -> HttpResponse {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();

@@ -16,6 +16,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
+use super::ReservedPort;
 use super::eventually;
 
 /// An Alertmanager of this test's own, ended when dropped.
@@ -23,6 +24,7 @@ pub struct Alertmanager {
     child: Child,
     /// Where it takes alerts.
     pub address: SocketAddr,
+    _port: ReservedPort,
 }
 
 impl Drop for Alertmanager {
@@ -35,8 +37,9 @@ impl Drop for Alertmanager {
 impl Alertmanager {
     /// One with this configuration, and its data in this directory.
     pub fn start(program: &str, configuration: &str, directory: &Path) -> Self {
-        // Free a moment ago; Alertmanager cannot be asked which port it chose.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Alertmanager cannot be asked which port it chose.
+        let port = ReservedPort::new();
+        let address = port.address;
         let file = directory.join("alertmanager.yml");
         std::fs::write(&file, configuration).unwrap();
         let child = Command::new(program)
@@ -50,7 +53,7 @@ impl Alertmanager {
             .spawn()
             .unwrap();
         eventually("Alertmanager listens", || TcpStream::connect(address).ok());
-        Self { child, address }
+        Self { child, address, _port: port }
     }
 
     /// Asks its API, and gives the whole answer.

@@ -6,6 +6,7 @@ mod collector;
 mod database;
 pub mod mount;
 mod prometheus;
+mod reserved_port;
 mod scrape;
 mod second_process;
 mod tls;
@@ -24,6 +25,7 @@ pub use collector::Span;
 pub use collector::otlp_python;
 pub use database::TestDatabase;
 pub use prometheus::Prometheus;
+pub use reserved_port::ReservedPort;
 pub use scrape::Scrape;
 pub use second_process::SecondProcess;
 pub use tls::Authority;
@@ -64,9 +66,9 @@ fn catch(body: impl FnOnce()) -> Result<(), Failed> {
     })
 }
 
-/// Tries until it succeeds; the limit only ends a test that would hang.
+/// Tries until it succeeds. The limit only ends a test that would hang, so it is long enough for a machine under load.
 pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+    const LIMIT: std::time::Duration = std::time::Duration::from_secs(180);
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
     let started = std::time::Instant::now();
     loop {

@@ -3,7 +3,6 @@
 use std::io::Read as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Child;
@@ -12,6 +11,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use super::ReservedPort;
 use super::eventually;
 
 /// A Prometheus of this test's own, ended when dropped.
@@ -19,6 +19,7 @@ pub struct Prometheus {
     child: Child,
     /// Where its API listens.
     pub address: SocketAddr,
+    _port: ReservedPort,
 }
 
 impl Drop for Prometheus {
@@ -47,8 +48,9 @@ impl Prometheus {
         job: &str,
         arguments: &[&str],
     ) -> Self {
-        // Free a moment ago; Prometheus cannot be asked which port it chose.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Prometheus cannot be asked which port it chose.
+        let port = ReservedPort::new();
+        let address = port.address;
         let configuration = directory.join("prometheus.yml");
         std::fs::write(
             &configuration,
@@ -70,7 +72,7 @@ impl Prometheus {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, address }
+        Self { child, address, _port: port }
     }
 
     /// Asks the API; `None` while it does not answer.

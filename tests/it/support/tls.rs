@@ -118,7 +118,7 @@ impl TlsClient {
         let connection = ClientConnection::new(Arc::clone(&self.config), address.ip().into())
             .map_err(std::io::Error::other)?;
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(180)))?;
         let mut stream = StreamOwned::new(connection, stream);
         write!(stream, "{head}\r\nHost: test\r\nConnection: close\r\n\r\n")?;
         let mut answer = Vec::new();
