@@ -86,7 +86,6 @@ pub async fn bind(places: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<L
 /// Signals cannot be received, or SQLite refuses its memory limit.
 pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<()> {
     let Options { config, auth, loader, lifecycle, first_runs, spans, stop } = options;
-    sqlite::limit_heap().context("cannot limit SQLite's memory")?;
     say_where(&listeners, &auth);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let executor = build_executor(&config)?;

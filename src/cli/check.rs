@@ -104,7 +104,6 @@ pub(super) struct Wanted {
 
 /// Checks one file after the other, and says what was found.
 pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<Exit> {
-    sqlite::limit_heap()?;
     block_on(async {
         let stop = tokio_util::sync::CancellationToken::new();
         app::stop_on_signals(stop.clone())?;

@@ -74,7 +74,6 @@ struct Document<'a> {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
-    sqlite::limit_heap()?;
     let (patients, history) = match patients(&arguments) {
         Ok(found) => found,
         Err(exit) => return Ok(exit),

@@ -25,6 +25,7 @@ mod schedule;
 mod serve;
 
 use crate::config::TracingSettings;
+use crate::sqlite;
 use crate::telemetry::Telemetry;
 
 use escape::print_error;
@@ -63,7 +64,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
         env!("CARGO_PKG_VERSION"),
         env!("LITEKEEPER_REVISION"),
         env!("LITEKEEPER_RUSTC"),
-        crate::sqlite::sqlite_version()
+        sqlite::sqlite_version()
     )
 });
 
@@ -178,6 +179,11 @@ pub fn main() -> ExitCode {
             return Exit::Usage.into();
         }
     };
+    // First of all, while there is one thread.
+    if let Err(error) = sqlite::init() {
+        print_error!("litekeeper: {error}");
+        return Exit::Failure.into();
+    }
     // A command that has traces begins the log when it knows where these go.
     if !matches!(cli.command, Command::Serve(_) | Command::Run(_) | Command::Demo(_)) {
         log.begin(None);

@@ -12,7 +12,6 @@ use crate::humanize::bytes;
 use crate::humanize::counted;
 use crate::limits::Cancel;
 use crate::limits::QueryLimits;
-use crate::sqlite;
 use crate::sqlite::Check;
 use crate::tasks;
 use crate::tasks::BackupOwner;
@@ -73,7 +72,6 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         );
         return Ok(Exit::Usage);
     };
-    sqlite::limit_heap()?;
     block_on(async {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;

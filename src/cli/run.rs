@@ -14,7 +14,6 @@ use crate::limits::Cancel;
 use crate::runner::RunRequest;
 use crate::runner::RunResult;
 use crate::runner::TaskExecutor;
-use crate::sqlite;
 use crate::task::TaskKind;
 use crate::tasks::BackupReport;
 use crate::tasks::Details;
@@ -131,7 +130,6 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         );
         return Ok(Exit::Usage);
     }
-    sqlite::limit_heap()?;
     block_on(async {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;

@@ -173,6 +173,11 @@ fn each_crate_is_used_in_its_modules() {
         let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
             .iter()
             .any(|form| source.text.contains(form));
+        assert!(
+            !source.text.contains("unsafe impl<"),
+            "src/{}: `Send` or `Sync` for every type proves nothing of any: name the type",
+            source.path
+        );
         let audited = source.path.starts_with("sqlite/raw/");
         assert!(
             audited || !is_unsafe,

@@ -46,7 +46,7 @@ impl Writer {
             None => raw::is_reserved(self.connection()),
             Some(lock) => lock.is_some_and(WalWriteLock::is_held),
         };
-        ForeignWrites { locked, mark: raw::change_mark(self.connection(), probe.wal.is_some()) }
+        ForeignWrites { locked, mark: raw::change_counter(self.connection(), self.journal_mode()) }
     }
 
     /// Has commits in WAL mode leave the sync to the next checkpoint, so that the lock is held for the work alone. The
@@ -67,7 +67,8 @@ impl Writer {
     /// Copies the WAL into the main file where it has grown so far that the application's next commit would do it.
     pub fn checkpoint_if_due(&self) {
         if self.journal_mode() == JournalMode::Wal
-            && let Some(ChangeCounter::Wal(_, frames)) = raw::change_mark(self.connection(), true)
+            && let Some(ChangeCounter::Wal(_, frames)) =
+                raw::change_counter(self.connection(), JournalMode::Wal)
             && frames > super::lock_yield::CHECKPOINT_FRAMES
         {
             // Passive: it takes no lock that a writer wants. That it could not copy all is no failure of the job.

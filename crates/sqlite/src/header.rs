@@ -1,7 +1,8 @@
 //! The first hundred bytes of a database, as
 //! <https://www.sqlite.org/fileformat2.html#the_database_header> lays them out.
 
-use super::raw::HEADER_BYTES;
+/// The header's length.
+pub(super) const HEADER_BYTES: usize = 100;
 
 /// How a database keeps a transaction safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

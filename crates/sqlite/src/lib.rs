@@ -151,16 +151,23 @@ pub fn sqlite_version() -> &'static str {
 }
 
 /// The most memory that SQLite may have in one process, for all connections together: a hostile
-/// schema or a huge row ends in an error. A look at a schema of 5,000 tables needs 5 MiB.
-const HEAP_LIMIT_BYTES: u64 = 512 * 1024 * 1024;
+/// schema or a huge row ends in an error. Reading a schema of 5,000 tables needs 5 MiB.
+const HEAP_LIMIT_BYTES: i64 = 512 * 1024 * 1024;
 
-/// Limits the memory that SQLite may take in this process.
+/// Prepares SQLite in this process and limits its memory. Call it first in `main`, before any other thread uses SQLite: it
+/// replaces system calls in a table that SQLite reads without a lock.
 ///
 /// # Errors
-/// What SQLite says; none is known.
-pub fn limit_heap() -> Result<(), rusqlite::Error> {
-    let connection = rusqlite::Connection::open_in_memory()?;
-    connection.query_row(&format!("PRAGMA hard_heap_limit = {HEAP_LIMIT_BYTES}"), (), |_| Ok(()))
+/// SQLite refuses a part of it; then no database may be opened, as a reader could change its files.
+pub fn init() -> Result<(), SqliteError> {
+    prepare()?;
+    raw::limit_heap(HEAP_LIMIT_BYTES)
+        .map_err(|code| SqliteError::from_code("limit SQLite's memory", code, String::new()))
+}
+
+/// What [`init`] does once a process, for programs that have not called it.
+fn prepare() -> Result<(), SqliteError> {
+    raw::init().map_err(|code| SqliteError::from_code("prepare SQLite", code, String::new()))
 }
 
 /// The version of the SQLite in this program, as SQLite's version number.

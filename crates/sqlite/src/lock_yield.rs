@@ -53,8 +53,7 @@ impl Writer {
         let begun = Instant::now();
         let least = hold.mul_f64(ratio);
         let most = least.max(waiting.pause(hold));
-        let wal = self.journal_mode() == JournalMode::Wal;
-        let mark = raw::change_mark(self.connection(), wal);
+        let mark = raw::change_counter(self.connection(), self.journal_mode());
         self.checkpoint_if_due();
         match waiting {
             Waiting::AtMostOne => self.await_commit(mark, begun + least, begun + most),
@@ -71,7 +70,7 @@ impl Writer {
         let mut committed: Option<Instant> = None;
         while Instant::now() < latest && !self.limits.is_exceeded() {
             std::thread::sleep(STEP);
-            let now = raw::change_mark(self.connection(), wal);
+            let now = raw::change_counter(self.connection(), self.journal_mode());
             // The counter in the file moves before a commit in rollback mode has synced it.
             if now != mark || committed.is_some() && !wal && raw::is_reserved(self.connection()) {
                 (mark, committed) = (now, Some(Instant::now()));

@@ -91,6 +91,13 @@ pub struct ReadProgress {
     pub change_counter: Option<u32>,
 }
 
+impl ReadProgress {
+    fn new(impact: raw::ReadImpact, instructions: u64) -> Self {
+        let raw::ReadImpact { pages_read, writer_waits, wal_frames, change_counter } = impact;
+        Self { pages_read, instructions, writer_waits, wal_frames, change_counter }
+    }
+}
+
 /// Whether a statement may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Go {
@@ -121,8 +128,7 @@ impl Reader {
     /// writer of this process opens or closes the database.
     pub fn open(path: &Path, access: Access, limits: &QueryLimits) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open";
-        raw::register_read_only_vfs()
-            .map_err(|code| SqliteError::from_code("register the VFS", code, String::new()))?;
+        super::prepare()?;
         let flags =
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let Some(turn) = ReaderTurn::begin(path) else {
@@ -237,36 +243,26 @@ impl Reader {
         mut observe: impl FnMut(ReadProgress) -> Go + Send + 'static,
     ) -> Result<(), SqliteError> {
         let limits = self.limits.clone();
-        let gauge = raw::strain_gauge(&self.connection, self.reads_shared_wal());
+        let journal_mode = self.locked_journal_mode();
         let (mut calls, mut reported) = (0_u64, Instant::now());
-        let handler = move || {
+        let handler = move |probe: &raw::ImpactProbe| {
             calls += 1;
             let mut go = Go::On;
             if reported.elapsed() >= REPORT_PERIOD {
                 reported = Instant::now();
                 let instructions = calls * u64::from(PROGRESS_INSTRUCTIONS.unsigned_abs());
-                let raw::Strain { pages_read, writer_waits, wal_frames, change_counter } = gauge();
-                go = observe(ReadProgress {
-                    pages_read,
-                    instructions,
-                    writer_waits,
-                    wal_frames,
-                    change_counter,
-                });
+                go = observe(ReadProgress::new(probe.measure(), instructions));
             }
             go == Go::Stop || limits.is_exceeded()
         };
-        self.connection
-            .progress_handler(PROGRESS_INSTRUCTIONS, Some(handler))
+        raw::set_progress_handler(&mut self.connection, PROGRESS_INSTRUCTIONS, journal_mode, handler)
             .map_err(|error| SqliteError::new("follow the progress", &error, &self.limits))
     }
 
     /// The work that the connection has done so far, and what it does to others now.
     #[must_use]
     pub fn work_done(&self) -> ReadProgress {
-        let raw::Strain { pages_read, writer_waits, wal_frames, change_counter } =
-            raw::strain_gauge(&self.connection, self.reads_shared_wal())();
-        ReadProgress { pages_read, instructions: 0, writer_waits, wal_frames, change_counter }
+        ReadProgress::new(raw::read_impact(&self.connection, self.locked_journal_mode()), 0)
     }
 
     /// Fails if the `-shm` was truncated while it was mapped: what was read is no state of the database then.
@@ -287,9 +283,12 @@ impl Reader {
         self.access == Access::Shared
     }
 
-    /// Whether the shared memory of a WAL is mapped, in a transaction that [`Reader::header`] began.
-    fn reads_shared_wal(&self) -> bool {
-        self.access == Access::Shared && self.journal_mode.get() == Some(JournalMode::Wal)
+    /// How other processes are seen at work: by the wal-index of a WAL that is read under locks, else by the main file.
+    fn locked_journal_mode(&self) -> JournalMode {
+        match (self.access, self.journal_mode.get()) {
+            (Access::Shared, Some(mode)) => mode,
+            _ => JournalMode::Rollback,
+        }
     }
 
     /// Does `work` with a deadline of its own inside the budget.
@@ -342,7 +341,9 @@ impl Reader {
     #[must_use]
     pub fn change_mark(&self) -> Option<raw::ChangeCounter> {
         match self.access {
-            Access::Shared | Access::AtRest => raw::change_mark(&self.connection, self.reads_shared_wal()),
+            Access::Shared | Access::AtRest => {
+                raw::change_counter(&self.connection, self.locked_journal_mode())
+            }
             Access::Abandoned => None,
         }
     }

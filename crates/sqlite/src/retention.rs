@@ -14,7 +14,7 @@ use super::error::SqliteError;
 use super::header::JournalMode;
 use super::keyset_scan::Cursor;
 use super::keyset_scan::Walk;
-use super::raw::WriteBehind;
+use super::raw::JournalFlusher;
 use super::reader::Reader;
 use super::references::Action;
 use super::removal::Removed;
@@ -167,7 +167,7 @@ impl Writer {
         let Some(archive) = archive else {
             let pieces = if walk.is_by_time() { PIECES } else { 1 };
             // A WAL is written at the commit.
-            let journal = (self.journal_mode() == JournalMode::Rollback).then(WriteBehind::default);
+            let journal = (self.journal_mode() == JournalMode::Rollback).then(JournalFlusher::default);
             let held = self.transaction(OPERATION, size.limit, |connection| {
                 if !walk.fits(connection)? {
                     return Ok(None);
@@ -246,7 +246,7 @@ fn delete_pieces(
     after: Option<&Cursor>,
     (rows, pieces): (u32, u32),
     time: Duration,
-    mut journal: Option<WriteBehind>,
+    mut journal: Option<JournalFlusher>,
 ) -> rusqlite::Result<(u32, Removed, Option<Cursor>)> {
     let begun = Instant::now();
     let piece = (rows / pieces).max(1);

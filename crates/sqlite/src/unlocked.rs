@@ -7,10 +7,10 @@
 use std::ffi::CStr;
 
 use super::error::SqliteError;
+use super::header::HEADER_BYTES;
 use super::header::JournalMode;
 use super::header::RawHeader;
 use super::raw;
-use super::raw::HEADER_BYTES;
 use super::reader::Reader;
 
 /// The header of the main file, whose change counter moves with each commit to a rollback database.

@@ -73,7 +73,7 @@ pub struct Writer {
     journal_mode: JournalMode,
     is_alone: fn(&Path) -> bool,
     // Makes the writer stay on its thread, where it may make files in the owner's name.
-    _rights: raw::OwnerRights,
+    _rights: raw::AllowChown,
 }
 
 impl Writer {
@@ -91,9 +91,8 @@ impl Writer {
     fn opened(path: &Path, patience: Duration, limits: &QueryLimits) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open for writing";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, limits);
-        raw::register_read_only_vfs()
-            .map_err(|code| SqliteError::from_code("register the VFS", code, String::new()))?;
-        let rights = raw::OwnerRights::take();
+        super::prepare()?;
+        let rights = raw::AllowChown::take();
         let Some(_alone) = Alone::begin(path, &limits.at_most(patience)) else {
             return Err(SqliteError::from_code(OPERATION, rusqlite::ffi::SQLITE_BUSY, String::new()));
         };

@@ -16,7 +16,6 @@ use crate::app;
 use crate::locks::Locks;
 use crate::locks::lost_locks_to_json;
 use crate::os::output_has_no_reader;
-use crate::sqlite;
 use crate::worker_pool::run_blocking;
 
 use super::Exit;
@@ -70,7 +69,6 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
-    sqlite::limit_heap()?;
     block_on(async {
         let subjects: Vec<LockTarget> = arguments.files.into_iter().map(LockTarget::new).collect();
         let watch = Watch { subjects: Arc::new(Mutex::new(subjects)), json: arguments.json };

@@ -1,33 +1,15 @@
-//! What SQLite knows of an open database and tells C alone: header, wal-index, counters, locks.
+//! The main file of an open connection: header, change counter, reserved lock, and what a read does to other processes.
 
 use std::ffi::c_int;
-use std::ffi::c_void;
 
 use rusqlite::Connection;
 use rusqlite::ffi;
 
-use super::Shared;
 use super::shared_memory;
-
-/// The database header's length (<https://www.sqlite.org/fileformat2.html#the_database_header>).
-pub(crate) const HEADER_BYTES: usize = 100;
-
-/// What the wal-index header says (<https://www.sqlite.org/walformat.html#the_wal_index_header>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WalIndex {
-    /// Valid frames in the WAL (`mxFrame`).
-    pub frames: u32,
-    /// Frames that a checkpoint has copied into the main file (`nBackfill`).
-    pub checkpointed: u32,
-    /// Counts transactions (`iChange`).
-    pub changes: u32,
-    /// How far the readers of each lock see (`aReadMark`), see [`ReadMarks`].
-    pub read_marks: ReadMarks,
-}
-
-/// For each of the five read locks of a WAL the frame up to which its holders see; those of lock 0 read the main file
-/// alone. `None` where the mark is unused. A mark holds only while somebody holds its lock.
-pub type ReadMarks = [Option<u32>; 5];
+use super::wal_index::wal_index;
+use super::wal_index::wal_index_of;
+use crate::header::HEADER_BYTES;
+use crate::header::JournalMode;
 
 /// The open main file of a connection.
 pub(super) fn main_file(connection: &Connection) -> Result<*mut ffi::sqlite3_file, c_int> {
@@ -85,58 +67,87 @@ pub(crate) fn read_at(connection: &Connection, offset: u64, buffer: &mut [u8]) -
     if matches!(code, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ) { Ok(()) } else { Err(code) }
 }
 
-/// What a long read meets and does to others, as seen from its progress handler.
+/// What a long read does to other processes, and its own work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Strain {
+pub(crate) struct ReadImpact {
     /// Pages read from the files since the connection was opened.
     pub pages_read: u64,
-    /// Another process is writing a rollback database: before it can commit, readers must go.
+    /// Another process is writing a rollback database: it cannot commit before the readers are gone.
     pub writer_waits: bool,
     /// Frames in the WAL: while a reader is there it only grows.
     pub wal_frames: Option<u32>,
-    /// The change counter in the main file; `None` in WAL mode, where it stands still.
+    /// The change counter in the main file; `None` in WAL mode, where it does not change.
     pub change_counter: Option<u32>,
 }
 
-/// A look at what a connection does, for the progress of a long check and its manners.
-///
-/// The gauge belongs into the progress handler of the same connection, which SQLite drops with
-/// it: then the pointers inside are never used after the close. `wal` says whether the connection reads a
-/// WAL through a `-shm` file, see [`wal_index`].
-pub(crate) fn strain_gauge(connection: &Connection, wal: bool) -> impl Fn() -> Strain + Send + 'static {
-    // SAFETY: the handle is only kept; see below for its use.
-    let handle = Shared(unsafe { connection.handle() });
-    let file = Shared(main_file(connection).unwrap_or(std::ptr::null_mut()));
-    move || {
-        // The whole structs move into the closure, not the bare pointers, which are not Send.
-        let (handle, file) = (&handle, &file);
-        let (mut now, mut highest, mut reserved, mut change_counter) = (0, 0, false, None);
-        // SAFETY: called from the progress handler, so the connection is open, and on its thread.
-        // The first call reads a counter and changes nothing (SQLITE_DBSTATUS_CACHE_MISS without reset).
-        unsafe {
-            let code = ffi::sqlite3_db_status(
-                handle.0,
-                ffi::SQLITE_DBSTATUS_CACHE_MISS,
-                &raw mut now,
-                &raw mut highest,
-                0,
-            );
-            if code != ffi::SQLITE_OK {
-                now = 0;
-            }
-            if !wal && !file.0.is_null() {
-                reserved = is_reserved_of(file.0);
-                change_counter = change_counter_of(file.0);
-            }
-        }
-        Strain {
-            pages_read: u64::try_from(now).unwrap_or(0),
-            writer_waits: reserved,
-            // SAFETY: as above; the caller vouches for the shared memory.
-            wal_frames: if wal { unsafe { wal_index_of(file.0) }.map(|index| index.frames) } else { None },
-            change_counter,
+/// Measures the impact of its connection's reads. It exists only inside the progress handler of that connection, which
+/// lends it for one call at a time, so it cannot outlive the pointers.
+pub(crate) struct ImpactProbe {
+    connection: *mut ffi::sqlite3,
+    file: *mut ffi::sqlite3_file,
+    journal_mode: JournalMode,
+}
+
+// SAFETY: the pointers are used only by the progress handler, on the thread that runs a statement of the connection, and
+// the handler moves to another thread only together with the connection, which is `Send` itself.
+unsafe impl Send for ImpactProbe {}
+
+impl ImpactProbe {
+    /// # Safety
+    /// The probe must not be used after the connection is closed, or on another thread than the connection.
+    unsafe fn new(connection: &Connection, journal_mode: JournalMode) -> Self {
+        Self {
+            // SAFETY: the handle is only kept; the caller vouches for its use.
+            connection: unsafe { connection.handle() },
+            file: main_file(connection).unwrap_or(std::ptr::null_mut()),
+            journal_mode,
         }
     }
+
+    /// The work of the connection so far, and what it does to other processes now.
+    pub(crate) fn measure(&self) -> ReadImpact {
+        let (mut pages, mut highest) = (0, 0);
+        let mut impact = ReadImpact::default();
+        // SAFETY: the connection is open and used by this thread alone, see `new`. The first call reads a counter and
+        // changes nothing (SQLITE_DBSTATUS_CACHE_MISS without reset).
+        unsafe {
+            let (opcode, reset) = (ffi::SQLITE_DBSTATUS_CACHE_MISS, 0);
+            if ffi::sqlite3_db_status(self.connection, opcode, &raw mut pages, &raw mut highest, reset)
+                == ffi::SQLITE_OK
+            {
+                impact.pages_read = u64::try_from(pages).unwrap_or(0);
+            }
+            match self.journal_mode {
+                JournalMode::Wal => impact.wal_frames = wal_index_of(self.file).map(|index| index.frames),
+                JournalMode::Rollback if !self.file.is_null() => {
+                    impact.writer_waits = is_reserved_of(self.file);
+                    impact.change_counter = change_counter_of(self.file);
+                }
+                JournalMode::Rollback => {}
+            }
+        }
+        impact
+    }
+}
+
+/// Calls `handler` after every `instructions` of a statement on the connection; the statement ends when it returns true.
+/// `journal_mode` says which facts of [`ReadImpact`] the probe reads.
+pub(crate) fn set_progress_handler(
+    connection: &mut Connection,
+    instructions: c_int,
+    journal_mode: JournalMode,
+    mut handler: impl FnMut(&ImpactProbe) -> bool + Send + 'static,
+) -> rusqlite::Result<()> {
+    // SAFETY: the probe stays inside the handler of this very connection, which calls it on the thread of a statement and
+    // drops it when it is closed or gets another handler.
+    let probe = unsafe { ImpactProbe::new(connection, journal_mode) };
+    connection.progress_handler(instructions, Some(move || handler(&probe)))
+}
+
+/// What the reads of a connection do now; `journal_mode` as for [`set_progress_handler`].
+pub(crate) fn read_impact(connection: &Connection, journal_mode: JournalMode) -> ReadImpact {
+    // SAFETY: the connection is borrowed for as long as the probe lives.
+    unsafe { ImpactProbe::new(connection, journal_mode) }.measure()
 }
 
 /// Whether another process is in a write transaction of a rollback database, its commit included.
@@ -176,7 +187,7 @@ unsafe fn change_counter_of(file: *mut ffi::sqlite3_file) -> Option<u32> {
 /// Where the change counter stands in the header.
 const COUNTER_OFFSET: i64 = 24;
 
-/// A mark that moves with every commit, read without a lock.
+/// A value that changes with every commit, read without a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeCounter {
     /// The change counter in the header of a rollback database.
@@ -185,69 +196,51 @@ pub enum ChangeCounter {
     Wal(u32, u32),
 }
 
-/// The mark of a connection's database as it is now, whoever wrote last. `wal` as for [`strain_gauge`].
-pub(crate) fn change_mark(connection: &Connection, wal: bool) -> Option<ChangeCounter> {
-    if wal {
-        return wal_index(connection).map(|index| ChangeCounter::Wal(index.changes, index.frames));
-    }
-    let file = main_file(connection).ok()?;
-    // SAFETY: the file is open as long as the connection is.
-    unsafe { change_counter_of(file) }.map(ChangeCounter::Counter)
-}
-
-/// Reads the wal-index header from the shared memory that the connection has mapped.
-///
-/// Call it only on a connection that reads a WAL database through a `-shm` file, inside a read
-/// transaction: elsewhere `xShmMap` would try to open that file. `None` when the index cannot be
-/// read now (no owner keeps it alive, or a writer changed it during both tries).
-pub(crate) fn wal_index(connection: &Connection) -> Option<WalIndex> {
-    let file = main_file(connection).ok()?;
-    // SAFETY: the file is open, and the caller vouches for the shared memory.
-    unsafe { wal_index_of(file) }
-}
-
-unsafe fn wal_index_of(file: *mut ffi::sqlite3_file) -> Option<WalIndex> {
-    /// SQLite's own size of a region of the wal-index (`WALINDEX_PGSZ`).
-    const REGION_BYTES: c_int = 32 * 1024;
-    /// The header stands twice; a reader that sees two equal copies saw no write under way.
-    const COPY_WORDS: usize = 12;
-    const CHANGES_WORD: usize = 2;
-    const FRAMES_WORD: usize = 4;
-    const BACKFILL_WORD: usize = 24;
-    const READ_MARKS_WORD: usize = 25;
-    const READ_MARK_UNUSED: u32 = u32::MAX;
-    if file.is_null() {
-        return None;
-    }
-    let mut region: *mut c_void = std::ptr::null_mut();
-    // SAFETY: `file` is open; with `extend` 0 the call maps what is there and makes nothing.
-    let code = unsafe {
-        let methods = (*file).pMethods;
-        if (*methods).iVersion < 2 {
-            return None;
+/// The change counter of a connection's database as it is now, whoever wrote last. In WAL mode it is that of the wal-index,
+/// and `None` while none is mapped: the counter in the main file does not change then.
+pub(crate) fn change_counter(connection: &Connection, journal_mode: JournalMode) -> Option<ChangeCounter> {
+    match journal_mode {
+        JournalMode::Wal => {
+            wal_index(connection).map(|index| ChangeCounter::Wal(index.changes, index.frames))
         }
-        (*methods).xShmMap?(file, 0, REGION_BYTES, 0, &raw mut region)
-    };
-    if !matches!(code, ffi::SQLITE_OK | ffi::SQLITE_READONLY) || region.is_null() {
-        return None;
+        JournalMode::Rollback => {
+            let file = main_file(connection).ok()?;
+            // SAFETY: the file is open as long as the connection is.
+            unsafe { change_counter_of(file) }.map(ChangeCounter::Counter)
+        }
     }
-    // SAFETY: the region is mapped for the connection's life, aligned to a page and larger than
-    // the words read; volatile, as other processes write it.
-    let word = |index: usize| unsafe { region.cast::<u32>().add(index).read_volatile() };
-    for _ in 0..2 {
-        let frames = word(FRAMES_WORD);
-        let steady = (0..COPY_WORDS).all(|index| word(index) == word(index + COPY_WORDS));
-        let (changes, checkpointed) = (word(CHANGES_WORD), word(BACKFILL_WORD));
-        let read_marks: ReadMarks = std::array::from_fn(|lock| {
-            Some(word(READ_MARKS_WORD + lock)).filter(|mark| *mark != READ_MARK_UNUSED)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a database of this test alone")]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn a_probe_goes_with_its_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = Connection::open(directory.path().join("a.db")).unwrap();
+        connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
+        let pages = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&pages);
+        set_progress_handler(&mut connection, 1, JournalMode::Rollback, move |probe| {
+            let impact = probe.measure();
+            assert!(impact.change_counter.is_some() && impact.wal_frames.is_none());
+            seen.store(impact.pages_read, Ordering::Relaxed);
+            false
+        })
+        .unwrap();
+        let work = std::thread::spawn(move || {
+            connection.query_row("SELECT sum(a) FROM t", (), |row| row.get::<_, i64>(0)).unwrap();
+            let impact = read_impact(&connection, JournalMode::Rollback);
+            drop(connection);
+            impact
         });
-        // SAFETY: `file` is open.
-        if unsafe { shared_memory::is_lost(file) } {
-            return None;
-        }
-        if steady && frames == word(FRAMES_WORD) {
-            return Some(WalIndex { frames, checkpointed: checkpointed.min(frames), changes, read_marks });
-        }
+        assert_eq!(work.join().unwrap().pages_read, pages.load(Ordering::Relaxed));
+        assert_eq!(Arc::strong_count(&pages), 1, "the handler is gone, and the probe with it");
     }
-    None
 }

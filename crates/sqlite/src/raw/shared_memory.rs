@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use rusqlite::ffi;
 
-use super::Shared;
+use super::PatchedMethods;
 use super::page_reads;
 
 /// One mapped region of a wal-index.
@@ -56,12 +56,28 @@ static CHANGES: Mutex<()> = Mutex::new(());
 /// Whether any page was ever lost; until then nothing is looked up.
 static ANY_LOST: AtomicBool = AtomicBool::new(false);
 
-/// The regions that an open file uses, as places in the table.
-#[derive(Default)]
-struct FileRegions(Vec<usize>);
+/// The regions that an open file uses.
+struct FileRegions {
+    /// Their places in the table.
+    places: Vec<usize>,
+    /// The first region, which begins with the header; null until it is mapped.
+    header: *mut c_void,
+}
 
-/// What was there before [`protect`]: the action for SIGBUS, and the size of a page.
-static BEFORE: OnceLock<Shared<(libc::sigaction, usize)>> = OnceLock::new();
+impl Default for FileRegions {
+    fn default() -> Self {
+        Self { places: Vec::new(), header: std::ptr::null_mut() }
+    }
+}
+
+/// The state before [`protect`].
+struct Before {
+    action: libc::sigaction,
+    /// The size of a memory page.
+    page: usize,
+}
+
+static BEFORE: OnceLock<Before> = OnceLock::new();
 
 /// Installs the handler, once a process.
 pub(super) fn protect() {
@@ -75,7 +91,7 @@ pub(super) fn protect() {
                 return;
             }
             // Known before the handler can run.
-            if BEFORE.set(Shared((before, page))).is_err() {
+            if BEFORE.set(Before { action: before, page }).is_err() {
                 return;
             }
             let mut action: libc::sigaction = std::mem::zeroed();
@@ -92,7 +108,7 @@ pub(super) fn protect() {
 unsafe extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     /// `si_code` for an address without anything behind it, as asm-generic/siginfo.h has it.
     const BUS_ADRERR: c_int = 2;
-    let Some(Shared((before, page))) = BEFORE.get() else { return };
+    let Some(Before { action, page }) = BEFORE.get() else { return };
     // SAFETY: the kernel passes a valid siginfo; for a SIGBUS of its own it holds the address.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     if code == BUS_ADRERR
@@ -118,7 +134,7 @@ unsafe extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _co
     // SAFETY: the action as it was. A fault comes again when the instruction does; a signal that a process sent is
     // raised again, and delivered when this handler returns.
     unsafe {
-        libc::sigaction(signal, before, std::ptr::null_mut());
+        libc::sigaction(signal, action, std::ptr::null_mut());
         if code <= 0 {
             libc::raise(signal);
         }
@@ -157,7 +173,7 @@ fn remove_region(place: usize) {
 }
 
 /// SQLite's methods for a main file, and the same with those replaced that this module needs.
-static METHODS: OnceLock<Shared<(*const ffi::sqlite3_io_methods, ffi::sqlite3_io_methods)>> = OnceLock::new();
+static METHODS: OnceLock<PatchedMethods> = OnceLock::new();
 /// Where our own part of an open file begins, after SQLite's.
 static OWN_PART: AtomicUsize = AtomicUsize::new(0);
 
@@ -175,23 +191,20 @@ pub(super) fn file_size_with_own_part(original: c_int) -> c_int {
 pub(super) unsafe fn watch_file(file: *mut ffi::sqlite3_file) {
     // SAFETY: the caller passes an open file, whose method table is static in SQLite.
     unsafe {
-        let original = (*file).pMethods;
-        let methods = &METHODS
-            .get_or_init(|| {
-                let mut methods = std::ptr::read(original);
+        let methods = METHODS.get_or_init(|| {
+            PatchedMethods::new(file, |methods| {
                 methods.xClose = Some(close);
                 methods.xRead = Some(read);
                 methods.xWrite = Some(write);
                 methods.xSync = Some(sync);
                 methods.xShmMap = Some(map);
                 methods.xShmUnmap = Some(unmap);
-                Shared((original, methods))
             })
-            .0;
-        // Another locking style would have another table; it is left as it is.
-        if methods.0 == original && (*original).iVersion >= 2 {
+        });
+        // Another locking style has another table; it is left as it is.
+        if std::ptr::eq((*file).pMethods, methods.original) && methods.original.iVersion >= 2 {
             own_part(file).write(std::ptr::null_mut());
-            (*file).pMethods = &raw const methods.1;
+            (*file).pMethods = &raw const methods.patched;
         }
     }
 }
@@ -210,14 +223,32 @@ pub(super) unsafe fn is_lost(file: *mut ffi::sqlite3_file) -> bool {
     if !ANY_LOST.load(Ordering::SeqCst) {
         return false;
     }
-    let Some(Shared((_, methods))) = METHODS.get() else { return false };
+    // SAFETY: passed on.
+    unsafe { regions_of(file) }
+        .is_some_and(|regions| regions.places.iter().any(|place| REGIONS[*place].lost.load(Ordering::SeqCst)))
+}
+
+/// Where the wal-index header is that SQLite has mapped for a main file, for as long as the file stays open and in WAL mode;
+/// `None` where there is none. The file's own `xShmMap` could open or create a `-shm` instead.
+///
+/// # Safety
+/// `file` is null or an open main file.
+pub(super) unsafe fn mapped_header(file: *mut ffi::sqlite3_file) -> Option<*mut c_void> {
+    // SAFETY: passed on.
+    let header = unsafe { regions_of(file) }?.header;
+    (!header.is_null()).then_some(header)
+}
+
+/// # Safety
+/// `file` is null or an open main file, on the thread that uses its connection.
+unsafe fn regions_of<'f>(file: *mut ffi::sqlite3_file) -> Option<&'f FileRegions> {
+    let methods = METHODS.get()?;
     // SAFETY: a file with our methods has our part; the list belongs to the file, which one thread uses at a time.
     unsafe {
-        if file.is_null() || !std::ptr::eq((*file).pMethods, methods) {
-            return false;
+        if file.is_null() || !std::ptr::eq((*file).pMethods, &raw const methods.patched) {
+            return None;
         }
-        let regions = *own_part(file);
-        !regions.is_null() && (*regions).0.iter().any(|place| REGIONS[*place].lost.load(Ordering::SeqCst))
+        (*own_part(file)).as_ref()
     }
 }
 
@@ -226,15 +257,14 @@ unsafe fn forget_regions(file: *mut ffi::sqlite3_file) {
     unsafe {
         let regions = std::mem::replace(&mut *own_part(file), std::ptr::null_mut());
         if !regions.is_null() {
-            Box::from_raw(regions).0.into_iter().for_each(remove_region);
+            Box::from_raw(regions).places.into_iter().for_each(remove_region);
         }
     }
 }
 
 /// SQLite's own methods, which are there: `watch_file` saw them.
 fn original() -> Option<&'static ffi::sqlite3_io_methods> {
-    // SAFETY: the table is static in SQLite.
-    METHODS.get().map(|Shared((original, _))| unsafe { &**original })
+    METHODS.get().map(|methods| methods.original)
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
@@ -307,13 +337,16 @@ unsafe extern "C" fn map(
         if (*own).is_null() {
             own.write(Box::into_raw(Box::default()));
         }
-        let regions = &mut (**own).0;
-        if regions.iter().all(|place| REGIONS[*place].start.load(Ordering::SeqCst) != start) {
+        let regions = &mut **own;
+        if number == 0 {
+            regions.header = *out;
+        }
+        if regions.places.iter().all(|place| REGIONS[*place].start.load(Ordering::SeqCst) != start) {
             let Some(place) = add_region(start, usize::try_from(bytes).unwrap_or(0)) else {
                 *out = std::ptr::null_mut();
                 return ffi::SQLITE_NOMEM;
             };
-            regions.push(place);
+            regions.places.push(place);
         }
         code
     }

@@ -1,12 +1,17 @@
-//! The VFS that can neither create, write nor delete. See the head of this room's part.
+//! The VFS that can neither create, write nor delete; see the head of `raw`.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::CStr;
+use std::ffi::c_char;
+use std::ffi::c_int;
+use std::ffi::c_void;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::ffi;
 
-use super::Shared;
+use super::PatchedMethods;
 use super::shared_memory;
 
 /// The name under which the read-only VFS is registered.
@@ -18,130 +23,171 @@ pub(crate) const WRITING_VFS: &CStr = c"litekeeper-writing";
 /// URI parameter: keep the wal-index in this process's heap instead of a `-shm` file.
 pub(crate) const HEAP_WAL_INDEX: &CStr = c"heap_wal_index";
 
-/// SQLite's default VFS, which does all the work.
-static ORIGINAL: OnceLock<Shared<*mut ffi::sqlite3_vfs>> = OnceLock::new();
+/// SQLite's default VFS, which does all the work and lives as long as the process; null before [`init`].
+static ORIGINAL: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut());
 /// The default VFS's methods for a main file, with `xShmMap` and `xShmLock` replaced.
-static HEAP_METHODS: OnceLock<Shared<(*const ffi::sqlite3_io_methods, ffi::sqlite3_io_methods)>> =
-    OnceLock::new();
-/// The outcome of the registration, done once a process.
-static REGISTERED: OnceLock<c_int> = OnceLock::new();
+static HEAP_METHODS: OnceLock<PatchedMethods> = OnceLock::new();
 
-/// SQLite's default VFS; `None` before the registration.
+/// SQLite's default VFS; `None` before [`init`].
 pub(super) fn original() -> Option<*mut ffi::sqlite3_vfs> {
-    ORIGINAL.get().map(|Shared(original)| *original)
+    let original = ORIGINAL.load(Ordering::Acquire);
+    (!original.is_null()).then_some(original)
 }
 
-/// Registers both VFSes, once a process.
+/// Prepares SQLite once a process: registers both VFSes, replaces the system calls that change owners and modes, and
+/// installs the handler for a truncated `-shm`.
+///
+/// The system calls are in a table of SQLite's without a lock, so no other thread may use SQLite meanwhile: call it first
+/// in `main`. Later calls return the result of the first.
 ///
 /// # Errors
-/// SQLite's code when it has no default VFS or refuses the registration.
-pub(crate) fn register_read_only_vfs() -> Result<(), c_int> {
-    let code = *REGISTERED.get_or_init(|| {
+/// SQLite's code when it has no default VFS, does not let the system calls be replaced, or refuses the registration.
+pub(crate) fn init() -> Result<(), c_int> {
+    static RESULT: OnceLock<Result<(), c_int>> = OnceLock::new();
+    *RESULT.get_or_init(|| {
         // SAFETY: initialising is idempotent and thread-safe; a null name asks for the default VFS.
         let original = unsafe {
-            ffi::sqlite3_initialize();
-            ffi::sqlite3_vfs_find(std::ptr::null())
+            match ffi::sqlite3_initialize() {
+                ffi::SQLITE_OK => ffi::sqlite3_vfs_find(std::ptr::null()),
+                code => return Err(code),
+            }
         };
         if original.is_null() {
-            return ffi::SQLITE_ERROR;
+            return Err(ffi::SQLITE_ERROR);
         }
-        let original = ORIGINAL.get_or_init(|| Shared(original)).0;
-        // SAFETY: SQLite keeps a registered VFS for the life of the process; the struct is plain
-        // data, so a bitwise copy with other methods is the documented way to build a shim
-        // (https://www.sqlite.org/vfs.html#vfs_shims).
-        let shim = unsafe {
-            let mut shim = std::ptr::read(original);
-            shim.pNext = std::ptr::null_mut();
-            shim.zName = READ_ONLY_VFS.as_ptr();
-            shim.szOsFile = shared_memory::file_size_with_own_part(shim.szOsFile);
-            shim.xOpen = Some(open_read_only);
-            shim.xDelete = Some(refuse_delete);
-            shim.xSleep = Some(sleep_within_allowance);
-            Box::into_raw(Box::new(shim))
-        };
+        ORIGINAL.store(original, Ordering::Release);
         // SAFETY: the default VFS is valid for the life of the process.
-        unsafe { keep_owners_and_modes(original) };
-        // SAFETY: as above.
-        let writing = unsafe {
-            let mut writing = std::ptr::read(original);
-            writing.pNext = std::ptr::null_mut();
-            writing.zName = WRITING_VFS.as_ptr();
-            writing.szOsFile = shared_memory::file_size_with_own_part(writing.szOsFile);
-            writing.xOpen = Some(open_watched);
-            Box::into_raw(Box::new(writing))
-        };
+        unsafe { replace_system_calls(original) }?;
         shared_memory::protect();
-        // SAFETY: both are leaked on purpose, as SQLite asks of a registered VFS.
-        match unsafe { ffi::sqlite3_vfs_register(shim, 0) } {
-            ffi::SQLITE_OK => unsafe { ffi::sqlite3_vfs_register(writing, 0) },
-            code => code,
+        // SAFETY: as above. Both are leaked on purpose, as SQLite asks of a registered VFS.
+        unsafe {
+            register(original, READ_ONLY_VFS, |vfs| {
+                vfs.xOpen = Some(open_read_only);
+                vfs.xDelete = Some(refuse_delete);
+                vfs.xSleep = Some(sleep_within_allowance);
+            })?;
+            register(original, WRITING_VFS, |vfs| vfs.xOpen = Some(open_watched))
         }
-    });
-    if code == ffi::SQLITE_OK { Ok(()) } else { Err(code) }
+    })
+}
+
+/// Registers a copy of a VFS with other methods, under a name.
+///
+/// # Safety
+/// `original` is a VFS that lives as long as the process.
+unsafe fn register(
+    original: *mut ffi::sqlite3_vfs,
+    name: &'static CStr,
+    change: impl FnOnce(&mut ffi::sqlite3_vfs),
+) -> Result<(), c_int> {
+    // SAFETY: the struct is plain data, so a bitwise copy with other methods is the documented way to build a shim
+    // (https://www.sqlite.org/vfs.html#vfs_shims).
+    let mut vfs = unsafe { std::ptr::read(original) };
+    vfs.pNext = std::ptr::null_mut();
+    vfs.zName = name.as_ptr();
+    vfs.szOsFile = shared_memory::file_size_with_own_part(vfs.szOsFile);
+    change(&mut vfs);
+    // SAFETY: SQLite keeps a registered VFS for the life of the process, and it is leaked for that.
+    match unsafe { ffi::sqlite3_vfs_register(Box::into_raw(Box::new(vfs)), 0) } {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(code),
+    }
+}
+
+/// Limits the memory of all connections of this process together.
+///
+/// # Errors
+/// SQLite's code when it keeps another limit.
+pub(crate) fn limit_heap(bytes: i64) -> Result<(), c_int> {
+    // SAFETY: the calls take and return numbers. A negative one only asks.
+    let limit = unsafe {
+        ffi::sqlite3_hard_heap_limit64(bytes);
+        ffi::sqlite3_hard_heap_limit64(-1)
+    };
+    if limit == bytes { Ok(()) } else { Err(ffi::SQLITE_ERROR) }
 }
 
 type Untyped = unsafe extern "C" fn();
-type ChangeOwner = unsafe extern "C" fn(c_int, u32, u32) -> c_int;
-type ChangeMode = unsafe extern "C" fn(c_int, u32) -> c_int;
+type ChangeOwner = unsafe extern "C" fn(c_int, libc::uid_t, libc::gid_t) -> c_int;
+type ChangeMode = unsafe extern "C" fn(c_int, libc::mode_t) -> c_int;
 
-/// The system calls as SQLite had them before [`keep_owners_and_modes`].
+/// The system calls as SQLite had them before [`replace_system_calls`].
 static SYSTEM_CALLS: OnceLock<(ChangeOwner, ChangeMode)> = OnceLock::new();
 
 thread_local! {
-    /// How many [`OwnerRights`] this thread holds.
-    static OWNER_RIGHTS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    /// How many [`AllowChown`] this thread holds.
+    static ALLOWED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 /// While it lives, SQLite may give the files that it makes on this thread to the owner of the database,
 /// as it does by itself when it runs as root: a writer's sidecars must not lock the owner out.
-pub(crate) struct OwnerRights(std::marker::PhantomData<*const ()>);
+pub(crate) struct AllowChown(std::marker::PhantomData<*const ()>);
 
-impl OwnerRights {
+impl AllowChown {
     pub(crate) fn take() -> Self {
-        OWNER_RIGHTS.with(|held| held.set(held.get() + 1));
+        ALLOWED.with(|held| held.set(held.get() + 1));
         Self(std::marker::PhantomData)
     }
 }
 
-impl Drop for OwnerRights {
+impl Drop for AllowChown {
     fn drop(&mut self) {
-        OWNER_RIGHTS.with(|held| held.set(held.get() - 1));
+        ALLOWED.with(|held| held.set(held.get() - 1));
     }
 }
 
-/// The system calls, on a thread that may change owners and modes.
-fn granted() -> Option<&'static (ChangeOwner, ChangeMode)> {
-    // A thread that is ending has no locals any more, and nothing to write either.
-    let held = OWNER_RIGHTS.try_with(std::cell::Cell::get).unwrap_or(0);
+/// The original system calls, on a thread that may change owners and modes.
+fn original_syscalls() -> Option<&'static (ChangeOwner, ChangeMode)> {
+    // A thread that is ending has no locals any more, and writes nothing either.
+    let held = ALLOWED.try_with(std::cell::Cell::get).unwrap_or(0);
     if held > 0 { SYSTEM_CALLS.get() } else { None }
 }
 
+unsafe extern "C" fn fchown_if_allowed(file: c_int, user: libc::uid_t, group: libc::gid_t) -> c_int {
+    // SAFETY: SQLite's own arguments to its own system call.
+    original_syscalls().map_or(0, |(change_owner, _)| unsafe { change_owner(file, user, group) })
+}
+
+unsafe extern "C" fn fchmod_if_allowed(file: c_int, mode: libc::mode_t) -> c_int {
+    // SAFETY: as above.
+    original_syscalls().map_or(0, |(_, change_mode)| unsafe { change_mode(file, mode) })
+}
+
 /// Replaces the system calls by which SQLite changes owner and mode of files, in the whole process.
-unsafe fn keep_owners_and_modes(vfs: *mut ffi::sqlite3_vfs) {
-    unsafe extern "C" fn keep_owner(file: c_int, user: u32, group: u32) -> c_int {
-        // SAFETY: SQLite's own arguments to its own system call.
-        granted().map_or(0, |(change_owner, _)| unsafe { change_owner(file, user, group) })
-    }
-    unsafe extern "C" fn keep_mode(file: c_int, mode: u32) -> c_int {
-        // SAFETY: as above.
-        granted().map_or(0, |(_, change_mode)| unsafe { change_mode(file, mode) })
-    }
+///
+/// # Errors
+/// SQLite's code. A reader that runs as root could change the owner's files then.
+///
+/// # Safety
+/// `vfs` is the default VFS, and no other thread uses SQLite.
+unsafe fn replace_system_calls(vfs: *mut ffi::sqlite3_vfs) -> Result<(), c_int> {
     // SAFETY: SQLite casts each pointer back to the system call's own signature before it calls
     // (os_unix.c, aSyscall), and those are the signatures here, in both directions.
     unsafe {
-        let (Some(get), Some(set)) = ((*vfs).xGetSystemCall, (*vfs).xSetSystemCall) else { return };
-        let (Some(owner), Some(mode)) = (get(vfs, c"fchown".as_ptr()), get(vfs, c"fchmod".as_ptr())) else {
-            return;
+        let (Some(get), Some(set)) = ((*vfs).xGetSystemCall, (*vfs).xSetSystemCall) else {
+            return Err(ffi::SQLITE_NOTFOUND);
         };
-        let originals = (
-            std::mem::transmute::<Untyped, ChangeOwner>(owner),
-            std::mem::transmute::<Untyped, ChangeMode>(mode),
-        );
-        if SYSTEM_CALLS.set(originals).is_ok() {
-            set(vfs, c"fchown".as_ptr(), Some(std::mem::transmute::<ChangeOwner, Untyped>(keep_owner)));
-            set(vfs, c"fchmod".as_ptr(), Some(std::mem::transmute::<ChangeMode, Untyped>(keep_mode)));
+        let (Some(owner), Some(mode)) = (get(vfs, c"fchown".as_ptr()), get(vfs, c"fchmod".as_ptr())) else {
+            return Err(ffi::SQLITE_NOTFOUND);
+        };
+        SYSTEM_CALLS.get_or_init(|| {
+            (
+                std::mem::transmute::<Untyped, ChangeOwner>(owner),
+                std::mem::transmute::<Untyped, ChangeMode>(mode),
+            )
+        });
+        let own = [
+            (c"fchown", std::mem::transmute::<ChangeOwner, Untyped>(fchown_if_allowed)),
+            (c"fchmod", std::mem::transmute::<ChangeMode, Untyped>(fchmod_if_allowed)),
+        ];
+        for (name, call) in own {
+            match set(vfs, name.as_ptr(), Some(call)) {
+                ffi::SQLITE_OK => {}
+                code => return Err(code),
+            }
         }
     }
+    Ok(())
 }
 
 /// `xOpen`: the default one, with the right to write and to create taken away for everything that
@@ -157,7 +203,7 @@ unsafe extern "C" fn open_read_only(
         | ffi::SQLITE_OPEN_MAIN_JOURNAL
         | ffi::SQLITE_OPEN_SUPER_JOURNAL
         | ffi::SQLITE_OPEN_WAL;
-    let Some(original) = ORIGINAL.get() else {
+    let Some(original) = original() else {
         return ffi::SQLITE_CANTOPEN;
     };
     let flags = if flags & BELONGS_TO_DATABASE == 0 {
@@ -167,7 +213,7 @@ unsafe extern "C" fn open_read_only(
     };
     // SAFETY: the default VFS has an xOpen; the arguments are SQLite's own, passed on.
     let code = unsafe {
-        match (*original.0).xOpen {
+        match (*original).xOpen {
             Some(open) => open(vfs, name, file, flags, out_flags),
             None => ffi::SQLITE_CANTOPEN,
         }
@@ -196,7 +242,7 @@ unsafe extern "C" fn open_watched(
 ) -> c_int {
     // SAFETY: the default VFS has an xOpen; the arguments are SQLite's own, passed on.
     unsafe {
-        let Some(open) = ORIGINAL.get().and_then(|original| (*original.0).xOpen) else {
+        let Some(open) = original().and_then(|original| (*original).xOpen) else {
             return ffi::SQLITE_CANTOPEN;
         };
         let code = open(vfs, name, file, flags, out_flags);
@@ -249,19 +295,16 @@ unsafe extern "C" fn refuse_delete(
 unsafe fn keep_wal_index_in_heap(file: *mut ffi::sqlite3_file) {
     // SAFETY: the caller passes an open file, whose method table is static in SQLite.
     unsafe {
-        let original = (*file).pMethods;
-        let methods = &HEAP_METHODS
-            .get_or_init(|| {
-                let mut methods = std::ptr::read(original);
+        let methods = HEAP_METHODS.get_or_init(|| {
+            PatchedMethods::new(file, |methods| {
                 methods.xShmMap = Some(refuse_shared_memory);
                 methods.xShmLock = Some(grant_lock);
-                Shared((original, methods))
             })
-            .0;
-        // Another locking style would have another table; then SQLite's own way is kept, which
+        });
+        // Another locking style has another table; then SQLite's own way is kept, which
         // fails to open the missing -shm: an error, no harm.
-        if methods.0 == original {
-            (*file).pMethods = &raw const methods.1;
+        if std::ptr::eq((*file).pMethods, methods.original) {
+            (*file).pMethods = &raw const methods.patched;
         }
     }
 }
@@ -285,4 +328,47 @@ unsafe extern "C" fn grant_lock(
     _flags: c_int,
 ) -> c_int {
     ffi::SQLITE_OK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_calls_are_replaced() {
+        init().unwrap();
+        let vfs = original().unwrap();
+        // SAFETY: the default VFS is valid for the life of the process.
+        let now = unsafe { (*vfs).xGetSystemCall.map(|get| get(vfs, c"fchown".as_ptr())) };
+        let own: Untyped =
+            // SAFETY: the same cast as in `replace_system_calls`; the pointers are compared alone.
+            unsafe { std::mem::transmute::<ChangeOwner, Untyped>(fchown_if_allowed) };
+        assert!(std::ptr::fn_addr_eq(now.flatten().unwrap(), own));
+        // Without the right nothing is changed, whatever the descriptor is.
+        // SAFETY: the descriptor is none, and the call does nothing.
+        assert_eq!(unsafe { fchown_if_allowed(-1, 0, 0) }, 0);
+        let _allowed = AllowChown::take();
+        // SAFETY: the system refuses the descriptor.
+        assert_eq!(unsafe { fchown_if_allowed(-1, 0, 0) }, -1);
+    }
+
+    #[test]
+    fn system_calls_that_cannot_be_replaced_are_an_error() {
+        unsafe extern "C" fn refuse(
+            _vfs: *mut ffi::sqlite3_vfs,
+            _name: *const c_char,
+            _call: ffi::sqlite3_syscall_ptr,
+        ) -> c_int {
+            ffi::SQLITE_READONLY
+        }
+        init().unwrap();
+        // SAFETY: plain data of the default VFS, which is valid for the life of the process.
+        let mut vfs = unsafe { std::ptr::read(original().unwrap()) };
+        vfs.xSetSystemCall = Some(refuse);
+        // SAFETY: a VFS that changes nothing.
+        assert_eq!(unsafe { replace_system_calls(&raw mut vfs) }, Err(ffi::SQLITE_READONLY));
+        vfs.xSetSystemCall = None;
+        // SAFETY: as above.
+        assert_eq!(unsafe { replace_system_calls(&raw mut vfs) }, Err(ffi::SQLITE_NOTFOUND));
+    }
 }
