@@ -169,7 +169,7 @@ impl ActionQueue {
     /// Does runs one after the other until it is told to stop; the one under way then ends at its next safe point.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let history = Arc::clone(&self.executor.state_store);
-        let cut = run_blocking(move || history.close_actions("cut off: litekeeper ended"));
+        let cut = run_blocking(move || history.mark_interrupted("cut off: litekeeper ended"));
         if let Some(Err(error)) = cut.await {
             tracing::warn!(%error, "actions of before could not be closed");
         }

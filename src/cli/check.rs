@@ -26,7 +26,7 @@ use crate::os::LostLocks;
 use crate::os::owner_states;
 use crate::sqlite;
 use crate::sqlite::Check;
-use crate::sqlite::Kind;
+use crate::sqlite::FindingCategory;
 use crate::worker_pool::run_blocking;
 
 use super::Exit;
@@ -116,7 +116,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
                 rows: wanted.rows.clone(),
                 checks: wanted.checks.clone(),
                 by_table: wanted.by_table,
-                manners: None,
+                impact_limits: None,
                 limits: QueryLimits { deadline: None, busy_timeout: wanted.patience, cancel: cancel.clone() },
             };
             let progress = TerminalProgress::new();
@@ -188,7 +188,7 @@ fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
 pub(super) fn text(report: &Report) -> String {
     let verdict = match report.status {
         Status::Healthy => "healthy",
-        Status::Problems if report.has(Kind::Damage) => "DAMAGED",
+        Status::Problems if report.has(FindingCategory::Damage) => "DAMAGED",
         Status::Problems => "sound, but constraints are broken",
         Status::Unknown if report.checks.is_empty() => "could not be checked",
         Status::Unknown => "checked in part",
@@ -239,12 +239,12 @@ pub(super) fn text(report: &Report) -> String {
 }
 
 /// A kind of finding, for a person.
-fn words_for(kind: Kind) -> &'static str {
+fn words_for(kind: FindingCategory) -> &'static str {
     match kind {
-        Kind::Damage => "damage",
-        Kind::Constraint => "broken constraint",
-        Kind::NotCheckable => "not checked",
-        Kind::Odd => "odd but legal",
+        FindingCategory::Damage => "damage",
+        FindingCategory::Constraint => "broken constraint",
+        FindingCategory::NotCheckable => "not checked",
+        FindingCategory::Odd => "odd but legal",
     }
 }
 

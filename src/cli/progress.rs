@@ -8,7 +8,7 @@ use indicatif::ProgressStyle;
 
 use super::escape::one_line;
 use super::escape::print_error;
-use crate::health_report::Observer;
+use crate::health_report::CheckProgress;
 use crate::tasks;
 
 /// Steps of the bar.
@@ -45,7 +45,7 @@ impl tasks::Progress for TerminalProgress {
     }
 
     fn update(&self, share: f64, detail: &str) {
-        Observer::done(self, share);
+        CheckProgress::done(self, share);
         if !detail.is_empty() {
             self.0.set_prefix(format!(", {}", one_line(detail)));
         }
@@ -56,7 +56,7 @@ impl tasks::Progress for TerminalProgress {
     }
 }
 
-impl Observer for TerminalProgress {
+impl CheckProgress for TerminalProgress {
     fn begin(&self, check: &'static str) {
         self.0.reset();
         self.0.set_message(format!("{} check", check.replace('_', " ")));

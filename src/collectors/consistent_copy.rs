@@ -23,11 +23,11 @@ use crate::sqlite::BlockCopy;
 use crate::sqlite::BlockError;
 use crate::sqlite::BlockPass;
 use crate::sqlite::ErrorCode;
-use crate::sqlite::Go;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
+use std::ops::ControlFlow;
 
 use super::unlocked::StableState;
 
@@ -104,7 +104,7 @@ pub fn consistent_copy(
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READERS);
     for _ in 1..threads {
-        copying.readers.push(Reader::open(source.path, Access::AtRest, &no_wait)?);
+        copying.readers.push(Reader::open(source.path, Access::Immutable, &no_wait)?);
     }
     let mut shortest = Duration::MAX;
     let mut max_hold = Duration::ZERO;
@@ -171,7 +171,11 @@ impl Copying<'_> {
         let mut failed = None;
         let pass = self.blocks.update(&mut self.readers, self.copy, size, |done| {
             failed = progress(done, done as f64 / size.max(1) as f64).err();
-            if failed.is_some() || limits.is_exceeded() { Go::Stop } else { Go::On }
+            if failed.is_some() || limits.is_exceeded() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })?;
         self.passes += 1;
         failed.map_or(Ok(()), Err)?;
@@ -187,7 +191,7 @@ impl Copying<'_> {
         if pass.is_complete {
             Ok(())
         } else {
-            Err(SqliteError::spent("copy the database", self.source.limits))
+            Err(SqliteError::limit_error("copy the database", self.source.limits))
         }
     }
 
@@ -201,7 +205,11 @@ impl Copying<'_> {
         }
         let size = self.size()?;
         let pass = self.blocks.update(&mut self.readers, self.copy, size, |_| {
-            if begun.elapsed() >= max_hold || limits.is_exceeded() { Go::Stop } else { Go::On }
+            if begun.elapsed() >= max_hold || limits.is_exceeded() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         let ended = self.readers[0].end_transaction();
         let hold = begun.elapsed();
@@ -212,7 +220,7 @@ impl Copying<'_> {
             return Ok(Locked::Done(hold, size));
         }
         if limits.is_exceeded() {
-            return Err(SqliteError::spent("copy the database", limits).into());
+            return Err(SqliteError::limit_error("copy the database", limits).into());
         }
         Ok(Locked::TooLong(hold))
     }

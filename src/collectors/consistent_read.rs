@@ -71,13 +71,13 @@ pub fn read_consistently<T, E: From<SqliteError> + OpenFailure>(
         let mut used = access;
         if access == Access::Shared && before.wal.is_none() && answer.as_ref().is_err_and(E::cannot_open) {
             // The reader may not make the -wal that SQLite wanted: a WAL database at rest.
-            used = Access::AtRest;
+            used = Access::Immutable;
             answer = open_and_query(path, used, limits, &mut query);
         }
-        if access == Access::Abandoned && answer.as_ref().is_err_and(E::is_protocol) {
+        if access == Access::HeapWalIndex && answer.as_ref().is_err_and(E::is_protocol) {
             // SQLite finds no valid frame: the WAL is as good as empty. It has a header of its own only or none at
             // all, and comparing its salts with those of no header never ends in `walBeginShmUnreliable`.
-            used = Access::AtRest;
+            used = Access::Immutable;
             answer = open_and_query(path, used, limits, &mut query);
         }
         let moved = || -> io::Result<bool> {
@@ -150,7 +150,7 @@ fn access_for(files: &DatabaseFiles, wal: Option<FileStat>) -> io::Result<Access
         // A shorter one was truncated, and holds no index that could be read.
         Some(_) if stat(&files.shm())?.is_some_and(|shm| shm.size >= WAL_INDEX_REGION) => Access::Shared,
         // A WAL without content says nothing; SQLite truncates it so when it is asked to keep the file.
-        Some(wal) if wal.size == 0 => Access::AtRest,
-        Some(_) => Access::Abandoned,
+        Some(wal) if wal.size == 0 => Access::Immutable,
+        Some(_) => Access::HeapWalIndex,
     })
 }

@@ -251,7 +251,7 @@ fn read_facts(
         JournalMode::Rollback => None,
     };
     let mut facts =
-        DatabaseFacts { header, wal, change: reader.change_mark(), objects: None, schema_error: None };
+        DatabaseFacts { header, wal, change: reader.change_counter(), objects: None, schema_error: None };
     if !schema_wanted {
         return Ok(facts);
     }

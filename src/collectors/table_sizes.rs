@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::database::Database;
 use crate::limits::QueryLimits;
+use crate::sqlite::BTree;
+use crate::sqlite::BTreeSize;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
-use crate::sqlite::Tree;
-use crate::sqlite::TreeSize;
 
 use super::consistent_read::ConsistentReadError;
 use super::table_rows::ROLLBACK_TIMEOUT_DIVISOR;
@@ -45,7 +45,7 @@ pub struct TableSize {
     /// The table.
     pub table: String,
     /// Its own pages, without its indexes; `None` when they could not be measured in time.
-    pub own: Option<TreeSize>,
+    pub own: Option<BTreeSize>,
     /// Its indexes, by name; those that could not be measured in time are left out.
     pub indexes: Vec<IndexSize>,
 }
@@ -118,7 +118,7 @@ pub fn collect_table_sizes(
     none_if_busy(read, SqliteError::code)
 }
 
-type Sizes = BTreeMap<Tree, TreeSize>;
+type Sizes = BTreeMap<BTree, BTreeSize>;
 
 fn measure(
     reader: &mut Reader,
@@ -132,13 +132,13 @@ fn measure(
         JournalMode::Wal => timeout,
         JournalMode::Rollback => timeout / ROLLBACK_TIMEOUT_DIVISOR,
     };
-    reader.prepare_space()?;
-    let mut trees = reader.trees()?;
+    reader.prepare_btree_sizes()?;
+    let mut trees = reader.btrees()?;
     let mut collection = SizeCollection::default();
-    match reader.all_space(header.pages, limit) {
+    match reader.all_btree_sizes(header.pages, limit) {
         Ok(Some(all)) => {
-            let named: BTreeMap<String, TreeSize> = all.into_iter().collect();
-            let size = |tree: Tree| named.get(tree.name()).map(|size| (tree, *size));
+            let named: BTreeMap<String, BTreeSize> = all.into_iter().collect();
+            let size = |tree: BTree| named.get(tree.name()).map(|size| (tree, *size));
             return Ok((trees.into_iter().filter_map(size).collect(), collection));
         }
         // Too large, or damaged somewhere: then each for itself.
@@ -160,7 +160,7 @@ fn measure(
 /// Measures each tree; one that a writer keeps locked is tried once more at the end.
 fn one_by_one(
     reader: &mut Reader,
-    trees: Vec<Tree>,
+    trees: Vec<BTree>,
     limit: Duration,
     before: &TableSizes,
     collection: &mut SizeCollection,
@@ -171,7 +171,7 @@ fn one_by_one(
     let mut busy = None;
     for _ in 0..2 {
         for tree in std::mem::take(&mut waiting) {
-            match reader.space(&tree, limit) {
+            match reader.btree_size(&tree, limit) {
                 // A table that was dropped meanwhile has none.
                 Ok(Some(size)) if size.bytes == 0 => {}
                 Ok(Some(size)) => drop(sizes.insert(tree, size)),
@@ -208,8 +208,8 @@ fn one_by_one(
     Ok(sizes)
 }
 
-fn timed_out_problem(timed_out: &[Tree], limit: Duration) -> String {
-    let names: Vec<&str> = timed_out.iter().take(MAX_NAMES).map(Tree::name).collect();
+fn timed_out_problem(timed_out: &[BTree], limit: Duration) -> String {
+    let names: Vec<&str> = timed_out.iter().take(MAX_NAMES).map(BTree::name).collect();
     let more = timed_out.len().saturating_sub(MAX_NAMES);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
@@ -218,13 +218,13 @@ fn timed_out_problem(timed_out: &[Tree], limit: Duration) -> String {
     )
 }
 
-fn old_size(tree: &Tree, before: &TableSizes) -> Option<TreeSize> {
+fn old_size(tree: &BTree, before: &TableSizes) -> Option<BTreeSize> {
     let table = before.tables.iter().find(|table| table.table == tree.table)?;
     match &tree.index {
         None => table.own,
         Some(name) => {
             let index = table.indexes.iter().find(|index| index.index == *name)?;
-            Some(TreeSize { bytes: index.bytes, unused: 0 })
+            Some(BTreeSize { bytes: index.bytes, unused: 0 })
         }
     }
 }
@@ -285,7 +285,7 @@ mod tests {
 
     fn table(name: &str, bytes: u64, indexes: &[(&str, u64)]) -> TableSize {
         let index = |(index, bytes): &(&str, u64)| IndexSize { index: (*index).to_owned(), bytes: *bytes };
-        let own = Some(TreeSize { bytes, unused: 0 });
+        let own = Some(BTreeSize { bytes, unused: 0 });
         TableSize { table: name.to_owned(), own, indexes: indexes.iter().map(index).collect() }
     }
 

@@ -20,7 +20,7 @@ use crate::os::stat;
 use crate::sqlite::Access;
 use crate::sqlite::Activity;
 use crate::sqlite::ErrorCode;
-use crate::sqlite::Mark;
+use crate::sqlite::HeaderSnapshot;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
@@ -128,7 +128,7 @@ fn try_read<T, E: From<SqliteError>>(
     if stamp.wal.is_some() {
         return Ok(Attempt::NeedsLocks);
     }
-    let mut reader = match Reader::open(path, Access::AtRest, limits) {
+    let mut reader = match Reader::open(path, Access::Immutable, limits) {
         Ok(reader) => reader,
         Err(error) => return Ok(Attempt::Read(Err(error.into()), stamp)),
     };
@@ -191,7 +191,7 @@ impl StableState {
 
 /// A database that holds its last commit.
 struct QuietState {
-    mark: Mark,
+    mark: HeaderSnapshot,
     /// A transaction is open, whose commits may move nothing but the file's time.
     is_open: bool,
 }

@@ -96,7 +96,7 @@ fn directory_of(path: &Path) -> CString {
 
 /// The journal mode that the main file names, its `-wal` left aside: one that belongs to another file would be read over it.
 fn own_mode(path: &Path, limits: &QueryLimits) -> Option<JournalMode> {
-    let header = Reader::open(path, Access::AtRest, limits).ok()?.header().ok()?;
+    let header = Reader::open(path, Access::Immutable, limits).ok()?.header().ok()?;
     Some(header.journal_mode)
 }
 

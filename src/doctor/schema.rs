@@ -124,7 +124,7 @@ fn of_retention(facts: &Facts, schema: &DatabaseSchema, retention: &Retention) -
     let column = column.as_ref()?;
     let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(wanted))?;
     if !table.columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(column))
-        || table.finds_by(std::slice::from_ref(column))
+        || table.has_index_on(std::slice::from_ref(column))
     {
         return None;
     }
@@ -201,7 +201,7 @@ fn unstable_row_ids(schema: &DatabaseSchema) -> impl Iterator<Item = Finding> + 
 
 fn foreign_keys<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item = Finding> + 'f {
     schema.tables.iter().flat_map(move |table| {
-        let bare = table.foreign_keys.iter().filter(|(_, columns)| !table.finds_by(columns));
+        let bare = table.foreign_keys.iter().filter(|(_, columns)| !table.has_index_on(columns));
         bare.map(move |(parent, columns)| {
             let severity = if rows(table) >= FELT_ROWS { Severity::Warning } else { Severity::Info };
             let what = format!(

@@ -17,7 +17,6 @@ use crate::os::is_mounted_alone;
 use crate::os::read_denied;
 use crate::os::stat;
 use crate::span::Operation;
-use crate::sqlite::Check;
 use crate::sqlite::Checked;
 use crate::sqlite::ENCRYPTED;
 use crate::sqlite::ErrorCode;
@@ -32,64 +31,30 @@ use crate::sqlite::WalFrames;
 use crate::sqlite::is_of_encrypted_file;
 use crate::sqlite::version_text;
 
+use super::CheckProgress;
 use super::CheckReport;
 use super::FactsReport;
 use super::Files;
-use super::Observer;
 use super::Report;
 use super::Request;
 use super::RowCountReport;
+use super::by_table::check_by_table;
+use super::failure::Failure;
 use super::full_text;
-use super::impact_limits::Manners;
-use super::impact_limits::Strain;
-use super::impact_limits::give_way;
-use super::impact_limits::in_slices;
-use super::progress::Progress;
+use super::impact_limits::ImpactLimits;
+use super::impact_limits::ImpactMonitor;
+use super::impact_limits::yield_to_writers;
+use super::progress::ProgressEstimate;
 use super::reading::Source;
 use super::reading::read_beside_owner;
+use super::sqlite_check::run_check;
 
 /// How long a row count may take before its estimate is given, when a person waits for it.
-const COUNT_BUDGET: Duration = Duration::from_secs(30);
+const COUNT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a report ends early.
-pub(super) enum Failure {
-    /// The file itself is the problem.
-    Damaged { check: &'static str, problem: String },
-    /// The checks could not run.
-    Unknown { message: String, kind: Option<ErrorKind> },
-}
-
-impl Failure {
-    /// Something that is not SQLite's to say.
-    fn unknown(message: impl ToString) -> Self {
-        Self::Unknown { message: message.to_string(), kind: None }
-    }
-
-    fn of(error: &SqliteError, check: &'static str) -> Self {
-        let unknown = |message| Self::Unknown { message, kind: Some(error.kind()) };
-        match error.kind() {
-            ErrorKind::Sqlite(ErrorCode::Corrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { check, problem: error.to_string() }
-            }
-            ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) => unknown(format!(
-                "{error}; another process holds the lock, a later try or a longer --busy-timeout may help"
-            )),
-            ErrorKind::Sqlite(
-                ErrorCode::Io
-                | ErrorCode::Full
-                | ErrorCode::ReadOnly
-                | ErrorCode::CannotOpen
-                | ErrorCode::Other,
-            )
-            | ErrorKind::DeadlineExceeded
-            | ErrorKind::Cancelled => unknown(error.to_string()),
-        }
-    }
-}
-
-pub(super) fn examine(
+pub(super) fn check_database(
     request: &Request,
-    observer: &impl Observer,
+    progress: &impl CheckProgress,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let path = std::fs::canonicalize(&request.path).map_err(Failure::unknown)?;
@@ -121,7 +86,7 @@ pub(super) fn examine(
         return Err(Failure::Damaged { check: "file_size", problem: "the file is empty".to_owned() });
     }
     let read = read_beside_owner(request, &path, &files, report, |reader, source, inexact, report| {
-        read_all(reader, source, inexact, request, &files, observer, report)
+        read_all(reader, source, inexact, request, &files, progress, report)
     });
     match read {
         Ok(Consistent::Read { .. }) => Ok(()),
@@ -150,7 +115,7 @@ fn read_all(
     mut inexact: Option<&mut Reader>,
     request: &Request,
     files: &DatabaseFiles,
-    observer: &impl Observer,
+    progress: &impl CheckProgress,
     report: &mut Report,
 ) -> Result<(), SqliteError> {
     let started = Instant::now();
@@ -167,32 +132,32 @@ fn read_all(
     // Under a lock on the database itself all is done in short transactions.
     let is_rollback = header.journal_mode == JournalMode::Rollback;
     let must_be_short = source == Source::Database && reader.takes_locks() && is_rollback;
-    let short = request.manners.filter(|_| must_be_short);
-    let limit = short.map_or(COUNT_BUDGET, |manners| manners.max_writer_wait.min(COUNT_BUDGET));
+    let short = request.impact_limits.filter(|_| must_be_short);
+    let limit = short.map_or(COUNT_TIMEOUT, |impact_limits| impact_limits.max_writer_wait.min(COUNT_TIMEOUT));
     for &check in &request.checks {
-        observer.begin(check.label());
+        progress.begin(check.label());
         reader.prepare_check(check, &header)?;
         if request.by_table {
-            in_slices(reader, inexact.as_deref_mut(), check, request, &header, observer, report)?;
+            check_by_table(reader, inexact.as_deref_mut(), check, request, &header, progress, report)?;
             continue;
         }
         begin_short(reader, short, request)?;
-        let strain = watch(source, request, &header, reader);
-        let progress = Progress::expect(reader, check, &header);
-        let (told, watched) = (observer.clone(), strain.clone());
+        let monitor = watch(source, request, &header, reader);
+        let estimate = ProgressEstimate::expect(reader, check, &header);
+        let (told, watched) = (progress.clone(), monitor.clone());
         reader.on_progress(move |work| {
-            told.done(progress.share(work));
-            watched.go(work)
+            told.done(estimate.share(work));
+            watched.should_continue(work)
         })?;
         let whole = run_check(reader, check, report);
-        report.max_hold = report.max_hold.max(strain.hold());
-        let is_of_no_use = strain.was_too_much() && is_rollback && !must_be_short;
-        if !strain.was_too_much() || is_of_no_use {
+        report.max_hold = report.max_hold.max(monitor.hold());
+        let is_of_no_use = monitor.limit_exceeded() && is_rollback && !must_be_short;
+        if !monitor.limit_exceeded() || is_of_no_use {
             whole?;
             continue;
         }
         // The owner needs its turn: the rest goes table by table, with pauses.
-        in_slices(reader, inexact.as_deref_mut(), check, request, &header, observer, report)?;
+        check_by_table(reader, inexact.as_deref_mut(), check, request, &header, progress, report)?;
     }
     reader.end_progress()?;
     begin_short(reader, short, request)?;
@@ -223,54 +188,25 @@ fn main_bytes(source: Source, files: &DatabaseFiles) -> Option<u64> {
 }
 
 /// Watches what the reading does to others; nobody else has a copy.
-fn watch(source: Source, request: &Request, header: &Header, reader: &Reader) -> Strain {
+fn watch(source: Source, request: &Request, header: &Header, reader: &Reader) -> ImpactMonitor {
     match source {
-        Source::Database => Strain::watch(request.manners, header, reader),
-        Source::Copy { .. } => Strain::none(),
+        Source::Database => ImpactMonitor::watch(request.impact_limits, header, reader),
+        Source::Copy { .. } => ImpactMonitor::none(),
     }
 }
 
 /// Lets writers do their work, and begins anew.
-fn begin_short(reader: &mut Reader, short: Option<Manners>, request: &Request) -> Result<(), SqliteError> {
+fn begin_short(
+    reader: &mut Reader,
+    short: Option<ImpactLimits>,
+    request: &Request,
+) -> Result<(), SqliteError> {
     if short.is_some() {
-        give_way(reader, &request.limits)?;
+        yield_to_writers(reader, &request.limits)?;
         reader.end_progress()?;
         reader.header()?;
     }
     Ok(())
-}
-
-/// A check that fails as a whole is a finding when the file is to blame for it.
-fn run_check(reader: &Reader, check: Check, report: &mut Report) -> Result<(), SqliteError> {
-    let started = Instant::now();
-    let operation = Operation::begin(operation_of(check), None);
-    let checked = checked_or_damage(operation.told(reader.check(check)), check)?;
-    let checked = CheckReport::new(check.label(), checked, started.elapsed().as_secs_f64());
-    operation.problems(checked.problems.len());
-    report.checks.push(checked);
-    Ok(())
-}
-
-/// A check as an operation of SQLite.
-pub(super) fn operation_of(check: Check) -> &'static str {
-    match check {
-        Check::Quick => "PRAGMA quick_check",
-        Check::Full => "PRAGMA integrity_check",
-        Check::ForeignKey => "PRAGMA foreign_key_check",
-    }
-}
-
-/// What a check found, where damage that ends it is a finding too.
-pub(super) fn checked_or_damage(
-    checked: Result<Checked, SqliteError>,
-    check: Check,
-) -> Result<Checked, SqliteError> {
-    checked.or_else(|error| match Failure::of(&error, check.label()) {
-        Failure::Damaged { problem, .. } => {
-            Ok(Checked { findings: vec![Finding::damage(problem)], whole: true, ..Checked::default() })
-        }
-        Failure::Unknown { .. } => Err(error),
-    })
 }
 
 fn facts(header: &Header, wal: Option<WalFrames>) -> FactsReport {
@@ -344,7 +280,7 @@ fn rows(reader: &mut Reader, table: &str, limit: Duration) -> Result<RowCountRep
         error,
     };
     let operation = Operation::begin("SELECT", Some(table));
-    let counted = operation.told(reader.count_rows(table, limit));
+    let counted = operation.record_result(reader.count_rows(table, limit));
     if let Ok(RowCount::Exact(rows) | RowCount::Estimate(rows)) = counted {
         operation.rows(rows.unsigned_abs());
     }

@@ -2,21 +2,21 @@
 
 use crate::sqlite::Check;
 use crate::sqlite::Finding;
+use crate::sqlite::FindingCategory;
 use crate::sqlite::FullTextIndex;
 use crate::sqlite::Header;
-use crate::sqlite::Kind;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
 use super::Report;
-use super::impact_limits::Strain;
+use super::impact_limits::ImpactMonitor;
 
 /// Adds what the comparison finds to the full check. Damage comes first: where there is any, nothing is compared. Where the
 /// owner needs its turn, the comparison is left out.
-pub(super) fn compare(reader: &mut Reader, header: &Header, strain: &Strain, report: &mut Report) {
+pub(super) fn compare(reader: &mut Reader, header: &Header, monitor: &ImpactMonitor, report: &mut Report) {
     let is_wanted = report.checks.iter().any(|check| check.check == Check::Full.label())
         && report.error.is_none()
-        && !report.has(Kind::Damage);
+        && !report.has(FindingCategory::Damage);
     if !is_wanted {
         return;
     }
@@ -30,16 +30,16 @@ pub(super) fn compare(reader: &mut Reader, header: &Header, strain: &Strain, rep
         if copy.is_some() {
             return Ok((indexes, Vec::new()));
         }
-        let watched = strain.clone();
-        reader.on_progress(move |work| watched.go(work))?;
+        let watched = monitor.clone();
+        reader.on_progress(move |work| watched.should_continue(work))?;
         let found: Result<Vec<_>, _> = indexes.iter().map(|index| reader.compare_row_ids(index)).collect();
         reader.end_progress()?;
         let findings =
-            if strain.was_too_much() { Vec::new() } else { found?.into_iter().flatten().collect() };
+            if monitor.limit_exceeded() { Vec::new() } else { found?.into_iter().flatten().collect() };
         Ok((indexes, findings))
     };
     let read = read();
-    report.max_hold = report.max_hold.max(strain.hold());
+    report.max_hold = report.max_hold.max(monitor.hold());
     // What keeps the database from being read now was no hindrance to the checks; the next one compares.
     let Ok((indexes, mut findings)) = read else { return };
     if let Some(copy) = copy {

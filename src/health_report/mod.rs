@@ -2,16 +2,19 @@
 //!
 //! It is sync and reads only. The shape of its JSON is an interface, documented in docs/CHECK.md.
 
+mod by_table;
 mod check;
+mod failure;
 mod full_text;
 mod impact_limits;
 mod progress;
 mod reading;
+mod sqlite_check;
 
-pub use impact_limits::Manners;
-pub use impact_limits::Strain;
-pub use impact_limits::give_way;
-pub use progress::Observer;
+pub use impact_limits::ImpactLimits;
+pub use impact_limits::ImpactMonitor;
+pub use impact_limits::yield_to_writers;
+pub use progress::CheckProgress;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,10 +27,10 @@ use crate::sqlite::Check;
 use crate::sqlite::Checked;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::Finding;
-use crate::sqlite::Kind;
+use crate::sqlite::FindingCategory;
 
-use check::Failure;
-use check::examine;
+use check::check_database;
+use failure::Failure;
 
 /// The version of the JSON shape; it grows when a field changes its meaning or goes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -186,7 +189,7 @@ impl CheckReport {
     }
 
     /// What it says of one kind.
-    pub fn texts(&self, kind: Kind) -> impl Iterator<Item = &str> {
+    pub fn texts(&self, kind: FindingCategory) -> impl Iterator<Item = &str> {
         self.findings.iter().filter(move |finding| finding.kind == kind).map(|finding| finding.text.as_str())
     }
 }
@@ -194,7 +197,7 @@ impl CheckReport {
 impl Report {
     /// Whether a check found something of a kind.
     #[must_use]
-    pub fn has(&self, kind: Kind) -> bool {
+    pub fn has(&self, kind: FindingCategory) -> bool {
         self.checks.iter().any(|check| check.texts(kind).next().is_some())
     }
 }
@@ -211,7 +214,7 @@ pub struct Request {
     /// Whether to go table by table from the start, as a check beside an owner at work has to.
     pub by_table: bool,
     /// How to spare the database's owner; `None` to check regardless.
-    pub manners: Option<Manners>,
+    pub impact_limits: Option<ImpactLimits>,
     /// Limits of the work.
     pub limits: QueryLimits,
 }
@@ -219,7 +222,7 @@ pub struct Request {
 /// Checks one database. Beside a writer of a rollback database it reads a private copy; where there can be none, the writer
 /// cannot commit while the check runs, for as long as the manners allow, and without manners until it ends.
 #[must_use]
-pub fn report(request: &Request, observer: &impl Observer) -> Report {
+pub fn report(request: &Request, progress: &impl CheckProgress) -> Report {
     let started = Instant::now();
     let mut report = Report {
         path: request.path.display().to_string(),
@@ -235,7 +238,7 @@ pub fn report(request: &Request, observer: &impl Observer) -> Report {
         error_kind: None,
         elapsed_seconds: 0.0,
     };
-    match examine(request, observer, &mut report) {
+    match check_database(request, progress, &mut report) {
         Ok(()) => {}
         Err(Failure::Damaged { check, problem }) => {
             let found =
@@ -250,7 +253,7 @@ pub fn report(request: &Request, observer: &impl Observer) -> Report {
     let uncounted = report.rows.iter().any(|rows| rows.error.is_some());
     report.status = if report.checks.iter().any(|check| !check.ok) {
         Status::Problems
-    } else if report.error.is_some() || uncounted || report.has(Kind::NotCheckable) {
+    } else if report.error.is_some() || uncounted || report.has(FindingCategory::NotCheckable) {
         Status::Unknown
     } else {
         Status::Healthy

@@ -7,7 +7,7 @@ use crate::sqlite::ReadProgress;
 use crate::sqlite::Reader;
 
 /// Told how a report goes on.
-pub trait Observer: Clone + Send + 'static {
+pub trait CheckProgress: Clone + Send + 'static {
     /// A check begins.
     fn begin(&self, check: &'static str);
     /// This share of it is done, from 0 to 1.
@@ -23,20 +23,20 @@ const SHARE_OF_ROWS_ALONE: f64 = 0.2;
 
 /// What a check is expected to do.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Progress {
+pub(super) struct ProgressEstimate {
     pages: u64,
     pages_before: u64,
     instructions: u64,
     share_of_rows: f64,
 }
 
-impl Progress {
+impl ProgressEstimate {
     /// Estimates the work of a check, from what is known at once. A damaged schema says nothing here;
     /// the check itself will tell of it.
     pub(super) fn expect(reader: &Reader, check: Check, header: &Header) -> Self {
         let (mut instructions, mut looks_up) = (0_u64, false);
         for (table, indexes) in reader.tables_with_indexes().unwrap_or_default() {
-            let rows = reader.roughly(&table);
+            let rows = reader.estimate_rows(&table);
             let entries = match check {
                 Check::Full => 1 + indexes,
                 Check::Quick | Check::ForeignKey => 1,
@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn both_halves_count_and_neither_goes_beyond_its_share() {
-        let progress = Progress { pages: 100, pages_before: 10, instructions: 1_000, share_of_rows: 0.8 };
+        let progress =
+            ProgressEstimate { pages: 100, pages_before: 10, instructions: 1_000, share_of_rows: 0.8 };
         for (pages_read, instructions, share) in
             [(10, 0, 0.0), (60, 0, 0.1), (999, 500, 0.6), (999, 9_999, 1.0)]
         {

@@ -40,10 +40,10 @@ use super::Report;
 use super::Request;
 
 /// How long a moment without a writer is waited for, before the read without a lock.
-const TRY_FOR: Duration = Duration::from_millis(20);
+const UNLOCKED_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// So much stays free beside a private copy.
-const RESERVE_BYTES: u64 = 100 * 1024 * 1024;
+const MIN_FREE_BYTES: u64 = 100 * 1024 * 1024;
 
 /// The longest hold for a copy where no limit was given: half of the second that common drivers wait.
 const MAX_COPY_HOLD: Duration = Duration::from_millis(500);
@@ -77,13 +77,13 @@ pub(super) fn read_beside_owner(
     if request.by_table {
         return read_consistently(path, files, limits, |reader| read_database(reader, report));
     }
-    match read_unlocked(path, files, limits, TRY_FOR, |reader| read_database(reader, report)) {
+    match read_unlocked(path, files, limits, UNLOCKED_TIMEOUT, |reader| read_database(reader, report)) {
         Ok(Consistent::Unstable) => {}
         Err(ConsistentReadError::Query(error)) if error.code() == Some(ErrorCode::Busy) => {}
         other => return other,
     }
     let (reason, mut inexact) = match private_copy(request, path, files)? {
-        Copied::Made(mut copy) => {
+        CopyAttempt::Made(mut copy) => {
             report.clone_from(&blank);
             report.max_hold = copy.max_hold;
             let stamp = copy.stamp;
@@ -93,9 +93,9 @@ pub(super) fn read_beside_owner(
                 .map(|answer| Consistent::Read { answer, stamp })
                 .map_err(ConsistentReadError::Query);
         }
-        Copied::NotHere => (None, None),
-        Copied::Impossible(reason) => (Some(reason), None),
-        Copied::Inexact(reason, reader) => (Some(reason), Some(reader)),
+        CopyAttempt::NotHere => (None, None),
+        CopyAttempt::Impossible(reason) => (Some(reason), None),
+        CopyAttempt::Inexact(reason, reader) => (Some(reason), Some(reader)),
     };
     read_consistently(path, files, limits, |reader| {
         report.clone_from(&blank);
@@ -111,7 +111,7 @@ struct PrivateCopy {
     stamp: crate::os::Stamp,
 }
 
-enum Copied {
+enum CopyAttempt {
     Made(Box<PrivateCopy>),
     /// It is no rollback database.
     NotHere,
@@ -125,18 +125,18 @@ fn private_copy(
     request: &Request,
     path: &Path,
     files: &DatabaseFiles,
-) -> Result<Copied, ConsistentReadError<SqliteError>> {
+) -> Result<CopyAttempt, ConsistentReadError<SqliteError>> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let directory = temporary_directory();
-    let failed = |error: io::Error| Copied::Impossible(format!("{}: {error}", directory.display()));
+    let failed = |error: io::Error| CopyAttempt::Impossible(format!("{}: {error}", directory.display()));
     let size = stat(&files.main)?.map_or(0, |main| main.size);
-    match room(&directory) {
-        Ok(available) if available < size.saturating_add(RESERVE_BYTES) => {
-            return Ok(Copied::Impossible(format!(
+    match free_bytes(&directory) {
+        Ok(available) if available < size.saturating_add(MIN_FREE_BYTES) => {
+            return Ok(CopyAttempt::Impossible(format!(
                 "{} has {} free, and the copy needs {}",
                 directory.display(),
                 bytes(available),
-                bytes(size.saturating_add(RESERVE_BYTES))
+                bytes(size.saturating_add(MIN_FREE_BYTES))
             )));
         }
         Ok(_) => {}
@@ -156,14 +156,14 @@ fn private_copy(
         Reader::open(place.path(), Access::Shared, &request.limits).map_err(ConsistentReadError::Query)?;
     drop(place);
     let stamp = crate::os::Stamp::take(files)?;
-    let max_hold = request.manners.map_or(MAX_COPY_HOLD, |manners| manners.max_copy_hold());
+    let max_hold = request.impact_limits.map_or(MAX_COPY_HOLD, |impact_limits| impact_limits.max_copy_hold());
     let source = CopySource { path, files, max_hold, limits: &request.limits };
     match consistent_copy(source, &file, |_, _| Ok(())) {
         Ok(CopyOutcome::Made(made)) => {
             let (main_bytes, max_hold) = (made.size_bytes, made.max_hold);
-            Ok(Copied::Made(Box::new(PrivateCopy { reader, main_bytes, max_hold, stamp })))
+            Ok(CopyAttempt::Made(Box::new(PrivateCopy { reader, main_bytes, max_hold, stamp })))
         }
-        Ok(CopyOutcome::NotHere) => Ok(Copied::NotHere),
+        Ok(CopyOutcome::NotHere) => Ok(CopyAttempt::NotHere),
         Ok(CopyOutcome::TooLong(needed)) => {
             let reason = format!(
                 "the lock for it would have to be held for {} ms, and {} ms are allowed (five times max_writer_wait, or half of \
@@ -171,14 +171,14 @@ fn private_copy(
                 needed.as_millis(),
                 max_hold.as_millis()
             );
-            Ok(Copied::Inexact(reason, Box::new(reader)))
+            Ok(CopyAttempt::Inexact(reason, Box::new(reader)))
         }
         Err(BlockError::Read(error)) => Err(ConsistentReadError::Query(error)),
         Err(BlockError::Write(error)) => Ok(failed(error)),
     }
 }
 
-fn room(directory: &Path) -> io::Result<u64> {
+fn free_bytes(directory: &Path) -> io::Result<u64> {
     let path = CString::new(directory.as_os_str().as_bytes())?;
     Ok(filesystem_facts(&path, &MountTable::read())?.available_bytes)
 }

@@ -358,7 +358,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
 fn own_space(
     observed: &DatabaseSnapshot,
     sink: &mut SampleWriter<'_, '_>,
-    value: fn(&crate::sqlite::TreeSize) -> u64,
+    value: fn(&crate::sqlite::BTreeSize) -> u64,
 ) -> fmt::Result {
     observed.space.tables.iter().try_for_each(|table| {
         optional(sink, &[("table", &table.table)], table.own.map(|own| value(&own) as f64))

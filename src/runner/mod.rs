@@ -325,7 +325,7 @@ impl RunnerState {
         let history = Arc::clone(&self.executor.state_store);
         let before = SystemTime::now().checked_sub(retention).unwrap_or(SystemTime::UNIX_EPOCH);
         run_blocking(move || {
-            let forgotten = history.forget_before(before).and_then(|_| history.forget_actions_before(before));
+            let forgotten = history.prune_runs(before).and_then(|_| history.prune_actions(before));
             if let Err(error) = forgotten {
                 tracing::warn!(%error, "old runs could not be forgotten");
             }

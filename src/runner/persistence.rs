@@ -164,7 +164,7 @@ pub(super) fn poll_external_changes(
     last_seen: i64,
     running: &[Arc<Database>],
 ) -> Result<ExternalChanges, StateStoreError> {
-    let others = executor.state_store.of_others_since(last_seen)?;
+    let others = executor.state_store.by_other_processes_since(last_seen)?;
     let (everything, databases) = executor.state_store.pauses()?;
     let mut last_seen = last_seen;
     for past in others {

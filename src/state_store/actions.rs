@@ -58,7 +58,7 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn close_actions(&self, result: &str) -> Result<usize, StateStoreError> {
+    pub fn mark_interrupted(&self, result: &str) -> Result<usize, StateStoreError> {
         let sql = "UPDATE actions SET result = ?1 WHERE result IN ('waiting', 'running')";
         self.connection().execute(sql, [result]).map_err(self.failed())
     }
@@ -92,7 +92,7 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn forget_actions_before(&self, moment: SystemTime) -> Result<usize, StateStoreError> {
+    pub fn prune_actions(&self, moment: SystemTime) -> Result<usize, StateStoreError> {
         self.connection()
             .execute("DELETE FROM actions WHERE at < ?1", [seconds(moment)])
             .map_err(self.failed())

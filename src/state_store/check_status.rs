@@ -16,7 +16,7 @@ use crate::tasks::Verdict;
 
 use super::StateStore;
 use super::StateStoreError;
-use super::path_value;
+use super::path_to_value;
 use super::seconds;
 use super::time;
 
@@ -42,7 +42,7 @@ pub struct CheckStatus {
 /// A failure stays until a check that could have seen the same damage passes: a quick check sees less than a
 /// full one, and a full one table by table sees less than one on the whole database. So a failed quick or full check
 /// is cleared by a whole full check alone.
-pub fn judge(standings: &mut BTreeMap<Check, CheckStatus>, verdict: &Verdict, at: SystemTime) {
+pub fn apply_verdict(standings: &mut BTreeMap<Check, CheckStatus>, verdict: &Verdict, at: SystemTime) {
     let old = standings.get(&verdict.check);
     let whole_at = old.map_or(SystemTime::UNIX_EPOCH, |old| old.whole_at);
     let mut new = CheckStatus {
@@ -107,7 +107,7 @@ pub(super) fn apply(connection: &Connection, run: &Run) -> rusqlite::Result<()> 
     }
     let mut standings = read(connection, &run.path)?;
     for verdict in &verdicts {
-        judge(&mut standings, verdict, run.ended_at());
+        apply_verdict(&mut standings, verdict, run.ended_at());
     }
     let sql = "INSERT OR REPLACE INTO verdicts (path, kind, ok, problems, first_problem, completed_at, whole_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -115,7 +115,7 @@ pub(super) fn apply(connection: &Connection, run: &Run) -> rusqlite::Result<()> 
         connection.execute(
             sql,
             params![
-                path_value(&run.path),
+                path_to_value(&run.path),
                 check.label(),
                 standing.ok,
                 standing.problems,
@@ -127,7 +127,7 @@ pub(super) fn apply(connection: &Connection, run: &Run) -> rusqlite::Result<()> 
         let notes = serde_json::to_string(&standing.notes).unwrap_or_default();
         connection.execute(
             "INSERT OR REPLACE INTO verdict_notes (path, kind, notes) VALUES (?1, ?2, ?3)",
-            params![path_value(&run.path), check.label(), notes],
+            params![path_to_value(&run.path), check.label(), notes],
         )?;
     }
     Ok(())
@@ -137,7 +137,7 @@ fn read(connection: &Connection, path: &Path) -> rusqlite::Result<BTreeMap<Check
     let sql =
         "SELECT kind, ok, problems, first_problem, completed_at, whole_at FROM verdicts WHERE path = ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([path_value(path)], |row| {
+    let rows = statement.query_map([path_to_value(path)], |row| {
         let kind: String = row.get(0)?;
         let standing = CheckStatus {
             ok: row.get(1)?,
@@ -160,8 +160,9 @@ fn read(connection: &Connection, path: &Path) -> rusqlite::Result<BTreeMap<Check
     if let Ok(mut statement) =
         connection.prepare_cached("SELECT kind, notes FROM verdict_notes WHERE path = ?1")
     {
-        let rows = statement
-            .query_map([path_value(path)], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        let rows = statement.query_map([path_to_value(path)], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        })?;
         for row in rows {
             let (kind, notes) = row?;
             if let Some((_, standing)) = standings.iter_mut().find(|(check, _)| check.label() == kind) {

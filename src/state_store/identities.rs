@@ -14,8 +14,8 @@ use crate::tasks::backup_id;
 
 use super::StateStore;
 use super::StateStoreError;
-use super::path_of;
-use super::path_value;
+use super::path_from_value;
+use super::path_to_value;
 
 /// The table comes with the first identity; an older litekeeper can read the file all the same.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS backup_identities (
@@ -39,7 +39,7 @@ impl StateStore {
         let known = || {
             let sql = "SELECT id, owns_unmarked FROM backup_identities WHERE path = ?1";
             connection
-                .query_row(sql, [path_value(path)], |row| {
+                .query_row(sql, [path_to_value(path)], |row| {
                     Ok(BackupIdentity { id: row.get(0)?, owns_unmarked: row.get(1)? })
                 })
                 .optional()
@@ -52,7 +52,7 @@ impl StateStore {
         let owns_unmarked = !makers.is_empty() && makers.iter().all(|maker| maker == path);
         // Another process may have made one meanwhile, which then counts.
         let sql = "INSERT OR IGNORE INTO backup_identities VALUES (?1, lower(hex(randomblob(6))), ?2)";
-        connection.execute(sql, params![path_value(path), owns_unmarked]).map_err(self.failed())?;
+        connection.execute(sql, params![path_to_value(path), owns_unmarked]).map_err(self.failed())?;
         known()?.ok_or_else(|| self.failed()(rusqlite::Error::QueryReturnedNoRows))
     }
 }
@@ -69,7 +69,7 @@ fn makers_of_unmarked(
     while let Some(row) = rows.next()? {
         let file: Option<String> = row.get(1)?;
         if file.is_some_and(|file| backup_id(Path::new(&file)).is_none()) {
-            makers.push(path_of(row.get_ref(0)?));
+            makers.push(path_from_value(row.get_ref(0)?));
         }
     }
     Ok(makers)

@@ -18,13 +18,13 @@ mod tests;
 
 pub use actions::ActionRecord;
 pub use check_status::CheckStatus;
-pub use check_status::judge;
+pub use check_status::apply_verdict;
 pub use names::NameRow;
 pub use runs::Recorded;
 pub use runs::RunQuery;
 pub use runs::StoredRun;
-pub use trends::Level;
 pub use trends::Point;
+pub use trends::Resolution;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ use crate::os::ClockReading;
 use crate::task::TaskKind;
 
 /// How long another process of litekeeper may hold the file.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The file of history.
 #[derive(Debug)]
@@ -69,10 +69,10 @@ pub enum StateStoreError {
     #[error(
         "state file {0}: this is not a state file of litekeeper; name another with `state:` in the configuration"
     )]
-    Foreign(PathBuf),
+    NotLitekeeper(PathBuf),
     /// A later litekeeper wrote it.
     #[error("state file {0}: written by a later version of litekeeper (format {1}, known is {2})")]
-    Later(PathBuf, i64, i64),
+    NewerFormat(PathBuf, i64, i64),
 }
 
 impl StateStore {
@@ -94,7 +94,7 @@ impl StateStore {
                 Connection::open(file).map_err(failed)?
             }
         };
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         schema::prepare(&connection, &shown)?;
         let process = format!("{}-{}", std::process::id(), seconds(SystemTime::now()));
         Ok(Self { connection: Mutex::new(connection), file: file.map(Path::to_owned), process })
@@ -112,8 +112,8 @@ impl StateStore {
         #[expect(clippy::disallowed_methods, reason = "the agent's own file, which has no WAL")]
         let opened = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
         let connection = opened.map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
-        schema::refuse_unless_ours(&connection, file)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        schema::ensure_ours(&connection, file)?;
         Ok(Some(Self {
             connection: Mutex::new(connection),
             file: Some(file.to_owned()),
@@ -144,7 +144,7 @@ impl StateStore {
     pub fn last_scheduled(&self, path: &Path, task: TaskKind) -> Result<Option<SystemTime>, StateStoreError> {
         let sql = "SELECT handled_until FROM slots WHERE path = ?1 AND task = ?2";
         self.connection()
-            .query_row(sql, params![path_value(path), task.stored_name()], |row| row.get(0))
+            .query_row(sql, params![path_to_value(path), task.stored_name()], |row| row.get(0))
             .optional()
             .map(|found| found.map(time))
             .map_err(self.failed())
@@ -163,7 +163,7 @@ impl StateStore {
         let sql = "INSERT INTO slots (path, task, handled_until) VALUES (?1, ?2, ?3)
                    ON CONFLICT (path, task) DO UPDATE SET handled_until = excluded.handled_until";
         self.connection()
-            .execute(sql, params![path_value(path), task.stored_name(), seconds(due_at)])
+            .execute(sql, params![path_to_value(path), task.stored_name(), seconds(due_at)])
             .map(|_| ())
             .map_err(self.failed())
     }
@@ -175,7 +175,7 @@ impl StateStore {
     pub fn clock(&self, path: &Path) -> Result<Option<ClockReading>, StateStoreError> {
         let sql = "SELECT wall, since_boot, boot FROM clocks WHERE path = ?1";
         self.connection()
-            .query_row(sql, [path_value(path)], |row| {
+            .query_row(sql, [path_to_value(path)], |row| {
                 Ok(ClockReading { wall: row.get(0)?, since_boot: row.get(1)?, boot: row.get(2)? })
             })
             .optional()
@@ -189,7 +189,7 @@ impl StateStore {
     pub fn set_clock(&self, path: &Path, mark: &ClockReading) -> Result<(), StateStoreError> {
         let sql = "INSERT OR REPLACE INTO clocks (path, wall, since_boot, boot) VALUES (?1, ?2, ?3, ?4)";
         self.connection()
-            .execute(sql, params![path_value(path), mark.wall, mark.since_boot, mark.boot])
+            .execute(sql, params![path_to_value(path), mark.wall, mark.since_boot, mark.boot])
             .map(|_| ())
             .map_err(self.failed())
     }
@@ -206,7 +206,7 @@ fn time(seconds: f64) -> SystemTime {
 }
 
 /// A path as text, or as it is where it is none.
-fn path_value(path: &Path) -> Value {
+fn path_to_value(path: &Path) -> Value {
     use std::os::unix::ffi::OsStrExt as _;
     path.to_str().map_or_else(
         || Value::Blob(path.as_os_str().as_bytes().to_vec()),
@@ -214,11 +214,11 @@ fn path_value(path: &Path) -> Value {
     )
 }
 
-fn path_of(value: ValueRef<'_>) -> PathBuf {
+fn path_from_value(value: ValueRef<'_>) -> PathBuf {
     use std::os::unix::ffi::OsStrExt as _;
     PathBuf::from(std::ffi::OsStr::from_bytes(value.as_bytes().unwrap_or_default()))
 }
 
-fn task_of(text: &str) -> Option<TaskKind> {
+fn task_from_slot(text: &str) -> Option<TaskKind> {
     TaskKind::ALL.into_iter().find(|task| task.stored_name() == text)
 }

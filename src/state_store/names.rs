@@ -7,8 +7,8 @@ use litekeeper_sqlite::rusqlite::params;
 
 use super::StateStore;
 use super::StateStoreError;
-use super::path_of;
-use super::path_value;
+use super::path_from_value;
+use super::path_to_value;
 
 /// One name: the path of the main file, the name it would have if it were alone, and the name it has.
 pub type NameRow = (PathBuf, String, String);
@@ -23,7 +23,7 @@ impl StateStore {
         let mut statement =
             connection.prepare("SELECT path, base, name FROM names").map_err(self.failed())?;
         let rows = statement
-            .query_map((), |row| Ok((path_of(row.get_ref(0)?), row.get(1)?, row.get(2)?)))
+            .query_map((), |row| Ok((path_from_value(row.get_ref(0)?), row.get(1)?, row.get(2)?)))
             .map_err(self.failed())?;
         rows.collect::<Result<_, _>>().map_err(self.failed())
     }
@@ -42,7 +42,7 @@ impl StateStore {
             let sql = "INSERT OR REPLACE INTO names (path, base, name) VALUES (?1, ?2, ?3)";
             let mut statement = transaction.prepare(sql).map_err(self.failed())?;
             for (path, base, name) in names {
-                statement.execute(params![path_value(path), base, name]).map_err(self.failed())?;
+                statement.execute(params![path_to_value(path), base, name]).map_err(self.failed())?;
             }
         }
         transaction.commit().map_err(self.failed())

@@ -20,10 +20,10 @@ use crate::tasks::Trigger;
 
 use super::StateStore;
 use super::StateStoreError;
-use super::path_of;
-use super::path_value;
+use super::path_from_value;
+use super::path_to_value;
 use super::seconds;
-use super::task_of;
+use super::task_from_slot;
 use super::time;
 
 /// A run with its number in the file.
@@ -63,13 +63,13 @@ const COLUMNS: &str =
 /// The runs after which the task has done what it is for, as [`Run::is_done`] has them.
 const DONE: &str = "(outcome = 'success' OR outcome = 'skipped' AND reason = 'below_threshold')";
 
-fn past_run(row: &Row<'_>) -> rusqlite::Result<Option<StoredRun>> {
+fn stored_run(row: &Row<'_>) -> rusqlite::Result<Option<StoredRun>> {
     // A task that a later version knows is passed over.
-    let Some(task) = task_of(&row.get::<_, String>(3)?) else { return Ok(None) };
+    let Some(task) = task_from_slot(&row.get::<_, String>(3)?) else { return Ok(None) };
     let details: Option<String> = row.get(11)?;
     let run = Run {
         database: DatabaseName::new(&row.get::<_, String>(1)?),
-        path: path_of(row.get_ref(2)?),
+        path: path_from_value(row.get_ref(2)?),
         task,
         trigger: Trigger::from_label(&row.get::<_, String>(4)?),
         due_at: row.get::<_, Option<f64>>(5)?.map(time),
@@ -89,7 +89,8 @@ fn replace_equal(connection: &Connection, run: &Run) -> rusqlite::Result<bool> {
     let sql = "DELETE FROM runs WHERE id = (SELECT id FROM runs WHERE path = ?1 AND task = ?2 ORDER BY id DESC LIMIT 1 OFFSET 1) \
                AND outcome = ?3 AND reason IS ?4 AND trigger <> ?5";
     let manual = Trigger::Manual.label();
-    let parameters = params![path_value(&run.path), run.task.stored_name(), run.outcome, run.reason, manual];
+    let parameters =
+        params![path_to_value(&run.path), run.task.stored_name(), run.outcome, run.reason, manual];
     Ok(connection.execute(sql, parameters)? > 0)
 }
 
@@ -117,7 +118,7 @@ impl StateStore {
                 params![
                     self.process,
                     run.database.as_str(),
-                    path_value(&run.path),
+                    path_to_value(&run.path),
                     run.task.stored_name(),
                     run.trigger.label(),
                     run.due_at.map(seconds),
@@ -140,7 +141,7 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn runs(&self, question: &RunQuery) -> Result<Vec<StoredRun>, StateStoreError> {
+    pub fn runs(&self, query: &RunQuery) -> Result<Vec<StoredRun>, StateStoreError> {
         let mut sql = format!("SELECT {COLUMNS} FROM runs WHERE true");
         let mut parameters: Vec<Value> = Vec::new();
         let mut narrow = |column: &str, values: Vec<String>| {
@@ -151,12 +152,12 @@ impl StateStore {
             sql.push_str(&format!(" AND {column} IN ({marks})"));
             parameters.extend(values.into_iter().map(Value::Text));
         };
-        narrow("database", question.databases.clone());
-        let labelled = |task: &TaskKind| question.tasks.iter().any(|label| label == task.label());
+        narrow("database", query.databases.clone());
+        let labelled = |task: &TaskKind| query.tasks.iter().any(|label| label == task.label());
         let tasks =
             TaskKind::ALL.iter().filter(|task| labelled(task)).map(|task| task.stored_name().to_owned());
         narrow("task", tasks.collect());
-        sql.push_str(&format!(" ORDER BY id DESC LIMIT {}", question.limit));
+        sql.push_str(&format!(" ORDER BY id DESC LIMIT {}", query.limit));
         self.select(&sql, parameters)
     }
 
@@ -164,7 +165,7 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn of_others_since(&self, id: i64) -> Result<Vec<StoredRun>, StateStoreError> {
+    pub fn by_other_processes_since(&self, id: i64) -> Result<Vec<StoredRun>, StateStoreError> {
         /// More come with the next question.
         const LIMIT: u32 = 1000;
         let sql =
@@ -185,7 +186,7 @@ impl StateStore {
         let connection = self.connection();
         let failed = self.failed();
         let mut statement = connection.prepare(sql).map_err(&failed)?;
-        let rows = statement.query_map(params_from_iter(parameters), past_run).map_err(&failed)?;
+        let rows = statement.query_map(params_from_iter(parameters), stored_run).map_err(&failed)?;
         rows.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(failed)
     }
 
@@ -204,7 +205,7 @@ impl StateStore {
                 "SELECT {COLUMNS} FROM runs WHERE path = ?1 AND task = ?2 AND {which} ORDER BY id DESC LIMIT 1"
             );
             connection
-                .query_row(&sql, params![path_value(path), task.stored_name()], past_run)
+                .query_row(&sql, params![path_to_value(path), task.stored_name()], stored_run)
                 .optional()
                 .map(Option::flatten)
                 .map_err(self.failed())
@@ -216,7 +217,7 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn forget_before(&self, moment: SystemTime) -> Result<usize, StateStoreError> {
+    pub fn prune_runs(&self, moment: SystemTime) -> Result<usize, StateStoreError> {
         // The last success of each task stays: timestamps in metrics come from it.
         let sql = format!(
             "DELETE FROM runs WHERE started_at < ?1 AND id NOT IN \

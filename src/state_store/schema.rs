@@ -123,7 +123,7 @@ pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), State
 }
 
 /// Refuses a file that is not ours, or of a later version. Older ones lack nothing that is only read.
-pub(super) fn refuse_unless_ours(connection: &Connection, shown: &Path) -> Result<(), StateStoreError> {
+pub(super) fn ensure_ours(connection: &Connection, shown: &Path) -> Result<(), StateStoreError> {
     let failed = |error| StateStoreError::Sqlite(shown.to_owned(), error);
     let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
     known(number("PRAGMA application_id")?, number("PRAGMA user_version")?, shown)
@@ -132,10 +132,10 @@ pub(super) fn refuse_unless_ours(connection: &Connection, shown: &Path) -> Resul
 /// Whether the marks of a file are those of one that this version knows.
 fn known(id: i64, version: i64, shown: &Path) -> Result<(), StateStoreError> {
     if id != APPLICATION_ID {
-        return Err(StateStoreError::Foreign(shown.to_owned()));
+        return Err(StateStoreError::NotLitekeeper(shown.to_owned()));
     }
     if version > VERSION {
-        return Err(StateStoreError::Later(shown.to_owned(), version, VERSION));
+        return Err(StateStoreError::NewerFormat(shown.to_owned(), version, VERSION));
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ fn a_failure_stays_until_a_check_that_could_see_it_passes() {
                 first_problem: None,
                 notes: Notes::default(),
             };
-            judge(&mut standings, &verdict, at(time as u64));
+            apply_verdict(&mut standings, &verdict, at(time as u64));
         }
         let ok = |check| standings.get(&check).map(|standing| standing.ok);
         assert_eq!((ok(Check::Quick), ok(Check::Full)), (quick_ok, full_ok), "{checks:?}");
@@ -84,33 +84,33 @@ fn another_process_sees_the_runs_that_are_not_its_own() {
     other.process = "another".to_owned();
     one.record(&run(1, "success", serde_json::Value::Null)).unwrap();
     other.record(&run(2, "success", serde_json::Value::Null)).unwrap();
-    let seen = one.of_others_since(0).unwrap();
+    let seen = one.by_other_processes_since(0).unwrap();
     assert_eq!(seen.len(), 1);
     assert_eq!((seen[0].run.started_at, one.last_id().unwrap()), (at(2), seen[0].id));
 }
 
 #[test]
 fn old_runs_are_forgotten_but_not_the_last_success() {
-    let history = StateStore::open(None).unwrap();
+    let store = StateStore::open(None).unwrap();
     for started_at in [1, 2] {
-        history.record(&run(started_at, "success", serde_json::Value::Null)).unwrap();
+        store.record(&run(started_at, "success", serde_json::Value::Null)).unwrap();
     }
-    history.record(&run(3, "failed", serde_json::Value::Null)).unwrap();
-    assert_eq!(history.forget_before(at(100)).unwrap(), 2);
-    let left = history.runs(&RunQuery { limit: 10, ..RunQuery::default() }).unwrap();
+    store.record(&run(3, "failed", serde_json::Value::Null)).unwrap();
+    assert_eq!(store.prune_runs(at(100)).unwrap(), 2);
+    let left = store.runs(&RunQuery { limit: 10, ..RunQuery::default() }).unwrap();
     assert_eq!(left.iter().map(|past| past.run.started_at).collect::<Vec<_>>(), [at(2)]);
 }
 
 #[test]
 fn pauses_are_kept_for_all_and_for_one() {
-    let history = StateStore::open(None).unwrap();
-    history.pause(None, at(1)).unwrap();
-    history.pause(Some("books"), at(1)).unwrap();
-    assert_eq!(history.pauses().unwrap(), (true, ["books".to_owned()].into()));
-    history.resume(Some("books")).unwrap();
-    assert_eq!(history.pauses().unwrap(), (true, [].into()));
-    history.resume(None).unwrap();
-    assert_eq!(history.pauses().unwrap(), (false, [].into()));
+    let store = StateStore::open(None).unwrap();
+    store.pause(None, at(1)).unwrap();
+    store.pause(Some("books"), at(1)).unwrap();
+    assert_eq!(store.pauses().unwrap(), (true, ["books".to_owned()].into()));
+    store.resume(Some("books")).unwrap();
+    assert_eq!(store.pauses().unwrap(), (true, [].into()));
+    store.resume(None).unwrap();
+    assert_eq!(store.pauses().unwrap(), (false, [].into()));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_file_that_is_not_ours_is_left_alone() {
     let file = directory.path().join("app.db");
     #[allow(clippy::disallowed_methods)]
     Connection::open(&file).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
-    assert!(matches!(StateStore::open(Some(&file)), Err(StateStoreError::Foreign(_))));
+    assert!(matches!(StateStore::open(Some(&file)), Err(StateStoreError::NotLitekeeper(_))));
     #[allow(clippy::disallowed_methods)]
     let connection = Connection::open(&file).unwrap();
     let objects: i64 =
@@ -132,7 +132,7 @@ fn a_file_that_is_not_ours_is_left_alone() {
 fn a_light_task_does_not_flood_the_history() {
     use Recorded::{Added, Nothing, Repeated};
     use Trigger::{Manual, Schedule};
-    let history = StateStore::open(None).unwrap();
+    let store = StateStore::open(None).unwrap();
     let runs = [
         (1, Schedule, "success", None, Added),
         (2, Schedule, "success", None, Repeated),
@@ -148,9 +148,9 @@ fn a_light_task_does_not_flood_the_history() {
     for (at, trigger, outcome, reason, kept) in runs {
         let base = run(at, outcome, serde_json::Value::Null);
         let light = Run { task: TaskKind::Checkpoint, trigger, reason: reason.map(str::to_owned), ..base };
-        assert_eq!(history.record(&light).unwrap(), kept, "run {at}");
+        assert_eq!(store.record(&light).unwrap(), kept, "run {at}");
     }
-    let left = history.runs(&RunQuery { limit: 100, ..RunQuery::default() }).unwrap();
+    let left = store.runs(&RunQuery { limit: 100, ..RunQuery::default() }).unwrap();
     let left: Vec<f64> = left.iter().rev().map(|past| seconds(past.run.started_at)).collect();
     assert_eq!(left, [4.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
 }

@@ -15,12 +15,12 @@ use litekeeper_sqlite::rusqlite::params;
 
 use super::StateStore;
 use super::StateStoreError;
-use super::path_of;
-use super::path_value;
+use super::path_from_value;
+use super::path_to_value;
 
 /// How finely a stretch of time is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub enum Resolution {
     /// Every five minutes of a day.
     Fine,
     /// Every hour of two weeks.
@@ -29,7 +29,7 @@ pub enum Level {
     Daily,
 }
 
-impl Level {
+impl Resolution {
     /// Every level, the finest first.
     pub const ALL: [Self; 3] = [Self::Fine, Self::Hourly, Self::Daily];
 
@@ -89,34 +89,39 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn write(connection: &Connection, path: &Path, level: Level, point: &Point) -> rusqlite::Result<()> {
+fn write(
+    connection: &Connection,
+    path: &Path,
+    resolution: Resolution,
+    point: &Point,
+) -> rusqlite::Result<()> {
     let known = "SELECT id FROM trend_paths WHERE path = ?1";
     let id: Option<i64> =
-        connection.prepare_cached(known)?.query_row([path_value(path)], |row| row.get(0)).optional()?;
+        connection.prepare_cached(known)?.query_row([path_to_value(path)], |row| row.get(0)).optional()?;
     let id = match id {
         Some(id) => id,
         None => {
             connection
                 .prepare_cached("INSERT INTO trend_paths (path) VALUES (?1)")?
-                .execute([path_value(path)])?;
+                .execute([path_to_value(path)])?;
             connection.last_insert_rowid()
         }
     };
-    let slot = point.at - point.at % level.period().as_secs();
+    let slot = point.at - point.at % resolution.period().as_secs();
     let sql = "INSERT OR REPLACE INTO trends (id, level, at, size, free, wal, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     connection.prepare_cached(sql)?.execute(params![
         id,
-        level.number(),
+        resolution.number(),
         signed(slot),
         signed(point.size),
         point.free.map(signed),
         signed(point.wal),
         point.rows.map(signed)
     ])?;
-    let oldest = slot.saturating_sub(level.retention().as_secs());
+    let oldest = slot.saturating_sub(resolution.retention().as_secs());
     connection
         .prepare_cached("DELETE FROM trends WHERE id = ?1 AND level = ?2 AND at < ?3")?
-        .execute(params![id, level.number(), signed(oldest)])?;
+        .execute(params![id, resolution.number(), signed(oldest)])?;
     Ok(())
 }
 
@@ -125,12 +130,12 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn record_points(&self, points: &[(PathBuf, Level, Point)]) -> Result<(), StateStoreError> {
+    pub fn record_points(&self, points: &[(PathBuf, Resolution, Point)]) -> Result<(), StateStoreError> {
         let mut connection = self.connection();
         let failed = self.failed();
         let transaction = connection.transaction().map_err(&failed)?;
-        for (path, level, point) in points {
-            write(&transaction, path, *level, point).map_err(&failed)?;
+        for (path, resolution, point) in points {
+            write(&transaction, path, *resolution, point).map_err(&failed)?;
         }
         transaction.commit().map_err(failed)
     }
@@ -142,7 +147,7 @@ impl StateStore {
     pub fn points(
         &self,
         path: &Path,
-        level: Level,
+        resolution: Resolution,
         since: SystemTime,
     ) -> Result<Vec<Point>, StateStoreError> {
         let sql = "SELECT at, size, free, wal, rows FROM trends WHERE id = (SELECT id FROM trend_paths WHERE path = ?1) \
@@ -150,7 +155,7 @@ impl StateStore {
         let connection = self.connection();
         let failed = self.failed();
         let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
-        let since = params![path_value(path), level.number(), signed(level.slot(since))];
+        let since = params![path_to_value(path), resolution.number(), signed(resolution.slot(since))];
         let number = |number: i64| u64::try_from(number).unwrap_or(0);
         let rows = statement.query_map(since, |row| {
             Ok(Point {
@@ -177,11 +182,11 @@ impl StateStore {
         let failed = self.failed();
         let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
         let mut sizes: HashMap<PathBuf, Vec<(u64, u64)>> = HashMap::new();
-        let since = params![Level::Hourly.number(), signed(Level::Hourly.slot(since))];
+        let since = params![Resolution::Hourly.number(), signed(Resolution::Hourly.slot(since))];
         let mut rows = statement.query(since).map_err(&failed)?;
         while let Some(row) = rows.next().map_err(&failed)? {
             let (at, size): (i64, i64) = (row.get(1).map_err(&failed)?, row.get(2).map_err(&failed)?);
-            let path = path_of(row.get_ref(0).map_err(&failed)?);
+            let path = path_from_value(row.get_ref(0).map_err(&failed)?);
             let point = (u64::try_from(at).unwrap_or(0), u64::try_from(size).unwrap_or(0));
             sizes.entry(path).or_default().push(point);
         }
@@ -192,10 +197,10 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn forget_trends_before(&self, moment: SystemTime) -> Result<usize, StateStoreError> {
+    pub fn prune_trends(&self, moment: SystemTime) -> Result<usize, StateStoreError> {
         let (connection, failed) = (self.connection(), self.failed());
         let sql = "DELETE FROM trends WHERE id IN (SELECT id FROM trends GROUP BY id HAVING max(at) < ?1)";
-        let gone = connection.execute(sql, [signed(Level::Daily.slot(moment))]).map_err(&failed)?;
+        let gone = connection.execute(sql, [signed(Resolution::Daily.slot(moment))]).map_err(&failed)?;
         let orphans = "DELETE FROM trend_paths WHERE id NOT IN (SELECT id FROM trends)";
         connection.execute(orphans, ()).map_err(failed)?;
         Ok(gone)

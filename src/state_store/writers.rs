@@ -7,7 +7,7 @@ use litekeeper_sqlite::rusqlite::params;
 
 use super::StateStore;
 use super::StateStoreError;
-use super::path_value;
+use super::path_to_value;
 
 const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS writers (path PRIMARY KEY NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID";
@@ -26,7 +26,7 @@ impl StateStore {
             return Ok(None);
         }
         let sql = "SELECT version FROM writers WHERE path = ?1";
-        connection.query_row(sql, [path_value(path)], |row| row.get(0)).optional().map_err(self.failed())
+        connection.query_row(sql, [path_to_value(path)], |row| row.get(0)).optional().map_err(self.failed())
     }
 
     /// Remembers the version of the last other writer.
@@ -39,7 +39,7 @@ impl StateStore {
         connection
             .execute(
                 "INSERT OR REPLACE INTO writers (path, version) VALUES (?1, ?2)",
-                params![path_value(path), version],
+                params![path_to_value(path), version],
             )
             .map(|_| ())
             .map_err(self.failed())

@@ -15,15 +15,15 @@ use serde::Serialize;
 
 use crate::config::Backup;
 use crate::health_report;
-use crate::health_report::Manners;
+use crate::health_report::ImpactLimits;
 use crate::health_report::Request;
 use crate::humanize::bytes;
 use crate::os::FileKind;
 use crate::os::directory_denied;
 use crate::os::stat;
 use crate::sqlite::Check;
+use crate::sqlite::FindingCategory;
 use crate::sqlite::Header;
-use crate::sqlite::Kind;
 
 use super::Inspection;
 use super::READ_BUSY_TIMEOUT;
@@ -174,18 +174,18 @@ fn run_inner(task: &Backup, context: &TaskContext<'_>) -> Result<Outcome, Outcom
     }
     let Backup { max_writer_wait, max_wal_growth, .. } = *task;
     let owner_busy_timeout = context.database.settings.owner_busy_timeout;
-    let manners = Manners { max_writer_wait, max_wal_growth, owner_busy_timeout };
+    let impact_limits = ImpactLimits { max_writer_wait, max_wal_growth, owner_busy_timeout };
     let source = Source {
         path: &context.database.path,
         files: &context.database.files,
-        manners: Some(manners),
+        impact_limits: Some(impact_limits),
         limits: context.limits,
         progress: &context.progress,
     };
     let place = set.new_path(context.now);
     let (pending, copied) = copy(&source, &pending_path(&place))?;
     let verification = verify(pending.path(), &copied, context.limits, &context.progress)
-        .map_err(|error| verify_failure(error, manners, context))?;
+        .map_err(|error| verify_failure(error, impact_limits, context))?;
     backup_set::describe(&pending, identity, context.database);
     pending.name(&place).map_err(|error| file_failed(&place.display().to_string(), &error))?;
     let verified_at =
@@ -222,7 +222,7 @@ fn run_inner(task: &Backup, context: &TaskContext<'_>) -> Result<Outcome, Outcom
 }
 
 /// What a flaw of the copy says: of the database where that is damaged too, else of the disk under the copy.
-fn verify_failure(error: VerifyError, manners: Manners, context: &TaskContext<'_>) -> Outcome {
+fn verify_failure(error: VerifyError, impact_limits: ImpactLimits, context: &TaskContext<'_>) -> Outcome {
     let kept = "it is thrown away, and the backups before it stay";
     match error {
         VerifyError::Unread(error) => Outcome::of(&error, None),
@@ -236,7 +236,7 @@ fn verify_failure(error: VerifyError, manners: Manners, context: &TaskContext<'_
                 rows: Vec::new(),
                 checks: vec![Check::Full],
                 by_table: false,
-                manners: Some(manners),
+                impact_limits: Some(impact_limits),
                 limits: crate::limits::QueryLimits {
                     busy_timeout: READ_BUSY_TIMEOUT,
                     ..context.limits.clone()
@@ -246,7 +246,7 @@ fn verify_failure(error: VerifyError, manners: Manners, context: &TaskContext<'_
             // Until somebody looked, a database whose copy is damaged counts as damaged. Broken constraints, and what only the
             // application can check, are no damage.
             let unchecked = report.error.is_some() || report.checks.is_empty();
-            match report.has(Kind::Damage) || unchecked {
+            match report.has(FindingCategory::Damage) || unchecked {
                 false => {
                     let words = "though the database is sound; look at the disk under the backups";
                     Outcome::failed(
@@ -292,8 +292,9 @@ mod tests {
                 history: &history,
                 progress: Arc::new(Quiet),
             };
-            let manners = Manners { max_writer_wait: MINUTE, max_wal_growth: 0, owner_busy_timeout: None };
-            match verify_failure(VerifyError::Damaged("a page".to_owned()), manners, &context) {
+            let impact_limits =
+                ImpactLimits { max_writer_wait: MINUTE, max_wal_growth: 0, owner_busy_timeout: None };
+            match verify_failure(VerifyError::Damaged("a page".to_owned()), impact_limits, &context) {
                 Outcome::Failed { reason, .. } => reason,
                 other => panic!("{other:?}"),
             }

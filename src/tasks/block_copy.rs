@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::collectors::CopyOutcome;
 use crate::collectors::CopySource;
 use crate::collectors::consistent_copy;
-use crate::health_report::Manners;
+use crate::health_report::ImpactLimits;
 use crate::humanize::bytes;
 use crate::limits::QueryLimits;
 use crate::os::PendingFile;
@@ -34,7 +34,7 @@ use super::verified_copy::file_failed;
 /// Copies a rollback database; `None` where it has to be copied under SQLite's locks.
 pub(super) fn copy_blocks(
     source: &Source<'_>,
-    manners: Manners,
+    impact_limits: ImpactLimits,
     limits: &QueryLimits,
     pending: &Path,
 ) -> Result<Option<(PendingFile, DatabaseCopy)>, Outcome> {
@@ -43,7 +43,7 @@ pub(super) fn copy_blocks(
     let operation = Operation::begin("backup", None);
     let file = PendingFile::make(pending).map_err(failed)?;
     let target = file.open().map_err(failed)?;
-    let max_hold = manners.max_copy_hold();
+    let max_hold = impact_limits.max_copy_hold();
     let from = CopySource { path: source.path, files: source.files, max_hold, limits };
     let mut synced = 0;
     let made = consistent_copy(from, &target, |done, share| {
@@ -92,7 +92,7 @@ pub(super) fn copy_blocks(
 
 /// The header of the copy and the tables that have rows of their own.
 fn contents(copy: &Path, limits: &QueryLimits) -> Result<(Header, Vec<TableRowCount>), SqliteError> {
-    let reader = Reader::open(copy, Access::AtRest, limits)?;
+    let reader = Reader::open(copy, Access::Immutable, limits)?;
     let header = reader.header()?;
     // What the damage of a schema means is the check's to say.
     let listed = match reader.tables_with_indexes() {

@@ -14,7 +14,7 @@ use crate::collectors::date;
 use crate::collectors::epoch_of;
 use crate::config::Retention;
 use crate::config::TimestampFormat;
-use crate::sqlite::Expiry;
+use crate::sqlite::ExpiryPredicate;
 use crate::sqlite::NewestRows;
 use crate::sqlite::SqliteError;
 use crate::sqlite::TableShape;
@@ -106,7 +106,7 @@ pub(super) fn by_time(
     let (format, oldest) = (Some(tally.format()), tally.oldest.unwrap_or(cutoff));
     let keys = source.key_range(shape)?;
     let (column, condition) = (Some(column.to_owned()), retention.condition.clone());
-    let expiry = Expiry { column, floor, below, last, form, cutoff_seconds: cutoff, condition };
+    let expiry = ExpiryPredicate { column, floor, below, last, form, cutoff_seconds: cutoff, condition };
     Ok(Some(Planned { expiry, expired_by, kind, format, cutoff: Some(cutoff), oldest, keys }))
 }
 

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::health_report;
-use crate::health_report::Manners;
+use crate::health_report::ImpactLimits;
 use crate::health_report::Request;
 use crate::health_report::Status;
 use crate::limits::QueryLimits;
 use crate::os::stat;
 use crate::sqlite::Check;
 use crate::sqlite::ENCRYPTED;
-use crate::sqlite::Kind;
+use crate::sqlite::FindingCategory;
 use crate::sqlite::is_encrypted;
 use crate::task::TaskKind;
 
@@ -26,7 +26,7 @@ use super::outcome::FailureReason;
 use super::outcome::Outcome;
 
 /// How the owner is spared where no health check is configured: as one does by default.
-const DEFAULT_LIMITS: Manners = Manners {
+const DEFAULT_LIMITS: ImpactLimits = ImpactLimits {
     max_writer_wait: Duration::from_millis(100),
     max_wal_growth: 64 * 1024 * 1024,
     owner_busy_timeout: None,
@@ -46,7 +46,7 @@ pub(super) fn confirmed(task: TaskKind, outcome: Outcome, context: &TaskContext<
     }
     context.progress.message("SQLite calls the database malformed; it is checked");
     let found = health_report::report(&request(context), &ReportProgress(Arc::clone(&context.progress)));
-    if found.has(Kind::Damage) {
+    if found.has(FindingCategory::Damage) {
         return corrupt(message, report);
     }
     // What only the application can check is no damage; a check that could not be made says nothing.
@@ -71,14 +71,14 @@ fn request(context: &TaskContext<'_>) -> Request {
         Some(task) => (task.max_writer_wait, task.max_wal_growth),
         None => (DEFAULT_LIMITS.max_writer_wait, DEFAULT_LIMITS.max_wal_growth),
     };
-    let manners =
-        Manners { max_writer_wait, max_wal_growth, owner_busy_timeout: settings.owner_busy_timeout };
+    let impact_limits =
+        ImpactLimits { max_writer_wait, max_wal_growth, owner_busy_timeout: settings.owner_busy_timeout };
     Request {
         path: context.database.path.clone(),
         rows: Vec::new(),
         checks: vec![Check::Full],
         by_table: false,
-        manners: Some(manners),
+        impact_limits: Some(impact_limits),
         limits: QueryLimits { busy_timeout: READ_BUSY_TIMEOUT, ..context.limits.clone() },
     }
 }

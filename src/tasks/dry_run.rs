@@ -7,7 +7,7 @@ use crate::collectors::read_preferably_unlocked;
 use crate::config::Backup;
 use crate::config::Optimize;
 use crate::config::Vacuum;
-use crate::health_report::Manners;
+use crate::health_report::ImpactLimits;
 use crate::sqlite::JournalMode;
 use crate::task::TaskKind;
 
@@ -135,7 +135,8 @@ pub fn dry_run(task: TaskKind, context: &TaskContext<'_>) -> Result<DryRun, Outc
     };
     if let Some(max_writer_wait) = max_writer_wait.filter(|_| header.journal_mode == JournalMode::Rollback) {
         let owner_busy_timeout = context.database.settings.owner_busy_timeout;
-        let max_hold = Manners { max_writer_wait, max_wal_growth: 0, owner_busy_timeout }.max_copy_hold();
+        let max_hold =
+            ImpactLimits { max_writer_wait, max_wal_growth: 0, owner_busy_timeout }.max_copy_hold();
         dry_run.owner = lock_contention::owner_notice_for_reader(owner_busy_timeout, max_hold);
     }
     match task {

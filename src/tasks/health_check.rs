@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::HealthCheck;
 use crate::health_report;
-use crate::health_report::Manners;
+use crate::health_report::ImpactLimits;
 use crate::health_report::Request;
 use crate::health_report::Status;
 use crate::limits::QueryLimits;
@@ -18,7 +18,7 @@ use crate::os::lost_locks;
 use crate::sqlite::Check;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
-use crate::sqlite::Kind;
+use crate::sqlite::FindingCategory;
 use crate::sqlite::MAX_FINDINGS;
 
 use super::Progress;
@@ -81,7 +81,7 @@ pub struct HealthReport {
 #[derive(Clone)]
 pub(super) struct ReportProgress(pub std::sync::Arc<dyn Progress>);
 
-impl health_report::Observer for ReportProgress {
+impl health_report::CheckProgress for ReportProgress {
     fn begin(&self, check: &'static str) {
         self.0.begin(&format!("{} check", check.replace('_', " ")));
     }
@@ -110,7 +110,7 @@ pub(super) fn run(task: &HealthCheck, quick: bool, context: &TaskContext<'_>) ->
         rows: database.settings.row_counts.clone(),
         checks: checks.clone(),
         by_table: false,
-        manners: Some(Manners {
+        impact_limits: Some(ImpactLimits {
             max_writer_wait: task.max_writer_wait,
             max_wal_growth: task.max_wal_growth,
             owner_busy_timeout: database.settings.owner_busy_timeout,
@@ -148,9 +148,11 @@ fn verdict(report: &health_report::Report, check: Check, main: Check) -> Option<
     let belongs =
         |label: &str| label == check.label() || check == main && ["file_size", "open"].contains(&label);
     let reports: Vec<_> = report.checks.iter().filter(|report| belongs(report.check)).collect();
-    let texts = |kind: Kind| -> Vec<&str> { reports.iter().flat_map(|report| report.texts(kind)).collect() };
-    let (damage, constraints) = (texts(Kind::Damage), texts(Kind::Constraint));
-    let not_checked = texts(Kind::NotCheckable);
+    let texts = |kind: FindingCategory| -> Vec<&str> {
+        reports.iter().flat_map(|report| report.texts(kind)).collect()
+    };
+    let (damage, constraints) = (texts(FindingCategory::Damage), texts(FindingCategory::Constraint));
+    let not_checked = texts(FindingCategory::NotCheckable);
     let found = !damage.is_empty() || !constraints.is_empty();
     // Without a word of the check itself it did not end; a problem is one all the same.
     if !found && !reports.iter().any(|report| report.check == check.label()) {

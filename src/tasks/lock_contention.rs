@@ -10,7 +10,7 @@ use crate::database_files::DatabaseFiles;
 use crate::limits::QueryLimits;
 use crate::os::Stamp;
 use crate::os::count_write_descriptors;
-use crate::sqlite::Waiting;
+use crate::sqlite::Contention;
 use crate::sqlite::WriteProbe;
 use crate::sqlite::Writer;
 
@@ -73,19 +73,19 @@ impl LockContention {
         }
     }
 
-    fn waiting(&self) -> Waiting {
+    fn waiting(&self) -> Contention {
         match self.connections {
-            Some(0 | 1) => Waiting::AtMostOne,
+            Some(0 | 1) => Contention::Single,
             // Where the number is not known, it may be any.
-            None | Some(_) => Waiting::Any,
+            None | Some(_) => Contention::Many,
         }
     }
 
     /// How long a hold is to last, where `target` is the user's wish.
     pub(super) fn target_hold(&self, target: Duration) -> Duration {
         match self.waiting() {
-            Waiting::AtMostOne => target,
-            Waiting::Any => target.min(CONTENDED_TARGET_HOLD),
+            Contention::Single => target,
+            Contention::Many => target.min(CONTENDED_TARGET_HOLD),
         }
     }
 
@@ -162,7 +162,7 @@ impl LockContention {
         if self.held >= MIN_HOLD_TO_COUNT && now >= self.next_count {
             self.count(COUNT_LIMIT);
         }
-        writer.pause_for_others(hold, ratio, self.waiting());
+        writer.yield_lock(hold, ratio, self.waiting());
         if let Some((probe, owner)) = &mut self.owner {
             owner.observe(writer.foreign_writes(probe), Instant::now());
         }

@@ -22,12 +22,12 @@ use crate::span::Operation;
 use crate::span::Transactions;
 use crate::sqlite::Archive;
 use crate::sqlite::BatchSize;
+use crate::sqlite::Contention;
 use crate::sqlite::Cursor;
 use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
-use crate::sqlite::Waiting;
 use crate::sqlite::Writer;
-use crate::sqlite::took_too_long;
+use crate::sqlite::is_own_timeout;
 use crate::task::TaskKind;
 
 use super::Progress;
@@ -203,7 +203,7 @@ impl Cleaner<'_> {
             let drained =
                 self.drain_all(&mut plan, archive.as_mut(), table, (&mut transactions, &mut refusal));
             operation.rows(table.deleted_rows - before);
-            transactions.tell(&operation);
+            transactions.record_on(&operation);
             if let Err(CleaningError::Sqlite(error)) = &drained {
                 operation.failed(error);
             }
@@ -326,7 +326,7 @@ impl Cleaner<'_> {
             let held = match batch {
                 Ok(Some(held)) => held,
                 Ok(None) => return Ok(DeleteProgress::SchemaChanged),
-                Err(error) if took_too_long(&error, self.limits) => {
+                Err(error) if is_own_timeout(&error, self.limits) => {
                     self.max_hold = self.max_hold.max(size.limit);
                     self.contention.pause(
                         self.writer,
@@ -357,17 +357,17 @@ impl Cleaner<'_> {
             }
             let share = held.value.next.as_ref().map_or(1.0, |next| plan.share(next.first().as_ref()));
             self.progress.update(share, &deletion_progress(table.deleted_rows, begun.elapsed()));
-            sizer.record(held.value.rows, held.value.looked + held.hold, held.commit);
+            sizer.record(held.value.rows, held.value.scan_time + held.hold, held.commit);
             cursor = held.value.next;
             // A reader of a rollback database keeps writers from committing.
             let looks_hold = self.writer.journal_mode() == JournalMode::Rollback;
-            let kept = held.hold + if looks_hold { held.value.looked } else { Duration::ZERO };
+            let kept = held.hold + if looks_hold { held.value.scan_time } else { Duration::ZERO };
             if kept.is_zero() {
                 // Rows that were only looked at kept nobody waiting, but the disk at work.
-                self.writer.pause_for_others(
-                    held.value.looked,
+                self.writer.yield_lock(
+                    held.value.scan_time,
                     self.write_limits.pause_ratio,
-                    Waiting::AtMostOne,
+                    Contention::Single,
                 );
             } else {
                 self.contention.pause(self.writer, kept, held.commit, self.write_limits.pause_ratio);

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::config::Optimize;
 use crate::sqlite::SqliteError;
-use crate::sqlite::took_too_long;
+use crate::sqlite::is_own_timeout;
 use crate::task::TaskKind;
 
 use super::Inspection;
@@ -83,7 +83,7 @@ fn run_inner(task: &Optimize, context: &TaskContext<'_>) -> Result<Outcome, Outc
                 .retry_while_busy(write_limits.lock_timeout, |writer| writer.analyze(analysis, rows, longest))
         };
         let mut held = analyze(task.analysis_limit, &mut contention);
-        if held.as_ref().is_err_and(|error| took_too_long(error, context.limits)) {
+        if held.as_ref().is_err_and(|error| is_own_timeout(error, context.limits)) {
             held = analyze(MIN_ANALYSIS_ROWS, &mut contention);
         }
         match held {
@@ -92,7 +92,7 @@ fn run_inner(task: &Optimize, context: &TaskContext<'_>) -> Result<Outcome, Outc
                 report.max_hold = report.max_hold.max(held.hold);
                 contention.pause(&mut writer, held.hold, held.commit, write_limits.pause_ratio);
             }
-            Err(error) if took_too_long(&error, context.limits) => {
+            Err(error) if is_own_timeout(&error, context.limits) => {
                 report.max_hold = report.max_hold.max(longest);
                 done.too_slow.push(analysis.table.clone());
                 contention.pause(&mut writer, longest, Duration::ZERO, write_limits.pause_ratio);

@@ -115,7 +115,7 @@ pub(super) fn check_locks(task: TaskKind, database: &Database) -> Result<(), Out
 pub(super) fn open_writer(context: &TaskContext<'_>, patience: Duration) -> Result<Writer, SqliteError> {
     let path = &context.database.path;
     let is_alone = |path: &Path| !may_be_open_elsewhere(&DatabaseFiles::of(path));
-    Ok(Writer::open(path, patience, context.limits)?.tidying_if(is_alone))
+    Ok(Writer::open(path, patience, context.limits)?.checkpoint_on_close_if(is_alone))
 }
 
 /// The program that replicates a database, by its marks: a vacuum or a foreign checkpoint would make it send all again.

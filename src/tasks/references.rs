@@ -12,14 +12,14 @@ use crate::config::Retention;
 use crate::database::Database;
 use crate::humanize::bytes;
 use crate::humanize::counted;
-use crate::sqlite::Action;
 use crate::sqlite::Archive;
-use crate::sqlite::Left;
+use crate::sqlite::ReferenceAction;
 use crate::sqlite::ReferenceRules;
 use crate::sqlite::References;
+use crate::sqlite::RemainingRows;
 use crate::sqlite::RowIdIndexes as _;
+use crate::sqlite::RowTotals;
 use crate::sqlite::TableShape;
-use crate::sqlite::Tally;
 use crate::sqlite::TimeColumn;
 use crate::sqlite::UnindexedReference;
 use crate::sqlite::Writer;
@@ -97,13 +97,15 @@ impl OtherRows {
 }
 
 /// The same for all.
-pub(super) fn others<'o>(tallies: impl Iterator<Item = (&'o (String, Action), &'o Tally)>) -> Vec<OtherRows> {
-    let action = |action: Action| match action {
-        Action::Protect | Action::Cascade => "cascade",
-        Action::DeleteFirst => "deleted_first",
-        Action::SetNullFirst => "set_null",
+pub(super) fn others<'o>(
+    tallies: impl Iterator<Item = (&'o (String, ReferenceAction), &'o RowTotals)>,
+) -> Vec<OtherRows> {
+    let action = |action: ReferenceAction| match action {
+        ReferenceAction::Protect | ReferenceAction::Cascade => "cascade",
+        ReferenceAction::DeleteFirst => "deleted_first",
+        ReferenceAction::SetNullFirst => "set_null",
     };
-    let other = |((table, what), tally): (&(String, Action), &Tally)| OtherRows {
+    let other = |((table, what), tally): (&(String, ReferenceAction), &RowTotals)| OtherRows {
         table: table.clone(),
         action: action(*what).to_owned(),
         rows: tally.rows,
@@ -113,7 +115,7 @@ pub(super) fn others<'o>(tallies: impl Iterator<Item = (&'o (String, Action), &'
 }
 
 /// Adds rows to those that are known.
-pub(super) fn add(known: &mut Vec<OtherRows>, more: &BTreeMap<(String, Action), Tally>) {
+pub(super) fn add(known: &mut Vec<OtherRows>, more: &BTreeMap<(String, ReferenceAction), RowTotals>) {
     for row in others(more.iter()) {
         match known.iter_mut().find(|other| other.table == row.table && other.action == row.action) {
             Some(other) => {
@@ -126,7 +128,7 @@ pub(super) fn add(known: &mut Vec<OtherRows>, more: &BTreeMap<(String, Action), 
 }
 
 /// The rows that stay, by what keeps them.
-pub(super) fn kept(left: &Left) -> Vec<KeptRows> {
+pub(super) fn kept(left: &RemainingRows) -> Vec<KeptRows> {
     let row = |reason, referenced_by, rows| KeptRows { reason, referenced_by, rows };
     let referenced =
         left.referenced.iter().map(|(table, rows)| row(KeptBy::ForeignKey, Some(table.clone()), *rows));

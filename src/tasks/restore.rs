@@ -62,7 +62,7 @@ pub fn restore(
     let resolved =
         std::fs::canonicalize(backup).map_err(|error| file_failed(&backup.display().to_string(), &error))?;
     let files = DatabaseFiles::of(&resolved);
-    let source = Source { path: &resolved, files: &files, manners: None, limits, progress };
+    let source = Source { path: &resolved, files: &files, impact_limits: None, limits, progress };
     let (pending, copied) = copy(&source, &pending_path(target))?;
     let verification = verify(pending.path(), &copied, limits, progress).map_err(|error| match error {
         VerifyError::Damaged(problem) => {

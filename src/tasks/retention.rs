@@ -12,18 +12,18 @@ use serde::Serialize;
 use crate::collectors::convert;
 use crate::config::Retention;
 use crate::config::TimestampFormat;
-use crate::sqlite::Beyond;
 use crate::sqlite::Cursor;
-use crate::sqlite::Expiry;
-use crate::sqlite::Limits;
+use crate::sqlite::ExpiryPredicate;
+use crate::sqlite::KeysetScan;
+use crate::sqlite::LimitBoundary;
 use crate::sqlite::NewestRows;
-use crate::sqlite::ShapeProblem;
+use crate::sqlite::RowLimits;
+use crate::sqlite::SchemaError;
 use crate::sqlite::SqliteError;
 use crate::sqlite::TableShape;
 use crate::sqlite::TimeColumn;
 use crate::sqlite::TimeForm;
 use crate::sqlite::TimeValue;
-use crate::sqlite::Walk;
 
 use super::by_time::by_time;
 use super::references::KeptRows;
@@ -35,7 +35,7 @@ use super::time_tally::TimeValues;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub shape: TableShape,
-    pub walk: Walk,
+    pub walk: KeysetScan,
     /// How the column writes a time, in words.
     pub format: Option<String>,
     kind: TimestampFormat,
@@ -109,7 +109,7 @@ pub(super) enum PlanError {
 
 /// Which rows a table's walk leads to.
 pub(super) struct Planned {
-    pub expiry: Expiry,
+    pub expiry: ExpiryPredicate,
     pub expired_by: ExpiredBy,
     pub kind: TimestampFormat,
     pub format: Option<String>,
@@ -125,7 +125,7 @@ pub(super) fn plan(
     inputs: PlanInputs,
     notes: &mut PlanNotes,
 ) -> Result<Option<Plan>, PlanError> {
-    let config = |problem: ShapeProblem| PlanError::Config(problem.to_string());
+    let config = |problem: SchemaError| PlanError::Config(problem.to_string());
     let shape = source.shape(&retention.table)?.map_err(config)?;
     let column =
         retention.column.as_deref().map(|column| shape.column(column)).transpose().map_err(config)?;
@@ -141,7 +141,7 @@ pub(super) fn plan(
     };
     let Some(planned) = planned else { return Ok(None) };
     let Planned { expiry, expired_by, kind, format, cutoff, oldest, keys } = planned;
-    let walk = Walk::plan(&shape, &expiry).with(references);
+    let walk = KeysetScan::plan(&shape, &expiry).with(references);
     let ordered = expiry.form != TimeForm::PerRow { ordered: false };
     Ok(Some(Plan { shape, walk, format, kind, cutoff, expired_by, ordered, oldest, keys }))
 }
@@ -179,15 +179,15 @@ fn by_key(
     };
     let Bounds { floor, below, form, .. } = bounds;
     let (last, condition) = (Some(cursor), retention.condition.clone());
-    let expiry = Expiry { column: None, floor, below, last, form, cutoff_seconds: 0.0, condition };
+    let expiry = ExpiryPredicate { column: None, floor, below, last, form, cutoff_seconds: 0.0, condition };
     let kind = TimestampFormat::Auto;
     Ok(Some(Planned { expiry, expired_by, kind, format: None, cutoff: None, oldest: 0.0, keys }))
 }
 
 /// How much of a table is to stay, where that is limited.
-pub(super) fn limits(retention: &Retention) -> Option<Limits> {
-    let limits = Limits { rows: retention.max_rows, bytes: retention.max_bytes };
-    (limits != Limits::default()).then_some(limits)
+pub(super) fn limits(retention: &Retention) -> Option<RowLimits> {
+    let limits = RowLimits { rows: retention.max_rows, bytes: retention.max_bytes };
+    (limits != RowLimits::default()).then_some(limits)
 }
 
 /// The newest row that is beyond the limits, and by which one.
@@ -195,13 +195,13 @@ pub(super) fn beyond(
     source: &mut (impl TimeColumn + NewestRows),
     (retention, shape, column): (&Retention, &TableShape, Option<&str>),
     bounds: &Bounds,
-    limits: Limits,
+    limits: RowLimits,
     scan_time: Duration,
 ) -> Result<Option<(Cursor, ExpiredBy)>, PlanError> {
     if let Some(column) = column {
         check_order(shape, column, bounds.form, "max_rows and max_bytes need")?;
     }
-    let all = Expiry {
+    let all = ExpiryPredicate {
         column: column.map(str::to_owned),
         floor: bounds.floor.clone(),
         below: bounds.never.clone(),
@@ -210,12 +210,12 @@ pub(super) fn beyond(
         cutoff_seconds: 0.0,
         condition: None,
     };
-    match source.beyond(&Walk::plan(shape, &all), limits, scan_time)? {
-        Beyond::Nothing => Ok(None),
-        Beyond::From { cursor, by_rows } => {
+    match source.beyond(&KeysetScan::plan(shape, &all), limits, scan_time)? {
+        LimitBoundary::Nothing => Ok(None),
+        LimitBoundary::From { cursor, by_rows } => {
             Ok(Some((cursor, if by_rows { ExpiredBy::MaxRows } else { ExpiredBy::MaxBytes })))
         }
-        Beyond::Late => Err(PlanError::TimedOut(format!(
+        LimitBoundary::Late => Err(PlanError::TimedOut(format!(
             "{}: its newest rows were not counted within {scan_time:?}, after which an application that writes would wait",
             retention.table
         ))),

@@ -29,7 +29,7 @@ use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Writer;
-use crate::sqlite::took_too_long;
+use crate::sqlite::is_own_timeout;
 use crate::task::TaskKind;
 
 use super::Inspection;
@@ -313,7 +313,7 @@ fn full(
         writer
             .vacuum(convert, move |elapsed| progress.update((elapsed.as_secs_f64() / expected).min(0.99), ""))
     });
-    let hold = operation.told(vacuumed)?;
+    let hold = operation.record_result(vacuumed)?;
     operation.held(hold.hold);
     drop(operation);
     *held = (*held).max(hold.hold);
@@ -337,9 +337,9 @@ fn incremental(
     let operation = Operation::begin("PRAGMA incremental_vacuum", None);
     let mut transactions = Transactions::default();
     let result = run_slices(writer, task, context, free, &mut transactions);
-    transactions.tell(&operation);
+    transactions.record_on(&operation);
     *held = (*held).max(transactions.longest());
-    operation.told(result)
+    operation.record_result(result)
 }
 
 fn run_slices(
@@ -360,7 +360,7 @@ fn run_slices(
         });
         let slice = match slice {
             Ok(slice) => slice,
-            Err(error) if took_too_long(&error, context.limits) && sizer.shrink() => {
+            Err(error) if is_own_timeout(&error, context.limits) && sizer.shrink() => {
                 transactions.add(0, limit);
                 contention.pause(writer, limit, Duration::ZERO, task.write_limits.pause_ratio);
                 continue;

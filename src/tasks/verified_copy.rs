@@ -18,9 +18,9 @@ use crate::collectors::ConsistentReadError;
 use crate::collectors::OpenFailure;
 use crate::collectors::read_consistently;
 use crate::database_files::DatabaseFiles;
-use crate::health_report::Manners;
-use crate::health_report::Strain;
-use crate::health_report::give_way;
+use crate::health_report::ImpactLimits;
+use crate::health_report::ImpactMonitor;
+use crate::health_report::yield_to_writers;
 use crate::humanize::bytes;
 use crate::limits::QueryLimits;
 use crate::os::PendingFile;
@@ -31,12 +31,12 @@ use crate::sqlite::BlockCopy;
 use crate::sqlite::Check;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
-use crate::sqlite::Go;
+use crate::sqlite::FindingCategory;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
-use crate::sqlite::Kind;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
+use std::ops::ControlFlow;
 
 use super::Progress;
 use super::READ_BUSY_TIMEOUT;
@@ -66,7 +66,7 @@ pub(super) struct Source<'s> {
     pub path: &'s Path,
     pub files: &'s DatabaseFiles,
     /// How the owner is spared; `None` for a file that nobody else uses.
-    pub manners: Option<Manners>,
+    pub impact_limits: Option<ImpactLimits>,
     pub limits: &'s QueryLimits,
     pub progress: &'s Arc<dyn Progress>,
 }
@@ -121,8 +121,8 @@ pub(super) fn file_failed(what: &str, error: &io::Error) -> Outcome {
 pub(super) fn copy(source: &Source<'_>, pending: &Path) -> Result<(PendingFile, DatabaseCopy), Outcome> {
     source.progress.begin("copy");
     let limits = QueryLimits { busy_timeout: READ_BUSY_TIMEOUT, ..source.limits.clone() };
-    if let Some(manners) = source.manners
-        && let Some((file, copied)) = copy_blocks(source, manners, &limits, pending)?
+    if let Some(impact_limits) = source.impact_limits
+        && let Some((file, copied)) = copy_blocks(source, impact_limits, &limits, pending)?
     {
         return on_disk(file, source, pending).map(|file| (file, copied));
     }
@@ -173,31 +173,31 @@ fn attempts(
     let mut max_hold = Duration::ZERO;
     for attempt in 1..=MAX_ATTEMPTS {
         let header = reader.header()?;
-        let strain = Strain::watch(source.manners, &header, reader);
+        let monitor = ImpactMonitor::watch(source.impact_limits, &header, reader);
         let file = PendingFile::make(pending)?;
         let begun = Instant::now();
-        let go = copy_once(reader, &file, &header, source, &strain)?;
-        max_hold = max_hold.max(strain.hold());
+        let go = copy_once(reader, &file, &header, source, &monitor)?;
+        max_hold = max_hold.max(monitor.hold());
         match (go, header.journal_mode) {
-            (Go::On, _) => {
+            (ControlFlow::Continue(()), _) => {
                 let limit = begun.elapsed().max(MIN_COUNT_TIME);
-                let tables = count(reader, source, &strain, &header, limit)?;
-                let max_hold = max_hold.max(strain.hold());
+                let tables = count(reader, source, &monitor, &header, limit)?;
+                let max_hold = max_hold.max(monitor.hold());
                 let (attempts, elapsed) = (attempt, begun.elapsed());
                 return Ok((
                     file,
                     DatabaseCopy { header, tables, attempts, max_hold, elapsed, blocks: None },
                 ));
             }
-            (Go::Stop, JournalMode::Wal) => {
-                let growth = source.manners.map_or(0, |manners| manners.max_wal_growth);
+            (ControlFlow::Break(()), JournalMode::Wal) => {
+                let growth = source.impact_limits.map_or(0, |impact_limits| impact_limits.max_wal_growth);
                 return Err(CopyError::TooMuch(format!(
                     "the WAL grew by {} while the copy was made, which keeps it from starting anew; raise max_wal_growth, or \
                      back up when the application rests",
                     bytes(growth)
                 )));
             }
-            (Go::Stop, JournalMode::Rollback) => give_way(reader, source.limits)?,
+            (ControlFlow::Break(()), JournalMode::Rollback) => yield_to_writers(reader, source.limits)?,
         }
     }
     let words = "the copy could not be made under a lock of max_writer_wait, and in rollback mode nobody can commit meanwhile; raise \
@@ -210,8 +210,8 @@ fn copy_once(
     file: &PendingFile,
     header: &Header,
     source: &Source<'_>,
-    strain: &Strain,
-) -> Result<Go, CopyError> {
+    monitor: &ImpactMonitor,
+) -> Result<ControlFlow<()>, CopyError> {
     let mut synced = 0;
     let mut failed = None;
     let operation = Operation::begin("backup", None);
@@ -221,17 +221,17 @@ fn copy_once(
             synced = done;
             if let Err(error) = file.sync() {
                 failed = Some(error);
-                return Go::Stop;
+                return ControlFlow::Break(());
             }
         }
-        strain.go(work)
+        monitor.should_continue(work)
     });
-    let go = operation.told(copied)?;
+    let go = operation.record_result(copied)?;
     if let Some(error) = failed {
         return Err(error.into());
     }
     // The backup API changes counters in page 1, and a checksum in the reserved bytes is not renewed: the owner could not read it.
-    if go == Go::On && header.reserved_bytes > 0 {
+    if go.is_continue() && header.reserved_bytes > 0 {
         file.write_first(&reader.page(FIRST_PAGE)?)?;
     }
     Ok(go)
@@ -241,7 +241,7 @@ fn copy_once(
 fn count(
     reader: &mut Reader,
     source: &Source<'_>,
-    strain: &Strain,
+    monitor: &ImpactMonitor,
     header: &Header,
     limit: Duration,
 ) -> Result<Vec<TableRowCount>, SqliteError> {
@@ -256,11 +256,11 @@ fn count(
     let mut may_count = true;
     let mut tables = Vec::new();
     for (table, _) in listed {
-        may_count = may_count && strain.go(reader.work_done()) == Go::On;
+        may_count = may_count && monitor.should_continue(reader.work_done()).is_continue();
         let left = until.saturating_duration_since(Instant::now());
         // A count does not see who waits for it, so it is kept as short as a wait may be.
-        let most = match (source.manners, header.journal_mode) {
-            (Some(manners), JournalMode::Rollback) => left.min(manners.max_writer_wait),
+        let most = match (source.impact_limits, header.journal_mode) {
+            (Some(impact_limits), JournalMode::Rollback) => left.min(impact_limits.max_writer_wait),
             (Some(_), JournalMode::Wal) | (None, _) => left,
         };
         let rows = if may_count && !most.is_zero() { counted(reader, &table, most)? } else { None };
@@ -332,20 +332,20 @@ pub(super) fn verify(
     }
     ensure_as_written(copy, copied, size_bytes)?;
     // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
-    let mut reader = Reader::open(copy, Access::AtRest, limits)?;
+    let mut reader = Reader::open(copy, Access::Immutable, limits)?;
     reader.prepare_check(Check::Full, header)?;
     let (reporter, pages) = (Arc::clone(progress), f64::from(header.pages.max(1)));
     reader.on_progress(move |work| {
         let share = (work.pages_read as f64 / pages).min(0.99);
         reporter.update(COPY_SHARE + share * (1.0 - COPY_SHARE), "");
-        Go::On
+        ControlFlow::Continue(())
     })?;
     let operation = Operation::begin("PRAGMA integrity_check", None);
-    let checked = operation.told(reader.check(Check::Full))?;
-    let texts = |kind: Kind| -> Vec<String> {
+    let checked = operation.record_result(reader.check(Check::Full))?;
+    let texts = |kind: FindingCategory| -> Vec<String> {
         checked.findings.iter().filter(|one| one.kind == kind).map(|one| one.text.clone()).collect()
     };
-    let damage = texts(Kind::Damage);
+    let damage = texts(FindingCategory::Damage);
     operation.problems(damage.len());
     drop(operation);
     match damage.as_slice() {
@@ -355,9 +355,12 @@ pub(super) fn verify(
             return Err(VerifyError::Damaged(format!("{} problems, the first: {first}", damage.len())));
         }
     }
-    let mut verification =
-        Verification { size_bytes, not_checked: texts(Kind::NotCheckable), ..Verification::default() };
-    verification.broken_constraints = texts(Kind::Constraint);
+    let mut verification = Verification {
+        size_bytes,
+        not_checked: texts(FindingCategory::NotCheckable),
+        ..Verification::default()
+    };
+    verification.broken_constraints = texts(FindingCategory::Constraint);
     compare_rows(&mut reader, copied, &mut verification)?;
     verification.elapsed = begun.elapsed();
     Ok(verification)
@@ -433,17 +436,23 @@ mod tests {
         let limits = QueryLimits::with_timeout(Duration::from_secs(60));
         let progress: Arc<dyn Progress> = Arc::new(Quiet);
         let max_writer_wait = Duration::from_secs(60);
-        let manners = Some(Manners { max_writer_wait, max_wal_growth: 0, owner_busy_timeout: None });
-        let source =
-            |manners| Source { path: &path, files: &files, manners, limits: &limits, progress: &progress };
+        let impact_limits =
+            Some(ImpactLimits { max_writer_wait, max_wal_growth: 0, owner_busy_timeout: None });
+        let source = |impact_limits| Source {
+            path: &path,
+            files: &files,
+            impact_limits,
+            limits: &limits,
+            progress: &progress,
+        };
         let overwrite = |path: &Path, at: u64| {
             let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
             file.seek(io::SeekFrom::Start(at)).unwrap();
             file.write_all(&[0; 512]).unwrap();
         };
-        let check_with = |manners, spoil: &dyn Fn(&Path, &mut DatabaseCopy)| {
+        let check_with = |impact_limits, spoil: &dyn Fn(&Path, &mut DatabaseCopy)| {
             let (pending, mut copied) =
-                copy(&source(manners), &pending_path(&directory.path().join("b"))).unwrap();
+                copy(&source(impact_limits), &pending_path(&directory.path().join("b"))).unwrap();
             spoil(pending.path(), &mut copied);
             verify(pending.path(), &copied, &limits, &progress)
         };
@@ -460,10 +469,10 @@ mod tests {
         let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
         assert_eq!(uncounted.not_compared.len(), 1);
         // Copied in blocks, of which each is held against what was read.
-        let verification = check_with(manners, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
+        let verification = check_with(impact_limits, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
         assert_eq!((verification.tables, verification.rows, verification.not_compared.len()), (2, 3000, 0));
         for at in [0, 3 * 4096, 100_000] {
-            let spoiled = check_with(manners, &|path, _| overwrite(path, at));
+            let spoiled = check_with(impact_limits, &|path, _| overwrite(path, at));
             assert!(matches!(spoiled, Err(VerifyError::Differs(_))), "{at}: {spoiled:?}");
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the database is left");

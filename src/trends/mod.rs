@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::collectors::DatabaseSnapshot;
 use crate::collectors::Snapshot;
-use crate::state_store::Level;
 use crate::state_store::Point;
+use crate::state_store::Resolution;
 use crate::state_store::StateStore;
 use crate::worker_pool::run_blocking;
 
@@ -53,7 +53,7 @@ struct Recent {
 
 impl Recent {
     fn add(&mut self, at: u64, size: u64) {
-        let hour = at / Level::Hourly.period().as_secs();
+        let hour = at / Resolution::Hourly.period().as_secs();
         match self.hours.last_mut() {
             Some(last) if last.0 == hour => last.1 = size,
             Some(_) | None => self.hours.push((hour, size)),
@@ -66,7 +66,7 @@ impl Recent {
     /// Whether a fine point says something new.
     fn should_record(&self, point: &Point, in_memory: bool) -> bool {
         let Some(written) = self.written else { return true };
-        let periods = point.at.saturating_sub(written.at) / Level::Fine.period().as_secs();
+        let periods = point.at.saturating_sub(written.at) / Resolution::Fine.period().as_secs();
         if in_memory {
             return periods >= MEMORY_PERIODS;
         }
@@ -94,12 +94,12 @@ impl Trends {
                 _ = ticks.tick() => {}
             }
             let now = SystemTime::now();
-            let begun = |level: Level| last.is_none_or(|last| level.slot(last) != level.slot(now));
+            let begun = |level: Resolution| last.is_none_or(|last| level.slot(last) != level.slot(now));
             let snapshot = snapshot.load_full();
-            if !snapshot.complete || !begun(Level::Fine) {
+            if !snapshot.complete || !begun(Resolution::Fine) {
                 continue;
             }
-            let levels: Vec<Level> = Level::ALL.into_iter().filter(|level| begun(*level)).collect();
+            let levels: Vec<Resolution> = Resolution::ALL.into_iter().filter(|level| begun(*level)).collect();
             let this = Arc::clone(&self);
             run_blocking(move || this.record(&snapshot, &levels, now)).await;
             last = Some(now);
@@ -109,10 +109,10 @@ impl Trends {
     /// Reads what was kept before the start.
     fn load(&self, now: SystemTime) {
         let ago = |duration| now.checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH);
-        if let Err(error) = self.store.forget_trends_before(ago(Level::Daily.retention())) {
+        if let Err(error) = self.store.prune_trends(ago(Resolution::Daily.retention())) {
             tracing::warn!(%error, "old trends could not be forgotten");
         }
-        match self.store.sizes_since(ago(Level::Hourly.period() * HOURS as u32)) {
+        match self.store.sizes_since(ago(Resolution::Hourly.period() * HOURS as u32)) {
             Ok(sizes) => {
                 let mut recent = self.recent.lock();
                 for (path, points) in sizes {
@@ -124,7 +124,7 @@ impl Trends {
         }
     }
 
-    fn record(&self, snapshot: &Snapshot, levels: &[Level], now: SystemTime) {
+    fn record(&self, snapshot: &Snapshot, levels: &[Resolution], now: SystemTime) {
         let in_memory = self.store.file().is_none();
         let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut points = Vec::new();
@@ -138,8 +138,8 @@ impl Trends {
                     entry.add(at, point.size);
                     for level in levels {
                         let wanted = match level {
-                            Level::Fine => entry.should_record(&point, in_memory),
-                            Level::Hourly | Level::Daily => !in_memory,
+                            Resolution::Fine => entry.should_record(&point, in_memory),
+                            Resolution::Hourly | Resolution::Daily => !in_memory,
                         };
                         if wanted {
                             points.push((path.clone(), *level, point));
@@ -185,7 +185,7 @@ impl Trends {
     pub fn points(
         &self,
         path: &std::path::Path,
-        level: Level,
+        level: Resolution,
         since: SystemTime,
     ) -> Result<Vec<Point>, String> {
         self.store.points(path, level, since).map_err(|error| error.to_string())
@@ -245,20 +245,20 @@ mod tests {
             .map(|hour| {
                 let at = start + hour * 3_600;
                 let point = Point { at, size: hour, free: Some(1), wal: 2, rows: None };
-                let level = if hour % 24 == 0 { Level::Daily } else { Level::Hourly };
+                let level = if hour % 24 == 0 { Resolution::Daily } else { Resolution::Hourly };
                 (path.clone(), level, point)
             })
             .collect();
         store.record_points(&points).unwrap();
         let read = |level| store.points(&path, level, SystemTime::UNIX_EPOCH).unwrap();
-        assert_eq!(read(Level::Daily).len(), 60);
+        assert_eq!(read(Resolution::Daily).len(), 60);
         // One in twenty-four went to the other level.
-        assert_eq!(read(Level::Hourly).len(), 15 * 23 + 1);
-        assert_eq!(read(Level::Fine), []);
-        let last = read(Level::Hourly).pop().unwrap();
+        assert_eq!(read(Resolution::Hourly).len(), 15 * 23 + 1);
+        assert_eq!(read(Resolution::Fine), []);
+        let last = read(Resolution::Hourly).pop().unwrap();
         assert_eq!((last.size, last.free, last.wal, last.rows), (60 * 24 - 1, Some(1), 2, None));
         let later = SystemTime::UNIX_EPOCH + Duration::from_secs(start) + Duration::from_secs(500 * 86_400);
-        assert!(store.forget_trends_before(later).unwrap() > 0);
-        assert_eq!(read(Level::Daily), []);
+        assert!(store.prune_trends(later).unwrap() > 0);
+        assert_eq!(read(Resolution::Daily), []);
     }
 }

@@ -46,6 +46,7 @@ use litekeeper::os::Loss;
 use litekeeper::os::LostLocks;
 use litekeeper::os::OwnerState;
 use litekeeper::sqlite::AutoVacuum;
+use litekeeper::sqlite::BTreeSize;
 use litekeeper::sqlite::Check;
 use litekeeper::sqlite::Encoding;
 use litekeeper::sqlite::ErrorCode;
@@ -53,7 +54,6 @@ use litekeeper::sqlite::Header;
 use litekeeper::sqlite::JournalMode;
 use litekeeper::sqlite::QueryResult;
 use litekeeper::sqlite::SchemaObjects;
-use litekeeper::sqlite::TreeSize;
 use litekeeper::sqlite::WalFrames;
 use litekeeper::state_store::CheckStatus;
 use litekeeper::task::TaskKind;
@@ -189,7 +189,7 @@ fn full() -> DatabaseSnapshot {
             tables: vec![
                 TableSize {
                     table: "logs".to_owned(),
-                    own: Some(TreeSize { bytes: 2_048_000, unused: 4_096 }),
+                    own: Some(BTreeSize { bytes: 2_048_000, unused: 4_096 }),
                     indexes: vec![IndexSize { index: "logs \"by\" time".to_owned(), bytes: 409_600 }],
                 },
                 TableSize { table: "not measured in time".to_owned(), own: None, indexes: Vec::new() },

@@ -15,7 +15,7 @@ use litekeeper::config::TimestampColumn;
 use litekeeper::config::TimestampFormat;
 use litekeeper::database::Database;
 use litekeeper::database::DatabaseName;
-use litekeeper::health_report::Observer;
+use litekeeper::health_report::CheckProgress;
 use litekeeper::health_report::Report;
 use litekeeper::health_report::Request;
 use litekeeper::health_report::report;
@@ -43,7 +43,7 @@ pub fn trials() -> Vec<Trial> {
 #[derive(Clone)]
 pub struct Silent;
 
-impl Observer for Silent {
+impl CheckProgress for Silent {
     fn begin(&self, _check: &'static str) {}
     fn done(&self, _share: f64) {}
 }
@@ -72,7 +72,7 @@ pub fn checked(path: &Path) -> Report {
             rows: vec!["items".to_owned()],
             checks: vec![litekeeper::sqlite::Check::Full],
             by_table: false,
-            manners: None,
+            impact_limits: None,
             limits,
         },
         &Silent,

@@ -127,9 +127,9 @@ fn space_is_as_the_analyzer_says(analyzer: &str) {
         let limit = Duration::from_secs(60);
         let mut reader =
             Reader::open(&made.path(), Access::Shared, &QueryLimits::with_timeout(limit)).unwrap();
-        reader.prepare_space().unwrap();
-        for tree in reader.trees().unwrap() {
-            let size = reader.space(&tree, limit).unwrap().unwrap();
+        reader.prepare_btree_sizes().unwrap();
+        for tree in reader.btrees().unwrap() {
+            let size = reader.btree_size(&tree, limit).unwrap().unwrap();
             let (bytes, unused) = expected[tree.name()];
             assert_eq!((size.bytes, unused.unwrap_or(size.unused)), (bytes, size.unused), "{tree:?}");
         }

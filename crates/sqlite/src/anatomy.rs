@@ -10,11 +10,11 @@ use super::error::SqliteError;
 use super::full_text::full_text_indexes;
 use super::names::rows_of;
 use super::names::text_in;
+use super::query_source::QuerySource;
 use super::raw;
 use super::reader::Reader;
 use super::tables::RowCount;
 use super::tables::quoted;
-use super::time_column::QuerySource;
 
 /// The most tables that are taken apart; each costs some 100 µs.
 const MAX_ANATOMIES: usize = 5_000;
@@ -42,7 +42,7 @@ impl Anatomy {
     /// Whether rows with a given value of these columns are found without looking at all: the columns, in whatever
     /// order, begin an index or the primary key.
     #[must_use]
-    pub fn finds_by(&self, wanted: &[String]) -> bool {
+    pub fn has_index_on(&self, wanted: &[String]) -> bool {
         let begins = |columns: &[Option<String>]| {
             let first = columns.get(..wanted.len()).unwrap_or_default();
             first.len() == wanted.len()
@@ -131,7 +131,7 @@ impl Reader {
     }
 
     fn full_text(&self) -> Result<Vec<(String, String)>, SqliteError> {
-        let found = self.ask("look for full-text indexes", full_text_indexes)?;
+        let found = self.query("look for full-text indexes", full_text_indexes)?;
         Ok(found.into_iter().map(|index| (index.name, index.content)).collect())
     }
 

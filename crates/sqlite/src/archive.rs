@@ -10,12 +10,12 @@ use rusqlite::params_from_iter;
 use crate::limits::QueryLimits;
 
 use super::error::SqliteError;
-use super::keyset_scan::Cursor;
-use super::keyset_scan::Walk;
+use super::keyset_scan::KeysetScan;
 use super::reader::uri_of;
+use super::scan_key::Cursor;
 use super::shape::Column;
 use super::shape::TableShape;
-use super::stored::Value;
+use super::stored_value::StoredValue;
 use super::tables::quoted;
 
 /// Rows of one table of one run. The file comes with the first row.
@@ -109,12 +109,12 @@ impl Archive {
     }
 
     /// Writes one row; the first of a batch begins its transaction.
-    fn put(&mut self, values: Vec<Value>, first: bool) -> rusqlite::Result<()> {
+    fn put(&mut self, values: Vec<StoredValue>, first: bool) -> rusqlite::Result<()> {
         let result = self.put_row(values, first);
         self.noted(result)
     }
 
-    fn put_row(&mut self, values: Vec<Value>, first: bool) -> rusqlite::Result<()> {
+    fn put_row(&mut self, values: Vec<StoredValue>, first: bool) -> rusqlite::Result<()> {
         self.open()?;
         let Some(connection) = &self.connection else { return Ok(()) };
         if first {
@@ -144,19 +144,19 @@ impl Archive {
     pub(super) fn take(
         &mut self,
         source: &Connection,
-        walk: &Walk,
+        scan: &KeysetScan,
         after: Option<&Cursor>,
         upto: Option<&Cursor>,
     ) -> rusqlite::Result<()> {
-        for (sql, parameters) in walk.selects(after, upto) {
+        for (sql, parameters) in scan.selects(after, upto) {
             let mut statement = source.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;
             while let Some(row) = rows.next()? {
-                let columns = walk.columns.len();
-                let values: Vec<Value> =
+                let columns = scan.columns.len();
+                let values: Vec<StoredValue> =
                     (0..columns).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?;
                 self.put(values, self.keys.is_empty())?;
-                self.keys.push(walk.cursor_of(row, columns)?);
+                self.keys.push(scan.cursor_of(row, columns)?);
             }
         }
         Ok(())
@@ -168,13 +168,13 @@ impl Archive {
     }
 
     /// Takes rows of the last batch out again that the database still has.
-    pub(super) fn leave_out(&mut self, source: &Connection, walk: &Walk) -> rusqlite::Result<()> {
+    pub(super) fn leave_out(&mut self, source: &Connection, scan: &KeysetScan) -> rusqlite::Result<()> {
         let Some(connection) = &self.connection else { return Ok(()) };
         let sql = format!("DELETE FROM {} WHERE {} = ?1", self.table, self.row_id);
         let mut gone = Ok(0);
         let mut kept = Vec::new();
         for (number, key) in self.keys.drain(..).enumerate() {
-            let (exists, parameters) = walk.exists(&key);
+            let (exists, parameters) = scan.exists(&key);
             if source.prepare_cached(&exists)?.exists(params_from_iter(parameters))? {
                 let row = self.before + 1 + i64::try_from(number).unwrap_or(i64::MAX);
                 gone = gone.and_then(|_| connection.execute(&sql, [row]));

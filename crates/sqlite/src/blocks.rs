@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 
 use super::error::SqliteError;
 use super::raw;
-use super::reader::Go;
 use super::reader::Reader;
+use std::ops::ControlFlow;
 
 /// A multiple of every page size. Larger blocks would cost more where a page changed, smaller ones more memory for hashes.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -80,7 +80,7 @@ impl BlockCopy {
         readers: &mut [Reader],
         copy: &File,
         size: u64,
-        mut go: impl FnMut(u64) -> Go,
+        mut go: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<BlockPass, BlockError> {
         let begun = Instant::now();
         let count = usize::try_from(size.div_ceil(BLOCK_BYTES as u64)).unwrap_or(usize::MAX);
@@ -97,8 +97,10 @@ impl BlockCopy {
         let written = std::thread::scope(|scope| {
             let Some((first, others)) = readers.split_first_mut() else { return Ok(0) };
             let pass = &pass;
-            let others: Vec<_> =
-                others.iter_mut().map(|reader| scope.spawn(move || pass.work(reader, |_| Go::On))).collect();
+            let others: Vec<_> = others
+                .iter_mut()
+                .map(|reader| scope.spawn(move || pass.work(reader, |_| ControlFlow::Continue(()))))
+                .collect();
             let mut written = pass.work(first, &mut go);
             for other in others {
                 let done = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -143,7 +145,7 @@ struct Pass<'p> {
 
 impl Pass<'_> {
     /// Takes one block after the other until there is none left; how many were written.
-    fn work(&self, reader: &Reader, mut go: impl FnMut(u64) -> Go) -> Result<u64, BlockError> {
+    fn work(&self, reader: &Reader, mut go: impl FnMut(u64) -> ControlFlow<()>) -> Result<u64, BlockError> {
         let done = self.work_on(reader, &mut go);
         if done.is_err() {
             self.has_stopped.store(true, Ordering::Relaxed);
@@ -151,7 +153,11 @@ impl Pass<'_> {
         done
     }
 
-    fn work_on(&self, reader: &Reader, go: &mut impl FnMut(u64) -> Go) -> Result<u64, BlockError> {
+    fn work_on(
+        &self,
+        reader: &Reader,
+        go: &mut impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<u64, BlockError> {
         let mut buffer = vec![0; BLOCK_BYTES * BLOCKS_A_READ];
         let mut written = 0;
         while !self.has_stopped.load(Ordering::Relaxed) {
@@ -176,7 +182,7 @@ impl Pass<'_> {
                     written += 1;
                 }
             }
-            if go(first) == Go::Stop {
+            if go(first).is_break() {
                 self.has_stopped.store(true, Ordering::Relaxed);
             }
         }
@@ -222,13 +228,13 @@ mod tests {
             .unwrap();
         let limits = QueryLimits::with_timeout(Duration::from_secs(60));
         let mut readers: Vec<Reader> =
-            (0..3).map(|_| Reader::open(&path, Access::AtRest, &limits).unwrap()).collect();
+            (0..3).map(|_| Reader::open(&path, Access::Immutable, &limits).unwrap()).collect();
         let place = directory.path().join("copy");
         let file = File::options().read(true).write(true).create_new(true).open(&place).unwrap();
         let mut copy = BlockCopy::default();
         let mut pass = |readers: &mut [Reader]| {
             let size = std::fs::metadata(&path).unwrap().len();
-            let pass = copy.update(readers, &file, size, |_| Go::On).unwrap();
+            let pass = copy.update(readers, &file, size, |_| ControlFlow::Continue(())).unwrap();
             assert!(pass.is_complete);
             file.set_len(size).unwrap();
             assert!(std::fs::read(&path).unwrap() == std::fs::read(&place).unwrap());
@@ -243,8 +249,9 @@ mod tests {
         assert!((1..=3).contains(&few), "page 1 and the row's: {few}");
         owner.execute_batch("DELETE FROM t WHERE rowid > 1000; VACUUM").unwrap();
         pass(&mut readers);
-        let stopped = copy
-            .update(&mut readers[..1], &file, size, |done| if done > 1_000_000 { Go::Stop } else { Go::On });
+        let stopped = copy.update(&mut readers[..1], &file, size, |done| {
+            if done > 1_000_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
         assert!(!stopped.unwrap().is_complete);
         file.write_all_at(&[7], 100_000).unwrap();
         assert!(!copy.matches(&file, size).unwrap(), "the disk under the copy spoiled it");

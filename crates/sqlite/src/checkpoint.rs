@@ -6,9 +6,9 @@ use std::time::Instant;
 use crate::span::Operation;
 
 use super::error::SqliteError;
-use super::interrupt::interrupted_in_time;
+use super::interrupt::with_interrupt;
 use super::reader::WalFrames;
-use super::writer::Held;
+use super::writer::Locked;
 use super::writer::Writer;
 
 /// How a checkpoint treats others (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
@@ -44,7 +44,7 @@ impl Writer {
     ///
     /// # Errors
     /// `Io`, `Full`, `Cancelled`; that somebody is in the way is no error.
-    pub fn checkpoint(&mut self, kind: Checkpoint) -> Result<Held<CheckpointResult>, SqliteError> {
+    pub fn checkpoint(&mut self, kind: Checkpoint) -> Result<Locked<CheckpointResult>, SqliteError> {
         let failed = self.failed("checkpoint");
         let (sql, name) = match kind {
             Checkpoint::Passive => ("PRAGMA main.wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(PASSIVE)"),
@@ -56,7 +56,7 @@ impl Writer {
         self.connection().busy_timeout(Duration::ZERO).map_err(&failed)?;
         let begun = Instant::now();
         let (connection, limits) = (self.connection(), &self.limits);
-        let result = interrupted_in_time(connection.get_interrupt_handle(), limits, || {
+        let result = with_interrupt(connection.get_interrupt_handle(), limits, || {
             connection.query_row(sql, (), |row| {
                 let (busy, total, checkpointed): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 // Outside WAL mode both are -1.
@@ -70,13 +70,14 @@ impl Writer {
             })
         });
         let elapsed = begun.elapsed();
-        self.look_again().map_err(&failed)?;
+        self.set_busy_poll_handler().map_err(&failed)?;
         // A passive one takes no lock that a writer wants.
         let hold = match kind {
             Checkpoint::Passive => Duration::ZERO,
             Checkpoint::Truncate => elapsed,
         };
         operation.held(hold);
-        operation.told(result.map(|value| Held { value, hold, commit: Duration::ZERO }).map_err(failed))
+        operation
+            .record_result(result.map(|value| Locked { value, hold, commit: Duration::ZERO }).map_err(failed))
     }
 }

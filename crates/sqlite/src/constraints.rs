@@ -2,13 +2,13 @@
 //! (`sqlite3AddCheckConstraint` in build.c), so its own checks on such a connection never see a broken one.
 
 use super::error::SqliteError;
+use super::findings::ADVICE;
 use super::findings::Finding;
 use super::names::Name;
 use super::names::bound;
 use super::names::name_in;
 use super::names::number_of;
 use super::names::prepare;
-use super::pieces::ADVICE;
 use super::reader::Reader;
 use super::tables::quoted;
 

@@ -8,10 +8,10 @@ use rusqlite::backup::Backup;
 use rusqlite::backup::StepResult;
 
 use super::error::SqliteError;
-use super::reader::Go;
 use super::reader::ReadProgress;
 use super::reader::Reader;
 use super::reader::uri_of;
+use std::ops::ControlFlow;
 
 /// So much is copied between two looks at the budget and at what the copy does to others.
 const STEP_BYTES: u32 = 1024 * 1024;
@@ -30,8 +30,8 @@ impl Reader {
         &self,
         target: &Path,
         page_size: u32,
-        mut go: impl FnMut(u64, f64, ReadProgress) -> Go,
-    ) -> Result<Go, SqliteError> {
+        mut go: impl FnMut(u64, f64, ReadProgress) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, SqliteError> {
         const OPERATION: &str = "copy the database";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
         let flags =
@@ -47,10 +47,10 @@ impl Reader {
         let backup = Backup::new(&self.connection, &mut copy).map_err(failed)?;
         loop {
             if self.limits.is_exceeded() {
-                return Err(SqliteError::spent(OPERATION, &self.limits));
+                return Err(SqliteError::limit_error(OPERATION, &self.limits));
             }
             match backup.step(pages_a_step).map_err(failed)? {
-                StepResult::Done => return Ok(Go::On),
+                StepResult::Done => return Ok(ControlFlow::Continue(())),
                 StepResult::More => {}
                 StepResult::Busy | StepResult::Locked | _ => {
                     let code = rusqlite::ffi::SQLITE_BUSY;
@@ -62,8 +62,8 @@ impl Reader {
             let (all, left) = (progress.pagecount.cast_unsigned(), progress.remaining.cast_unsigned());
             let done = all.saturating_sub(left);
             let share = f64::from(done) / f64::from(all.max(1));
-            if go(u64::from(done) * u64::from(page_size), share, self.work_done()) == Go::Stop {
-                return Ok(Go::Stop);
+            if go(u64::from(done) * u64::from(page_size), share, self.work_done()).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
     }

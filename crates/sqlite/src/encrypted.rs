@@ -25,7 +25,7 @@ const PAGE_SIZES: [usize; 8] = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_
 const SAMPLE: usize = 2048;
 
 /// The fewest different bytes of a random sample: text has less than 100, and pages of SQLite many zeros.
-const FEWEST_VALUES: usize = 240;
+const MIN_VALUES: usize = 240;
 
 /// Places in the file at which samples are taken.
 const SAMPLES: u64 = 8;
@@ -39,7 +39,7 @@ pub fn is_of_encrypted_file(error: &SqliteError, path: &Path, size_bytes: u64, l
 /// Whether a file looks encrypted. It is read through SQLite, without a lock; one that cannot be read does not.
 #[must_use]
 pub fn is_encrypted(path: &Path, size_bytes: u64, limits: &QueryLimits) -> bool {
-    let Ok(reader) = Reader::open(path, Access::AtRest, limits) else { return false };
+    let Ok(reader) = Reader::open(path, Access::Immutable, limits) else { return false };
     let sample = |at: u64| {
         let mut bytes = vec![0; SAMPLE];
         raw::read_at(&reader.connection, at, &mut bytes).ok().map(|()| bytes)
@@ -53,7 +53,7 @@ pub fn is_encrypted(path: &Path, size_bytes: u64, limits: &QueryLimits) -> bool 
 fn looks_random(bytes: &[u8]) -> bool {
     let mut seen = [false; 256];
     bytes.iter().for_each(|byte| seen[usize::from(*byte)] = true);
-    seen.iter().filter(|seen| **seen).count() >= FEWEST_VALUES
+    seen.iter().filter(|seen| **seen).count() >= MIN_VALUES
 }
 
 /// Whether half of the pages behind the first begin as pages of b-trees do, and at least three.

@@ -5,7 +5,7 @@ use std::fmt;
 use rusqlite::ffi;
 
 use crate::limits::QueryLimits;
-use crate::span::Fault;
+use crate::span::SpanError;
 
 /// The classes of `sqlite_errors_total{code}`: SQLite's primary result codes that an operator acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +61,7 @@ impl ErrorCode {
     }
 
     /// The class of a (possibly extended) result code (<https://www.sqlite.org/rescode.html>).
-    fn of(code: i32) -> Self {
+    fn from_code(code: i32) -> Self {
         // The shared memory of the WAL is not ready: the reader came between an owner's open and its
         // first transaction. Only the owner may set it up, and it passes by itself.
         if matches!(
@@ -122,14 +122,14 @@ impl SqliteError {
         };
         let mut new = Self::from_code(operation, extended, message);
         if extended & 0xff == ffi::SQLITE_INTERRUPT {
-            new.kind = Self::spent(operation, limits).kind;
+            new.kind = Self::limit_error(operation, limits).kind;
         }
         new
     }
 
     /// The end of a budget, before or while SQLite was at work.
     #[must_use]
-    pub fn spent(operation: &'static str, limits: &QueryLimits) -> Self {
+    pub fn limit_error(operation: &'static str, limits: &QueryLimits) -> Self {
         let kind =
             if limits.cancel.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::DeadlineExceeded };
         Self { kind, ..Self::from_code(operation, ffi::SQLITE_INTERRUPT, String::new()) }
@@ -138,11 +138,11 @@ impl SqliteError {
     /// An error of a bare result code, with SQLite's own words for it when `message` is empty.
     pub(super) fn from_code(operation: &'static str, extended: i32, message: String) -> Self {
         let message = if message.is_empty() { ffi::code_to_str(extended).to_owned() } else { message };
-        Self { operation, kind: ErrorKind::Sqlite(ErrorCode::of(extended)), extended, message }
+        Self { operation, kind: ErrorKind::Sqlite(ErrorCode::from_code(extended)), extended, message }
     }
 
     /// The same without a name that the reader of the message knows already.
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(super) fn strip_path(mut self, name: &str) -> Self {
         self.message = self.message.replace(&format!(": {name}"), "");
         self
     }
@@ -255,7 +255,7 @@ const PRIMARY_CODES: [&str; 29] = [
     "SQLITE_WARNING",
 ];
 
-impl Fault for SqliteError {
+impl SpanError for SqliteError {
     fn status_code(&self) -> &'static str {
         let primary = usize::try_from(self.extended & 0xff).ok();
         primary.and_then(|code| PRIMARY_CODES.get(code)).copied().unwrap_or("SQLITE_ERROR")

@@ -1,6 +1,6 @@
 //! Which rows of a table have expired, as values of its time column.
 
-use super::keyset_scan::Cursor;
+use super::scan_key::Cursor;
 use super::tables::TimeValue;
 
 /// How rows that have expired are distinguished from others.
@@ -10,14 +10,14 @@ pub enum TimeForm {
     Number,
     /// By the test that [`super::TimeColumn::test_rows`] was given, row by row.
     PerRow {
-        /// Whether the values' order is that of the times, so that the bounds of an [`Expiry`] narrow the search.
+        /// Whether the values' order is that of the times, so that the bounds of an [`ExpiryPredicate`] narrow the search.
         ordered: bool,
     },
 }
 
 /// Which rows have expired.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Expiry {
+pub struct ExpiryPredicate {
     /// The column with the time; `None` where rows go in the order of the row ids.
     pub column: Option<String>,
     /// Values below this one are no times in the column's format, and stay.
@@ -33,3 +33,6 @@ pub struct Expiry {
     /// The user's own condition.
     pub condition: Option<String>,
 }
+
+/// The SQL function that calls a [`RowTest`](crate::RowTest).
+pub(super) const ROW_TEST: &str = "litekeeper_row_expired";

@@ -7,10 +7,13 @@ use serde::Serialize;
 /// The most findings that one check lists; a broken tree can report millions.
 pub const MAX_FINDINGS: usize = 100;
 
+/// What to do about something that is the application's own.
+pub(super) const ADVICE: &str = "only a program that has it can check that";
+
 /// What a finding says of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FindingCategory {
     /// Pages, trees, indexes or counts are broken. Only this stops writing and the rotation of backups.
     Damage,
     /// The file is sound, and a row breaks a rule of its table: NOT NULL, the type of a column, CHECK, UNIQUE, a foreign key.
@@ -21,7 +24,7 @@ pub enum Kind {
     Odd,
 }
 
-impl Kind {
+impl FindingCategory {
     /// Every kind, the worst first.
     pub const ALL: [Self; 4] = [Self::Damage, Self::Constraint, Self::NotCheckable, Self::Odd];
 
@@ -50,7 +53,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What it says of the database.
-    pub kind: Kind,
+    pub kind: FindingCategory,
     /// What was found, where, and for a note what to do.
     pub text: String,
 }
@@ -59,25 +62,25 @@ impl Finding {
     /// Something broken in the file.
     #[must_use]
     pub fn damage(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Damage, text: text.into() }
+        Self { kind: FindingCategory::Damage, text: text.into() }
     }
 
     /// A row that breaks a rule.
     #[must_use]
     pub fn constraint(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Constraint, text: text.into() }
+        Self { kind: FindingCategory::Constraint, text: text.into() }
     }
 
     /// Something that was not checked, and why.
     #[must_use]
     pub fn not_checkable(text: impl Into<String>) -> Self {
-        Self { kind: Kind::NotCheckable, text: text.into() }
+        Self { kind: FindingCategory::NotCheckable, text: text.into() }
     }
 
     /// Something legal that is seldom seen.
     #[must_use]
     pub fn odd(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Odd, text: text.into() }
+        Self { kind: FindingCategory::Odd, text: text.into() }
     }
 }
 
@@ -98,20 +101,20 @@ impl Checked {
     /// Adds what the check of one table says, with the table's name before each problem that lacks it.
     pub fn add(&mut self, table: &str, one: Self) {
         let named = one.findings.into_iter().map(|finding| match finding.kind {
-            Kind::Damage | Kind::Constraint | Kind::Odd => {
+            FindingCategory::Damage | FindingCategory::Constraint | FindingCategory::Odd => {
                 Finding { text: format!("{table}: {}", finding.text), ..finding }
             }
-            Kind::NotCheckable => finding,
+            FindingCategory::NotCheckable => finding,
         });
-        self.findings = at_most(std::mem::take(&mut self.findings).into_iter().chain(named).collect());
+        self.findings = capped(std::mem::take(&mut self.findings).into_iter().chain(named).collect());
         self.btrees += one.btrees;
         self.btrees_checked += one.btrees_checked;
     }
 }
 
 /// At most [`MAX_FINDINGS`] of each kind, so that many of one do not hide another.
-pub(super) fn at_most(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let mut counts = Kind::ALL.map(|kind| (kind, 0));
+pub(super) fn capped(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let mut counts = FindingCategory::ALL.map(|kind| (kind, 0));
     findings.retain(|finding| {
         counts.iter_mut().find(|(kind, _)| *kind == finding.kind).is_some_and(|(_, count)| {
             *count += 1;
@@ -137,7 +140,7 @@ pub(super) fn of_row(row: &str) -> Vec<Finding> {
 }
 
 /// The kind behind the words of SQLite (`PragTyp_INTEGRITY_CHECK` in pragma.c).
-fn kind_of_row(row: &str) -> Kind {
+fn kind_of_row(row: &str) -> FindingCategory {
     /// The types of a STRICT table: `non-INT value in …`.
     const STRICT: [&str; 6] = ["ANY", "BLOB", "INT", "INTEGER", "REAL", "TEXT"];
     let strict = || {
@@ -161,13 +164,13 @@ fn kind_of_row(row: &str) -> Kind {
     let unvalidated = row.starts_with("unable to validate the inverted index for")
         && !row.ends_with("database disk image is malformed");
     if constraint || strict().is_some() || is_duplicate(row) {
-        Kind::Constraint
+        FindingCategory::Constraint
     } else if imprecise {
-        Kind::Odd
+        FindingCategory::Odd
     } else if unvalidated {
-        Kind::NotCheckable
+        FindingCategory::NotCheckable
     } else {
-        Kind::Damage
+        FindingCategory::Damage
     }
 }
 
@@ -185,39 +188,42 @@ mod tests {
     #[test]
     fn rows_are_told_apart_by_their_beginning() {
         for (row, kind) in [
-            ("NULL value in issues.notes", Kind::Constraint),
-            ("NUMERIC value in t.a", Kind::Constraint),
-            ("TEXT value in t.a", Kind::Constraint),
-            ("non-INT value in t.a", Kind::Constraint),
-            ("non-ANYTHING value in t.a", Kind::Damage),
-            ("CHECK constraint failed in t", Kind::Constraint),
-            ("non-unique entry in index i", Kind::Constraint),
-            ("row 7 non-unique entry in index i", Kind::Constraint),
-            ("row 7 missing from index i", Kind::Damage),
-            ("row 7 missing from index CHECK constraint failed in t", Kind::Damage),
-            ("row 7 values differ from index i", Kind::Damage),
-            ("rowid not at end-of-record for row 7 of index i", Kind::Damage),
-            ("wrong # of entries in index i\nNULL value in t.a", Kind::Damage),
-            ("NULL value in a\nb.c", Kind::Constraint),
-            ("row not in PRIMARY KEY order for t", Kind::Damage),
-            ("index i stores an imprecise floating-point value for row 3", Kind::Odd),
-            ("malformed inverted index for FTS5 table main.f", Kind::Damage),
+            ("NULL value in issues.notes", FindingCategory::Constraint),
+            ("NUMERIC value in t.a", FindingCategory::Constraint),
+            ("TEXT value in t.a", FindingCategory::Constraint),
+            ("non-INT value in t.a", FindingCategory::Constraint),
+            ("non-ANYTHING value in t.a", FindingCategory::Damage),
+            ("CHECK constraint failed in t", FindingCategory::Constraint),
+            ("non-unique entry in index i", FindingCategory::Constraint),
+            ("row 7 non-unique entry in index i", FindingCategory::Constraint),
+            ("row 7 missing from index i", FindingCategory::Damage),
+            ("row 7 missing from index CHECK constraint failed in t", FindingCategory::Damage),
+            ("row 7 values differ from index i", FindingCategory::Damage),
+            ("rowid not at end-of-record for row 7 of index i", FindingCategory::Damage),
+            ("wrong # of entries in index i\nNULL value in t.a", FindingCategory::Damage),
+            ("NULL value in a\nb.c", FindingCategory::Constraint),
+            ("row not in PRIMARY KEY order for t", FindingCategory::Damage),
+            ("index i stores an imprecise floating-point value for row 3", FindingCategory::Odd),
+            ("malformed inverted index for FTS5 table main.f", FindingCategory::Damage),
             (
                 "unable to validate the inverted index for FTS4 table main.f: SQL logic error",
-                Kind::NotCheckable,
+                FindingCategory::NotCheckable,
             ),
             (
                 "unable to validate the inverted index for FTS4 table main.f: database disk image is malformed",
-                Kind::Damage,
+                FindingCategory::Damage,
             ),
-            ("database disk image is malformed", Kind::Damage),
+            ("database disk image is malformed", FindingCategory::Damage),
         ] {
             assert_eq!(of_row(row), [Finding { kind, text: row.to_owned() }], "{row}");
         }
         let pages = of_row(
             "*** in database main ***\nTree 5 page 7: btreeInitPage() returns error code 11\nPage 9: never used",
         );
-        assert!(pages.len() == 2 && pages.iter().all(|finding| finding.kind == Kind::Damage), "{pages:?}");
+        assert!(
+            pages.len() == 2 && pages.iter().all(|finding| finding.kind == FindingCategory::Damage),
+            "{pages:?}"
+        );
         assert_eq!(of_row("ok"), []);
     }
 }

@@ -2,17 +2,17 @@
 
 use rusqlite::Connection;
 
-use super::consequences::Child;
-use super::consequences::Edge;
-use super::consequences::Graph;
-use super::consequences::Losing;
+use super::delete_cascade::AffectedTable;
+use super::delete_cascade::Child;
+use super::delete_cascade::Edge;
+use super::delete_cascade::Graph;
 use super::names::Name;
 use super::names::bound;
-use super::names::is_foreign;
+use super::names::is_not_utf8;
 use super::names::name_in;
-use super::references::Action;
-use super::references::Node;
-use super::references::ReferenceRules;
+use super::reference::Node;
+use super::reference::ReferenceAction;
+use super::reference::ReferenceRules;
 use super::shape::TableShape;
 use super::shape::key_of;
 use super::shape::whole_indexes;
@@ -25,24 +25,25 @@ const MAX_DEPTH: usize = 6;
 const MAX_REPEATS: usize = 3;
 
 /// One row of `PRAGMA foreign_key_list`, put together by key.
-struct Found {
+struct ForeignKeyRow {
     table: String,
     columns: Vec<String>,
     parent_columns: Vec<Option<String>>,
     on_delete: String,
 }
 
-fn referring(connection: &Connection, parent: &str) -> rusqlite::Result<Vec<Found>> {
+fn referring(connection: &Connection, parent: &str) -> rusqlite::Result<Vec<ForeignKeyRow>> {
     let sql = "SELECT t.name, f.id, f.\"from\", f.\"to\", f.on_delete \
                FROM main.sqlite_schema AS t, pragma_foreign_key_list(t.name) AS f \
                WHERE t.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE ORDER BY t.name, f.id, f.seq";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([bound(parent)])?;
-    let mut found: Vec<(i64, Found)> = Vec::new();
+    let mut found: Vec<(i64, ForeignKeyRow)> = Vec::new();
     while let Some(row) = rows.next()? {
         let (table, id): (String, i64) = (name_in(row, 0)?, row.get(1)?);
         if found.last().is_none_or(|(last, key)| *last != id || key.table != table) {
-            let key = Found { table, columns: vec![], parent_columns: vec![], on_delete: row.get(4)? };
+            let key =
+                ForeignKeyRow { table, columns: vec![], parent_columns: vec![], on_delete: row.get(4)? };
             found.push((id, key));
         }
         if let Some((_, key)) = found.last_mut() {
@@ -63,7 +64,7 @@ fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(Str
 }
 
 /// What is gathered while the schema is read.
-struct Gatherer<'g> {
+struct GraphBuilder<'g> {
     connection: &'g Connection,
     rules: ReferenceRules<'g>,
     root: &'g TableShape,
@@ -72,7 +73,7 @@ struct Gatherer<'g> {
     problem: Option<String>,
 }
 
-impl Gatherer<'_> {
+impl GraphBuilder<'_> {
     fn nodes(&mut self, parent: &str, path: &[String]) -> rusqlite::Result<Vec<Node>> {
         let mut nodes = Vec::new();
         for key in referring(self.connection, parent)? {
@@ -80,14 +81,14 @@ impl Gatherer<'_> {
             let columns = columns_of(self.connection, &key.table)?;
             let Some(action) = self.action(&key, &columns) else { continue };
             // Rows that go in the same statement keep nobody, and SQLite says so itself where one of them stays.
-            if action == Action::Protect && repeats > 0 && path.len() > 1 {
+            if action == ReferenceAction::Protect && repeats > 0 && path.len() > 1 {
                 continue;
             }
             let parent_columns = self.parent_columns(&key, parent)?;
             if parent_columns.len() != key.columns.len() {
                 continue;
             }
-            let goes = matches!(action, Action::Cascade | Action::DeleteFirst);
+            let goes = matches!(action, ReferenceAction::Cascade | ReferenceAction::DeleteFirst);
             let children = if goes && path.len() < MAX_DEPTH && repeats < MAX_REPEATS {
                 let path = [path, std::slice::from_ref(&key.table)].concat();
                 self.nodes(&key.table, &path)?
@@ -97,7 +98,7 @@ impl Gatherer<'_> {
             let (to, from) =
                 ((parent, parent_columns.as_slice()), (key.table.as_str(), key.columns.as_slice()));
             let (is_indexed, has_index) = index_of(self.connection, to, from)?;
-            let Found { table, columns, .. } = key;
+            let ForeignKeyRow { table, columns, .. } = key;
             nodes.push(Node { table, columns, parent_columns, action, is_indexed, has_index, children });
         }
         Ok(nodes)
@@ -105,7 +106,7 @@ impl Gatherer<'_> {
 
     /// Every table and foreign key that a deletion reaches.
     fn graph(&mut self) -> rusqlite::Result<Graph> {
-        let Some(root) = self.losing(&self.root.name.clone(), Action::DeleteFirst)? else {
+        let Some(root) = self.losing(&self.root.name.clone(), ReferenceAction::DeleteFirst)? else {
             return Ok(Graph::default());
         };
         let mut graph = Graph { tables: vec![root], edges: vec![] };
@@ -113,7 +114,8 @@ impl Gatherer<'_> {
         while let Some(parent) = graph.tables.get(place).map(|table| table.name.clone()) {
             for key in referring(self.connection, &parent)? {
                 let columns = columns_of(self.connection, &key.table)?;
-                let Some(action) = self.action(&key, &columns).filter(|action| *action != Action::Protect)
+                let Some(action) =
+                    self.action(&key, &columns).filter(|action| *action != ReferenceAction::Protect)
                 else {
                     continue;
                 };
@@ -121,11 +123,11 @@ impl Gatherer<'_> {
                 let known = graph.tables.iter().position(|table| table.name.eq_ignore_ascii_case(&key.table));
                 let child = match (known, self.losing(&key.table, action)?) {
                     _ if parent_columns.len() != key.columns.len() => continue,
-                    (_, Some(table)) if action == Action::SetNullFirst => Child::SetNull(table),
-                    (Some(known), _) => Child::Losing(known),
+                    (_, Some(table)) if action == ReferenceAction::SetNullFirst => Child::SetNull(table),
+                    (Some(known), _) => Child::AffectedTable(known),
                     (None, Some(table)) => {
                         graph.tables.push(table);
-                        Child::Losing(graph.tables.len() - 1)
+                        Child::AffectedTable(graph.tables.len() - 1)
                     }
                     (None, None) => continue,
                 };
@@ -137,19 +139,19 @@ impl Gatherer<'_> {
     }
 
     /// A table whose rows go; `None` where nothing finds its rows one by one, so that only SQLite can delete them.
-    fn losing(&self, table: &str, action: Action) -> rusqlite::Result<Option<Losing>> {
+    fn losing(&self, table: &str, action: ReferenceAction) -> rusqlite::Result<Option<AffectedTable>> {
         let columns = columns_of(self.connection, table)?;
-        if is_foreign(table) || columns.iter().any(|(name, ..)| is_foreign(name)) {
+        if is_not_utf8(table) || columns.iter().any(|(name, ..)| is_not_utf8(name)) {
             return Ok(None);
         }
         let length = |(name, ..): &(String, bool, i64)| format!("ifnull(octet_length({}), 0)", quoted(name));
         let bytes = columns.iter().map(length).collect::<Vec<_>>().join(" + ");
         let key = key_of(self.connection, table)?;
-        Ok(key.map(|key| Losing { name: table.to_owned(), key, bytes, action }))
+        Ok(key.map(|key| AffectedTable { name: table.to_owned(), key, bytes, action }))
     }
 
     /// What happens to referring rows; `None` where SQLite changes their reference, so that nothing is in the way.
-    fn action(&mut self, key: &Found, columns: &[(String, bool, i64)]) -> Option<Action> {
+    fn action(&mut self, key: &ForeignKeyRow, columns: &[(String, bool, i64)]) -> Option<ReferenceAction> {
         let listed = |tables: &[String]| tables.iter().any(|table| table.eq_ignore_ascii_case(&key.table));
         let can_be_null = key.columns.iter().all(|column| {
             columns.iter().any(|(name, nullable, _)| *nullable && name.eq_ignore_ascii_case(column))
@@ -159,7 +161,7 @@ impl Gatherer<'_> {
             self.used.push(key.table.clone());
         }
         match key.on_delete.to_ascii_uppercase().as_str() {
-            "CASCADE" => Some(Action::Cascade),
+            "CASCADE" => Some(ReferenceAction::Cascade),
             "SET DEFAULT" => None,
             "SET NULL" if can_be_null => None,
             _ if null && !can_be_null => {
@@ -171,7 +173,7 @@ impl Gatherer<'_> {
                 ));
                 None
             }
-            _ if null => Some(Action::SetNullFirst),
+            _ if null => Some(ReferenceAction::SetNullFirst),
             _ if delete && key.table.eq_ignore_ascii_case(&self.root.name) => {
                 self.problem = Some(format!(
                     "cascade names {} itself, which would delete rows that have not expired; `set_null: [{}]` cuts them off instead",
@@ -179,13 +181,13 @@ impl Gatherer<'_> {
                 ));
                 None
             }
-            _ if delete => Some(Action::DeleteFirst),
-            _ => Some(Action::Protect),
+            _ if delete => Some(ReferenceAction::DeleteFirst),
+            _ => Some(ReferenceAction::Protect),
         }
     }
 
     /// The columns that are referred to; without names they are the parent's primary key.
-    fn parent_columns(&self, key: &Found, parent: &str) -> rusqlite::Result<Vec<String>> {
+    fn parent_columns(&self, key: &ForeignKeyRow, parent: &str) -> rusqlite::Result<Vec<String>> {
         let named: Option<Vec<String>> = key.parent_columns.iter().cloned().collect();
         if let Some(named) = named {
             return Ok(named);
@@ -214,7 +216,7 @@ fn index_of(
         quoted(table),
         on.join(" AND ")
     );
-    if is_foreign(&sql) {
+    if is_not_utf8(&sql) {
         return Ok((false, false));
     }
     let mut statement = connection.prepare(&sql)?;
@@ -233,15 +235,15 @@ fn index_of(
 }
 
 /// The foreign keys by which rows are kept, and all that a deletion reaches.
-type Gathered = (Vec<Node>, Graph);
+type Built = (Vec<Node>, Graph);
 
 /// What refers to a table; inside, why the configuration does not fit.
-pub(super) fn gather(
+pub(super) fn build_graph(
     connection: &Connection,
     root: &TableShape,
     rules: ReferenceRules<'_>,
-) -> rusqlite::Result<Result<Gathered, String>> {
-    let mut gatherer = Gatherer { connection, rules, root, used: vec![], problem: None };
+) -> rusqlite::Result<Result<Built, String>> {
+    let mut gatherer = GraphBuilder { connection, rules, root, used: vec![], problem: None };
     let nodes = gatherer.nodes(&root.name, std::slice::from_ref(&root.name))?;
     let graph = gatherer.graph()?;
     let unused = rules

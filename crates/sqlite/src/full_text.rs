@@ -5,8 +5,8 @@ use rusqlite::Connection;
 
 use super::names::bound;
 use super::names::name_in;
+use super::query_source::QuerySource;
 use super::tables::quoted;
-use super::time_column::QuerySource;
 
 /// A full-text table that indexes the rows of another table without keeping them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +70,9 @@ fn triggers(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(Strin
 fn keeps_row_ids(connection: &Connection, table: &str) -> rusqlite::Result<Option<bool>> {
     let sql = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name = ?1 COLLATE NOCASE";
     let mut statement = connection.prepare(sql)?;
-    let without = statement.query_map([bound(table)], |row| row.get::<_, bool>(0))?.next().transpose()?;
-    let Some(without) = without else { return Ok(None) };
-    if without {
+    let strip_path = statement.query_map([bound(table)], |row| row.get::<_, bool>(0))?.next().transpose()?;
+    let Some(strip_path) = strip_path else { return Ok(None) };
+    if strip_path {
         return Ok(Some(true));
     }
     // Only the row id itself has no index among those of its table: a key DESC, or of another type, has one.
@@ -159,7 +159,7 @@ pub trait RowIdIndexes: QuerySource {
     /// # Errors
     /// What any read can meet.
     fn broken_by_vacuum(&self) -> Result<Vec<(String, String)>, super::error::SqliteError> {
-        self.ask("look for indexes by row id", broken_by_vacuum)
+        self.query("look for indexes by row id", broken_by_vacuum)
     }
 
     /// The full-text indexes that would keep the rows deleted from a table, each with the trigger that is missing.
@@ -167,7 +167,7 @@ pub trait RowIdIndexes: QuerySource {
     /// # Errors
     /// What any read can meet.
     fn left_behind(&self, table: &str) -> Result<Vec<(String, String)>, super::error::SqliteError> {
-        self.ask("look for full-text indexes", |connection| left_behind(connection, table))
+        self.query("look for full-text indexes", |connection| left_behind(connection, table))
     }
 }
 

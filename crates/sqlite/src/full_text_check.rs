@@ -18,15 +18,15 @@ use crate::limits::QueryLimits;
 use super::error::ErrorCode;
 use super::error::SqliteError;
 use super::findings::Finding;
-use super::findings::Kind;
+use super::findings::FindingCategory;
 use super::full_text::FullTextIndex;
 use super::full_text::full_text_indexes;
 use super::header::Header;
-use super::names::is_foreign;
+use super::names::is_not_utf8;
 use super::names::number_of;
+use super::query_source::QuerySource as _;
 use super::reader::Reader;
 use super::tables::quoted;
-use super::time_column::QuerySource as _;
 
 /// The largest database that is copied into memory.
 const MAX_COPY_BYTES: u64 = 64 * 1024 * 1024;
@@ -45,10 +45,10 @@ impl Reader {
     /// # Errors
     /// What any read can meet.
     pub fn full_text_to_compare(&self) -> Result<Vec<FullTextIndex>, SqliteError> {
-        let mut found = self.ask("look for full-text indexes", full_text_indexes)?;
+        let mut found = self.query("look for full-text indexes", full_text_indexes)?;
         // Those that are not UTF-8 have no name that an INSERT could take.
         found.retain(|index| {
-            index.module == "fts5" && !is_foreign(&index.name) && !is_foreign(&index.content)
+            index.module == "fts5" && !is_not_utf8(&index.name) && !is_not_utf8(&index.content)
         });
         Ok(found)
     }
@@ -89,7 +89,7 @@ impl Reader {
         let differs = number_of(&self.connection, &sql)
             .map_err(|error| SqliteError::new(OPERATION, &error, &self.limits));
         match differs {
-            Ok(differs) => Ok((differs == Some(1)).then(|| out_of_step(&index.name, &index.content))),
+            Ok(differs) => Ok((differs == Some(1)).then(|| stale_index(&index.name, &index.content))),
             // columnsize=0 keeps no row ids, and a view may have none.
             Err(error) if error.is_not_checkable() => Ok(None),
             Err(error) => Err(error),
@@ -98,25 +98,25 @@ impl Reader {
 
     /// Makes a broken constraint of what SQLite reports as damage where an FTS3 or FTS4 index does not fit the table whose rows it
     /// indexes: the index is a table of its own, and only its content is another's.
-    pub(super) fn tell_out_of_step(&self, findings: &mut [Finding]) -> Result<(), SqliteError> {
+    pub(super) fn note_stale_index(&self, findings: &mut [Finding]) -> Result<(), SqliteError> {
         /// `fts3IntegrityMethod` in fts3.c. What it cannot read at all it reports in other words.
         const BEGINS: [&str; 2] = [
             "malformed inverted index for FTS4 table main.",
             "malformed inverted index for FTS3 table main.",
         ];
         let table_of = |finding: &Finding| {
-            let is_damage = finding.kind == Kind::Damage;
+            let is_damage = finding.kind == FindingCategory::Damage;
             let name = BEGINS.iter().find_map(|begin| finding.text.strip_prefix(begin));
             name.filter(|_| is_damage).map(str::to_owned)
         };
         if !findings.iter().any(|finding| table_of(finding).is_some()) {
             return Ok(());
         }
-        let indexes = self.ask("look for full-text indexes", full_text_indexes)?;
+        let indexes = self.query("look for full-text indexes", full_text_indexes)?;
         for finding in findings {
             let Some(table) = table_of(finding) else { continue };
             if let Some(index) = indexes.iter().find(|index| index.name == table) {
-                *finding = out_of_step(&index.name, &index.content);
+                *finding = stale_index(&index.name, &index.content);
             }
         }
         Ok(())
@@ -135,12 +135,12 @@ impl FullTextCopy {
         let error = SqliteError::new(OPERATION, &error, &self.limits);
         match error.code() {
             None => Err(error),
-            Some(ErrorCode::Corrupt) => Ok(Some(out_of_step(&index.name, &index.content))),
+            Some(ErrorCode::Corrupt) => Ok(Some(stale_index(&index.name, &index.content))),
             Some(_) => Ok(Some(Finding::not_checkable(format!(
                 "full-text index {}: it was not compared with its table {}: {}",
                 index.name,
                 index.content,
-                self.why_unreadable(&index.content).unwrap_or(error).words()
+                self.read_error(&index.content).unwrap_or(error).words()
             )))),
         }
     }
@@ -149,7 +149,7 @@ impl FullTextCopy {
 impl FullTextCopy {
     /// What SQLite says to a query of the table itself, which the index's module does not pass on: the table may be a view with
     /// functions that only the application has.
-    fn why_unreadable(&self, content: &str) -> Option<SqliteError> {
+    fn read_error(&self, content: &str) -> Option<SqliteError> {
         let sql = format!("SELECT * FROM main.{}", quoted(content));
         let error = self.connection.prepare(&sql).err()?;
         Some(SqliteError::new(OPERATION, &error, &self.limits))
@@ -157,7 +157,7 @@ impl FullTextCopy {
 }
 
 /// An index that does not fit its table.
-fn out_of_step(index: &str, content: &str) -> Finding {
+fn stale_index(index: &str, content: &str) -> Finding {
     let name = quoted(index);
     Finding::constraint(format!(
         "full-text index {index} is out of step with its table {content}: searches miss rows or find wrong ones; the file is sound, \

@@ -8,7 +8,7 @@ use super::error::SqliteError;
 use super::findings::Checked;
 use super::findings::Finding;
 use super::findings::MAX_FINDINGS;
-use super::findings::at_most;
+use super::findings::capped;
 use super::findings::of_row;
 use super::header::Header;
 use super::names::name_in;
@@ -87,7 +87,7 @@ impl Reader {
         let mut checked = self.check_structure(check)?;
         if check != Check::ForeignKey {
             checked.findings.extend(self.check_reserved_bytes()?);
-            checked.findings = at_most(checked.findings);
+            checked.findings = capped(checked.findings);
         }
         Ok(checked)
     }
@@ -96,7 +96,7 @@ impl Reader {
     fn check_structure(&self, check: Check) -> Result<Checked, SqliteError> {
         self.stand_in_collations()?;
         if check == Check::ForeignKey {
-            return self.whole(check)?.map_or_else(|| self.check_in_pieces(check), Ok);
+            return self.whole(check)?.map_or_else(|| self.check_by_table(check), Ok);
         }
         // SQLite's own accounting is as good where it does it. Where it cannot be asked, the check itself says why.
         let is_partial = self.check_is_partial().unwrap_or(true);
@@ -104,14 +104,14 @@ impl Reader {
         let mut checked = match self.observed(uses.as_mut(), || self.whole(check))? {
             Some(checked) if !is_partial => return Ok(checked),
             Some(checked) => checked,
-            None => self.observed(uses.as_mut(), || self.check_in_pieces(check))?,
+            None => self.observed(uses.as_mut(), || self.check_by_table(check))?,
         };
         let problems = match uses {
             Some(uses) => self.account_with(uses)?,
             None => self.account_for_pages()?,
         };
         checked.findings.extend(problems.into_iter().map(Finding::damage));
-        checked.findings = at_most(checked.findings);
+        checked.findings = capped(checked.findings);
         checked.whole = true;
         Ok(checked)
     }
@@ -137,7 +137,7 @@ impl Reader {
     /// As for [`Reader::check`].
     pub fn check_table(&self, check: Check, table: &str) -> Result<Checked, SqliteError> {
         self.stand_in_collations()?;
-        self.check_piece(check, table)
+        self.check_one_table(check, table)
     }
 
     /// Every table with the number of its indexes.
@@ -190,12 +190,12 @@ impl Reader {
                     findings.push(Finding::damage(error.to_string()));
                     break;
                 }
-                Err(error) if error.is_not_checkable() => return Ok((at_most(findings), Some(error))),
+                Err(error) if error.is_not_checkable() => return Ok((capped(findings), Some(error))),
                 Err(error) => return Err(error),
             }
         }
-        self.tell_out_of_step(&mut findings)?;
-        Ok((at_most(findings), None))
+        self.note_stale_index(&mut findings)?;
+        Ok((capped(findings), None))
     }
 
     /// Every row of a foreign-key check; nothing where more collations than `known` ones had to be stood in for.

@@ -12,7 +12,7 @@ const WATCH_PERIOD: Duration = Duration::from_millis(5);
 
 /// Does `work`, and interrupts its connection when the budget ends: a count of a b-tree is one instruction
 /// (`sqlite3BtreeCount`), and a checkpoint runs below the instructions.
-pub(super) fn interrupted_in_time<T>(
+pub(super) fn with_interrupt<T>(
     interrupt: InterruptHandle,
     limits: &QueryLimits,
     work: impl FnOnce() -> T,

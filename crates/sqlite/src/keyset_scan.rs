@@ -5,28 +5,28 @@ use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params_from_iter;
 
-use super::expiry::Expiry;
+use super::expiry::ExpiryPredicate;
+use super::expiry::ROW_TEST;
 use super::expiry::TimeForm;
 use super::references::References;
+use super::scan_key::Cursor;
+use super::scan_key::KeyPart;
+use super::scan_key::compare;
+use super::scan_key::key_of;
+use super::scan_key::numbered;
+use super::scan_key::tuple;
+use super::scan_key::uses;
 use super::shape::TableShape;
 use super::shape::schema_version;
-use super::stored::Value;
-use super::tables::TimeValue;
+use super::stored_value::StoredValue;
+use super::stored_value::stored_time_value;
 use super::tables::quoted;
-use super::tables::stored_time;
-use super::time_column::ROW_TEST;
-use super::walk_key::Part;
-use super::walk_key::compare;
-use super::walk_key::key_of;
-use super::walk_key::numbered;
-use super::walk_key::tuple;
-use super::walk_key::uses;
 
 /// A way through a table's expired rows.
 #[derive(Debug, Clone)]
-pub struct Walk {
+pub struct KeysetScan {
     pub(super) columns: Vec<String>,
-    pub(super) key: Vec<Part>,
+    pub(super) key: Vec<KeyPart>,
     by_time: bool,
     table: String,
     pub(super) from: String,
@@ -38,28 +38,16 @@ pub struct Walk {
     protection: String,
     /// From the newest time or the highest key to the lowest, as rows that refer to older ones of their table must go first.
     descending: bool,
-    pub(super) parameters: Vec<Value>,
+    pub(super) parameters: Vec<StoredValue>,
     /// The number of the first parameter with the last row that goes.
     last: Option<usize>,
     schema_version: u32,
 }
 
-/// A place on a walk: the key of the last row that was looked at.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cursor(pub(super) Vec<Value>);
-
-impl Cursor {
-    /// The first value of the key: a time on a walk by time, else a row id.
-    #[must_use]
-    pub fn first(&self) -> Option<TimeValue> {
-        self.0.first().and_then(|value| stored_time(value.into()))
-    }
-}
-
-impl Walk {
+impl KeysetScan {
     /// A way through a table: by an index on the time column where there is one, by the key otherwise.
     #[must_use]
-    pub fn plan(shape: &TableShape, expiry: &Expiry) -> Self {
+    pub fn plan(shape: &TableShape, expiry: &ExpiryPredicate) -> Self {
         let column = expiry.column.as_deref().map_or_else(|| shape.key[0].clone(), quoted);
         let ordered = expiry.form != TimeForm::PerRow { ordered: false };
         let index = expiry.column.as_deref().filter(|_| ordered).and_then(|column| shape.index_on(column));
@@ -74,8 +62,11 @@ impl Walk {
             None if shape.without_rowid => table.clone(),
             None => format!("{table} NOT INDEXED"),
         };
-        let mut parameters =
-            vec![value(&expiry.floor), value(&expiry.below), Value::Real(expiry.cutoff_seconds)];
+        let mut parameters = vec![
+            stored_time_value(&expiry.floor),
+            stored_time_value(&expiry.below),
+            StoredValue::Real(expiry.cutoff_seconds),
+        ];
         let last = expiry.last.as_ref().filter(|_| by_time).map(|Cursor(values)| {
             parameters.extend(values.iter().cloned());
             parameters.len() + 1 - values.len()
@@ -137,7 +128,7 @@ impl Walk {
     /// See [`compare`].
     pub(super) fn compare(
         &self,
-        parts: &[Part],
+        parts: &[KeyPart],
         (after, strictly): (bool, bool),
         numbers: &[String],
     ) -> String {
@@ -160,7 +151,7 @@ impl Walk {
     }
 
     /// Whether the schema is still the one that the walk was planned for.
-    pub(super) fn fits(&self, connection: &Connection) -> rusqlite::Result<bool> {
+    pub(super) fn schema_unchanged(&self, connection: &Connection) -> rusqlite::Result<bool> {
         Ok(schema_version(connection)? == self.schema_version)
     }
 
@@ -171,12 +162,16 @@ impl Walk {
     }
 
     /// The condition for what lies after a cursor and up to another, with its parameters.
-    pub(super) fn between(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> (String, Vec<Value>) {
+    pub(super) fn range_predicate(
+        &self,
+        after: Option<&Cursor>,
+        upto: Option<&Cursor>,
+    ) -> (String, Vec<StoredValue>) {
         if let (true, Some(Cursor(first)), Some(Cursor(last))) = (self.by_time, after, upto)
             && first.len() > 1
             && first[0] == last[0]
         {
-            return self.within_a_moment(first, last);
+            return self.equal_time_predicate(first, last);
         }
         let mut parameters = self.parameters.clone();
         let mut sql = String::new();
@@ -196,7 +191,11 @@ impl Walk {
 
     /// Two places of one moment. By row values alone SQLite enters the index at the moment's first row, and every batch
     /// would look at all of its rows again.
-    fn within_a_moment(&self, first: &[Value], last: &[Value]) -> (String, Vec<Value>) {
+    fn equal_time_predicate(
+        &self,
+        first: &[StoredValue],
+        last: &[StoredValue],
+    ) -> (String, Vec<StoredValue>) {
         let (time, rest) = (&self.key[0].sql, &self.key[1..]);
         let mut parameters = self.parameters.clone();
         let (first, last) = (numbered(&mut parameters, first), numbered(&mut parameters, &last[1..]));
@@ -210,13 +209,13 @@ impl Walk {
     }
 
     /// The key `rows` further on; `None` when fewer are left.
-    pub(super) fn further(
+    pub(super) fn nth_key_after(
         &self,
         connection: &Connection,
         after: Option<&Cursor>,
         rows: u32,
     ) -> rusqlite::Result<Option<Cursor>> {
-        let (place, parameters) = self.between(after, None);
+        let (place, parameters) = self.range_predicate(after, None);
         // On a walk by time only expired rows are counted. By key every row is, so that a batch's work is bounded.
         let sql = format!(
             "SELECT {keys} FROM {from} WHERE {uses}{place} ORDER BY {order} LIMIT 1 OFFSET {offset}",
@@ -241,7 +240,7 @@ impl Walk {
 
     /// The direction of the walk, for `ORDER BY`.
     pub(super) fn order(&self) -> String {
-        let part = |part: &Part| {
+        let part = |part: &KeyPart| {
             format!("{}{}", part.sql, if part.descending != self.descending { " DESC" } else { "" })
         };
         self.key.iter().map(part).collect::<Vec<_>>().join(", ")
@@ -286,7 +285,11 @@ impl Walk {
     }
 
     /// `SELECT`s the rows that a batch deletes, each row by one of these: its columns, then its key.
-    pub(super) fn selects(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
+    pub(super) fn selects(
+        &self,
+        after: Option<&Cursor>,
+        upto: Option<&Cursor>,
+    ) -> Vec<(String, Vec<StoredValue>)> {
         let columns = format!("{}, {}", self.columns.join(", "), self.key_sql());
         let select = |place: &str| {
             let expired = self.expired_at(place);
@@ -300,12 +303,12 @@ impl Walk {
                 None => format!("SELECT {columns} {expired}"),
             }
         };
-        let pieces = self.pieces(after, upto).into_iter();
-        pieces.map(|(place, parameters)| (select(&place), parameters)).collect()
+        let ranges = self.subranges(after, upto).into_iter();
+        ranges.map(|(place, parameters)| (select(&place), parameters)).collect()
     }
 
     /// A query that finds a row by its key, expired or not.
-    pub(super) fn exists(&self, Cursor(values): &Cursor) -> (String, Vec<Value>) {
+    pub(super) fn exists(&self, Cursor(values): &Cursor) -> (String, Vec<StoredValue>) {
         let numbers: Vec<String> = (1..=values.len()).map(|number| format!("?{number}")).collect();
         let names: Vec<&str> = self.key.iter().map(|part| part.sql.as_str()).collect();
         (
@@ -315,7 +318,7 @@ impl Walk {
     }
 
     /// The place of one row.
-    pub(super) fn at(&self, Cursor(values): &Cursor) -> (String, Vec<Value>) {
+    pub(super) fn at(&self, Cursor(values): &Cursor) -> (String, Vec<StoredValue>) {
         let first = self.parameters.len() + 1;
         let numbers: Vec<String> = (first..first + values.len()).map(|number| format!("?{number}")).collect();
         let names: Vec<&str> = self.key.iter().map(|part| part.sql.as_str()).collect();
@@ -336,20 +339,24 @@ impl Walk {
     /// It tests row values again for each row of a range that it found by them, which made a batch 13 % dearer. So a walk
     /// by time is cut in three: the rest of the first moment, all between, and the beginning of the last.
     /// Rows that refer to each other are judged together, in one piece.
-    pub(super) fn pieces(&self, after: Option<&Cursor>, upto: Option<&Cursor>) -> Vec<(String, Vec<Value>)> {
+    pub(super) fn subranges(
+        &self,
+        after: Option<&Cursor>,
+        upto: Option<&Cursor>,
+    ) -> Vec<(String, Vec<StoredValue>)> {
         let (time, rest) = (&self.key[0].sql, &self.key[1..]);
         let (first, last) = (after.map(|cursor| cursor.0.as_slice()), upto.map(|cursor| cursor.0.as_slice()));
         let same_moment = first.zip(last).is_some_and(|(first, last)| first[0] == last[0]);
         if !self.by_time || rest.is_empty() || same_moment || self.references.newest_first() {
-            return vec![self.between(after, upto)];
+            return vec![self.range_predicate(after, upto)];
         }
-        let at = |values: &[Value], after: bool| {
+        let at = |values: &[StoredValue], after: bool| {
             let mut parameters = self.parameters.clone();
             let numbers = numbered(&mut parameters, values);
             let compared = self.compare(rest, (after, after), &numbers[1..]);
             (format!(" AND {time} = {} AND {compared}", numbers[0]), parameters)
         };
-        let mut between = String::new();
+        let mut inner = String::new();
         let mut parameters = self.parameters.clone();
         for (is_after, values) in [(true, first), (false, last)] {
             let condition = match values {
@@ -359,20 +366,11 @@ impl Walk {
                     self.compare(&self.key[..1], (is_after, true), &numbers)
                 }
             };
-            between.push_str(&format!(" AND {condition}"));
+            inner.push_str(&format!(" AND {condition}"));
         }
-        let mut pieces = vec![(between, parameters)];
-        pieces.extend(first.map(|values| at(values, true)));
-        pieces.extend(last.map(|values| at(values, false)));
-        pieces
-    }
-}
-
-pub(super) fn value(time: &TimeValue) -> Value {
-    match time {
-        TimeValue::Integer(integer) => Value::Integer(*integer),
-        TimeValue::Real(real) => Value::Real(*real),
-        TimeValue::Text(text) => Value::Text(text.clone().into_bytes()),
-        TimeValue::Blob => Value::Null,
+        let mut ranges = vec![(inner, parameters)];
+        ranges.extend(first.map(|values| at(values, true)));
+        ranges.extend(last.map(|values| at(values, false)));
+        ranges
     }
 }

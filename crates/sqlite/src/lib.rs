@@ -11,15 +11,14 @@ mod anatomy;
 mod archive;
 mod blocks;
 mod btree_page;
+mod btree_size;
 mod checkpoint;
-mod compare;
-mod consequences;
 mod constraints;
 mod copy;
 mod custom;
+mod delete_cascade;
 mod encrypted;
 mod error;
-mod estimate;
 mod expiry;
 mod findings;
 mod foreign_keys;
@@ -27,13 +26,14 @@ mod foreign_writes;
 mod full_text;
 mod full_text_check;
 mod header;
+mod index_compare;
+mod init;
 mod integrity;
 mod interrupt;
 mod keyset_scan;
 pub mod limits;
 mod lock_yield;
 mod names;
-mod newest;
 mod open_guard;
 mod optimize;
 mod page_accounting;
@@ -42,24 +42,27 @@ mod page_layout;
 mod page_ledger;
 mod page_uses;
 mod pages;
-mod pieces;
+mod query_source;
 mod raw;
 mod reader;
 mod rebuild;
+mod reference;
 mod references;
 mod removal;
 mod retention;
+mod row_estimate;
+mod row_limits;
+mod scan_key;
 mod shape;
-mod space;
 pub mod span;
 mod stand_in;
-mod stored;
+mod stored_value;
+mod table_check;
 mod tables;
 mod time_column;
 mod unlocked;
 mod vacuum;
 mod virtual_tables;
-mod walk_key;
 mod writer;
 
 pub use anatomy::Anatomy;
@@ -68,6 +71,8 @@ pub use archive::Archive;
 pub use blocks::BlockCopy;
 pub use blocks::BlockError;
 pub use blocks::BlockPass;
+pub use btree_size::BTree;
+pub use btree_size::BTreeSize;
 pub use checkpoint::Checkpoint;
 pub use checkpoint::CheckpointResult;
 pub use custom::CustomError;
@@ -79,11 +84,11 @@ pub use encrypted::is_of_encrypted_file;
 pub use error::ErrorCode;
 pub use error::ErrorKind;
 pub use error::SqliteError;
-pub use expiry::Expiry;
+pub use expiry::ExpiryPredicate;
 pub use expiry::TimeForm;
 pub use findings::Checked;
 pub use findings::Finding;
-pub use findings::Kind;
+pub use findings::FindingCategory;
 pub use findings::MAX_FINDINGS;
 pub use foreign_writes::ForeignWrites;
 pub use foreign_writes::WriteProbe;
@@ -94,38 +99,36 @@ pub use header::AutoVacuum;
 pub use header::Encoding;
 pub use header::Header;
 pub use header::JournalMode;
+pub use init::init;
 pub use integrity::Check;
-pub use keyset_scan::Cursor;
-pub use keyset_scan::Walk;
-pub use lock_yield::Waiting;
-pub use newest::Beyond;
-pub use newest::Limits;
-pub use newest::NewestRows;
+pub use keyset_scan::KeysetScan;
+pub use lock_yield::Contention;
 pub use optimize::Analysis;
 pub use page_checksums::CHECKSUM_BYTES;
 pub use raw::ChangeCounter;
 pub use raw::ReadMarks;
 pub use reader::Access;
-pub use reader::Go;
 pub use reader::ReadProgress;
 pub use reader::Reader;
 pub use reader::WalFrames;
-pub use references::Action;
-pub use references::ReferenceRules;
+pub use reference::ReferenceAction;
+pub use reference::ReferenceRules;
 pub use references::References;
 pub use references::UnindexedReference;
-pub use removal::Removed;
-pub use removal::Tally;
+pub use removal::DeleteResult;
+pub use removal::RowTotals;
 pub use retention::Batch;
 pub use retention::BatchSize;
 pub use retention::Expired;
-pub use retention::Left;
+pub use retention::RemainingRows;
+pub use row_limits::LimitBoundary;
+pub use row_limits::NewestRows;
+pub use row_limits::RowLimits;
+pub use scan_key::Cursor;
 pub use shape::Column;
 pub use shape::Index;
-pub use shape::ShapeProblem;
+pub use shape::SchemaError;
 pub use shape::TableShape;
-pub use space::Tree;
-pub use space::TreeSize;
 pub use tables::RowCount;
 pub use tables::SchemaObjects;
 pub use tables::TableKind;
@@ -133,12 +136,12 @@ pub use tables::TimeValue;
 pub use time_column::RowTest;
 pub use time_column::TimeColumn;
 pub use unlocked::Activity;
-pub use unlocked::Mark;
+pub use unlocked::HeaderSnapshot;
 pub use vacuum::set_temporary_directory;
 pub use vacuum::temporary_directory;
-pub use writer::Held;
+pub use writer::Locked;
 pub use writer::Writer;
-pub use writer::took_too_long;
+pub use writer::is_own_timeout;
 
 /// For SQLite files that litekeeper itself owns: its state file and the databases of the demo. Databases of other programs
 /// are opened by [`Reader`] and [`Writer`] alone.
@@ -148,26 +151,6 @@ pub use rusqlite;
 #[must_use]
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
-}
-
-/// The most memory that SQLite may have in one process, for all connections together: a hostile
-/// schema or a huge row ends in an error. Reading a schema of 5,000 tables needs 5 MiB.
-const HEAP_LIMIT_BYTES: i64 = 512 * 1024 * 1024;
-
-/// Prepares SQLite in this process and limits its memory. Call it first in `main`, before any other thread uses SQLite: it
-/// replaces system calls in a table that SQLite reads without a lock.
-///
-/// # Errors
-/// SQLite refuses a part of it; then no database may be opened, as a reader could change its files.
-pub fn init() -> Result<(), SqliteError> {
-    prepare()?;
-    raw::limit_heap(HEAP_LIMIT_BYTES)
-        .map_err(|code| SqliteError::from_code("limit SQLite's memory", code, String::new()))
-}
-
-/// What [`init`] does once a process, for programs that have not called it.
-fn prepare() -> Result<(), SqliteError> {
-    raw::init().map_err(|code| SqliteError::from_code("prepare SQLite", code, String::new()))
 }
 
 /// The version of the SQLite in this program, as SQLite's version number.

@@ -54,7 +54,7 @@ impl QueryLimits {
 
     /// The same budget with a deadline no later than `limit` from now.
     #[must_use]
-    pub fn at_most(&self, limit: Duration) -> Self {
+    pub fn capped(&self, limit: Duration) -> Self {
         let sooner = Instant::now() + limit;
         let deadline = self.deadline.map_or(sooner, |deadline| deadline.min(sooner));
         Self { deadline: Some(deadline), ..self.clone() }

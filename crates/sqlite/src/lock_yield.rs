@@ -17,21 +17,21 @@ pub(super) const CHECKPOINT_FRAMES: u32 = 900;
 
 /// Who has committed and does nothing for so long has no more to write for now. An owner that waited is often late with
 /// its next transaction too: to take the lock before that would have it wait for another whole hold.
-const QUIET: Duration = Duration::from_micros(500);
+const IDLE_AFTER_COMMIT: Duration = Duration::from_micros(500);
 
 /// SQLite's busy handler sleeps no longer than this between two tries (`sqliteDefaultBusyCallback`).
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+const MAX_BUSY_SLEEP: Duration = Duration::from_millis(100);
 
 /// Who may wait for the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
+pub enum Contention {
     /// One connection, or none: when it has committed, nobody waits.
-    AtMostOne,
+    Single,
     /// Any number: whoever commits, others may wait still.
-    Any,
+    Many,
 }
 
-impl Waiting {
+impl Contention {
     /// How long a pause lasts after a hold.
     ///
     /// SQLite's busy handler sleeps 1, 2, 5, 10, 15, 20, 25 … ms between its tries, so a pause must be as long as such
@@ -40,8 +40,8 @@ impl Waiting {
     /// of three, as a pause is twice the hold.
     fn pause(self, hold: Duration) -> Duration {
         match self {
-            Self::AtMostOne => met_for_sure(hold),
-            Self::Any => met_for_sure(hold).max((hold * 2).min(LONGEST_SLEEP)),
+            Self::Single => max_busy_sleep(hold),
+            Self::Many => max_busy_sleep(hold).max((hold * 2).min(MAX_BUSY_SLEEP)),
         }
     }
 }
@@ -49,15 +49,15 @@ impl Waiting {
 impl Writer {
     /// Lets others have their turn after a hold, for `ratio` times its length at the least. A pause for a single connection
     /// ends when that has committed and is quiet.
-    pub fn pause_for_others(&mut self, hold: Duration, ratio: f64, waiting: Waiting) {
+    pub fn yield_lock(&mut self, hold: Duration, ratio: f64, waiting: Contention) {
         let begun = Instant::now();
         let least = hold.mul_f64(ratio);
         let most = least.max(waiting.pause(hold));
         let mark = raw::change_counter(self.connection(), self.journal_mode());
         self.checkpoint_if_due();
         match waiting {
-            Waiting::AtMostOne => self.await_commit(mark, begun + least, begun + most),
-            Waiting::Any => {
+            Contention::Single => self.await_commit(mark, begun + least, begun + most),
+            Contention::Many => {
                 sleep(most.saturating_sub(begun.elapsed()), &self.limits);
             }
         }
@@ -75,7 +75,7 @@ impl Writer {
             if now != mark || committed.is_some() && !wal && raw::is_reserved(self.connection()) {
                 (mark, committed) = (now, Some(Instant::now()));
             }
-            if Instant::now() >= earliest && committed.is_some_and(|at| at.elapsed() >= QUIET) {
+            if Instant::now() >= earliest && committed.is_some_and(|at| at.elapsed() >= IDLE_AFTER_COMMIT) {
                 return;
             }
         }
@@ -83,7 +83,7 @@ impl Writer {
 }
 
 /// The longest sleep of SQLite's busy handler that can be under way when a hold of this length ends.
-fn met_for_sure(hold: Duration) -> Duration {
+fn max_busy_sleep(hold: Duration) -> Duration {
     /// When the handler wakes after the first try failed, in milliseconds (`sqliteDefaultBusyCallback`).
     const WAKES: [u64; 8] = [1, 3, 8, 18, 33, 53, 78, 103];
     const MARGIN: Duration = Duration::from_micros(500);
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_pause_meets_who_waits() {
-        let (one, any) = (Waiting::AtMostOne, Waiting::Any);
+        let (one, any) = (Contention::Single, Contention::Many);
         for (waiting, hold_ms, pause_ms) in [
             (one, 1, 1.5),
             (one, 7, 5.5),

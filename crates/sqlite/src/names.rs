@@ -98,7 +98,7 @@ pub(super) fn encode(text: &str) -> Cow<'_, [u8]> {
 }
 
 /// Whether SQL has a name that rusqlite, which takes UTF-8 alone, cannot pass on.
-pub(super) fn is_foreign(sql: &str) -> bool {
+pub(super) fn is_not_utf8(sql: &str) -> bool {
     sql.contains(ESCAPE)
 }
 
@@ -131,7 +131,7 @@ pub(super) fn text_in(row: &raw::Statement<'_>, column: i32) -> Option<String> {
 
 /// The first column of a statement's only row, a number, whatever names are in the statement; NULL is `None`.
 pub(super) fn number_of(connection: &Connection, sql: &str) -> rusqlite::Result<Option<i64>> {
-    if !is_foreign(sql) {
+    if !is_not_utf8(sql) {
         return connection.query_row(sql, (), |row| row.get(0));
     }
     let mut statement = prepare(connection, sql)?;
@@ -143,7 +143,7 @@ pub(super) fn number_of(connection: &Connection, sql: &str) -> rusqlite::Result<
 
 /// Runs one statement, whatever names are in it.
 pub(super) fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    if !is_foreign(sql) {
+    if !is_not_utf8(sql) {
         return connection.execute_batch(sql);
     }
     let mut statement = prepare(connection, sql)?;

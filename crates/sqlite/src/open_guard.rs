@@ -21,93 +21,93 @@ const WATCH_PERIOD: Duration = Duration::from_millis(20);
 
 /// The connections of this process to one database.
 #[derive(Debug, Default)]
-struct Turn {
+struct OpenCount {
     readers: u32,
     /// A writer is about to open or close it.
     alone: bool,
 }
 
-static TURNS: Mutex<Option<HashMap<PathBuf, Turn>>> = Mutex::new(None);
-static LEFT: Condvar = Condvar::new();
+static OPEN_COUNTS: Mutex<Option<HashMap<PathBuf, OpenCount>>> = Mutex::new(None);
+static READER_LEFT: Condvar = Condvar::new();
 
-type Turns = HashMap<PathBuf, Turn>;
+type OpenCounts = HashMap<PathBuf, OpenCount>;
 
-fn with_turns<T>(work: impl FnOnce(&mut Turns) -> T) -> T {
+fn with_counts<T>(work: impl FnOnce(&mut OpenCounts) -> T) -> T {
     work(locked().get_or_insert_default())
 }
 
-fn locked() -> MutexGuard<'static, Option<Turns>> {
+fn locked() -> MutexGuard<'static, Option<OpenCounts>> {
     // The map is whole after every statement here.
-    TURNS.lock()
+    OPEN_COUNTS.lock()
 }
 
-fn leave(path: &Path, change: impl FnOnce(&mut Turn)) {
-    with_turns(|turns| {
-        if let Some(turn) = turns.get_mut(path) {
-            change(turn);
-            if turn.readers == 0 && !turn.alone {
-                turns.remove(path);
+fn leave(path: &Path, change: impl FnOnce(&mut OpenCount)) {
+    with_counts(|counts| {
+        if let Some(count) = counts.get_mut(path) {
+            change(count);
+            if count.readers == 0 && !count.alone {
+                counts.remove(path);
             }
         }
     });
-    LEFT.notify_all();
+    READER_LEFT.notify_all();
 }
 
 /// A reader's turn, until it is dropped.
 #[derive(Debug)]
-pub(super) struct ReaderTurn(PathBuf);
+pub(super) struct ReaderGuard(PathBuf);
 
-impl ReaderTurn {
+impl ReaderGuard {
     /// Begins to read; `None` while a writer opens or closes the database.
     pub(super) fn begin(path: &Path) -> Option<Self> {
-        with_turns(|turns| {
-            let turn = turns.entry(path.to_owned()).or_default();
-            if turn.alone {
+        with_counts(|counts| {
+            let count = counts.entry(path.to_owned()).or_default();
+            if count.alone {
                 return None;
             }
-            turn.readers += 1;
+            count.readers += 1;
             Some(Self(path.to_owned()))
         })
     }
 }
 
-impl Drop for ReaderTurn {
+impl Drop for ReaderGuard {
     fn drop(&mut self) {
-        leave(&self.0, |turn| turn.readers -= 1);
+        leave(&self.0, |count| count.readers -= 1);
     }
 }
 
 /// The time in which a writer opens or closes a database, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Alone(PathBuf);
+pub(super) struct ExclusiveGuard(PathBuf);
 
-impl Alone {
+impl ExclusiveGuard {
     /// Waits for the readers to leave and keeps new ones out; `None` when the budget ended first, or another
     /// writer of this process is at it.
     pub(super) fn begin(path: &Path, limits: &QueryLimits) -> Option<Self> {
-        let mut turns = locked();
-        let turn = turns.get_or_insert_default().entry(path.to_owned()).or_default();
-        if turn.alone {
+        let mut counts = locked();
+        let count = counts.get_or_insert_default().entry(path.to_owned()).or_default();
+        if count.alone {
             return None;
         }
         // Set before the wait, so that new readers do not come for ever.
-        turn.alone = true;
+        count.alone = true;
         let this = Self(path.to_owned());
-        while turns.as_ref().and_then(|turns| turns.get(path)).is_some_and(|turn| turn.readers > 0) {
+        while counts.as_ref().and_then(|counts| counts.get(path)).is_some_and(|count| count.readers > 0) {
             if limits.is_exceeded() {
-                drop(turns);
+                drop(counts);
                 return None;
             }
-            LEFT.wait_for(&mut turns, WATCH_PERIOD);
+            READER_LEFT.wait_for(&mut counts, WATCH_PERIOD);
         }
-        drop(turns);
+        drop(counts);
         Some(this)
     }
 }
 
-impl Drop for Alone {
+impl Drop for ExclusiveGuard {
     fn drop(&mut self) {
-        leave(&self.0, |turn| turn.alone = false);
+        leave(&self.0, |count| count.alone = false);
     }
 }
 
@@ -118,27 +118,27 @@ mod tests {
     #[test]
     fn a_writer_waits_for_readers_and_keeps_new_ones_out() {
         let path = Path::new("/a database that is not there");
-        let reader = ReaderTurn::begin(path).unwrap();
+        let reader = ReaderGuard::begin(path).unwrap();
         let waiting = std::thread::spawn(|| {
             let limits = QueryLimits::with_timeout(Duration::from_secs(60));
-            drop(Alone::begin(path, &limits).unwrap());
+            drop(ExclusiveGuard::begin(path, &limits).unwrap());
         });
-        while ReaderTurn::begin(path).is_some() {
+        while ReaderGuard::begin(path).is_some() {
             std::thread::yield_now();
         }
         assert!(!waiting.is_finished());
         drop(reader);
         waiting.join().unwrap();
-        assert!(ReaderTurn::begin(path).is_some());
+        assert!(ReaderGuard::begin(path).is_some());
     }
 
     #[test]
     fn a_writer_that_waits_in_vain_leaves_no_trace() {
         let path = Path::new("/another database that is not there");
-        let reader = ReaderTurn::begin(path).unwrap();
-        assert!(Alone::begin(path, &QueryLimits::with_timeout(Duration::ZERO)).is_none());
-        assert!(ReaderTurn::begin(path).is_some());
+        let reader = ReaderGuard::begin(path).unwrap();
+        assert!(ExclusiveGuard::begin(path, &QueryLimits::with_timeout(Duration::ZERO)).is_none());
+        assert!(ReaderGuard::begin(path).is_some());
         drop(reader);
-        assert!(with_turns(|turns| !turns.contains_key(path)));
+        assert!(with_counts(|counts| !counts.contains_key(path)));
     }
 }

@@ -18,7 +18,7 @@ use super::names::prepare;
 use super::reader::Reader;
 use super::stand_in::with_any_collation;
 use super::tables::quoted;
-use super::writer::Held;
+use super::writer::Locked;
 use super::writer::Writer;
 
 /// What SQLite assumes of a table without statistics.
@@ -43,7 +43,7 @@ impl Writer {
     ///
     /// # Errors
     /// `Busy`, and what any read can meet.
-    pub fn stale_statistics(&self) -> Result<Held<Vec<Analysis>>, SqliteError> {
+    pub fn stale_statistics(&self) -> Result<Locked<Vec<Analysis>>, SqliteError> {
         /// 0x00001 lists the statements in place of running them, 0x00002 is ANALYZE, and 0x10000 looks at every table: those
         /// that this connection queried, which is the default, are none.
         const LIST_ALL: &str = "PRAGMA main.optimize(0x10003)";
@@ -62,7 +62,7 @@ impl Writer {
                     value.push(Analysis { table });
                 }
             }
-            Ok(Held { value, hold, commit: Duration::ZERO })
+            Ok(Locked { value, hold, commit: Duration::ZERO })
         };
         // Whether an index has statistics depends on no order; what they are does, and is made without stand-ins.
         with_any_collation(connection, list).map_err(failed)
@@ -80,7 +80,7 @@ impl Writer {
         analysis: &Analysis,
         limit: u32,
         longest: Duration,
-    ) -> Result<Held<()>, SqliteError> {
+    ) -> Result<Locked<()>, SqliteError> {
         let limit = format!("PRAGMA analysis_limit = {limit}");
         let sql = format!("ANALYZE main.{}", quoted(&analysis.table));
         let operation = Operation::begin("ANALYZE", Some(&analysis.table));
@@ -96,7 +96,7 @@ impl Writer {
         if let Ok(held) = &analyzed {
             operation.held(held.hold);
         }
-        operation.told(analyzed)
+        operation.record_result(analyzed)
     }
 }
 

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use super::error::SqliteError;
 use super::names::decode;
 use super::page_layout::Layout;
-use super::page_ledger::Ledger;
+use super::page_ledger::PageLedger;
 use super::page_uses::PageUses;
 use super::pages::Pages;
 use super::raw;
@@ -59,8 +59,8 @@ impl Reader {
         match uses {
             Some(uses) if !uses.is_doubtful() => {
                 let page_bytes = uses.page_bytes();
-                let mut see = |page, bytes: &[u8]| uses.observe(page, bytes);
-                raw::observe_pages(&self.connection, page_bytes, &mut see, work)
+                let mut visit = |page, bytes: &[u8]| uses.observe(page, bytes);
+                raw::with_page_observer(&self.connection, page_bytes, &mut visit, work)
             }
             Some(_) | None => work(),
         }
@@ -80,14 +80,14 @@ impl Reader {
         pages.read(1, &mut first).map_err(failed)?;
         let Some(layout) = self.layout(&mut pages).map_err(failed)? else { return Ok(Vec::new()) };
         let roots = roots(&self.connection).map_err(failed)?;
-        let mut ledger = Ledger::open(pages, layout, &first);
+        let mut ledger = PageLedger::open(pages, layout, &first);
         if self.prove(&mut uses, &mut ledger, &roots)? {
             return Ok(Vec::new());
         }
         for (root, name) in &roots {
             ledger.tree(*root, name).map_err(failed)?;
             if self.limits.is_exceeded() {
-                return Err(SqliteError::spent("account for the pages", &self.limits));
+                return Err(SqliteError::limit_error("account for the pages", &self.limits));
             }
         }
         ledger.freelist().map_err(failed)?;
@@ -100,7 +100,7 @@ impl Reader {
     fn prove(
         &self,
         uses: &mut PageUses,
-        ledger: &mut Ledger<'_>,
+        ledger: &mut PageLedger<'_>,
         roots: &[(u32, String)],
     ) -> Result<bool, SqliteError> {
         let failed = |error: rusqlite::Error| self.accounting_failed(&error);
@@ -114,7 +114,7 @@ impl Reader {
         }
         uses.complete(|page, buffer| {
             if self.limits.is_exceeded() {
-                return Err(SqliteError::spent("account for the pages", &self.limits));
+                return Err(SqliteError::limit_error("account for the pages", &self.limits));
             }
             ledger.pages.read(page, buffer).map_err(failed)
         })?;

@@ -18,7 +18,7 @@ pub const CHECKSUM_BYTES: u8 = 8;
 
 /// What the sums of all pages say.
 #[derive(Default)]
-struct Sums {
+struct PageChecksums {
     /// Pages that have one which fits, zeroed pages left out: their sum is zero, with and without the VFS.
     matching: u64,
     differing: u64,
@@ -56,7 +56,7 @@ impl Reader {
     pub fn has_page_checksums(&self) -> Result<bool, SqliteError> {
         const FIRST: u32 = 1;
         let page = self.page(FIRST)?;
-        Ok(page.get(20) == Some(&CHECKSUM_BYTES) && sum_fits(&page) == Some(true))
+        Ok(page.get(20) == Some(&CHECKSUM_BYTES) && is_checksum_valid(&page) == Some(true))
     }
 
     /// Says what the reserved bytes of the pages are, and compares checksums in them with the pages.
@@ -95,15 +95,15 @@ impl Reader {
         Ok(found)
     }
 
-    fn sums(&self) -> rusqlite::Result<Sums> {
+    fn sums(&self) -> rusqlite::Result<PageChecksums> {
         // It makes the table known.
         let _ = Pages::of(&self.connection)?;
         let sql = format!("SELECT pgno, data FROM {PAGE_TABLE} WHERE schema = 'main'");
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query(())?;
-        let mut sums = Sums::default();
+        let mut sums = PageChecksums::default();
         while let Some(row) = rows.next()? {
-            match row.get_ref(1)?.as_blob().ok().and_then(sum_fits) {
+            match row.get_ref(1)?.as_blob().ok().and_then(is_checksum_valid) {
                 None => {}
                 Some(true) => sums.matching += 1,
                 Some(false) => {
@@ -119,7 +119,7 @@ impl Reader {
 }
 
 /// Whether the checksum at the end of a page fits it; `None` for a page of zeros alone, which says nothing.
-fn sum_fits(page: &[u8]) -> Option<bool> {
+fn is_checksum_valid(page: &[u8]) -> Option<bool> {
     let (content, sum) = page.split_last_chunk::<{ CHECKSUM_BYTES as usize }>()?;
     if page.iter().all(|byte| *byte == 0) {
         return None;
@@ -148,16 +148,16 @@ mod tests {
     #[test]
     fn a_page_is_held_against_its_sum() {
         let mut page = vec![0_u8; 512];
-        assert_eq!(sum_fits(&page), None, "a page of zeros");
+        assert_eq!(is_checksum_valid(&page), None, "a page of zeros");
         page[0] = 1;
-        assert_eq!(sum_fits(&page), Some(false));
+        assert_eq!(is_checksum_valid(&page), Some(false));
         let end = page.len() - usize::from(CHECKSUM_BYTES);
         let sum = checksum(&page[..end]);
         // 63 pairs: the first sum is 1 after one, and both grow as Fibonacci's numbers.
         assert_eq!(checksum(&page[..16]), [2, 0, 0, 0, 3, 0, 0, 0]);
         page[end..].copy_from_slice(&sum);
-        assert_eq!(sum_fits(&page), Some(true));
+        assert_eq!(is_checksum_valid(&page), Some(true));
         page[100] ^= 1;
-        assert_eq!(sum_fits(&page), Some(false));
+        assert_eq!(is_checksum_valid(&page), Some(false));
     }
 }

@@ -13,7 +13,7 @@ const MAP_ROOT: u8 = 1;
 const MAP_FREE: u8 = 2;
 
 /// Which pages have a use, and what is wrong.
-pub(super) struct Ledger<'connection> {
+pub(super) struct PageLedger<'connection> {
     pub(super) pages: Pages<'connection>,
     pub(super) layout: Layout,
     /// The first page of the freelist, and how many pages the header says that it has.
@@ -24,7 +24,7 @@ pub(super) struct Ledger<'connection> {
     pub(super) problems: Vec<String>,
 }
 
-impl<'connection> Ledger<'connection> {
+impl<'connection> PageLedger<'connection> {
     /// Begins with the pages that have their use by their place.
     pub(super) fn open(pages: Pages<'connection>, layout: Layout, first: &[u8]) -> Self {
         let mut ledger = Self {

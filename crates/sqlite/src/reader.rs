@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use super::error::SqliteError;
 use super::header::Header;
 use super::header::JournalMode;
 use super::header::RawHeader;
-use super::open_guard::ReaderTurn;
+use super::init::prepare;
+use super::open_guard::ReaderGuard;
 use super::raw;
 
 /// How often the progress handler looks at the budget, in virtual-machine instructions. At 1,000 a
@@ -32,7 +34,7 @@ const MAX_VALUE_BYTES: i32 = 64 * 1024 * 1024;
 
 /// How long SQLite may sleep in all for one look that waits for no lock, see [`raw::limit_sleep`]: enough to let a
 /// writer on another core finish what it is at, and little enough for a sweep over many databases.
-const IMPATIENT_SLEEP: Duration = Duration::from_millis(50);
+const NO_WAIT_SLEEP_LIMIT: Duration = Duration::from_millis(50);
 
 /// How a database is opened without leaving a trace beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +45,10 @@ pub enum Access {
     Shared,
     /// A WAL database at rest, without a `-wal`: its main file is all there is. No locks are taken,
     /// so the caller must check that nothing moved meanwhile and throw the answer away if it did.
-    AtRest,
+    Immutable,
     /// A WAL database whose owner died or was copied: `-wal` but no `-shm`. The wal-index is built
-    /// in memory from the WAL. The same duty as with `AtRest`.
-    Abandoned,
+    /// in memory from the WAL. The same duty as with `Immutable`.
+    HeapWalIndex,
 }
 
 /// Frames of a WAL.
@@ -98,15 +100,6 @@ impl ReadProgress {
     }
 }
 
-/// Whether a statement may go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Go {
-    /// It may.
-    On,
-    /// It ends with [`ErrorKind::DeadlineExceeded`](super::ErrorKind::DeadlineExceeded), as if its time were used up.
-    Stop,
-}
-
 /// A connection that cannot write, create or delete anything, held for one look and then dropped.
 pub struct Reader {
     pub(super) connection: Connection,
@@ -114,7 +107,7 @@ pub struct Reader {
     access: Access,
     journal_mode: std::cell::Cell<Option<JournalMode>>,
     /// After the connection, so that it is closed when the turn ends.
-    _turn: ReaderTurn,
+    _guard: ReaderGuard,
 }
 
 impl Reader {
@@ -128,23 +121,23 @@ impl Reader {
     /// writer of this process opens or closes the database.
     pub fn open(path: &Path, access: Access, limits: &QueryLimits) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open";
-        super::prepare()?;
+        prepare()?;
         let flags =
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let Some(turn) = ReaderTurn::begin(path) else {
+        let Some(count) = ReaderGuard::begin(path) else {
             return Err(SqliteError::from_code(OPERATION, rusqlite::ffi::SQLITE_BUSY, String::new()));
         };
         let uri = uri(path, access);
         raw::limit_sleep(match access {
             // Nobody else has such a database open, so there is nobody to wait for.
-            Access::AtRest | Access::Abandoned => Some(Duration::ZERO),
-            Access::Shared if limits.busy_timeout.is_zero() => Some(IMPATIENT_SLEEP),
+            Access::Immutable | Access::HeapWalIndex => Some(Duration::ZERO),
+            Access::Shared if limits.busy_timeout.is_zero() => Some(NO_WAIT_SLEEP_LIMIT),
             Access::Shared => None,
         });
         let connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::READ_ONLY_VFS)
-            .map_err(|error| SqliteError::new(OPERATION, &error, limits).without(&uri))?;
+            .map_err(|error| SqliteError::new(OPERATION, &error, limits).strip_path(&uri))?;
         let journal_mode = std::cell::Cell::new(None);
-        let mut reader = Self { connection, limits: limits.clone(), access, journal_mode, _turn: turn };
+        let mut reader = Self { connection, limits: limits.clone(), access, journal_mode, _guard: count };
         reader.harden().map_err(|error| SqliteError::new(OPERATION, &error, limits))?;
         reader.arm()?;
         Ok(reader)
@@ -217,16 +210,16 @@ impl Reader {
         // One for each page size (there are eight), which a database in memory keeps from its first backup on: a backup
         // of another is refused with SQLITE_READONLY.
         thread_local! {
-            static NOWHERE: std::cell::RefCell<BTreeMap<u32, Connection>> = const { std::cell::RefCell::new(BTreeMap::new()) };
+            static SCRATCH_DBS: std::cell::RefCell<BTreeMap<u32, Connection>> = const { std::cell::RefCell::new(BTreeMap::new()) };
         }
         let raw = raw::read_header(&self.connection)
             .map_err(|code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))?;
-        NOWHERE.with_borrow_mut(|places| {
-            let nowhere = match places.entry(RawHeader::parse(&raw).page_size) {
+        SCRATCH_DBS.with_borrow_mut(|places| {
+            let scratch = match places.entry(RawHeader::parse(&raw).page_size) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => place.insert(Connection::open_in_memory()?),
             };
-            let backup = Backup::new(&self.connection, nowhere)?;
+            let backup = Backup::new(&self.connection, scratch)?;
             backup.step(0)?;
             // SQLite counts pages in 32 bits without a sign, and gives them as a C int.
             Ok(backup.progress().pagecount.cast_unsigned())
@@ -240,20 +233,20 @@ impl Reader {
     /// What SQLite says; none is known.
     pub fn on_progress(
         &mut self,
-        mut observe: impl FnMut(ReadProgress) -> Go + Send + 'static,
+        mut observe: impl FnMut(ReadProgress) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(), SqliteError> {
         let limits = self.limits.clone();
         let journal_mode = self.locked_journal_mode();
         let (mut calls, mut reported) = (0_u64, Instant::now());
         let handler = move |probe: &raw::ImpactProbe| {
             calls += 1;
-            let mut go = Go::On;
+            let mut go = ControlFlow::Continue(());
             if reported.elapsed() >= REPORT_PERIOD {
                 reported = Instant::now();
                 let instructions = calls * u64::from(PROGRESS_INSTRUCTIONS.unsigned_abs());
                 go = observe(ReadProgress::new(probe.measure(), instructions));
             }
-            go == Go::Stop || limits.is_exceeded()
+            go.is_break() || limits.is_exceeded()
         };
         raw::set_progress_handler(&mut self.connection, PROGRESS_INSTRUCTIONS, journal_mode, handler)
             .map_err(|error| SqliteError::new("follow the progress", &error, &self.limits))
@@ -298,7 +291,7 @@ impl Reader {
         work: impl FnOnce(&Self) -> Result<T, E>,
     ) -> Result<T, E> {
         let whole = self.limits.clone();
-        self.limits = whole.at_most(limit);
+        self.limits = whole.capped(limit);
         let armed = self.arm();
         let result = armed.map_err(E::from).and_then(|()| work(self));
         self.limits = whole;
@@ -331,20 +324,20 @@ impl Reader {
                 checkpointed: index.checkpointed,
                 read_marks: index.read_marks,
             }),
-            Access::AtRest => Some(WalFrames { total: 0, checkpointed: 0, read_marks: [None; 5] }),
-            Access::Abandoned => None,
+            Access::Immutable => Some(WalFrames { total: 0, checkpointed: 0, read_marks: [None; 5] }),
+            Access::HeapWalIndex => None,
         }
     }
 
     /// A mark that moves with every commit, in a transaction that [`Reader::header`] began; `None` where only
     /// the WAL's own content tells.
     #[must_use]
-    pub fn change_mark(&self) -> Option<raw::ChangeCounter> {
+    pub fn change_counter(&self) -> Option<raw::ChangeCounter> {
         match self.access {
-            Access::Shared | Access::AtRest => {
+            Access::Shared | Access::Immutable => {
                 raw::change_counter(&self.connection, self.locked_journal_mode())
             }
-            Access::Abandoned => None,
+            Access::HeapWalIndex => None,
         }
     }
 }
@@ -354,8 +347,8 @@ fn uri(path: &Path, access: Access) -> String {
     let mut uri = uri_of(path);
     uri.push_str(match access {
         Access::Shared => "?readonly_shm=1",
-        Access::AtRest => "?immutable=1",
-        Access::Abandoned => "?heap_wal_index=1",
+        Access::Immutable => "?immutable=1",
+        Access::HeapWalIndex => "?heap_wal_index=1",
     });
     uri
 }

@@ -27,7 +27,7 @@ impl Reader {
         for row in rows {
             let (name, sql) = row.map_err(failed)?;
             if self.limits.is_exceeded() {
-                return Err(SqliteError::spent(OPERATION, &self.limits));
+                return Err(SqliteError::limit_error(OPERATION, &self.limits));
             }
             // The first statement alone: what follows it in a schema SQLite never runs.
             if let Err(error) = prepare(&empty, &sql).and_then(|mut create| create.step()) {

@@ -5,49 +5,13 @@
 
 use rusqlite::Connection;
 
-use super::consequences::Graph;
-use super::foreign_keys::gather;
+use super::delete_cascade::Graph;
+use super::foreign_keys::build_graph;
+use super::reference::Node;
+use super::reference::ReferenceAction;
+use super::reference::ReferenceRules;
 use super::shape::TableShape;
 use super::tables::quoted;
-
-/// What the configuration says about tables that refer to a cleaned one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReferenceRules<'r> {
-    /// Whether foreign keys are enforced; otherwise nothing refers.
-    pub enforced: bool,
-    /// Tables whose referring rows are deleted first.
-    pub cascade: &'r [String],
-    /// Tables whose references are set to NULL first.
-    pub set_null: &'r [String],
-}
-
-/// What happens to the rows that refer to a deleted one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
-    /// They keep it from being deleted: RESTRICT, NO ACTION, or SET NULL of a column that may not be NULL.
-    Protect,
-    /// The schema has them deleted along with it: ON DELETE CASCADE.
-    Cascade,
-    /// The configuration has them deleted first.
-    DeleteFirst,
-    /// The configuration has their reference set to NULL first.
-    SetNullFirst,
-}
-
-/// One foreign key, and those that refer to the rows that go by it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub table: String,
-    /// The columns that refer, and those that they refer to.
-    pub columns: Vec<String>,
-    pub parent_columns: Vec<String>,
-    pub action: Action,
-    /// Whether an index finds the rows that refer to a given one.
-    pub is_indexed: bool,
-    /// Whether there is an index on the columns, be it of use or not.
-    pub has_index: bool,
-    pub children: Vec<Node>,
-}
 
 /// A foreign key whose rows no index finds, so that SQLite reads all of their table for each deleted row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,14 +70,16 @@ fn protections(nodes: &[Node], parent: &str, own: Option<&str>, depth: usize) ->
         let alias = format!("r{depth}_{number}");
         match node.action {
             // Rows of the cleaned table that keep each other are judged together, see `kept_by_own`.
-            Action::Protect if own.is_some_and(|own| node.table.eq_ignore_ascii_case(own)) => {}
-            Action::Protect => found.push((node.table.clone(), is_referred_to(node, parent, &alias, ""))),
-            Action::Cascade | Action::DeleteFirst => {
+            ReferenceAction::Protect if own.is_some_and(|own| node.table.eq_ignore_ascii_case(own)) => {}
+            ReferenceAction::Protect => {
+                found.push((node.table.clone(), is_referred_to(node, parent, &alias, "")))
+            }
+            ReferenceAction::Cascade | ReferenceAction::DeleteFirst => {
                 for (table, deeper) in protections(&node.children, &alias, None, depth + 1) {
                     found.push((table, is_referred_to(node, parent, &alias, &format!(" AND {deeper}"))));
                 }
             }
-            Action::SetNullFirst => {}
+            ReferenceAction::SetNullFirst => {}
         }
     }
     found
@@ -129,7 +95,7 @@ impl References {
         if !rules.enforced {
             return Ok(Ok(Self::default()));
         }
-        let gathered = gather(connection, shape, rules)?;
+        let gathered = build_graph(connection, shape, rules)?;
         let (table, key) = (shape.name.clone(), shape.key.clone());
         Ok(gathered.map(|(nodes, graph)| Self { table, key, nodes, graph }))
     }
@@ -209,8 +175,9 @@ impl References {
     }
 
     fn own(&self) -> impl Iterator<Item = &Node> {
-        let is_own =
-            |node: &&Node| node.action == Action::Protect && node.table.eq_ignore_ascii_case(&self.table);
+        let is_own = |node: &&Node| {
+            node.action == ReferenceAction::Protect && node.table.eq_ignore_ascii_case(&self.table)
+        };
         self.nodes.iter().filter(is_own)
     }
 
@@ -240,7 +207,7 @@ impl References {
             pairs.collect::<Vec<_>>().join(" AND ")
         };
         let names = names.join(", ");
-        let (mut first, mut further) = (Vec::new(), Vec::new());
+        let (mut first, mut nth_key_after) = (Vec::new(), Vec::new());
         for node in self.own() {
             let pairs = node.parent_columns.iter().zip(&node.columns);
             let refers: Vec<String> =
@@ -259,7 +226,7 @@ impl References {
             } else {
                 format!("SELECT {parent} FROM {table} AS c CROSS JOIN {table} AS p ON {refers} WHERE {in_set} AND {outside}")
             });
-            further.push(format!(
+            nth_key_after.push(format!(
                 "SELECT {parent} FROM kept CROSS JOIN {table} AS c ON {} CROSS JOIN {table} AS p ON {refers} WHERE {in_set}",
                 same("c.", "kept")
             ));
@@ -270,7 +237,7 @@ impl References {
             key(""),
             list(""),
             first.join(" UNION "),
-            further.join(" UNION ")
+            nth_key_after.join(" UNION ")
         ))
     }
 }

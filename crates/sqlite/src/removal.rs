@@ -7,15 +7,15 @@ use rusqlite::Connection;
 use rusqlite::params_from_iter;
 
 use super::archive::Archive;
-use super::consequences::OWN_EXPIRED;
-use super::keyset_scan::Cursor;
-use super::keyset_scan::Walk;
-use super::references::Action;
-use super::stored::Value;
+use super::delete_cascade::OWN_EXPIRED;
+use super::keyset_scan::KeysetScan;
+use super::reference::ReferenceAction;
+use super::scan_key::Cursor;
+use super::stored_value::StoredValue;
 
 /// Rows of another table that were changed along with those that were deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RowTotals {
     /// Rows.
     pub rows: u64,
     /// Bytes of their values.
@@ -24,16 +24,16 @@ pub struct Tally {
 
 /// What the deletion of a range did.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Removed {
+pub struct DeleteResult {
     /// Rows deleted, those of triggers and foreign keys not counted.
     pub deleted: u64,
     /// Rows of other tables, by table and what was done to them.
-    pub others: BTreeMap<(String, Action), Tally>,
+    pub others: BTreeMap<(String, ReferenceAction), RowTotals>,
     /// Why the first row was refused, in SQLite's words.
     pub refusal: Option<String>,
 }
 
-impl Removed {
+impl DeleteResult {
     /// Adds what another range did.
     pub fn add(&mut self, other: Self) {
         self.deleted += other.deleted;
@@ -50,9 +50,9 @@ impl Removed {
 
 /// What goes along with the rows at a place of a walk.
 #[derive(Debug, Default)]
-pub(super) struct Along {
+pub(super) struct DependentRows {
     /// Rows by table and what is done to them.
-    pub others: BTreeMap<(String, Action), Tally>,
+    pub others: BTreeMap<(String, ReferenceAction), RowTotals>,
     /// Rows of the cleaned table that have expired, where they may go along with each other.
     pub own_expired: u64,
 }
@@ -60,13 +60,13 @@ pub(super) struct Along {
 /// Counts the rows that go with those at a place of a walk.
 pub(super) fn along(
     connection: &Connection,
-    walk: &Walk,
-    (place, parameters): &(String, Vec<Value>),
-) -> rusqlite::Result<Along> {
-    let graph = &walk.references.graph;
-    let (table, expired) = walk.expired_anywhere();
-    let mut found = Along::default();
-    let Some(sql) = graph.tally(&walk.expired_at(place), (table, &expired)) else { return Ok(found) };
+    scan: &KeysetScan,
+    (place, parameters): &(String, Vec<StoredValue>),
+) -> rusqlite::Result<DependentRows> {
+    let graph = &scan.references.graph;
+    let (table, expired) = scan.expired_anywhere();
+    let mut found = DependentRows::default();
+    let Some(sql) = graph.tally(&scan.expired_at(place), (table, &expired)) else { return Ok(found) };
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(parameters))?;
     while let Some(row) = rows.next()? {
@@ -75,7 +75,7 @@ pub(super) fn along(
             found.own_expired = rows.unsigned_abs();
         } else if let Some(reached) = graph.reached(number) {
             // What the configuration does not name goes by the schema.
-            let action = if number == 0 { Action::Cascade } else { reached.action };
+            let action = if number == 0 { ReferenceAction::Cascade } else { reached.action };
             let sum = found.others.entry((reached.table.to_owned(), action)).or_default();
             sum.rows += rows.unsigned_abs();
             sum.bytes += bytes.unsigned_abs();
@@ -87,26 +87,26 @@ pub(super) fn along(
 /// Deletes the expired rows between two places of a walk. With an archive, what stays is taken out of it again.
 pub(super) fn remove(
     connection: &Connection,
-    walk: &Walk,
+    scan: &KeysetScan,
     after: Option<&Cursor>,
     upto: Option<&Cursor>,
     archive: Option<&mut Archive>,
-) -> rusqlite::Result<Removed> {
-    let mut removed = Removed::default();
+) -> rusqlite::Result<DeleteResult> {
+    let mut removed = DeleteResult::default();
     let Some(archive) = archive else {
-        for place in walk.pieces(after, upto) {
-            removed.add(remove_at(connection, walk, &place)?);
+        for place in scan.subranges(after, upto) {
+            removed.add(remove_at(connection, scan, &place)?);
         }
         return Ok(removed);
     };
-    archive.take(connection, walk, after, upto)?;
-    for place in walk.pieces(after, upto) {
-        removed.add(remove_at(connection, walk, &place)?);
+    archive.take(connection, scan, after, upto)?;
+    for place in scan.subranges(after, upto) {
+        removed.add(remove_at(connection, scan, &place)?);
     }
-    let own = removed.others.get(&(walk.references.table().to_owned(), Action::Cascade));
+    let own = removed.others.get(&(scan.references.table().to_owned(), ReferenceAction::Cascade));
     let gone = removed.deleted + own.map_or(0, |own| own.rows);
     if gone < archive.taken() {
-        archive.leave_out(connection, walk)?;
+        archive.leave_out(connection, scan)?;
     } else if gone > archive.taken() {
         return Err(not_archived(gone, archive.taken()));
     }
@@ -125,16 +125,16 @@ fn not_archived(deleted: u64, archived: u64) -> rusqlite::Error {
 /// Deletes the rows at a place all at once, or where one of them is refused, row by row.
 fn remove_at(
     connection: &Connection,
-    walk: &Walk,
-    place: &(String, Vec<Value>),
-) -> rusqlite::Result<Removed> {
-    match in_savepoint(connection, || delete_at(connection, walk, place)) {
+    scan: &KeysetScan,
+    place: &(String, Vec<StoredValue>),
+) -> rusqlite::Result<DeleteResult> {
+    match in_savepoint(connection, || delete_at(connection, scan, place)) {
         Err(error) if is_refusal(&error) && !connection.is_autocommit() => {}
         other => return other,
     }
-    let mut removed = Removed::default();
-    for key in keys_at(connection, walk, place)? {
-        match in_savepoint(connection, || delete_at(connection, walk, &walk.at(&key))) {
+    let mut removed = DeleteResult::default();
+    for key in keys_at(connection, scan, place)? {
+        match in_savepoint(connection, || delete_at(connection, scan, &scan.at(&key))) {
             Ok(one) => removed.add(one),
             Err(error) if is_refusal(&error) && !connection.is_autocommit() => {
                 removed.refusal.get_or_insert_with(|| error.to_string());
@@ -147,35 +147,35 @@ fn remove_at(
 
 fn delete_at(
     connection: &Connection,
-    walk: &Walk,
-    place: &(String, Vec<Value>),
-) -> rusqlite::Result<Removed> {
+    scan: &KeysetScan,
+    place: &(String, Vec<StoredValue>),
+) -> rusqlite::Result<DeleteResult> {
     let (at, parameters) = place;
-    let Along { others, own_expired } = along(connection, walk, place)?;
-    for statement in walk.references.graph.statements(&walk.expired_at(at)) {
+    let DependentRows { others, own_expired } = along(connection, scan, place)?;
+    for statement in scan.references.graph.statements(&scan.expired_at(at)) {
         connection.prepare_cached(&statement)?.execute(params_from_iter(parameters))?;
     }
-    let sql = format!("DELETE {}", walk.expired_at(at));
+    let sql = format!("DELETE {}", scan.expired_at(at));
     let mut deleted = connection.prepare_cached(&sql)?.execute(params_from_iter(parameters))? as u64;
     // SQLite does not count those that went along before their own turn.
-    if walk.references.graph.reaches_itself() {
-        let sql = format!("SELECT count(*) {}", walk.expired_at(at));
+    if scan.references.graph.reaches_itself() {
+        let sql = format!("SELECT count(*) {}", scan.expired_at(at));
         let left: i64 =
             connection.prepare_cached(&sql)?.query_row(params_from_iter(parameters), |row| row.get(0))?;
         deleted = own_expired.saturating_sub(left.unsigned_abs());
     }
-    Ok(Removed { deleted, others, refusal: None })
+    Ok(DeleteResult { deleted, others, refusal: None })
 }
 
 fn keys_at(
     connection: &Connection,
-    walk: &Walk,
-    (place, parameters): &(String, Vec<Value>),
+    scan: &KeysetScan,
+    (place, parameters): &(String, Vec<StoredValue>),
 ) -> rusqlite::Result<Vec<Cursor>> {
     // In the order of the walk, in which rows go before those to which they refer.
-    let sql = format!("SELECT {} {} ORDER BY {}", walk.key_sql(), walk.expired_at(place), walk.order());
+    let sql = format!("SELECT {} {} ORDER BY {}", scan.key_sql(), scan.expired_at(place), scan.order());
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(parameters), |row| walk.cursor_of(row, 0))?;
+    let rows = statement.query_map(params_from_iter(parameters), |row| scan.cursor_of(row, 0))?;
     rows.collect()
 }
 

@@ -12,18 +12,18 @@ use rusqlite::params_from_iter;
 use super::archive::Archive;
 use super::error::SqliteError;
 use super::header::JournalMode;
-use super::keyset_scan::Cursor;
-use super::keyset_scan::Walk;
+use super::keyset_scan::KeysetScan;
 use super::raw::JournalFlusher;
 use super::reader::Reader;
-use super::references::Action;
-use super::removal::Removed;
-use super::removal::Tally;
+use super::reference::ReferenceAction;
+use super::removal::DeleteResult;
+use super::removal::RowTotals;
 use super::removal::along;
 use super::removal::remove;
+use super::scan_key::Cursor;
 use super::tables::TimeValue;
 use super::tables::stored_time;
-use super::writer::Held;
+use super::writer::Locked;
 use super::writer::Writer;
 
 const OPERATION: &str = "delete a batch";
@@ -49,11 +49,11 @@ pub struct Batch {
     /// Rows looked at, but for the last batch of a walk, where they may be fewer.
     pub rows: u32,
     /// What was deleted, and what went with it.
-    pub removed: Removed,
+    pub removed: DeleteResult,
     /// Where the next one begins; `None` at the end of the walk.
     pub next: Option<Cursor>,
     /// How long was read before the lock was taken.
-    pub looked: Duration,
+    pub scan_time: Duration,
 }
 
 /// What a walk would delete.
@@ -68,14 +68,14 @@ pub struct Expired {
     /// Bytes of their values, from a sample of at most a thousand.
     pub bytes: u64,
     /// Rows of other tables that go with them, by table and what is done to them.
-    pub others: Vec<((String, Action), Tally)>,
+    pub others: Vec<((String, ReferenceAction), RowTotals)>,
     /// Expired rows that stay.
-    pub left: Left,
+    pub left: RemainingRows,
 }
 
 /// Expired rows that stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Left {
+pub struct RemainingRows {
     /// Rows that a foreign key keeps, by the table that refers to them.
     pub referenced: Vec<(String, u64)>,
     /// Rows that the user's condition leaves out.
@@ -85,9 +85,9 @@ pub struct Left {
 }
 
 /// Counts the expired rows that there are, by what keeps them; the rest are those that can go.
-fn left(connection: &Connection, walk: &Walk) -> rusqlite::Result<Left> {
-    let (place, parameters) = walk.between(None, None);
-    let protections = walk.references.protections();
+fn left(connection: &Connection, scan: &KeysetScan) -> rusqlite::Result<RemainingRows> {
+    let (place, parameters) = scan.range_predicate(None, None);
+    let protections = scan.references.protections();
     let which: Vec<String> = protections
         .iter()
         .enumerate()
@@ -95,10 +95,10 @@ fn left(connection: &Connection, walk: &Walk) -> rusqlite::Result<Left> {
         .collect();
     let which =
         if which.is_empty() { "-1".to_owned() } else { format!("CASE{} ELSE -1 END", which.concat()) };
-    let sql = format!("SELECT {which}, count(*) {} GROUP BY 1", walk.all_expired_at(&place));
+    let sql = format!("SELECT {which}, count(*) {} GROUP BY 1", scan.all_expired_at(&place));
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(&parameters))?;
-    let mut found = Left::default();
+    let mut found = RemainingRows::default();
     while let Some(row) = rows.next()? {
         let (number, count): (i64, i64) = (row.get(0)?, row.get(1)?);
         let count = count.unsigned_abs();
@@ -111,16 +111,16 @@ fn left(connection: &Connection, walk: &Walk) -> rusqlite::Result<Left> {
             None => found.referenced.push((table.clone(), count)),
         }
     }
-    if let Some(left_out) = walk.left_out_at(&place) {
+    if let Some(left_out) = scan.left_out_at(&place) {
         let sql = format!("SELECT count(*) {left_out}");
         let rows: i64 = connection.query_row(&sql, params_from_iter(&parameters), |row| row.get(0))?;
         found.by_condition = rows.unsigned_abs();
     }
-    if let Some(kept) = walk.kept_by_own_at(&place) {
-        let sql = format!("SELECT count(*) {} AND {kept}", walk.all_expired_at(&place));
+    if let Some(kept) = scan.kept_by_own_at(&place) {
+        let sql = format!("SELECT count(*) {} AND {kept}", scan.all_expired_at(&place));
         let own: i64 = connection.query_row(&sql, params_from_iter(&parameters), |row| row.get(0))?;
         if own > 0 {
-            found.referenced.push((walk.references.table().to_owned(), own.unsigned_abs()));
+            found.referenced.push((scan.references.table().to_owned(), own.unsigned_abs()));
         }
         found.rest = found.rest.saturating_sub(own.unsigned_abs());
     }
@@ -145,38 +145,40 @@ impl Writer {
     /// the limit. The database is as before then; the archive may hold rows that are still there.
     pub fn delete_batch(
         &mut self,
-        walk: &Walk,
+        scan: &KeysetScan,
         after: Option<&Cursor>,
         size: BatchSize,
         archive: Option<&mut Archive>,
-    ) -> Result<Option<Held<Batch>>, SqliteError> {
+    ) -> Result<Option<Locked<Batch>>, SqliteError> {
         let begun = Instant::now();
         let rows = size.rows;
         // A walk by time asks for the schema under the lock alone; one by key reads before it takes that.
-        if !walk.is_by_time() {
-            if !walk.fits(self.connection()).map_err(self.failed(OPERATION))? {
+        if !scan.is_by_time() {
+            if !scan.schema_unchanged(self.connection()).map_err(self.failed(OPERATION))? {
                 return Ok(None);
             }
-            if !self.has_expired(walk, after, size)? {
-                let next = walk.further(self.connection(), after, rows).map_err(self.failed(OPERATION))?;
-                let value = Batch { rows, removed: Removed::default(), next, looked: begun.elapsed() };
-                return Ok(Some(Held { value, hold: Duration::ZERO, commit: Duration::ZERO }));
+            if !self.has_expired(scan, after, size)? {
+                let next =
+                    scan.nth_key_after(self.connection(), after, rows).map_err(self.failed(OPERATION))?;
+                let value =
+                    Batch { rows, removed: DeleteResult::default(), next, scan_time: begun.elapsed() };
+                return Ok(Some(Locked { value, hold: Duration::ZERO, commit: Duration::ZERO }));
             }
         }
-        let looked = begun.elapsed();
+        let scan_time = begun.elapsed();
         let Some(archive) = archive else {
-            let pieces = if walk.is_by_time() { PIECES } else { 1 };
+            let subranges = if scan.is_by_time() { PIECES } else { 1 };
             // A WAL is written at the commit.
             let journal = (self.journal_mode() == JournalMode::Rollback).then(JournalFlusher::default);
             let held = self.transaction(OPERATION, size.limit, |connection| {
-                if !walk.fits(connection)? {
+                if !scan.schema_unchanged(connection)? {
                     return Ok(None);
                 }
                 let (rows, removed, next) =
-                    delete_pieces(connection, walk, after, (rows, pieces), size.work, journal)?;
-                Ok(Some(Batch { rows, removed, next, looked }))
+                    delete_pieces(connection, scan, after, (rows, subranges), size.work, journal)?;
+                Ok(Some(Batch { rows, removed, next, scan_time }))
             });
-            return held.map(Held::transpose);
+            return held.map(Locked::transpose);
         };
         // An archive's piece costs a sync of its own, so it is whole, and counted with the commit: fewer rows would not
         // make it shorter.
@@ -185,14 +187,14 @@ impl Writer {
         }
         let mut archived = Duration::ZERO;
         let result = self.transaction(OPERATION, size.limit, |connection| {
-            if !walk.fits(connection)? {
+            if !scan.schema_unchanged(connection)? {
                 return Ok(None);
             }
-            let next = walk.further(connection, after, rows)?;
+            let next = scan.nth_key_after(connection, after, rows)?;
             let begun = Instant::now();
-            let removed = remove(connection, walk, after, next.as_ref(), Some(archive))?;
+            let removed = remove(connection, scan, after, next.as_ref(), Some(archive))?;
             archived = begun.elapsed();
-            Ok(Some(Batch { rows, removed, next, looked }))
+            Ok(Some(Batch { rows, removed, next, scan_time }))
         });
         if result.is_err()
             && let Some(error) = archive.error()
@@ -203,16 +205,16 @@ impl Writer {
             archive.forget_last().map_err(self.failed("take rows back from the archive"))?;
         }
         let held = result?;
-        Ok(Held { commit: held.commit + archived, ..held }.transpose())
+        Ok(Locked { commit: held.commit + archived, ..held }.transpose())
     }
 
     /// Counts the expired rows that are still there, within `limit`.
     ///
     /// # Errors
     /// What any read can meet; `DeadlineExceeded` after `limit`.
-    pub fn left(&mut self, walk: &Walk, limit: Duration) -> Result<Left, SqliteError> {
+    pub fn left(&mut self, scan: &KeysetScan, limit: Duration) -> Result<RemainingRows, SqliteError> {
         self.arm(Some(Instant::now() + limit))?;
-        let result = left(self.connection(), walk);
+        let result = left(self.connection(), scan);
         self.arm(None)?;
         result.map_err(self.failed("count the rows that stay"))
     }
@@ -220,13 +222,13 @@ impl Writer {
     /// Whether there is anything to delete in the next rows of a walk by key: for an answer of no, nobody needs to wait.
     fn has_expired(
         &mut self,
-        walk: &Walk,
+        scan: &KeysetScan,
         after: Option<&Cursor>,
         size: BatchSize,
     ) -> Result<bool, SqliteError> {
         self.arm(Some(Instant::now() + size.limit))?;
-        let result = walk.further(self.connection(), after, size.rows).and_then(|next| {
-            for (sql, parameters) in walk.selects(after, next.as_ref()) {
+        let result = scan.nth_key_after(self.connection(), after, size.rows).and_then(|next| {
+            for (sql, parameters) in scan.selects(after, next.as_ref()) {
                 if self.connection().prepare_cached(&sql)?.exists(params_from_iter(parameters))? {
                     return Ok(true);
                 }
@@ -242,24 +244,24 @@ impl Writer {
 /// the rows looked at, those deleted, and where the next batch begins.
 fn delete_pieces(
     connection: &Connection,
-    walk: &Walk,
+    scan: &KeysetScan,
     after: Option<&Cursor>,
-    (rows, pieces): (u32, u32),
+    (rows, subranges): (u32, u32),
     time: Duration,
     mut journal: Option<JournalFlusher>,
-) -> rusqlite::Result<(u32, Removed, Option<Cursor>)> {
+) -> rusqlite::Result<(u32, DeleteResult, Option<Cursor>)> {
     let begun = Instant::now();
-    let piece = (rows / pieces).max(1);
-    let most = if pieces == 1 { rows } else { rows + rows / 4 };
-    let (mut looked, mut removed, mut at) = (0, Removed::default(), after.cloned());
+    let piece = (rows / subranges).max(1);
+    let most = if subranges == 1 { rows } else { rows + rows / 4 };
+    let (mut scan_time, mut removed, mut at) = (0, DeleteResult::default(), after.cloned());
     loop {
-        let next = walk.further(connection, at.as_ref(), piece)?;
-        removed.add(remove(connection, walk, at.as_ref(), next.as_ref(), None)?);
-        looked += piece;
+        let next = scan.nth_key_after(connection, at.as_ref(), piece)?;
+        removed.add(remove(connection, scan, at.as_ref(), next.as_ref(), None)?);
+        scan_time += piece;
         at = next;
-        let with_another = begun.elapsed() * (looked + piece) / looked;
-        if at.is_none() || looked >= most || with_another > time {
-            return Ok((looked, removed, at));
+        let with_another = begun.elapsed() * (scan_time + piece) / scan_time;
+        if at.is_none() || scan_time >= most || with_another > time {
+            return Ok((scan_time, removed, at));
         }
         if let Some(journal) = &mut journal {
             journal.push(connection);
@@ -272,16 +274,16 @@ impl Reader {
     ///
     /// # Errors
     /// What any read can meet; a condition that is no SQL is `Other`, `DeadlineExceeded` after `limit`.
-    pub fn expired(&mut self, walk: &Walk, limit: Duration) -> Result<Expired, SqliteError> {
-        self.within(limit, |reader| reader.count_expired(walk))
+    pub fn expired(&mut self, scan: &KeysetScan, limit: Duration) -> Result<Expired, SqliteError> {
+        self.within(limit, |reader| reader.count_expired(scan))
     }
 
-    fn count_expired(&self, walk: &Walk) -> Result<Expired, SqliteError> {
+    fn count_expired(&self, scan: &KeysetScan) -> Result<Expired, SqliteError> {
         const OPERATION: &str = "count the expired rows";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
-        let column = if walk.is_by_time() { &walk.key[0].sql } else { "NULL" };
-        let (place, parameters) = walk.between(None, None);
-        let expired = walk.all_expired_at(&place);
+        let column = if scan.is_by_time() { &scan.key[0].sql } else { "NULL" };
+        let (place, parameters) = scan.range_predicate(None, None);
+        let expired = scan.all_expired_at(&place);
         let sql = format!("SELECT count(*), min({column}), max({column}) {expired}");
         let (rows, oldest, newest) = self
             .connection
@@ -290,7 +292,7 @@ impl Reader {
             })
             .map_err(failed)?;
         let lengths: Vec<String> =
-            walk.columns.iter().map(|column| format!("ifnull(length(CAST({column} AS BLOB)), 0)")).collect();
+            scan.columns.iter().map(|column| format!("ifnull(length(CAST({column} AS BLOB)), 0)")).collect();
         let sql = format!(
             "SELECT ifnull(avg(bytes), 0) FROM (SELECT {} AS bytes {expired} LIMIT 1000)",
             lengths.join(" + "),
@@ -300,12 +302,12 @@ impl Reader {
             .query_row(&sql, params_from_iter(&parameters), |row| row.get(0))
             .map_err(failed)?;
         let (all, mut rows) = (rows.unsigned_abs(), rows.unsigned_abs());
-        let mut left = Left::default();
+        let mut left = RemainingRows::default();
         let mut others = Vec::new();
-        if walk.has_condition() || !walk.references.is_empty() && all > 0 {
-            left = self::left(&self.connection, walk).map_err(failed)?;
+        if scan.has_condition() || !scan.references.is_empty() && all > 0 {
+            left = self::left(&self.connection, scan).map_err(failed)?;
             rows = std::mem::take(&mut left.rest);
-            let along = along(&self.connection, walk, &(place, parameters)).map_err(failed)?;
+            let along = along(&self.connection, scan, &(place, parameters)).map_err(failed)?;
             others = along.others.into_iter().filter(|(_, tally)| tally.rows > 0).collect();
         }
         let bytes = (average * rows as f64) as u64;
@@ -316,7 +318,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Expiry;
+    use crate::ExpiryPredicate;
     use crate::TimeColumn as _;
     use crate::TimeForm;
     use crate::limits::QueryLimits;
@@ -345,7 +347,7 @@ mod tests {
         let limit = Duration::from_secs(60);
         let mut writer = Writer::open(&path, limit, &QueryLimits::with_timeout(limit)).unwrap();
         let shape = writer.shape("logs").unwrap().unwrap();
-        let expiry = Expiry {
+        let expiry = ExpiryPredicate {
             column: Some("at".to_owned()),
             floor: TimeValue::Integer(1),
             below: TimeValue::Integer(16),
@@ -354,17 +356,17 @@ mod tests {
             cutoff_seconds: 16.0,
             condition: None,
         };
-        let walk = Walk::plan(&shape, &expiry);
+        let scan = KeysetScan::plan(&shape, &expiry);
         let mut archive = Archive::new(&archived, &shape);
         let size = BatchSize { rows: 4, work: limit, limit };
         let mut after = None;
         loop {
             owner.execute_batch("BEGIN IMMEDIATE").unwrap();
-            let refused = writer.delete_batch(&walk, after.as_ref(), size, Some(&mut archive));
+            let refused = writer.delete_batch(&scan, after.as_ref(), size, Some(&mut archive));
             assert!(refused.is_err(), "the owner holds the lock");
             owner.execute_batch("COMMIT").unwrap();
             let batch =
-                writer.delete_batch(&walk, after.as_ref(), size, Some(&mut archive)).unwrap().unwrap();
+                writer.delete_batch(&scan, after.as_ref(), size, Some(&mut archive)).unwrap().unwrap();
             after = batch.value.next;
             if after.is_none() {
                 break;

@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 
 use super::names::Name;
 use super::names::bound;
-use super::names::is_foreign;
+use super::names::is_not_utf8;
 use super::names::name_in;
 use super::tables::quoted;
 
@@ -64,7 +64,7 @@ pub struct Index {
 
 /// Why rows cannot be deleted from something in batches.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ShapeProblem {
+pub enum SchemaError {
     /// There is none of that name.
     #[error("there is no table {0}")]
     NoTable(String),
@@ -151,9 +151,9 @@ impl TableShape {
     ///
     /// # Errors
     /// The table has none of that name.
-    pub fn column(&self, name: &str) -> Result<&str, ShapeProblem> {
+    pub fn column(&self, name: &str) -> Result<&str, SchemaError> {
         let found = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
-        let missing = || ShapeProblem::NoColumn(self.name.clone(), name.to_owned());
+        let missing = || SchemaError::NoColumn(self.name.clone(), name.to_owned());
         found.map(|column| column.name.as_str()).ok_or_else(missing)
     }
 }
@@ -162,14 +162,14 @@ impl TableShape {
 pub(super) fn shape(
     connection: &Connection,
     table: &str,
-) -> rusqlite::Result<Result<TableShape, ShapeProblem>> {
+) -> rusqlite::Result<Result<TableShape, SchemaError>> {
     let schema_version = schema_version(connection)?;
     let sql = "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
     let found: Option<(String, String, bool, bool)> = connection
         .query_row(sql, [bound(table)], |row| Ok((name_in(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let Some((name, kind, without_rowid, strict)) = found else {
-        return Ok(Err(ShapeProblem::NoTable(table.to_owned())));
+        return Ok(Err(SchemaError::NoTable(table.to_owned())));
     };
     let kind = match kind.as_str() {
         "table" => None,
@@ -178,15 +178,15 @@ pub(super) fn shape(
         _ => Some("table that a virtual one keeps for itself"),
     };
     if let Some(kind) = kind {
-        return Ok(Err(ShapeProblem::NoOrdinaryTable(name, kind)));
+        return Ok(Err(SchemaError::NoOrdinaryTable(name, kind)));
     }
     let (columns, primary) = columns_of(connection, &name)?;
     let mut names = std::iter::once(&name).chain(columns.iter().map(|column| &column.name));
-    if let Some(foreign) = names.find(|name| is_foreign(name)) {
-        return Ok(Err(ShapeProblem::ForeignName(name.clone(), foreign.clone())));
+    if let Some(foreign) = names.find(|name| is_not_utf8(name)) {
+        return Ok(Err(SchemaError::ForeignName(name.clone(), foreign.clone())));
     }
     let Some(key) = key_in(connection, &name, without_rowid, (&columns, &primary))? else {
-        return Ok(Err(ShapeProblem::HiddenRowId(name)));
+        return Ok(Err(SchemaError::HiddenRowId(name)));
     };
     let (key_descending, key_bounds) = match primary.first().filter(|_| without_rowid) {
         Some((_, first)) => {
@@ -327,7 +327,7 @@ fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Index>>
         })
     })?;
     let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
-    for index in found.iter_mut().filter(|index| !index.partial && !is_foreign(&index.name)) {
+    for index in found.iter_mut().filter(|index| !index.partial && !is_not_utf8(&index.name)) {
         if let Some(first) = &index.first {
             let from = format!("main.{} INDEXED BY {}", quoted(table), quoted(&index.name));
             index.bounds = finds_range(connection, &from, first, "INDEX")?;

@@ -17,7 +17,7 @@ pub const TARGET: &str = "litekeeper::trace";
 const SYSTEM: &str = "sqlite";
 
 /// An error as the conventions want it told.
-pub trait Fault: Display {
+pub trait SpanError: Display {
     /// The name of SQLite's primary result code.
     fn status_code(&self) -> &'static str;
     /// The kind of error, in a few words that do not vary; `None` for what was asked for, which is no error.
@@ -70,7 +70,7 @@ impl Operation {
     }
 
     /// Tells how it failed.
-    pub fn failed(&self, fault: &impl Fault) {
+    pub fn failed(&self, fault: &impl SpanError) {
         if self.0.is_disabled() {
             return;
         }
@@ -86,7 +86,7 @@ impl Operation {
     ///
     /// # Errors
     /// That of the result.
-    pub fn told<T, E: Fault>(&self, result: Result<T, E>) -> Result<T, E> {
+    pub fn record_result<T, E: SpanError>(&self, result: Result<T, E>) -> Result<T, E> {
         if let Err(fault) = &result {
             self.failed(fault);
         }
@@ -129,7 +129,7 @@ impl Transactions {
     }
 
     /// Tells the operation of all of them.
-    pub fn tell(&self, operation: &Operation) {
+    pub fn record_on(&self, operation: &Operation) {
         operation.0.record("litekeeper.transactions", number(self.count));
         operation.0.record("litekeeper.write_hold_seconds", self.held.as_secs_f64());
         operation.0.record("litekeeper.max_write_hold_seconds", self.longest.as_secs_f64());

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 
 use super::error::ErrorKind;
 use super::error::SqliteError;
-use super::interrupt::interrupted_in_time;
+use super::interrupt::with_interrupt;
 use super::names::Name;
 use super::names::bound;
 use super::names::decode;
@@ -160,7 +160,7 @@ impl Reader {
         match counted {
             Ok(rows) => Ok(RowCount::Exact(rows)),
             // The table's own budget ended; when the whole look's did, the estimate fails with it.
-            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => self.estimate_rows(table),
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => self.row_estimate(table),
             Err(error) => Err(error),
         }
     }
@@ -184,9 +184,9 @@ impl Reader {
     /// Counts, also where the smallest index has a collation that only the application has: a number depends on no order.
     fn count(&self, sql: &str) -> Result<i64, SqliteError> {
         let count = |connection: &Connection| Ok(number_of(connection, sql)?.unwrap_or(0));
-        match self.interrupted_in_time(count) {
+        match self.with_interrupt(count) {
             Err(error) if error.is_missing_collation() => {
-                self.interrupted_in_time(|connection| with_any_collation(connection, || count(connection)))
+                self.with_interrupt(|connection| with_any_collation(connection, || count(connection)))
             }
             counted => counted,
         }
@@ -194,7 +194,7 @@ impl Reader {
 
     /// Runs a count so that it ends with the budget. SQLite counts a b-tree in one instruction, within
     /// which the progress handler is not called (`sqlite3BtreeCount`); only an interrupt ends it.
-    fn interrupted_in_time<T>(
+    fn with_interrupt<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, SqliteError> {
@@ -204,13 +204,13 @@ impl Reader {
         const OPERATION: &str = "count the rows";
         let failed = self.error(OPERATION);
         if self.limits.is_exceeded() {
-            return Err(SqliteError::spent(OPERATION, &self.limits));
+            return Err(SqliteError::limit_error(OPERATION, &self.limits));
         }
         if self.page_count().map_err(&failed)? <= SMALL_PAGES {
             return work(&self.connection).map_err(failed);
         }
         let interrupt = self.connection.get_interrupt_handle();
-        interrupted_in_time(interrupt, &self.limits, || work(&self.connection)).map_err(failed)
+        with_interrupt(interrupt, &self.limits, || work(&self.connection)).map_err(failed)
     }
 
     /// The smallest and the largest value of a time column, NULLs left out; `None` for a table

@@ -10,14 +10,16 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
 
 use super::error::SqliteError;
-use super::keyset_scan::value;
-use super::newest::count_between;
+use super::expiry::ROW_TEST;
+use super::query_source::QuerySource;
 use super::reader::Reader;
-use super::references::ReferenceRules;
+use super::reference::ReferenceRules;
 use super::references::References;
-use super::shape::ShapeProblem;
+use super::row_limits::count_between;
+use super::shape::SchemaError;
 use super::shape::TableShape;
 use super::shape::shape;
+use super::stored_value::stored_time_value;
 use super::tables::TimeValue;
 use super::tables::quoted;
 use super::tables::stored_time;
@@ -25,9 +27,6 @@ use super::writer::Writer;
 
 /// Whether a row with this time has expired.
 pub type RowTest = Arc<dyn Fn(&TimeValue) -> bool + Send + Sync>;
-
-/// The SQL function that asks a [`RowTest`].
-pub(super) const ROW_TEST: &str = "litekeeper_row_expired";
 
 /// Makes a test callable on a connection, for statements of its own alone: no view or trigger of the database may call it.
 fn test_rows(connection: &Connection, test: RowTest) -> rusqlite::Result<()> {
@@ -127,42 +126,11 @@ fn newest_between(
     );
     let mut statement = connection.prepare(&sql)?;
     let found = statement
-        .query_map([value(from), value(below)], |row| Ok(stored_time(row.get_ref(0)?)))?
+        .query_map([stored_time_value(from), stored_time_value(below)], |row| {
+            Ok(stored_time(row.get_ref(0)?))
+        })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(found.into_iter().flatten().collect())
-}
-
-/// A connection of either kind that can be asked within its budget. Not to be named outside of this room.
-pub trait QuerySource {
-    /// Asks, and says which operation it was when that fails.
-    ///
-    /// # Errors
-    /// What any read can meet.
-    fn ask<T>(
-        &self,
-        operation: &'static str,
-        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, SqliteError>;
-}
-
-impl QuerySource for Writer {
-    fn ask<T>(
-        &self,
-        operation: &'static str,
-        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, SqliteError> {
-        question(self.connection()).map_err(self.failed(operation))
-    }
-}
-
-impl QuerySource for Reader {
-    fn ask<T>(
-        &self,
-        operation: &'static str,
-        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, SqliteError> {
-        question(&self.connection).map_err(|error| SqliteError::new(operation, &error, &self.limits))
-    }
 }
 
 /// What is asked of a time column before anything is deleted, by a dry run and by the run itself.
@@ -171,8 +139,8 @@ pub trait TimeColumn: QuerySource {
     ///
     /// # Errors
     /// What any read can meet.
-    fn shape(&self, table: &str) -> Result<Result<TableShape, ShapeProblem>, SqliteError> {
-        self.ask("read the table's schema", |connection| shape(connection, table))
+    fn shape(&self, table: &str) -> Result<Result<TableShape, SchemaError>, SqliteError> {
+        self.query("read the table's schema", |connection| shape(connection, table))
     }
 
     /// What refers to a table's rows; inside, why the configuration does not fit.
@@ -184,7 +152,7 @@ pub trait TimeColumn: QuerySource {
         shape: &TableShape,
         rules: ReferenceRules<'_>,
     ) -> Result<Result<References, String>, SqliteError> {
-        self.ask("read the foreign keys", |connection| References::read(connection, shape, rules))
+        self.query("read the foreign keys", |connection| References::read(connection, shape, rules))
     }
 
     /// The first and the last key of a table whose key is one whole number.
@@ -192,7 +160,7 @@ pub trait TimeColumn: QuerySource {
     /// # Errors
     /// What any read can meet.
     fn key_range(&self, shape: &TableShape) -> Result<Option<(i64, i64)>, SqliteError> {
-        self.ask("read the range of keys", |connection| key_range(connection, shape))
+        self.query("read the range of keys", |connection| key_range(connection, shape))
     }
 
     /// Values from all over a table, NULLs left out.
@@ -200,7 +168,7 @@ pub trait TimeColumn: QuerySource {
     /// # Errors
     /// What any read can meet.
     fn sample_times(&self, shape: &TableShape, column: &str) -> Result<Vec<TimeValue>, SqliteError> {
-        self.ask("sample the times", |connection| sample_times(connection, shape, column))
+        self.query("sample the times", |connection| sample_times(connection, shape, column))
     }
 
     /// The largest times from one value on and below another, by an index on the column: `rows` of them from the `rank`th on.
@@ -214,7 +182,7 @@ pub trait TimeColumn: QuerySource {
         bounds: (&TimeValue, &TimeValue),
         place: (u64, u32),
     ) -> Result<Vec<TimeValue>, SqliteError> {
-        self.ask("find the newest rows", |connection| {
+        self.query("find the newest rows", |connection| {
             newest_between(connection, shape, column, bounds, place)
         })
     }
@@ -229,7 +197,7 @@ pub trait TimeColumn: QuerySource {
         column: &str,
         bounds: (&TimeValue, &TimeValue),
     ) -> Result<u64, SqliteError> {
-        self.ask("count the newest rows", |connection| {
+        self.query("count the newest rows", |connection| {
             count_between(connection, (&shape.name, column), bounds)
         })
     }
@@ -245,7 +213,7 @@ pub trait TimeColumn: QuerySource {
         limit: Duration,
         visit: &mut dyn FnMut(Option<TimeValue>),
     ) -> Result<bool, SqliteError> {
-        self.ask("look at the times", |connection| each_time(connection, shape, column, limit, visit))
+        self.query("look at the times", |connection| each_time(connection, shape, column, limit, visit))
     }
 
     /// Has the walks of this connection whose form is [`super::TimeForm::PerRow`] ask a test.
@@ -253,7 +221,7 @@ pub trait TimeColumn: QuerySource {
     /// # Errors
     /// None is known.
     fn test_rows(&self, test: RowTest) -> Result<(), SqliteError> {
-        self.ask("set the test of times", |connection| test_rows(connection, test))
+        self.query("set the test of times", |connection| test_rows(connection, test))
     }
 }
 

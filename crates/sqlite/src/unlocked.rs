@@ -15,9 +15,9 @@ use super::reader::Reader;
 
 /// The header of the main file, whose change counter moves with each commit to a rollback database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark([u8; HEADER_BYTES]);
+pub struct HeaderSnapshot([u8; HEADER_BYTES]);
 
-impl Mark {
+impl HeaderSnapshot {
     /// The journal mode in which the database was written last.
     #[must_use]
     pub fn journal_mode(&self) -> JournalMode {
@@ -29,10 +29,10 @@ impl Mark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// The main file holds the last commit, and nobody changes its pages.
-    AtRest(Mark),
+    AtRest(HeaderSnapshot),
     /// The same, but a write transaction is open, which has not reached the main file yet. With
     /// `locking_mode=EXCLUSIVE` its commits need not move the mark.
-    Open(Mark),
+    Open(HeaderSnapshot),
     /// A writer is at work: its pages may have reached the main file.
     Writing,
     /// A journal with a header and no writer: one that died left it, and SQLite has to roll it back.
@@ -77,9 +77,9 @@ impl Reader {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn mark(&self) -> Result<Mark, SqliteError> {
+    pub fn mark(&self) -> Result<HeaderSnapshot, SqliteError> {
         raw::read_header(&self.connection)
-            .map(Mark)
+            .map(HeaderSnapshot)
             .map_err(|code| SqliteError::from_code("read the header", code, String::new()))
     }
 

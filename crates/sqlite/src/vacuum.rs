@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::error::SqliteError;
 use super::header::AutoVacuum;
-use super::writer::Held;
+use super::writer::Locked;
 use super::writer::Writer;
 
 impl Writer {
@@ -17,7 +17,7 @@ impl Writer {
     ///
     /// # Errors
     /// `Busy`, `Full`, `Corrupt` and so on; `DeadlineExceeded` when it took longer than `limit`. Nothing is changed then.
-    pub fn incremental_vacuum(&mut self, pages: u32, limit: Duration) -> Result<Held<()>, SqliteError> {
+    pub fn incremental_vacuum(&mut self, pages: u32, limit: Duration) -> Result<Locked<()>, SqliteError> {
         let sql = format!("PRAGMA main.incremental_vacuum({pages})");
         self.transaction("incremental vacuum", limit, |connection| run_to_the_end(connection, &sql))
     }
@@ -33,7 +33,7 @@ impl Writer {
         &mut self,
         convert: Option<AutoVacuum>,
         observe: impl FnMut(Duration) + Send + 'static,
-    ) -> Result<Held<()>, SqliteError> {
+    ) -> Result<Locked<()>, SqliteError> {
         let failed = self.failed("vacuum");
         if let Some(kind) = convert {
             let sql = format!("PRAGMA main.auto_vacuum = {}", kind.label());
@@ -44,7 +44,7 @@ impl Writer {
         let result = self.connection().execute_batch("VACUUM main");
         let hold = begun.elapsed();
         self.arm(None)?;
-        result.map(|()| Held { value: (), hold, commit: Duration::ZERO }).map_err(failed)
+        result.map(|()| Locked { value: (), hold, commit: Duration::ZERO }).map_err(failed)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Virtual tables and their modules: SQLite's check passes over those whose module is not known, in silence.
 
 use super::error::SqliteError;
+use super::findings::ADVICE;
 use super::findings::Finding;
 use super::names::bound;
 use super::names::name_in;
-use super::pieces::ADVICE;
 use super::reader::Reader;
 
 impl Reader {

@@ -22,7 +22,8 @@ use super::error::SqliteError;
 use super::header::AutoVacuum;
 use super::header::JournalMode;
 use super::header::RawHeader;
-use super::open_guard::Alone;
+use super::init::prepare;
+use super::open_guard::ExclusiveGuard;
 use super::raw;
 use super::reader::uri_of;
 
@@ -34,20 +35,20 @@ const LOCK_TRY: Duration = Duration::from_millis(50);
 
 /// How soon within a try the lock is looked at again. SQLite's own handler sleeps 1, 2, 5, 10 … ms, in which the lock
 /// lies idle: a foreign commit that ended a pause is over in less than that.
-const LOOK_AGAIN: Duration = Duration::from_micros(50);
+const BUSY_POLL_INTERVAL: Duration = Duration::from_micros(50);
 
 /// The pauses between tries to get the lock grow up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// How long a commit waits for readers of a rollback database. They keep it out, while it keeps out new ones.
-const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
+const COMMIT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// SQLite's own page cache of a writer; the default of 2 MiB makes a batch read its pages again.
 const CACHE_KIB: u32 = 16 * 1024;
 
 /// What a piece of work gave and how long it held the write lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held<T> {
+pub struct Locked<T> {
     /// What it gave.
     pub value: T,
     /// From the lock to the end of the commit.
@@ -56,11 +57,11 @@ pub struct Held<T> {
     pub commit: Duration,
 }
 
-impl<T> Held<Option<T>> {
+impl<T> Locked<Option<T>> {
     /// What was held for, where anything was done.
-    pub(super) fn transpose(self) -> Option<Held<T>> {
+    pub(super) fn transpose(self) -> Option<Locked<T>> {
         let Self { value, hold, commit } = self;
-        value.map(|value| Held { value, hold, commit })
+        value.map(|value| Locked { value, hold, commit })
     }
 }
 
@@ -78,30 +79,30 @@ pub struct Writer {
 
 impl Writer {
     /// Opens a database for writing. It waits for this process's own readers, and for a lock of others, no longer than
-    /// `patience`.
+    /// `timeout`.
     ///
     /// # Errors
     /// `CannotOpen`, `NotADatabase`, `Busy` when the readers of this process do not leave in time, and `ReadOnly` when the
     /// file cannot be written.
-    pub fn open(path: &Path, patience: Duration, limits: &QueryLimits) -> Result<Self, SqliteError> {
+    pub fn open(path: &Path, timeout: Duration, limits: &QueryLimits) -> Result<Self, SqliteError> {
         let operation = Operation::begin("open", None);
-        operation.told(Self::opened(path, patience, limits))
+        operation.record_result(Self::opened(path, timeout, limits))
     }
 
-    fn opened(path: &Path, patience: Duration, limits: &QueryLimits) -> Result<Self, SqliteError> {
+    fn opened(path: &Path, timeout: Duration, limits: &QueryLimits) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open for writing";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, limits);
-        super::prepare()?;
+        prepare()?;
         let rights = raw::AllowChown::take();
-        let Some(_alone) = Alone::begin(path, &limits.at_most(patience)) else {
+        let Some(_alone) = ExclusiveGuard::begin(path, &limits.capped(timeout)) else {
             return Err(SqliteError::from_code(OPERATION, rusqlite::ffi::SQLITE_BUSY, String::new()));
         };
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let uri = uri_of(path);
         let mut connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::WRITING_VFS)
-            .map_err(|error| SqliteError::new(OPERATION, &error, limits).without(&uri))?;
-        connection.busy_handler(Some(look_again)).map_err(failed)?;
+            .map_err(|error| SqliteError::new(OPERATION, &error, limits).strip_path(&uri))?;
+        connection.busy_handler(Some(set_busy_poll_handler)).map_err(failed)?;
         // A process that lost its locks is invisible to SQLite, which would take us for the last one: see `drop`.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
@@ -116,7 +117,7 @@ impl Writer {
         };
         writer.arm(None)?;
         // The first transaction maps the shared memory, so it belongs into the time alone.
-        writer.retry_while_busy(patience, |writer| {
+        writer.retry_while_busy(timeout, |writer| {
             writer
                 .connection()
                 .execute_batch("BEGIN; SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1); COMMIT")
@@ -137,7 +138,7 @@ impl Writer {
     /// Has the close checkpoint the WAL and remove the sidecars, as SQLite does by itself, if `is_alone` then says that no
     /// other process has the database open. Without it they stay.
     #[must_use]
-    pub fn tidying_if(mut self, is_alone: fn(&Path) -> bool) -> Self {
+    pub fn checkpoint_on_close_if(mut self, is_alone: fn(&Path) -> bool) -> Self {
         self.is_alone = is_alone;
         self
     }
@@ -197,10 +198,10 @@ impl Writer {
     pub(super) fn arm(&mut self, deadline: Option<Instant>) -> Result<(), SqliteError> {
         let limits = self.limits.clone();
         let failed = self.failed("set the time budget");
-        let spent =
+        let is_over =
             move || limits.is_exceeded() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
-        connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(spent)).map_err(failed)
+        connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(is_over)).map_err(failed)
     }
 
     /// Has the progress handler tell how long a statement lasts, some ten times a second.
@@ -223,18 +224,18 @@ impl Writer {
         connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(handler)).map_err(failed)
     }
 
-    /// Does `work` until it does not end with `Busy`, with growing pauses in between, for as long as `patience` and
+    /// Does `work` until it does not end with `Busy`, with growing pauses in between, for as long as `timeout` and
     /// the budget last.
     ///
     /// # Errors
     /// Those of `work`; the last `Busy` when the time is over first, `Cancelled` on request.
     pub fn retry_while_busy<T>(
         &mut self,
-        patience: Duration,
+        timeout: Duration,
         mut work: impl FnMut(&mut Self) -> Result<T, SqliteError>,
     ) -> Result<T, SqliteError> {
         let mut backoff = LOCK_TRY;
-        let limits = self.limits.at_most(patience);
+        let limits = self.limits.capped(timeout);
         loop {
             let error = match work(self) {
                 Err(error) if matches!(error.code(), Some(ErrorCode::Busy | ErrorCode::Locked)) => error,
@@ -243,7 +244,7 @@ impl Writer {
             if !sleep(backoff, &limits) {
                 let cancelled = self.limits.cancel.is_cancelled();
                 return Err(if cancelled {
-                    SqliteError::spent("wait for a lock", &self.limits)
+                    SqliteError::limit_error("wait for a lock", &self.limits)
                 } else {
                     error
                 });
@@ -263,7 +264,7 @@ impl Writer {
         operation: &'static str,
         limit: Duration,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<Held<T>, SqliteError> {
+    ) -> Result<Locked<T>, SqliteError> {
         self.connection().execute_batch("BEGIN IMMEDIATE").map_err(self.failed(operation))?;
         let begun = Instant::now();
         self.arm(Some(begun + limit))?;
@@ -285,11 +286,11 @@ impl Writer {
         });
         let hold = begun.elapsed();
         self.arm(None)?;
-        result.map(|value| Held { value, hold, commit: hold.saturating_sub(worked) })
+        result.map(|value| Locked { value, hold, commit: hold.saturating_sub(worked) })
     }
 
     fn commit(&mut self) -> rusqlite::Result<()> {
-        let waits_until = Instant::now() + COMMIT_PATIENCE;
+        let waits_until = Instant::now() + COMMIT_TIMEOUT;
         self.connection().busy_timeout(Duration::from_millis(5))?;
         let result = loop {
             match self.connection().execute_batch("COMMIT") {
@@ -297,21 +298,21 @@ impl Writer {
                 other => break other,
             }
         };
-        self.look_again()?;
+        self.set_busy_poll_handler()?;
         result
     }
 
     /// Has a lock waited for as usual again.
-    pub(super) fn look_again(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn set_busy_poll_handler(&mut self) -> rusqlite::Result<()> {
         let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
-        connection.busy_handler(Some(look_again))
+        connection.busy_handler(Some(set_busy_poll_handler))
     }
 }
 
 /// A busy handler that looks often, for one `LOCK_TRY`.
-fn look_again(looks: i32) -> bool {
-    std::thread::sleep(LOOK_AGAIN);
-    LOOK_AGAIN * looks.unsigned_abs() < LOCK_TRY
+fn set_busy_poll_handler(looks: i32) -> bool {
+    std::thread::sleep(BUSY_POLL_INTERVAL);
+    BUSY_POLL_INTERVAL * looks.unsigned_abs() < LOCK_TRY
 }
 
 impl Drop for Writer {
@@ -319,8 +320,8 @@ impl Drop for Writer {
     /// open; its own locks do not tell, as another process may have lost them.
     fn drop(&mut self) {
         /// Looks of this process end within milliseconds; a hung one is not worth more patience.
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let _alone = Alone::begin(&self.path, &QueryLimits::with_timeout(PATIENCE));
+        const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(2);
+        let _alone = ExclusiveGuard::begin(&self.path, &QueryLimits::with_timeout(EXCLUSIVE_TIMEOUT));
         let connection = self.connection.take();
         if self.journal_mode == JournalMode::Wal
             && let Some(connection) = &connection
@@ -355,6 +356,6 @@ pub(super) fn sleep(length: Duration, limits: &QueryLimits) -> bool {
 
 /// Whether an error means that the work did not fit its time, so that less of it may.
 #[must_use]
-pub fn took_too_long(error: &SqliteError, limits: &QueryLimits) -> bool {
+pub fn is_own_timeout(error: &SqliteError, limits: &QueryLimits) -> bool {
     error.kind() == ErrorKind::DeadlineExceeded && !limits.is_exceeded()
 }

@@ -12,8 +12,8 @@ use crate::humanize::counted;
 use crate::metrics::MaintenanceStatus;
 use crate::sqlite::Check;
 use crate::state_store::ActionRecord;
-use crate::state_store::Level;
 use crate::state_store::Point;
+use crate::state_store::Resolution;
 use crate::state_store::StoredRun;
 
 use super::chart::Series;
@@ -57,15 +57,15 @@ pub(in crate::http) struct RecentHistory {
 const MAX_TABLES: usize = 100;
 
 /// The periods of the charts: name, resolution and seconds.
-const RANGES: [(&str, Level, u64); 3] = [
-    ("day", Level::Fine, 86_400),
-    ("weeks", Level::Hourly, 14 * 86_400),
-    ("year", Level::Daily, 366 * 86_400),
+const RANGES: [(&str, Resolution, u64); 3] = [
+    ("day", Resolution::Fine, 86_400),
+    ("weeks", Resolution::Hourly, 14 * 86_400),
+    ("year", Resolution::Daily, 366 * 86_400),
 ];
 
 impl DatabasePage<'_> {
     /// The period that the query selects.
-    pub fn range(query: &Query) -> (&'static str, Level, u64) {
+    pub fn range(query: &Query) -> (&'static str, Resolution, u64) {
         let wanted = query.value("range");
         RANGES.into_iter().find(|(word, ..)| *word == wanted).unwrap_or(RANGES[0])
     }

@@ -7,7 +7,7 @@ use crate::collectors::TableSize;
 use crate::collectors::TableSizes;
 use crate::humanize::bytes;
 use crate::humanize::counted;
-use crate::sqlite::TreeSize;
+use crate::sqlite::BTreeSize;
 
 use super::index::percent;
 
@@ -47,7 +47,7 @@ fn row(table: &TableSize) -> Markup {
                 (table.table)
                 @for index in &table.indexes { small { (index.index) " " (bytes(index.bytes)) } }
             }
-            @if let Some(TreeSize { bytes: own, unused }) = table.own {
+            @if let Some(BTreeSize { bytes: own, unused }) = table.own {
                 td.number.wide { (bytes(own)) }
                 td.number.wide { (bytes(unused)) small { (percent(unused as f64 / own.max(1) as f64)) } }
             } @else { td.number.wide { "–" } td.number.wide { "–" } }

@@ -25,6 +25,8 @@
 )]
 
 mod file_handle;
+mod file_pointer;
+mod io_methods;
 mod journal;
 mod journal_flush;
 mod page_reads;
@@ -33,8 +35,6 @@ mod statement;
 mod vfs;
 mod wal_index;
 mod write_lock;
-
-use rusqlite::ffi;
 
 pub use file_handle::ChangeCounter;
 pub(super) use file_handle::ImpactProbe;
@@ -48,7 +48,7 @@ pub(super) use file_handle::read_impact;
 pub(super) use file_handle::set_progress_handler;
 pub(super) use journal::journal_has_header;
 pub(super) use journal_flush::JournalFlusher;
-pub(super) use page_reads::observe_pages;
+pub(super) use page_reads::with_page_observer;
 pub(super) use statement::Statement;
 pub(super) use vfs::AllowChown;
 pub(super) use vfs::READ_ONLY_VFS;
@@ -59,22 +59,3 @@ pub(super) use vfs::limit_sleep;
 pub use wal_index::ReadMarks;
 pub(super) use wal_index::wal_index;
 pub(super) use write_lock::WalWriteLock;
-
-/// SQLite's methods for a file, and a copy with some of them replaced.
-struct PatchedMethods {
-    original: &'static ffi::sqlite3_io_methods,
-    patched: ffi::sqlite3_io_methods,
-}
-
-impl PatchedMethods {
-    /// # Safety
-    /// `file` was just opened by the default VFS.
-    unsafe fn new(file: *mut ffi::sqlite3_file, change: impl FnOnce(&mut ffi::sqlite3_io_methods)) -> Self {
-        // SAFETY: the tables of the default VFS are static in SQLite.
-        let original = unsafe { &*(*file).pMethods };
-        // SAFETY: plain data.
-        let mut patched = unsafe { std::ptr::read(original) };
-        change(&mut patched);
-        Self { original, patched }
-    }
-}

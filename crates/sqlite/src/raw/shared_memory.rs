@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use rusqlite::ffi;
 
-use super::PatchedMethods;
+use super::io_methods::PatchedMethods;
 use super::page_reads;
 
 /// One mapped region of a wal-index.
@@ -71,13 +71,13 @@ impl Default for FileRegions {
 }
 
 /// The state before [`protect`].
-struct Before {
+struct PreviousState {
     action: libc::sigaction,
     /// The size of a memory page.
     page: usize,
 }
 
-static BEFORE: OnceLock<Before> = OnceLock::new();
+static PREVIOUS: OnceLock<PreviousState> = OnceLock::new();
 
 /// Installs the handler, once a process.
 pub(super) fn protect() {
@@ -91,7 +91,7 @@ pub(super) fn protect() {
                 return;
             }
             // Known before the handler can run.
-            if BEFORE.set(Before { action: before, page }).is_err() {
+            if PREVIOUS.set(PreviousState { action: before, page }).is_err() {
                 return;
             }
             let mut action: libc::sigaction = std::mem::zeroed();
@@ -108,7 +108,7 @@ pub(super) fn protect() {
 unsafe extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     /// `si_code` for an address without anything behind it, as asm-generic/siginfo.h has it.
     const BUS_ADRERR: c_int = 2;
-    let Some(Before { action, page }) = BEFORE.get() else { return };
+    let Some(PreviousState { action, page }) = PREVIOUS.get() else { return };
     // SAFETY: the kernel passes a valid siginfo; for a SIGBUS of its own it holds the address.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     if code == BUS_ADRERR
@@ -175,12 +175,12 @@ fn remove_region(place: usize) {
 /// SQLite's methods for a main file, and the same with those replaced that this module needs.
 static METHODS: OnceLock<PatchedMethods> = OnceLock::new();
 /// Where our own part of an open file begins, after SQLite's.
-static OWN_PART: AtomicUsize = AtomicUsize::new(0);
+static OWN_PART_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 /// The size of an open file with room for our own part, for a VFS whose `xOpen` calls [`watch_file`].
 pub(super) fn file_size_with_own_part(original: c_int) -> c_int {
     let start = usize::try_from(original).unwrap_or(0).next_multiple_of(align_of::<*mut FileRegions>());
-    OWN_PART.store(start, Ordering::SeqCst);
+    OWN_PART_OFFSET.store(start, Ordering::SeqCst);
     c_int::try_from(start + size_of::<*mut FileRegions>()).unwrap_or(original)
 }
 
@@ -211,7 +211,7 @@ pub(super) unsafe fn watch_file(file: *mut ffi::sqlite3_file) {
 
 unsafe fn own_part(file: *mut ffi::sqlite3_file) -> *mut *mut FileRegions {
     // SAFETY: the caller's file has room for it there, see `file_size_with_own_part`.
-    unsafe { file.byte_add(OWN_PART.load(Ordering::SeqCst)).cast() }
+    unsafe { file.byte_add(OWN_PART_OFFSET.load(Ordering::SeqCst)).cast() }
 }
 
 /// Whether a part of the wal-index that a main file has mapped is gone. What was read since the mapping is then no state

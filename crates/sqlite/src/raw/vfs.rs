@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rusqlite::ffi;
 
-use super::PatchedMethods;
+use super::io_methods::PatchedMethods;
 use super::shared_memory;
 
 /// The name under which the read-only VFS is registered.

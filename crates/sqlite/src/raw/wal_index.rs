@@ -7,7 +7,7 @@ use std::sync::atomic::fence;
 use rusqlite::Connection;
 use rusqlite::ffi;
 
-use super::file_handle::main_file;
+use super::file_pointer::main_file;
 use super::shared_memory;
 
 /// Facts from the wal-index header (<https://www.sqlite.org/walformat.html#the_wal_index_header>).

@@ -23,14 +23,14 @@ const PAGE_COST: Duration = Duration::from_micros(4);
 
 /// A b-tree of the schema: a table, or an index of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tree {
+pub struct BTree {
     /// The table.
     pub table: String,
     /// The index; `None` for the table itself.
     pub index: Option<String>,
 }
 
-impl Tree {
+impl BTree {
     /// The name under which the schema has it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -40,7 +40,7 @@ impl Tree {
 
 /// Bytes of one b-tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TreeSize {
+pub struct BTreeSize {
     /// Its pages times their size, those of overflowing values among them.
     pub bytes: u64,
     /// The part of them that holds nothing.
@@ -52,17 +52,17 @@ impl Reader {
     ///
     /// # Errors
     /// As for [`Reader::schema_objects`].
-    pub fn trees(&self) -> Result<Vec<Tree>, SqliteError> {
+    pub fn btrees(&self) -> Result<Vec<BTree>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("list the b-trees", &error, &self.limits);
         let sql = "SELECT tbl_name, CASE WHEN type = 'index' THEN name END FROM main.sqlite_schema \
                    WHERE rootpage > 0 AND type IN ('table', 'index')";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
         let rows = statement
-            .query_map((), |row| Ok(Tree { table: text(row, 0)?.unwrap_or_default(), index: text(row, 1)? }))
+            .query_map((), |row| Ok(BTree { table: text(row, 0)?.unwrap_or_default(), index: text(row, 1)? }))
             .map_err(failed)?;
         let mut trees = rows.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         // The schema itself is a table that it does not list.
-        trees.push(Tree { table: "sqlite_schema".to_owned(), index: None });
+        trees.push(BTree { table: "sqlite_schema".to_owned(), index: None });
         Ok(trees)
     }
 
@@ -70,7 +70,7 @@ impl Reader {
     ///
     /// # Errors
     /// What SQLite says; none is known.
-    pub fn prepare_space(&self) -> Result<(), SqliteError> {
+    pub fn prepare_btree_sizes(&self) -> Result<(), SqliteError> {
         let sql = format!("CREATE VIRTUAL TABLE IF NOT EXISTS {TABLE} USING dbstat(main)");
         self.connection
             .execute_batch(&sql)
@@ -83,11 +83,11 @@ impl Reader {
     ///
     /// # Errors
     /// `Busy`, `Corrupt`, and what any read can meet.
-    pub fn all_space(
+    pub fn all_btree_sizes(
         &mut self,
         pages: u32,
         limit: Duration,
-    ) -> Result<Option<Vec<(String, TreeSize)>>, SqliteError> {
+    ) -> Result<Option<Vec<(String, BTreeSize)>>, SqliteError> {
         if PAGE_COST.saturating_mul(pages) > limit {
             return Ok(None);
         }
@@ -101,7 +101,7 @@ impl Reader {
             let rows = statement
                 .query_map((), |row| {
                     let name = text(row, 0)?.unwrap_or_default();
-                    Ok((name, TreeSize { bytes: size(row, 1)?, unused: size(row, 2)? }))
+                    Ok((name, BTreeSize { bytes: size(row, 1)?, unused: size(row, 2)? }))
                 })
                 .map_err(failed)?;
             rows.collect::<Result<Vec<_>, _>>().map_err(failed)
@@ -113,7 +113,7 @@ impl Reader {
     ///
     /// # Errors
     /// `Busy`, `Corrupt`, and what any read can meet.
-    pub fn space(&mut self, tree: &Tree, limit: Duration) -> Result<Option<TreeSize>, SqliteError> {
+    pub fn btree_size(&mut self, tree: &BTree, limit: Duration) -> Result<Option<BTreeSize>, SqliteError> {
         let sql = format!(
             "SELECT total(pgsize), total({UNUSED}) FROM {TABLE} WHERE schema = 'main' AND aggregate = 0 AND name = ?1"
         );
@@ -122,7 +122,7 @@ impl Reader {
                 .connection
                 .query_row(&sql, [bound(tree.name())], |row| {
                     let (bytes, unused): (f64, f64) = (row.get(0)?, row.get(1)?);
-                    Ok(TreeSize { bytes: bytes as u64, unused: unused as u64 })
+                    Ok(BTreeSize { bytes: bytes as u64, unused: unused as u64 })
                 })
                 .map_err(|error| SqliteError::new("measure a b-tree", &error, &reader.limits))
         });

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use rusqlite::OptionalExtension;
 
 use super::error::SqliteError;
+use super::findings::ADVICE;
 use super::findings::Finding;
 use super::names::bound;
 use super::names::prepare;
 use super::names::rows_of;
 use super::names::text_in;
-use super::pieces::ADVICE;
-use super::pieces::Index;
 use super::reader::Reader;
+use super::table_check::Index;
 use super::tables::quoted;
 
 impl Reader {

@@ -6,9 +6,11 @@ use rusqlite::types::ToSql;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::types::ValueRef;
 
+use super::tables::TimeValue;
+
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum StoredValue {
     /// NULL.
     Null,
     /// An integer.
@@ -21,7 +23,7 @@ pub enum Value {
     Blob(Vec<u8>),
 }
 
-impl FromSql for Value {
+impl FromSql for StoredValue {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Ok(match value {
             ValueRef::Null => Self::Null,
@@ -33,20 +35,30 @@ impl FromSql for Value {
     }
 }
 
-impl<'v> From<&'v Value> for ValueRef<'v> {
-    fn from(value: &'v Value) -> Self {
+impl<'v> From<&'v StoredValue> for ValueRef<'v> {
+    fn from(value: &'v StoredValue) -> Self {
         match value {
-            Value::Null => Self::Null,
-            Value::Integer(integer) => Self::Integer(*integer),
-            Value::Real(real) => Self::Real(*real),
-            Value::Text(text) => Self::Text(text),
-            Value::Blob(blob) => Self::Blob(blob),
+            StoredValue::Null => Self::Null,
+            StoredValue::Integer(integer) => Self::Integer(*integer),
+            StoredValue::Real(real) => Self::Real(*real),
+            StoredValue::Text(text) => Self::Text(text),
+            StoredValue::Blob(blob) => Self::Blob(blob),
         }
     }
 }
 
-impl ToSql for Value {
+impl ToSql for StoredValue {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(self.into()))
+    }
+}
+
+/// A time as a parameter; NULL for what is no time.
+pub(super) fn stored_time_value(time: &TimeValue) -> StoredValue {
+    match time {
+        TimeValue::Integer(integer) => StoredValue::Integer(*integer),
+        TimeValue::Real(real) => StoredValue::Real(*real),
+        TimeValue::Text(text) => StoredValue::Text(text.clone().into_bytes()),
+        TimeValue::Blob => StoredValue::Null,
     }
 }

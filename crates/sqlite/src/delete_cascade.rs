@@ -4,7 +4,7 @@
 //! The tables and their references are a graph, as tables may refer to themselves and to each other. Which rows of it go is
 //! asked by one recursive query that starts at the rows that are to be deleted.
 
-use super::references::Action;
+use super::reference::ReferenceAction;
 use super::tables::quoted;
 
 /// The name of the recursive table; no alias in these queries is called so.
@@ -12,14 +12,14 @@ const GONE: &str = "litekeeper_gone";
 
 /// A table that loses rows; the first of a graph is the one that is cleaned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Losing {
+pub(super) struct AffectedTable {
     pub name: String,
     /// SQL for the columns that find a row.
     pub key: Vec<String>,
     /// SQL for the bytes of a row's values.
     pub bytes: String,
     /// What deletes its rows.
-    pub action: Action,
+    pub action: ReferenceAction,
 }
 
 /// A foreign key by which the deletion of a row reaches another row.
@@ -37,22 +37,22 @@ pub(super) struct Edge {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Child {
     /// A table that loses the row, by its place.
-    Losing(usize),
+    AffectedTable(usize),
     /// A table whose reference is set to NULL.
-    SetNull(Losing),
+    SetNull(AffectedTable),
 }
 
 /// Everything that the deletion of rows of one table reaches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Graph {
-    pub tables: Vec<Losing>,
+    pub tables: Vec<AffectedTable>,
     pub edges: Vec<Edge>,
 }
 
 /// Rows of one kind that a deletion reaches.
-pub(super) struct Reached<'g> {
+pub(super) struct ReachedTable<'g> {
     pub table: &'g str,
-    pub action: Action,
+    pub action: ReferenceAction,
 }
 
 /// The number in the recursive table of expired rows of the cleaned table that go by its own ON DELETE CASCADE.
@@ -66,24 +66,24 @@ impl Graph {
 
     /// Whether rows of the cleaned table may go because other rows of it do.
     pub fn reaches_itself(&self) -> bool {
-        self.edges.iter().any(|edge| edge.child == Child::Losing(0))
+        self.edges.iter().any(|edge| edge.child == Child::AffectedTable(0))
     }
 
     /// What a number in the recursive table stands for.
-    pub fn reached(&self, number: i64) -> Option<Reached<'_>> {
+    pub fn reached(&self, number: i64) -> Option<ReachedTable<'_>> {
         let number = usize::try_from(number).ok()?;
         let losing =
             self.tables.get(number).or_else(|| match &self.edges.get(number - self.tables.len())?.child {
                 Child::SetNull(table) => Some(table),
-                Child::Losing(_) => None,
+                Child::AffectedTable(_) => None,
             })?;
-        Some(Reached { table: &losing.name, action: losing.action })
+        Some(ReachedTable { table: &losing.name, action: losing.action })
     }
 
     /// The table whose rows a foreign key reaches, with its number.
-    fn child_of(&self, number: usize) -> Option<(usize, &Losing)> {
+    fn child_of(&self, number: usize) -> Option<(usize, &AffectedTable)> {
         match &self.edges.get(number)?.child {
-            Child::Losing(place) => Some((*place, self.tables.get(*place)?)),
+            Child::AffectedTable(place) => Some((*place, self.tables.get(*place)?)),
             Child::SetNull(table) => Some((self.tables.len() + number, table)),
         }
     }
@@ -193,7 +193,9 @@ impl Graph {
             }
         }
         for number in self.children_first() {
-            if let Some(table) = self.tables.get(number).filter(|table| table.action == Action::DeleteFirst) {
+            if let Some(table) =
+                self.tables.get(number).filter(|table| table.action == ReferenceAction::DeleteFirst)
+            {
                 let gone = self.is_gone(root, number, &table.key);
                 statements.push(format!("DELETE FROM main.{} WHERE {gone}", quoted(&table.name)));
             }
@@ -209,7 +211,7 @@ impl Graph {
             }
             seen.push(table);
             for edge in graph.edges.iter().filter(|edge| edge.parent == table) {
-                if let Child::Losing(child) = edge.child {
+                if let Child::AffectedTable(child) = edge.child {
                     visit(graph, child, seen, order);
                 }
             }

@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::tables::RowCount;
 
 /// Ways down the tree. Where half of the rows are three times as large as the others, the estimate is within 15 % with so many.
-const WAYS: u32 = 32;
+const SAMPLE_PATHS: u32 = 32;
 
 /// SQLite's own limit of a tree's depth (`BTCURSOR_MAX_DEPTH`).
 const MAX_DEPTH: u32 = 20;
@@ -24,8 +24,8 @@ const MAX_DEPTH: u32 = 20;
 impl Reader {
     /// About how many rows a table has, from what is known at once; 0 where nothing is.
     #[must_use]
-    pub fn roughly(&self, table: &str) -> u64 {
-        match self.estimate_rows(table) {
+    pub fn estimate_rows(&self, table: &str) -> u64 {
+        match self.row_estimate(table) {
             Ok(RowCount::Exact(rows) | RowCount::Estimate(rows)) => u64::try_from(rows).unwrap_or(0),
             Ok(RowCount::Unknown) | Err(_) => 0,
         }
@@ -37,7 +37,7 @@ impl Reader {
     }
 
     /// The estimate that takes the place of a count: of an ordinary table by its pages, else from statistics.
-    pub(super) fn estimate_rows(&self, table: &str) -> Result<RowCount, SqliteError> {
+    pub(super) fn row_estimate(&self, table: &str) -> Result<RowCount, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("estimate the rows", &error, &self.limits);
         let rows = match sampled_rows(&self.connection, table).map_err(failed)? {
             None => analyzed_rows(&self.connection, table).map_err(failed)?,
@@ -49,7 +49,7 @@ impl Reader {
 
 /// About how many pages all indexes have; `None` where they are damaged, or too many to look at.
 fn index_pages(connection: &Connection) -> rusqlite::Result<Option<f64>> {
-    const INDEX_WAYS: u32 = 4;
+    const INDEX_SAMPLE_PATHS: u32 = 4;
     const MAX_INDEXES: usize = 500;
     let sql = "SELECT rootpage FROM main.sqlite_schema WHERE type = 'index' AND rootpage > 0";
     let roots = connection.prepare(sql)?.query_map((), |row| row.get(0))?.collect::<Result<Vec<u32>, _>>()?;
@@ -59,10 +59,10 @@ fn index_pages(connection: &Connection) -> rusqlite::Result<Option<f64>> {
     let mut pages = Pages::of(connection)?;
     let mut all = 0.0;
     for root in roots {
-        for way in 0..INDEX_WAYS {
-            let place = (f64::from(way) + 0.5) / f64::from(INDEX_WAYS);
-            let Some(found) = way_down(&mut pages, root, place)? else { return Ok(None) };
-            all += found.leaves / f64::from(INDEX_WAYS);
+        for way in 0..INDEX_SAMPLE_PATHS {
+            let place = (f64::from(way) + 0.5) / f64::from(INDEX_SAMPLE_PATHS);
+            let Some(found) = sample_path(&mut pages, root, place)? else { return Ok(None) };
+            all += found.leaves / f64::from(INDEX_SAMPLE_PATHS);
         }
     }
     Ok(Some(all))
@@ -78,12 +78,12 @@ fn sampled_rows(connection: &Connection, table: &str) -> rusqlite::Result<Option
     let Some(root) = root else { return Ok(None) };
     let mut pages = Pages::of(connection)?;
     let mut rows = 0.0;
-    for way in 0..WAYS {
-        let place = (f64::from(way) + 0.5) / f64::from(WAYS);
-        match way_down(&mut pages, root, place)? {
+    for way in 0..SAMPLE_PATHS {
+        let place = (f64::from(way) + 0.5) / f64::from(SAMPLE_PATHS);
+        match sample_path(&mut pages, root, place)? {
             // The root alone is all of the table.
             Some(found) if found.leaves == 1.0 => return Ok(Some(found.rows as i64)),
-            Some(found) => rows += found.rows / f64::from(WAYS),
+            Some(found) => rows += found.rows / f64::from(SAMPLE_PATHS),
             None => return Ok(None),
         }
     }
@@ -91,13 +91,13 @@ fn sampled_rows(connection: &Connection, table: &str) -> rusqlite::Result<Option
 }
 
 /// What a tree has that is everywhere like on one way down.
-struct Way {
+struct SampledPath {
     rows: f64,
     leaves: f64,
 }
 
 /// The way to a place from 0 to 1.
-fn way_down(pages: &mut Pages<'_>, root: u32, mut place: f64) -> rusqlite::Result<Option<Way>> {
+fn sample_path(pages: &mut Pages<'_>, root: u32, mut place: f64) -> rusqlite::Result<Option<SampledPath>> {
     let (mut page, mut weight, mut rows) = (root, 1.0, 0.0);
     let mut buffer = Vec::new();
     for _ in 0..MAX_DEPTH {
@@ -108,7 +108,7 @@ fn way_down(pages: &mut Pages<'_>, root: u32, mut place: f64) -> rusqlite::Resul
             rows += weight * header.cells as f64;
         }
         if !header.is_interior {
-            return Ok(Some(Way { rows, leaves: weight }));
+            return Ok(Some(SampledPath { rows, leaves: weight }));
         }
         let children = header.cells as f64 + 1.0;
         let below = ((place * children) as usize).min(header.cells);
@@ -205,8 +205,8 @@ mod tests {
         owner.execute_batch("CREATE TABLE t (v); CREATE VIEW w AS SELECT v FROM t").unwrap();
         let reader =
             Reader::open(&path, Access::Shared, &QueryLimits::with_timeout(Duration::from_secs(60))).unwrap();
-        assert_eq!(reader.estimate_rows("w").unwrap(), RowCount::Unknown);
-        assert_eq!((reader.roughly("w"), reader.roughly("none")), (0, 0));
-        assert_eq!((reader.roughly("sqlite_schema"), reader.index_pages()), (2, Some(0)));
+        assert_eq!(reader.row_estimate("w").unwrap(), RowCount::Unknown);
+        assert_eq!((reader.estimate_rows("w"), reader.estimate_rows("none")), (0, 0));
+        assert_eq!((reader.estimate_rows("sqlite_schema"), reader.index_pages()), (2, Some(0)));
     }
 }

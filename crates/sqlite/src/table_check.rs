@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use super::error::ErrorCode;
 use super::error::SqliteError;
+use super::findings::ADVICE;
 use super::findings::Checked;
 use super::findings::Finding;
-use super::findings::Kind;
-use super::findings::at_most;
+use super::findings::FindingCategory;
+use super::findings::capped;
 use super::integrity::Check;
 use super::names::bound;
 use super::names::prepare;
@@ -21,9 +22,6 @@ use super::virtual_tables::content_unchecked;
 
 /// The most functions that are stood in for in one table.
 const MAX_FUNCTIONS: usize = 64;
-
-/// What to do about something that is the application's own.
-pub(super) const ADVICE: &str = "only a program that has it can check that";
 
 /// An index, as far as its check needs to know it.
 pub(super) struct Index {
@@ -41,20 +39,20 @@ impl Reader {
             findings.extend(self.unknown_modules()?);
             findings.extend(self.broken_checks()?);
         }
-        let btrees = self.btrees(check);
+        let btrees = self.btree_count(check);
         Ok(Checked { findings, btrees, btrees_checked: btrees, whole: true })
     }
 
     /// Goes through every table by itself.
-    pub(super) fn check_in_pieces(&self, check: Check) -> Result<Checked, SqliteError> {
+    pub(super) fn check_by_table(&self, check: Check) -> Result<Checked, SqliteError> {
         let mut all = Checked::default();
-        for table in self.pieces(check)? {
-            let piece = self.check_piece(check, &table)?;
+        for table in self.tables_to_check(check)? {
+            let piece = self.check_one_table(check, &table)?;
             all.findings.extend(piece.findings);
             all.btrees += piece.btrees;
             all.btrees_checked += piece.btrees_checked;
         }
-        all.findings = at_most(all.findings);
+        all.findings = capped(all.findings);
         Ok(all)
     }
 
@@ -63,7 +61,7 @@ impl Reader {
     ///
     /// # Errors
     /// `Corrupt` for a schema that SQLite refuses, and what any read can meet.
-    pub fn pieces(&self, check: Check) -> Result<Vec<String>, SqliteError> {
+    pub fn tables_to_check(&self, check: Check) -> Result<Vec<String>, SqliteError> {
         let mut tables: Vec<String> =
             self.tables_with_indexes()?.into_iter().map(|(table, _)| table).collect();
         if check != Check::ForeignKey {
@@ -74,18 +72,18 @@ impl Reader {
     }
 
     /// Checks one table and its indexes as far as that can be done here.
-    pub(super) fn check_piece(&self, check: Check, table: &str) -> Result<Checked, SqliteError> {
+    pub(super) fn check_one_table(&self, check: Check, table: &str) -> Result<Checked, SqliteError> {
         if check == Check::ForeignKey {
-            return self.foreign_keys_of_piece(table);
+            return self.foreign_keys_of_table(table);
         }
         let mut functions = Vec::new();
-        let checked = self.check_piece_with(check, table, &mut functions);
+        let checked = self.check_one_table_with(check, table, &mut functions);
         // The next table must ask for them again, so that it is known which one needs them.
         functions.iter().try_for_each(|function| self.remove_stand_in(function))?;
         checked
     }
 
-    fn check_piece_with(
+    fn check_one_table_with(
         &self,
         check: Check,
         table: &str,
@@ -96,7 +94,7 @@ impl Reader {
             Check::Quick | Check::ForeignKey => ("quick check", "quick_check"),
             Check::Full => ("integrity check", "integrity_check"),
         };
-        let btrees = self.btrees_of(table);
+        let btrees = self.btree_count_of(table);
         if let Some(unknown) = self.unknown_module_of(table, btrees)? {
             return Ok(Checked { findings: vec![unknown], ..Checked::default() });
         }
@@ -108,7 +106,7 @@ impl Reader {
         let indexes = self.indexes_for_check(table)?;
         let unknown: Vec<&Index> = indexes.iter().filter(|index| index.unknown_collation.is_some()).collect();
         let whole_rows = functions.is_empty() && unknown.is_empty();
-        let found = self.run_piece(operation, &pragma(if whole_rows { name } else { "quick_check" }));
+        let found = self.run_table_check(operation, &pragma(if whole_rows { name } else { "quick_check" }));
         let (mut findings, ended) = found?;
         findings.extend(self.broken_checks_in(table)?);
         if let Some(error) = &ended
@@ -129,7 +127,7 @@ impl Reader {
             return Ok(Checked { findings, btrees, btrees_checked: btrees, whole: false });
         }
         // A rule that needs what is missing cannot be judged.
-        findings.retain(|finding| functions.is_empty() || finding.kind != Kind::Constraint);
+        findings.retain(|finding| functions.is_empty() || finding.kind != FindingCategory::Constraint);
         if !unknown.is_empty() {
             findings.retain(|finding| !finding.text.starts_with("CHECK constraint failed in "));
         }
@@ -161,7 +159,7 @@ impl Reader {
     }
 
     /// Runs a check that was prepared before; where the content of a row ends it, with the reason.
-    fn run_piece(
+    fn run_table_check(
         &self,
         operation: &'static str,
         sql: &str,
@@ -171,7 +169,7 @@ impl Reader {
         self.rows_of_check(operation, &mut statement)
     }
 
-    fn foreign_keys_of_piece(&self, table: &str) -> Result<Checked, SqliteError> {
+    fn foreign_keys_of_table(&self, table: &str) -> Result<Checked, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("read the foreign keys", &error, &self.limits);
         let sql = format!("PRAGMA main.foreign_key_list({})", quoted(table));
         /// `table` of <https://www.sqlite.org/pragma.html#pragma_foreign_key_list>.
@@ -229,7 +227,7 @@ impl Reader {
     }
 
     /// The b-trees that a check of the whole database looks at.
-    fn btrees(&self, check: Check) -> u64 {
+    fn btree_count(&self, check: Check) -> u64 {
         match check {
             Check::ForeignKey => 0,
             Check::Quick | Check::Full => {
@@ -240,7 +238,7 @@ impl Reader {
     }
 
     /// The b-trees of one table.
-    fn btrees_of(&self, table: &str) -> u64 {
+    fn btree_count_of(&self, table: &str) -> u64 {
         if table == "sqlite_schema" {
             return 1;
         }
