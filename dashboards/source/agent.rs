@@ -75,7 +75,7 @@ fn costs() -> Vec<Panel> {
 
 fn sweeps() -> Vec<Panel> {
     vec![
-        Panel::steps("Sweep", "How long the last complete sweep over all databases took. One that takes longer than the sample interval does not keep up.", unit::SECONDS)
+        Panel::steps("Sweep", "Duration of the last complete sweep over all databases. One that takes longer than the sample interval does not keep up.", unit::SECONDS)
             .query("litekeeper_sweep_duration_seconds{@agent}", "{{instance}}"),
         Panel::lines("One look", "How long a look at one database takes. Unchanged databases are not opened and not counted.", unit::SECONDS)
             .query(
@@ -100,7 +100,7 @@ fn sweeps() -> Vec<Panel> {
 
 fn serving() -> Vec<Panel> {
     vec![
-        Panel::lines("Requests", "Requests answered, by part of the web server and status code.", unit::PER_SECOND)
+        Panel::lines("Requests", "HTTP requests by handler and status code.", unit::PER_SECOND)
             .query(
                 "sum by (instance, handler, code) (rate(litekeeper_http_requests_total{@agent}[$__rate_interval]))",
                 "{{instance}} {{handler}} {{code}}",
@@ -115,7 +115,7 @@ fn serving() -> Vec<Panel> {
                 "sum by (instance, collector) (increase(litekeeper_series_dropped_total{@agent}[$__rate_interval]))",
                 "{{instance}} {{collector}}",
             ),
-        Panel::gauges("Series limit", "The most series that the table and custom collectors may each publish for one database.", unit::SHORT)
+        Panel::gauges("Series limit", "Maximum number of series that the table and custom collectors may each export for one database.", unit::SHORT)
             .size(12, 8)
             .now("litekeeper_series_limit{@agent}", "{{instance}}"),
     ]

@@ -51,7 +51,7 @@ fn totals() -> Vec<Panel> {
         total("Skips", "Runs that fell due and were not needed or not allowed.", unit::SHORT, "litekeeper_job_skips_total"),
         total("Missed", "Due times that passed without a run, because litekeeper was down, the machine slept or a run took too long.", unit::SHORT, "litekeeper_job_missed_runs_total")
             .thresholds(colour::GOOD, &[(0.5, colour::WARNING)]),
-        total("Reclaimed", "Bytes that vacuums gave back.", unit::BYTES, "litekeeper_vacuum_reclaimed_bytes_total"),
+        total("Reclaimed", "Bytes that vacuums released.", unit::BYTES, "litekeeper_vacuum_reclaimed_bytes_total"),
         total("Rows deleted", "Rows that log cleaning deleted, those of triggers and foreign keys not counted.", unit::SHORT, "litekeeper_retention_deleted_rows_total"),
         Panel::number("Longest write hold", "The longest that any task's last run held a write lock at once.", unit::SECONDS)
             .size(3, 4)
@@ -139,7 +139,7 @@ fn reasons() -> Vec<Panel> {
     vec![
         bars(
             "Skips over time",
-            "Runs that fell due and were not needed (below_threshold) or not allowed, by reason.",
+            "Runs that fell due but were not needed (below_threshold) or not allowed, by reason.",
             "litekeeper_job_skips_total",
         ),
         bars(
@@ -163,7 +163,7 @@ fn reasons() -> Vec<Panel> {
 fn deeds() -> Vec<Panel> {
     let of_table = |metric: &str| format!("max by (instance, db, table) ({metric}{{@db}})");
     vec![
-        Panel::bars("Bytes reclaimed", "Bytes that vacuums gave back.", unit::BYTES).size(12, 8).query(
+        Panel::bars("Bytes reclaimed", "Bytes that vacuums released.", unit::BYTES).size(12, 8).query(
             "sum by (instance, db) (increase(litekeeper_vacuum_reclaimed_bytes_total{@db}[$__rate_interval]))",
             "{{db}} @ {{instance}}",
         ),
@@ -177,7 +177,7 @@ fn deeds() -> Vec<Panel> {
                 "sum by (instance, db, table) (increase(litekeeper_retention_cascaded_rows_total{@db}[$__rate_interval]))",
                 "{{db}} @ {{instance}} {{table}}",
             ),
-        Panel::lines("Expired rows that stay", "Expired rows that the last log cleaning left, because a foreign key, a trigger or the configuration keeps them.", unit::SHORT)
+        Panel::lines("Expired rows that stay", "Expired rows that the last log cleaning kept because of a foreign key, a trigger or the configuration.", unit::SHORT)
             .size(12, 8)
             .query("max by (instance, db, table) (litekeeper_retention_kept_rows{@db})", "{{db}} @ {{instance}} {{table}}"),
         Table::new("Last vacuums", "Pages times their size before and after the last vacuum of each database.")

@@ -28,7 +28,7 @@ use super::spans::SpanCounts;
 /// Name and HELP of the one family that comes from the snapshot.
 pub(super) const DATABASES: (&str, &str) = (
     "litekeeper_databases",
-    "Databases under watch: readable (up), not readable (down), not yet read (pending)",
+    "Monitored databases: readable (up), not readable (down), not yet read (pending)",
 );
 
 /// Status codes that the server answers with.
@@ -180,7 +180,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: None,
         labels: &["version", "revision", "rustc", "sqlite_version"],
         kind: MetricType::Info,
-        help: "The build: litekeeper's version and revision, the compiler, and the SQLite that is built in",
+        help: "The build: version and revision of litekeeper, compiler, and version of the bundled SQLite",
         value: |_| Value::Info(build()),
     },
     AgentFamily {
@@ -196,7 +196,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: Some(Unit::Seconds),
         labels: &[],
         kind: MetricType::Gauge,
-        help: "When the configuration in force was loaded, in seconds since 1970",
+        help: "When the configuration in effect was loaded, in seconds since 1970",
         value: |agent| Value::Gauge(f64::from_bits(agent.reload_at.load(Ordering::Relaxed))),
     },
     AgentFamily {
@@ -204,7 +204,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: None,
         labels: &[],
         kind: MetricType::Gauge,
-        help: "Whether the last change of the web configuration file, its certificates or keys was taken over",
+        help: "Whether the last change of the web configuration file, its certificates or keys was loaded",
         value: |agent| Value::Gauge(agent.web_reload_ok.load(Ordering::Relaxed) as f64),
     },
     AgentFamily {
@@ -220,7 +220,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: Some(Unit::Seconds),
         labels: &[],
         kind: MetricType::Histogram,
-        help: "How long one look at one database took; unchanged databases, which are not opened, are not counted",
+        help: "Duration of one sample of one database; unchanged databases, which are not opened, are not included",
         value: |agent| Value::Histogram(&agent.looks),
     },
     AgentFamily {
@@ -228,7 +228,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: Some(Unit::Seconds),
         labels: &[],
         kind: MetricType::Gauge,
-        help: "How often every database is looked at, as configured",
+        help: "Configured interval at which every database is sampled",
         value: |agent| Value::Gauge(f64::from_bits(agent.sample_interval.load(Ordering::Relaxed))),
     },
     AgentFamily {
@@ -236,7 +236,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: Some(Unit::Seconds),
         labels: &[],
         kind: MetricType::Gauge,
-        help: "How long the last complete sweep over all databases took",
+        help: "Duration of the last complete sweep over all databases",
         value: |agent| Value::Gauge(agent.sweep_nanoseconds.load(Ordering::Relaxed) as f64 / 1e9),
     },
     AgentFamily {
@@ -244,7 +244,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: None,
         labels: &["reason"],
         kind: MetricType::Counter,
-        help: "Databases not read in a sweep: their files had not moved (unchanged), their file system does not answer (stuck), or another process had them locked or wrote to them (busy)",
+        help: "Databases not read in a sweep: their files had not changed (unchanged), their file system does not respond (stuck), or another process had them locked or wrote to them (busy)",
         value: |agent| {
             let by = |reason: CollectSkipReason| {
                 (vec![("reason", reason.label())], agent.skipped[reason as usize].load(Ordering::Relaxed))
@@ -257,7 +257,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: None,
         labels: &[],
         kind: MetricType::Gauge,
-        help: "The most series that the table and custom collectors may each publish for one database",
+        help: "Maximum number of series that the table and custom collectors may each export for one database",
         value: |agent| Value::Gauge(agent.series_limit.load(Ordering::Relaxed) as f64),
     },
     AgentFamily {
@@ -265,7 +265,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: None,
         labels: &["collector"],
         kind: MetricType::Counter,
-        help: "Series left out because a limit was reached",
+        help: "Series dropped because a limit was reached",
         value: |agent| {
             let by = |dropper: CollectorLabel| {
                 (
@@ -281,7 +281,7 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         unit: None,
         labels: &["handler", "code"],
         kind: MetricType::Counter,
-        help: "Requests answered, by part of the web server and status code",
+        help: "HTTP requests by handler and status code",
         value: |agent| Value::CounterBy(agent.requests_by_handler()),
     },
     spans::EXPORTED,

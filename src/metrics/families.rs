@@ -104,7 +104,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["alert"],
         class: Class::Sample,
-        help: "Threshold of an alert that the configuration sets for this database, in the unit of the alert's value; +Inf, or 0 where low values alert, is switched off",
+        help: "Threshold of an alert that the configuration sets for this database, in the unit of the alert's value; +Inf, or 0 for alerts on low values, means off",
         samples: |observed, sink| {
             let mut thresholds = observed.database.settings.alerts.iter();
             thresholds.try_for_each(|(alert, value)| sink.gauge(&[("alert", alert)], *value))
@@ -125,7 +125,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
     gauge(
         "sqlite_schema_version",
         None,
-        "PRAGMA schema_version, which every DDL statement moves, at the last sample",
+        "PRAGMA schema_version, which every DDL statement increments, at the last sample",
         |observed, sink| header(observed, sink, |header| f64::from(header.schema_version)),
     ),
     DatabaseFamily {
@@ -157,7 +157,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Counter,
         labels: &[],
         class: Class::Sample,
-        help: "How often another file (inode or device) was found under the database's name",
+        help: "Number of times that the database file was replaced by another one (inode or device changed)",
         samples: |observed, sink| sink.counter(&[], observed.replaced),
     },
     DatabaseFamily {
@@ -166,7 +166,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Counter,
         labels: &["code"],
         class: Class::Sample,
-        help: "Errors that litekeeper met beside the database, by SQLite result code; a missing or unreadable file counts as SQLITE_CANTOPEN",
+        help: "Errors of litekeeper's accesses to the database, by SQLite result code; a missing or unreadable file counts as SQLITE_CANTOPEN",
         samples: |observed, sink| {
             observed
                 .errors
@@ -190,7 +190,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["file"],
         class: Class::Sample,
-        help: "Disk space that the file really uses, from stat",
+        help: "Disk space that the file occupies, from stat",
         samples: |observed, sink| files(observed, sink, |file| file.allocated),
     },
     gauge("sqlite_page_size", Some(Unit::Bytes), "Bytes per page", |observed, sink| {
@@ -199,19 +199,19 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
     gauge(
         "sqlite_pages",
         None,
-        "Pages of the database, those in the WAL counted, at the last sample",
+        "Pages of the database including those in the WAL, at the last sample",
         |observed, sink| header(observed, sink, |header| f64::from(header.pages)),
     ),
     gauge(
         "sqlite_freelist_pages",
         None,
-        "Unused pages, which a vacuum would give back, at the last sample",
+        "Unused pages, which a vacuum would release, at the last sample",
         |observed, sink| header(observed, sink, |header| f64::from(header.freelist_pages)),
     ),
     gauge(
         "sqlite_filesystem_avail",
         Some(Unit::Bytes),
-        "Bytes that ordinary users may still write on the file system of the database's directory; absent while it does not answer",
+        "Bytes that ordinary users may still write on the file system of the database's directory; absent while it does not respond",
         |observed, sink| {
             optional(sink, &[], observed.filesystem.as_ref().map(|facts| facts.available_bytes as f64))
         },
@@ -230,7 +230,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Info,
         labels: &["fstype", "network"],
         class: Class::Sample,
-        help: "Type of the file system under the database; on a network or virtual one (network true) WAL is unsafe",
+        help: "Type of the file system of the database; WAL mode is unsafe on a network or virtual one (network true)",
         samples: |observed, sink| {
             let Some(facts) = &observed.filesystem else { return Ok(()) };
             sink.info(&[("fstype", &facts.fstype), ("network", if facts.network { "true" } else { "false" })])
@@ -256,7 +256,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["lock"],
         class: Class::Sample,
-        help: "Processes that held a lock at the last sweep, litekeeper left out, from /proc/locks (absent where it does not tell): writer (RESERVED or PENDING; WAL: its write lock), reader (SHARED; WAL: a read lock), checkpointer (WAL alone), exclusive (EXCLUSIVE; WAL: being recovered)",
+        help: "Processes that held a lock at the last sweep, without litekeeper, from /proc/locks (absent where it is not available): writer (RESERVED or PENDING; WAL: its write lock), reader (SHARED; WAL: a read lock), checkpointer (WAL only), exclusive (EXCLUSIVE; WAL: being recovered)",
         samples: super::locks::holders,
     },
     DatabaseFamily {
@@ -265,13 +265,13 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["lock"],
         class: Class::Sample,
-        help: "Longest that one process was seen to hold the lock, sweep after sweep and with no commit between that would have ended its hold: at least so long, 0 when first seen; absent while nobody holds it",
+        help: "Longest time for which one process has been seen to hold the lock, without a commit that would have ended the hold: a lower bound, 0 when first seen; absent while nobody holds the lock",
         samples: super::locks::held,
     },
     gauge(
         "sqlite_connected_processes",
         None,
-        "Processes that had the database open in WAL mode at the last sweep (shared lock on byte 128 of the -shm file), litekeeper left out; absent outside WAL mode",
+        "Processes that had the database open in WAL mode at the last sweep (shared lock on byte 128 of the -shm file), without litekeeper; absent outside WAL mode",
         super::locks::connected,
     ),
     DatabaseFamily {
@@ -280,7 +280,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["loss"],
         class: Class::Sample,
-        help: "Processes that have the database open without their POSIX locks (main_lock), or write to a deleted main file or -wal (deleted_file), so that what they commit is or will be lost; looked for once an interval, or less often where /proc is large; absent while such a process could be hidden from litekeeper",
+        help: "Processes that have the database open without their POSIX locks (main_lock), or write to a deleted main file or -wal (deleted_file), so that their commits are or will be lost; updated once per sample interval, or less often if /proc is large; absent if such a process could be hidden from litekeeper",
         samples: super::locks::lost,
     },
     // Tables.
@@ -290,7 +290,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["table", "method"],
         class: Class::Table,
-        help: "Rows of a table; method says whether they were counted or, when the time budget ended first, estimated",
+        help: "Rows of a table; method is count, or estimate if the count did not finish within its timeout",
         samples: |observed, sink| {
             observed.tables.rows.iter().try_for_each(|row| {
                 sink.gauge(&[("table", &row.table), ("method", row.method.label())], row.rows as f64)
@@ -303,7 +303,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["table"],
         class: Class::Table,
-        help: "Time of the oldest row of a log table, in seconds since 1970: the proof that retention works",
+        help: "Time of the oldest row of a log table, in seconds since 1970; shows whether retention works",
         samples: |observed, sink| {
             observed.tables.ages.iter().try_for_each(|age| sink.gauge(&[("table", &age.table)], age.oldest))
         },
@@ -314,7 +314,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["table"],
         class: Class::Table,
-        help: "Time of the newest row of a log table, in seconds since 1970: the proof that logging still works",
+        help: "Time of the newest row of a log table, in seconds since 1970; shows whether logging still works",
         samples: |observed, sink| {
             observed.tables.ages.iter().try_for_each(|age| sink.gauge(&[("table", &age.table)], age.newest))
         },
@@ -326,7 +326,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["table"],
         class: Class::Space,
-        help: "Bytes of a table's pages, overflow pages counted and indexes not, from dbstat; the largest tables alone (table_sizes_top)",
+        help: "Bytes of a table's pages including overflow pages, without indexes, from dbstat; only the largest tables (table_sizes_top)",
         samples: |observed, sink| own_space(observed, sink, |own| own.bytes),
     },
     DatabaseFamily {
@@ -335,7 +335,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["table"],
         class: Class::Space,
-        help: "Bytes in a table's pages that hold nothing, which a vacuum would give back in part, from dbstat",
+        help: "Unused bytes in a table's pages, part of which a vacuum would release, from dbstat",
         samples: |observed, sink| own_space(observed, sink, |own| own.unused),
     },
     DatabaseFamily {
@@ -344,7 +344,7 @@ pub(super) static DATABASE_FAMILIES: &[DatabaseFamily] = &[
         kind: MetricType::Gauge,
         labels: &["table", "index"],
         class: Class::Space,
-        help: "Bytes of an index's pages, from dbstat; of the largest tables alone (table_sizes_top)",
+        help: "Bytes of an index's pages, from dbstat; only of the largest tables (table_sizes_top)",
         samples: |observed, sink| {
             observed.space.tables.iter().try_for_each(|table| {
                 table.indexes.iter().try_for_each(|index| {

@@ -37,12 +37,12 @@ pub(super) struct IntegrityFamily {
 
 /// Name and HELP of the histogram, which has the label `task` alone.
 pub(super) const DURATION: (&str, &str) =
-    ("litekeeper_job_duration", "How long runs took, skipped ones not counted");
+    ("litekeeper_job_duration", "Duration of runs, without skipped ones");
 
 /// Name and HELP of the pauses.
 pub(super) const PAUSED: (&str, &str) = (
     "litekeeper_maintenance_paused",
-    "Whether maintenance of the database is paused (1), by itself or with everything else",
+    "Whether maintenance of the database is paused (1), by itself or globally",
 );
 
 type Samples = fn(&Job, &'static str, &mut SampleWriter<'_, '_>) -> fmt::Result;
@@ -79,7 +79,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         "litekeeper_job_runs",
         None,
         &[],
-        "Runs that ended, with success or not; skipped ones not counted",
+        "Completed runs, successful or not, without skipped ones",
         |job, task, sink| sink.counter(&[("task", task)], job.runs),
     ),
     counter(
@@ -97,7 +97,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         "litekeeper_job_skips",
         None,
         &["reason"],
-        "Runs that fell due and were not needed (below_threshold) or not allowed",
+        "Runs that fell due but were not needed (below_threshold) or not allowed",
         |job, task, sink| {
             SkipReason::ALL.iter().zip(job.skips).try_for_each(|(reason, count)| {
                 sink.counter(&[("task", task), ("reason", reason.label())], count)
@@ -108,7 +108,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         "litekeeper_job_missed_runs",
         None,
         &[],
-        "Due times that passed without a run of their own, because litekeeper was down, the machine slept or a run took too long",
+        "Scheduled runs that were missed because litekeeper was down, the machine was suspended or a run took too long",
         |job, task, sink| sink.counter(&[("task", task)], job.missed),
     ),
     gauge(
@@ -120,19 +120,19 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
     gauge(
         "litekeeper_job_progress_ratio",
         None,
-        "How far the running part of the task is, from 0 to 1; absent while it does not run",
+        "Progress of the current phase of the task, from 0 to 1; absent while it does not run",
         |job, task, sink| optional(sink, task, (job.running > 0).then_some(job.progress)),
     ),
     gauge(
         "litekeeper_job_last_start_timestamp",
         Some(Unit::Seconds),
-        "When the last run began, in seconds since 1970; kept across restarts",
+        "When the last run started, in seconds since 1970; kept across restarts",
         |job, task, sink| optional(sink, task, job.last_start),
     ),
     gauge(
         "litekeeper_job_last_completion_timestamp",
         Some(Unit::Seconds),
-        "When the last run ended, with success or not, in seconds since 1970; kept across restarts",
+        "When the last run ended, successful or not, in seconds since 1970; kept across restarts",
         |job, task, sink| optional(sink, task, job.last_completion),
     ),
     gauge(
@@ -156,32 +156,32 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
     gauge(
         "litekeeper_job_last_duration",
         Some(Unit::Seconds),
-        "How long the last run took; kept across restarts",
+        "Duration of the last run; kept across restarts",
         |job, task, sink| optional(sink, task, job.last_duration),
     ),
     gauge(
         "litekeeper_job_expected_interval",
         Some(Unit::Seconds),
-        "The longest time between two due times of the task's schedule",
+        "Longest time between two due times of the task's schedule",
         |job, task, sink| sink.gauge(&[("task", task)], job.expected_interval.as_secs_f64()),
     ),
     gauge(
         "litekeeper_job_timeout",
         Some(Unit::Seconds),
-        "How long a run may take before it is ended",
+        "Time after which a run is stopped",
         |job, task, sink| sink.gauge(&[("task", task)], job.timeout.as_secs_f64()),
     ),
     gauge(
         "litekeeper_job_max_write_hold",
         Some(Unit::Seconds),
-        "The longest that the last run kept others from committing at once: by the write lock, or in a check or backup of a rollback database by a reader's lock, whether or not somebody waited",
+        "Longest time for which the last run blocked commits without a break: by the write lock, or in a check or backup of a rollback database by a reader's lock, whether or not another process waited",
         |job, task, sink| optional(sink, task, job.max_write_hold),
     ),
     counter(
         "litekeeper_vacuum_reclaimed",
         Some(Unit::Bytes),
         &[],
-        "Bytes that vacuums gave back",
+        "Bytes that vacuums released",
         |job, task, sink| match task {
             "vacuum" => sink.counter(&[("task", task)], job.reclaimed_bytes),
             _ => Ok(()),
@@ -190,20 +190,20 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
     gauge(
         "litekeeper_vacuum_last_size_before",
         Some(Unit::Bytes),
-        "Pages times their size before the last vacuum; kept across restarts",
+        "Size of all pages before the last vacuum; kept across restarts",
         |job, task, sink| optional(sink, task, job.size_before.map(|bytes| bytes as f64)),
     ),
     gauge(
         "litekeeper_vacuum_last_size_after",
         Some(Unit::Bytes),
-        "Pages times their size after the last vacuum; kept across restarts",
+        "Size of all pages after the last vacuum; kept across restarts",
         |job, task, sink| optional(sink, task, job.size_after.map(|bytes| bytes as f64)),
     ),
     counter(
         "litekeeper_retention_deleted_rows",
         None,
         &["table"],
-        "Rows deleted by log cleaning, those of triggers and foreign keys not counted",
+        "Rows deleted by log cleaning, without those deleted by triggers and foreign keys",
         |job, task, sink| tables(job, task, |labels, counts| sink.counter(labels, counts.deleted_rows)),
     ),
     counter(
@@ -225,7 +225,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         unit: None,
         kind: MetricType::Gauge,
         labels: &["table"],
-        help: "Expired rows that the last log cleaning left, because a foreign key, a trigger or the configuration keeps them; kept across restarts",
+        help: "Expired rows that the last log cleaning kept because of a foreign key, a trigger or the configuration; kept across restarts",
         samples: |job, task, sink| {
             tables(job, task, |labels, counts| match counts.kept_rows {
                 Some(rows) => sink.gauge(labels, rows as f64),
@@ -238,7 +238,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         unit: Some(Unit::Seconds),
         kind: MetricType::Gauge,
         labels: &["table"],
-        help: "The configured retention of the table, where rows go by their age",
+        help: "The configured retention of the table, if rows are deleted by their age",
         samples: |job, task, sink| {
             tables(job, task, |labels, counts| match counts.window {
                 Some(window) => sink.gauge(labels, window.as_secs_f64()),
@@ -251,7 +251,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         unit: None,
         kind: MetricType::Gauge,
         labels: &["table"],
-        help: "Whether the last log cleaning deleted every expired row that may go (1) or ended before (0); kept across restarts",
+        help: "Whether the last log cleaning deleted every expired row that may be deleted (1) or ended early (0); kept across restarts",
         samples: |job, task, sink| {
             tables(job, task, |labels, counts| match counts.complete {
                 Some(complete) => sink.gauge(labels, f64::from(u8::from(complete))),
@@ -274,7 +274,7 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
     gauge(
         "litekeeper_backup_last_verified_timestamp",
         Some(Unit::Seconds),
-        "When the last backup was proved by a full check and a count of its rows, in seconds since 1970, kept across restarts; 0 is never",
+        "When the last backup was verified by a full check and a count of its rows, in seconds since 1970, kept across restarts; 0 means never",
         |job, task, sink| match task {
             "backup" => sink.gauge(&[("task", task)], job.backup.map_or(0.0, |backup| backup.verified_at)),
             _ => Ok(()),
@@ -287,49 +287,49 @@ pub(super) static INTEGRITY_FAMILIES: &[IntegrityFamily] = &[
     IntegrityFamily {
         name: "sqlite_integrity_ok",
         unit: None,
-        help: "Last verdict of the check: sound (1) or damaged (0; for foreign_key: rows without their parent); a failed quick or full check stays 0 until a full check of the whole database passes; kept across restarts",
+        help: "Last result of the check: sound (1) or damaged (0; for foreign_key: rows without their parent); a failed quick or full check stays 0 until a full check of the whole database passes; kept across restarts",
         value: |standing, _| standing.map(|standing| f64::from(u8::from(standing.ok))),
     },
     IntegrityFamily {
         name: "sqlite_integrity_problems",
         unit: None,
-        help: "Problems that the check reported, capped at 100; those of a failed check stay as long as its verdict",
+        help: "Problems that the check reported, capped at 100; those of a failed check remain as long as its result",
         value: |standing, _| standing.map(|standing| f64::from(standing.problems)),
     },
     IntegrityFamily {
         name: "sqlite_integrity_constraint_violations",
         unit: None,
-        help: "Rules that rows break, by the last check, capped at 100: NOT NULL, types, CHECK, UNIQUE, and for foreign_key parents; the file is sound all the same, and maintenance goes on",
+        help: "Constraint violations found by the last check, capped at 100: NOT NULL, types, CHECK, UNIQUE, and for foreign_key missing parents; the file is sound, and maintenance continues",
         value: |standing, _| standing.map(|standing| f64::from(standing.notes.constraints)),
     },
     IntegrityFamily {
         name: "sqlite_integrity_btrees",
         unit: None,
-        help: "B-trees (tables and indexes) that the last check was to look at; absent for foreign_key",
+        help: "B-trees (tables and indexes) that the last check covered; absent for foreign_key",
         value: |standing, _| btrees(standing, |notes| notes.btrees),
     },
     IntegrityFamily {
         name: "sqlite_integrity_btrees_checked",
         unit: None,
-        help: "B-trees of which the last check could check everything; the others need a collation or function that only the application has",
+        help: "B-trees that the last check could check completely; the others need a collation or function that only the application has",
         value: |standing, _| btrees(standing, |notes| notes.btrees_checked),
     },
     IntegrityFamily {
         name: "sqlite_integrity_last_completed_timestamp",
         unit: Some(Unit::Seconds),
-        help: "When the check last ran to its end, in seconds since 1970, kept across restarts; 0 is never",
+        help: "When the check last completed, in seconds since 1970, kept across restarts; 0 means never",
         value: |standing, _| Some(standing.map_or(0.0, |standing| timestamp(standing.completed_at))),
     },
     IntegrityFamily {
         name: "sqlite_integrity_last_whole_timestamp",
         unit: Some(Unit::Seconds),
-        help: "When the check last looked at the whole database at once, in seconds since 1970; table by table, beside an owner at work, it does not see freelist, unused pages and pages used twice; 0 is never",
+        help: "When the check last covered the whole database in one state, in seconds since 1970; a check table by table does not find errors of the freelist, unused pages and pages used twice; 0 means never",
         value: |standing, _| Some(standing.map_or(0.0, |standing| timestamp(standing.whole_at))),
     },
     IntegrityFamily {
         name: "sqlite_integrity_check_interval",
         unit: Some(Unit::Seconds),
-        help: "How often the check runs by its schedule",
+        help: "Interval of the check by its schedule",
         value: |_, interval| Some(interval),
     },
 ];

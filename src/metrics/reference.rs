@@ -18,19 +18,20 @@ use super::process::PROCESS_FAMILIES;
 const HEAD: &str = "\
 # Metrics
 
-Generated from the tables in `src/metrics` by `litekeeper metrics`; a test says when it is stale.
+Generated from the tables in `src/metrics` by `litekeeper metrics`; a test fails if it is stale.
 
-Names are an interface: dashboards, alerts and tests depend on them. `sqlite_*` are facts about a database, `litekeeper_*`
-are the agent and its work. Units are bytes and seconds, times are seconds since 1970, and there are no percentages.
-Names are as Prometheus shows them, which is as they stand in the text format; OpenMetrics names a counter's family
-without `_total` and an info's without `_info`.
+Names are an interface: dashboards, alerts and tests depend on them. `sqlite_*` are properties of a
+database, `litekeeper_*` are properties of the agent and its work. Units are bytes and seconds,
+times are seconds since 1970, and there are no percentages. Names are as in the text format and in
+Prometheus; OpenMetrics names the family of a counter without `_total` and that of an info without
+`_info`.
 ";
 
 const CUSTOM: &str = "\
-## Your own
+## Custom metrics
 
-`sqlite_custom_<name>` (gauge) or `sqlite_custom_<name>_total` (counter), with `db` and the label columns of the query:
-see `custom_metrics` in [CONFIGURATION.md](CONFIGURATION.md).
+`sqlite_custom_<name>` (gauge) or `sqlite_custom_<name>_total` (counter), with `db` and the label
+columns of the query: see `custom_metrics` in [CONFIGURATION.md](CONFIGURATION.md#custom-sql).
 ";
 
 /// The reference as Markdown.
@@ -57,15 +58,15 @@ pub fn reference() -> String {
             })
             .collect()
     };
-    section("Databases", "Taken at every sample (`sample_interval`).", &databases(Class::Sample));
+    section("Databases", "Updated at every sample (`sample_interval`).", &databases(Class::Sample));
     section(
         "Tables",
-        "Taken at their own interval (`table_interval`), when something changed.",
+        "Updated at `table_interval`, if the database changed.",
         &databases(Class::Table),
     );
     section(
-        "Space",
-        "Taken at `table_sizes_interval`, when something changed, where the configuration says `collectors: {table_sizes: on}`.",
+        "Table sizes",
+        "Updated at `table_sizes_interval`, if the database changed; only with `collectors: {table_sizes: on}`.",
         &databases(Class::Space),
     );
     let integrity: Vec<[String; 4]> = INTEGRITY_FAMILIES
@@ -74,19 +75,19 @@ pub fn reference() -> String {
             row(family.name, family.unit.as_ref(), MetricType::Gauge, &["db", "check"], family.help)
         })
         .collect();
-    section("Integrity", "Written by `health_check`, for databases that have one configured.", &integrity);
-    section("Jobs", "For every task that is configured, from the start.", &jobs());
+    section("Integrity", "Updated by `health_check`, for databases that have it configured.", &integrity);
+    section("Tasks", "For every configured task, from the start of the agent.", &jobs());
     let mut agent: Vec<[String; 4]> = AGENT_FAMILIES
         .iter()
         .map(|family| row(family.name, family.unit.as_ref(), family.kind, family.labels, family.help))
         .collect();
     agent.insert(1, row(DATABASES.0, None, MetricType::Gauge, &["state"], DATABASES.1));
-    section("Agent", "litekeeper and its work.", &agent);
+    section("Agent", "Properties of litekeeper and its work.", &agent);
     let process: Vec<[String; 4]> = PROCESS_FAMILIES
         .iter()
         .map(|family| row(family.name, family.unit.as_ref(), family.kind, &[], family.help))
         .collect();
-    section("Process", "As every Prometheus client has them.", &process);
+    section("Process", "The standard metrics of Prometheus clients.", &process);
     let _ = write!(text, "\n{CUSTOM}");
     text
 }

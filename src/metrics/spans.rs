@@ -55,7 +55,7 @@ pub(super) const EXPORTED: AgentFamily = AgentFamily {
     unit: None,
     labels: &[],
     kind: MetricType::Counter,
-    help: "Spans that the collector of traces has taken",
+    help: "Spans that the receiver of traces has accepted",
     value: |agent| Value::Counter(agent.spans.exported.load(Ordering::Relaxed)),
 };
 
