@@ -169,11 +169,11 @@ def start(command, log, **options):
 
 def stop(process):
     if process.poll() is None:
-        for number, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+        for number, timeout in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
             try:
                 # Its own group (start_new_session), so nothing that this script did not start.
                 os.killpg(process.pid, number)
-                process.wait(patience)
+                process.wait(timeout)
                 break
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
@@ -847,7 +847,7 @@ def measure_faults(classes, options, workdir):
         missing = {}
         for peer in running:
             if isinstance(peer, Baseline):
-                missing[peer.name] = "cannot be told of it: it lists a directory"
+                missing[peer.name] = "cannot be configured: it lists a directory"
                 continue
             series = peer.series(watch.texts.get(peer.name, "")).get("missing", {})
             said = [

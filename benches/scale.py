@@ -48,7 +48,7 @@ def make(directory, count):
 
 
 def lock_all(directory, locked, release):
-    """Holds what SQLite's EXCLUSIVE lock is, on every database, until it is told to let go."""
+    """Holds SQLite's EXCLUSIVE lock on every database until `release` is set."""
     files = []
     for name in sorted(os.listdir(directory)):
         file = open(os.path.join(directory, name), "r+b")

@@ -168,7 +168,7 @@ fn tables() -> Vec<Panel> {
     vec![
         Table::new(
             "Tables",
-            "Rows where the configuration asks for them (counted, or estimated when the time budget ended first), and what tables and their indexes take. Unused is free space inside pages, which only a full vacuum gives back.",
+            "Rows of the configured tables (counted, or estimated if the count did not finish in time), and the size of tables and their indexes. Unused is free space inside pages, which only a full vacuum releases.",
         )
         .size(12, 10)
         .label("table", "Table")

@@ -29,7 +29,7 @@ pub fn dashboard() -> Dashboard {
             section("Tasks", vec![tasks()]),
             section("Runs", runs()),
             section("What was skipped, and what failed", reasons()),
-            section("What it did", deeds()),
+            section("What it did", results()),
             section("Schedule", schedule()),
             section("Backups", backups()),
         ],
@@ -160,7 +160,7 @@ fn reasons() -> Vec<Panel> {
     ]
 }
 
-fn deeds() -> Vec<Panel> {
+fn results() -> Vec<Panel> {
     let of_table = |metric: &str| format!("max by (instance, db, table) ({metric}{{@db}})");
     vec![
         Panel::bars("Bytes reclaimed", "Bytes that vacuums released.", unit::BYTES).size(12, 8).query(
