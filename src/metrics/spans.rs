@@ -11,11 +11,11 @@ use super::agent::Value;
 /// Why a span was not exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanDrop {
-    /// There was no room in the queue.
+    /// The queue was full.
     QueueFull,
-    /// The collector could not be reached, or was not well, through all tries.
+    /// The receiver was unreachable or unavailable at all attempts.
     Failed,
-    /// The collector did not want it.
+    /// The receiver refused it.
     Rejected,
 }
 
@@ -64,8 +64,8 @@ pub(super) const DROPPED: AgentFamily = AgentFamily {
     unit: None,
     labels: &["reason"],
     kind: MetricType::Counter,
-    help: "Spans that are lost: no room in the queue (queue_full), a collector that cannot be reached or is not well (failed), \
-           or one that does not want them (rejected)",
+    help: "Spans that were lost: the queue was full (queue_full), the receiver was unreachable or unavailable (failed), \
+           or it refused them (rejected)",
     value: |agent| {
         let count = |reason: SpanDrop| agent.spans.dropped[reason as usize].load(Ordering::Relaxed);
         Value::CounterBy(SpanDrop::ALL.map(|reason| (vec![("reason", reason.label())], count(reason))).into())

@@ -42,14 +42,19 @@ const RETIRED: [(&[&str], &str); 22] = [
 ];
 
 /// Where a retired word is right: a line that contains the text, in files below the path.
-const EXCEPTIONS: [(&str, &str, &str); 2] = [
+const EXCEPTIONS: [(&str, &str, &str); 8] = [
     ("src/", "no-room-for-vacuum", "the id of a finding, which users filter by"),
+    ("src/", "NoRoomForVacuum", "the variant of this id"),
     ("docs/DOCTOR.md", "no-room-for-vacuum", "the same id"),
+    ("src/config/", "serde_saphyr::budget!", "a name of that crate"),
+    ("CONTRIBUTING.md", "/// The budget.", "an example of what not to write"),
+    ("CONTRIBUTING.md", "Whoever waits is told off", "an example of what not to write"),
+    ("CONTRIBUTING.md", "done to whom", "an example of what not to write"),
+    ("CONTRIBUTING.md", "patient: &Db", "an example of what not to write"),
 ];
 
 /// Where the words are still being replaced. This list only shrinks.
-const REMAINING: [&str; 7] =
-    ["src/", "crates/", "benches/", "dashboards/", "docs/METRICS.md", "CHANGELOG.md", "ARCHITECTURE.md"];
+const REMAINING: [&str; 2] = ["src/", "crates/"];
 
 /// The files and directories whose text counts. This file lists the words, so it is left out.
 const SCANNED: [&str; 13] = [
