@@ -59,11 +59,7 @@ pub fn reference() -> String {
             .collect()
     };
     section("Databases", "Updated at every sample (`sample_interval`).", &databases(Class::Sample));
-    section(
-        "Tables",
-        "Updated at `table_interval`, if the database changed.",
-        &databases(Class::Table),
-    );
+    section("Tables", "Updated at `table_interval`, if the database changed.", &databases(Class::Table));
     section(
         "Table sizes",
         "Updated at `table_sizes_interval`, if the database changed; only with `collectors: {table_sizes: on}`.",
