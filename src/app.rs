@@ -76,8 +76,8 @@ pub struct Options {
 ///
 /// # Errors
 /// A place is taken or not of this machine, or systemd hands over nothing.
-pub async fn bind(places: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<Listener>> {
-    if from_systemd { http::inherited() } else { http::bind(places).await }
+pub async fn bind(addresses: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<Listener>> {
+    if from_systemd { http::inherited() } else { http::bind(addresses).await }
 }
 
 /// Runs the agent on bound listeners until it is told to stop.
@@ -86,7 +86,7 @@ pub async fn bind(places: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<L
 /// Signals cannot be received, or SQLite refuses its memory limit.
 pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<()> {
     let Options { config, auth, loader, lifecycle, first_runs, spans, stop } = options;
-    say_where(&listeners, &auth);
+    log_listeners(&listeners, &auth);
     let hangups = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
     let executor = build_executor(&config)?;
     let (jobs, history) = (Arc::clone(&executor.metrics), Arc::clone(&executor.state_store));
@@ -106,8 +106,8 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let config = config_receiver.clone();
     let discovery = Discovery { config, targets: targets_sender, metrics: Arc::clone(&metrics), names };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
-    let desk = Arc::new(ActionQueue::new(executor.clone()));
-    let first = first_runs.map(|delay| run_all_once(Arc::clone(&desk), delay, targets.clone(), stop.clone()));
+    let actions = Arc::new(ActionQueue::new(executor.clone()));
+    let first = first_runs.map(|delay| run_all_once(Arc::clone(&actions), delay, targets.clone(), stop.clone()));
     let runner = Runner { targets: targets.clone(), config: config_receiver, executor };
     let sampler = CollectionLoop {
         targets,
@@ -124,7 +124,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         metrics: Arc::clone(&metrics),
         auth: Arc::clone(&auth),
     };
-    let site = Arc::new(AppState {
+    let state = Arc::new(AppState {
         scrapes: Scrapes::new(Exposition::new(Arc::clone(&snapshot), &jobs, &metrics)),
         snapshot: Arc::clone(&snapshot),
         metrics,
@@ -133,7 +133,7 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
         jobs,
         trends: Arc::clone(&trends),
         state_store: history,
-        action_queue: Arc::clone(&desk),
+        action_queue: Arc::clone(&actions),
         on_demand: Arc::new(Semaphore::new(1)),
         reload: lifecycle.then_some(reload_sender),
     });
@@ -142,19 +142,19 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     tasks.spawn(sampler.run(stop.clone()));
     tasks.spawn(runner.run(stop.clone()));
     tasks.spawn(reloader.run(hangups, reload_requests, stop.clone()));
-    tasks.spawn(desk.run(stop.clone()));
+    tasks.spawn(actions.run(stop.clone()));
     if let Some(first) = first {
         tasks.spawn(first);
     }
     tasks.spawn(trends.run(snapshot, stop.clone()));
-    let told = Arc::clone(&site.metrics);
-    tasks.spawn(auth::watch_files(auth, move |taken| told.web_reloaded(taken), stop.clone()));
-    tasks.spawn(http::serve(listeners, site, stop.clone()));
-    until_all_end(tasks, &stop).await
+    let metrics_of_reload = Arc::clone(&state.metrics);
+    tasks.spawn(auth::watch_files(auth, move |taken| metrics_of_reload.web_reloaded(taken), stop.clone()));
+    tasks.spawn(http::serve(listeners, state, stop.clone()));
+    join_all(tasks, &stop).await
 }
 
 /// Waits for the end of every loop.
-async fn until_all_end(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn join_all(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyhow::Result<()> {
     while let Some(ended) = tasks.join_next().await {
         // A loop that ends before it is told to is a defect; an agent without it would look alive and be blind.
         if !stop.is_cancelled() {
@@ -167,12 +167,12 @@ async fn until_all_end(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyh
 }
 
 /// Says where it listens, and when that is not wise.
-fn say_where(listeners: &[Listener], auth: &AccessControl) {
-    let places: Vec<Listen> = listeners.iter().map(|listener| listener.address().clone()).collect();
-    for place in &places {
-        tracing::info!(address = %place, tls = auth.has_tls(), "listening");
+fn log_listeners(listeners: &[Listener], auth: &AccessControl) {
+    let addresses: Vec<Listen> = listeners.iter().map(|listener| listener.address().clone()).collect();
+    for address in &addresses {
+        tracing::info!(address = %address, tls = auth.has_tls(), "listening");
     }
-    auth::warn_insecure_listen(auth, &places);
+    auth::warn_insecure_listen(auth, &addresses);
 }
 
 /// Opens the state file and prepares what every run needs. To be called before any database is opened, as SQLite takes its
@@ -200,11 +200,11 @@ pub fn build_executor(config: &Config) -> anyhow::Result<TaskExecutor> {
 pub fn state_file(config: &Config) -> Option<PathBuf> {
     // Without a task there is nothing to remember, and a file that nobody asked for is not made.
     let has_tasks = config.sources.iter().any(|source| source.settings.tasks.timings().next().is_some());
-    let place = match &config.maintenance.state {
+    let address = match &config.maintenance.state {
         StateLocation::Default if !has_tasks => &StateLocation::Memory,
-        place => place,
+        address => address,
     };
-    place.file(&|name| std::env::var(name).ok(), is_root())
+    address.file(&|name| std::env::var(name).ok(), is_root())
 }
 
 impl NameStore for StateStore {

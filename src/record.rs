@@ -9,7 +9,7 @@ use crate::telemetry;
 
 /// Writes a run down everywhere. That it cannot be kept is said, and does not undo what was done.
 pub fn record(run: &Run, history: &StateStore, metrics: &JobMetrics) {
-    telemetry::describe(run);
+    telemetry::record_outcome(run);
     let (db, task) = (run.database.as_str(), run.task.to_string());
     let kept = history.record(run).unwrap_or_else(|error| {
         tracing::error!(db, task, %error, "the run could not be written to the state file");
@@ -24,8 +24,8 @@ pub fn record(run: &Run, history: &StateStore, metrics: &JobMetrics) {
         }
     }
     metrics.observe(run);
-    match history.standings(&run.path) {
-        Ok(standings) => metrics.set_standings(&run.database, standings),
+    match history.check_statuses(&run.path) {
+        Ok(check_statuses) => metrics.set_standings(&run.database, check_statuses),
         Err(error) => tracing::error!(db, task, %error, "the verdicts could not be read"),
     }
 }

@@ -149,7 +149,7 @@ impl ActionQueue {
         }
         let permit = self.queue.try_reserve().map_err(|_| ActionError::QueueFull)?;
         let (executor, doing) = (self.executor.clone(), deed.clone());
-        let parent = RemoteContext::here();
+        let parent = RemoteContext::current();
         let request = parent.clone();
         let done =
             run_blocking(move || within(request.as_ref(), || record_action(&executor, asker, &doing))).await;

@@ -83,41 +83,41 @@ struct Document<'a> {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let checks = if arguments.quick { vec![Check::Quick] } else { vec![Check::Full, Check::ForeignKey] };
-    let wanted = Wanted {
+    let options = CheckOptions {
         rows: arguments.rows,
         checks,
         by_table: arguments.by_table,
-        patience: Duration::from_secs_f64(arguments.busy_timeout),
+        busy_timeout: Duration::from_secs_f64(arguments.busy_timeout),
         json: arguments.json,
     };
-    check_all(arguments.files, &wanted)
+    check_all(arguments.files, &options)
 }
 
 /// What is to be said of each file, and how.
-pub(super) struct Wanted {
+pub(super) struct CheckOptions {
     pub rows: Vec<String>,
     pub checks: Vec<Check>,
     pub by_table: bool,
-    pub patience: Duration,
+    pub busy_timeout: Duration,
     pub json: bool,
 }
 
 /// Checks one file after the other, and says what was found.
-pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<Exit> {
+pub(super) fn check_all(files: Vec<PathBuf>, options: &CheckOptions) -> anyhow::Result<Exit> {
     block_on(async {
         let stop = tokio_util::sync::CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
         let mut reports = Vec::new();
-        let mut owners = owners_of(&files).await;
+        let mut owners = lost_locks_of(&files).await;
         for (index, path) in files.iter().enumerate() {
             let request = Request {
                 path: path.clone(),
-                rows: wanted.rows.clone(),
-                checks: wanted.checks.clone(),
-                by_table: wanted.by_table,
+                rows: options.rows.clone(),
+                checks: options.checks.clone(),
+                by_table: options.by_table,
                 impact_limits: None,
-                limits: QueryLimits { deadline: None, busy_timeout: wanted.patience, cancel: cancel.clone() },
+                limits: QueryLimits { deadline: None, busy_timeout: options.busy_timeout, cancel: cancel.clone() },
             };
             let progress = TerminalProgress::new();
             let observer = progress.clone();
@@ -134,7 +134,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
                 anyhow::bail!("{}: the check panicked", path.display())
             };
             add_lost_locks(&mut reported, owners.get_mut(index).map(std::mem::take).unwrap_or_default());
-            if !wanted.json {
+            if !options.json {
                 print(&text(&reported));
             }
             reports.push(reported);
@@ -143,7 +143,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
             }
         }
         let status = reports.iter().map(|report| report.status).max().unwrap_or(Status::Unknown);
-        if wanted.json {
+        if options.json {
             print(&json(&reports, status)?);
         }
         Ok(match status {
@@ -155,7 +155,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, wanted: &Wanted) -> anyhow::Result<
 }
 
 /// Looks once for processes that have lost their locks on any of the files.
-async fn owners_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
+async fn lost_locks_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
     let files: Vec<DatabaseFiles> = files
         .iter()
         .map(|file| DatabaseFiles::of(&std::fs::canonicalize(file).unwrap_or_else(|_| file.clone())))
@@ -231,7 +231,7 @@ pub(super) fn text(report: &Report) -> String {
     }
     for check in &report.checks {
         for finding in &check.findings {
-            let (kind, text_line) = (words_for(finding.kind), one_line(&finding.text));
+            let (kind, text_line) = (kind_text(finding.kind), one_line(&finding.text));
             let _ = writeln!(text, "  {}, {kind}: {text_line}", check.check);
         }
     }
@@ -239,7 +239,7 @@ pub(super) fn text(report: &Report) -> String {
 }
 
 /// A kind of finding, for a person.
-fn words_for(kind: FindingCategory) -> &'static str {
+fn kind_text(kind: FindingCategory) -> &'static str {
     match kind {
         FindingCategory::Damage => "damage",
         FindingCategory::Constraint => "broken constraint",

@@ -78,7 +78,7 @@ impl ConfigFile {
 }
 
 /// A moment as JSON and tables have it.
-pub(super) fn iso(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -98,8 +98,8 @@ pub(super) fn run_json(run: &Run) -> serde_json::Value {
         "task": run.task.label(),
         "quick": run.task == crate::task::TaskKind::QuickCheck,
         "trigger": run.trigger.label(),
-        "due_at": run.due_at.map(iso),
-        "started_at": iso(run.started_at),
+        "due_at": run.due_at.map(rfc3339),
+        "started_at": rfc3339(run.started_at),
         "elapsed_seconds": run.elapsed.as_secs_f64(),
         "outcome": run.outcome,
         "reason": run.reason,

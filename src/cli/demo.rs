@@ -23,7 +23,7 @@ use super::log::Log;
 use super::traces;
 
 /// Long enough to see how things are before, in a scrape or two of Prometheus as it is set up by default.
-const FIRST_RUNS_AFTER: Duration = Duration::from_secs(20);
+const FIRST_RUNS_DELAY: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 #[command(
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
             let config = config.clone();
             Arc::new(move || Ok(config.clone()))
         };
-        let first_runs = Some(FIRST_RUNS_AFTER);
+        let first_runs = Some(FIRST_RUNS_DELAY);
         let spans = telemetry.counts();
         let options = app::Options { config, auth, loader, lifecycle: false, first_runs, spans, stop };
         let result = app::run(listeners, options).await;
@@ -100,7 +100,7 @@ fn welcome(demo: &Demo, address: &Listen) -> String {
          \x20      litekeeper run all --db books --config {directory}/litekeeper.yml\n\
          \n\
          Every task runs once, {first_runs} s after the start. Ctrl-C ends the demo{end}.",
-        first_runs = FIRST_RUNS_AFTER.as_secs(),
+        first_runs = FIRST_RUNS_DELAY.as_secs(),
         directory = demo.directory().display(),
         databases = demo
             .descriptions()

@@ -17,7 +17,7 @@ use crate::discovery::discover_once;
 use crate::doctor::Diagnosis;
 use crate::doctor::FORMAT_VERSION;
 use crate::doctor::Finding;
-use crate::doctor::Known;
+use crate::doctor::PriorState;
 use crate::doctor::Severity;
 use crate::doctor::Verdict;
 use crate::doctor::database_of;
@@ -38,9 +38,9 @@ use super::locks::locks_of;
 use super::print;
 
 /// The longest that one database is looked at.
-const LIMIT: Duration = Duration::from_secs(30);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a lock that another process holds is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Columns of the text.
 const WIDTH: usize = 100;
 
@@ -74,7 +74,7 @@ struct Document<'a> {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
-    let (patients, history) = match patients(&arguments) {
+    let (targets, history) = match targets(&arguments) {
         Ok(found) => found,
         Err(exit) => return Ok(exit),
     };
@@ -83,26 +83,26 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         app::stop_on_signals(stop.clone())?;
         let cancel = Cancel::default();
         let mut diagnoses = Vec::new();
-        for (file, database) in patients {
+        for (file, database) in targets {
             let limits = QueryLimits {
-                busy_timeout: PATIENCE,
+                busy_timeout: BUSY_TIMEOUT,
                 cancel: cancel.clone(),
-                ..QueryLimits::with_timeout(LIMIT)
+                ..QueryLimits::with_timeout(DATABASE_TIMEOUT)
             };
             let name = file.display().to_string();
-            let standings = history.as_ref().map(|history| standings(history, &database)).unwrap_or_default();
+            let check_statuses = history.as_ref().map(|history| check_statuses(history, &database)).unwrap_or_default();
             let mut work = std::pin::pin!(run_blocking(move || {
-                let known = Known { standings, locks: locks_of(&file).map(Arc::new) };
+                let known = PriorState { check_statuses, locks: locks_of(&file).map(Arc::new) };
                 diagnose(&file, &database, known, &limits)
             }));
-            let done = tokio::select! {
-                done = &mut work => done,
+            let finished = tokio::select! {
+                finished = &mut work => finished,
                 () = stop.cancelled() => {
                     cancel.cancel();
                     work.await
                 }
             };
-            let Some(diagnosis) = done else { anyhow::bail!("{name}: the look panicked") };
+            let Some(diagnosis) = finished else { anyhow::bail!("{name}: the look panicked") };
             if !arguments.json {
                 print(&text(&diagnosis));
             }
@@ -124,9 +124,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 }
 
 /// The files to look at, each with what the configuration says of it; and what was found before.
-type Patients = (Vec<(PathBuf, Arc<Database>)>, Option<StateStore>);
+type Targets = (Vec<(PathBuf, Arc<Database>)>, Option<StateStore>);
 
-fn patients(arguments: &Arguments) -> Result<Patients, Exit> {
+fn targets(arguments: &Arguments) -> Result<Targets, Exit> {
     let (mut known, mut history) = (Vec::new(), None);
     if let Some(file) = &arguments.config {
         let config = Config::load(file).map_err(|errors| {
@@ -141,26 +141,26 @@ fn patients(arguments: &Arguments) -> Result<Patients, Exit> {
         let (databases, errors) = discover_once(&config, &app::given_names(&config));
         errors.iter().for_each(|error| print_error!("litekeeper: {error}"));
         known = databases;
-        history = app::state_file(&config).and_then(|file| past(&file));
+        history = app::state_file(&config).and_then(|file| open_state_store(&file));
     }
-    let patients = if arguments.files.is_empty() {
+    let targets = if arguments.files.is_empty() {
         known.into_iter().map(|database| (database.path.clone(), database)).collect()
     } else {
         arguments.files.iter().map(|file| (file.clone(), database_of(file, &known))).collect()
     };
-    Ok((patients, history))
+    Ok((targets, history))
 }
 
 /// The verdicts of checks, where the state file is there. One that cannot be read, as by another user, is said.
-fn past(file: &Path) -> Option<StateStore> {
+fn open_state_store(file: &Path) -> Option<StateStore> {
     StateStore::read(file).unwrap_or_else(|error| {
         print_error!("litekeeper: {error}; what checks have found is not known");
         None
     })
 }
 
-fn standings(history: &StateStore, database: &Database) -> Vec<(Check, CheckStatus)> {
-    let known = history.standings(&database.path).unwrap_or_else(|error| {
+fn check_statuses(history: &StateStore, database: &Database) -> Vec<(Check, CheckStatus)> {
+    let known = history.check_statuses(&database.path).unwrap_or_else(|error| {
         print_error!("litekeeper: {error}; what checks of {} have found is not known", database.name);
         BTreeMap::new()
     });

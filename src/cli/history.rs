@@ -9,7 +9,7 @@ use crate::tasks::Run;
 use super::Exit;
 use super::common::CliContext;
 use super::common::ConfigFile;
-use super::common::iso;
+use super::common::rfc3339;
 use super::common::run_json;
 use super::common::table;
 use super::escape::one_line;
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let CliContext { executor, .. } = match arguments.config.open(&[])? {
-        Ok(premises) => premises,
+        Ok(context) => context,
         Err(exit) => return Ok(exit),
     };
     let question =
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     for past in &runs {
         let run = &past.run;
         table.add_row([
-            iso(run.started_at),
+            rfc3339(run.started_at),
             one_line(run.database.as_str()).into_owned(),
             run.task.to_string(),
             run.trigger.label().to_owned(),

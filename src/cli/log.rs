@@ -110,7 +110,7 @@ impl Log {
         // A second start, in a test, changes nothing.
         let _ = tracing_subscriber::registry().with(log).with(spans).try_init();
         if let Some(telemetry) = telemetry {
-            telemetry.say_where();
+            telemetry.log_status();
         }
     }
 }

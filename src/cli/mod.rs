@@ -261,10 +261,10 @@ fn traces(settings: &TracingSettings, log: &Log) -> Result<Telemetry, Exit> {
 /// The runtime for one command. Threads that hang in a file system are left behind when it ends.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     /// What runs at the end is a look of a few milliseconds, or it hangs.
-    const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+    const SHUTDOWN_GRACE: std::time::Duration = std::time::Duration::from_millis(500);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(work);
-    runtime.shutdown_timeout(PATIENCE);
+    runtime.shutdown_timeout(SHUTDOWN_GRACE);
     result
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
     let CliContext { executor, .. } = match arguments.config.open(&arguments.db)? {
-        Ok(premises) => premises,
+        Ok(context) => context,
         Err(exit) => return Ok(exit),
     };
     let history = &executor.state_store;

@@ -56,14 +56,14 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     if arguments.verify {
-        let wanted = check::Wanted {
+        let options = check::CheckOptions {
             rows: vec!["*".to_owned()],
             checks: vec![Check::Full],
             by_table: false,
-            patience: READ_BUSY_TIMEOUT,
+            busy_timeout: READ_BUSY_TIMEOUT,
             json: arguments.json,
         };
-        return check::check_all(arguments.files, &wanted);
+        return check::check_all(arguments.files, &options);
     }
     let [backup, target] = arguments.files.as_slice() else {
         print_error!(

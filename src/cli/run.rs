@@ -177,7 +177,7 @@ fn requests(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunReques
 /// The trace that the calling program is in, as OpenTelemetry has it handed on to programs that are started.
 fn parent() -> Option<RemoteContext> {
     let traceparent = std::env::var("TRACEPARENT").ok()?;
-    RemoteContext::named(&traceparent, std::env::var("TRACESTATE").ok().as_deref())
+    RemoteContext::from_headers(&traceparent, std::env::var("TRACESTATE").ok().as_deref())
 }
 
 async fn execute(

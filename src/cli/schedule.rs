@@ -13,7 +13,7 @@ use crate::task::TaskKind;
 use super::Exit;
 use super::common::CliContext;
 use super::common::ConfigFile;
-use super::common::iso;
+use super::common::rfc3339;
 use super::common::table;
 use super::escape::one_line;
 use super::print;
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let paused = executor.paused(database)?.is_some();
         for (task, timing) in database.settings.tasks.timings() {
             let (last, _) = executor.state_store.last_runs(&database.path, task)?;
-            let last = last.map(|past| format!("{} {}", iso(past.run.started_at), past.run.outcome));
+            let last = last.map(|past| format!("{} {}", rfc3339(past.run.started_at), past.run.outcome));
             rows.push(row(database, task, timing, now, last, paused));
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::sqlite::ChangeCounter;
 
 /// A piece that falls due this soon is taken now: with the interval of the sweeps it would otherwise
@@ -44,7 +44,7 @@ impl Piece {
 /// moving a file, so SQLite's own count of commits belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Content {
-    pub stamp: Stamp,
+    pub stamp: DatabaseFingerprint,
     pub change: Option<ChangeCounter>,
 }
 

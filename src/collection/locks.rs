@@ -147,7 +147,7 @@ fn decode_all(set: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<O
     let decoded = |monitored: &Arc<MonitoredDatabase>| {
         let (files, facts) = monitored.lock_files()?;
         let mut decoded = list.decode(files, facts.as_deref());
-        if !list.table.in_one_piece && monitored.tracker.lock().lacks_any(&decoded) {
+        if !list.table.is_single_read && monitored.tracker.lock().lacks_any(&decoded) {
             let again = again.get_or_insert_with(|| LockTableSnapshot::read().ok());
             if let Some(again) = again {
                 decoded.join(again.decode(files, facts.as_deref()));

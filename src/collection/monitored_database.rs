@@ -25,7 +25,7 @@ use crate::locks::Locks;
 use crate::os::FileFacts;
 use crate::os::FileIdentity;
 use crate::os::OwnerState;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::sqlite::ErrorCode;
 
 use super::Directory;
@@ -58,7 +58,7 @@ struct State {
     hung_on: Option<u64>,
     is_hung: bool,
     identity: Option<FileIdentity>,
-    stamp: Option<Stamp>,
+    stamp: Option<DatabaseFingerprint>,
     taken_at: Option<(SystemTime, Instant)>,
     confirmed_at: Option<SystemTime>,
     /// Which file the facts were read from.

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use crate::database_files::DatabaseFiles;
 use crate::limits::QueryLimits;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::os::stat;
 use crate::sqlite::Access;
 use crate::sqlite::BlockCopy;
@@ -94,7 +94,7 @@ pub fn consistent_copy(
     let no_wait = QueryLimits { busy_timeout: Duration::ZERO, ..source.limits.clone() };
     let reader = Reader::open(source.path, Access::Shared, &no_wait)?;
     let is_rollback = reader.mark().is_ok_and(|mark| mark.journal_mode() == JournalMode::Rollback);
-    if Stamp::take(source.files)?.wal.is_some() || !is_rollback {
+    if DatabaseFingerprint::read(source.files)?.wal.is_some() || !is_rollback {
         return Ok(CopyOutcome::NotHere);
     }
     let mut copying =

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::database_files::DatabaseFiles;
 use crate::limits::QueryLimits;
 use crate::os::FileStat;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::os::stat;
 use crate::sqlite::Access;
 use crate::sqlite::ErrorCode;
@@ -31,7 +31,7 @@ pub enum Consistent<T> {
         /// What the question gave.
         answer: T,
         /// Main file and WAL just before.
-        stamp: Stamp,
+        stamp: DatabaseFingerprint,
     },
     /// Every try met files that moved: the database is in use, and nothing is known anew.
     Unstable,
@@ -62,7 +62,7 @@ pub fn read_consistently<T, E: From<SqliteError> + OpenFailure>(
     mut query: impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<Consistent<T>, ConsistentReadError<E>> {
     for _ in 0..MAX_TRIES {
-        let before = Stamp::take(files)?;
+        let before = DatabaseFingerprint::read(files)?;
         if before.main.is_none() {
             return Err(ConsistentReadError::Missing);
         }
@@ -81,7 +81,7 @@ pub fn read_consistently<T, E: From<SqliteError> + OpenFailure>(
             answer = open_and_query(path, used, limits, &mut query);
         }
         let moved = || -> io::Result<bool> {
-            let after = Stamp::take(files)?;
+            let after = DatabaseFingerprint::read(files)?;
             Ok(after != before || access_for(files, after.wal)? != access)
         };
         match answer {

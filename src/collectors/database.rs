@@ -12,7 +12,7 @@ use crate::os::FileFacts;
 use crate::os::FileIdentity;
 use crate::os::FileKind;
 use crate::os::FileSize;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::os::read_denied;
 use crate::os::stat;
 use crate::sqlite::ChangeCounter;
@@ -143,7 +143,7 @@ pub struct Collected {
     /// Sizes, also of a database that is busy or damaged; `None` when it is not there, or unchanged in WAL mode.
     pub files: Option<FileFacts>,
     /// The evidence for the next look.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<DatabaseFingerprint>,
     /// What came of it.
     pub outcome: CollectOutcome,
 }
@@ -152,7 +152,7 @@ pub struct Collected {
 #[derive(Debug, Clone)]
 pub struct PreviousCollection {
     /// The files as they were, if that look proved the facts.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<DatabaseFingerprint>,
     /// When that look began.
     pub taken_at: SystemTime,
     /// The same on a clock that nobody sets.
@@ -169,7 +169,7 @@ pub struct PreviousCollection {
 pub fn sample_database(database: &Database, previous: Option<&PreviousCollection>) -> Collected {
     let taken_at = SystemTime::now();
     let started = Instant::now();
-    let stamp = Stamp::take(&database.files);
+    let stamp = DatabaseFingerprint::read(&database.files);
     let (files, outcome, stamp) = match stamp {
         Ok(stamp) if previous.is_some_and(|previous| still_holds(previous, &stamp)) => {
             (journal_facts(database, &stamp, previous), CollectOutcome::Unchanged, Some(stamp))
@@ -183,7 +183,7 @@ pub fn sample_database(database: &Database, previous: Option<&PreviousCollection
     Collected { taken_at, elapsed: started.elapsed(), files, stamp, outcome }
 }
 
-fn still_holds(previous: &PreviousCollection, stamp: &Stamp) -> bool {
+fn still_holds(previous: &PreviousCollection, stamp: &DatabaseFingerprint) -> bool {
     previous.stamp == Some(*stamp)
         && !stamp.is_racy(previous.taken_at)
         && !stamp.may_hide_a_commit(previous.taken_at, LONGEST_HIDDEN_FSYNC)
@@ -193,9 +193,9 @@ fn still_holds(previous: &PreviousCollection, stamp: &Stamp) -> bool {
 /// Reads the facts; with them the stamp that they were read under.
 fn read_database(
     database: &Database,
-    stamp: &Stamp,
+    stamp: &DatabaseFingerprint,
     previous: Option<&PreviousCollection>,
-) -> (CollectOutcome, Option<Stamp>) {
+) -> (CollectOutcome, Option<DatabaseFingerprint>) {
     let down = |reason| (CollectOutcome::Down(reason), None);
     let Some(main) = stamp.main else { return down(DownReason::Missing) };
     // Opening a named pipe would wait for its writer, so the kind is known first.
@@ -276,7 +276,7 @@ fn read_facts(
 /// page cache. One more `stat` call. `None` in WAL mode, which has no journal.
 fn journal_facts(
     database: &Database,
-    stamp: &Stamp,
+    stamp: &DatabaseFingerprint,
     previous: Option<&PreviousCollection>,
 ) -> Option<FileFacts> {
     if previous?.facts.header.journal_mode == JournalMode::Wal {
@@ -288,7 +288,7 @@ fn journal_facts(
 }
 
 /// Sizes of all files. The sidecars are asked for only now that something moved.
-fn file_facts(database: &Database, stamp: &Stamp) -> Option<FileFacts> {
+fn file_facts(database: &Database, stamp: &DatabaseFingerprint) -> Option<FileFacts> {
     let main = stamp.main.filter(|main| main.kind == FileKind::Regular)?;
     let sidecar = |path: &std::ffi::CStr| stat(path).ok().flatten().map(FileSize::from);
     Some(FileFacts {

@@ -58,7 +58,7 @@ impl LockTableSnapshot {
     pub fn files_of(&self, database: &Database, main: FileStat) -> Option<LockFiles> {
         let device = self.device_of(database, main.device)?;
         let main = LockedFile { device, inode: main.inode };
-        let is_locked = !self.table.of(main).is_empty();
+        let is_locked = !self.table.locks_on(main).is_empty();
         let shm = if is_locked { stat(&database.files.shm()).ok().flatten() } else { None };
         Some(LockFiles { main, shm: shm.map(|shm| LockedFile { device, inode: shm.inode }) })
     }
@@ -77,8 +77,8 @@ impl LockTableSnapshot {
     /// What the locks on a database's files mean.
     #[must_use]
     pub fn decode(&self, files: LockFiles, facts: Option<&DatabaseFacts>) -> DecodedLocks {
-        let shm = files.shm.map(|shm| self.table.of(shm)).unwrap_or_default();
-        DecodedLocks::of(self.table.of(files.main), shm, facts.map(|facts| facts.header.journal_mode))
+        let shm = files.shm.map(|shm| self.table.locks_on(shm)).unwrap_or_default();
+        DecodedLocks::of(self.table.locks_on(files.main), shm, facts.map(|facts| facts.header.journal_mode))
     }
 
     /// Whether a process has a read lock of the WAL.

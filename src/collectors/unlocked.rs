@@ -15,7 +15,7 @@ use crate::database::Database;
 use crate::database_files::DatabaseFiles;
 use crate::limits::QueryLimits;
 use crate::os::FileKind;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::os::stat;
 use crate::sqlite::Access;
 use crate::sqlite::Activity;
@@ -38,7 +38,7 @@ const HOT_JOURNAL_CHECKS: u32 = 5;
 /// What one try gave.
 enum Attempt<T, E> {
     /// The answer, proved, and the files as they were before.
-    Read(Result<T, E>, Stamp),
+    Read(Result<T, E>, DatabaseFingerprint),
     /// Somebody wrote.
     Changed,
     /// Somebody was writing all the time.
@@ -121,7 +121,7 @@ fn try_read<T, E: From<SqliteError>>(
     until: Instant,
     query: &mut impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<Attempt<T, E>, ConsistentReadError<E>> {
-    let (taken_at, stamp) = (SystemTime::now(), Stamp::take(files)?);
+    let (taken_at, stamp) = (SystemTime::now(), DatabaseFingerprint::read(files)?);
     if stamp.main.is_none() {
         return Err(ConsistentReadError::Missing);
     }
@@ -149,7 +149,7 @@ fn try_read<T, E: From<SqliteError>>(
             is_page_one && reader.mark().is_ok_and(|mark| mark == before.mark)
         }
     };
-    let now = Stamp::take(files)?;
+    let now = DatabaseFingerprint::read(files)?;
     // SQLite compares the header with the size that the file had when it was opened.
     let is_as_long = now.main.map(|main| main.size) == stamp.main.map(|main| main.size);
     let is_whole = !before.is_open || !stamp.is_racy(taken_at);
@@ -159,7 +159,7 @@ fn try_read<T, E: From<SqliteError>>(
 
 /// A moment at which nobody changed the main file, to be held against a later one.
 pub(super) struct StableState {
-    stamp: Stamp,
+    stamp: DatabaseFingerprint,
     before: QuietState,
     is_whole: bool,
 }
@@ -167,7 +167,7 @@ pub(super) struct StableState {
 impl StableState {
     /// Notes the moment; `None` while somebody writes.
     pub(super) fn begin(reader: &Reader, files: &DatabaseFiles) -> io::Result<Option<Self>> {
-        let (taken_at, stamp) = (SystemTime::now(), Stamp::take(files)?);
+        let (taken_at, stamp) = (SystemTime::now(), DatabaseFingerprint::read(files)?);
         Ok(match wait_for_quiet(reader, &files.journal(), Instant::now()) {
             Ok(Quiescence::Now(before)) => {
                 let is_whole = !before.is_open || !stamp.is_racy(taken_at);
@@ -185,7 +185,7 @@ impl StableState {
             Activity::AtRest(mark) | Activity::Open(mark) => mark == self.before.mark,
             Activity::Writing | Activity::Hot => false,
         };
-        Ok(is_proved && self.is_whole && Stamp::take(files)? == self.stamp)
+        Ok(is_proved && self.is_whole && DatabaseFingerprint::read(files)? == self.stamp)
     }
 }
 

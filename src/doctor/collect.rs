@@ -15,7 +15,7 @@ use crate::database_files::SIDECARS;
 use crate::limits::QueryLimits;
 use crate::os::FileKind;
 use crate::os::MountTable;
-use crate::os::acting_user;
+use crate::os::effective_user_id;
 use crate::os::filesystem_facts;
 use crate::os::is_mounted_alone;
 use crate::os::lock_holders;
@@ -47,16 +47,16 @@ use super::facts::ConfiguredTasks;
 use super::facts::DatabaseFacts;
 use super::facts::Facts;
 use super::facts::ReadFailure;
-use super::schema::wants_rows;
-use super::state_rules::Known;
+use super::schema::needs_row_count;
+use super::state_rules::PriorState;
 
 /// How long one table may be counted; a writer of a rollback database waits meanwhile.
 const COUNT_LIMIT: Duration = Duration::from_millis(50);
 
 /// Looks at a database; `named` is the name by which somebody asked for it.
-pub(super) fn gather(named: &Path, database: &Database, known: Known, limits: &QueryLimits) -> Facts {
+pub(super) fn collect(named: &Path, database: &Database, known: PriorState, limits: &QueryLimits) -> Facts {
     let files = &database.files;
-    let home = directory_of(&database.path);
+    let directory = directory_of(&database.path);
     let sidecars = SIDECARS.iter().filter_map(|(suffix, _)| {
         let path = [files.main.as_bytes(), suffix.as_bytes()].concat();
         let found = ownership(&CString::new(path).ok()?).ok()??;
@@ -71,20 +71,20 @@ pub(super) fn gather(named: &Path, database: &Database, known: Known, limits: &Q
         path: database.path.clone(),
         link: is_link.then(|| named.to_owned()),
         mounted_alone: is_mounted_alone(&files.main),
-        user: acting_user(),
+        user: effective_user_id(),
         main: if is_file { ownership(&files.main).ok().flatten() } else { None },
-        directory: ownership(&home).ok().flatten(),
+        directory: ownership(&directory).ok().flatten(),
         sidecars,
         read_denied: read_denied(files).map(|(what, error)| (what, error.to_string())),
-        write_denied: write_denied(files, &home).map(|(what, _)| what),
-        sidecar_obstacle: sidecar_obstacle(&files.main, &home).ok().flatten(),
-        filesystem: filesystem_facts(&home, &MountTable::read()).ok(),
-        mount: mount(&home).ok(),
-        own_mode: if is_file && is_abandoned { own_mode(&database.path, limits) } else { None },
+        write_denied: write_denied(files, &directory).map(|(what, _)| what),
+        sidecar_obstacle: sidecar_obstacle(&files.main, &directory).ok().flatten(),
+        filesystem: filesystem_facts(&directory, &MountTable::read()).ok(),
+        mount: mount(&directory).ok(),
+        main_file_journal_mode: if is_file && is_abandoned { main_file_journal_mode(&database.path, limits) } else { None },
         inside: inside(database, limits),
         lost_locks: lost_locks(files),
         mapped: mapped_sqlite(&lock_holders(files)),
-        wishes: wishes(database, limits),
+        configured: configured(database, limits),
         known,
     }
 }
@@ -95,12 +95,12 @@ fn directory_of(path: &Path) -> CString {
 }
 
 /// The journal mode that the main file names, its `-wal` left aside: one that belongs to another file would be read over it.
-fn own_mode(path: &Path, limits: &QueryLimits) -> Option<JournalMode> {
+fn main_file_journal_mode(path: &Path, limits: &QueryLimits) -> Option<JournalMode> {
     let header = Reader::open(path, Access::Immutable, limits).ok()?.header().ok()?;
     Some(header.journal_mode)
 }
 
-fn wishes(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
+fn configured(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
     let tasks = &database.settings.tasks;
     ConfiguredTasks {
         writes: tasks.timings().any(|(task, _)| task.writes()),
@@ -133,7 +133,7 @@ fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, Re
         ));
     }
     let read =
-        read_preferably_unlocked(&database.path, &database.files, limits, |reader| look(reader, database));
+        read_preferably_unlocked(&database.path, &database.files, limits, |reader| read_database(reader, database));
     match read {
         Ok(Consistent::Read { answer, .. }) => Ok(answer),
         Ok(Consistent::Unstable) => {
@@ -144,14 +144,14 @@ fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, Re
         {
             Err(ReadFailure::Other(ENCRYPTED.to_owned()))
         }
-        Err(ConsistentReadError::Query(error)) => Err(obstacle(&error)),
+        Err(ConsistentReadError::Query(error)) => Err(failure(&error)),
         Err(error @ (ConsistentReadError::Missing | ConsistentReadError::Stat(_))) => {
             Err(ReadFailure::Other(error.to_string()))
         }
     }
 }
 
-fn obstacle(error: &SqliteError) -> ReadFailure {
+fn failure(error: &SqliteError) -> ReadFailure {
     match error.kind() {
         // The one thing that a connection that cannot write is asked to write.
         ErrorKind::Sqlite(ErrorCode::ReadOnly) => ReadFailure::HotJournal,
@@ -167,7 +167,7 @@ fn obstacle(error: &SqliteError) -> ReadFailure {
     }
 }
 
-fn look(reader: &mut Reader, database: &Database) -> Result<DatabaseFacts, SqliteError> {
+fn read_database(reader: &mut Reader, database: &Database) -> Result<DatabaseFacts, SqliteError> {
     let header = reader.header()?;
     let wal = match header.journal_mode {
         JournalMode::Wal => reader.wal_frames(),
@@ -177,13 +177,13 @@ fn look(reader: &mut Reader, database: &Database) -> Result<DatabaseFacts, Sqlit
     let file_bytes = ownership(&database.files.main).ok().flatten().map(|main| main.size);
     // The transaction ends here, as a writer may wait for it.
     reader.end_transaction()?;
-    let schema = match reader.anatomies(COUNT_LIMIT, wants_rows) {
+    let schema = match reader.anatomies(COUNT_LIMIT, needs_row_count) {
         Ok(anatomies) => Ok(anatomies),
         Err(error) => match error.kind() {
             ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) | ErrorKind::Cancelled => {
                 return Err(error);
             }
-            ErrorKind::Sqlite(_) | ErrorKind::DeadlineExceeded => Err(obstacle(&error)),
+            ErrorKind::Sqlite(_) | ErrorKind::DeadlineExceeded => Err(failure(&error)),
         },
     };
     let tables: Vec<String> =

@@ -18,7 +18,7 @@ use crate::tasks::ExpectedProblem;
 use crate::tasks::OwnerFormat;
 use crate::tasks::SpaceRequirement;
 
-use super::state_rules::Known;
+use super::state_rules::PriorState;
 
 /// Everything that is known of a database and its surroundings.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub(super) struct Facts {
     /// Its mount.
     pub mount: Option<Mount>,
     /// What the main file itself says of its journal mode, where a `-wal` without `-shm` could say otherwise.
-    pub own_mode: Option<JournalMode>,
+    pub main_file_journal_mode: Option<JournalMode>,
     /// What SQLite read.
     pub inside: Result<DatabaseFacts, ReadFailure>,
     /// Processes that lost their locks, or write to deleted files.
@@ -56,9 +56,9 @@ pub(super) struct Facts {
     /// Versions of SQLite that processes have mapped which have the database open.
     pub mapped: Vec<MappedSqlite>,
     /// What the configuration wants done.
-    pub wishes: ConfiguredTasks,
+    pub configured: ConfiguredTasks,
     /// What was known before the look.
-    pub known: Known,
+    pub known: PriorState,
 }
 
 /// What kept the database from being read.

@@ -124,15 +124,15 @@ fn agent_cannot_maintain(facts: &Facts) -> Option<Finding> {
     let what = match facts.write_denied {
         Some(what) => format!("User {} may not write the {what}.", facts.user),
         None => {
-            let obstacle = facts.sidecar_obstacle?;
-            format!("User {} may write the database, but {}.", facts.user, obstacle.words())
+            let failure = facts.sidecar_obstacle?;
+            format!("User {} may write the database, but {}.", facts.user, failure.words())
         }
     };
     // On a mount that is read-only nobody may, and that is a finding of its own.
     if facts.mount.is_some_and(|mount| mount.read_only) || facts.read_denied.is_some() {
         return None;
     }
-    let severity = if facts.wishes.writes { Severity::Warning } else { Severity::Info };
+    let severity = if facts.configured.writes { Severity::Warning } else { Severity::Info };
     let finding = Finding::new(FindingKind::AgentCannotMaintain, severity, what);
     Some(finding.remediation(
         "Run litekeeper as root, as the database's owner, or in the group of file and directory with g+rw. For watching alone nothing is needed.",

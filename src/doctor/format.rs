@@ -209,7 +209,7 @@ fn wal(facts: &Facts, inside: &DatabaseFacts) -> Vec<Finding> {
 
 fn stray_wal(facts: &Facts) -> Option<Finding> {
     let size = wal_bytes(facts);
-    if facts.own_mode != Some(JournalMode::Rollback) || size == 0 {
+    if facts.main_file_journal_mode != Some(JournalMode::Rollback) || size == 0 {
         return None;
     }
     let what = format!("There is a -wal of {}, and the database is not in WAL mode.", bytes(size));
@@ -256,7 +256,7 @@ fn large_wal(facts: &Facts, inside: &DatabaseFacts, size: u64) -> Option<Finding
 
 fn owner_format(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let format = inside.owner_format?;
-    let (ailment, remediation) = match format {
+    let (kind, remediation) = match format {
         OwnerFormat::PageChecksums { .. } => (
             FindingKind::PageChecksums,
             "Write it through the application alone, or with a SQLite that has the checksum VFS loaded; vacuum and cleaning are the \
@@ -267,14 +267,14 @@ fn owner_format(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
             "Write it through Turso alone; let no sqlite3 shell and no other SQLite open it for writing while the application runs.",
         ),
     };
-    let severity = if facts.wishes.writes_database { Severity::Warning } else { Severity::Info };
+    let severity = if facts.configured.writes_database { Severity::Warning } else { Severity::Info };
     let words =
-        if facts.wishes.writes_database { " The configured tasks that write are skipped." } else { "" };
+        if facts.configured.writes_database { " The configured tasks that write are skipped." } else { "" };
     let mut what = format.describe().to_owned();
     if let Some(first) = what.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    Some(Finding::new(ailment, severity, format!("{what}.{words}")).remediation(remediation))
+    Some(Finding::new(kind, severity, format!("{what}.{words}")).remediation(remediation))
 }
 
 /// Reserved bytes that are no checksums.
@@ -290,7 +290,7 @@ fn reserved_bytes(inside: &DatabaseFacts) -> Option<Finding> {
 
 fn replicated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let program = inside.replicator.as_ref()?;
-    let skipped = facts.wishes.vacuum == Some(false);
+    let skipped = facts.configured.vacuum == Some(false);
     let severity = if skipped { Severity::Warning } else { Severity::Info };
     let words = if skipped { ", and the configured vacuum is skipped for that" } else { "" };
     let what = format!("It is replicated by {program}{words}.");

@@ -1,6 +1,6 @@
 //! What is wrong around a database, why it matters and what mends it.
 //!
-//! The findings are pure functions over [`facts`]; only `gather` looks at anything. It is sync, reads only and leaves no
+//! The findings are pure functions over [`facts`]; only `collect` looks at anything. It is sync, reads only and leaves no
 //! trace. It must never mend: the commands are for a person to read and copy.
 
 use std::fs::canonicalize;
@@ -31,7 +31,7 @@ mod tests;
 pub use rules::FindingKind;
 pub use rules::Severity;
 pub use rules::reference;
-pub use state_rules::Known;
+pub use state_rules::PriorState;
 
 use facts::Facts;
 use facts::ReadFailure;
@@ -57,9 +57,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(ailment: FindingKind, severity: Severity, what: String) -> Self {
-        debug_assert!(ailment.severities().contains(&severity), "{ailment:?} is documented as {severity:?}");
-        Self { id: ailment.id(), severity, what, why: ailment.why(), remediation: None, command: None }
+    fn new(kind: FindingKind, severity: Severity, what: String) -> Self {
+        debug_assert!(kind.severities().contains(&severity), "{kind:?} is documented as {severity:?}");
+        Self { id: kind.id(), severity, what, why: kind.why(), remediation: None, command: None }
     }
 
     fn remediation(self, remediation: &'static str) -> Self {
@@ -113,11 +113,11 @@ pub fn database_of(file: &Path, known: &[Arc<Database>]) -> Arc<Database> {
 
 /// Looks at a database once; `named` is the name by which somebody asked for it, `known` what they know already.
 #[must_use]
-pub fn diagnose(named: &Path, database: &Database, known: Known, limits: &QueryLimits) -> Diagnosis {
+pub fn diagnose(named: &Path, database: &Database, known: PriorState, limits: &QueryLimits) -> Diagnosis {
     let started = Instant::now();
-    let facts = collect::gather(named, database, known, limits);
-    let findings = judge(&facts);
-    let error = what_is_missing(&facts);
+    let facts = collect::collect(named, database, known, limits);
+    let findings = evaluate(&facts);
+    let error = incomplete_reason(&facts);
     let worst = findings.first().map(|finding| finding.severity);
     let verdict = match worst {
         Some(Severity::Critical) => Verdict::Critical,
@@ -130,7 +130,7 @@ pub fn diagnose(named: &Path, database: &Database, known: Known, limits: &QueryL
 }
 
 /// Everything that the facts give rise to, the worst first.
-fn judge(facts: &Facts) -> Vec<Finding> {
+fn evaluate(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     state_rules::findings(facts, &mut found);
     files::findings(facts, &mut found);
@@ -161,8 +161,8 @@ fn withhold_writes(finding: &mut Finding) {
 }
 
 /// What could not be looked at.
-fn what_is_missing(facts: &Facts) -> Option<String> {
-    let words = |obstacle: &ReadFailure| match obstacle {
+fn incomplete_reason(facts: &Facts) -> Option<String> {
+    let words = |failure: &ReadFailure| match failure {
         ReadFailure::HotJournal => "nobody can read it before its journal is rolled back".to_owned(),
         ReadFailure::Damaged(words) | ReadFailure::Denied(words) | ReadFailure::Other(words) => words.clone(),
     };
@@ -171,6 +171,6 @@ fn what_is_missing(facts: &Facts) -> Option<String> {
             let (seen, all) = (schema.tables.len(), schema.of);
             (seen < all).then(|| format!("{seen} of {all} tables were looked at"))
         }
-        Err(obstacle) => Some(words(obstacle)),
+        Err(failure) => Some(words(failure)),
     }
 }

@@ -16,11 +16,11 @@ use super::rules::FindingKind;
 use super::rules::Severity;
 
 /// From so many rows on, statistics and retention matter.
-const MANY_ROWS: i64 = 10_000;
+const LARGE_TABLE_ROWS: i64 = 10_000;
 /// From so many rows on, looking at all of them for each change of a parent is felt.
-const FELT_ROWS: i64 = 1_000;
+const MIN_TABLE_ROWS: i64 = 1_000;
 /// Statistics that are further off than this mislead the planner.
-const FAR_OFF: i64 = 10;
+const STALE_FACTOR: i64 = 10;
 /// The most findings of one kind, and names in one.
 const MAX_FINDINGS: usize = 20;
 const MAX_NAMES: usize = 3;
@@ -47,7 +47,7 @@ const TIME_NAMES: [&str; 14] = [
 ];
 
 /// Whether a rule here asks for the rows of a table.
-pub(super) fn wants_rows(table: &Anatomy) -> bool {
+pub(super) fn needs_row_count(table: &Anatomy) -> bool {
     !table.indexes.is_empty()
         || !table.foreign_keys.is_empty()
         || table.analyzed_rows.is_some()
@@ -71,7 +71,7 @@ fn rows(table: &Anatomy) -> i64 {
     }
 }
 
-fn about(table: &Anatomy) -> String {
+fn row_count_text(table: &Anatomy) -> String {
     let number = counted(u64::try_from(rows(table)).unwrap_or(0), "row");
     match table.rows {
         RowCount::Exact(_) => number,
@@ -81,8 +81,8 @@ fn about(table: &Anatomy) -> String {
 
 /// What is wrong with the tables.
 pub(super) fn findings(facts: &Facts, schema: &DatabaseSchema, found: &mut Vec<Finding>) {
-    for retention in &facts.wishes.retentions {
-        found.extend(of_retention(facts, schema, retention));
+    for retention in &facts.configured.retentions {
+        found.extend(retention_without_index(facts, schema, retention));
     }
     found.extend(logs(facts, schema).take(MAX_FINDINGS));
     found.extend(statistics(facts, schema));
@@ -92,8 +92,8 @@ pub(super) fn findings(facts: &Facts, schema: &DatabaseSchema, found: &mut Vec<F
 
 /// What the tasks of the configuration will meet when they run.
 pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
-    for ExpectedProblem { task, kind, message } in &facts.wishes.foreseen {
-        let new = |ailment, severity| Finding::new(ailment, severity, format!("{message}."));
+    for ExpectedProblem { task, kind, message } in &facts.configured.foreseen {
+        let new = |kind, severity| Finding::new(kind, severity, format!("{message}."));
         match (task, kind) {
             (TaskKind::LogCleaning, ProblemKind::Fails) => {
                 found.push(new(FindingKind::RetentionImpossible, Severity::Warning));
@@ -110,7 +110,7 @@ pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
             }
             // A directory that cannot be used is found with the command that makes it usable.
             (TaskKind::Backup, _)
-                if facts.wishes.backup.as_ref().is_some_and(|(_, problem)| problem.is_none()) =>
+                if facts.configured.backup.as_ref().is_some_and(|(_, problem)| problem.is_none()) =>
             {
                 found.push(new(FindingKind::BackupImpossible, Severity::Warning));
             }
@@ -119,7 +119,7 @@ pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
     }
 }
 
-fn of_retention(facts: &Facts, schema: &DatabaseSchema, retention: &Retention) -> Option<Finding> {
+fn retention_without_index(facts: &Facts, schema: &DatabaseSchema, retention: &Retention) -> Option<Finding> {
     let Retention { table: wanted, column, .. } = retention;
     let column = column.as_ref()?;
     let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(wanted))?;
@@ -128,7 +128,7 @@ fn of_retention(facts: &Facts, schema: &DatabaseSchema, retention: &Retention) -
     {
         return None;
     }
-    let what = format!("No index of the table {} ({}) begins with {column}.", table.name, about(table));
+    let what = format!("No index of the table {} ({}) begins with {column}.", table.name, row_count_text(table));
     let finding = Finding::new(FindingKind::RetentionWithoutIndex, Severity::Warning, what);
     let finding = finding.remediation(
         "The application's own migrations are the best place for the index. Making it holds the write lock for a while.",
@@ -138,14 +138,14 @@ fn of_retention(facts: &Facts, schema: &DatabaseSchema, retention: &Retention) -
 
 fn logs<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item = Finding> + 'f {
     let is_cleaned = |table: &Anatomy| {
-        facts.wishes.retentions.iter().any(|retention| retention.table.eq_ignore_ascii_case(&table.name))
+        facts.configured.retentions.iter().any(|retention| retention.table.eq_ignore_ascii_case(&table.name))
     };
-    schema.tables.iter().filter(move |table| !is_cleaned(table) && rows(table) >= MANY_ROWS).filter_map(|table| {
+    schema.tables.iter().filter(move |table| !is_cleaned(table) && rows(table) >= LARGE_TABLE_ROWS).filter_map(|table| {
         let column = time_of_log(table)?;
         let what = format!(
             "The table {} ({}) looks like a log with its time in {column}; this is a guess by the names.",
             table.name,
-            about(table)
+            row_count_text(table)
         );
         let finding = Finding::new(FindingKind::LogWithoutRetention, Severity::Info, what);
         Some(finding.remediation("If it is one, name it in the configuration: tasks.log_cleaning.tables, with table, column and retention."))
@@ -155,12 +155,12 @@ fn logs<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item 
 fn statistics(facts: &Facts, schema: &DatabaseSchema) -> Option<Finding> {
     let is_off = |table: &&Anatomy| match (table.analyzed_rows, table.rows) {
         (Some(known), RowCount::Exact(rows)) => {
-            known.max(rows) >= MANY_ROWS && known.max(rows) / known.min(rows).max(1) >= FAR_OFF
+            known.max(rows) >= LARGE_TABLE_ROWS && known.max(rows) / known.min(rows).max(1) >= STALE_FACTOR
         }
         // An estimate may be the statistic itself.
         (Some(_), RowCount::Estimate(_) | RowCount::Unknown) => false,
         (None, RowCount::Exact(_) | RowCount::Estimate(_) | RowCount::Unknown) => {
-            !table.indexes.is_empty() && rows(table) >= MANY_ROWS
+            !table.indexes.is_empty() && rows(table) >= LARGE_TABLE_ROWS
         }
     };
     let off: Vec<&Anatomy> = schema.tables.iter().filter(is_off).collect();
@@ -168,8 +168,8 @@ fn statistics(facts: &Facts, schema: &DatabaseSchema) -> Option<Finding> {
         return None;
     }
     let told = |table: &&Anatomy| match table.analyzed_rows {
-        Some(known) => format!("{} has {}, its statistics say {known}", table.name, about(table)),
-        None => format!("{} ({}) has no statistics", table.name, about(table)),
+        Some(known) => format!("{} has {}, its statistics say {known}", table.name, row_count_text(table)),
+        None => format!("{} ({}) has no statistics", table.name, row_count_text(table)),
     };
     let mut names: Vec<String> = off.iter().take(MAX_NAMES).map(told).collect();
     if off.len() > MAX_NAMES {
@@ -203,11 +203,11 @@ fn foreign_keys<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterat
     schema.tables.iter().flat_map(move |table| {
         let bare = table.foreign_keys.iter().filter(|(_, columns)| !table.has_index_on(columns));
         bare.map(move |(parent, columns)| {
-            let severity = if rows(table) >= FELT_ROWS { Severity::Warning } else { Severity::Info };
+            let severity = if rows(table) >= MIN_TABLE_ROWS { Severity::Warning } else { Severity::Info };
             let what = format!(
                 "No index finds the rows of {} ({}) by {}, which refers to {parent}.",
                 table.name,
-                about(table),
+                row_count_text(table),
                 columns.join(", ")
             );
             Finding::new(FindingKind::ForeignKeyWithoutIndex, severity, what)

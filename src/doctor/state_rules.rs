@@ -19,9 +19,9 @@ use super::shell_quote;
 
 /// What whoever asks knows already.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct PriorState {
     /// The last word of each check, from the state file.
-    pub standings: Vec<(Check, CheckStatus)>,
+    pub check_statuses: Vec<(Check, CheckStatus)>,
     /// Who holds which lock; `None` where the system does not tell.
     pub locks: Option<Arc<Locks>>,
 }
@@ -50,7 +50,7 @@ fn owner_lost_locks(facts: &Facts) -> Option<Finding> {
 fn check_failed(facts: &Facts) -> Option<Finding> {
     // Foreign keys are the application's, and keep no task from running.
     let failed = |(check, standing): &&(Check, CheckStatus)| !standing.ok && *check != Check::ForeignKey;
-    let (check, standing) = facts.known.standings.iter().find(failed)?;
+    let (check, standing) = facts.known.check_statuses.iter().find(failed)?;
     let problems = counted(u64::from(standing.problems), "problem");
     let first =
         standing.first_problem.as_ref().map(|first| format!(", the first: {first}")).unwrap_or_default();
@@ -67,7 +67,7 @@ fn constraints_broken(facts: &Facts) -> Option<Finding> {
     let broken = |(check, standing): &&(Check, CheckStatus)| {
         standing.notes.constraints > 0 && *check != Check::ForeignKey
     };
-    let (check, CheckStatus { notes, .. }) = facts.known.standings.iter().find(broken)?;
+    let (check, CheckStatus { notes, .. }) = facts.known.check_statuses.iter().find(broken)?;
     let number = counted(u64::from(notes.constraints), "broken constraint");
     let first = notes.first_constraint.as_deref().unwrap_or_default();
     let what =
@@ -81,7 +81,7 @@ fn constraints_broken(facts: &Facts) -> Option<Finding> {
 
 fn not_checkable(facts: &Facts) -> Option<Finding> {
     let left_out = |(_, standing): &&(Check, CheckStatus)| standing.notes.not_checked > 0;
-    let (check, CheckStatus { notes, .. }) = facts.known.standings.iter().find(left_out)?;
+    let (check, CheckStatus { notes, .. }) = facts.known.check_statuses.iter().find(left_out)?;
     let number = counted(u64::from(notes.not_checked), "thing");
     let first = notes.first_not_checked.as_deref().unwrap_or_default();
     let check = check.label().replace('_', " ");

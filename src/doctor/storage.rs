@@ -116,7 +116,7 @@ fn no_room_for_vacuum(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> O
         return None;
     }
     let short = inside.vacuum_needs.iter().find(|need| need.available_bytes < need.bytes)?;
-    let wanted = bloated || facts.wishes.vacuum.is_some();
+    let wanted = bloated || facts.configured.vacuum.is_some();
     let severity = if wanted { Severity::Warning } else { Severity::Info };
     let what = format!(
         "A VACUUM needs {} in {} ({}), where {} are free.",
@@ -132,7 +132,7 @@ fn no_room_for_vacuum(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> O
 }
 
 fn backup_impossible(facts: &Facts) -> Option<Finding> {
-    let (directory, problem) = facts.wishes.backup.as_ref()?;
+    let (directory, problem) = facts.configured.backup.as_ref()?;
     let problem = problem.as_ref()?;
     let what = format!("Backups are to be kept in {}: {problem}.", directory.display());
     let finding = Finding::new(FindingKind::BackupImpossible, Severity::Warning, what);

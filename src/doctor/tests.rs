@@ -95,7 +95,7 @@ fn sound() -> Facts {
             network: false,
         }),
         mount: Some(Mount { block_bytes: 4096, read_only: false }),
-        own_mode: None,
+        main_file_journal_mode: None,
         inside: Ok(DatabaseFacts {
             header,
             wal: Some(WalFrames { total: 200, checkpointed: 100, read_marks: [None; 5] }),
@@ -112,8 +112,8 @@ fn sound() -> Facts {
         }),
         lost_locks: Vec::new(),
         mapped: Vec::new(),
-        wishes: ConfiguredTasks::default(),
-        known: Known::default(),
+        configured: ConfiguredTasks::default(),
+        known: PriorState::default(),
     }
 }
 
@@ -159,9 +159,9 @@ fn retention(table: &str, column: &str) -> Retention {
 fn check(change: impl FnOnce(&mut Facts), expected: &[(FindingKind, Severity, &str)]) {
     let mut facts = sound();
     change(&mut facts);
-    let found = judge(&facts);
+    let found = evaluate(&facts);
     let names: Vec<_> = found.iter().map(|finding| (finding.id, finding.severity)).collect();
-    let wanted: Vec<_> = expected.iter().map(|(ailment, severity, _)| (ailment.id(), *severity)).collect();
+    let wanted: Vec<_> = expected.iter().map(|(kind, severity, _)| (kind.id(), *severity)).collect();
     assert_eq!(names, wanted, "{found:#?}");
     for (finding, (_, _, words)) in found.iter().zip(expected) {
         let said = format!("{} {}", finding.what, finding.command.as_deref().unwrap_or_default());
@@ -177,7 +177,7 @@ use Severity::Warning;
 #[test]
 fn a_sound_database_gives_rise_to_nothing() {
     check(|_| {}, &[]);
-    assert_eq!(what_is_missing(&sound()), None);
+    assert_eq!(incomplete_reason(&sound()), None);
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn files() {
         &[(A::AgentCannotMaintain, Info, "may not write the directory")],
     );
     check(
-        |facts| (facts.sidecar_obstacle, facts.wishes.writes) = (Some(SidecarObstacle::Mode(0o600)), true),
+        |facts| (facts.sidecar_obstacle, facts.configured.writes) = (Some(SidecarObstacle::Mode(0o600)), true),
         &[(A::AgentCannotMaintain, Warning, "could not use")],
     );
     check(
@@ -244,7 +244,7 @@ fn files() {
     (gone.main, gone.sidecars) = (None, Vec::new());
     gone.inside = Err(ReadFailure::Other("there is no such file".to_owned()));
     assert_eq!(
-        (judge(&gone), what_is_missing(&gone).unwrap().as_str()),
+        (evaluate(&gone), incomplete_reason(&gone).unwrap().as_str()),
         (Vec::new(), "there is no such file")
     );
 }
@@ -286,7 +286,7 @@ fn place_and_space() {
     check(
         |facts| {
             no_room(facts);
-            facts.wishes.vacuum = Some(false);
+            facts.configured.vacuum = Some(false);
         },
         &[(A::NoRoomForVacuum, Warning, "")],
     );
@@ -309,7 +309,7 @@ fn place_and_space() {
         &[(A::Bloated, Warning, "incremental_vacuum")],
     );
     let backup = |problem: Option<DirectoryError>| {
-        move |facts: &mut Facts| facts.wishes.backup = Some(("/srv/my backups".into(), problem))
+        move |facts: &mut Facts| facts.configured.backup = Some(("/srv/my backups".into(), problem))
     };
     check(backup(None), &[]);
     for (problem, words) in [
@@ -344,7 +344,7 @@ fn format_and_journal() {
     let format = |format, writes| {
         move |facts: &mut Facts| {
             inside(facts).owner_format = Some(format);
-            facts.wishes.writes_database = writes;
+            facts.configured.writes_database = writes;
         }
     };
     let sums = OwnerFormat::PageChecksums { verified: true };
@@ -356,7 +356,7 @@ fn format_and_journal() {
     let mut bloated = sound();
     format(sums, false)(&mut bloated);
     inside(&mut bloated).header.freelist_pages = 20_000;
-    let found = judge(&bloated);
+    let found = evaluate(&bloated);
     assert!(found.iter().any(|one| one.id == A::Bloated.id() && one.command.is_none()), "{found:?}");
     let info = (A::RollbackJournal, Info, "journal_mode = WAL");
     check(rollback, &[info]);
@@ -481,7 +481,7 @@ fn format_and_journal() {
         |facts| {
             rollback(facts);
             facts.sidecars = vec![("-wal", file(0o640, 9_000))];
-            facts.own_mode = Some(JournalMode::Rollback);
+            facts.main_file_journal_mode = Some(JournalMode::Rollback);
         },
         &[(
             A::StrayWal,
@@ -495,7 +495,7 @@ fn format_and_journal() {
         check(
             |facts| {
                 litestream(facts);
-                facts.wishes.vacuum = Some(allowed);
+                facts.configured.vacuum = Some(allowed);
             },
             &[(A::Replicated, severity, "Litestream")],
         );
@@ -512,7 +512,7 @@ fn tables_and_indexes() {
     let cleaned = |logs: Anatomy, column: &'static str| {
         move |facts: &mut Facts| {
             tables(facts, vec![logs]);
-            facts.wishes.retentions = vec![retention("Logs", column)];
+            facts.configured.retentions = vec![retention("Logs", column)];
         }
     };
     check(cleaned(logs(50_000, &[&["Created_At", "id"]]), "created_at"), &[]);
@@ -525,7 +525,7 @@ fn tables_and_indexes() {
     );
     let foreseen = |task, kind| {
         move |facts: &mut Facts| {
-            facts.wishes.foreseen = vec![ExpectedProblem { task, kind, message: "as it is now".to_owned() }];
+            facts.configured.foreseen = vec![ExpectedProblem { task, kind, message: "as it is now".to_owned() }];
         }
     };
     for (kind, expected) in [
@@ -590,7 +590,7 @@ fn what_was_known_before() {
         notes: crate::tasks::Notes::default(),
     };
     let told =
-        |standings: Vec<(Check, CheckStatus)>| move |facts: &mut Facts| facts.known.standings = standings;
+        |check_statuses: Vec<(Check, CheckStatus)>| move |facts: &mut Facts| facts.known.check_statuses = check_statuses;
     check(told(vec![(Check::Quick, standing(true)), (Check::Full, standing(true))]), &[]);
     let words =
         "The last full check found 2 problems, the first: row 7 missing from index i. litekeeper check";
@@ -660,6 +660,6 @@ fn full_text_indexes() {
 fn what_is_documented_is_what_is_there() {
     let document = include_str!("../../docs/DOCTOR.md");
     assert!(document.contains(&reference()), "docs/DOCTOR.md is stale; its table is to be\n{}", reference());
-    let ids: std::collections::BTreeSet<_> = FindingKind::ALL.iter().map(|ailment| ailment.id()).collect();
+    let ids: std::collections::BTreeSet<_> = FindingKind::ALL.iter().map(|kind| kind.id()).collect();
     assert_eq!(ids.len(), FindingKind::ALL.len(), "names are unique");
 }

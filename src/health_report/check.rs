@@ -12,7 +12,7 @@ use crate::collectors::matching_tables;
 use crate::database_files::DatabaseFiles;
 use crate::database_files::is_sidecar;
 use crate::os::FileKind;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::os::is_mounted_alone;
 use crate::os::read_denied;
 use crate::os::stat;
@@ -64,7 +64,7 @@ pub(super) fn check_database(
         ));
     }
     let files = DatabaseFiles::of(&path);
-    let stamp = Stamp::take(&files).map_err(Failure::unknown)?;
+    let stamp = DatabaseFingerprint::read(&files).map_err(Failure::unknown)?;
     let Some(main) = stamp.main else { return Err(Failure::unknown("no such file")) };
     if main.kind != FileKind::Regular {
         return Err(Failure::unknown(format!("{}, not a database file", main.kind.describe())));

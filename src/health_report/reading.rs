@@ -108,7 +108,7 @@ struct PrivateCopy {
     reader: Reader,
     main_bytes: u64,
     max_hold: Duration,
-    stamp: crate::os::Stamp,
+    stamp: crate::os::DatabaseFingerprint,
 }
 
 enum CopyAttempt {
@@ -144,7 +144,7 @@ fn private_copy(
     }
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = format!(".litekeeper-check-{}-{number}.incomplete", std::process::id());
-    let place = match PendingFile::make(&directory.join(name)) {
+    let place = match PendingFile::create(&directory.join(name)) {
         Ok(place) => place,
         Err(error) => return Ok(failed(error)),
     };
@@ -155,7 +155,7 @@ fn private_copy(
     let reader =
         Reader::open(place.path(), Access::Shared, &request.limits).map_err(ConsistentReadError::Query)?;
     drop(place);
-    let stamp = crate::os::Stamp::take(files)?;
+    let stamp = crate::os::DatabaseFingerprint::read(files)?;
     let max_hold = request.impact_limits.map_or(MAX_COPY_HOLD, |impact_limits| impact_limits.max_copy_hold());
     let source = CopySource { path, files, max_hold, limits: &request.limits };
     match consistent_copy(source, &file, |_, _| Ok(())) {

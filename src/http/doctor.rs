@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::collectors::DatabaseSnapshot;
 use crate::doctor::Diagnosis;
-use crate::doctor::Known;
+use crate::doctor::PriorState;
 use crate::doctor::diagnose;
 use crate::limits::QueryLimits;
 use crate::worker_pool::run_blocking;
@@ -28,7 +28,7 @@ impl AppState {
             .map_err(|_| "another on-demand request is in progress or hangs")?;
         let database = Arc::clone(&observed.database);
         let known =
-            Known { standings: self.jobs.upkeep(&database.name).verdicts, locks: observed.locks.clone() };
+            PriorState { check_statuses: self.jobs.upkeep(&database.name).verdicts, locks: observed.locks.clone() };
         let diagnosed = run_blocking(move || {
             let limits = QueryLimits::with_timeout(DIAGNOSIS_TIMEOUT);
             let diagnosis = diagnose(&database.path, &database, known, &limits);

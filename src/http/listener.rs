@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 
 use crate::config::Listen;
-use crate::os::listen_everywhere;
+use crate::os::bind_dual_stack;
 
 /// Owner and group may connect to a unix socket; its directory can restrict that further.
 const SOCKET_MODE: u32 = 0o660;
@@ -101,7 +101,7 @@ impl Listener {
                 Socket::Tcp(bound.map_err(|error| cannot_listen(listen, error))?)
             }
             Listen::Everywhere(port) => {
-                let bound = listen_everywhere(*port).and_then(TcpListener::from_std);
+                let bound = bind_dual_stack(*port).and_then(TcpListener::from_std);
                 Socket::Tcp(bound.map_err(|error| cannot_listen(listen, error))?)
             }
             Listen::Unix(path) => {

@@ -54,10 +54,10 @@ fn encode_integrity(jobs: &Jobs, encoder: &mut DescriptorEncoder) -> fmt::Result
     for family in INTEGRITY_FAMILIES {
         let mut metric =
             encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), MetricType::Gauge)?;
-        for (database, Integrity { standings, intervals }) in &jobs.integrity {
+        for (database, Integrity { check_statuses, intervals }) in &jobs.integrity {
             let mut sink = SampleWriter { encoder: &mut metric, db: database.as_str() };
             for (check, interval) in intervals {
-                if let Some(value) = (family.value)(standings.get(check), interval.as_secs_f64()) {
+                if let Some(value) = (family.value)(check_statuses.get(check), interval.as_secs_f64()) {
                     sink.gauge(&[("check", check.label())], value)?;
                 }
             }

@@ -88,7 +88,7 @@ pub(super) struct Backup {
 /// The integrity of one database.
 #[derive(Debug, Default)]
 pub(super) struct Integrity {
-    pub standings: BTreeMap<Check, CheckStatus>,
+    pub check_statuses: BTreeMap<Check, CheckStatus>,
     pub intervals: BTreeMap<Check, Duration>,
 }
 
@@ -135,7 +135,7 @@ impl JobMetrics {
     pub fn set_targets(&self, targets: &[JobTarget]) {
         let mut jobs = self.lock();
         let mut old = std::mem::take(&mut jobs.jobs);
-        let mut standings = std::mem::take(&mut jobs.integrity);
+        let mut check_statuses = std::mem::take(&mut jobs.integrity);
         for target in targets {
             let key = (target.database.clone(), target.task.label());
             let taken = old.remove(&key);
@@ -160,7 +160,7 @@ impl JobMetrics {
             }
             for check in &target.checks {
                 let integrity = jobs.integrity.entry(target.database.clone()).or_insert_with(|| Integrity {
-                    standings: standings.remove(&target.database).unwrap_or_default().standings,
+                    check_statuses: check_statuses.remove(&target.database).unwrap_or_default().check_statuses,
                     intervals: BTreeMap::new(),
                 });
                 integrity.intervals.insert(*check, target.expected_interval);
@@ -192,9 +192,9 @@ impl JobMetrics {
     }
 
     /// What the checks of a database came to.
-    pub fn set_standings(&self, database: &DatabaseName, standings: BTreeMap<Check, CheckStatus>) {
+    pub fn set_standings(&self, database: &DatabaseName, check_statuses: BTreeMap<Check, CheckStatus>) {
         if let Some(integrity) = self.lock().integrity.get_mut(database) {
-            integrity.standings = standings;
+            integrity.check_statuses = check_statuses;
         }
     }
 

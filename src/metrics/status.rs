@@ -59,7 +59,7 @@ impl JobMetrics {
             succeeded: job.succeeded,
             next_run: job.next_runs.values().copied().reduce(f64::min),
         });
-        let verdicts = jobs.integrity.get(name).map(|integrity| &integrity.standings);
+        let verdicts = jobs.integrity.get(name).map(|integrity| &integrity.check_statuses);
         MaintenanceStatus {
             tasks: tasks.collect(),
             verdicts: verdicts
@@ -76,7 +76,7 @@ impl JobMetrics {
     pub fn unsound(&self) -> BTreeSet<DatabaseName> {
         let jobs = self.lock();
         let unsound = jobs.integrity.iter().filter(|(_, integrity)| {
-            integrity.standings.iter().any(|(check, standing)| !standing.ok && *check != Check::ForeignKey)
+            integrity.check_statuses.iter().any(|(check, standing)| !standing.ok && *check != Check::ForeignKey)
         });
         unsound.map(|(name, _)| name.clone()).collect()
     }

@@ -17,7 +17,7 @@ use rustix::fs::Uid;
 #[derive(Debug)]
 pub struct PendingFile {
     path: PathBuf,
-    named: bool,
+    is_renamed: bool,
 }
 
 impl PendingFile {
@@ -25,14 +25,14 @@ impl PendingFile {
     ///
     /// # Errors
     /// What the system says of the directory.
-    pub fn make(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
         #[expect(clippy::disallowed_methods, reason = "a copy of our own, which no application has open")]
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self { path: path.to_owned(), named: false })
+        Ok(Self { path: path.to_owned(), is_renamed: false })
     }
 
     /// Where it is now.
@@ -45,14 +45,14 @@ impl PendingFile {
     ///
     /// # Errors
     /// The disk's.
-    pub fn write_first(&self, bytes: &[u8]) -> io::Result<()> {
+    pub fn overwrite_start(&self, bytes: &[u8]) -> io::Result<()> {
         #[expect(clippy::disallowed_methods, reason = "as above; the copy is closed")]
         let file = OpenOptions::new().write(true).open(&self.path)?;
         file.write_all_at(bytes, 0)
     }
 
     /// Keeps a text beside its content, in an extended attribute; without effect where the file system has none.
-    pub fn set_attribute(&self, name: &str, value: &[u8]) {
+    pub fn set_xattr(&self, name: &str, value: &[u8]) {
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::setxattr(&self.path, name, value, rustix::fs::XattrFlags::empty());
         #[cfg(not(target_os = "linux"))]
@@ -87,7 +87,7 @@ impl PendingFile {
     ///
     /// # Errors
     /// The system does not let its mode be changed.
-    pub fn be_no_wider_than(&self, model: &CStr) -> io::Result<()> {
+    pub fn restrict_permissions_like(&self, model: &CStr) -> io::Result<()> {
         const READ_AND_WRITE: u32 = 0o666;
         const GROUP: u32 = 0o070;
         let wanted = rustix::fs::stat(model)?;
@@ -110,9 +110,9 @@ impl PendingFile {
     ///
     /// # Errors
     /// `AlreadyExists`; what the system says of the directory. The file is removed then.
-    pub fn name(mut self, path: &Path) -> io::Result<()> {
+    pub fn rename_noreplace(mut self, path: &Path) -> io::Result<()> {
         rename_to_new(&self.path, path)?;
-        self.named = true;
+        self.is_renamed = true;
         sync_directory(
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
         )
@@ -121,7 +121,7 @@ impl PendingFile {
 
 impl Drop for PendingFile {
     fn drop(&mut self) {
-        if !self.named {
+        if !self.is_renamed {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -129,7 +129,7 @@ impl Drop for PendingFile {
 
 /// An extended attribute of a file; `None` where it has none.
 #[must_use]
-pub fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
+pub fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
     #[cfg(target_os = "linux")]
     {
         const MAX_BYTES: usize = 65_536;
@@ -177,23 +177,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_gets_its_name_once_and_is_never_wider() {
+    fn a_file_is_renamed_once_and_its_permissions_never_widen() {
         let directory = tempfile::tempdir().unwrap();
         let place = |name: &str| directory.path().join(name);
         let model = place("model");
         std::fs::write(&model, "model").unwrap();
         std::fs::set_permissions(&model, std::fs::Permissions::from_mode(0o640)).unwrap();
         let model = std::ffi::CString::new(model.to_str().unwrap()).unwrap();
-        let aside = PendingFile::make(&place("aside")).unwrap();
-        assert_eq!(std::fs::metadata(aside.path()).unwrap().mode() & 0o777, 0o600);
-        aside.be_no_wider_than(&model).unwrap();
-        aside.sync().unwrap();
-        aside.name(&place("named")).unwrap();
+        let pending = PendingFile::create(&place("aside")).unwrap();
+        assert_eq!(std::fs::metadata(pending.path()).unwrap().mode() & 0o777, 0o600);
+        pending.restrict_permissions_like(&model).unwrap();
+        pending.sync().unwrap();
+        pending.rename_noreplace(&place("named")).unwrap();
         assert_eq!(std::fs::metadata(place("named")).unwrap().mode() & 0o777, 0o640);
-        let second = PendingFile::make(&place("aside")).unwrap();
-        let error = second.name(&place("named")).unwrap_err();
+        let second = PendingFile::create(&place("aside")).unwrap();
+        let error = second.rename_noreplace(&place("named")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        drop(PendingFile::make(&place("third")).unwrap());
+        drop(PendingFile::create(&place("third")).unwrap());
         let mut left: Vec<_> =
             std::fs::read_dir(directory.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
         left.sort();

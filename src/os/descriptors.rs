@@ -35,9 +35,9 @@ enum Role {
 #[derive(Debug, Default)]
 pub(super) struct DescriptorScan {
     /// Process and role by the database's place in the list.
-    found: HashMap<usize, HashSet<(u32, Role)>>,
+    matches: HashMap<usize, HashSet<(u32, Role)>>,
     /// Processes that hide their descriptors.
-    hidden: Vec<Credentials>,
+    hidden_processes: Vec<Credentials>,
     /// Every process was reached in time.
     complete: bool,
     /// Processes that were looked at.
@@ -50,22 +50,22 @@ impl DescriptorScan {
     /// Processes that may have lost something of a database. One that has the shared memory open has lost its locks only where
     /// nobody has the main file locked.
     pub(super) fn suspects(&self, database: usize, is_unlocked: bool) -> impl Iterator<Item = u32> {
-        let found = self.found.get(&database).into_iter().flatten();
-        found.filter(move |(_, role)| *role == Role::Deleted || is_unlocked).map(|(pid, _)| *pid)
+        let matches = self.matches.get(&database).into_iter().flatten();
+        matches.filter(move |(_, role)| *role == Role::Deleted || is_unlocked).map(|(pid, _)| *pid)
     }
 
     /// Whether no process is hidden that may write to a database by its mode.
-    pub(super) fn has_seen(&self, files: &DatabaseFiles) -> bool {
-        let may_write = |main: &Stat| self.hidden.iter().any(|identity| identity.could_open(main));
+    pub(super) fn saw_every_writer(&self, files: &DatabaseFiles) -> bool {
+        let may_write = |main: &Stat| self.hidden_processes.iter().any(|identity| identity.may_write(main));
         self.complete
-            && (self.hidden.is_empty() || rustix::fs::stat(&files.main).is_ok_and(|main| !may_write(&main)))
+            && (self.hidden_processes.is_empty() || rustix::fs::stat(&files.main).is_ok_and(|main| !may_write(&main)))
     }
 }
 
 /// Reads the links of all descriptors of all other processes, until a deadline.
 pub(super) fn scan_descriptors(databases: &[&DatabaseFiles], deadline: Instant) -> DescriptorScan {
     let mut scan = DescriptorScan { complete: true, ..DescriptorScan::default() };
-    let names = names_of(databases);
+    let names = names_to_find(databases);
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return DescriptorScan::default();
     };
@@ -82,7 +82,7 @@ pub(super) fn scan_descriptors(databases: &[&DatabaseFiles], deadline: Instant) 
         scan.processes += 1;
         match scan.process(pid, &names, deadline) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid != INIT => {
-                scan.hidden.extend(Credentials::of(pid).filter(|identity| !identity.dead));
+                scan.hidden_processes.extend(Credentials::of(pid).filter(|identity| !identity.dead));
             }
             // One that ended meanwhile has nothing open.
             Err(_) | Ok(()) => {}
@@ -105,10 +105,10 @@ impl DescriptorScan {
             }
             self.descriptors += 1;
             let Ok(link) = std::fs::read_link(descriptor?.path()) else { continue };
-            let Some((name, is_deleted)) = named(&link) else { continue };
+            let Some((name, is_deleted)) = parse_link(&link) else { continue };
             for (database, role) in names.get(&name).into_iter().flatten() {
                 if (*role == Role::Deleted) == is_deleted {
-                    self.found.entry(*database).or_default().insert((pid, *role));
+                    self.matches.entry(*database).or_default().insert((pid, *role));
                 }
             }
         }
@@ -117,7 +117,7 @@ impl DescriptorScan {
 }
 
 /// The file's own name in a link of `/proc`, and whether the file is deleted; `None` for a socket, pipe and the like.
-fn named(link: &Path) -> Option<(OsString, bool)> {
+fn parse_link(link: &Path) -> Option<(OsString, bool)> {
     if !link.has_root() {
         return None;
     }
@@ -129,7 +129,7 @@ fn named(link: &Path) -> Option<(OsString, bool)> {
 }
 
 /// The names to look for. The directory is not compared, as it may have another name in another mount namespace.
-fn names_of(databases: &[&DatabaseFiles]) -> HashMap<OsString, Vec<(usize, Role)>> {
+fn names_to_find(databases: &[&DatabaseFiles]) -> HashMap<OsString, Vec<(usize, Role)>> {
     let mut names: HashMap<OsString, Vec<(usize, Role)>> = HashMap::new();
     for (index, files) in databases.iter().enumerate() {
         let main = Path::new(OsStr::from_bytes(files.main.as_bytes()));
@@ -155,16 +155,16 @@ mod tests {
             ("socket:[123]", None),
             ("anon_inode:[eventfd]", None),
         ] {
-            let found = named(Path::new(link));
-            let found = found.as_ref().map(|(name, deleted)| (name.to_str().unwrap(), *deleted));
-            assert_eq!(found, expected, "{link}");
+            let matches = parse_link(Path::new(link));
+            let matches = matches.as_ref().map(|(name, deleted)| (name.to_str().unwrap(), *deleted));
+            assert_eq!(matches, expected, "{link}");
         }
     }
 
     #[test]
     fn a_shared_memory_is_suspect_only_without_a_lock_on_the_main_file() {
         let mut scan = DescriptorScan::default();
-        scan.found.insert(3, HashSet::from([(7, Role::Shm), (8, Role::Deleted)]));
+        scan.matches.insert(3, HashSet::from([(7, Role::Shm), (8, Role::Deleted)]));
         assert_eq!(scan.suspects(3, false).collect::<Vec<_>>(), [8]);
         assert_eq!(scan.suspects(3, true).count(), 2);
         assert_eq!(scan.suspects(4, true).count(), 0);

@@ -24,7 +24,7 @@ const BACKLOG: i32 = 1_024;
 ///
 /// # Errors
 /// The port is taken, or not allowed.
-pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+pub fn bind_dual_stack(port: u16) -> io::Result<TcpListener> {
     let listener = match listen_on(AddressFamily::INET6, port) {
         Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => listen_on(AddressFamily::INET, port),
         other => other,
@@ -61,12 +61,12 @@ mod tests {
 
     #[test]
     fn one_socket_takes_every_address() {
-        let port = listen_everywhere(0).map(|listener| (listener.local_addr().unwrap().port(), listener));
+        let port = bind_dual_stack(0).map(|listener| (listener.local_addr().unwrap().port(), listener));
         let (port, _listener) = port.unwrap();
         assert!(is_reached((Ipv4Addr::LOCALHOST, port)));
         let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
         assert_eq!(is_reached((Ipv6Addr::LOCALHOST, port)), has_ipv6);
-        let taken = listen_everywhere(port).unwrap_err();
+        let taken = bind_dual_stack(port).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
     }
 

@@ -147,19 +147,19 @@ const RACY_WINDOW_COARSE: Duration = Duration::from_secs(3);
 
 /// The state of main file and WAL at one instant: equal stamps that are not racy mean equal content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct DatabaseFingerprint {
     /// The main file.
     pub main: Option<FileStat>,
     /// The WAL.
     pub wal: Option<FileStat>,
 }
 
-impl Stamp {
+impl DatabaseFingerprint {
     /// Takes the stamp: two `stat` calls.
     ///
     /// # Errors
     /// What the system says of the first file that it refuses to look at.
-    pub fn take(files: &DatabaseFiles) -> io::Result<Self> {
+    pub fn read(files: &DatabaseFiles) -> io::Result<Self> {
         Ok(Self { main: stat(&files.main)?, wal: stat(&files.wal)? })
     }
 
@@ -227,7 +227,7 @@ pub struct FileFacts {
 mod tests {
     use super::*;
 
-    fn stamp(modified: i64) -> Stamp {
+    fn stamp(modified: i64) -> DatabaseFingerprint {
         let file = FileStat {
             device: 1,
             inode: 1,
@@ -238,7 +238,7 @@ mod tests {
             born: None,
             kind: FileKind::Regular,
         };
-        Stamp { main: Some(file), wal: None }
+        DatabaseFingerprint { main: Some(file), wal: None }
     }
 
     #[test]

@@ -2,6 +2,6 @@
 
 /// The host's name; empty where it has none.
 #[must_use]
-pub fn host_name() -> String {
+pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

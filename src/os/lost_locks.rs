@@ -139,15 +139,15 @@ pub fn owner_states(databases: &[&DatabaseFiles]) -> OwnerStates {
     let mounts = MountTable::read();
     let scan = scan_descriptors(databases, Instant::now() + SCAN_LIMIT);
     let states = databases.iter().enumerate().map(|(index, files)| {
-        let locks = table.as_ref().and_then(|table| Locks::of(files, table, &mounts));
+        let locks = table.as_ref().and_then(|table| DatabaseLocks::of(files, table, &mounts));
         let mut suspects: Vec<u32> = locks.iter().flat_map(pids_without_main_lock).collect();
-        let is_unlocked = locks.as_ref().is_some_and(Locks::nobody_has_main);
+        let is_unlocked = locks.as_ref().is_some_and(DatabaseLocks::is_main_unlocked);
         suspects.extend(scan.suspects(index, is_unlocked));
         suspects.sort_unstable();
         suspects.dedup();
-        let lost = if suspects.is_empty() { Vec::new() } else { confirmed(files, &suspects) };
+        let lost = if suspects.is_empty() { Vec::new() } else { confirm(files, &suspects) };
         let is_whole = locks.as_ref().is_some_and(|locks| locks.view == LockView::Whole);
-        OwnerState { lost, locks_seen: is_whole, files_seen: is_whole && scan.has_seen(files) }
+        OwnerState { lost, locks_seen: is_whole, files_seen: is_whole && scan.saw_every_writer(files) }
     });
     let states = states.collect();
     let DescriptorScan { processes, descriptors, .. } = scan;
@@ -155,16 +155,16 @@ pub fn owner_states(databases: &[&DatabaseFiles]) -> OwnerStates {
 }
 
 /// What suspects have lost at each of several looks.
-fn confirmed(files: &DatabaseFiles, suspects: &[u32]) -> Vec<LostLocks> {
-    const LOOKS: u32 = 5;
+fn confirm(files: &DatabaseFiles, suspects: &[u32]) -> Vec<LostLocks> {
+    const ROUNDS: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(20);
-    let mut lost = look(files, suspects);
-    for _ in 1..LOOKS {
+    let mut lost = inspect(files, suspects);
+    for _ in 1..ROUNDS {
         if lost.is_empty() {
             break;
         }
         std::thread::sleep(PAUSE);
-        let again = look(files, suspects);
+        let again = inspect(files, suspects);
         lost.retain(|one| again.contains(one));
     }
     lost.sort_unstable();
@@ -175,14 +175,14 @@ fn confirmed(files: &DatabaseFiles, suspects: &[u32]) -> Vec<LostLocks> {
 #[must_use]
 pub fn may_be_open_elsewhere(files: &DatabaseFiles) -> bool {
     const LIMIT: Duration = Duration::from_millis(200);
-    let Some(locks) = Locks::read(files) else { return true };
+    let Some(locks) = DatabaseLocks::read(files) else { return true };
     !locks.main.is_empty() || !locks.shm.is_empty() || count_write_descriptors(&files.main, LIMIT) != Some(0)
 }
 
 /// The processes that hold a lock on a database: in WAL mode, all that have it open.
 #[must_use]
 pub fn lock_holders(files: &DatabaseFiles) -> Vec<u32> {
-    let locks = Locks::read(files);
+    let locks = DatabaseLocks::read(files);
     let mut pids: Vec<u32> = locks
         .iter()
         .flat_map(|locks| locks.main.iter().chain(&locks.shm))
@@ -194,13 +194,13 @@ pub fn lock_holders(files: &DatabaseFiles) -> Vec<u32> {
 }
 
 /// The locks of other processes on a database.
-struct Locks {
+struct DatabaseLocks {
     main: Vec<FileLock>,
     shm: Vec<FileLock>,
     view: LockView,
 }
 
-impl Locks {
+impl DatabaseLocks {
     fn read(files: &DatabaseFiles) -> Option<Self> {
         Self::of(files, &LockTable::read().ok()?, &MountTable::read())
     }
@@ -209,26 +209,26 @@ impl Locks {
         let main = rustix::fs::stat(&files.main).ok()?;
         let shm = rustix::fs::stat(files.shm()).ok();
         let device = mounts.lock_device(&files.main, main.st_dev)?;
-        let of = |stat: &Stat| table.of(LockedFile { device, inode: stat.st_ino }).to_vec();
+        let of = |stat: &Stat| table.locks_on(LockedFile { device, inode: stat.st_ino }).to_vec();
         Some(Self { main: of(&main), shm: shm.as_ref().map(of).unwrap_or_default(), view: table.view })
     }
 
     /// Whether it is certain that no process holds a lock on the main file.
-    fn nobody_has_main(&self) -> bool {
+    fn is_main_unlocked(&self) -> bool {
         self.view == LockView::Whole && self.main.is_empty()
     }
 }
 
-fn look(files: &DatabaseFiles, pids: &[u32]) -> Vec<LostLocks> {
-    let locks = Locks::read(files);
+fn inspect(files: &DatabaseFiles, pids: &[u32]) -> Vec<LostLocks> {
+    let locks = DatabaseLocks::read(files);
     let mut without_lock: Vec<u32> = locks.iter().flat_map(pids_without_main_lock).collect();
     // Where nobody holds a lock on the main file, whoever has the -shm open has lost its lock. With a holder, it can be a
     // process forked from it that does not use what it has inherited.
-    let is_unlocked = locks.as_ref().is_some_and(Locks::nobody_has_main);
+    let is_unlocked = locks.as_ref().is_some_and(DatabaseLocks::is_main_unlocked);
     let mut lost = Vec::new();
     for &pid in pids {
         // One that is gone or hidden shows nothing.
-        let Some(open) = Open::of(pid, files) else { continue };
+        let Some(open) = OpenFiles::of(pid, files) else { continue };
         if open.shm && is_unlocked && !without_lock.contains(&pid) {
             without_lock.push(pid);
         }
@@ -241,7 +241,7 @@ fn look(files: &DatabaseFiles, pids: &[u32]) -> Vec<LostLocks> {
 
 /// Processes with the open lock of the `-shm` and no lock on the main file. Everybody who has a WAL database open
 /// keeps SHARED on the main file, from before that lock until after it.
-fn pids_without_main_lock(locks: &Locks) -> Vec<u32> {
+fn pids_without_main_lock(locks: &DatabaseLocks) -> Vec<u32> {
     // A lock without a process may be anybody's.
     if locks.main.iter().any(|lock| lock.pid.is_none()) {
         return Vec::new();
@@ -260,13 +260,13 @@ fn pids_without_main_lock(locks: &Locks) -> Vec<u32> {
 
 /// What a process has open of a database.
 #[derive(Default)]
-struct Open {
+struct OpenFiles {
     shm: bool,
     /// Descriptors open for writing whose file is deleted, with its former path.
     deleted: Vec<(u32, PathBuf)>,
 }
 
-impl Open {
+impl OpenFiles {
     /// `None` where the process is gone or hides its descriptors.
     fn of(pid: u32, files: &DatabaseFiles) -> Option<Self> {
         const LIMIT: Duration = Duration::from_secs(1);
@@ -344,7 +344,7 @@ mod tests {
             ("other bytes of the -shm alone", vec![], vec![lock(Some(7), 120)], vec![]),
             ("a lock of an open file description", vec![main(None)], vec![open(7)], vec![]),
         ] {
-            let locks = Locks { main, shm, view: LockView::Whole };
+            let locks = DatabaseLocks { main, shm, view: LockView::Whole };
             assert_eq!(pids_without_main_lock(&locks), expected, "{name}");
         }
     }

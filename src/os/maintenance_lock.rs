@@ -23,7 +23,7 @@ impl MaintenanceLock {
     ///
     /// # Errors
     /// The directory or the file in it cannot be made.
-    pub fn take(directory: &Path, device: u64, inode: u64) -> io::Result<Option<Self>> {
+    pub fn try_acquire(directory: &Path, device: u64, inode: u64) -> io::Result<Option<Self>> {
         std::fs::create_dir_all(directory)?;
         let path = directory.join(format!("{device:x}-{inode:x}.lock"));
         loop {
@@ -59,13 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_has_it_at_a_time_and_nothing_is_left() {
+    fn one_holder_at_a_time_and_no_file_is_left() {
         let directory = tempfile::tempdir().unwrap();
-        let first = MaintenanceLock::take(directory.path(), 1, 2).unwrap().unwrap();
-        assert!(MaintenanceLock::take(directory.path(), 1, 2).unwrap().is_none());
-        assert!(MaintenanceLock::take(directory.path(), 1, 3).unwrap().is_some());
+        let first = MaintenanceLock::try_acquire(directory.path(), 1, 2).unwrap().unwrap();
+        assert!(MaintenanceLock::try_acquire(directory.path(), 1, 2).unwrap().is_none());
+        assert!(MaintenanceLock::try_acquire(directory.path(), 1, 3).unwrap().is_some());
         drop(first);
-        assert!(MaintenanceLock::take(directory.path(), 1, 2).unwrap().is_some());
+        assert!(MaintenanceLock::try_acquire(directory.path(), 1, 2).unwrap().is_some());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

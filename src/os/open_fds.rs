@@ -40,10 +40,10 @@ fn count(file: &Stat, deadline: Instant) -> io::Result<usize> {
         if pid == own {
             continue;
         }
-        descriptors += match unless_gone(count_of(pid, file, deadline)) {
+        descriptors += match ok_if_missing(count_in_process(pid, file, deadline)) {
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied
-                    && (pid == INIT || !could_open(pid, file)) =>
+                    && (pid == INIT || !may_write(pid, file)) =>
             {
                 0
             }
@@ -55,7 +55,7 @@ fn count(file: &Stat, deadline: Instant) -> io::Result<usize> {
 }
 
 /// A process that ended meanwhile, or closed a file, has none.
-fn unless_gone(counted: io::Result<usize>) -> io::Result<usize> {
+fn ok_if_missing(counted: io::Result<usize>) -> io::Result<usize> {
     let gone = |error: &io::Error| {
         matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::SRCH))
     };
@@ -66,11 +66,11 @@ fn unless_gone(counted: io::Result<usize>) -> io::Result<usize> {
 }
 
 /// Whether a process may write to a file by its mode. A dead one has nothing open.
-fn could_open(pid: u32, file: &Stat) -> bool {
-    Credentials::of(pid).is_none_or(|identity| identity.could_open(file))
+fn may_write(pid: u32, file: &Stat) -> bool {
+    Credentials::of(pid).is_none_or(|identity| identity.may_write(file))
 }
 
-fn count_of(pid: u32, file: &Stat, deadline: Instant) -> io::Result<usize> {
+fn count_in_process(pid: u32, file: &Stat, deadline: Instant) -> io::Result<usize> {
     let mut descriptors = 0;
     for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
         if Instant::now() >= deadline {
@@ -78,7 +78,7 @@ fn count_of(pid: u32, file: &Stat, deadline: Instant) -> io::Result<usize> {
         }
         let descriptor = descriptor?;
         let number = descriptor.file_name().to_string_lossy().into_owned();
-        descriptors += unless_gone(is_it(pid, &number, &descriptor.path(), file).map(usize::from))?;
+        descriptors += ok_if_missing(is_write_descriptor(pid, &number, &descriptor.path(), file).map(usize::from))?;
     }
     Ok(descriptors)
 }
@@ -96,7 +96,7 @@ pub(super) fn is_writable(pid: u32, number: u32) -> bool {
 
 /// Whether a descriptor is this file, open for writing. What the kernel itself says is asked first: `stat` may hang with
 /// the file system of a file, so it is left for the one that has the inode.
-fn is_it(pid: u32, number: &str, link: &Path, file: &Stat) -> io::Result<bool> {
+fn is_write_descriptor(pid: u32, number: &str, link: &Path, file: &Stat) -> io::Result<bool> {
     // Sockets, pipes and the like have a name without a slash.
     if !std::fs::read_link(link)?.has_root() {
         return Ok(false);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_write_is_told_by_the_mode() {
+    fn the_mode_decides_who_may_write() {
         let (_made, file) = made();
         let (own, nobody) = (std::process::id(), u32::MAX);
         for (uid, gid, mode, expected) in [
@@ -187,9 +187,9 @@ mod tests {
         ] {
             let mut other = file;
             (other.st_uid, other.st_gid, other.st_mode) = (uid, gid, mode);
-            assert_eq!(could_open(own, &other), expected, "{uid} {gid} {mode:o}");
+            assert_eq!(may_write(own, &other), expected, "{uid} {gid} {mode:o}");
         }
         // Of a process that is gone nothing is known.
-        assert!(could_open(u32::MAX, &file));
+        assert!(may_write(u32::MAX, &file));
     }
 }

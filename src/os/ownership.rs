@@ -42,7 +42,7 @@ pub fn ownership(path: &CStr) -> io::Result<Option<Ownership>> {
 
 /// The user as whom this process acts.
 #[must_use]
-pub fn acting_user() -> u32 {
+pub fn effective_user_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 

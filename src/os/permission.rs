@@ -95,7 +95,7 @@ fn obstacle(
 
 /// The first directory on the way to a file that this process may not search.
 #[must_use]
-pub fn unsearchable(file: &Path) -> Option<PathBuf> {
+pub fn first_unsearchable_directory(file: &Path) -> Option<PathBuf> {
     let mut directories: Vec<&Path> = file.ancestors().skip(1).collect();
     directories.reverse();
     let denied = |directory: &&Path| {

@@ -56,7 +56,7 @@ pub struct LockTable {
     pub view: LockView,
     /// Whether it came in one piece. The kernel lists a page at a time, and a lock that goes meanwhile can make it
     /// skip another, so that one missing in a long list is not surely gone.
-    pub in_one_piece: bool,
+    pub is_single_read: bool,
 }
 
 /// The kernel gives a page at a time, and less where the next line would not fit.
@@ -95,12 +95,12 @@ impl LockTable {
             .filter(|lock| own.is_none() || lock.pid != own)
             .collect();
         locks.sort_unstable_by_key(|lock| lock.file);
-        Self { locks, view, in_one_piece: text.len() <= PIECE_BYTES }
+        Self { locks, view, is_single_read: text.len() <= PIECE_BYTES }
     }
 
     /// The locks on one file.
     #[must_use]
-    pub fn of(&self, file: LockedFile) -> &[FileLock] {
+    pub fn locks_on(&self, file: LockedFile) -> &[FileLock] {
         let start = self.locks.partition_point(|lock| lock.file < file);
         let length = self.locks[start..].partition_point(|lock| lock.file == file);
         &self.locks[start..start + length]
@@ -212,11 +212,11 @@ mod tests {
                      5: POSIX  ADVISORY  READ 5 fe:00:77 124 124\n";
         let table = LockTable::parse(text, Some(5), LockView::Whole);
         assert_eq!(table.count(), 4);
-        assert!(table.in_one_piece);
+        assert!(table.is_single_read);
         let device = rustix::fs::makedev(0xfe, 0);
         let pids = |inode| {
             let mut pids: Vec<u32> =
-                table.of(LockedFile { device, inode }).iter().filter_map(|lock| lock.pid).collect();
+                table.locks_on(LockedFile { device, inode }).iter().filter_map(|lock| lock.pid).collect();
             pids.sort_unstable();
             pids
         };

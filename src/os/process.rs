@@ -35,11 +35,11 @@ impl ProcessFacts {
             let content = std::fs::read(format!("/proc/{pid}/{name}")).ok();
             content
         };
-        let name = shown(&file("comm")?);
+        let name = printable(&file("comm")?);
         let status = file("status").unwrap_or_default();
         Some(Self {
             name,
-            command: shown(&file("cmdline").unwrap_or_default()),
+            command: printable(&file("cmdline").unwrap_or_default()),
             user: user_id(&String::from_utf8_lossy(&status)).map(user_name),
             started_at: started_at(&String::from_utf8_lossy(&file("stat").unwrap_or_default())),
         })
@@ -69,7 +69,7 @@ impl Credentials {
     }
 
     /// Whether it may write to a file by its mode. A dead one has nothing open.
-    pub(super) fn could_open(&self, file: &Stat) -> bool {
+    pub(super) fn may_write(&self, file: &Stat) -> bool {
         let mode = file.st_mode;
         !self.dead
             && (self.user == file.st_uid
@@ -90,7 +90,7 @@ fn numbers<'s>(status: &'s str, name: &str) -> impl Iterator<Item = u32> + 's {
 }
 
 /// Text of a process as one line that cannot move the cursor of a terminal.
-fn shown(bytes: &[u8]) -> String {
+fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let plain: String =
         text.trim_end_matches(['\0', '\n']).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -141,7 +141,7 @@ mod tests {
             (b"\xff", "\u{fffd}"),
             (&long, &cut),
         ] {
-            assert_eq!(shown(bytes), expected);
+            assert_eq!(printable(bytes), expected);
         }
     }
 

@@ -8,7 +8,7 @@ use rustix::event::poll;
 /// Whether nobody can read standard output any more: the other end of a pipe is closed, or a terminal has hung up.
 /// It does not wait. Where the system does not tell, somebody may.
 #[must_use]
-pub fn output_has_no_reader() -> bool {
+pub fn stdout_is_closed() -> bool {
     /// An error and a hang-up are told without being asked for.
     const NOTHING: PollFlags = PollFlags::empty();
     let output = std::io::stdout();

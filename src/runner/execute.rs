@@ -17,8 +17,8 @@ use crate::limits::QueryLimits;
 use crate::metrics::JobMetrics;
 use crate::os::ClockReading;
 use crate::os::MaintenanceLock;
-use crate::os::Stamp;
-use crate::os::unsearchable;
+use crate::os::DatabaseFingerprint;
+use crate::os::first_unsearchable_directory;
 use crate::record::record;
 use crate::sqlite::temporary_directory;
 use crate::state_store::StateStore;
@@ -163,10 +163,10 @@ impl TaskExecutor {
     fn lock(&self, database: &Database) -> std::io::Result<Option<LockOrNone>> {
         // In memory, nothing that writes is configured, and two health checks do no harm.
         let Some(state) = self.state_store.file() else { return Ok(Some(LockOrNone::None)) };
-        let Some(main) = Stamp::take(&database.files)?.main else { return Ok(Some(LockOrNone::None)) };
+        let Some(main) = DatabaseFingerprint::read(&database.files)?.main else { return Ok(Some(LockOrNone::None)) };
         let mut directory = state.as_os_str().to_owned();
         directory.push(".locks");
-        let lock = MaintenanceLock::take(&PathBuf::from(directory), main.device, main.inode)?;
+        let lock = MaintenanceLock::try_acquire(&PathBuf::from(directory), main.device, main.inode)?;
         Ok(lock.map(LockOrNone::Lock))
     }
 
@@ -241,7 +241,7 @@ impl TaskExecutor {
 
 /// Why a database could not be locked for maintenance: mostly its own files cannot be reached.
 fn not_locked(path: &Path, error: &std::io::Error) -> String {
-    match unsearchable(path) {
+    match first_unsearchable_directory(path) {
         Some(directory) => format!(
             "{}: litekeeper may not search the directory {} ({error}); give its user or a group of its the right to (chmod g+x, \
              or setfacl -m u:USER:x)",
@@ -254,9 +254,9 @@ fn not_locked(path: &Path, error: &std::io::Error) -> String {
 }
 
 /// Begins the trace of a run, which lasts until the run is written down.
-fn trace_of(request: &RunRequest) -> telemetry::JobScope {
+fn trace_of(request: &RunRequest) -> telemetry::RunScope {
     let RunRequest { database, task, trigger, .. } = request;
-    telemetry::begin_job(
+    telemetry::begin_run(
         database.name.as_str(),
         task.label(),
         trigger.label(),

@@ -11,7 +11,7 @@ use chrono::Utc;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::metrics::JobTarget;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::state_store::StateStoreError;
 use crate::task::TaskKind;
 use crate::tasks::Outcome;
@@ -110,8 +110,8 @@ fn load(
         last.as_ref().map(|past| &past.run),
         success.as_ref().map(|past| &past.run),
     );
-    metrics.set_standings(&database.name, history.standings(&database.path)?);
-    let main = Stamp::take(&database.files).ok().and_then(|stamp| stamp.main);
+    metrics.set_standings(&database.name, history.check_statuses(&database.path)?);
+    let main = DatabaseFingerprint::read(&database.files).ok().and_then(|stamp| stamp.main);
     Ok(PersistedTask {
         path: database.path.clone(),
         last_scheduled: history.last_scheduled(&database.path, task)?,
@@ -170,8 +170,8 @@ pub(super) fn poll_external_changes(
     for past in others {
         last_seen = last_seen.max(past.id);
         executor.metrics.observe(&past.run);
-        if let Ok(standings) = executor.state_store.standings(&past.run.path) {
-            executor.metrics.set_standings(&past.run.database, standings);
+        if let Ok(check_statuses) = executor.state_store.check_statuses(&past.run.path) {
+            executor.metrics.set_standings(&past.run.database, check_statuses);
         }
     }
     let file = executor.pause_file.as_ref().is_some_and(|file| file.exists());

@@ -42,8 +42,8 @@ pub struct CheckStatus {
 /// A failure stays until a check that could have seen the same damage passes: a quick check sees less than a
 /// full one, and a full one table by table sees less than one on the whole database. So a failed quick or full check
 /// is cleared by a whole full check alone.
-pub fn apply_verdict(standings: &mut BTreeMap<Check, CheckStatus>, verdict: &Verdict, at: SystemTime) {
-    let old = standings.get(&verdict.check);
+pub fn apply_verdict(check_statuses: &mut BTreeMap<Check, CheckStatus>, verdict: &Verdict, at: SystemTime) {
+    let old = check_statuses.get(&verdict.check);
     let whole_at = old.map_or(SystemTime::UNIX_EPOCH, |old| old.whole_at);
     let mut new = CheckStatus {
         ok: verdict.ok,
@@ -63,10 +63,10 @@ pub fn apply_verdict(standings: &mut BTreeMap<Check, CheckStatus>, verdict: &Ver
         new.problems = failed.problems;
         new.first_problem.clone_from(&failed.first_problem);
     }
-    standings.insert(verdict.check, new);
+    check_statuses.insert(verdict.check, new);
     // A full check sees every broken constraint that a quick one does.
     if verdict.check == Check::Full
-        && let Some(quick) = standings.get_mut(&Check::Quick)
+        && let Some(quick) = check_statuses.get_mut(&Check::Quick)
     {
         quick.notes.constraints = verdict.notes.constraints;
         quick.notes.first_constraint.clone_from(&verdict.notes.first_constraint);
@@ -74,7 +74,7 @@ pub fn apply_verdict(standings: &mut BTreeMap<Check, CheckStatus>, verdict: &Ver
     if verdict.check == Check::Full
         && verdict.ok
         && verdict.whole
-        && let Some(quick) = standings.get_mut(&Check::Quick)
+        && let Some(quick) = check_statuses.get_mut(&Check::Quick)
     {
         (quick.ok, quick.problems, quick.first_problem) = (true, 0, None);
     }
@@ -105,13 +105,13 @@ pub(super) fn apply(connection: &Connection, run: &Run) -> rusqlite::Result<()> 
     if verdicts.is_empty() {
         return Ok(());
     }
-    let mut standings = read(connection, &run.path)?;
+    let mut check_statuses = read(connection, &run.path)?;
     for verdict in &verdicts {
-        apply_verdict(&mut standings, verdict, run.ended_at());
+        apply_verdict(&mut check_statuses, verdict, run.ended_at());
     }
     let sql = "INSERT OR REPLACE INTO verdicts (path, kind, ok, problems, first_problem, completed_at, whole_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    for (check, standing) in standings {
+    for (check, standing) in check_statuses {
         connection.execute(
             sql,
             params![
@@ -149,11 +149,11 @@ fn read(connection: &Connection, path: &Path) -> rusqlite::Result<BTreeMap<Check
         };
         Ok((kind, standing))
     })?;
-    let mut standings = BTreeMap::new();
+    let mut check_statuses = BTreeMap::new();
     for row in rows {
         let (kind, standing) = row?;
         if let Some(check) = Check::ALL.into_iter().find(|check| check.label() == kind) {
-            standings.insert(check, standing);
+            check_statuses.insert(check, standing);
         }
     }
     // A file of an older format that is only read has no such table.
@@ -165,12 +165,12 @@ fn read(connection: &Connection, path: &Path) -> rusqlite::Result<BTreeMap<Check
         })?;
         for row in rows {
             let (kind, notes) = row?;
-            if let Some((_, standing)) = standings.iter_mut().find(|(check, _)| check.label() == kind) {
+            if let Some((_, standing)) = check_statuses.iter_mut().find(|(check, _)| check.label() == kind) {
                 standing.notes = serde_json::from_str(&notes).unwrap_or_default();
             }
         }
     }
-    Ok(standings)
+    Ok(check_statuses)
 }
 
 impl StateStore {
@@ -178,7 +178,7 @@ impl StateStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn standings(&self, path: &Path) -> Result<BTreeMap<Check, CheckStatus>, StateStoreError> {
+    pub fn check_statuses(&self, path: &Path) -> Result<BTreeMap<Check, CheckStatus>, StateStoreError> {
         read(&self.connection(), path).map_err(self.failed())
     }
 
@@ -187,9 +187,9 @@ impl StateStore {
     /// # Errors
     /// SQLite's.
     pub fn unhealthy(&self, path: &Path) -> Result<Option<String>, StateStoreError> {
-        let standings = self.standings(path)?;
+        let check_statuses = self.check_statuses(path)?;
         let failed = [Check::Full, Check::Quick].iter().find_map(|check| {
-            let standing = standings.get(check).filter(|standing| !standing.ok)?;
+            let standing = check_statuses.get(check).filter(|standing| !standing.ok)?;
             Some(standing.first_problem.clone().unwrap_or_else(|| format!("{} problems", standing.problems)))
         });
         Ok(failed)

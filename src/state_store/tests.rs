@@ -44,7 +44,7 @@ fn a_failure_stays_until_a_check_that_could_see_it_passes() {
         (vec![(quick, false), (full, true)], Some(true), Some(true)),
         (vec![(sliced, false), (full, true), (quick, false)], Some(false), Some(true)),
     ] {
-        let mut standings = BTreeMap::new();
+        let mut check_statuses = BTreeMap::new();
         for (time, ((check, whole), ok)) in checks.iter().enumerate() {
             let verdict = Verdict {
                 check: *check,
@@ -54,9 +54,9 @@ fn a_failure_stays_until_a_check_that_could_see_it_passes() {
                 first_problem: None,
                 notes: Notes::default(),
             };
-            apply_verdict(&mut standings, &verdict, at(time as u64));
+            apply_verdict(&mut check_statuses, &verdict, at(time as u64));
         }
-        let ok = |check| standings.get(&check).map(|standing| standing.ok);
+        let ok = |check| check_statuses.get(&check).map(|standing| standing.ok);
         assert_eq!((ok(Check::Quick), ok(Check::Full)), (quick_ok, full_ok), "{checks:?}");
     }
 }
@@ -70,7 +70,7 @@ fn verdicts_survive_a_restart() {
     StateStore::open(Some(&file)).unwrap().record(&run(10, "failed", details)).unwrap();
     let again = StateStore::open(Some(&file)).unwrap();
     assert_eq!(again.unhealthy(Path::new("/srv/books.db")).unwrap().as_deref(), Some("row 1 missing"));
-    let standing = &again.standings(Path::new("/srv/books.db")).unwrap()[&Check::Full];
+    let standing = &again.check_statuses(Path::new("/srv/books.db")).unwrap()[&Check::Full];
     assert_eq!((standing.ok, standing.problems, standing.completed_at), (false, 3, at(12)));
     assert_eq!(again.unhealthy(Path::new("/srv/other.db")).unwrap(), None);
 }

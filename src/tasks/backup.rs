@@ -187,7 +187,7 @@ fn run_inner(task: &Backup, context: &TaskContext<'_>) -> Result<Outcome, Outcom
     let verification = verify(pending.path(), &copied, context.limits, &context.progress)
         .map_err(|error| verify_failure(error, impact_limits, context))?;
     backup_set::describe(&pending, identity, context.database);
-    pending.name(&place).map_err(|error| file_failed(&place.display().to_string(), &error))?;
+    pending.rename_noreplace(&place).map_err(|error| file_failed(&place.display().to_string(), &error))?;
     let verified_at =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut backup = BackupReport {

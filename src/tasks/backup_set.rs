@@ -16,8 +16,8 @@ use serde::Serialize;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::os::PendingFile;
-use crate::os::attribute;
-use crate::os::host_name;
+use crate::os::xattr;
+use crate::os::hostname;
 use crate::os::sync_directory;
 
 use super::verified_copy::PENDING_SUFFIX;
@@ -164,17 +164,17 @@ pub(super) fn describe(file: &PendingFile, identity: &BackupIdentity, database: 
         id: identity.id.clone(),
         database: database.name.as_str().to_owned(),
         path: database.path.to_string_lossy().into_owned(),
-        host: host_name(),
+        host: hostname(),
     };
     if let Ok(text) = serde_json::to_vec(&owner) {
-        file.set_attribute(OWNER_ATTRIBUTE, &text);
+        file.set_xattr(OWNER_ATTRIBUTE, &text);
     }
 }
 
 /// Whose a backup is, by the attribute of its file.
 #[must_use]
 pub(super) fn owner_of(backup: &Path) -> Option<BackupOwner> {
-    serde_json::from_slice(&attribute(backup, OWNER_ATTRIBUTE)?).ok()
+    serde_json::from_slice(&xattr(backup, OWNER_ATTRIBUTE)?).ok()
 }
 
 #[cfg(test)]

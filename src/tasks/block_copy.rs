@@ -41,7 +41,7 @@ pub(super) fn copy_blocks(
     let failed = |error: std::io::Error| file_failed(&pending.display().to_string(), &error);
     let begun = Instant::now();
     let operation = Operation::begin("backup", None);
-    let file = PendingFile::make(pending).map_err(failed)?;
+    let file = PendingFile::create(pending).map_err(failed)?;
     let target = file.open().map_err(failed)?;
     let max_hold = impact_limits.max_copy_hold();
     let from = CopySource { path: source.path, files: source.files, max_hold, limits };

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use crate::database::Database;
 use crate::database_files::DatabaseFiles;
 use crate::limits::QueryLimits;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::os::count_write_descriptors;
 use crate::sqlite::Contention;
 use crate::sqlite::WriteProbe;
@@ -143,7 +143,7 @@ impl LockContention {
 
     /// When anybody last wrote, by the files' times.
     fn last_write(&self) -> Option<Instant> {
-        let written = Stamp::take(&self.database).ok()?.last_write_seconds()?;
+        let written = DatabaseFingerprint::read(&self.database).ok()?.last_write_seconds()?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
         Instant::now().checked_sub(Duration::try_from_secs_f64((now - written).max(0.0)).ok()?)
     }

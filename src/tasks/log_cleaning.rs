@@ -17,7 +17,7 @@ use crate::database::Database;
 use crate::humanize::count;
 use crate::humanize::counted;
 use crate::limits::QueryLimits;
-use crate::os::Stamp;
+use crate::os::DatabaseFingerprint;
 use crate::span::Operation;
 use crate::span::Transactions;
 use crate::sqlite::Archive;
@@ -151,7 +151,7 @@ fn open(write_limits: WriteLimits, context: &TaskContext<'_>) -> Result<Writer, 
 
 /// Which file stands under the database's name.
 fn identity(database: &Database) -> Option<(u64, u64)> {
-    let main = Stamp::take(&database.files).ok()?.main?;
+    let main = DatabaseFingerprint::read(&database.files).ok()?.main?;
     Some((main.device, main.inode))
 }
 

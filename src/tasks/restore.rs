@@ -73,7 +73,7 @@ pub fn restore(
         }
         VerifyError::Unread(error) => Outcome::of(&error, None),
     })?;
-    pending.name(target).map_err(|error| file_failed(&target.display().to_string(), &error))?;
+    pending.rename_noreplace(target).map_err(|error| file_failed(&target.display().to_string(), &error))?;
     Ok(RestoreReport {
         backup: backup.to_owned(),
         backup_of: owner_of(backup),

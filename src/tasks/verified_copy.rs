@@ -159,7 +159,7 @@ pub(super) fn copy(source: &Source<'_>, pending: &Path) -> Result<(PendingFile, 
 
 /// Brings a copy to the disk, to be read from there.
 fn on_disk(file: PendingFile, source: &Source<'_>, pending: &Path) -> Result<PendingFile, Outcome> {
-    let synced = file.be_no_wider_than(&source.files.main).and_then(|()| file.sync());
+    let synced = file.restrict_permissions_like(&source.files.main).and_then(|()| file.sync());
     synced.map_err(|error| file_failed(&pending.display().to_string(), &error))?;
     Ok(file)
 }
@@ -174,7 +174,7 @@ fn attempts(
     for attempt in 1..=MAX_ATTEMPTS {
         let header = reader.header()?;
         let monitor = ImpactMonitor::watch(source.impact_limits, &header, reader);
-        let file = PendingFile::make(pending)?;
+        let file = PendingFile::create(pending)?;
         let begun = Instant::now();
         let go = copy_once(reader, &file, &header, source, &monitor)?;
         max_hold = max_hold.max(monitor.hold());
@@ -232,7 +232,7 @@ fn copy_once(
     }
     // The backup API changes counters in page 1, and a checksum in the reserved bytes is not renewed: the owner could not read it.
     if go.is_continue() && header.reserved_bytes > 0 {
-        file.write_first(&reader.page(FIRST_PAGE)?)?;
+        file.overwrite_start(&reader.page(FIRST_PAGE)?)?;
     }
     Ok(go)
 }

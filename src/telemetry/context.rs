@@ -16,11 +16,11 @@ use crate::span;
 use crate::span::Trace;
 
 /// Whether a trace that comes from elsewhere goes on here: while somebody takes traces, and wants it so.
-pub(super) static CONTINUES: AtomicBool = AtomicBool::new(false);
+pub(super) static PROPAGATE: AtomicBool = AtomicBool::new(false);
 
 /// The database of a run, for each of its spans.
 #[derive(Debug, Clone)]
-pub(super) struct Namespace(pub String);
+pub(super) struct DatabaseNamespace(pub String);
 
 /// The trace that the code at hand is part of; `None` while nobody takes traces.
 #[must_use]
@@ -35,16 +35,16 @@ pub fn current() -> Option<Trace> {
 /// The root of a run's trace, until it is dropped.
 #[must_use]
 #[derive(Debug)]
-pub struct JobScope {
+pub struct RunScope {
     // In this order: the span ends before its surroundings.
     _span: EnteredSpan,
-    _surroundings: ContextGuard,
+    _context: ContextGuard,
 }
 
 /// Begins the trace of a run, or goes on with the one at hand.
-pub fn begin_job(database: &str, task: &str, trigger: &str, path: &str) -> JobScope {
-    let surroundings = Context::current_with_value(Namespace(database.to_owned())).attach();
-    JobScope { _span: span::job(task, trigger, path).entered(), _surroundings: surroundings }
+pub fn begin_run(database: &str, task: &str, trigger: &str, path: &str) -> RunScope {
+    let context_guard = Context::current_with_value(DatabaseNamespace(database.to_owned())).attach();
+    RunScope { _span: span::job(task, trigger, path).entered(), _context: context_guard }
 }
 
 /// A span elsewhere, to which what is done here belongs.
@@ -52,12 +52,12 @@ pub fn begin_job(database: &str, task: &str, trigger: &str, path: &str) -> JobSc
 pub struct RemoteContext(Context);
 
 /// The two headers of W3C's trace context (<https://www.w3.org/TR/trace-context/>).
-struct Carrier<'c> {
+struct HeaderCarrier<'c> {
     traceparent: &'c str,
     tracestate: Option<&'c str>,
 }
 
-impl Extractor for Carrier<'_> {
+impl Extractor for HeaderCarrier<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         match key {
             "traceparent" => Some(self.traceparent),
@@ -74,18 +74,18 @@ impl Extractor for Carrier<'_> {
 impl RemoteContext {
     /// The span that two headers, or variables of the environment, name; `None` for nonsense, and while nobody takes traces.
     #[must_use]
-    pub fn named(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
-        if !CONTINUES.load(Ordering::Relaxed) {
+    pub fn from_headers(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
+        if !PROPAGATE.load(Ordering::Relaxed) {
             return None;
         }
-        let carrier = Carrier { traceparent, tracestate };
+        let carrier = HeaderCarrier { traceparent, tracestate };
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
         context.span().span_context().is_valid().then_some(Self(context))
     }
 
     /// The span that the code at hand is part of.
     #[must_use]
-    pub fn here() -> Option<Self> {
+    pub fn current() -> Option<Self> {
         let context = Context::current();
         let is_valid = context.span().span_context().is_valid();
         is_valid.then_some(Self(context))
@@ -106,6 +106,6 @@ impl RemoteContext {
 
 /// Does work as a part of the trace of a parent, if there is one.
 pub fn within<T>(parent: Option<&RemoteContext>, work: impl FnOnce() -> T) -> T {
-    let _surroundings = parent.map(|parent| parent.0.clone().attach());
+    let _context = parent.map(|parent| parent.0.clone().attach());
     work()
 }

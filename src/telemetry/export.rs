@@ -26,31 +26,31 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::SpanCounts;
 use crate::metrics::SpanDrop;
 
-use super::context::Namespace;
-use super::otel_env::Settings;
+use super::context::DatabaseNamespace;
+use super::otel_env::ExporterSettings;
 use super::otlp_http::ExportError;
 use super::otlp_http::ExportResponse;
 use super::otlp_http::OtlpHttpClient;
 
 /// How often a batch is sent before it is given up; between the tries the pause doubles from the first. Meanwhile the queue
 /// fills.
-const MAX_TRIES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_ATTEMPTS: u32 = 5;
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How long the last batches may take when litekeeper ends.
-pub(super) const LAST_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Takes spans that end.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct BoundedSpanProcessor {
     pub sender: mpsc::Sender<SpanData>,
     pub counts: Arc<SpanCounts>,
 }
 
-impl SpanProcessor for Queue {
+impl SpanProcessor for BoundedSpanProcessor {
     /// Every span of a run names the database.
     fn on_start(&self, span: &mut Span, parent: &Context) {
-        if let Some(Namespace(name)) = parent.get::<Namespace>() {
+        if let Some(DatabaseNamespace(name)) = parent.get::<DatabaseNamespace>() {
             opentelemetry::trace::Span::set_attribute(span, KeyValue::new("db.namespace", name.clone()));
         }
     }
@@ -72,26 +72,26 @@ impl SpanProcessor for Queue {
 
 /// Sends what comes out of the queue.
 pub(super) struct Exporter {
-    pub wire: OtlpHttpClient,
-    pub settings: Settings,
+    pub client: OtlpHttpClient,
+    pub settings: ExporterSettings,
     pub resource: ResourceAttributesWithSchema,
     pub counts: Arc<SpanCounts>,
     pub stop: CancellationToken,
-    pub is_ill: bool,
+    pub export_failing: bool,
 }
 
 impl Exporter {
     /// Works until it is told to stop, and then for a moment more.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<SpanData>) {
         let stop = self.stop.clone();
-        let too_late = async {
+        let shutdown_timeout = async {
             stop.cancelled().await;
-            tokio::time::sleep(LAST_LIMIT).await;
+            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
         };
         let endpoint = self.settings.endpoint.to_string();
         tokio::select! {
-            () = self.pump(&mut queue) => {}
-            () = too_late => tracing::warn!(
+            () = self.export_batches(&mut queue) => {}
+            () = shutdown_timeout => tracing::warn!(
                 endpoint,
                 spans_waiting = queue.len(),
                 "the last traces were not taken in time and are lost"
@@ -99,18 +99,18 @@ impl Exporter {
         }
     }
 
-    async fn pump(&mut self, queue: &mut mpsc::Receiver<SpanData>) {
-        let most = self.settings.batch;
+    async fn export_batches(&mut self, queue: &mut mpsc::Receiver<SpanData>) {
+        let max_batch = self.settings.batch;
         let stop = self.stop.clone();
         loop {
             let mut batch = Vec::new();
             tokio::select! {
-                count = queue.recv_many(&mut batch, most) => if count == 0 { return },
+                count = queue.recv_many(&mut batch, max_batch) => if count == 0 { return },
                 () = stop.cancelled() => {}
             }
             let mut until = std::pin::pin!(tokio::time::sleep(self.settings.delay));
-            while batch.len() < most && !stop.is_cancelled() {
-                let room = most - batch.len();
+            while batch.len() < max_batch && !stop.is_cancelled() {
+                let room = max_batch - batch.len();
                 tokio::select! {
                     count = queue.recv_many(&mut batch, room) => if count == 0 { break },
                     () = until.as_mut() => break,
@@ -118,7 +118,7 @@ impl Exporter {
                 }
             }
             if stop.is_cancelled() {
-                while batch.len() < most
+                while batch.len() < max_batch
                     && let Ok(span) = queue.try_recv()
                 {
                     batch.push(span);
@@ -135,22 +135,22 @@ impl Exporter {
     async fn export(&mut self, batch: Vec<SpanData>) {
         let count = batch.len() as u64;
         let body = self.encode(batch);
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = INITIAL_BACKOFF;
         for attempt in 1.. {
-            let is_last = attempt == MAX_TRIES || self.stop.is_cancelled();
-            match self.wire.send(body.clone()).await {
-                Ok(taken) => return self.taken(count, &taken),
-                Err(trouble) => {
-                    self.say_ill(&trouble);
-                    if !trouble.passes || is_last {
-                        let reason = if trouble.passes { SpanDrop::Failed } else { SpanDrop::Rejected };
+            let is_last = attempt == MAX_ATTEMPTS || self.stop.is_cancelled();
+            match self.client.send(body.clone()).await {
+                Ok(record_response) => return self.record_response(count, &record_response),
+                Err(error) => {
+                    self.log_failure(&error);
+                    if !error.is_retryable || is_last {
+                        let reason = if error.is_retryable { SpanDrop::Failed } else { SpanDrop::Rejected };
                         return self.counts.dropped(reason, count);
                     }
                     tokio::select! {
-                        () = tokio::time::sleep(trouble.retry_after.unwrap_or(pause)) => {}
+                        () = tokio::time::sleep(error.retry_after.unwrap_or(backoff)) => {}
                         () = self.stop.cancelled() => {}
                     }
-                    pause *= 2;
+                    backoff *= 2;
                 }
             }
         }
@@ -167,26 +167,26 @@ impl Exporter {
         compressed.expect("writing to memory does not fail").into()
     }
 
-    fn taken(&mut self, count: u64, taken: &ExportResponse) {
-        let rejected = taken.rejected.min(count);
+    fn record_response(&mut self, count: u64, record_response: &ExportResponse) {
+        let rejected = record_response.rejected.min(count);
         self.counts.exported(count - rejected);
         self.counts.dropped(SpanDrop::Rejected, rejected);
         if rejected > 0 {
-            let words = format!("it rejected {rejected} of {count} spans: {}", taken.words);
-            self.say_ill(&ExportError { words, passes: false, retry_after: None });
-        } else if std::mem::take(&mut self.is_ill) {
+            let message = format!("it rejected {rejected} of {count} spans: {}", record_response.message);
+            self.log_failure(&ExportError { message, is_retryable: false, retry_after: None });
+        } else if std::mem::take(&mut self.export_failing) {
             tracing::info!(endpoint = %self.settings.endpoint, "the collector takes traces again");
         }
     }
 
-    fn say_ill(&mut self, trouble: &ExportError) {
-        if std::mem::replace(&mut self.is_ill, true) {
-            tracing::debug!(endpoint = %self.settings.endpoint, reason = trouble.words, "a batch of traces was not taken");
+    fn log_failure(&mut self, error: &ExportError) {
+        if std::mem::replace(&mut self.export_failing, true) {
+            tracing::debug!(endpoint = %self.settings.endpoint, reason = error.message, "a batch of traces was not taken");
             return;
         }
         tracing::warn!(
             endpoint = %self.settings.endpoint,
-            reason = trouble.words,
+            reason = error.message,
             "the collector does not take traces; what is lost is counted in litekeeper_trace_spans_dropped_total"
         );
     }

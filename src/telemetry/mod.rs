@@ -13,12 +13,12 @@ mod span_attributes;
 #[cfg(test)]
 mod tests;
 
-pub use context::JobScope;
+pub use context::RunScope;
 pub use context::RemoteContext;
-pub use context::begin_job;
+pub use context::begin_run;
 pub use context::current;
 pub use context::within;
-pub use span_attributes::describe;
+pub use span_attributes::record_outcome;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,27 +41,27 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::TracingSettings;
 use crate::metrics::SpanCounts;
-use crate::os::host_name;
+use crate::os::hostname;
 use crate::span;
 
 use export::Exporter;
-use export::LAST_LIMIT;
-use export::Queue;
-use otel_env::Settings;
+use export::SHUTDOWN_TIMEOUT;
+use export::BoundedSpanProcessor;
+use otel_env::ExporterSettings;
 use otlp_http::OtlpHttpClient;
 use sampling::Sampling;
 
 /// What takes traces, or nothing that does.
 #[derive(Debug)]
 pub struct Telemetry {
-    line: Option<Line>,
+    pipeline: Option<Pipeline>,
     counts: Arc<SpanCounts>,
-    notes: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// A way out for traces.
 #[derive(Debug)]
-struct Line {
+struct Pipeline {
     provider: SdkTracerProvider,
     endpoint: String,
     stop: CancellationToken,
@@ -74,10 +74,10 @@ impl Telemetry {
     /// # Errors
     /// They are wanted, and cannot be sent as they should; in words.
     pub fn start(file: &TracingSettings) -> Result<Self, String> {
-        let (settings, notes) = otel_env::resolve(file, &|name| std::env::var(name).ok())?;
+        let (settings, warnings) = otel_env::resolve(file, &|name| std::env::var(name).ok())?;
         let counts = Arc::new(SpanCounts::default());
-        let line = settings.map(|settings| Line::open(settings, &counts)).transpose()?;
-        Ok(Self { line, counts, notes })
+        let pipeline = settings.map(|settings| Pipeline::open(settings, &counts)).transpose()?;
+        Ok(Self { pipeline, counts, warnings })
     }
 
     /// What becomes of spans.
@@ -91,9 +91,9 @@ impl Telemetry {
     where
         S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
     {
-        let line = self.line.as_ref()?;
+        let pipeline = self.pipeline.as_ref()?;
         let layer = tracing_opentelemetry::layer()
-            .with_tracer(line.provider.tracer("litekeeper"))
+            .with_tracer(pipeline.provider.tracer("litekeeper"))
             .with_location(false)
             .with_threads(false)
             .with_target(false)
@@ -102,11 +102,11 @@ impl Telemetry {
     }
 
     /// Tells the log where traces go, and what of the environment could not be used.
-    pub fn say_where(&self) {
-        if let Some(line) = &self.line {
-            tracing::info!(endpoint = line.endpoint, "traces are exported");
+    pub fn log_status(&self) {
+        if let Some(pipeline) = &self.pipeline {
+            tracing::info!(endpoint = pipeline.endpoint, "traces are exported");
         }
-        for note in &self.notes {
+        for note in &self.warnings {
             tracing::warn!(note, "traces");
         }
     }
@@ -114,37 +114,37 @@ impl Telemetry {
     /// Has the last spans sent; for so long as that may take.
     pub async fn end(&self) {
         const GRACE: Duration = Duration::from_secs(1);
-        let Some(line) = &self.line else { return };
-        line.stop.cancel();
-        let ended = line.ended.lock().take();
+        let Some(pipeline) = &self.pipeline else { return };
+        pipeline.stop.cancel();
+        let ended = pipeline.ended.lock().take();
         if let Some(ended) = ended {
             // The thread keeps to the limit itself, and says so, unless the name of the collector is being looked up.
-            let _ = tokio::time::timeout(LAST_LIMIT + GRACE, ended).await;
+            let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT + GRACE, ended).await;
         }
     }
 }
 
-impl Line {
-    fn open(settings: Settings, counts: &Arc<SpanCounts>) -> Result<Self, String> {
+impl Pipeline {
+    fn open(settings: ExporterSettings, counts: &Arc<SpanCounts>) -> Result<Self, String> {
         let resource = resource(&settings);
         let (sender, queue) = mpsc::channel(settings.queue);
         let stop = CancellationToken::new();
         let endpoint = settings.endpoint.to_string();
-        let wire = OtlpHttpClient::new(settings.clone())
+        let client = OtlpHttpClient::new(settings.clone())
             .map_err(|error| format!("traces to {endpoint}: {error}"))?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
             .with_sampler(Sampling { roots: settings.roots.clone(), sweep_fraction: settings.sweep_fraction })
-            .with_span_processor(Queue { sender, counts: Arc::clone(counts) })
+            .with_span_processor(BoundedSpanProcessor { sender, counts: Arc::clone(counts) })
             .build();
-        context::CONTINUES.store(settings.continues, Ordering::Relaxed);
+        context::PROPAGATE.store(settings.propagate, Ordering::Relaxed);
         let exporter = Exporter {
-            wire,
+            client,
             settings,
             resource: ResourceAttributesWithSchema::from(&resource),
             counts: Arc::clone(counts),
             stop: stop.clone(),
-            is_ill: false,
+            export_failing: false,
         };
         let (done, ended) = oneshot::channel();
         let failed = |error: std::io::Error| format!("traces: no thread can be started: {error}");
@@ -162,11 +162,11 @@ impl Line {
 }
 
 /// What the traces are of: this program on this host, as the user calls it.
-fn resource(settings: &Settings) -> Resource {
+fn resource(settings: &ExporterSettings) -> Resource {
     let own = [
         ("service.name", "litekeeper".to_owned()),
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("host.name", host_name()),
+        ("host.name", hostname()),
     ];
     let own = own.map(|(key, value)| KeyValue::new(key, value));
     let users = settings.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));

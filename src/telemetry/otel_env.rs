@@ -16,11 +16,11 @@ use crate::config::TracingSettings;
 use crate::config::header_problem;
 
 /// Looks a variable up.
-pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+pub(super) type EnvLookup<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// What is needed to export traces.
 #[derive(Debug, Clone)]
-pub(super) struct Settings {
+pub(super) struct ExporterSettings {
     pub endpoint: Endpoint,
     pub headers: BTreeMap<String, String>,
     pub timeout: Duration,
@@ -34,7 +34,7 @@ pub(super) struct Settings {
     pub batch: usize,
     pub delay: Duration,
     /// Whether a trace that comes with a request goes on.
-    pub continues: bool,
+    pub propagate: bool,
 }
 
 /// Bounds of what the environment may ask for: a queue beyond it would be memory without limit.
@@ -48,25 +48,25 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 /// What keeps traces from going where they should.
 pub(super) fn resolve(
     file: &TracingSettings,
-    environment: Environment<'_>,
-) -> Result<(Option<Settings>, Vec<String>), String> {
-    let mut reading = Reading { environment, notes: Vec::new() };
+    environment: EnvLookup<'_>,
+) -> Result<(Option<ExporterSettings>, Vec<String>), String> {
+    let mut reading = EnvReader { environment, warnings: Vec::new() };
     let settings = reading.settings(file)?;
-    Ok((settings, reading.notes))
+    Ok((settings, reading.warnings))
 }
 
-struct Reading<'e> {
-    environment: Environment<'e>,
-    notes: Vec<String>,
+struct EnvReader<'e> {
+    environment: EnvLookup<'e>,
+    warnings: Vec<String>,
 }
 
-impl Reading<'_> {
-    fn settings(&mut self, file: &TracingSettings) -> Result<Option<Settings>, String> {
+impl EnvReader<'_> {
+    fn settings(&mut self, file: &TracingSettings) -> Result<Option<ExporterSettings>, String> {
         if self.is_disabled() {
             return Ok(None);
         }
         let Some(endpoint) = self.endpoint(file)? else { return Ok(None) };
-        if let Some((name, protocol)) = self.of_exporter("PROTOCOL")
+        if let Some((name, protocol)) = self.exporter_variable("PROTOCOL")
             && protocol != "http/protobuf"
         {
             return Err(format!(
@@ -75,19 +75,19 @@ impl Reading<'_> {
             ));
         }
         let headers = self.headers(file, &endpoint);
-        let gzip = match self.of_exporter("COMPRESSION") {
+        let gzip = match self.exporter_variable("COMPRESSION") {
             None => file.gzip,
             Some((_, word)) if word == "gzip" => true,
             Some((_, word)) if word == "none" => false,
             Some((name, word)) => {
-                self.notes.push(format!("{name}={word} is not known; gzip and none are"));
+                self.warnings.push(format!("{name}={word} is not known; gzip and none are"));
                 file.gzip
             }
         };
         let exporter_timeout =
-            self.of_exporter("TIMEOUT").map(|(name, text)| self.milliseconds(name, &text, MAX_TIMEOUT));
+            self.exporter_variable("TIMEOUT").map(|(name, text)| self.milliseconds(name, &text, MAX_TIMEOUT));
         let queue = self.count("OTEL_BSP_MAX_QUEUE_SIZE", 2_048);
-        Ok(Some(Settings {
+        Ok(Some(ExporterSettings {
             headers,
             timeout: exporter_timeout.flatten().unwrap_or(file.timeout),
             gzip,
@@ -99,7 +99,7 @@ impl Reading<'_> {
             queue,
             batch: self.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512).min(queue),
             delay: self.delay(),
-            continues: self
+            propagate: self
                 .value("OTEL_PROPAGATORS")
                 .is_none_or(|list| list.split(',').any(|propagator| propagator.trim() == "tracecontext")),
         }))
@@ -111,7 +111,7 @@ impl Reading<'_> {
     }
 
     /// A variable of the exporter: the one for traces, or the one for everything.
-    fn of_exporter(&self, suffix: &str) -> Option<(String, String)> {
+    fn exporter_variable(&self, suffix: &str) -> Option<(String, String)> {
         ["TRACES_", ""].iter().find_map(|signal| {
             let name = format!("OTEL_EXPORTER_OTLP_{signal}{suffix}");
             self.value(&name).map(|value| (name, value))
@@ -122,7 +122,7 @@ impl Reading<'_> {
         match self.value("OTEL_SDK_DISABLED") {
             Some(word) if word.eq_ignore_ascii_case("true") => return true,
             Some(word) if !word.eq_ignore_ascii_case("false") => {
-                self.notes
+                self.warnings
                     .push(format!("OTEL_SDK_DISABLED={word} is neither true nor false, and counts as false"));
             }
             Some(_) | None => {}
@@ -132,7 +132,7 @@ impl Reading<'_> {
             Some(list) if list == "none" => true,
             Some(list) if list.split(',').any(|exporter| exporter.trim() == "otlp") => false,
             Some(list) => {
-                self.notes.push(format!(
+                self.warnings.push(format!(
                     "OTEL_TRACES_EXPORTER={list} is not known here, and no traces are exported; otlp and none are known"
                 ));
                 true
@@ -155,11 +155,11 @@ impl Reading<'_> {
     /// Those of the file, with those of the environment laid over them. The file's are secrets of its own collector, and go to
     /// no other.
     fn headers(&mut self, file: &TracingSettings, endpoint: &Endpoint) -> BTreeMap<String, String> {
-        let mut headers = if is_of_file(endpoint, file) { file.headers.clone() } else { BTreeMap::new() };
-        let Some((variable, text)) = self.of_exporter("HEADERS") else { return headers };
+        let mut headers = if is_configured_host(endpoint, file) { file.headers.clone() } else { BTreeMap::new() };
+        let Some((variable, text)) = self.exporter_variable("HEADERS") else { return headers };
         for (name, value) in self.pairs(&variable, &text) {
             match header_problem(&name, &value) {
-                Some(problem) => self.notes.push(format!("{variable}: {problem}")),
+                Some(problem) => self.warnings.push(format!("{variable}: {problem}")),
                 None => {
                     headers.insert(name.to_ascii_lowercase(), value);
                 }
@@ -171,7 +171,7 @@ impl Reading<'_> {
     fn tls(&self, endpoint: &Endpoint, file: &TracingSettings) -> CollectorTls {
         let mut tls = file.tls.clone();
         // Another collector has another name.
-        if !is_of_file(endpoint, file) {
+        if !is_configured_host(endpoint, file) {
             tls.server_name = None;
         }
         let places = [
@@ -180,7 +180,7 @@ impl Reading<'_> {
             ("CLIENT_KEY", &mut tls.key_file),
         ];
         for (suffix, place) in places {
-            if let Some((_, path)) = self.of_exporter(suffix) {
+            if let Some((_, path)) = self.exporter_variable(suffix) {
                 *place = Some(path.into());
             }
         }
@@ -195,7 +195,7 @@ impl Reading<'_> {
         let ratio = argument.as_deref().map_or(Some(1.0), |text| text.parse().ok());
         let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
             let text = argument.as_deref().unwrap_or_default();
-            self.notes
+            self.warnings
                 .push(format!("OTEL_TRACES_SAMPLER_ARG={text} is no number from 0 to 1, and counts as 1"));
             1.0
         });
@@ -208,7 +208,7 @@ impl Reading<'_> {
             "parentbased_always_off" => based(Sampler::AlwaysOff),
             "parentbased_traceidratio" => based(Sampler::TraceIdRatioBased(ratio)),
             _ => {
-                self.notes.push(format!("OTEL_TRACES_SAMPLER={name} is not known; every trace is taken"));
+                self.warnings.push(format!("OTEL_TRACES_SAMPLER={name} is not known; every trace is taken"));
                 based(Sampler::AlwaysOn)
             }
         }
@@ -227,11 +227,11 @@ impl Reading<'_> {
         let mut pairs = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
             let read =
-                pair.split_once('=').and_then(|(name, value)| Some((name.trim(), decoded(value.trim())?)));
+                pair.split_once('=').and_then(|(name, value)| Some((name.trim(), percent_decode(value.trim())?)));
             match read.filter(|(name, _)| !name.is_empty()) {
                 Some((name, value)) => pairs.push((name.to_owned(), value)),
                 // It may be a secret, so it is not repeated.
-                None => self.notes.push(format!("{variable} has an entry that is not `name=value`")),
+                None => self.warnings.push(format!("{variable} has an entry that is not `name=value`")),
             }
         }
         pairs
@@ -243,11 +243,11 @@ impl Reading<'_> {
         delay.unwrap_or(Duration::from_secs(5))
     }
 
-    fn milliseconds(&mut self, name: String, text: &str, most: Duration) -> Option<Duration> {
+    fn milliseconds(&mut self, name: String, text: &str, max_batch: Duration) -> Option<Duration> {
         let length = text.parse().ok().map(Duration::from_millis);
-        let length = length.filter(|length| !length.is_zero() && *length <= most);
+        let length = length.filter(|length| !length.is_zero() && *length <= max_batch);
         if length.is_none() {
-            self.notes.push(format!("{name}={text} is no number of milliseconds up to {}", most.as_millis()));
+            self.warnings.push(format!("{name}={text} is no number of milliseconds up to {}", max_batch.as_millis()));
         }
         length
     }
@@ -257,7 +257,7 @@ impl Reading<'_> {
         match text.parse() {
             Ok(count) if (1..=MAX_QUEUE).contains(&count) => count,
             Ok(_) | Err(_) => {
-                self.notes.push(format!("{name}={text} is no number from 1 to {MAX_QUEUE}"));
+                self.warnings.push(format!("{name}={text} is no number from 1 to {MAX_QUEUE}"));
                 default
             }
         }
@@ -265,12 +265,12 @@ impl Reading<'_> {
 }
 
 /// Whether an endpoint is on the host that the file names.
-fn is_of_file(endpoint: &Endpoint, file: &TracingSettings) -> bool {
+fn is_configured_host(endpoint: &Endpoint, file: &TracingSettings) -> bool {
     file.endpoint.as_ref().is_some_and(|of_file| of_file.host == endpoint.host)
 }
 
 /// Undoes `%20` and the like; `None` for nonsense.
-fn decoded(text: &str) -> Option<String> {
+fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

@@ -9,7 +9,7 @@ use opentelemetry::trace::TraceContextExt as _;
 use crate::tasks::Run;
 
 /// Describes the run whose span is at hand. A skip is no error, nor is a stop on request.
-pub fn describe(run: &Run) {
+pub fn record_outcome(run: &Run) {
     let context = Context::current();
     let span = context.span();
     if !span.is_recording() {
@@ -20,9 +20,9 @@ pub fn describe(run: &Run) {
     if let Some(reason) = &run.reason {
         set("litekeeper.reason", reason.clone().into());
     }
-    let words = run.message.clone().unwrap_or_default();
+    let message = run.message.clone().unwrap_or_default();
     if !run.is_success() {
-        set("litekeeper.message", words.clone().into());
+        set("litekeeper.message", message.clone().into());
     }
     let summary = run.summary();
     let number = |value: u64| Value::from(i64::try_from(value).unwrap_or(i64::MAX));
@@ -47,6 +47,6 @@ pub fn describe(run: &Run) {
         && !run.is_stopped()
     {
         set("error.type", reason.clone().into());
-        span.set_status(Status::error(words));
+        span.set_status(Status::error(message));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Endpoint;
 use crate::config::TracingSettings;
 
-use super::otel_env::Settings;
+use super::otel_env::ExporterSettings;
 use super::otel_env::resolve;
 
 fn file() -> TracingSettings {
@@ -17,15 +17,15 @@ fn file() -> TracingSettings {
     }
 }
 
-fn resolved(file: &TracingSettings, variables: &[(&str, &str)]) -> (Option<Settings>, Vec<String>) {
+fn resolved(file: &TracingSettings, variables: &[(&str, &str)]) -> (Option<ExporterSettings>, Vec<String>) {
     let environment =
         |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     resolve(file, &environment).unwrap()
 }
 
-fn on(variables: &[(&str, &str)]) -> Settings {
-    let (settings, notes) = resolved(&file(), variables);
-    assert!(notes.is_empty(), "{notes:?}");
+fn on(variables: &[(&str, &str)]) -> ExporterSettings {
+    let (settings, warnings) = resolved(&file(), variables);
+    assert!(warnings.is_empty(), "{warnings:?}");
     settings.unwrap()
 }
 
@@ -36,8 +36,8 @@ fn traces_are_off_until_a_collector_is_named_and_when_they_are_switched_off() {
     assert!(resolved(&TracingSettings::default(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]).0.is_none());
     assert!(resolved(&file(), &[("OTEL_SDK_DISABLED", "TRUE")]).0.is_none());
     assert!(resolved(&file(), &[("OTEL_TRACES_EXPORTER", "none")]).0.is_none());
-    let (settings, notes) = resolved(&file(), &[("OTEL_TRACES_EXPORTER", "zipkin")]);
-    assert!(settings.is_none() && notes[0].contains("zipkin"), "{notes:?}");
+    let (settings, warnings) = resolved(&file(), &[("OTEL_TRACES_EXPORTER", "zipkin")]);
+    assert!(settings.is_none() && warnings[0].contains("zipkin"), "{warnings:?}");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_environment_wins_and_its_variable_for_traces_most() {
     assert_eq!((settings.timeout, settings.gzip), (Duration::from_millis(1500), true));
     assert_eq!(settings.tls.ca_file, Some("/ca.pem".into()));
     assert_eq!((settings.delay, settings.queue, settings.batch), (Duration::from_millis(50), 100, 100));
-    assert!(!settings.continues && on(&[]).continues);
+    assert!(!settings.propagate && on(&[]).propagate);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn samplers_are_known_by_their_names() {
 
 #[test]
 fn what_cannot_be_used_is_noted_and_passed_over() {
-    let (settings, notes) = resolved(
+    let (settings, warnings) = resolved(
         &file(),
         &[
             ("OTEL_SDK_DISABLED", "maybe"),
@@ -117,13 +117,13 @@ fn what_cannot_be_used_is_noted_and_passed_over() {
     let settings = settings.unwrap();
     assert_eq!((settings.timeout, settings.queue), (Duration::from_secs(10), 2_048));
     assert_eq!(settings.delay, Duration::from_secs(5));
-    assert_eq!(notes.len(), 10, "{notes:#?}");
-    assert!(!notes.iter().any(|note| note.contains("broken=")), "a value may be a secret: {notes:?}");
+    assert_eq!(warnings.len(), 10, "{warnings:#?}");
+    assert!(!warnings.iter().any(|note| note.contains("broken=")), "a value may be a secret: {warnings:?}");
 }
 
 #[test]
 fn what_would_send_traces_to_nowhere_is_refused() {
-    for (variable, value, words) in [
+    for (variable, value, message) in [
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "grpc",
@@ -134,6 +134,6 @@ fn what_would_send_traces_to_nowhere_is_refused() {
     ] {
         let environment = |name: &str| (name == variable).then(|| value.to_owned());
         let error = resolve(&file(), &environment).unwrap_err();
-        assert!(error.starts_with(words), "{error}");
+        assert!(error.starts_with(message), "{error}");
     }
 }

@@ -345,7 +345,7 @@ fn the_command_says_what_it_cannot_show() {
         let output = Output::of(&["locks".as_ref(), made.path().as_os_str(), path.as_os_str()]);
         assert_eq!(output.code, Some(code), "{output:?}");
         assert!(
-            output.stdout.contains(words) && output.stdout.contains("nobody holds"),
+            output.stdout.contains(words) && output.stdout.contains("no locks held"),
             "{words}: {output:?}"
         );
         let output = Output::of(&["locks".as_ref(), "--json".as_ref(), path.as_os_str()]);

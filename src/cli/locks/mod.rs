@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::locks::Locks;
 use crate::locks::lost_locks_to_json;
-use crate::os::output_has_no_reader;
+use crate::os::stdout_is_closed;
 use crate::worker_pool::run_blocking;
 
 use super::Exit;
@@ -70,8 +70,8 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     block_on(async {
-        let subjects: Vec<LockTarget> = arguments.files.into_iter().map(LockTarget::new).collect();
-        let watch = Watch { subjects: Arc::new(Mutex::new(subjects)), json: arguments.json };
+        let targets: Vec<LockTarget> = arguments.files.into_iter().map(LockTarget::new).collect();
+        let watch = Watch { targets: Arc::new(Mutex::new(targets)), json: arguments.json };
         match arguments.watch {
             None => watch.once().await,
             Some(interval) => watch.keep_on(interval).await,
@@ -81,31 +81,31 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 
 /// Who holds what on one file, where the system tells.
 pub(super) fn locks_of(file: &Path) -> Option<Locks> {
-    let sight = observe(&mut [LockTarget::new(file.to_owned())]).ok()?.pop()?;
-    Some(sight.seen.ok()?.locks)
+    let report = observe(&mut [LockTarget::new(file.to_owned())]).ok()?.pop()?;
+    Some(report.observation.ok()?.locks)
 }
 
 struct Watch {
-    subjects: Arc<Mutex<Vec<LockTarget>>>,
+    targets: Arc<Mutex<Vec<LockTarget>>>,
     json: bool,
 }
 
 impl Watch {
     /// Looks at every file once.
     async fn look(&self) -> anyhow::Result<Vec<LockReport>> {
-        let subjects = Arc::clone(&self.subjects);
-        let looked = run_blocking(move || observe(&mut subjects.lock()));
+        let targets = Arc::clone(&self.targets);
+        let looked = run_blocking(move || observe(&mut targets.lock()));
         looked.await.ok_or_else(|| anyhow::anyhow!("the look panicked; please report it"))?
     }
 
     async fn once(&self) -> anyhow::Result<Exit> {
-        let sights = self.look().await?;
+        let reports = self.look().await?;
         if self.json {
-            print(&(serde_json::to_string_pretty(&document(&sights))? + "\n"));
+            print(&(serde_json::to_string_pretty(&document(&reports))? + "\n"));
         } else {
-            print(&render::page(&sights, false));
+            print(&render::page(&reports, false));
         }
-        let failed = sights.iter().any(|sight| sight.seen.is_err());
+        let failed = reports.iter().any(|report| report.observation.is_err());
         Ok(if failed { Exit::Failure } else { Exit::Success })
     }
 
@@ -118,7 +118,7 @@ impl Watch {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         if terminal && !self.json {
-            print_raw(render::CLEAR);
+            print_raw(render::CLEAR_SCREEN);
         }
         loop {
             tokio::select! {
@@ -127,21 +127,21 @@ impl Watch {
                 () = reader_leaves() => return Ok(Exit::Success),
                 _ = ticks.tick() => {}
             }
-            let sights = tokio::select! {
+            let reports = tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Success),
-                sights = self.look() => sights?,
+                reports = self.look() => reports?,
             };
             let text = if self.json {
-                document(&sights).to_string() + "\n"
+                document(&reports).to_string() + "\n"
             } else if terminal {
-                render::redrawn(&printable(&render::page(&sights, true)))
+                render::redrawn(&printable(&render::page(&reports, true)))
             } else {
-                printable(&render::changes(&before, &sights)).into_owned()
+                printable(&render::changes(&before, &reports)).into_owned()
             };
             if !text.is_empty() && !printed(&text) {
                 return Ok(Exit::Success);
             }
-            before = sights;
+            before = reports;
         }
     }
 }
@@ -149,7 +149,7 @@ impl Watch {
 /// Waits until nobody reads the output any more.
 async fn reader_leaves() {
     const OFTEN: Duration = Duration::from_millis(100);
-    while !output_has_no_reader() {
+    while !stdout_is_closed() {
         tokio::time::sleep(OFTEN).await;
     }
 }
@@ -161,26 +161,26 @@ fn printed(text: &str) -> bool {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-fn document(sights: &[LockReport]) -> Value {
-    let database = |sight: &LockReport| {
-        let (mut value, error) = match &sight.seen {
-            Ok(seen) => {
-                let mode = seen.facts.as_ref().map(|facts| facts.header.journal_mode.label());
-                let locks = seen.locks.to_json(seen.facts.as_ref().and_then(|facts| facts.wal));
-                let lost: Value = seen.lost.iter().map(lost_locks_to_json).collect();
-                (json!({ "journal_mode": mode, "locks": locks, "lost_locks": lost }), seen.note.clone())
+fn document(reports: &[LockReport]) -> Value {
+    let database = |report: &LockReport| {
+        let (mut value, error) = match &report.observation {
+            Ok(observation) => {
+                let mode = observation.facts.as_ref().map(|facts| facts.header.journal_mode.label());
+                let locks = observation.locks.to_json(observation.facts.as_ref().and_then(|facts| facts.wal));
+                let lost: Value = observation.lost.iter().map(lost_locks_to_json).collect();
+                (json!({ "journal_mode": mode, "locks": locks, "lost_locks": lost }), observation.note.clone())
             }
             Err(error) => {
                 (json!({ "journal_mode": null, "locks": null, "lost_locks": [] }), Some(error.clone()))
             }
         };
-        value["path"] = sight.path.to_string_lossy().into();
+        value["path"] = report.path.to_string_lossy().into();
         value["error"] = error.into();
         value
     };
     json!({
         "format_version": FORMAT_VERSION,
         "litekeeper_version": env!("CARGO_PKG_VERSION"),
-        "databases": sights.iter().map(database).collect::<Vec<_>>(),
+        "databases": reports.iter().map(database).collect::<Vec<_>>(),
     })
 }

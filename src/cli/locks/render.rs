@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use crate::cli::common::iso;
+use crate::cli::common::rfc3339;
 use crate::cli::common::table;
 use crate::cli::escape::one_line;
 use crate::humanize::count;
@@ -16,34 +16,34 @@ use crate::os::LockView;
 use crate::os::LostLocks;
 
 use super::target::LockReport;
-use super::target::Seen;
+use super::target::Observation;
 
 /// Clears a terminal.
-pub(super) const CLEAR: &str = "\x1b[2J";
+pub(super) const CLEAR_SCREEN: &str = "\x1b[2J";
 
 /// A text over the one before, without flicker: from the top, each line cleared to its end, and all below.
 pub(super) fn redrawn(text: &str) -> String {
     format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
 }
 
-fn path_of(sight: &LockReport) -> String {
-    one_line(&sight.path.to_string_lossy()).into_owned()
+fn path_of(report: &LockReport) -> String {
+    one_line(&report.path.to_string_lossy()).into_owned()
 }
 
 /// Everything that one look saw.
-pub(super) fn page(sights: &[LockReport], followed: bool) -> String {
+pub(super) fn page(reports: &[LockReport], followed: bool) -> String {
     let mut text = String::new();
     let mut hidden = false;
-    for (index, sight) in sights.iter().enumerate() {
+    for (index, report) in reports.iter().enumerate() {
         if index > 0 {
             text.push('\n');
         }
         // Writing to a String cannot fail.
-        let _ = match &sight.seen {
-            Ok(seen) => write!(text, "{}", database(sight, seen, followed)),
-            Err(error) => writeln!(text, "{}: {}", path_of(sight), one_line(error)),
+        let _ = match &report.observation {
+            Ok(observation) => write!(text, "{}", database(report, observation, followed)),
+            Err(error) => writeln!(text, "{}: {}", path_of(report), one_line(error)),
         };
-        hidden |= sight.seen.as_ref().is_ok_and(|seen| seen.locks.view == LockView::OwnNamespace);
+        hidden |= report.observation.as_ref().is_ok_and(|observation| observation.locks.view == LockView::OwnNamespace);
     }
     if hidden {
         text.push_str(
@@ -53,27 +53,27 @@ pub(super) fn page(sights: &[LockReport], followed: bool) -> String {
     text
 }
 
-fn database(sight: &LockReport, seen: &Seen, followed: bool) -> String {
-    let mut text = format!("{}: {}\n", path_of(sight), one_line(&state(seen)));
-    for lost in &seen.lost {
-        let _ = writeln!(text, "  URGENT: {}", one_line(&lost_words(lost)));
+fn database(report: &LockReport, observation: &Observation, followed: bool) -> String {
+    let mut text = format!("{}: {}\n", path_of(report), one_line(&state(observation)));
+    for lost in &observation.lost {
+        let _ = writeln!(text, "  URGENT: {}", one_line(&lost_text(lost)));
     }
-    for hold in seen.locks.pins() {
-        let _ = writeln!(text, "  {}", one_line(&pin(hold, seen)));
+    for hold in observation.locks.pins() {
+        let _ = writeln!(text, "  {}", one_line(&pin(hold, observation)));
     }
-    if seen.locks.holds.is_empty() {
+    if observation.locks.holds.is_empty() {
         text.push_str("  nobody holds a lock\n");
     } else {
         let since = if followed { "HELD AT LEAST" } else { "SEEN" };
         let mut rows = table(["LOCK", "SQLITE", "PID", "PROCESS", "USER", since, "PROCESS AGE", "COMMAND"]);
-        for hold in &seen.locks.holds {
+        for hold in &observation.locks.holds {
             rows.add_row(row(hold, followed));
         }
         for line in rows.lines() {
             let _ = writeln!(text, "  {}", line.trim_end());
         }
     }
-    if let Some(owners) = &seen.locks.connected
+    if let Some(owners) = &observation.locks.connected
         && !owners.is_empty()
     {
         let names: Vec<String> = owners.iter().map(LockOwner::to_string).collect();
@@ -82,22 +82,22 @@ fn database(sight: &LockReport, seen: &Seen, followed: bool) -> String {
     text
 }
 
-fn state(seen: &Seen) -> String {
+fn state(observation: &Observation) -> String {
     let mut parts = Vec::new();
-    if let Some(facts) = &seen.facts {
+    if let Some(facts) = &observation.facts {
         parts.push(format!("journal mode {}", facts.header.journal_mode.label()));
         if let Some(wal) = facts.wal {
             let (total, done) = (counted(u64::from(wal.total), "frame"), count(u64::from(wal.checkpointed)));
             parts.push(format!("{total} in the WAL, {done} checkpointed"));
         }
     }
-    parts.extend(seen.note.clone());
+    parts.extend(observation.note.clone());
     parts.join(", ")
 }
 
 /// `pid 123 python3 pins 4,200 of 9,000 frames of the WAL`
-fn pin(hold: &Hold, seen: &Seen) -> String {
-    let total = seen.facts.as_ref().and_then(|facts| facts.wal).map_or(0, |wal| wal.total);
+fn pin(hold: &Hold, observation: &Observation) -> String {
+    let total = observation.facts.as_ref().and_then(|facts| facts.wal).map_or(0, |wal| wal.total);
     let frames = counted_of(hold.pinned_frames.unwrap_or(0).into(), Some(total.into()), "frame");
     format!("{} pins {frames} of the WAL", hold.owner)
 }
@@ -122,19 +122,19 @@ fn row(hold: &Hold, followed: bool) -> [String; 8] {
 /// A line for each lock that came or went since the look before, for a log or a pipe.
 pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
     let mut text = String::new();
-    let time = iso(SystemTime::now());
-    for (index, sight) in now.iter().enumerate() {
-        let earlier = before.get(index).map(|sight| &sight.seen);
-        let path = path_of(sight);
+    let time = rfc3339(SystemTime::now());
+    for (index, report) in now.iter().enumerate() {
+        let earlier = before.get(index).map(|report| &report.observation);
+        let path = path_of(report);
         let mut line = |words: String| {
             let _ = writeln!(text, "{time} {path}: {}", one_line(&words));
         };
         let holds_then: &[Hold] = match earlier {
-            Some(Ok(seen)) => &seen.locks.holds,
+            Some(Ok(observation)) => &observation.locks.holds,
             Some(Err(_)) | None => &[],
         };
-        let seen = match &sight.seen {
-            Ok(seen) => seen,
+        let observation = match &report.observation {
+            Ok(observation) => observation,
             Err(error) => {
                 if earlier.is_none_or(|earlier| earlier.as_ref().err() != Some(error)) {
                     line(error.clone());
@@ -148,13 +148,13 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
                 && one.first_seen_at == other.first_seen_at
         };
         let lost_then = match earlier {
-            Some(Ok(seen)) => seen.lost.as_slice(),
+            Some(Ok(observation)) => observation.lost.as_slice(),
             Some(Err(_)) | None => &[],
         };
-        for lost in seen.lost.iter().filter(|lost| !lost_then.contains(lost)) {
-            line(lost_words(lost));
+        for lost in observation.lost.iter().filter(|lost| !lost_then.contains(lost)) {
+            line(lost_text(lost));
         }
-        for gone in holds_then.iter().filter(|then| !seen.locks.holds.iter().any(|hold| same(then, hold))) {
+        for gone in holds_then.iter().filter(|then| !observation.locks.holds.iter().any(|hold| same(then, hold))) {
             line(format!(
                 "{} let go of {}, held for at least {:.1} s",
                 gone.owner,
@@ -162,14 +162,14 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
                 gone.held.as_secs_f64()
             ));
         }
-        for hold in &seen.locks.holds {
+        for hold in &observation.locks.holds {
             let then = holds_then.iter().find(|then| same(then, hold));
             if then.is_none() {
                 line(held(hold));
             }
             let pins = |hold: &Hold| hold.pinned_frames.is_some_and(|frames| frames > 0);
             if pins(hold) && !then.is_some_and(pins) {
-                line(pin(hold, seen));
+                line(pin(hold, observation));
             }
         }
     }
@@ -177,7 +177,7 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
 }
 
 /// A process that lost its locks, and what to do.
-fn lost_words(lost: &LostLocks) -> String {
+fn lost_text(lost: &LostLocks) -> String {
     format!("{lost}; what it commits is or will be lost: litekeeper runbook SqliteOwnerLostLocks")
 }
 

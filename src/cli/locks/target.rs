@@ -38,11 +38,11 @@ pub(super) struct LockTarget {
 /// What one look saw of a file.
 pub(super) struct LockReport {
     pub path: PathBuf,
-    pub seen: Result<Seen, String>,
+    pub observation: Result<Observation, String>,
 }
 
 /// Who holds what.
-pub(super) struct Seen {
+pub(super) struct Observation {
     pub locks: Locks,
     /// Processes that have lost their locks or files.
     pub lost: Vec<LostLocks>,
@@ -53,7 +53,7 @@ pub(super) struct Seen {
 }
 
 /// A file as it was found, before its locks are listed.
-struct Found {
+struct OpenedFile {
     database: Database,
     main: crate::os::FileStat,
     facts: Option<Arc<DatabaseFacts>>,
@@ -68,63 +68,63 @@ impl LockTarget {
     /// Joins two lists, from before and after the look into the database.
     fn see(
         &mut self,
-        found: Found,
+        found: OpenedFile,
         before: &LockTableSnapshot,
         after: &LockTableSnapshot,
-        known: &mut Known,
-    ) -> Result<Seen, String> {
-        let Found { database, main, facts, note } = found;
+        processes: &mut ProcessCache,
+    ) -> Result<Observation, String> {
+        let OpenedFile { database, main, facts, note } = found;
         let hidden = "the kernel does not tell under which device it lists locks on this file system";
         let facts_now = facts.as_deref();
-        let decoded = |list: &LockTableSnapshot| {
-            let files = list.files_of(&database, main).ok_or_else(|| hidden.to_owned())?;
-            Ok::<DecodedLocks, String>(list.decode(files, facts_now))
+        let decoded = |read_locks: &LockTableSnapshot| {
+            let files = read_locks.files_of(&database, main).ok_or_else(|| hidden.to_owned())?;
+            Ok::<DecodedLocks, String>(read_locks.decode(files, facts_now))
         };
         let (earlier, now) = (decoded(before)?, decoded(after)?);
         let there_before: Vec<_> = earlier.held.iter().map(|held| (held.lock, held.pid)).collect();
         let lock_sample = after.sample(now, facts_now);
-        let (mut locks, _) = self.follower.observe(lock_sample, |pid| known.process(pid));
+        let (mut locks, _) = self.follower.observe(lock_sample, |pid| processes.process(pid));
         // A mark belongs to its holder only if that held the lock before and after the mark was read.
         for hold in &mut locks.holds {
             if !there_before.contains(&(hold.lock, hold.owner.pid)) {
                 hold.pinned_frames = None;
             }
         }
-        Ok(Seen { locks, lost: self.lost.1.clone(), facts, note })
+        Ok(Observation { locks, lost: self.lost.1.clone(), facts, note })
     }
 }
 
 /// Processes that have been asked about in one look.
 #[derive(Default)]
-struct Known(HashMap<u32, Option<Arc<ProcessFacts>>>);
+struct ProcessCache(HashMap<u32, Option<Arc<ProcessFacts>>>);
 
-impl Known {
+impl ProcessCache {
     fn process(&mut self, pid: u32) -> Option<Arc<ProcessFacts>> {
         self.0.entry(pid).or_insert_with(|| ProcessFacts::read(pid).map(Arc::new)).clone()
     }
 }
 
 /// Looks at every file once.
-pub(super) fn observe(subjects: &mut [LockTarget]) -> anyhow::Result<Vec<LockReport>> {
-    let list = || {
+pub(super) fn observe(targets: &mut [LockTarget]) -> anyhow::Result<Vec<LockReport>> {
+    let read_locks = || {
         LockTableSnapshot::read().context("/proc/locks, where the system says who holds locks, cannot be read; it takes Linux with /proc mounted")
     };
-    let before = list()?;
-    let found: Vec<Result<Found, String>> = subjects.iter().map(|subject| find(&subject.path)).collect();
-    let after = list()?;
-    look_for_lost_locks(subjects, &found);
-    let mut known = Known::default();
-    let sight = |(subject, found): (&mut LockTarget, Result<Found, String>)| {
-        let seen = found.and_then(|found| subject.see(found, &before, &after, &mut known));
-        LockReport { path: subject.path.clone(), seen }
+    let before = read_locks()?;
+    let found: Vec<Result<OpenedFile, String>> = targets.iter().map(|target| find(&target.path)).collect();
+    let after = read_locks()?;
+    update_lost_locks(targets, &found);
+    let mut processes = ProcessCache::default();
+    let report = |(target, found): (&mut LockTarget, Result<OpenedFile, String>)| {
+        let observation = found.and_then(|found| target.see(found, &before, &after, &mut processes));
+        LockReport { path: target.path.clone(), observation }
     };
-    Ok(subjects.iter_mut().zip(found).map(sight).collect())
+    Ok(targets.iter_mut().zip(found).map(report).collect())
 }
 
 /// Looks for processes that have lost locks, with one pass over their descriptors, at most every few seconds.
-fn look_for_lost_locks(subjects: &mut [LockTarget], found: &[Result<Found, String>]) {
+fn update_lost_locks(targets: &mut [LockTarget], found: &[Result<OpenedFile, String>]) {
     const EVERY: Duration = Duration::from_secs(5);
-    if subjects.iter().all(|subject| subject.lost.0.is_some_and(|at| at.elapsed() < EVERY)) {
+    if targets.iter().all(|target| target.lost.0.is_some_and(|at| at.elapsed() < EVERY)) {
         return;
     }
     let databases: Vec<(usize, &DatabaseFiles)> = found
@@ -135,13 +135,13 @@ fn look_for_lost_locks(subjects: &mut [LockTarget], found: &[Result<Found, Strin
     let files: Vec<&DatabaseFiles> = databases.iter().map(|(_, files)| *files).collect();
     let states = owner_states(&files).states;
     let now = Instant::now();
-    subjects.iter_mut().for_each(|subject| subject.lost = (Some(now), Vec::new()));
+    targets.iter_mut().for_each(|target| target.lost = (Some(now), Vec::new()));
     for ((index, _), state) in databases.iter().zip(states) {
-        subjects[*index].lost.1 = state.lost;
+        targets[*index].lost.1 = state.lost;
     }
 }
 
-fn find(path: &Path) -> Result<Found, String> {
+fn find(path: &Path) -> Result<OpenedFile, String> {
     let resolved = std::fs::canonicalize(path).map_err(|error| error.to_string())?;
     if is_sidecar(&resolved) {
         return Err("this is a file that SQLite keeps beside a database; name the database itself".to_owned());
@@ -163,7 +163,7 @@ fn find(path: &Path) -> Result<Found, String> {
         },
     };
     let main = collected.stamp.and_then(|stamp| stamp.main).ok_or_else(|| "no such file".to_owned())?;
-    Ok(Found { database, main, facts, note })
+    Ok(OpenedFile { database, main, facts, note })
 }
 
 enum Cause {
