@@ -107,7 +107,8 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     let discovery = Discovery { config, targets: targets_sender, metrics: Arc::clone(&metrics), names };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SAMPLER_THREADS);
     let actions = Arc::new(ActionQueue::new(executor.clone()));
-    let first = first_runs.map(|delay| run_all_once(Arc::clone(&actions), delay, targets.clone(), stop.clone()));
+    let first =
+        first_runs.map(|delay| run_all_once(Arc::clone(&actions), delay, targets.clone(), stop.clone()));
     let runner = Runner { targets: targets.clone(), config: config_receiver, executor };
     let sampler = CollectionLoop {
         targets,

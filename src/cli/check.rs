@@ -29,11 +29,11 @@ use crate::sqlite::Check;
 use crate::sqlite::FindingCategory;
 use crate::worker_pool::run_blocking;
 
-use super::Exit;
-use super::block_on;
 use super::escape::one_line;
-use super::print;
+use super::exit::Exit;
+use super::output::print;
 use super::progress::TerminalProgress;
+use super::runtime::block_on;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -20,8 +20,8 @@ use crate::discovery::discover_once;
 use crate::runner::TaskExecutor;
 use crate::tasks::Run;
 
-use super::Exit;
 use super::escape::print_error;
+use super::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigFile {

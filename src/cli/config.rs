@@ -20,9 +20,9 @@ use crate::tasks::ProblemKind;
 use crate::tasks::directory_error;
 use crate::tasks::expected_problems;
 
-use super::Exit;
 use super::escape::print_error;
-use super::print;
+use super::exit::Exit;
+use super::output::print;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -16,11 +16,11 @@ use crate::demo::Demo;
 use crate::http::connect_address;
 use crate::worker_pool::run_blocking;
 
-use super::Exit;
-use super::block_on;
 use super::escape::print_error;
+use super::exit::Exit;
 use super::log::Log;
-use super::traces;
+use super::runtime::block_on;
+use super::runtime::traces;
 
 /// Long enough to see how things are before, in a scrape or two of Prometheus as it is set up by default.
 const FIRST_RUNS_DELAY: Duration = Duration::from_secs(20);

@@ -30,12 +30,12 @@ use crate::state_store::CheckStatus;
 use crate::state_store::StateStore;
 use crate::worker_pool::run_blocking;
 
-use super::Exit;
-use super::block_on;
 use super::escape::one_line;
 use super::escape::print_error;
+use super::exit::Exit;
 use super::locks::locks_of;
-use super::print;
+use super::output::print;
+use super::runtime::block_on;
 
 /// The longest that one database is looked at.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -90,7 +90,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
                 ..QueryLimits::with_timeout(DATABASE_TIMEOUT)
             };
             let name = file.display().to_string();
-            let check_statuses = history.as_ref().map(|history| check_statuses(history, &database)).unwrap_or_default();
+            let check_statuses =
+                history.as_ref().map(|history| check_statuses(history, &database)).unwrap_or_default();
             let mut work = std::pin::pin!(run_blocking(move || {
                 let known = PriorState { check_statuses, locks: locks_of(&file).map(Arc::new) };
                 diagnose(&file, &database, known, &limits)

@@ -14,10 +14,10 @@ use crate::http::connect_address;
 use crate::http::query_health;
 use crate::tls::PinnedTlsClient;
 
-use super::Exit;
-use super::block_on;
 use super::escape::print_error;
-use super::print;
+use super::exit::Exit;
+use super::output::print;
+use super::runtime::block_on;
 
 /// Where a configuration is looked for that nobody names.
 const DEFAULT_CONFIG: &str = "/etc/litekeeper/litekeeper.yml";

@@ -6,14 +6,14 @@ use crate::state_store::RunQuery;
 use crate::task::TaskKind;
 use crate::tasks::Run;
 
-use super::Exit;
 use super::common::CliContext;
 use super::common::ConfigFile;
 use super::common::rfc3339;
 use super::common::run_json;
 use super::common::table;
 use super::escape::one_line;
-use super::print;
+use super::exit::Exit;
+use super::output::print;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -12,51 +12,27 @@ mod demo;
 mod doctor;
 mod dry_run;
 mod escape;
+mod exit;
 mod healthcheck;
 mod history;
 mod locks;
 mod log;
+mod output;
 mod pause;
 mod progress;
 mod restore;
 mod run;
 mod runbook;
+mod runtime;
 mod schedule;
 mod serve;
 
-use crate::config::TracingSettings;
 use crate::sqlite;
-use crate::telemetry::Telemetry;
 
 use escape::print_error;
+use exit::Exit;
 use log::Log;
-
-/// What a command comes down to; the process's exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// All is well.
-    Success,
-    /// A check found problems.
-    Problems,
-    /// The command line or the configuration is wrong.
-    Usage,
-    /// The work could not be done: a file, an address, a lock.
-    Failure,
-    /// A job was not allowed to run.
-    Skipped,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0_u8,
-            Exit::Problems => 1,
-            Exit::Usage => 2,
-            Exit::Failure => 3,
-            Exit::Skipped => 4,
-        })
-    }
-}
+use output::print;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -218,54 +194,11 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// Writes to standard output, without anything that acts on a terminal; a reader that has gone, as with `| head`, is
-/// no failure.
-fn print(text: &str) -> Exit {
-    print_raw(&escape::printable(text))
-}
-
-/// Writes text of the program's own to standard output.
-fn print_raw(text: &str) -> Exit {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            print_error!("litekeeper: cannot write the output: {error}");
-            Exit::Failure
-        }
-        Ok(()) | Err(_) => Exit::Success,
-    }
-}
-
 fn completions(shell: clap_complete::Shell) -> Exit {
     use clap::CommandFactory as _;
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "litekeeper", &mut script);
     print(&String::from_utf8_lossy(&script))
-}
-
-/// Gets traces ready and begins the log; what is wrong is said.
-fn traces(settings: &TracingSettings, log: &Log) -> Result<Telemetry, Exit> {
-    match Telemetry::start(settings) {
-        Ok(telemetry) => {
-            log.begin(Some(&telemetry));
-            Ok(telemetry)
-        }
-        Err(problem) => {
-            print_error!("litekeeper: {problem}");
-            Err(Exit::Usage)
-        }
-    }
-}
-
-/// The runtime for one command. Threads that hang in a file system are left behind when it ends.
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    /// What runs at the end is a look of a few milliseconds, or it hangs.
-    const SHUTDOWN_GRACE: std::time::Duration = std::time::Duration::from_millis(500);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let result = runtime.block_on(work);
-    runtime.shutdown_timeout(SHUTDOWN_GRACE);
-    result
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use super::Exit;
 use super::common::CliContext;
 use super::common::ConfigFile;
 use super::escape::print_error;
-use super::print;
+use super::exit::Exit;
+use super::output::print;
 
 #[derive(Debug, Args)]
 #[command(

@@ -22,13 +22,13 @@ use crate::tasks::READ_BUSY_TIMEOUT;
 use crate::tasks::RestoreReport;
 use crate::worker_pool::run_blocking;
 
-use super::Exit;
-use super::block_on;
 use super::check;
 use super::escape::one_line;
 use super::escape::print_error;
-use super::print;
+use super::exit::Exit;
+use super::output::print;
 use super::progress::TerminalProgress;
+use super::runtime::block_on;
 
 #[derive(Debug, Args)]
 #[command(

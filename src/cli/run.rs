@@ -28,8 +28,6 @@ use crate::telemetry::RemoteContext;
 use crate::telemetry::within;
 use crate::worker_pool::run_blocking;
 
-use super::Exit;
-use super::block_on;
 use super::check;
 use super::common::CliContext;
 use super::common::ConfigFile;
@@ -37,10 +35,12 @@ use super::common::run_json;
 use super::dry_run::dry_run_text;
 use super::escape::one_line;
 use super::escape::print_error;
+use super::exit::Exit;
 use super::log::Log;
-use super::print;
+use super::output::print;
 use super::progress::TerminalProgress;
-use super::traces;
+use super::runtime::block_on;
+use super::runtime::traces;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

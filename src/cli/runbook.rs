@@ -7,9 +7,9 @@ use crate::runbooks::RUNBOOKS;
 use crate::runbooks::find;
 use crate::runbooks::meaning;
 
-use super::Exit;
 use super::escape::print_error;
-use super::print;
+use super::exit::Exit;
+use super::output::print;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 printed, 2 there is no such alert.")]

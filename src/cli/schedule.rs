@@ -10,13 +10,13 @@ use crate::config::Timing;
 use crate::database::Database;
 use crate::task::TaskKind;
 
-use super::Exit;
 use super::common::CliContext;
 use super::common::ConfigFile;
 use super::common::rfc3339;
 use super::common::table;
 use super::escape::one_line;
-use super::print;
+use super::exit::Exit;
+use super::output::print;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -14,11 +14,11 @@ use crate::config::Listen;
 use crate::config::RoutePrefix;
 use crate::config::TelemetryPath;
 
-use super::Exit;
-use super::block_on;
 use super::escape::print_error;
+use super::exit::Exit;
 use super::log::Log;
-use super::traces;
+use super::runtime::block_on;
+use super::runtime::traces;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

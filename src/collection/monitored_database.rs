@@ -22,10 +22,10 @@ use crate::collectors::TableSizes;
 use crate::database::Database;
 use crate::locks::LockTracker;
 use crate::locks::Locks;
+use crate::os::DatabaseFingerprint;
 use crate::os::FileFacts;
 use crate::os::FileIdentity;
 use crate::os::OwnerState;
-use crate::os::DatabaseFingerprint;
 use crate::sqlite::ErrorCode;
 
 use super::Directory;

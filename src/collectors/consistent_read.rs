@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::database_files::DatabaseFiles;
 use crate::limits::QueryLimits;
-use crate::os::FileStat;
 use crate::os::DatabaseFingerprint;
+use crate::os::FileStat;
 use crate::os::stat;
 use crate::sqlite::Access;
 use crate::sqlite::ErrorCode;

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 
 use crate::database::Database;
 use crate::limits::QueryLimits;
+use crate::os::DatabaseFingerprint;
 use crate::os::FileFacts;
 use crate::os::FileIdentity;
 use crate::os::FileKind;
 use crate::os::FileSize;
-use crate::os::DatabaseFingerprint;
 use crate::os::read_denied;
 use crate::os::stat;
 use crate::sqlite::ChangeCounter;

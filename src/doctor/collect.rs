@@ -46,9 +46,9 @@ use crate::tasks::vacuum_space;
 use super::facts::ConfiguredTasks;
 use super::facts::DatabaseFacts;
 use super::facts::Facts;
+use super::facts::PriorState;
 use super::facts::ReadFailure;
 use super::schema::needs_row_count;
-use super::state_rules::PriorState;
 
 /// How long one table may be counted; a writer of a rollback database waits meanwhile.
 const COUNT_LIMIT: Duration = Duration::from_millis(50);
@@ -80,7 +80,11 @@ pub(super) fn collect(named: &Path, database: &Database, known: PriorState, limi
         sidecar_obstacle: sidecar_obstacle(&files.main, &directory).ok().flatten(),
         filesystem: filesystem_facts(&directory, &MountTable::read()).ok(),
         mount: mount(&directory).ok(),
-        main_file_journal_mode: if is_file && is_abandoned { main_file_journal_mode(&database.path, limits) } else { None },
+        main_file_journal_mode: if is_file && is_abandoned {
+            main_file_journal_mode(&database.path, limits)
+        } else {
+            None
+        },
         inside: inside(database, limits),
         lost_locks: lost_locks(files),
         mapped: mapped_sqlite(&lock_holders(files)),
@@ -132,8 +136,9 @@ fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, Re
             "the file is empty: nothing was ever written to it, or it was truncated".to_owned(),
         ));
     }
-    let read =
-        read_preferably_unlocked(&database.path, &database.files, limits, |reader| read_database(reader, database));
+    let read = read_preferably_unlocked(&database.path, &database.files, limits, |reader| {
+        read_database(reader, database)
+    });
     match read {
         Ok(Consistent::Read { answer, .. }) => Ok(answer),
         Ok(Consistent::Unstable) => {

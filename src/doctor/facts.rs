@@ -1,24 +1,26 @@
 //! What the rules look at: plain values, however they were come by.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::Retention;
+use crate::locks::Locks;
 use crate::os::FilesystemFacts;
 use crate::os::LostLocks;
 use crate::os::MappedSqlite;
 use crate::os::Mount;
 use crate::os::Ownership;
 use crate::os::SidecarObstacle;
+use crate::sqlite::Check;
 use crate::sqlite::DatabaseSchema;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::WalFrames;
+use crate::state_store::CheckStatus;
 use crate::tasks::DirectoryError;
 use crate::tasks::ExpectedProblem;
 use crate::tasks::OwnerFormat;
 use crate::tasks::SpaceRequirement;
-
-use super::state_rules::PriorState;
 
 /// Everything that is known of a database and its surroundings.
 #[derive(Debug, Clone)]
@@ -59,6 +61,15 @@ pub(super) struct Facts {
     pub configured: ConfiguredTasks,
     /// What was known before the look.
     pub known: PriorState,
+}
+
+/// What the caller knows before the database is read.
+#[derive(Debug, Clone, Default)]
+pub struct PriorState {
+    /// The last result of each check, from the state file.
+    pub check_statuses: Vec<(Check, CheckStatus)>,
+    /// The locks that processes hold; `None` where the kernel does not list them.
+    pub locks: Option<Arc<Locks>>,
 }
 
 /// What kept the database from being read.

@@ -2,8 +2,8 @@
 
 use crate::os::Ownership;
 
-use super::Finding;
 use super::facts::Facts;
+use super::finding::Finding;
 use super::remediation;
 use super::rules::FindingKind;
 use super::rules::Severity;

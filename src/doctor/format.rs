@@ -9,10 +9,10 @@ use crate::sqlite::version_text;
 use crate::tasks::OwnerFormat;
 use crate::tasks::has_wal_reset_bug;
 
-use super::Finding;
 use super::facts::DatabaseFacts;
 use super::facts::Facts;
 use super::facts::ReadFailure;
+use super::finding::Finding;
 use super::remediation;
 use super::rules::FindingKind;
 use super::rules::Severity;

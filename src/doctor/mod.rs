@@ -18,6 +18,7 @@ use crate::limits::QueryLimits;
 mod collect;
 mod facts;
 mod files;
+mod finding;
 mod format;
 mod remediation;
 mod rules;
@@ -28,48 +29,17 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use facts::PriorState;
+pub use finding::Finding;
 pub use rules::FindingKind;
 pub use rules::Severity;
 pub use rules::reference;
-pub use state_rules::PriorState;
 
 use facts::Facts;
 use facts::ReadFailure;
 
 /// The version of the JSON shape; it grows when a field changes its meaning or goes.
 pub const FORMAT_VERSION: u32 = 1;
-
-/// Something that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Its stable name.
-    pub id: &'static str,
-    /// How bad it is here.
-    pub severity: Severity,
-    /// What was found, with names and numbers.
-    pub what: String,
-    /// Why it matters.
-    pub why: &'static str,
-    /// What to do, in words.
-    pub remediation: Option<&'static str>,
-    /// What to do, as a command for a shell.
-    pub command: Option<String>,
-}
-
-impl Finding {
-    fn new(kind: FindingKind, severity: Severity, what: String) -> Self {
-        debug_assert!(kind.severities().contains(&severity), "{kind:?} is documented as {severity:?}");
-        Self { id: kind.id(), severity, what, why: kind.why(), remediation: None, command: None }
-    }
-
-    fn remediation(self, remediation: &'static str) -> Self {
-        Self { remediation: Some(remediation), ..self }
-    }
-
-    fn command(self, command: String) -> Self {
-        Self { command: Some(command), ..self }
-    }
-}
 
 /// What a diagnosis comes down to, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -9,8 +9,8 @@ use crate::task::TaskKind;
 use crate::tasks::ExpectedProblem;
 use crate::tasks::ProblemKind;
 
-use super::Finding;
 use super::facts::Facts;
+use super::finding::Finding;
 use super::remediation::sql;
 use super::rules::FindingKind;
 use super::rules::Severity;
@@ -128,7 +128,8 @@ fn retention_without_index(facts: &Facts, schema: &DatabaseSchema, retention: &R
     {
         return None;
     }
-    let what = format!("No index of the table {} ({}) begins with {column}.", table.name, row_count_text(table));
+    let what =
+        format!("No index of the table {} ({}) begins with {column}.", table.name, row_count_text(table));
     let finding = Finding::new(FindingKind::RetentionWithoutIndex, Severity::Warning, what);
     let finding = finding.remediation(
         "The application's own migrations are the best place for the index. Making it holds the write lock for a while.",

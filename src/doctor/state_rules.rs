@@ -1,30 +1,18 @@
 //! What is known of a database beside the look at it: the verdicts of its checks, and its locks.
 
-use std::sync::Arc;
-
 use crate::humanize::counted;
 use crate::humanize::counted_of;
 use crate::humanize::span;
 use crate::locks::Hold;
-use crate::locks::Locks;
 use crate::locks::MANY_FRAMES;
 use crate::sqlite::Check;
 use crate::state_store::CheckStatus;
 
-use super::Finding;
 use super::facts::Facts;
+use super::finding::Finding;
 use super::rules::FindingKind;
 use super::rules::Severity;
 use super::shell_quote;
-
-/// What whoever asks knows already.
-#[derive(Debug, Clone, Default)]
-pub struct PriorState {
-    /// The last word of each check, from the state file.
-    pub check_statuses: Vec<(Check, CheckStatus)>,
-    /// Who holds which lock; `None` where the system does not tell.
-    pub locks: Option<Arc<Locks>>,
-}
 
 /// What that gives rise to.
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {

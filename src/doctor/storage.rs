@@ -6,9 +6,9 @@ use crate::sqlite::AutoVacuum;
 use crate::sqlite::JournalMode;
 use crate::tasks::DirectoryError;
 
-use super::Finding;
 use super::facts::DatabaseFacts;
 use super::facts::Facts;
+use super::finding::Finding;
 use super::remediation;
 use super::rules::FindingKind;
 use super::rules::Severity;

@@ -228,7 +228,9 @@ fn files() {
         &[(A::AgentCannotMaintain, Info, "may not write the directory")],
     );
     check(
-        |facts| (facts.sidecar_obstacle, facts.configured.writes) = (Some(SidecarObstacle::Mode(0o600)), true),
+        |facts| {
+            (facts.sidecar_obstacle, facts.configured.writes) = (Some(SidecarObstacle::Mode(0o600)), true)
+        },
         &[(A::AgentCannotMaintain, Warning, "could not use")],
     );
     check(
@@ -525,7 +527,8 @@ fn tables_and_indexes() {
     );
     let foreseen = |task, kind| {
         move |facts: &mut Facts| {
-            facts.configured.foreseen = vec![ExpectedProblem { task, kind, message: "as it is now".to_owned() }];
+            facts.configured.foreseen =
+                vec![ExpectedProblem { task, kind, message: "as it is now".to_owned() }];
         }
     };
     for (kind, expected) in [
@@ -589,8 +592,9 @@ fn what_was_known_before() {
         whole_at: SystemTime::UNIX_EPOCH,
         notes: crate::tasks::Notes::default(),
     };
-    let told =
-        |check_statuses: Vec<(Check, CheckStatus)>| move |facts: &mut Facts| facts.known.check_statuses = check_statuses;
+    let told = |check_statuses: Vec<(Check, CheckStatus)>| {
+        move |facts: &mut Facts| facts.known.check_statuses = check_statuses
+    };
     check(told(vec![(Check::Quick, standing(true)), (Check::Full, standing(true))]), &[]);
     let words =
         "The last full check found 2 problems, the first: row 7 missing from index i. litekeeper check";

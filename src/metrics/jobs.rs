@@ -160,7 +160,10 @@ impl JobMetrics {
             }
             for check in &target.checks {
                 let integrity = jobs.integrity.entry(target.database.clone()).or_insert_with(|| Integrity {
-                    check_statuses: check_statuses.remove(&target.database).unwrap_or_default().check_statuses,
+                    check_statuses: check_statuses
+                        .remove(&target.database)
+                        .unwrap_or_default()
+                        .check_statuses,
                     intervals: BTreeMap::new(),
                 });
                 integrity.intervals.insert(*check, target.expected_interval);

@@ -76,7 +76,10 @@ impl JobMetrics {
     pub fn unsound(&self) -> BTreeSet<DatabaseName> {
         let jobs = self.lock();
         let unsound = jobs.integrity.iter().filter(|(_, integrity)| {
-            integrity.check_statuses.iter().any(|(check, standing)| !standing.ok && *check != Check::ForeignKey)
+            integrity
+                .check_statuses
+                .iter()
+                .any(|(check, standing)| !standing.ok && *check != Check::ForeignKey)
         });
         unsound.map(|(name, _)| name.clone()).collect()
     }

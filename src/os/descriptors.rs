@@ -16,11 +16,13 @@ use rustix::fs::Stat;
 
 use crate::database_files::DatabaseFiles;
 
-use super::lost_locks::DELETED;
 use super::process::Credentials;
 
-/// Even root may not look into it.
+/// Even root may not read its descriptors.
 const INIT: u32 = 1;
+
+/// The suffix that `/proc` adds to the path of an unlinked file.
+pub(super) const DELETED: &[u8] = b" (deleted)";
 
 /// What an open file is to a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +60,8 @@ impl DescriptorScan {
     pub(super) fn saw_every_writer(&self, files: &DatabaseFiles) -> bool {
         let may_write = |main: &Stat| self.hidden_processes.iter().any(|identity| identity.may_write(main));
         self.complete
-            && (self.hidden_processes.is_empty() || rustix::fs::stat(&files.main).is_ok_and(|main| !may_write(&main)))
+            && (self.hidden_processes.is_empty()
+                || rustix::fs::stat(&files.main).is_ok_and(|main| !may_write(&main)))
     }
 }
 

@@ -18,6 +18,7 @@ use rustix::fs::Stat;
 
 use crate::database_files::DatabaseFiles;
 
+use super::descriptors::DELETED;
 use super::descriptors::DescriptorScan;
 use super::descriptors::scan_descriptors;
 use super::filesystem::MountTable;
@@ -30,9 +31,6 @@ use super::proc_locks::LockedFile;
 
 /// The byte of the `-shm` that each connection to a WAL database holds (`UNIX_SHM_DMS` in SQLite's os_unix.c).
 const SHM_OPEN: u64 = 128;
-
-/// The end of the name of a file that has none any more, as `/proc` shows it.
-pub(super) const DELETED: &[u8] = b" (deleted)";
 
 /// How long one pass over the descriptors of all processes may take.
 const SCAN_LIMIT: Duration = Duration::from_secs(2);

@@ -78,7 +78,8 @@ fn count_in_process(pid: u32, file: &Stat, deadline: Instant) -> io::Result<usiz
         }
         let descriptor = descriptor?;
         let number = descriptor.file_name().to_string_lossy().into_owned();
-        descriptors += ok_if_missing(is_write_descriptor(pid, &number, &descriptor.path(), file).map(usize::from))?;
+        descriptors +=
+            ok_if_missing(is_write_descriptor(pid, &number, &descriptor.path(), file).map(usize::from))?;
     }
     Ok(descriptors)
 }

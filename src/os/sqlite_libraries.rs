@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use parking_lot::Mutex;
 
-use super::lost_locks::DELETED;
+use super::descriptors::DELETED;
 use super::process::ProcessFacts;
 
 /// Larger files are programs with much more than SQLite in them.

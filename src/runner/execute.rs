@@ -16,8 +16,8 @@ use crate::limits::Cancel;
 use crate::limits::QueryLimits;
 use crate::metrics::JobMetrics;
 use crate::os::ClockReading;
-use crate::os::MaintenanceLock;
 use crate::os::DatabaseFingerprint;
+use crate::os::MaintenanceLock;
 use crate::os::first_unsearchable_directory;
 use crate::record::record;
 use crate::sqlite::temporary_directory;
@@ -163,7 +163,9 @@ impl TaskExecutor {
     fn lock(&self, database: &Database) -> std::io::Result<Option<LockOrNone>> {
         // In memory, nothing that writes is configured, and two health checks do no harm.
         let Some(state) = self.state_store.file() else { return Ok(Some(LockOrNone::None)) };
-        let Some(main) = DatabaseFingerprint::read(&database.files)?.main else { return Ok(Some(LockOrNone::None)) };
+        let Some(main) = DatabaseFingerprint::read(&database.files)?.main else {
+            return Ok(Some(LockOrNone::None));
+        };
         let mut directory = state.as_os_str().to_owned();
         directory.push(".locks");
         let lock = MaintenanceLock::try_acquire(&PathBuf::from(directory), main.device, main.inode)?;

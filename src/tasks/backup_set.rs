@@ -16,9 +16,9 @@ use serde::Serialize;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::os::PendingFile;
-use crate::os::xattr;
 use crate::os::hostname;
 use crate::os::sync_directory;
+use crate::os::xattr;
 
 use super::verified_copy::PENDING_SUFFIX;
 

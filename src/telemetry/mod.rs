@@ -13,8 +13,8 @@ mod span_attributes;
 #[cfg(test)]
 mod tests;
 
-pub use context::RunScope;
 pub use context::RemoteContext;
+pub use context::RunScope;
 pub use context::begin_run;
 pub use context::current;
 pub use context::within;
@@ -44,9 +44,9 @@ use crate::metrics::SpanCounts;
 use crate::os::hostname;
 use crate::span;
 
+use export::BoundedSpanProcessor;
 use export::Exporter;
 use export::SHUTDOWN_TIMEOUT;
-use export::BoundedSpanProcessor;
 use otel_env::ExporterSettings;
 use otlp_http::OtlpHttpClient;
 use sampling::Sampling;

@@ -155,7 +155,8 @@ impl EnvReader<'_> {
     /// Those of the file, with those of the environment laid over them. The file's are secrets of its own collector, and go to
     /// no other.
     fn headers(&mut self, file: &TracingSettings, endpoint: &Endpoint) -> BTreeMap<String, String> {
-        let mut headers = if is_configured_host(endpoint, file) { file.headers.clone() } else { BTreeMap::new() };
+        let mut headers =
+            if is_configured_host(endpoint, file) { file.headers.clone() } else { BTreeMap::new() };
         let Some((variable, text)) = self.exporter_variable("HEADERS") else { return headers };
         for (name, value) in self.pairs(&variable, &text) {
             match header_problem(&name, &value) {
@@ -226,8 +227,9 @@ impl EnvReader<'_> {
     fn pairs(&mut self, variable: &str, text: &str) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
-            let read =
-                pair.split_once('=').and_then(|(name, value)| Some((name.trim(), percent_decode(value.trim())?)));
+            let read = pair
+                .split_once('=')
+                .and_then(|(name, value)| Some((name.trim(), percent_decode(value.trim())?)));
             match read.filter(|(name, _)| !name.is_empty()) {
                 Some((name, value)) => pairs.push((name.to_owned(), value)),
                 // It may be a secret, so it is not repeated.
@@ -247,7 +249,8 @@ impl EnvReader<'_> {
         let length = text.parse().ok().map(Duration::from_millis);
         let length = length.filter(|length| !length.is_zero() && *length <= max_batch);
         if length.is_none() {
-            self.warnings.push(format!("{name}={text} is no number of milliseconds up to {}", max_batch.as_millis()));
+            self.warnings
+                .push(format!("{name}={text} is no number of milliseconds up to {}", max_batch.as_millis()));
         }
         length
     }

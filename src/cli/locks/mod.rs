@@ -18,11 +18,11 @@ use crate::locks::lost_locks_to_json;
 use crate::os::stdout_is_closed;
 use crate::worker_pool::run_blocking;
 
-use super::Exit;
-use super::block_on;
 use super::escape::printable;
-use super::print;
-use super::print_raw;
+use super::exit::Exit;
+use super::output::print;
+use super::output::print_raw;
+use super::runtime::block_on;
 
 mod render;
 mod target;
@@ -168,7 +168,10 @@ fn document(reports: &[LockReport]) -> Value {
                 let mode = observation.facts.as_ref().map(|facts| facts.header.journal_mode.label());
                 let locks = observation.locks.to_json(observation.facts.as_ref().and_then(|facts| facts.wal));
                 let lost: Value = observation.lost.iter().map(lost_locks_to_json).collect();
-                (json!({ "journal_mode": mode, "locks": locks, "lost_locks": lost }), observation.note.clone())
+                (
+                    json!({ "journal_mode": mode, "locks": locks, "lost_locks": lost }),
+                    observation.note.clone(),
+                )
             }
             Err(error) => {
                 (json!({ "journal_mode": null, "locks": null, "lost_locks": [] }), Some(error.clone()))

@@ -43,7 +43,10 @@ pub(super) fn page(reports: &[LockReport], followed: bool) -> String {
             Ok(observation) => write!(text, "{}", database(report, observation, followed)),
             Err(error) => writeln!(text, "{}: {}", path_of(report), one_line(error)),
         };
-        hidden |= report.observation.as_ref().is_ok_and(|observation| observation.locks.view == LockView::OwnNamespace);
+        hidden |= report
+            .observation
+            .as_ref()
+            .is_ok_and(|observation| observation.locks.view == LockView::OwnNamespace);
     }
     if hidden {
         text.push_str(
@@ -154,7 +157,9 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
         for lost in observation.lost.iter().filter(|lost| !lost_then.contains(lost)) {
             line(lost_text(lost));
         }
-        for gone in holds_then.iter().filter(|then| !observation.locks.holds.iter().any(|hold| same(then, hold))) {
+        for gone in
+            holds_then.iter().filter(|then| !observation.locks.holds.iter().any(|hold| same(then, hold)))
+        {
             line(format!(
                 "{} let go of {}, held for at least {:.1} s",
                 gone.owner,

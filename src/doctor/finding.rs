@@ -1,0 +1,38 @@
+//! A finding: what is wrong, why it matters, and how to fix it.
+
+use serde::Serialize;
+
+use super::rules::FindingKind;
+use super::rules::Severity;
+
+/// One detected problem, or one fact worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its stable name.
+    pub id: &'static str,
+    /// How bad it is here.
+    pub severity: Severity,
+    /// What was found, with names and numbers.
+    pub what: String,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do, in words.
+    pub remediation: Option<&'static str>,
+    /// What to do, as a command for a shell.
+    pub command: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn new(kind: FindingKind, severity: Severity, what: String) -> Self {
+        debug_assert!(kind.severities().contains(&severity), "{kind:?} is documented as {severity:?}");
+        Self { id: kind.id(), severity, what, why: kind.why(), remediation: None, command: None }
+    }
+
+    pub(super) fn remediation(self, remediation: &'static str) -> Self {
+        Self { remediation: Some(remediation), ..self }
+    }
+
+    pub(super) fn command(self, command: String) -> Self {
+        Self { command: Some(command), ..self }
+    }
+}
