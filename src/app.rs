@@ -1,4 +1,4 @@
-//! The one file that knows all rooms: it builds, binds, spawns and drains.
+//! The composition root: builds all components, binds listeners, spawns the loops and waits for their end.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,40 +47,39 @@ use crate::state_store::StateStore;
 use crate::trends::Trends;
 use crate::worker_pool::run_blocking;
 
-/// Threads that look at databases at the same time, at the most: more would only take turns on the
-/// same disk, and each costs memory.
+/// More threads would only compete for the same disk, and each needs memory.
 const MAX_SAMPLER_THREADS: usize = 4;
 
-/// Loads the configuration anew.
+/// Loads the configuration again.
 pub type ConfigLoader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// What the agent needs to run.
 pub struct Options {
     /// The configuration at the start.
     pub config: Config,
-    /// Who may come in.
+    /// Authenticates requests.
     pub auth: Arc<AccessControl>,
-    /// How to load it again.
+    /// Loads it again.
     pub loader: ConfigLoader,
-    /// Whether `POST /-/reload` is answered.
+    /// Whether `POST /-/reload` is enabled.
     pub lifecycle: bool,
-    /// How long after the start every task is run once, whatever its schedule; None is never.
+    /// Delay after which every task runs once, whatever its schedule; `None` for never.
     pub first_runs: Option<Duration>,
-    /// What becomes of spans.
+    /// Counts exported and dropped spans.
     pub spans: Arc<SpanCounts>,
-    /// Ends the agent.
+    /// Stops the agent.
     pub stop: CancellationToken,
 }
 
-/// Binds the configured places, or takes the sockets that systemd hands over.
+/// Binds the configured addresses, or uses the sockets passed by systemd.
 ///
 /// # Errors
-/// A place is taken or not of this machine, or systemd hands over nothing.
+/// An address is in use or not local, or systemd passes no socket.
 pub async fn bind(addresses: &[Listen], from_systemd: bool) -> anyhow::Result<Vec<Listener>> {
     if from_systemd { http::inherited() } else { http::bind(addresses).await }
 }
 
-/// Runs the agent on bound listeners until it is told to stop.
+/// Runs the agent on bound listeners until `stop`.
 ///
 /// # Errors
 /// Signals cannot be received, or SQLite refuses its memory limit.
@@ -154,20 +153,20 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
     join_all(tasks, &stop).await
 }
 
-/// Waits for the end of every loop.
+/// Waits for all loops to end.
 async fn join_all(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyhow::Result<()> {
     while let Some(ended) = tasks.join_next().await {
-        // A loop that ends before it is told to is a defect; an agent without it would look alive and be blind.
+        // A loop must not end on its own: the agent would look healthy while doing only part of its work.
         if !stop.is_cancelled() {
             stop.cancel();
-            ended.context("a part of litekeeper failed")?;
-            anyhow::bail!("a part of litekeeper ended by itself; please report it with the log");
+            ended.context("a component of litekeeper failed")?;
+            anyhow::bail!("a component of litekeeper stopped unexpectedly; please report this with the log");
         }
     }
     Ok(())
 }
 
-/// Says where it listens, and when that is not wise.
+/// Logs the listening addresses and warns about insecure ones.
 fn log_listeners(listeners: &[Listener], auth: &AccessControl) {
     let addresses: Vec<Listen> = listeners.iter().map(|listener| listener.address().clone()).collect();
     for address in &addresses {
@@ -176,8 +175,8 @@ fn log_listeners(listeners: &[Listener], auth: &AccessControl) {
     auth::warn_insecure_listen(auth, &addresses);
 }
 
-/// Opens the state file and prepares what every run needs. To be called before any database is opened, as SQLite takes its
-/// temporary directory for the whole process.
+/// Opens the state file and builds the executor of runs. Must be called before any database is opened, because SQLite has one
+/// temporary directory per process.
 ///
 /// # Errors
 /// The state file or the temporary directory cannot be used.
@@ -186,7 +185,7 @@ pub fn build_executor(config: &Config) -> anyhow::Result<TaskExecutor> {
     if let Some(directory) = &maintenance.temp_directory {
         anyhow::ensure!(
             directory.is_dir(),
-            "temp_directory {}: there is no such directory",
+            "temp_directory {}: no such directory",
             directory.display()
         );
         sqlite::set_temporary_directory(directory)
@@ -196,10 +195,10 @@ pub fn build_executor(config: &Config) -> anyhow::Result<TaskExecutor> {
     Ok(TaskExecutor::new(Arc::new(history), Arc::new(JobMetrics::default()), maintenance))
 }
 
-/// Where the state of a configuration is kept; nowhere when it is in memory.
+/// The state file of a configuration; `None` if the state is kept in memory.
 #[must_use]
 pub fn state_file(config: &Config) -> Option<PathBuf> {
-    // Without a task there is nothing to remember, and a file that nobody asked for is not made.
+    // Without tasks there is no state to keep, so no file is created by default.
     let has_tasks = config.sources.iter().any(|source| source.settings.tasks.timings().next().is_some());
     let address = match &config.maintenance.state {
         StateLocation::Default if !has_tasks => &StateLocation::Memory,
@@ -213,7 +212,7 @@ impl NameStore for StateStore {
         match self.names() {
             Ok(rows) => given_names_of(rows),
             Err(error) => {
-                tracing::warn!(error = %error, "the names of databases cannot be read; they are made anew");
+                tracing::warn!(error = %error, "cannot read the stored database names; assigning new ones");
                 GivenNames::default()
             }
         }
@@ -222,7 +221,7 @@ impl NameStore for StateStore {
     fn store_names(&self, names: &GivenNames) {
         let rows = names.0.iter().map(|(path, given)| (path.as_path(), &*given.base, &*given.name));
         if let Err(error) = self.set_names(rows) {
-            tracing::warn!(error = %error, "the names of databases cannot be stored; a restart can change them");
+            tracing::warn!(error = %error, "cannot store the database names; they may change at a restart");
         }
     }
 }
@@ -231,7 +230,7 @@ fn given_names_of(rows: Vec<NameRow>) -> GivenNames {
     rows.into_iter().map(|(path, base, name)| (path, GivenName { base, name })).collect()
 }
 
-/// The names that the agent gave to databases, from its state file.
+/// The database names that the agent has assigned, from its state file.
 #[must_use]
 pub fn given_names(config: &Config) -> GivenNames {
     let Some(file) = state_file(config) else { return GivenNames::default() };
@@ -242,7 +241,7 @@ pub fn given_names(config: &Config) -> GivenNames {
     }
 }
 
-/// Loads the configuration again on SIGHUP or on request; a bad one changes nothing.
+/// Reloads the configuration on SIGHUP or on request; an invalid one changes nothing.
 struct Reloader {
     loader: ConfigLoader,
     config: watch::Sender<Arc<Config>>,
@@ -264,7 +263,7 @@ impl Reloader {
                 () = stop.cancelled() => return,
                 _ = hangups.recv() => { let _ = self.reload().await; }
                 request = requests.recv(), if requests_open => match request {
-                    // Who asked may have gone meanwhile.
+                    // The client may have disconnected meanwhile.
                     Some(answer) => { let _ = answer.send(self.reload().await); }
                     None => requests_open = false,
                 },
@@ -275,7 +274,7 @@ impl Reloader {
     async fn reload(&self) -> Result<(), String> {
         let loader = Arc::clone(&self.loader);
         let loaded =
-            run_blocking(move || loader()).await.unwrap_or_else(|| Err("the load panicked".to_owned()));
+            run_blocking(move || loader()).await.unwrap_or_else(|| Err("loading panicked".to_owned()));
         let loaded = loaded.and_then(|config| {
             self.auth.set_operators(&config.web.operators).map_err(|error| error.to_string())?;
             Ok(config)
@@ -288,14 +287,14 @@ impl Reloader {
                     config.listen == before.listen && config.web.differs_only_in_operators(&before.web)
                 };
                 if !same {
-                    tracing::warn!("`listen` and all of `web` but `operators` change at a restart only");
+                    tracing::warn!("`listen` and all of `web` except `operators` change only at a restart");
                 }
                 let (now, before) = (&config.maintenance, self.config.borrow().maintenance.clone());
                 if now.state != before.state || now.temp_directory != before.temp_directory {
-                    tracing::warn!("`state` and `temp_directory` change at a restart only");
+                    tracing::warn!("`state` and `temp_directory` change only at a restart");
                 }
                 if config.tracing != self.config.borrow().tracing {
-                    tracing::warn!("`tracing` changes at a restart only");
+                    tracing::warn!("`tracing` changes only at a restart");
                 }
                 self.metrics.set_series_limit(config.series_limit);
                 self.metrics.set_sample_interval(config.sample_interval);
@@ -305,14 +304,14 @@ impl Reloader {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "configuration not reloaded; the one in force stays");
+                tracing::error!(%error, "configuration not reloaded; the previous one stays in force");
                 Err(error)
             }
         }
     }
 }
 
-/// Ends the agent on SIGINT or SIGTERM; a second one ends the process at once.
+/// Stops the agent on SIGINT or SIGTERM; a second signal exits the process immediately.
 ///
 /// # Errors
 /// Signals cannot be received.

@@ -41,24 +41,24 @@ Examples:
   litekeeper check books.db --rows companies,vouchers,logs
   litekeeper check --quick --json /srv/tenants/*.db | jq '.databases[] | select(.status != \"healthy\") | .path'
 
-Exit codes: 0 healthy, 1 problems found (damage, or broken constraints), 2 usage, 3 something could not be checked. The shape of the JSON: docs/CHECK.md")]
+Exit codes: 0 healthy, 1 problems found (damage, or broken constraints), 2 usage, 3 something could not be checked. docs/CHECK.md describes the JSON format.")]
 pub(super) struct Arguments {
     /// Database files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Tables to count
+    /// Tables to count rows of
     #[arg(long, value_delimiter = ',', value_name = "TABLE")]
     rows: Vec<String>,
-    /// The quick check alone: several times faster, but blind to an index that disagrees with its table and to foreign keys
+    /// Run the quick check only: several times faster, but does not verify indexes against tables or foreign keys
     #[arg(long)]
     quick: bool,
-    /// Table by table, each in a transaction of its own: spares writers, but is blind to pages that two tables use, or none
+    /// Check each table in its own transaction: blocks writers less, but misses pages used by two tables or by none
     #[arg(long)]
     by_table: bool,
-    /// JSON instead of text
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
-    /// How long to wait for a lock that another process holds, in seconds
+    /// Seconds to wait for a lock that another process holds
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds)]
     busy_timeout: f64,
 }
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     check_all(arguments.files, &options)
 }
 
-/// What is to be said of each file, and how.
+/// What to check, and the output format.
 pub(super) struct CheckOptions {
     pub rows: Vec<String>,
     pub checks: Vec<Check>,
@@ -102,7 +102,7 @@ pub(super) struct CheckOptions {
     pub json: bool,
 }
 
-/// Checks one file after the other, and says what was found.
+/// Checks the files one after the other and prints the reports.
 pub(super) fn check_all(files: Vec<PathBuf>, options: &CheckOptions) -> anyhow::Result<Exit> {
     block_on(async {
         let stop = tokio_util::sync::CancellationToken::new();
@@ -154,7 +154,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, options: &CheckOptions) -> anyhow::
     })
 }
 
-/// Looks once for processes that have lost their locks on any of the files.
+/// Finds processes that have lost their locks on any of the files.
 async fn lost_locks_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
     let files: Vec<DatabaseFiles> = files
         .iter()
@@ -164,11 +164,11 @@ async fn lost_locks_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
     run_blocking(look).await.unwrap_or_default().into_iter().map(|state| state.lost).collect()
 }
 
-/// Where a process writes to a deleted file, what it commits is in no file that was checked.
+/// Commits to a deleted file are in no file that was checked, so the status is unknown.
 fn add_lost_locks(report: &mut Report, lost: Vec<LostLocks>) {
     if report.status == Status::Healthy && lost.iter().any(LostLocks::writes_to_deleted_file) {
         report.status = Status::Unknown;
-        report.error = Some("what a process commits to a deleted file was not checked".to_owned());
+        report.error = Some("a process commits to a deleted file, which was not checked".to_owned());
     }
     report.lost_locks = lost.iter().map(ToString::to_string).collect();
 }
@@ -184,14 +184,14 @@ fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// The report for a person.
+/// Formats a report as text.
 pub(super) fn text(report: &Report) -> String {
     let verdict = match report.status {
         Status::Healthy => "healthy",
         Status::Problems if report.has(FindingCategory::Damage) => "DAMAGED",
-        Status::Problems => "sound, but constraints are broken",
+        Status::Problems => "intact, but constraints are violated",
         Status::Unknown if report.checks.is_empty() => "could not be checked",
-        Status::Unknown => "checked in part",
+        Status::Unknown => "partly checked",
     };
     let mut text = format!("{}: {verdict}\n", one_line(&report.path));
     if let Some(error) = &report.error {
@@ -202,7 +202,7 @@ pub(super) fn text(report: &Report) -> String {
         let words = one_line(lost);
         let _ = writeln!(
             text,
-            "  URGENT: {words}; what it commits is or will be lost: litekeeper runbook SqliteOwnerLostLocks"
+            "  URGENT: {words}; its commits are or will be lost: litekeeper runbook SqliteOwnerLostLocks"
         );
     }
     let mut lines: Vec<(String, String)> = Vec::new();
@@ -238,7 +238,7 @@ pub(super) fn text(report: &Report) -> String {
     text
 }
 
-/// A kind of finding, for a person.
+/// Describes a kind of finding.
 fn kind_text(kind: FindingCategory) -> &'static str {
     match kind {
         FindingCategory::Damage => "damage",

@@ -1,4 +1,4 @@
-//! What the commands about maintenance have in common.
+//! Shared by the maintenance commands.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) struct ConfigFile {
     config: PathBuf,
 }
 
-/// The databases of a configuration, and its state file.
+/// The databases of a configuration, and the executor with its state file.
 pub(super) struct CliContext {
     pub databases: Vec<Arc<Database>>,
     pub executor: TaskExecutor,
@@ -43,15 +43,15 @@ pub(super) struct CliContext {
 }
 
 impl ConfigFile {
-    /// Loads the configuration; what is wrong with it is said.
+    /// Loads the configuration; prints its errors.
     pub(super) fn load(&self) -> Result<Config, Exit> {
         Config::load(&self.config).map_err(|errors| {
-            print_error!("litekeeper: the configuration is not usable\n{errors}");
+            print_error!("litekeeper: the configuration is invalid\n{errors}");
             Exit::Usage
         })
     }
 
-    /// Loads the configuration, looks for its databases and opens the state file.
+    /// Loads the configuration, discovers its databases and opens the state file.
     pub(super) fn open(&self, names: &[String]) -> anyhow::Result<Result<CliContext, Exit>> {
         let config = match self.load() {
             Ok(config) => config,
@@ -65,7 +65,7 @@ impl ConfigFile {
             if !databases.iter().any(|database| database.name.as_str() == name) {
                 let known: Vec<&str> =
                     databases.iter().map(|database| database.name.as_str()).take(20).collect();
-                print_error!("litekeeper: there is no database {name}; there are {}", known.join(", "));
+                print_error!("litekeeper: unknown database {name}; known databases: {}", known.join(", "));
                 return Ok(Err(Exit::Usage));
             }
         }
@@ -77,12 +77,12 @@ impl ConfigFile {
     }
 }
 
-/// A moment as JSON and tables have it.
+/// Formats a time for JSON and tables.
 pub(super) fn rfc3339(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A table without lines, for a person and for `awk`.
+/// A table without borders, readable by people and by `awk`.
 pub(super) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -90,7 +90,7 @@ pub(super) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
     table
 }
 
-/// A run as JSON; the shape is documented in docs/MAINTENANCE.md.
+/// A run as JSON, as docs/MAINTENANCE.md describes it.
 pub(super) fn run_json(run: &Run) -> serde_json::Value {
     serde_json::json!({
         "database": run.database.as_str(),

@@ -22,15 +22,15 @@ use super::log::Log;
 use super::runtime::block_on;
 use super::runtime::traces;
 
-/// Long enough to see how things are before, in a scrape or two of Prometheus as it is set up by default.
+/// Leaves time for one or two scrapes before the first runs, with Prometheus' default scrape interval.
 const FIRST_RUNS_DELAY: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 stopped, 2 usage, 3 failure (the address is taken, the directory is there already)."
+    after_help = "Exit codes: 0 stopped, 2 usage, 3 failure (the address is in use, or the directory exists already)."
 )]
 pub(super) struct Arguments {
-    /// Make the databases in this new directory and leave them there, instead of in a temporary one
+    /// Create the databases in this new directory and keep them
     #[arg(long, value_name = "DIRECTORY")]
     keep: Option<PathBuf>,
     /// Address to listen on
@@ -46,15 +46,15 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     block_on(async {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
-        // Bound first: a taken port is said before the databases are made.
+        // Bind first, so that a port in use is reported before the databases are created.
         let listeners = app::bind(&[arguments.listen], false).await?;
-        // The port may have been left to the system.
+        // The port may have been chosen by the system.
         let bound = listeners.first().map(|listener| listener.address().clone());
-        let place = bound.context("the demo listens nowhere; please report it")?;
+        let place = bound.context("the demo has no listener; please report this")?;
         let kept = arguments.keep.is_some();
-        print_error!("Making demo databases ...");
+        print_error!("Creating demo databases ...");
         let made = run_blocking(move || Demo::make(arguments.keep.as_deref())).await;
-        let demo = made.context("making the demo databases panicked")??;
+        let demo = made.context("creating the demo databases panicked")??;
         let config = demo.config(place.clone());
         let auth = Arc::new(AccessControl::open(&config.web).map_err(anyhow::Error::msg)?);
         print_error!("{}", welcome(&demo, &connect_address(&place)));
@@ -67,21 +67,21 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         let options = app::Options { config, auth, loader, lifecycle: false, first_runs, spans, stop };
         let result = app::run(listeners, options).await;
         telemetry.end().await;
-        // The writer ends and the directory goes before the last word.
+        // Stop the writers and remove the directory before the last message.
         run_blocking(move || drop(demo)).await;
         result?;
         print_error!(
             "{}",
-            if kept { "The demo has ended." } else { "The demo has ended and has cleaned up after itself." }
+            if kept { "The demo has ended." } else { "The demo has ended and removed its databases." }
         );
         Ok(Exit::Success)
     })
 }
 
-/// An address with a port: what a browser can open.
+/// Parses an address that a browser can open.
 fn port_of(text: &str) -> Result<Listen, String> {
     match text.parse()? {
-        Listen::Unix(_) => Err("the demo is for a browser; give an address with a port".to_owned()),
+        Listen::Unix(_) => Err("the demo needs an address with a port, for a browser".to_owned()),
         place @ (Listen::Tcp(_) | Listen::Everywhere(_)) => Ok(place),
     }
 }

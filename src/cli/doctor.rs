@@ -37,11 +37,11 @@ use super::locks::locks_of;
 use super::output::print;
 use super::runtime::block_on;
 
-/// The longest that one database is looked at.
+/// Time limit per database.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a lock that another process holds is waited for.
+/// How long to wait for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Columns of the text.
+/// Line width of the text output.
 const WIDTH: usize = 100;
 
 #[derive(Debug, Args)]
@@ -50,15 +50,15 @@ Examples:
   litekeeper doctor books.db
   litekeeper doctor --config /etc/litekeeper/litekeeper.yml --json | jq -r '.databases[].findings[].id'
 
-Exit codes: 0 nothing above info, 1 findings, 2 usage, 3 could not look. All findings, and the shape of the JSON: docs/DOCTOR.md")]
+Exit codes: 0 nothing above info, 1 findings, 2 usage, 3 a database could not be examined. docs/DOCTOR.md lists all findings and the JSON format.")]
 pub(super) struct Arguments {
-    /// Database files; with --config and none, all of the configuration's databases
+    /// Database files; by default, with --config, all databases of the configuration
     #[arg(required_unless_present = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Configuration file, for what is to be done to the databases: a retention wants an index, a vacuum room, a backup a directory; and for what checks have found
+    /// Configuration file: also diagnoses what its tasks need (indexes, free space, directories) and shows past check results
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// JSON instead of text
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 }
@@ -103,7 +103,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
                     work.await
                 }
             };
-            let Some(diagnosis) = finished else { anyhow::bail!("{name}: the look panicked") };
+            let Some(diagnosis) = finished else { anyhow::bail!("{name}: the diagnosis panicked") };
             if !arguments.json {
                 print(&text(&diagnosis));
             }
@@ -124,14 +124,14 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The files to look at, each with what the configuration says of it; and what was found before.
+/// The files to diagnose with their configured databases, and the state store with past check results.
 type Targets = (Vec<(PathBuf, Arc<Database>)>, Option<StateStore>);
 
 fn targets(arguments: &Arguments) -> Result<Targets, Exit> {
     let (mut known, mut history) = (Vec::new(), None);
     if let Some(file) = &arguments.config {
         let config = Config::load(file).map_err(|errors| {
-            print_error!("litekeeper: the configuration is not usable\n{errors}");
+            print_error!("litekeeper: the configuration is invalid\n{errors}");
             Exit::Usage
         })?;
         if let Some(directory) = &config.maintenance.temp_directory
@@ -152,17 +152,17 @@ fn targets(arguments: &Arguments) -> Result<Targets, Exit> {
     Ok((targets, history))
 }
 
-/// The verdicts of checks, where the state file is there. One that cannot be read, as by another user, is said.
+/// Opens the state file, if it exists. Prints an error if it cannot be read.
 fn open_state_store(file: &Path) -> Option<StateStore> {
     StateStore::read(file).unwrap_or_else(|error| {
-        print_error!("litekeeper: {error}; what checks have found is not known");
+        print_error!("litekeeper: {error}; past check results are not available");
         None
     })
 }
 
 fn check_statuses(history: &StateStore, database: &Database) -> Vec<(Check, CheckStatus)> {
     let known = history.check_statuses(&database.path).unwrap_or_else(|error| {
-        print_error!("litekeeper: {error}; what checks of {} have found is not known", database.name);
+        print_error!("litekeeper: {error}; past check results of {} are not available", database.name);
         BTreeMap::new()
     });
     known.into_iter().collect()
@@ -179,11 +179,11 @@ fn json(diagnoses: &[Diagnosis], verdict: Verdict) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// The diagnosis for a person.
+/// Formats a diagnosis as text.
 fn text(diagnosis: &Diagnosis) -> String {
     let mut text = format!("{}: {}\n", one_line(&diagnosis.path), summary(diagnosis));
     if let Some(error) = &diagnosis.error {
-        let all = if diagnosis.findings.is_empty() { "" } else { "Could not look at all of it: " };
+        let all = if diagnosis.findings.is_empty() { "" } else { "Incomplete: " };
         wrap(&mut text, "  ", &format!("{all}{error}"));
     }
     for Finding { id, severity, what, why, remediation, command } in &diagnosis.findings {
@@ -217,13 +217,13 @@ fn summary(diagnosis: &Diagnosis) -> String {
     });
     let counts: Vec<String> = counts.collect();
     match (diagnosis.verdict, counts.is_empty()) {
-        (Verdict::Unknown, true) => "could not be looked at".to_owned(),
+        (Verdict::Unknown, true) => "could not be examined".to_owned(),
         (Verdict::Ok | Verdict::Warning | Verdict::Critical, true) => "nothing found".to_owned(),
         (_, false) => counts.join(", "),
     }
 }
 
-/// Adds words as lines of a limited width.
+/// Appends text, wrapped to the line width.
 fn wrap(text: &mut String, indent: &str, words: &str) {
     let mut width = 0;
     for word in one_line(words).split(' ') {

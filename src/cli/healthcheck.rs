@@ -19,29 +19,29 @@ use super::exit::Exit;
 use super::output::print;
 use super::runtime::block_on;
 
-/// Where a configuration is looked for that nobody names.
+/// The configuration file that is used if it exists and no other is given.
 const DEFAULT_CONFIG: &str = "/etc/litekeeper/litekeeper.yml";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The address is the first of the configuration, which is looked for at /etc/litekeeper/litekeeper.yml; without one, 127.0.0.1:10321.
-A server that asks for a user or a client certificate lives: that counts as healthy.
+The address is the first one of the configuration file (default /etc/litekeeper/litekeeper.yml), or else 127.0.0.1:10321.
+A server that requires a password or a client certificate is running and counts as healthy.
 
-Exit codes: 0 healthy, 1 not, 2 usage.")]
+Exit codes: 0 healthy, 1 not healthy, 2 usage.")]
 pub(super) struct Arguments {
-    /// Address to ask, instead of the configuration's
+    /// Address of the server, overriding the configuration
     #[arg(long = "web.listen-address", value_name = "[HOST]:PORT|unix:PATH")]
     listen: Option<Listen>,
-    /// Configuration file that the server runs with
+    /// Configuration file of the server
     #[arg(long, value_name = "FILE", env = "LITEKEEPER_CONFIG")]
     config: Option<PathBuf>,
-    /// File with TLS and users that the server runs with, instead of the configuration's
+    /// Web configuration file (TLS and users) of the server, overriding the configuration
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config: Option<PathBuf>,
-    /// Prefix of the server's routes, instead of the configuration's
+    /// Prefix of the server's routes, overriding the configuration
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<RoutePrefix>,
-    /// How long to wait for an answer, in seconds
+    /// Seconds to wait for a response
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout: u64,
 }
@@ -65,11 +65,11 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     }
 }
 
-/// The server to ask.
+/// How to reach the server.
 struct Server {
     place: Listen,
     prefix: RoutePrefix,
-    /// How to speak TLS with it; `None` for plain text.
+    /// `None` for plain HTTP.
     client: Option<PinnedTlsClient>,
 }
 
@@ -77,7 +77,7 @@ fn server(arguments: Arguments) -> anyhow::Result<Server> {
     let Arguments { listen, config, web_config, route_prefix, timeout: _ } = arguments;
     let file = config.or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|file| file.exists()));
     let config = match file {
-        // What was given by hand says all there is to know.
+        // The command line gives everything that the file could.
         Some(_) if listen.is_some() && web_config.is_some() => None,
         Some(file) => Some(load(&file)?),
         None => None,

@@ -25,13 +25,13 @@ Exit codes: 0 shown, 2 usage or configuration, 3 the state file could not be rea
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
-    /// Databases, by name, also such as are gone
+    /// Databases by name, including removed ones
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
     /// Tasks: backup, checkpoint, health_check, log_cleaning, optimize, vacuum
     #[arg(long, value_name = "TASK", value_parser = TaskKind::LABELS)]
     task: Vec<String>,
-    /// So many runs at the most, the newest
+    /// Maximum number of runs, newest first
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     limit: u32,
     /// JSON instead of a table

@@ -1,4 +1,4 @@
-//! The form of the log, and where spans go.
+//! Sets up the log: level, format, trace ids, and the span exporter.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -29,7 +29,7 @@ use crate::telemetry::Telemetry;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Least severe messages to log; also a filter such as `info,litekeeper::collection=debug`
+    /// Minimum level of log messages, or a filter such as `info,litekeeper::collection=debug`
     #[arg(
         id = "log_level",
         long = "log.level",
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
         env = "LITEKEEPER_LOG"
     )]
     level: String,
-    /// How log lines are written: `auto` is text on a terminal and JSON elsewhere
+    /// Log format: `auto` is text on a terminal and JSON elsewhere
     #[arg(
         id = "log_format",
         long = "log.format",
@@ -57,7 +57,7 @@ enum LogFormat {
     Json,
 }
 
-/// A log that has not begun yet.
+/// The validated settings of the log.
 #[derive(Debug)]
 pub(super) struct Log {
     level: String,
@@ -65,20 +65,20 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log as the command line wants it.
+    /// Parses the log arguments.
     ///
     /// # Errors
-    /// The level is none.
+    /// The level is invalid.
     pub(super) fn new(arguments: &Arguments) -> Result<Self, String> {
         let level = &arguments.level;
         EnvFilter::builder().parse(level).map_err(|error| {
             format!("--log.level {level}: {error}; levels are error, warn, info, debug and trace")
         })?;
-        // A word that is no level would be taken for a part of the program, and all else be silent.
+        // `EnvFilter` takes an unknown level for a module name, which would silence all other modules.
         let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
         if let Some(word) = level.split(',').find(|part| !part.contains(['=', '[']) && !is_level(part)) {
             return Err(format!(
-                "--log.level: `{word}` is no level; levels are error, warn, info, debug and trace, for a part `litekeeper::collection=debug`"
+                "--log.level: `{word}` is not a level; levels are error, warn, info, debug and trace; for one module use `litekeeper::collection=debug`"
             ));
         }
         let is_json = match arguments.format {
@@ -89,10 +89,10 @@ impl Log {
         Ok(Self { level: level.clone(), is_json })
     }
 
-    /// Begins the log, and has spans taken by who takes them.
+    /// Starts the log and, with telemetry, the export of spans.
     pub(super) fn begin(&self, telemetry: Option<&Telemetry>) {
         let is_terminal = std::io::stderr().is_terminal();
-        // Spans and what happens in them are for the collector.
+        // Spans and their events go to the collector only.
         let filter = EnvFilter::builder().parse_lossy(&self.level);
         let filter = filter.and(filter_fn(|metadata| metadata.target() != span::TARGET));
         let layer = tracing_subscriber::fmt::layer::<Registry>().with_writer(std::io::stderr);
@@ -107,7 +107,7 @@ impl Log {
             layer.with_filter(filter).boxed()
         };
         let spans = telemetry.and_then(Telemetry::layer);
-        // A second start, in a test, changes nothing.
+        // A second call, in a test, changes nothing.
         let _ = tracing_subscriber::registry().with(log).with(spans).try_init();
         if let Some(telemetry) = telemetry {
             telemetry.log_status();
@@ -115,7 +115,7 @@ impl Log {
     }
 }
 
-/// A format whose lines name the trace that they are part of.
+/// Adds the trace id to log lines.
 struct WithTrace<F> {
     format: F,
     is_json: bool,

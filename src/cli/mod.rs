@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line: one file per subcommand.
 
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -44,10 +44,10 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Keeps watch over SQLite databases that other programs own.
+/// Monitors and maintains SQLite databases that other programs own.
 ///
-/// It reads them without leaving a trace, serves their health to Prometheus, and maintains those for which the
-/// configuration asks for it: health checks, vacuum, log cleaning, backups, checkpoints, statistics.
+/// Reads them without changing them, exports their health to Prometheus, and runs the maintenance that the
+/// configuration defines: health checks, vacuum, log cleaning, backups, checkpoints, statistics.
 #[derive(Debug, Parser)]
 #[command(
     name = "litekeeper",
@@ -55,8 +55,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     arg_required_else_help = true,
     max_term_width = 110,
     after_help = "\
-Exit codes: 0 ok, 1 problems found, 2 usage or configuration, 3 failed, 4 not allowed now. `litekeeper COMMAND --help` says what \
-they mean for the command, and a command that could not write its output ends with 3."
+Exit codes: 0 ok, 1 problems found, 2 usage or configuration, 3 failed, 4 skipped. `litekeeper COMMAND --help` explains \
+them for each command; a command that cannot write its output exits with 3."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -67,63 +67,63 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch databases and serve their metrics
+    /// Monitor databases and serve their metrics
     ///
-    /// What is named on the command line is a file, a directory (searched for *.db, *.sqlite, *.sqlite3 and *.db3) or
-    /// a quoted pattern. /metrics, the page and /-/healthy are at 127.0.0.1:10321 unless another address is given.
+    /// Each argument is a file, a directory (searched for *.db, *.sqlite, *.sqlite3 and *.db3) or a quoted pattern.
+    /// The server listens on 127.0.0.1:10321 by default, with /metrics, the web page and /-/healthy.
     Serve(serve::Arguments),
-    /// Report on the health of databases, once
+    /// Check the health of databases once
     ///
-    /// Size, pages, free space, journal mode, WAL, row counts, and the verdict of SQLite's integrity and foreign-key
-    /// checks. It reads only. While a check runs, a writer of a database in rollback mode waits with its commit, and
-    /// the WAL of one in WAL mode cannot start anew.
+    /// Reports size, pages, free space, journal mode, WAL, row counts, and the results of SQLite's integrity and
+    /// foreign-key checks. Reads only. While a check runs, commits to a database in rollback mode wait, and the WAL of
+    /// a database in WAL mode cannot be reset.
     Check(check::Arguments),
-    /// Say what is wrong around databases, why it matters, and what mends it
+    /// Diagnose databases and their environment and suggest fixes
     ///
-    /// Permissions, links, file system, journal and WAL, space, statistics, indexes that are missed. It reads only, and
-    /// mends nothing itself: each finding comes with the command to copy.
+    /// Covers permissions, links, file system, journal and WAL, space, statistics and missing indexes. Reads only and
+    /// changes nothing: each finding includes a command to copy.
     Doctor(doctor::Arguments),
-    /// Show who holds which lock on databases, and who keeps a WAL from being checkpointed
+    /// Show which processes hold locks on databases, and which keep a WAL from being checkpointed
     ///
-    /// Process, user and command line of every reader, writer and checkpointer, from /proc/locks (Linux). No lock is
-    /// taken for it but for reading the header, and none is waited for.
+    /// Lists process, user and command line of every reader, writer and checkpointer, from /proc/locks (Linux). Takes
+    /// no lock except to read the header, and waits for none.
     Locks(locks::Arguments),
-    /// Do maintenance now: one task of those that are configured, or all of them
+    /// Run one or all configured maintenance tasks now
     ///
-    /// What the configuration names for each database, by the same code and with the same record as a scheduled run,
-    /// also while the agent serves.
+    /// Runs them exactly as the scheduler does, with the same settings and the same history. Safe while the agent is
+    /// running.
     Run(run::Arguments),
-    /// Restore a backup under a new name, or prove that backups can be restored
+    /// Restore a backup to a new file, or verify that backups can be restored
     ///
-    /// A backup is checked before and after, and nothing is ever overwritten.
+    /// Checks the backup before and the restored file after. Never overwrites a file.
     Restore(restore::Arguments),
-    /// Show the last runs of maintenance, and why each was skipped or failed
+    /// Show past maintenance runs and why each was skipped or failed
     History(history::Arguments),
-    /// Show what runs next, when, and in which time zone
+    /// Show the next scheduled runs with their time zones
     Schedule(schedule::Arguments),
-    /// Pause maintenance: no job starts, and one that runs ends at its next safe point
+    /// Pause maintenance: no task starts, and a running one stops at its next safe point
     Pause(pause::Arguments),
-    /// End a pause
+    /// Resume paused maintenance
     Resume(pause::Arguments),
     /// Check or show a configuration file
     #[command(subcommand)]
     Config(config::Command),
-    /// Ask whether the agent that serves here is alive, as a container's health check does
+    /// Check that the local agent is running, for use as a container health check
     Healthcheck(healthcheck::Arguments),
-    /// Watch a set of demo databases: healthy, busy, bloated and damaged ones
+    /// Monitor a set of demo databases: healthy, busy, bloated and damaged ones
     ///
-    /// They are made in a directory of their own, which is removed at the end.
+    /// Creates them in a temporary directory that is removed at the end.
     Demo(demo::Arguments),
-    /// The program that writes to one of the demo's databases
+    /// Writes to one of the demo databases
     #[command(name = crate::demo::WRITER_COMMAND, hide = true)]
     DemoWriter {
         /// The database
         path: std::path::PathBuf,
-        /// Pause between two rows
+        /// Pause between two inserts
         #[arg(long, default_value_t = 50)]
         pause_milliseconds: u64,
     },
-    /// The program that reads one of the demo's databases for minutes
+    /// Reads one of the demo databases for minutes
     #[command(name = crate::demo::READER_COMMAND, hide = true)]
     DemoReader {
         /// The database
@@ -134,7 +134,7 @@ enum Command {
     Metrics,
     /// Print what to do when an alert fires
     Runbook(runbook::Arguments),
-    /// Print the completions for a shell
+    /// Print shell completions
     #[command(after_help = "\
 For bash:  litekeeper completions bash > ~/.local/share/bash-completion/completions/litekeeper
 
@@ -145,7 +145,7 @@ Exit codes: 0 printed, 2 usage.")]
     },
 }
 
-/// Parses the command line and does what it says.
+/// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let log = match Log::new(&cli.log) {
@@ -155,12 +155,12 @@ pub fn main() -> ExitCode {
             return Exit::Usage.into();
         }
     };
-    // First of all, while there is one thread.
+    // SQLite must be initialised before another thread starts.
     if let Err(error) = sqlite::init() {
         print_error!("litekeeper: {error}");
         return Exit::Failure.into();
     }
-    // A command that has traces begins the log when it knows where these go.
+    // Commands that export traces start the log once the exporter is set up.
     if !matches!(cli.command, Command::Serve(_) | Command::Run(_) | Command::Demo(_)) {
         log.begin(None);
     }
@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    /// Every command that a user can give, with its name.
+    /// All leaf commands that `--help` lists.
     fn commands(parent: &Command) -> Vec<Command> {
         let shown = parent.get_subcommands().filter(|command| !command.is_hide_set());
         let below =
@@ -221,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn every_command_says_how_it_can_end() {
+    fn every_command_documents_its_exit_codes() {
         let all = commands(&Cli::command());
         assert!(all.len() > 15, "{all:#?}");
         for mut command in all.into_iter().chain([Cli::command()]) {
             let help = command.render_long_help().to_string();
             let codes = help.split("\nExit codes: 0 ").nth(1).unwrap_or_default();
-            // A wrong argument ends each with 2.
+            // Each exits with 2 on a usage error.
             assert!(codes.contains(" 2 "), "{}:\n{help}", command.get_name());
         }
     }

@@ -17,7 +17,7 @@ use super::output::print;
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
-    /// Databases, by name; everything when none is given
+    /// Databases by name; all if none is given
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
 }
@@ -36,17 +36,17 @@ pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
         let what = name.unwrap_or("everything");
         if pause {
             history.pause(name, SystemTime::now())?;
-            print(&format!("{what} is paused; a running agent sees it within seconds\n"));
+            print(&format!("{what} is paused; a running agent applies this within seconds\n"));
         } else {
             history.resume(name)?;
             let still = history.pauses()?.0;
             let note =
-                if still { ", but everything is still paused: `litekeeper resume` ends that" } else { "" };
-            print(&format!("{what} goes on{note}\n"));
+                if still { ", but everything is still paused; run `litekeeper resume` without --db" } else { "" };
+            print(&format!("{what} is resumed{note}\n"));
         }
     }
     if let Some(file) = executor.pause_file.filter(|file| !pause && file.exists()) {
-        print_error!("litekeeper: the pause file {} is still there, and pauses everything", file.display());
+        print_error!("litekeeper: the pause file {} still exists and pauses everything", file.display());
     }
     Ok(Exit::Success)
 }

@@ -12,9 +12,9 @@ use super::exit::Exit;
 use super::output::print;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 printed, 2 there is no such alert.")]
+#[command(after_help = "Exit codes: 0 printed, 2 unknown alert.")]
 pub(super) struct Arguments {
-    /// The alert; without one, all alerts are listed
+    /// Name of the alert; by default, all alerts are listed
     alert: Option<String>,
 }
 
@@ -31,6 +31,6 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Some(guess) => format!("did you mean {guess}?"),
         None => "`litekeeper runbook` lists all".to_owned(),
     };
-    print_error!("litekeeper: there is no alert {name}; {hint}");
+    print_error!("litekeeper: unknown alert {name}; {hint}");
     Exit::Usage
 }

@@ -27,38 +27,38 @@ Examples:
   litekeeper serve --rows companies,vouchers books.db
   litekeeper serve --config /etc/litekeeper/litekeeper.yml
 
-SIGHUP reloads the configuration; a bad file changes nothing.
+SIGHUP reloads the configuration; an invalid file changes nothing.
 
 Exit codes: 0 stopped, 2 usage or configuration, 3 failure.")]
 pub(super) struct Arguments {
-    /// Files, directories and patterns to watch
+    /// Files, directories and patterns to monitor
     #[arg(required_unless_present = "config", conflicts_with = "config", value_name = "PATH|PATTERN")]
     targets: Vec<PathBuf>,
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Tables whose rows are counted, by name or pattern; only with paths on the command line
+    /// Tables to count rows of, by name or pattern; only with paths on the command line
     #[arg(long, value_delimiter = ',', value_name = "TABLE", conflicts_with = "config")]
     rows: Vec<String>,
-    /// Address to listen on, instead of the configuration's (`:PORT` is every network); can be given several times
+    /// Address to listen on, overriding the configuration (`:PORT` for all interfaces); may be repeated
     #[arg(long = "web.listen-address", value_name = "[HOST]:PORT|unix:PATH")]
     listen: Vec<Listen>,
-    /// Listen on the sockets that systemd hands over, instead of addresses
+    /// Listen on the sockets passed by systemd instead of on addresses
     #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
     systemd_socket: bool,
-    /// File with TLS and users, in the format of Prometheus' exporters, instead of the configuration's
+    /// Web configuration file (TLS and users) in the format of Prometheus exporters, overriding the configuration
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config: Option<PathBuf>,
-    /// Path of the metrics, instead of the configuration's (by default /metrics)
+    /// Path of the metrics, overriding the configuration (default /metrics)
     #[arg(long = "web.telemetry-path", value_name = "PATH")]
     telemetry_path: Option<TelemetryPath>,
-    /// URL under which a reverse proxy makes litekeeper reachable; its path is the prefix of all routes
+    /// URL under which a reverse proxy exposes litekeeper; its path becomes the prefix of all routes
     #[arg(long = "web.external-url", value_name = "URL")]
     external_url: Option<ExternalUrl>,
-    /// Prefix of all routes, by default the path of --web.external-url; `/` for a proxy that strips the path
+    /// Prefix of all routes, by default the path of --web.external-url; `/` if the proxy strips the path
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<RoutePrefix>,
-    /// Answer POST /-/reload
+    /// Enable POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     lifecycle: bool,
 }
@@ -101,7 +101,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     let config = match loader() {
         Ok(config) => config,
         Err(errors) => {
-            print_error!("litekeeper: the configuration is not usable\n{errors}");
+            print_error!("litekeeper: the configuration is invalid\n{errors}");
             return Ok(Exit::Usage);
         }
     };
@@ -112,7 +112,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     let auth = match AccessControl::open(&config.web) {
         Ok(auth) => Arc::new(auth),
         Err(error) => {
-            print_error!("litekeeper: the web configuration is not usable\n{error}");
+            print_error!("litekeeper: the web configuration is invalid\n{error}");
             return Ok(Exit::Usage);
         }
     };

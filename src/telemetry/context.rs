@@ -1,4 +1,4 @@
-//! Which trace the code at hand belongs to, and where it came from.
+//! The current trace context, and contexts received from elsewhere.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -15,14 +15,14 @@ use tracing::span::EnteredSpan;
 use crate::span;
 use crate::span::Trace;
 
-/// Whether a trace that comes from elsewhere goes on here: while somebody takes traces, and wants it so.
+/// Whether to continue traces of incoming requests.
 pub(super) static PROPAGATE: AtomicBool = AtomicBool::new(false);
 
-/// The database of a run, for each of its spans.
+/// The database of a run, added to each of its spans.
 #[derive(Debug, Clone)]
 pub(super) struct DatabaseNamespace(pub String);
 
-/// The trace that the code at hand is part of; `None` while nobody takes traces.
+/// The current trace; `None` without a collector.
 #[must_use]
 pub fn current() -> Option<Trace> {
     Context::map_current(|context| {
@@ -32,26 +32,26 @@ pub fn current() -> Option<Trace> {
     })
 }
 
-/// The root of a run's trace, until it is dropped.
+/// Keeps the root span of a run open until dropped.
 #[must_use]
 #[derive(Debug)]
 pub struct RunScope {
-    // In this order: the span ends before its surroundings.
+    // Dropped in this order: the span must end before its context.
     _span: EnteredSpan,
     _context: ContextGuard,
 }
 
-/// Begins the trace of a run, or goes on with the one at hand.
+/// Starts the root span of a run, as a child of the current span if there is one.
 pub fn begin_run(database: &str, task: &str, trigger: &str, path: &str) -> RunScope {
     let context_guard = Context::current_with_value(DatabaseNamespace(database.to_owned())).attach();
     RunScope { _span: span::job(task, trigger, path).entered(), _context: context_guard }
 }
 
-/// A span elsewhere, to which what is done here belongs.
+/// The context of a span of another process or thread, used as parent.
 #[derive(Debug, Clone)]
 pub struct RemoteContext(Context);
 
-/// The two headers of W3C's trace context (<https://www.w3.org/TR/trace-context/>).
+/// The two headers of the W3C trace context (<https://www.w3.org/TR/trace-context/>).
 struct HeaderCarrier<'c> {
     traceparent: &'c str,
     tracestate: Option<&'c str>,
@@ -72,7 +72,7 @@ impl Extractor for HeaderCarrier<'_> {
 }
 
 impl RemoteContext {
-    /// The span that two headers, or variables of the environment, name; `None` for nonsense, and while nobody takes traces.
+    /// Parses the headers, or environment variables, of a trace context; `None` if invalid, and without a collector.
     #[must_use]
     pub fn from_headers(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         if !PROPAGATE.load(Ordering::Relaxed) {
@@ -83,7 +83,7 @@ impl RemoteContext {
         context.span().span_context().is_valid().then_some(Self(context))
     }
 
-    /// The span that the code at hand is part of.
+    /// The context of the current span.
     #[must_use]
     pub fn current() -> Option<Self> {
         let context = Context::current();
@@ -91,20 +91,20 @@ impl RemoteContext {
         is_valid.then_some(Self(context))
     }
 
-    /// Whether the trace is taken.
+    /// Whether the trace is sampled.
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.0.span().span_context().is_sampled()
     }
 
-    /// Makes a span below this one.
+    /// Creates a child span.
     #[must_use]
     pub fn child(&self, make: impl FnOnce() -> Span) -> Span {
         within(Some(self), make)
     }
 }
 
-/// Does work as a part of the trace of a parent, if there is one.
+/// Runs `work` in the context of a parent, if there is one.
 pub fn within<T>(parent: Option<&RemoteContext>, work: impl FnOnce() -> T) -> T {
     let _context = parent.map(|parent| parent.0.clone().attach());
     work()

@@ -1,7 +1,7 @@
-//! From ended spans to batches to the collector, on a thread of its own.
+//! Batches finished spans and sends them to the collector, on a dedicated thread.
 //!
-//! A span that ends is put into a bounded queue, or counted as dropped; nothing else of this is ever waited for. What a
-//! collector does wrong is said once, and again when it is well.
+//! A finished span is put into a bounded queue, or counted as dropped; nothing waits for it. Export failures are logged
+//! once, and again on recovery.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -32,15 +32,14 @@ use super::otlp_http::ExportError;
 use super::otlp_http::ExportResponse;
 use super::otlp_http::OtlpHttpClient;
 
-/// How often a batch is sent before it is given up; between the tries the pause doubles from the first. Meanwhile the queue
-/// fills.
+/// Attempts per batch; the pause between them doubles. Meanwhile the queue fills.
 const MAX_ATTEMPTS: u32 = 5;
 const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How long the last batches may take when litekeeper ends.
+/// Time limit for the last batches when litekeeper stops.
 pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Takes spans that end.
+/// Queues finished spans for the exporter and counts those that do not fit.
 #[derive(Debug)]
 pub(super) struct BoundedSpanProcessor {
     pub sender: mpsc::Sender<SpanData>,
@@ -48,7 +47,7 @@ pub(super) struct BoundedSpanProcessor {
 }
 
 impl SpanProcessor for BoundedSpanProcessor {
-    /// Every span of a run names the database.
+    /// Adds the database to every span of a run.
     fn on_start(&self, span: &mut Span, parent: &Context) {
         if let Some(DatabaseNamespace(name)) = parent.get::<DatabaseNamespace>() {
             opentelemetry::trace::Span::set_attribute(span, KeyValue::new("db.namespace", name.clone()));
@@ -70,7 +69,7 @@ impl SpanProcessor for BoundedSpanProcessor {
     }
 }
 
-/// Sends what comes out of the queue.
+/// Exports the queued spans in batches.
 pub(super) struct Exporter {
     pub client: OtlpHttpClient,
     pub settings: ExporterSettings,
@@ -81,7 +80,7 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// Works until it is told to stop, and then for a moment more.
+    /// Exports until `stop`, and then the rest of the queue within a time limit.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<SpanData>) {
         let stop = self.stop.clone();
         let shutdown_timeout = async {
@@ -94,7 +93,7 @@ impl Exporter {
             () = shutdown_timeout => tracing::warn!(
                 endpoint,
                 spans_waiting = queue.len(),
-                "the last traces were not taken in time and are lost"
+                "the last spans were not exported in time and are lost"
             ),
         }
     }
@@ -131,7 +130,7 @@ impl Exporter {
         }
     }
 
-    /// Sends one batch until it is taken, or given up.
+    /// Sends one batch, with retries.
     async fn export(&mut self, batch: Vec<SpanData>) {
         let count = batch.len() as u64;
         let body = self.encode(batch);
@@ -172,22 +171,22 @@ impl Exporter {
         self.counts.exported(count - rejected);
         self.counts.dropped(SpanDrop::Rejected, rejected);
         if rejected > 0 {
-            let message = format!("it rejected {rejected} of {count} spans: {}", record_response.message);
+            let message = format!("the collector rejected {rejected} of {count} spans: {}", record_response.message);
             self.log_failure(&ExportError { message, is_retryable: false, retry_after: None });
         } else if std::mem::take(&mut self.export_failing) {
-            tracing::info!(endpoint = %self.settings.endpoint, "the collector takes traces again");
+            tracing::info!(endpoint = %self.settings.endpoint, "trace export recovered");
         }
     }
 
     fn log_failure(&mut self, error: &ExportError) {
         if std::mem::replace(&mut self.export_failing, true) {
-            tracing::debug!(endpoint = %self.settings.endpoint, reason = error.message, "a batch of traces was not taken");
+            tracing::debug!(endpoint = %self.settings.endpoint, reason = error.message, "trace export failed");
             return;
         }
         tracing::warn!(
             endpoint = %self.settings.endpoint,
             reason = error.message,
-            "the collector does not take traces; what is lost is counted in litekeeper_trace_spans_dropped_total"
+            "trace export failed; litekeeper_trace_spans_dropped_total counts the lost spans"
         );
     }
 }

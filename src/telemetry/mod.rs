@@ -1,8 +1,8 @@
-//! Traces on their way out: the only door to OpenTelemetry.
+//! Exports traces over OTLP. No other module uses OpenTelemetry.
 //!
-//! Spans are made by the room `span` and taken here by a layer, which is there only when the configuration or the environment
-//! names a collector. A collector that is dead, slow or lying costs spans, which are counted, and nothing else: no job, no
-//! scrape and no look ever waits for it, and the end of litekeeper three seconds at the most.
+//! A tracing layer exports the spans of the module `span`; it is installed only if the configuration or the environment sets
+//! a collector. A collector that is down, slow or faulty costs spans, which are counted, and nothing else: no run, no scrape
+//! and no collection waits for it, and shutdown waits for at most three seconds.
 
 mod context;
 mod export;
@@ -51,7 +51,7 @@ use otel_env::ExporterSettings;
 use otlp_http::OtlpHttpClient;
 use sampling::Sampling;
 
-/// What takes traces, or nothing that does.
+/// The trace exporter, if one is configured.
 #[derive(Debug)]
 pub struct Telemetry {
     pipeline: Option<Pipeline>,
@@ -59,7 +59,7 @@ pub struct Telemetry {
     warnings: Vec<String>,
 }
 
-/// A way out for traces.
+/// The tracer provider and the exporter thread.
 #[derive(Debug)]
 struct Pipeline {
     provider: SdkTracerProvider,
@@ -69,10 +69,10 @@ struct Pipeline {
 }
 
 impl Telemetry {
-    /// Gets ready to export traces, if the configuration or the environment wants them.
+    /// Starts the exporter if the configuration or the environment sets a collector.
     ///
     /// # Errors
-    /// They are wanted, and cannot be sent as they should; in words.
+    /// The settings are invalid, or the exporter cannot be started.
     pub fn start(file: &TracingSettings) -> Result<Self, String> {
         let (settings, warnings) = otel_env::resolve(file, &|name| std::env::var(name).ok())?;
         let counts = Arc::new(SpanCounts::default());
@@ -80,13 +80,13 @@ impl Telemetry {
         Ok(Self { pipeline, counts, warnings })
     }
 
-    /// What becomes of spans.
+    /// Counts exported and dropped spans.
     #[must_use]
     pub fn counts(&self) -> Arc<SpanCounts> {
         Arc::clone(&self.counts)
     }
 
-    /// The layer that takes spans; none while traces go nowhere, so that making a span costs nothing then.
+    /// The layer that exports spans; `None` without a collector, so that creating a span then costs nothing.
     pub fn layer<S>(&self) -> Option<impl Layer<S> + Send + Sync + use<S>>
     where
         S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
@@ -101,24 +101,24 @@ impl Telemetry {
         Some(layer.with_filter(filter_fn(|metadata| metadata.target() == span::TARGET)))
     }
 
-    /// Tells the log where traces go, and what of the environment could not be used.
+    /// Logs the endpoint, and the environment variables that were ignored.
     pub fn log_status(&self) {
         if let Some(pipeline) = &self.pipeline {
-            tracing::info!(endpoint = pipeline.endpoint, "traces are exported");
+            tracing::info!(endpoint = pipeline.endpoint, "exporting traces");
         }
         for note in &self.warnings {
             tracing::warn!(note, "traces");
         }
     }
 
-    /// Has the last spans sent; for so long as that may take.
+    /// Exports the last spans, within a time limit.
     pub async fn end(&self) {
         const GRACE: Duration = Duration::from_secs(1);
         let Some(pipeline) = &self.pipeline else { return };
         pipeline.stop.cancel();
         let ended = pipeline.ended.lock().take();
         if let Some(ended) = ended {
-            // The thread keeps to the limit itself, and says so, unless the name of the collector is being looked up.
+            // The thread keeps to the limit itself, except during a DNS lookup, which cannot be cancelled.
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT + GRACE, ended).await;
         }
     }
@@ -147,13 +147,13 @@ impl Pipeline {
             export_failing: false,
         };
         let (done, ended) = oneshot::channel();
-        let failed = |error: std::io::Error| format!("traces: no thread can be started: {error}");
+        let failed = |error: std::io::Error| format!("traces: cannot start the exporter thread: {error}");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let work = move || {
             runtime.block_on(exporter.run(queue));
-            // A name that is being looked up may hang; it is left behind.
+            // A DNS lookup may hang; abandon it.
             runtime.shutdown_background();
-            // Who waited may have given up.
+            // The receiver may have timed out.
             let _ = done.send(());
         };
         std::thread::Builder::new().name("traces".to_owned()).spawn(work).map_err(failed)?;
@@ -161,7 +161,7 @@ impl Pipeline {
     }
 }
 
-/// What the traces are of: this program on this host, as the user calls it.
+/// The resource attributes: program, host and process, then those of the user.
 fn resource(settings: &ExporterSettings) -> Resource {
     let own = [
         ("service.name", "litekeeper".to_owned()),

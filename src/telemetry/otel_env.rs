@@ -1,9 +1,8 @@
-//! Where traces go and how, from the configuration and the standard variables of the environment
+//! Exporter settings from the configuration and the standard environment variables
 //! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
 //!
-//! The environment wins, as everywhere where both can speak: it is what an operator of a cluster sets for all programs alike.
-//! A value that cannot be used is noted and passed over, as the specification wants it; only where traces would go to the wrong
-//! place, or nowhere, is it an error.
+//! The environment takes precedence: a cluster operator sets it for all programs alike. An invalid value is ignored with a
+//! warning, as the specification requires; it is an error only where traces would go to the wrong place, or nowhere.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +14,10 @@ use crate::config::Endpoint;
 use crate::config::TracingSettings;
 use crate::config::header_problem;
 
-/// Looks a variable up.
+/// Looks up an environment variable.
 pub(super) type EnvLookup<'e> = &'e dyn Fn(&str) -> Option<String>;
 
-/// What is needed to export traces.
+/// The resolved settings of the exporter.
 #[derive(Debug, Clone)]
 pub(super) struct ExporterSettings {
     pub endpoint: Endpoint,
@@ -28,24 +27,24 @@ pub(super) struct ExporterSettings {
     pub tls: CollectorTls,
     pub roots: Sampler,
     pub sweep_fraction: f64,
-    /// Attributes of the resource, those of the user.
+    /// The user's resource attributes.
     pub attributes: Vec<(String, String)>,
     pub queue: usize,
     pub batch: usize,
     pub delay: Duration,
-    /// Whether a trace that comes with a request goes on.
+    /// Whether to continue the trace of an incoming request.
     pub propagate: bool,
 }
 
-/// Bounds of what the environment may ask for: a queue beyond it would be memory without limit.
+/// Upper limits for values from the environment, so that memory stays bounded.
 const MAX_QUEUE: usize = 65_536;
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// Works the settings out; `None` while traces go nowhere. With notes for the log.
+/// Resolves the settings; `None` without a collector. Also returns warnings for the log.
 ///
 /// # Errors
-/// What keeps traces from going where they should.
+/// The endpoint or the protocol is invalid.
 pub(super) fn resolve(
     file: &TracingSettings,
     environment: EnvLookup<'_>,
@@ -70,7 +69,7 @@ impl EnvReader<'_> {
             && protocol != "http/protobuf"
         {
             return Err(format!(
-                "{name}={protocol}: litekeeper speaks http/protobuf alone; set it to that, and the endpoint to the collector's \
+                "{name}={protocol}: litekeeper supports only http/protobuf; set it to that, and the endpoint to the collector's \
                  port for OTLP over HTTP (usually 4318)"
             ));
         }
@@ -80,7 +79,7 @@ impl EnvReader<'_> {
             Some((_, word)) if word == "gzip" => true,
             Some((_, word)) if word == "none" => false,
             Some((name, word)) => {
-                self.warnings.push(format!("{name}={word} is not known; gzip and none are"));
+                self.warnings.push(format!("{name}={word} is unknown; use gzip or none"));
                 file.gzip
             }
         };
@@ -105,12 +104,12 @@ impl EnvReader<'_> {
         }))
     }
 
-    /// An empty variable is as good as none.
+    /// An empty variable counts as unset, as the specification requires.
     fn value(&self, name: &str) -> Option<String> {
         (self.environment)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// A variable of the exporter: the one for traces, or the one for everything.
+    /// The variable for traces, or else the one for all signals.
     fn exporter_variable(&self, suffix: &str) -> Option<(String, String)> {
         ["TRACES_", ""].iter().find_map(|signal| {
             let name = format!("OTEL_EXPORTER_OTLP_{signal}{suffix}");
@@ -123,7 +122,7 @@ impl EnvReader<'_> {
             Some(word) if word.eq_ignore_ascii_case("true") => return true,
             Some(word) if !word.eq_ignore_ascii_case("false") => {
                 self.warnings
-                    .push(format!("OTEL_SDK_DISABLED={word} is neither true nor false, and counts as false"));
+                    .push(format!("OTEL_SDK_DISABLED={word} is neither true nor false; using false"));
             }
             Some(_) | None => {}
         }
@@ -133,7 +132,7 @@ impl EnvReader<'_> {
             Some(list) if list.split(',').any(|exporter| exporter.trim() == "otlp") => false,
             Some(list) => {
                 self.warnings.push(format!(
-                    "OTEL_TRACES_EXPORTER={list} is not known here, and no traces are exported; otlp and none are known"
+                    "OTEL_TRACES_EXPORTER={list} is not supported, no traces are exported; use otlp or none"
                 ));
                 true
             }
@@ -152,8 +151,8 @@ impl EnvReader<'_> {
         Ok(file.endpoint.clone())
     }
 
-    /// Those of the file, with those of the environment laid over them. The file's are secrets of its own collector, and go to
-    /// no other.
+    /// The headers of the environment override those of the file. The file's may be secrets, so they are sent to no other host
+    /// than the file's.
     fn headers(&mut self, file: &TracingSettings, endpoint: &Endpoint) -> BTreeMap<String, String> {
         let mut headers =
             if is_configured_host(endpoint, file) { file.headers.clone() } else { BTreeMap::new() };
@@ -171,7 +170,7 @@ impl EnvReader<'_> {
 
     fn tls(&self, endpoint: &Endpoint, file: &TracingSettings) -> CollectorTls {
         let mut tls = file.tls.clone();
-        // Another collector has another name.
+        // The configured name belongs to the configured host.
         if !is_configured_host(endpoint, file) {
             tls.server_name = None;
         }
@@ -197,7 +196,7 @@ impl EnvReader<'_> {
         let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
             let text = argument.as_deref().unwrap_or_default();
             self.warnings
-                .push(format!("OTEL_TRACES_SAMPLER_ARG={text} is no number from 0 to 1, and counts as 1"));
+                .push(format!("OTEL_TRACES_SAMPLER_ARG={text} is not a number from 0 to 1; using 1"));
             1.0
         });
         let based = |root| Sampler::ParentBased(Box::new(root));
@@ -209,7 +208,7 @@ impl EnvReader<'_> {
             "parentbased_always_off" => based(Sampler::AlwaysOff),
             "parentbased_traceidratio" => based(Sampler::TraceIdRatioBased(ratio)),
             _ => {
-                self.warnings.push(format!("OTEL_TRACES_SAMPLER={name} is not known; every trace is taken"));
+                self.warnings.push(format!("OTEL_TRACES_SAMPLER={name} is unknown; sampling every trace"));
                 based(Sampler::AlwaysOn)
             }
         }
@@ -250,7 +249,7 @@ impl EnvReader<'_> {
         let length = length.filter(|length| !length.is_zero() && *length <= max_batch);
         if length.is_none() {
             self.warnings
-                .push(format!("{name}={text} is no number of milliseconds up to {}", max_batch.as_millis()));
+                .push(format!("{name}={text} is not a number of milliseconds up to {}", max_batch.as_millis()));
         }
         length
     }
@@ -260,19 +259,19 @@ impl EnvReader<'_> {
         match text.parse() {
             Ok(count) if (1..=MAX_QUEUE).contains(&count) => count,
             Ok(_) | Err(_) => {
-                self.warnings.push(format!("{name}={text} is no number from 1 to {MAX_QUEUE}"));
+                self.warnings.push(format!("{name}={text} is not a number from 1 to {MAX_QUEUE}"));
                 default
             }
         }
     }
 }
 
-/// Whether an endpoint is on the host that the file names.
+/// Whether an endpoint is on the host of the configured one.
 fn is_configured_host(endpoint: &Endpoint, file: &TracingSettings) -> bool {
     file.endpoint.as_ref().is_some_and(|of_file| of_file.host == endpoint.host)
 }
 
-/// Undoes `%20` and the like; `None` for nonsense.
+/// Decodes percent-encoding; `None` if invalid.
 fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

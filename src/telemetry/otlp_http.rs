@@ -1,7 +1,7 @@
-//! One request to a collector: OTLP over HTTP with protobuf (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>).
+//! Sends one export request: OTLP over HTTP with protobuf (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>).
 //!
-//! A connection a request: batches are rare, and a connection that is kept would have to be watched. Nothing that a collector
-//! does takes longer than the timeout, or more memory than a short answer needs.
+//! Each request opens a new connection, as batches are rare. Timeout and response size are limited, whatever the collector
+//! does.
 
 use std::time::Duration;
 
@@ -32,19 +32,19 @@ use super::otel_env::ExporterSettings;
 
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// The most bytes of an answer; a whole one has some dozen.
+/// A regular response has some dozen bytes.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// The longest pause that a collector may ask for.
+/// Upper limit for the collector's `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Why a collector did not take a batch.
+/// Why an export failed.
 #[derive(Debug)]
 pub(super) struct ExportError {
     pub message: String,
-    /// Whether the same batch may be taken later.
+    /// Whether the same batch may succeed later.
     pub is_retryable: bool,
-    /// The pause that it asks for.
+    /// The collector's `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
@@ -58,16 +58,16 @@ impl ExportError {
     }
 }
 
-/// What a collector did with a batch that it took.
+/// The collector's response to an accepted batch.
 #[derive(Debug, Default)]
 pub(super) struct ExportResponse {
-    /// Spans that it did not want.
+    /// Number of rejected spans.
     pub rejected: u64,
-    /// Why.
+    /// The collector's reason.
     pub message: String,
 }
 
-/// The way to a collector.
+/// Sends batches to one collector.
 #[derive(Debug)]
 pub(super) struct OtlpHttpClient {
     settings: ExporterSettings,
@@ -75,22 +75,22 @@ pub(super) struct OtlpHttpClient {
 }
 
 impl OtlpHttpClient {
-    /// Prepares the way.
+    /// Loads the TLS files, if the endpoint is `https`.
     ///
     /// # Errors
-    /// TLS is wanted, and a file that it needs cannot be used.
+    /// A TLS file cannot be used.
     pub(super) fn new(settings: ExporterSettings) -> Result<Self, TlsError> {
         let endpoint = &settings.endpoint;
         let tls = endpoint.tls.then(|| TlsClient::new(&endpoint.host, &settings.tls)).transpose()?;
         Ok(Self { settings, tls })
     }
 
-    /// Sends a batch, once.
+    /// Sends a batch once.
     pub(super) async fn send(&self, body: Bytes) -> Result<ExportResponse, ExportError> {
         let timeout = self.settings.timeout;
         match tokio::time::timeout(timeout, self.connect_and_send(body)).await {
             Ok(result) => result,
-            Err(_) => Err(ExportError::retryable(format!("no answer within {} ms", timeout.as_millis()))),
+            Err(_) => Err(ExportError::retryable(format!("no response within {} ms", timeout.as_millis()))),
         }
     }
 
@@ -112,9 +112,9 @@ impl OtlpHttpClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let broken = |error: hyper::Error| ExportError::retryable(format!("the connection broke: {error}"));
+        let broken = |error: hyper::Error| ExportError::retryable(format!("connection failed: {error}"));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // Ends with this function, whatever comes.
+        // Aborts the connection task when this function returns.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         let request = self.request(body)?;
@@ -123,11 +123,11 @@ impl OtlpHttpClient {
         match head.status {
             status if status.is_success() => {
                 let response =
-                    response.map_err(|error| ExportError::permanent(format!("its answer: {error}")))?;
+                    response.map_err(|error| ExportError::permanent(format!("cannot read the response: {error}")))?;
                 let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
                 parse_response(kind.unwrap_or(PROTOBUF), &response)
             }
-            // These, the protocol says, pass.
+            // The retryable status codes of the OTLP specification.
             status @ (StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
@@ -136,9 +136,9 @@ impl OtlpHttpClient {
                     head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
                 let retry_after =
                     seconds.map(Duration::from_secs).map(|backoff| backoff.min(MAX_RETRY_AFTER));
-                Err(ExportError { retry_after, ..ExportError::retryable(format!("it answers {status}")) })
+                Err(ExportError { retry_after, ..ExportError::retryable(format!("response status {status}")) })
             }
-            status => Err(ExportError::permanent(format!("it answers {status}"))),
+            status => Err(ExportError::permanent(format!("response status {status}"))),
         }
     }
 
@@ -150,7 +150,7 @@ impl OtlpHttpClient {
         }
         let request = request.body(Full::new(body));
         let mut request =
-            request.map_err(|error| ExportError::permanent(format!("no request can be made: {error}")))?;
+            request.map_err(|error| ExportError::permanent(format!("invalid request: {error}")))?;
         let fixed = request.headers_mut();
         fixed.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(PROTOBUF));
         if *gzip {
@@ -162,20 +162,20 @@ impl OtlpHttpClient {
     }
 }
 
-/// What an answer of 200 means: a web server that is no collector has one for everything.
+/// Parses the body of a success response. A web server that is not a collector may respond with 200 to everything.
 fn parse_response(kind: &str, response: &[u8]) -> Result<ExportResponse, ExportError> {
     match kind.split(';').next().unwrap_or_default().trim() {
         PROTOBUF => {
             let response = ExportTraceServiceResponse::decode(response)
-                .map_err(|error| ExportError::permanent(format!("its answer is no OTLP: {error}")))?;
+                .map_err(|error| ExportError::permanent(format!("the response is not OTLP: {error}")))?;
             let partial = response.partial_success.unwrap_or_default();
             let rejected = u64::try_from(partial.rejected_spans).unwrap_or(0);
             Ok(ExportResponse { rejected, message: partial.error_message })
         }
-        // Not what was asked for, but some collectors say no more than `{}`.
+        // Not what was requested, but some collectors respond with `{}`.
         "application/json" => Ok(ExportResponse::default()),
         other => Err(ExportError::permanent(format!(
-            "it answers with {other}, which is no OTLP; is it a collector?"
+            "the response has content type {other}, which is not OTLP; is this a collector?"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! Which traces are taken.
+//! Decides which traces are sampled.
 
 use opentelemetry::Context;
 use opentelemetry::KeyValue;
@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::ShouldSample;
 
 use crate::span;
 
-/// As the user wants it; and of sweeps, of which there are thousands a day, only their share.
+/// The configured sampler, with a lower fraction for sweeps, of which there are thousands per day.
 #[derive(Debug, Clone)]
 pub(super) struct Sampling {
     pub roots: Sampler,

@@ -1,4 +1,4 @@
-//! What came of a run, as attributes of its span.
+//! Records the outcome of a run on its span.
 
 use opentelemetry::Context;
 use opentelemetry::KeyValue;
@@ -8,7 +8,7 @@ use opentelemetry::trace::TraceContextExt as _;
 
 use crate::tasks::Run;
 
-/// Describes the run whose span is at hand. A skip is no error, nor is a stop on request.
+/// Sets the outcome attributes of the current span. A skipped or stopped run is not an error.
 pub fn record_outcome(run: &Run) {
     let context = Context::current();
     let span = context.span();

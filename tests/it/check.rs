@@ -309,7 +309,7 @@ fn what_cannot_be_checked_is_told_apart() {
     let output = check(&["--rows", "items,nowhere"]);
     assert_eq!(output.code, Some(3));
     assert!(
-        output.stdout.contains("checked in part") && output.stdout.contains("no such table"),
+        output.stdout.contains("partly checked") && output.stdout.contains("no such table"),
         "{}",
         output.stdout
     );

@@ -389,7 +389,7 @@ fn exit_codes_tell_findings_from_failures() {
     let missing = text(&["/nowhere/at-all.db"]);
     assert_eq!(missing.code, Some(3), "{missing:?}");
     assert!(
-        missing.stdout.contains("could not be looked at") && missing.stdout.contains("no such file"),
+        missing.stdout.contains("could not be examined") && missing.stdout.contains("no such file"),
         "{missing:?}"
     );
     for usage in [text(&[]), text(&["--config", "/nowhere.yml"]), text(&["--what"])] {

@@ -135,7 +135,7 @@ fn metrics_are_where_they_are_wanted() {
         }
         write("/later");
         assert_eq!(agent.request("POST", "/-/reload", &[]).status, 200);
-        let said = |line: &String| line.contains("all of `web` but `operators` change at a restart only");
+        let said = |line: &String| line.contains("all of `web` except `operators` change only at a restart");
         if flag.is_none() {
             eventually("the log says so", || agent.log().iter().any(said).then_some(()));
         }

@@ -296,7 +296,7 @@ fn the_command_shows_locks_once() {
         let made = if wal { made.wal().make() } else { made.make() };
         let idle = Output::of(&["locks".as_ref(), made.path().as_os_str()]);
         assert_eq!(idle.code, Some(0), "{idle:?}");
-        assert!(idle.stdout.contains("nobody holds a lock"), "{idle:?}");
+        assert!(idle.stdout.contains("no locks held"), "{idle:?}");
         let mut other = SecondProcess::open(&made.path());
         other.run(sql);
         let pid = other.pid().to_string();
@@ -338,8 +338,8 @@ fn the_command_says_what_it_cannot_show() {
         (file("text.db", &[b'x'; 4096]), 3, "not a database"),
         (file("empty.db", b""), 3, "the file is empty"),
         (made.directory().to_owned(), 3, "a directory, not a database file"),
-        (file("a.db-wal", b""), 3, "name the database itself"),
-        (made.path(), 0, "nobody holds a lock"),
+        (file("a.db-wal", b""), 3, "specify the database itself"),
+        (made.path(), 0, "no locks held"),
     ] {
         // One that can be looked at is, whatever becomes of the other.
         let output = Output::of(&["locks".as_ref(), made.path().as_os_str(), path.as_os_str()]);
@@ -392,7 +392,7 @@ fn the_command_tells_changes_to_a_pipe() {
             other.run("ROLLBACK");
             step = 2;
         }
-        text.contains("let go of RESERVED")
+        text.contains("released RESERVED")
     });
     assert!(text.contains(&format!("pid {pid}")) && !text.contains('\x1b'), "{text}");
     assert_eq!(text.matches("holds RESERVED").count(), 1, "a hold is told once: {text}");
@@ -508,7 +508,7 @@ fn hidden_processes_are_said(unshare: &str) {
     assert!(metrics.contains("sqlite_up{db=\"it\"} 1"), "{metrics}");
     assert!(!metrics.contains("sqlite_lock_holders{"), "{metrics}");
     assert!(page.contains("locks of processes outside it are hidden"), "{page}");
-    assert!(std::fs::read_to_string(&log).unwrap().contains("PID namespace of its own"));
+    assert!(std::fs::read_to_string(&log).unwrap().contains("runs in its own PID namespace"));
 }
 
 fn without_proc_nothing_is_said(unshare: &str) {

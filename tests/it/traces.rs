@@ -381,7 +381,7 @@ fn a_collector_by_https_must_prove_who_it_is(python: &str) {
     assert_eq!(code, Some(0));
     let said = line(
         &log,
-        "the collector does not take traces; what is lost is counted in litekeeper_trace_spans_dropped_total",
+        "trace export failed; litekeeper_trace_spans_dropped_total counts the lost spans",
     );
     assert!(said["reason"].as_str().unwrap().starts_with("TLS: "), "{said}");
     assert!(collector.requests().is_empty());
@@ -401,7 +401,7 @@ fn a_collector_that_hangs_holds_up_nothing(python: &str) {
     let (code, log) = exported("log_cleaning", &config, &collector);
     assert_eq!(code, Some(0));
     line(&log, "run succeeded");
-    line(&log, "the last traces were not taken in time and are lost");
+    line(&log, "the last spans were not exported in time and are lost");
     // So do sweeps and scrapes, with a queue that has room for one span.
     let (_made, agent) = sweeping(&collector.url(), &[("OTEL_BSP_MAX_QUEUE_SIZE", "1")]);
     let dropped = [("reason", "queue_full")];
@@ -420,10 +420,10 @@ fn a_collector_that_hangs_holds_up_nothing(python: &str) {
 fn a_collector_that_is_ill_is_told_of_once(python: &str) {
     let mut collector = Collector::start(python);
     for (mode, reason, words) in [
-        ("garbage", "rejected", "its answer is no OTLP"),
-        ("page", "rejected", "it answers with text/html, which is no OTLP; is it a collector?"),
-        ("reject", "rejected", "it rejected 1 of 1 spans: no spans are wanted"),
-        ("refuse", "", "it answers 503 Service Unavailable"),
+        ("garbage", "rejected", "the response is not OTLP"),
+        ("page", "rejected", "the response has content type text/html, which is not OTLP; is this a collector?"),
+        ("reject", "rejected", "the collector rejected 1 of 1 spans: no spans are wanted"),
+        ("refuse", "", "response status 503 Service Unavailable"),
     ] {
         collector.become_(mode);
         let (_made, agent) = sweeping(&collector.url(), &[]);
@@ -436,12 +436,12 @@ fn a_collector_that_is_ill_is_told_of_once(python: &str) {
             });
         }
         let told =
-            || agent.log().iter().filter(|line| line.contains("the collector does not take traces")).count();
+            || agent.log().iter().filter(|line| line.contains("trace export failed; litekeeper_trace_spans_dropped_total counts")).count();
         eventually("it is told of", || (told() > 0).then_some(()));
         assert!(agent.log().iter().any(|line| line.contains(words)), "{mode}: {:#?}", agent.log());
         collector.become_("take");
         eventually("it is well again", || {
-            agent.log().iter().any(|line| line.contains("the collector takes traces again")).then_some(())
+            agent.log().iter().any(|line| line.contains("trace export recovered")).then_some(())
         });
         assert_eq!(told(), 1, "{mode}: {:#?}", agent.log());
         // What was refused for now was sent again.
@@ -462,7 +462,7 @@ fn a_collector_that_is_not_there_holds_up_nothing() {
     line(&log, "run succeeded");
     let said = line(
         &log,
-        "the collector does not take traces; what is lost is counted in litekeeper_trace_spans_dropped_total",
+        "trace export failed; litekeeper_trace_spans_dropped_total counts the lost spans",
     );
     assert!(said["reason"].as_str().unwrap().contains("refused"), "{said}");
 }
@@ -574,7 +574,7 @@ fn what_cannot_be_done_is_refused() {
     };
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317");
     let words = refused(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
-    assert!(words.contains("litekeeper speaks http/protobuf alone"), "{words}");
+    assert!(words.contains("litekeeper supports only http/protobuf"), "{words}");
     let words = refused(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")]);
     assert!(words.contains("must be a URL"), "{words}");
     let secure = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1");

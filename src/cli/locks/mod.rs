@@ -41,17 +41,17 @@ Examples:
   litekeeper locks books.db --watch 0.5
   litekeeper locks --json /srv/tenants/*.db | jq '.databases[] | select(.locks.holds != []) | .path'
 
-The kernel does not tell when a lock was taken. One look shows what is held now; --watch says for how long it has seen a lock held without a break. What each lock means: docs/LOCKS.md
+The kernel does not report when a lock was acquired. One sample shows the locks held now; --watch shows for how long it has seen each lock held without interruption. docs/LOCKS.md explains each lock.
 
-Exit codes: 0 looked, 2 usage, 3 a file could not be looked at")]
+Exit codes: 0 shown, 2 usage, 3 a file could not be examined")]
 pub(super) struct Arguments {
     /// Database files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Look again every so many seconds until Ctrl-C, or until nobody reads the output; not on a terminal, print a line for each change
+    /// Sample every INTERVAL seconds until Ctrl-C or until the output is closed; if the output is not a terminal, print one line per change
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1", value_parser = interval)]
     watch: Option<Duration>,
-    /// JSON instead of text; with --watch one document a line
+    /// Print JSON instead of text; with --watch, one document per line
     #[arg(long)]
     json: bool,
 }
@@ -79,7 +79,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// Who holds what on one file, where the system tells.
+/// The locks on one file; `None` where the kernel does not list them.
 pub(super) fn locks_of(file: &Path) -> Option<Locks> {
     let report = observe(&mut [LockTarget::new(file.to_owned())]).ok()?.pop()?;
     Some(report.observation.ok()?.locks)
@@ -91,11 +91,11 @@ struct Watch {
 }
 
 impl Watch {
-    /// Looks at every file once.
+    /// Samples the locks of all files once.
     async fn look(&self) -> anyhow::Result<Vec<LockReport>> {
         let targets = Arc::clone(&self.targets);
         let looked = run_blocking(move || observe(&mut targets.lock()));
-        looked.await.ok_or_else(|| anyhow::anyhow!("the look panicked; please report it"))?
+        looked.await.ok_or_else(|| anyhow::anyhow!("reading the locks panicked; please report this"))?
     }
 
     async fn once(&self) -> anyhow::Result<Exit> {
@@ -109,7 +109,7 @@ impl Watch {
         Ok(if failed { Exit::Failure } else { Exit::Success })
     }
 
-    /// Looks again and again until a signal comes. A file that goes is said and may come back.
+    /// Samples repeatedly until a signal arrives. A file that disappears is reported, and may reappear.
     async fn keep_on(&self, interval: Duration) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
@@ -123,7 +123,7 @@ impl Watch {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Success),
-                // As with `| head`: while nothing changes, nothing is printed by which it would be noticed.
+                // Without changes nothing is written, so that a closed pipe would go unnoticed.
                 () = reader_leaves() => return Ok(Exit::Success),
                 _ = ticks.tick() => {}
             }
@@ -146,7 +146,7 @@ impl Watch {
     }
 }
 
-/// Waits until nobody reads the output any more.
+/// Waits until standard output is closed.
 async fn reader_leaves() {
     const OFTEN: Duration = Duration::from_millis(100);
     while !stdout_is_closed() {
@@ -154,7 +154,7 @@ async fn reader_leaves() {
     }
 }
 
-/// Whether somebody still reads what is printed.
+/// Writes to standard output; false if it is closed.
 fn printed(text: &str) -> bool {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();

@@ -1,4 +1,4 @@
-//! What `litekeeper locks` says, for people.
+//! Formats the output of `litekeeper locks` as text.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -50,7 +50,7 @@ pub(super) fn page(reports: &[LockReport], followed: bool) -> String {
     }
     if hidden {
         text.push_str(
-            "\nThis is a PID namespace of its own (a container's): the kernel hides the locks of processes outside it.\n",
+            "\nThis process runs in its own PID namespace (a container): the kernel hides locks of processes outside it.\n",
         );
     }
     text
@@ -65,7 +65,7 @@ fn database(report: &LockReport, observation: &Observation, followed: bool) -> S
         let _ = writeln!(text, "  {}", one_line(&pin(hold, observation)));
     }
     if observation.locks.holds.is_empty() {
-        text.push_str("  nobody holds a lock\n");
+        text.push_str("  no locks held\n");
     } else {
         let since = if followed { "HELD AT LEAST" } else { "SEEN" };
         let mut rows = table(["LOCK", "SQLITE", "PID", "PROCESS", "USER", since, "PROCESS AGE", "COMMAND"]);
@@ -161,7 +161,7 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
             holds_then.iter().filter(|then| !observation.locks.holds.iter().any(|hold| same(then, hold)))
         {
             line(format!(
-                "{} let go of {}, held for at least {:.1} s",
+                "{} released {}, held for at least {:.1} s",
                 gone.owner,
                 gone.lock,
                 gone.held.as_secs_f64()
@@ -183,7 +183,7 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
 
 /// A process that lost its locks, and what to do.
 fn lost_text(lost: &LostLocks) -> String {
-    format!("{lost}; what it commits is or will be lost: litekeeper runbook SqliteOwnerLostLocks")
+    format!("{lost}; its commits are or will be lost: litekeeper runbook SqliteOwnerLostLocks")
 }
 
 fn held(hold: &Hold) -> String {

@@ -74,7 +74,7 @@ impl LockTarget {
         processes: &mut ProcessCache,
     ) -> Result<Observation, String> {
         let OpenedFile { database, main, facts, note } = found;
-        let hidden = "the kernel does not tell under which device it lists locks on this file system";
+        let hidden = "the kernel does not report the device under which it lists locks on this file system";
         let facts_now = facts.as_deref();
         let decoded = |read_locks: &LockTableSnapshot| {
             let files = read_locks.files_of(&database, main).ok_or_else(|| hidden.to_owned())?;
@@ -107,7 +107,7 @@ impl ProcessCache {
 /// Looks at every file once.
 pub(super) fn observe(targets: &mut [LockTarget]) -> anyhow::Result<Vec<LockReport>> {
     let read_locks = || {
-        LockTableSnapshot::read().context("/proc/locks, where the system says who holds locks, cannot be read; it takes Linux with /proc mounted")
+        LockTableSnapshot::read().context("/proc/locks cannot be read; this needs Linux with /proc mounted")
     };
     let before = read_locks()?;
     let found: Vec<Result<OpenedFile, String>> = targets.iter().map(|target| find(&target.path)).collect();
@@ -144,7 +144,7 @@ fn update_lost_locks(targets: &mut [LockTarget], found: &[Result<OpenedFile, Str
 fn find(path: &Path) -> Result<OpenedFile, String> {
     let resolved = std::fs::canonicalize(path).map_err(|error| error.to_string())?;
     if is_sidecar(&resolved) {
-        return Err("this is a file that SQLite keeps beside a database; name the database itself".to_owned());
+        return Err("this is a file that SQLite creates beside a database; specify the database itself".to_owned());
     }
     let mut settings = DatabaseSettings::default();
     settings.collectors.schema = false;
@@ -155,7 +155,7 @@ fn find(path: &Path) -> Result<OpenedFile, String> {
         CollectOutcome::Up(facts) => (Some(facts), None),
         CollectOutcome::Unchanged => (None, None),
         CollectOutcome::Busy(_) => {
-            (None, Some("locked: what it says of itself cannot be read now".to_owned()))
+            (None, Some("locked: its header cannot be read now".to_owned()))
         }
         CollectOutcome::Down(reason) => match cause(&reason) {
             Cause::NoDatabase => return Err(reason.to_string()),
