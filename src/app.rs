@@ -183,11 +183,7 @@ fn log_listeners(listeners: &[Listener], auth: &AccessControl) {
 pub fn build_executor(config: &Config) -> anyhow::Result<TaskExecutor> {
     let maintenance = &config.maintenance;
     if let Some(directory) = &maintenance.temp_directory {
-        anyhow::ensure!(
-            directory.is_dir(),
-            "temp_directory {}: no such directory",
-            directory.display()
-        );
+        anyhow::ensure!(directory.is_dir(), "temp_directory {}: no such directory", directory.display());
         sqlite::set_temporary_directory(directory)
             .with_context(|| format!("temp_directory {} cannot be used", directory.display()))?;
     }

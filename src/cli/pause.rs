@@ -40,8 +40,11 @@ pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
         } else {
             history.resume(name)?;
             let still = history.pauses()?.0;
-            let note =
-                if still { ", but everything is still paused; run `litekeeper resume` without --db" } else { "" };
+            let note = if still {
+                ", but everything is still paused; run `litekeeper resume` without --db"
+            } else {
+                ""
+            };
             print(&format!("{what} is resumed{note}\n"));
         }
     }

@@ -27,8 +27,10 @@ impl AppState {
             .try_acquire_owned()
             .map_err(|_| "another on-demand request is in progress or hangs")?;
         let database = Arc::clone(&observed.database);
-        let known =
-            PriorState { check_statuses: self.jobs.upkeep(&database.name).verdicts, locks: observed.locks.clone() };
+        let known = PriorState {
+            check_statuses: self.jobs.upkeep(&database.name).verdicts,
+            locks: observed.locks.clone(),
+        };
         let diagnosed = run_blocking(move || {
             let limits = QueryLimits::with_timeout(DIAGNOSIS_TIMEOUT);
             let diagnosis = diagnose(&database.path, &database, known, &limits);

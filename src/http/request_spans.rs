@@ -24,7 +24,8 @@ const COUNT_BITS: u32 = 16;
 /// The span of a request; [`Span::none`] for most.
 pub(super) fn span_of(handler: Handler, request: &Request<()>) -> Span {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let parent = header("traceparent").and_then(|value| RemoteContext::from_headers(value, header("tracestate")));
+    let parent =
+        header("traceparent").and_then(|value| RemoteContext::from_headers(value, header("tracestate")));
     let changes_something = match handler {
         Handler::Act | Handler::Api | Handler::Reload => *request.method() != Method::GET,
         Handler::Metrics | Handler::Page | Handler::Healthy | Handler::Ready | Handler::NotFound => false,

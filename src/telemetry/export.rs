@@ -171,7 +171,8 @@ impl Exporter {
         self.counts.exported(count - rejected);
         self.counts.dropped(SpanDrop::Rejected, rejected);
         if rejected > 0 {
-            let message = format!("the collector rejected {rejected} of {count} spans: {}", record_response.message);
+            let message =
+                format!("the collector rejected {rejected} of {count} spans: {}", record_response.message);
             self.log_failure(&ExportError { message, is_retryable: false, retry_after: None });
         } else if std::mem::take(&mut self.export_failing) {
             tracing::info!(endpoint = %self.settings.endpoint, "trace export recovered");

@@ -248,8 +248,10 @@ impl EnvReader<'_> {
         let length = text.parse().ok().map(Duration::from_millis);
         let length = length.filter(|length| !length.is_zero() && *length <= max_batch);
         if length.is_none() {
-            self.warnings
-                .push(format!("{name}={text} is not a number of milliseconds up to {}", max_batch.as_millis()));
+            self.warnings.push(format!(
+                "{name}={text} is not a number of milliseconds up to {}",
+                max_batch.as_millis()
+            ));
         }
         length
     }

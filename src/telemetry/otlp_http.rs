@@ -122,8 +122,8 @@ impl OtlpHttpClient {
         let response = Limited::new(response, MAX_RESPONSE_BYTES).collect().await.map(|body| body.to_bytes());
         match head.status {
             status if status.is_success() => {
-                let response =
-                    response.map_err(|error| ExportError::permanent(format!("cannot read the response: {error}")))?;
+                let response = response
+                    .map_err(|error| ExportError::permanent(format!("cannot read the response: {error}")))?;
                 let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
                 parse_response(kind.unwrap_or(PROTOBUF), &response)
             }
@@ -136,7 +136,10 @@ impl OtlpHttpClient {
                     head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
                 let retry_after =
                     seconds.map(Duration::from_secs).map(|backoff| backoff.min(MAX_RETRY_AFTER));
-                Err(ExportError { retry_after, ..ExportError::retryable(format!("response status {status}")) })
+                Err(ExportError {
+                    retry_after,
+                    ..ExportError::retryable(format!("response status {status}"))
+                })
             }
             status => Err(ExportError::permanent(format!("response status {status}"))),
         }

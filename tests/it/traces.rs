@@ -379,10 +379,7 @@ fn a_collector_by_https_must_prove_who_it_is(python: &str) {
         &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_EXPORTER_OTLP_CERTIFICATE", &unknown)],
     );
     assert_eq!(code, Some(0));
-    let said = line(
-        &log,
-        "trace export failed; litekeeper_trace_spans_dropped_total counts the lost spans",
-    );
+    let said = line(&log, "trace export failed; litekeeper_trace_spans_dropped_total counts the lost spans");
     assert!(said["reason"].as_str().unwrap().starts_with("TLS: "), "{said}");
     assert!(collector.requests().is_empty());
     // The same by the file's own keys.
@@ -421,7 +418,11 @@ fn a_collector_that_is_ill_is_told_of_once(python: &str) {
     let mut collector = Collector::start(python);
     for (mode, reason, words) in [
         ("garbage", "rejected", "the response is not OTLP"),
-        ("page", "rejected", "the response has content type text/html, which is not OTLP; is this a collector?"),
+        (
+            "page",
+            "rejected",
+            "the response has content type text/html, which is not OTLP; is this a collector?",
+        ),
         ("reject", "rejected", "the collector rejected 1 of 1 spans: no spans are wanted"),
         ("refuse", "", "response status 503 Service Unavailable"),
     ] {
@@ -435,8 +436,15 @@ fn a_collector_that_is_ill_is_told_of_once(python: &str) {
                 (lost > Some(1.0)).then_some(())
             });
         }
-        let told =
-            || agent.log().iter().filter(|line| line.contains("trace export failed; litekeeper_trace_spans_dropped_total counts")).count();
+        let told = || {
+            agent
+                .log()
+                .iter()
+                .filter(|line| {
+                    line.contains("trace export failed; litekeeper_trace_spans_dropped_total counts")
+                })
+                .count()
+        };
         eventually("it is told of", || (told() > 0).then_some(()));
         assert!(agent.log().iter().any(|line| line.contains(words)), "{mode}: {:#?}", agent.log());
         collector.become_("take");
@@ -460,10 +468,7 @@ fn a_collector_that_is_not_there_holds_up_nothing() {
     let (code, log) = run("log_cleaning", &config, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
     assert_eq!(code, Some(0));
     line(&log, "run succeeded");
-    let said = line(
-        &log,
-        "trace export failed; litekeeper_trace_spans_dropped_total counts the lost spans",
-    );
+    let said = line(&log, "trace export failed; litekeeper_trace_spans_dropped_total counts the lost spans");
     assert!(said["reason"].as_str().unwrap().contains("refused"), "{said}");
 }
 

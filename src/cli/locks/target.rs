@@ -144,7 +144,9 @@ fn update_lost_locks(targets: &mut [LockTarget], found: &[Result<OpenedFile, Str
 fn find(path: &Path) -> Result<OpenedFile, String> {
     let resolved = std::fs::canonicalize(path).map_err(|error| error.to_string())?;
     if is_sidecar(&resolved) {
-        return Err("this is a file that SQLite creates beside a database; specify the database itself".to_owned());
+        return Err(
+            "this is a file that SQLite creates beside a database; specify the database itself".to_owned()
+        );
     }
     let mut settings = DatabaseSettings::default();
     settings.collectors.schema = false;
@@ -154,9 +156,7 @@ fn find(path: &Path) -> Result<OpenedFile, String> {
     let (facts, note) = match collected.outcome {
         CollectOutcome::Up(facts) => (Some(facts), None),
         CollectOutcome::Unchanged => (None, None),
-        CollectOutcome::Busy(_) => {
-            (None, Some("locked: its header cannot be read now".to_owned()))
-        }
+        CollectOutcome::Busy(_) => (None, Some("locked: its header cannot be read now".to_owned())),
         CollectOutcome::Down(reason) => match cause(&reason) {
             Cause::NoDatabase => return Err(reason.to_string()),
             Cause::Unreadable => (None, Some(reason.to_string())),

@@ -21,8 +21,11 @@ pub(super) fn circles(sources: &[Source]) -> Vec<Vec<String>> {
         files.keys().map(|path| (path, reachable(&uses, path))).collect();
     let mut found: BTreeSet<Vec<String>> = BTreeSet::new();
     for path in files.keys().filter(|path| reach[path].contains(*path)) {
-        let members = files.keys().filter(|other| reach[path].contains(*other) && reach[other].contains(path));
-        found.insert(members.map(|member| files[member].path.clone()).collect());
+        let members =
+            files.keys().filter(|other| reach[path].contains(*other) && reach[other].contains(path));
+        let mut members: Vec<String> = members.map(|member| files[member].path.clone()).collect();
+        members.sort();
+        found.insert(members);
     }
     found.into_iter().collect()
 }
