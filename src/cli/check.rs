@@ -117,7 +117,11 @@ pub(super) fn check_all(files: Vec<PathBuf>, options: &CheckOptions) -> anyhow::
                 checks: options.checks.clone(),
                 by_table: options.by_table,
                 impact_limits: None,
-                limits: QueryLimits { deadline: None, busy_timeout: options.busy_timeout, cancel: cancel.clone() },
+                limits: QueryLimits {
+                    deadline: None,
+                    busy_timeout: options.busy_timeout,
+                    cancel: cancel.clone(),
+                },
             };
             let progress = TerminalProgress::new();
             let observer = progress.clone();
