@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::config::decode::closest;
+use crate::config::messages::closest;
 use crate::runbooks::RUNBOOKS;
 use crate::runbooks::find;
 use crate::runbooks::meaning;

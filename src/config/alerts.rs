@@ -1,14 +1,15 @@
-//! Thresholds of alerts that differ from database to database. The rules in `alerts/` have a default for each; what is
-//! said here reaches them as `litekeeper_alert_threshold`.
+//! The key `alerts`: thresholds of alerts for one database or profile. The rules in `alerts/` have a
+//! default for each; a threshold from here reaches them as `litekeeper_alert_threshold`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::config::context::ParseContext;
 use crate::config::decode::Decoder;
 use crate::config::decode::Value;
-use crate::config::decode::closest;
-use crate::config::decode::listing;
-use crate::config::decode::quoted;
+use crate::config::messages::closest;
+use crate::config::messages::listing;
+use crate::config::messages::quoted;
 use crate::config::units::format_bytes;
 use crate::config::units::format_duration;
 
@@ -54,25 +55,29 @@ const TIME: (Duration, Duration) = (Duration::from_millis(1), Duration::from_sec
 const BELOW: [&str; 2] = ["SqliteFilesystemAlmostFull", "SqliteFilesystemFillingUp"];
 
 /// Reads the key `alerts` of a database or a profile.
-pub(super) fn read_alerts(value: &Value<'_>, decoder: &mut Decoder<'_>) -> AlertThresholds {
+pub(super) fn read_alerts(
+    value: &Value<'_>,
+    _: &mut ParseContext<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<AlertThresholds> {
     let mut thresholds = AlertThresholds::new();
-    for (name, position, tree) in decoder.entries(value).unwrap_or_default() {
+    for (name, position, tree) in decoder.entries(value)? {
         let threshold = Value { tree, key: format!("{}.{name}", value.key) };
         match ALERTS.iter().find(|(alert, _)| *alert == name) {
-            Some((alert, measure)) => {
-                if let Some(number) = read_threshold(alert, *measure, &threshold, decoder) {
+            Some((alert, unit)) => {
+                if let Some(number) = read_threshold(alert, *unit, &threshold, decoder) {
                     thresholds.insert(alert, number);
                 }
             }
             None => decoder.refuse(position, &threshold.key, unknown(name)),
         }
     }
-    thresholds
+    Some(thresholds)
 }
 
 fn read_threshold(
     alert: &str,
-    measure: ThresholdUnit,
+    unit: ThresholdUnit,
     value: &Value<'_>,
     decoder: &mut Decoder<'_>,
 ) -> Option<f64> {
@@ -80,7 +85,7 @@ fn read_threshold(
     if text == "off" {
         return Some(off(alert));
     }
-    match measure {
+    match unit {
         ThresholdUnit::Time => decoder.duration(value, TIME.0..=TIME.1).map(|time| time.as_secs_f64()),
         ThresholdUnit::Size => decoder.bytes(value).map(|bytes| bytes as f64),
         ThresholdUnit::Number => {
@@ -119,7 +124,7 @@ pub(super) fn shown_alerts(thresholds: &AlertThresholds) -> BTreeMap<&'static st
         if number == off(alert) {
             return "off".to_owned();
         }
-        match ALERTS.iter().find(|(known, _)| *known == alert).map(|(_, measure)| *measure) {
+        match ALERTS.iter().find(|(known, _)| *known == alert).map(|(_, unit)| *unit) {
             Some(ThresholdUnit::Time) => format_duration(Duration::from_secs_f64(number)),
             Some(ThresholdUnit::Size) => format_bytes(number as u64),
             Some(ThresholdUnit::Number | ThresholdUnit::Switch) | None => number.to_string(),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::environment::Environment;
@@ -16,14 +17,15 @@ use crate::config::environment::expand;
 use crate::config::error::ConfigError;
 use crate::config::error::DirectoryReference;
 use crate::config::error::Position;
+use crate::config::messages::closest;
+use crate::config::messages::listing;
+use crate::config::messages::quoted;
+use crate::config::renamed::new_name;
 use crate::config::tree::Node;
 use crate::config::tree::Tree;
 use crate::config::units::format_duration;
 use crate::config::units::parse_bytes;
 use crate::config::units::parse_duration;
-
-/// The longest excerpt of a value that a message quotes, in characters.
-const MAX_QUOTED: usize = 80;
 
 /// Collects what is wrong while a tree is read.
 pub(super) struct Decoder<'d> {
@@ -114,6 +116,19 @@ impl<'d> Decoder<'d> {
         !self.errors.is_empty()
     }
 
+    /// How many errors were noted so far.
+    pub fn error_count(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Reads what is read elsewhere too, where its errors are noted.
+    pub fn without_notes<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.errors.len();
+        let value = read(self);
+        self.errors.truncate(before);
+        value
+    }
+
     /// Everything that was noted.
     pub fn into_errors(self) -> Vec<ConfigError> {
         self.errors
@@ -156,9 +171,11 @@ impl<'d> Decoder<'d> {
                 fields.values.insert(name, (position, tree));
                 continue;
             }
-            let guess = closest(name, known.iter().copied());
+            let renamed = new_name(name, known);
+            let guess = renamed.or_else(|| closest(name, known.iter().copied()));
             fields.meant.extend(guess);
             let message = match guess {
+                Some(new) if renamed.is_some() => format!("unknown key; it is called `{new}` now"),
                 Some(guess) => format!("unknown key; did you mean `{guess}`?"),
                 None => format!("unknown key; the keys here are {}", listing(known)),
             };
@@ -267,7 +284,11 @@ impl<'d> Decoder<'d> {
     }
 
     /// A whole number within bounds.
-    pub fn number(&mut self, value: &Value<'_>, bounds: RangeInclusive<usize>) -> Option<usize> {
+    pub fn number<N: FromStr + PartialOrd + Display>(
+        &mut self,
+        value: &Value<'_>,
+        bounds: RangeInclusive<N>,
+    ) -> Option<N> {
         let text = self.scalar(value)?;
         match text.parse() {
             Ok(number) if bounds.contains(&number) => Some(number),
@@ -304,6 +325,12 @@ impl<'d> Decoder<'d> {
                 None
             }
         }
+    }
+
+    /// A value that its own type parses.
+    pub fn parsed<T: FromStr<Err = String>>(&mut self, value: &Value<'_>) -> Option<T> {
+        let text = self.scalar(value)?;
+        text.parse().map_err(|problem| self.refuse_value(value, problem)).ok()
     }
 
     /// A variable of the environment.
@@ -351,44 +378,5 @@ fn kind(node: &Node) -> &'static str {
         Node::Scalar(_) => "text",
         Node::Sequence(_) => "a list",
         Node::Mapping(_) => "a mapping",
-    }
-}
-
-/// The one known word that a user probably meant.
-pub fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let known: Vec<&str> = known.collect();
-    // A third of the letters may be wrong, but never all of a short word.
-    let tolerance = (word.chars().count() / 3).max(1);
-    let near = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance <= tolerance && *distance < candidate.len())
-        .min();
-    if let Some((_, candidate)) = near {
-        return Some(candidate);
-    }
-    // `metrics` for `custom_metrics`: a part stands for the whole if it is a part of one alone.
-    let mut wholes = known.iter().filter(|candidate| word.len() >= 4 && candidate.contains(word));
-    match (wholes.next(), wholes.next()) {
-        (Some(only), None) => Some(only),
-        (None | Some(_), _) => None,
-    }
-}
-
-/// Words for a message: `a`, `b` and `c`.
-pub(super) fn listing<T: Display>(words: &[T]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.split_last() {
-        None => String::new(),
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} and {last}", others.join(", ")),
-    }
-}
-
-/// A value for a message, shortened.
-pub(super) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTED) {
-        Some((end, _)) => format!("`{}…`", &text[..end]),
-        None => format!("`{text}`"),
     }
 }

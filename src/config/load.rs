@@ -8,30 +8,28 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::Config;
-use crate::config::DEFAULT_INCLUDE;
-use crate::config::DatabaseSettings;
-use crate::config::Source;
-use crate::config::SourceLocation;
-use crate::config::StateLocation;
-use crate::config::Tasks;
-use crate::config::WebConfig;
+use crate::config::agent::Config;
+use crate::config::agent::StateLocation;
+use crate::config::databases::DatabaseSettings;
 use crate::config::decode::Decoder;
 use crate::config::environment::Environment;
 use crate::config::error::ConfigError;
 use crate::config::error::ConfigErrors;
 use crate::config::error::DirectoryReference;
+use crate::config::location::DEFAULT_INCLUDE;
+use crate::config::location::SourceLocation;
 use crate::config::paths::has_wildcard;
 use crate::config::paths::pattern_problem;
 use crate::config::paths::resolve_pattern;
 use crate::config::paths::sidecar_of;
 use crate::config::paths::sidecar_problem;
-use crate::config::read::read;
-use crate::config::tasks_read::default_health_check;
+use crate::config::sources::Source;
+use crate::config::tasks::Tasks;
 use crate::config::tree;
 use crate::config::tree::MAX_FILE_BYTES;
 use crate::config::tree::Tree;
-use crate::config::web_read::read_web;
+use crate::config::web_config::WebConfig;
+use crate::config::web_config::read_web;
 
 /// What stands in an error in place of a file's name when an argument is at fault.
 const COMMAND_LINE: &str = "command line";
@@ -84,8 +82,8 @@ impl Config {
     pub fn for_targets(targets: &[PathBuf], row_counts: &[String]) -> Result<Self, ConfigErrors> {
         let all = row_counts.iter().any(|pattern| pattern == "all");
         let row_counts = if all { vec!["*".to_owned()] } else { row_counts.to_vec() };
-        // Reading is all that was asked for, so the only task is the one that reads.
-        let tasks = Tasks { health_check: Some(default_health_check()), ..Tasks::default() };
+        // Without a configuration nothing is written, so the only task is the one that reads.
+        let tasks = Tasks::health_check_only();
         let settings = Arc::new(DatabaseSettings { row_counts, tasks, ..DatabaseSettings::default() });
         let mut sources: Vec<Source> = Vec::new();
         let mut errors = Vec::new();
@@ -182,7 +180,7 @@ fn parse(
 ) -> Result<(Config, Vec<DirectoryReference>), ConfigErrors> {
     let tree = tree_of(text, file)?;
     let mut decoder = Decoder::new(file, environment);
-    let config = read(&tree, base, &mut decoder);
+    let config = Config::read_file(&tree, base, &mut decoder);
     let directories = decoder.take_directories();
     let errors = decoder.into_errors();
     match config {
@@ -206,7 +204,7 @@ fn too_large(bytes: u64) -> String {
     format!("is too large: {bytes} bytes, of at most {MAX_FILE_BYTES}; is it a configuration?")
 }
 
-/// The one place in this room that reads a file.
+/// Reads a file. No other function of this module does.
 fn read_file(path: &Path) -> Result<String, String> {
     let describe = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::InvalidData => "is no text in UTF-8; is it a configuration?".to_owned(),

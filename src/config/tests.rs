@@ -3,6 +3,7 @@
 mod accepted;
 mod custom;
 mod entry;
+mod keys;
 mod refused;
 mod targets;
 mod tasks;

@@ -1,186 +1,201 @@
-//! Where traces go: the key `tracing`, much like Prometheus' own.
+//! The key `tracing`: where traces go, much like Prometheus' own.
 //!
-//! The environment of OpenTelemetry (`OTEL_…`) is laid over it where traces are begun, in the room `telemetry`.
+//! The environment of OpenTelemetry (`OTEL_…`) is laid over it in the module `telemetry`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where OTLP over HTTP takes traces, below the URL of a collector.
-const TRACES_PATH: &str = "/v1/traces";
+use serde::ser::SerializeMap;
 
-/// Where traces go, and which.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TracingSettings {
-    /// The collector; no traces without one.
-    pub endpoint: Option<Endpoint>,
-    /// Further headers of each request, names in lower case; mostly secrets.
-    pub headers: BTreeMap<String, String>,
-    /// How long one request may take.
-    pub timeout: Duration,
-    /// Whether requests are compressed by gzip.
-    pub gzip: bool,
-    /// The share of runs that are traced.
-    pub sampling_fraction: f64,
-    /// The share of sweeps that are traced.
-    pub sweep_sampling_fraction: f64,
-    /// The collector's TLS.
-    pub tls: CollectorTls,
-}
+use crate::config::context::ParseContext;
+use crate::config::decode::Decoder;
+use crate::config::decode::Fields;
+use crate::config::decode::Value;
+use crate::config::endpoint::Endpoint;
+use crate::config::endpoint::header_problem;
+use crate::config::environment::escape;
+use crate::config::kinds::Given;
+use crate::config::kinds::Nested;
+use crate::config::kinds::Optional;
+use crate::config::kinds::Required;
+use crate::config::section::Change;
+use crate::config::section::Entries;
+use crate::config::section::Kind;
+use crate::config::section::Section;
+use crate::config::section::section;
+use crate::config::units::MILLISECOND;
+use crate::config::units::MINUTE;
+use crate::config::units::SECOND;
+use crate::config::values::Between;
+use crate::config::values::By;
+use crate::config::values::Choice;
+use crate::config::values::FilePath;
+use crate::config::values::Text;
 
-/// How the collector is known, and how it knows us.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CollectorTls {
-    /// Who may sign its certificate; those whom the system trusts when none is named.
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate.
-    pub cert_file: Option<PathBuf>,
-    /// Its key.
-    pub key_file: Option<PathBuf>,
-    /// The name in its certificate, where it is not the endpoint's host.
-    pub server_name: Option<String>,
+/// What `config show` prints in place of a secret.
+const SECRET: &str = "<secret>";
+
+section! {
+    /// Where traces go, and which.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct TracingSettings {
+        /// The protocol.
+        pub client_type: ClientType = ClientType::Http => By(read_client_type, |_| "http"),
+        /// The collector; no traces without one.
+        pub endpoint: Option<Endpoint> = None
+            => Required("endpoint: http://127.0.0.1:4318", By(read_endpoint, shown_endpoint)),
+        /// Further headers of each request, names in lower case; mostly secrets.
+        pub headers: BTreeMap<String, String> = BTreeMap::new() => By(read_headers, shown_headers),
+        /// How long one request may take. The default is that of the OpenTelemetry specification.
+        pub timeout: Duration = 10 * SECOND => Between(100 * MILLISECOND, MINUTE),
+        /// Whether requests are compressed by gzip.
+        pub gzip as "compression": bool = false => Choice(&[("none", false), ("gzip", true)]),
+        /// The share of runs that are traced.
+        pub sampling_fraction: f64 = 1.0 => Between(0.0, 1.0),
+        /// The share of sweeps that are traced. By default about one in 25 minutes: a sweep tells little that the metrics do not.
+        pub sweep_sampling_fraction: f64 = 0.01 => Between(0.0, 1.0),
+        /// The collector's TLS.
+        pub tls as "tls_config": CollectorTls = CollectorTls::default() => Given(CertificateAndKey),
+    }
 }
 
 impl Default for TracingSettings {
     fn default() -> Self {
-        Self {
-            endpoint: None,
-            headers: BTreeMap::new(),
-            // As the OpenTelemetry specification has it.
-            timeout: Duration::from_secs(10),
-            gzip: false,
-            sampling_fraction: 1.0,
-            // A sweep tells little that the metrics do not: about one in 25 minutes is enough to see where its time goes.
-            sweep_sampling_fraction: 0.01,
-            tls: CollectorTls::default(),
-        }
+        Self::defaults()
     }
 }
 
-/// The URL that takes traces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Whether it is `https`.
-    pub tls: bool,
-    /// Name or address, an IPv6 address without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Path and query.
-    pub path: String,
+/// The protocols in which a collector takes traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientType {
+    /// OTLP over HTTP.
+    Http,
 }
 
-impl Endpoint {
-    /// The traces' place below the URL of a collector; one that names the place already stays.
-    ///
-    /// # Errors
-    /// What is wrong with the URL.
-    pub fn from_base_url(url: &str) -> Result<Self, String> {
-        let mut endpoint = Self::from_url(url)?;
-        if !endpoint.path.ends_with(TRACES_PATH) {
-            let base = endpoint.path.trim_end_matches('/').len();
-            endpoint.path.truncate(base);
-            endpoint.path.push_str(TRACES_PATH);
-        }
-        Ok(endpoint)
-    }
-
-    /// A URL that is taken as it is.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn from_url(url: &str) -> Result<Self, String> {
-        let (tls, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            (None, None) => return Err("must be a URL, as in `http://127.0.0.1:4318`".to_owned()),
-        };
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        if authority.contains('@') {
-            return Err(
-                "must not hold a name or password; give an `authorization` among the headers".to_owned()
-            );
-        }
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains('#') {
-            return Err("has a path that cannot stand in a URL".to_owned());
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => {
-                let port = port.parse().ok().filter(|port| *port > 0);
-                (host, port.ok_or("has no port from 1 to 65535 after its `:`")?)
-            }
-            Some(_) | None => (authority, if tls { 443 } else { 80 }),
-        };
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(inner) if inner.parse::<std::net::Ipv6Addr>().is_ok() => inner,
-            Some(_) => return Err("has no IPv6 address in its brackets".to_owned()),
-            None => host,
-        };
-        let is_name =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') || byte == b':';
-        if host.is_empty() || !host.bytes().all(is_name) {
-            return Err("names no host; write it as in `http://127.0.0.1:4318`".to_owned());
-        }
-        Ok(Self { tls, host: host.to_owned(), port, path })
-    }
-
-    /// Host and port, as the header `host` has them.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+section! {
+    /// How the collector is verified, and how it verifies the agent.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CollectorTls {
+        /// The authorities that may sign its certificate; those of the system when none is named.
+        pub ca_file: Option<PathBuf> = None => Optional(FilePath),
+        /// The agent's certificate.
+        pub cert_file: Option<PathBuf> = None => Optional(FilePath),
+        /// The key of that certificate.
+        pub key_file: Option<PathBuf> = None => Optional(FilePath),
+        /// The name in the collector's certificate, where it is not the endpoint's host.
+        pub server_name: Option<String> = None => Optional(Text),
     }
 }
 
-impl fmt::Display for Endpoint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(formatter, "{scheme}://{}{}", self.authority(), self.path)
+impl Default for CollectorTls {
+    fn default() -> Self {
+        Self::defaults()
     }
 }
 
-/// What is wrong with a header, if anything is.
-#[must_use]
-pub fn header_problem(name: &str, value: &str) -> Option<String> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Some(format!("`{name}` is no name of a header"));
+/// The section `tracing`, which is `null` where no traces go anywhere.
+pub(super) struct Tracing;
+
+impl Kind<TracingSettings> for Tracing {
+    fn read(
+        &self,
+        key: &'static str,
+        fields: &Fields<'_>,
+        context: &mut ParseContext<'_>,
+        decoder: &mut Decoder<'_>,
+    ) -> Option<Change<TracingSettings>> {
+        Given(Nested).read(key, fields, context, decoder)
     }
-    let visible = |byte: u8| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic();
-    (!value.bytes().all(visible))
-        .then(|| format!("the value of `{name}` has characters that no header may have"))
+
+    fn show<M: SerializeMap>(
+        &self,
+        key: &'static str,
+        value: &TracingSettings,
+        entries: &mut Entries<M>,
+    ) -> Result<(), M::Error> {
+        entries.add(key, &value.endpoint.as_ref().map(|_| value))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Endpoint;
+/// The section `tls_config`, whose certificate and key go together.
+struct CertificateAndKey;
 
-    #[test]
-    fn urls_are_read_and_shown() {
-        for (url, expected) in [
-            ("http://127.0.0.1:4318", Ok("http://127.0.0.1:4318/v1/traces")),
-            ("https://otel.example/base/", Ok("https://otel.example:443/base/v1/traces")),
-            ("http://c/v1/traces", Ok("http://c:80/v1/traces")),
-            ("http://[::1]:1", Ok("http://[::1]:1/v1/traces")),
-            ("http://[::1]", Ok("http://[::1]:80/v1/traces")),
-            ("collector:4317", Err("must be a URL")),
-            ("http://:4318", Err("names no host")),
-            ("http://a b:1", Err("names no host")),
-            ("http://a:0", Err("has no port")),
-            ("http://a:99999", Err("has no port")),
-            ("http://[no]:1", Err("has no IPv6")),
-            ("http://u:p@a:1", Err("must not hold")),
-            ("http://a/#x", Err("has a path")),
-        ] {
-            let endpoint = Endpoint::from_base_url(url);
-            match expected {
-                Ok(text) => assert_eq!(endpoint.unwrap().to_string(), text),
-                Err(words) => assert!(endpoint.unwrap_err().starts_with(words), "{url}"),
+impl Kind<CollectorTls> for CertificateAndKey {
+    fn read(
+        &self,
+        key: &'static str,
+        fields: &Fields<'_>,
+        context: &mut ParseContext<'_>,
+        decoder: &mut Decoder<'_>,
+    ) -> Option<Change<CollectorTls>> {
+        let change = Nested.read(key, fields, context, decoder)?;
+        let mut tls = CollectorTls::default();
+        change(&mut tls);
+        if tls.cert_file.is_some() != tls.key_file.is_some() {
+            let message = "`cert_file` and `key_file` go together";
+            decoder.refuse(fields.position_of(key), &fields.child(key), message);
+        }
+        Some(change)
+    }
+
+    fn show<M: SerializeMap>(
+        &self,
+        key: &'static str,
+        value: &CollectorTls,
+        entries: &mut Entries<M>,
+    ) -> Result<(), M::Error> {
+        entries.add(key, value)
+    }
+}
+
+fn read_client_type(
+    value: &Value<'_>,
+    _: &mut ParseContext<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<ClientType> {
+    let is_http = decoder.choice(value, &[("http", true), ("grpc", false)])?;
+    if !is_http {
+        decoder.refuse_value(
+            value,
+            "OTLP over gRPC is not supported; write `http` and the collector's port for OTLP over HTTP (usually 4318)",
+        );
+    }
+    is_http.then_some(ClientType::Http)
+}
+
+fn read_endpoint(
+    value: &Value<'_>,
+    _: &mut ParseContext<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<Option<Endpoint>> {
+    let text = decoder.text(value)?;
+    Endpoint::from_base_url(&text).map(Some).map_err(|problem| decoder.refuse_value(value, problem)).ok()
+}
+
+fn shown_endpoint(endpoint: &Option<Endpoint>) -> Option<String> {
+    endpoint.as_ref().map(|endpoint| escape(&endpoint.to_string()))
+}
+
+fn read_headers(
+    value: &Value<'_>,
+    _: &mut ParseContext<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<BTreeMap<String, String>> {
+    let mut headers = BTreeMap::new();
+    for (name, position, tree) in decoder.entries(value)? {
+        let header = Value { tree, key: format!("{}.{name}", value.key) };
+        let Some(text) = decoder.text(&header) else { continue };
+        match header_problem(name, &text) {
+            Some(problem) => decoder.refuse(position, &header.key, problem),
+            None => {
+                headers.insert(name.to_ascii_lowercase(), text);
             }
         }
-        let exact = Endpoint::from_url("http://a:1?key=b").unwrap();
-        assert_eq!(exact.to_string(), "http://a:1/?key=b");
     }
+    Some(headers)
+}
+
+fn shown_headers(headers: &BTreeMap<String, String>) -> BTreeMap<String, &'static str> {
+    headers.keys().map(|name| (name.clone(), SECRET)).collect()
 }

@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
+
 /// The units in milliseconds, from the largest, in the order in which a duration may name them. The
 /// flag says that a unit is printed only when nothing remains: `1w`, but `8d`.
 const UNITS: [(&str, u64, bool); 7] = [

@@ -99,7 +99,7 @@ pub(super) fn check_threshold(task: &Vacuum, header: &Header) -> Result<(), Outc
     let (pages, free) = (u64::from(header.pages), u64::from(header.freelist_pages));
     let reclaimable = free * u64::from(header.page_size);
     let ratio = free as f64 / pages.max(1) as f64;
-    if reclaimable >= task.min_bytes && ratio >= task.min_ratio && free > 0 {
+    if reclaimable >= task.min_reclaimable.bytes && ratio >= task.min_reclaimable.ratio && free > 0 {
         return Ok(());
     }
     let detail = if free == 0 {
@@ -109,8 +109,8 @@ pub(super) fn check_threshold(task: &Vacuum, header: &Header) -> Result<(), Outc
             "{} ({:.1} %) could be reclaimed; `min_reclaimable` is {} and {:.1} %",
             bytes(reclaimable),
             ratio * 100.0,
-            bytes(task.min_bytes),
-            task.min_ratio * 100.0
+            bytes(task.min_reclaimable.bytes),
+            task.min_reclaimable.ratio * 100.0
         )
     };
     Err(Outcome::skipped(SkipReason::BelowThreshold, detail))

@@ -13,6 +13,7 @@ use crate::config::DatabaseSettings;
 use crate::config::SourceLocation;
 use crate::config::TimestampColumn;
 use crate::config::TimestampFormat;
+use crate::config::section::Section;
 
 /// Everything that can be written.
 const FULL: &str = r#"
@@ -320,10 +321,10 @@ fn nothing_is_left_out_of_the_effective_configuration() {
     let shown = accept(TASKS).to_yaml();
     let has =
         |indent: &str, key: &str| shown.lines().any(|line| line.starts_with(&format!("{indent}{key}:")));
-    for key in crate::config::read::TOP_KEYS {
+    for key in Config::keys() {
         assert!(has("", key), "{key}\n{shown}");
     }
-    for key in crate::config::settings::SETTINGS_KEYS {
+    for key in DatabaseSettings::keys() {
         assert!(has("  ", key), "{key}\n{shown}");
     }
     for line in [

@@ -290,7 +290,7 @@ fn traces_that_would_go_nowhere() {
             &format!("tracing: {{endpoint: \"otel:4317\", client_type: grpc}}\n{databases}"),
             &[
                 "1:21: tracing.endpoint: must be a URL, as in `http://127.0.0.1:4318`",
-                "1:47: tracing.client_type: OTLP over gRPC is not spoken; write `http` and the collector's port for OTLP over \
+                "1:47: tracing.client_type: OTLP over gRPC is not supported; write `http` and the collector's port for OTLP over \
                  HTTP (usually 4318)",
             ],
         ),

@@ -29,7 +29,10 @@ fn a_task_that_is_named_takes_its_defaults() {
         tasks.timings().map(|(task, timing)| format!("{task} {}", timing.schedule)).collect();
     assert_eq!(schedules, ["log_cleaning 0 1 * * *", "vacuum 0 3 * * SUN", "health_check 0 4 * * *"]);
     let vacuum = tasks.vacuum.as_ref().unwrap();
-    assert_eq!((vacuum.min_bytes, vacuum.min_ratio, vacuum.convert_auto_vacuum), (10 << 20, 0.1, false));
+    assert_eq!(
+        (vacuum.min_reclaimable.bytes, vacuum.min_reclaimable.ratio, vacuum.convert_auto_vacuum),
+        (10 << 20, 0.1, false)
+    );
     assert_eq!(vacuum.write_limits.target_lock_hold, Duration::from_millis(20));
     let retention = &tasks.log_cleaning.as_ref().unwrap().tables[0];
     assert_eq!((retention.retention, retention.max_newest_age), (Some(90 * DAY), 30 * DAY));

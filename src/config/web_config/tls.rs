@@ -1,25 +1,84 @@
-//! The tree of a web configuration file into a [`WebConfig`].
-//!
-//! A file that works with Prometheus and its exporters works here: every key of theirs is known, and what this server does
-//! in another way (old protocols, old ciphers) is noted. Nothing may be passed over in silence that weakens a door.
+//! The key `tls_server_config` of a web configuration file.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
 use crate::config::decode::Value;
-use crate::config::decode::listing;
-use crate::config::decode::quoted;
+use crate::config::messages::listing;
+use crate::config::messages::quoted;
 use crate::config::paths::resolve_path;
 use crate::config::tree::Node;
-use crate::config::tree::Tree;
-use crate::config::web::ClientAuth;
-use crate::config::web::Pem;
-use crate::config::web::RateLimit;
-use crate::config::web::TlsConfig;
-use crate::config::web::WebConfig;
+
+/// A file, or its content in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// In a file.
+    File(PathBuf),
+    /// In the configuration.
+    Text(String),
+}
+
+/// The key `tls_server_config`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TlsConfig {
+    /// The server's certificate and its chain.
+    pub certificate: Pem,
+    /// Its private key.
+    pub key: Pem,
+    /// What is asked of clients.
+    pub client_auth: ClientAuth,
+    /// Who may sign certificates of clients.
+    pub client_authority: Option<Pem>,
+    /// A certificate of a client must have one of these names; any will do when empty.
+    pub client_names: Vec<String>,
+    /// Whether TLS 1.2 is offered.
+    pub tls12: bool,
+    /// Whether TLS 1.3 is offered.
+    pub tls13: bool,
+    /// Cipher suites of TLS 1.2, by their registered names; all that are safe when empty.
+    pub cipher_suites: Vec<&'static str>,
+    /// Key exchanges, by their names in Go; all when empty.
+    pub curves: Vec<&'static str>,
+    /// Whether the server's order of cipher suites counts.
+    pub prefer_server_order: bool,
+}
+
+/// What is asked of clients, by the words of Go's `tls.ClientAuthType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Nothing.
+    None,
+    /// A certificate, which need not come and is not checked.
+    Request,
+    /// Some certificate.
+    RequireAny,
+    /// A certificate is checked if it comes.
+    VerifyIfGiven,
+    /// A certificate that is checked.
+    RequireAndVerify,
+}
+
+impl ClientAuth {
+    /// Whether somebody must have signed the certificate.
+    #[must_use]
+    pub fn verifies(self) -> bool {
+        match self {
+            Self::VerifyIfGiven | Self::RequireAndVerify => true,
+            Self::None | Self::Request | Self::RequireAny => false,
+        }
+    }
+
+    /// Whether there is no way in without a certificate.
+    #[must_use]
+    pub fn requires(self) -> bool {
+        match self {
+            Self::RequireAny | Self::RequireAndVerify => true,
+            Self::None | Self::Request | Self::VerifyIfGiven => false,
+        }
+    }
+}
 
 const TLS_KEYS: [&str; 13] = [
     "cert",
@@ -37,7 +96,7 @@ const TLS_KEYS: [&str; 13] = [
     "prefer_server_cipher_suites",
 ];
 
-/// Suites of TLS 1.2 that are spoken here, by the registered names, which Go's are too but for two older spellings.
+/// Suites of TLS 1.2 that are supported here, by the registered names, which Go's are too but for two older spellings.
 const SUITES: [(&str, &str); 8] = [
     ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
     ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
@@ -49,11 +108,11 @@ const SUITES: [(&str, &str); 8] = [
     ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
 ];
 
-/// Suites of TLS 1.3: all are always spoken, there as here.
+/// Suites of TLS 1.3: all are always offered, there as here.
 const SUITES_13: [&str; 3] =
     ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
-/// Suites that other exporters know and that are not safe enough to be spoken here.
+/// Suites that other exporters know and that are not secure enough to be supported here.
 const OLD_SUITES: [&str; 16] = [
     "TLS_RSA_WITH_RC4_128_SHA",
     "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
@@ -76,39 +135,8 @@ const OLD_SUITES: [&str; 16] = [
 const CURVES: [&str; 3] = ["X25519", "CurveP256", "CurveP384"];
 const OTHER_CURVES: [&str; 2] = ["CurveP521", "X25519MLKEM768"];
 
-/// Headers that may be set, each with the values that it may have; any when none is named.
-const HEADERS: [(&str, &[&str]); 5] = [
-    ("Strict-Transport-Security", &[]),
-    ("X-Content-Type-Options", &["nosniff"]),
-    ("X-Frame-Options", &["deny", "sameorigin"]),
-    ("X-XSS-Protection", &[]),
-    ("Content-Security-Policy", &[]),
-];
-
-/// Reads a whole file; relative paths are below `base`.
-pub(super) fn read_web(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> WebConfig {
-    let mut config = WebConfig { http2: true, ..WebConfig::default() };
-    // An empty file is how others write "no TLS, nobody signs in".
-    if matches!(tree.node, Node::Null) {
-        return config;
-    }
-    let root = Value { tree, key: String::new() };
-    let known = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
-    let Some(fields) = decoder.fields(&root, &known) else { return config };
-    if let Some(value) = fields.given("tls_server_config") {
-        config.tls = read_tls(&value, base, &mut config.notes, decoder);
-    }
-    if let Some(value) = fields.given("http_server_config") {
-        read_http(&value, &mut config, decoder);
-    }
-    if let Some(value) = fields.given("basic_auth_users") {
-        config.users = read_users(&value, decoder);
-    }
-    config.rate_limit = fields.given("rate_limit").and_then(|value| read_rate_limit(&value, decoder));
-    config
-}
-
-fn read_tls(
+/// Reads the key.
+pub(super) fn read_tls(
     value: &Value<'_>,
     base: &Path,
     notes: &mut Vec<String>,
@@ -208,11 +236,11 @@ fn read_versions(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Dec
     };
     let (least, most) = (version("min_version").unwrap_or(12), version("max_version").unwrap_or(13));
     if least < 12 {
-        notes.push("min_version: TLS 1.0 and 1.1 are not spoken; TLS 1.2 is the least".to_owned());
+        notes.push("min_version: TLS 1.0 and 1.1 are not supported; TLS 1.2 is the minimum".to_owned());
     }
     if most < 12 || most < least {
         let message = if most < 12 {
-            "TLS 1.0 and 1.1 are not spoken, as they are broken; write `TLS12` or `TLS13`"
+            "TLS 1.0 and 1.1 are not supported, as they are broken; write `TLS12` or `TLS13`"
         } else {
             "is lower than `min_version`"
         };
@@ -233,7 +261,7 @@ fn read_suites(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decod
         } else if SUITES_13.contains(&name.as_str()) {
             has_13 = true;
         } else if OLD_SUITES.contains(&name.as_str()) {
-            notes.push(format!("cipher_suites: {name} is not safe enough to be spoken"));
+            notes.push(format!("cipher_suites: {name} is not secure enough to be supported"));
         } else {
             let known: Vec<&str> = SUITES[..6].iter().map(|(name, _)| *name).collect();
             let message = format!("{} is no cipher suite; there are {}", quoted(&name), listing(&known));
@@ -242,7 +270,7 @@ fn read_suites(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decod
     }
     if suites.is_empty() && !has_13 && !decoder.has_errors() {
         let known: Vec<&str> = SUITES[..6].iter().map(|(name, _)| *name).collect();
-        decoder.refuse_value(&value, format!("none of these is spoken; there are {}", listing(&known)));
+        decoder.refuse_value(&value, format!("none of these is supported; there are {}", listing(&known)));
     }
     suites
 }
@@ -255,7 +283,7 @@ fn read_curves(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decod
         if let Some(curve) = CURVES.iter().find(|known| **known == name) {
             curves.push(*curve);
         } else if OTHER_CURVES.contains(&name.as_str()) {
-            notes.push(format!("curve_preferences: {name} is not spoken"));
+            notes.push(format!("curve_preferences: {name} is not supported"));
         } else {
             decoder.refuse_value(
                 &item,
@@ -264,84 +292,13 @@ fn read_curves(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decod
         }
     }
     if curves.is_empty() && !decoder.has_errors() {
-        decoder.refuse_value(&value, format!("none of these is spoken; there are {}", listing(&CURVES)));
+        decoder.refuse_value(&value, format!("none of these is supported; there are {}", listing(&CURVES)));
     }
     curves
 }
 
-fn read_http(value: &Value<'_>, config: &mut WebConfig, decoder: &mut Decoder<'_>) {
-    let Some(fields) = decoder.fields(value, &["http2", "headers"]) else { return };
-    if let Some(on) = fields.given("http2").and_then(|value| boolean(&value, decoder)) {
-        config.http2 = on;
-    }
-    let Some(headers) = fields.given("headers") else { return };
-    for (name, position, tree) in decoder.entries(&headers).unwrap_or_default() {
-        let header = Value { tree, key: format!("{}.{name}", headers.key) };
-        let Some((_, allowed)) = HEADERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
-            let known: Vec<&str> = HEADERS.iter().map(|(name, _)| *name).collect();
-            decoder.refuse(position, &header.key, format!("unknown header; there are {}", listing(&known)));
-            continue;
-        };
-        if matches!(header.tree.node, Node::Null) {
-            continue;
-        }
-        let Some(text) = decoder.scalar(&header) else { continue };
-        if text.is_empty() {
-            continue;
-        }
-        if !allowed.is_empty() && !allowed.contains(&text.as_ref()) {
-            decoder
-                .refuse_value(&header, format!("must be one of {}, not {}", listing(allowed), quoted(&text)));
-        } else if text.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) {
-            decoder.refuse_value(&header, "must be printable ASCII on one line");
-        }
-        config.headers.insert(name.to_ascii_lowercase(), text.into_owned());
-    }
-}
-
-fn read_users(value: &Value<'_>, decoder: &mut Decoder<'_>) -> BTreeMap<String, String> {
-    let mut users = BTreeMap::new();
-    for (name, position, tree) in decoder.entries(value).unwrap_or_default() {
-        // A hash in a message would end up in logs, so keys are named and values never.
-        let user = Value { tree, key: format!("{}.{name}", value.key) };
-        if name.is_empty() || name.contains(':') || name.chars().any(char::is_control) {
-            decoder.refuse(position, &user.key, "a user's name is not empty and has no `:` in it");
-        }
-        let Some(hash) = decoder.scalar(&user) else { continue };
-        if !is_bcrypt(&hash) {
-            let message = "is no bcrypt hash; `htpasswd -nBC 10 \"\"` makes one, without the colon in front";
-            decoder.refuse_value(&user, message);
-        }
-        users.insert(name.to_owned(), hash.into_owned());
-    }
-    users
-}
-
-/// `$2y$10$`, 22 letters of salt and 31 of hash.
-fn is_bcrypt(hash: &str) -> bool {
-    /// A sign-in of more than some seconds is a mistake in the cost, and a way to keep the processor busy.
-    const MOST: u32 = 16;
-    let rest = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().find_map(|kind| hash.strip_prefix(kind));
-    let Some((cost, tail)) = rest.and_then(|rest| rest.split_once('$')) else { return false };
-    cost.len() == 2
-        && cost.parse().is_ok_and(|cost: u32| (4..=MOST).contains(&cost))
-        && tail.len() == 53
-        && tail.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'/')
-}
-
-fn read_rate_limit(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<RateLimit> {
-    let fields = decoder.fields(value, &["burst", "interval"])?;
-    let bounds = Duration::ZERO..=Duration::from_secs(86_400);
-    let interval =
-        fields.given("interval").and_then(|value| decoder.duration(&value, bounds)).unwrap_or_default();
-    let burst = fields.given("burst").and_then(|value| decoder.number(&value, 0..=1_000_000));
-    // Without an interval there is no limit, as with others.
-    (!interval.is_zero())
-        .then(|| RateLimit { burst: u32::try_from(burst.unwrap_or(1)).unwrap_or(u32::MAX).max(1), interval })
-}
-
 /// YAML 1.1's booleans, as Go reads them.
-fn boolean(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<bool> {
+pub(super) fn boolean(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Option<bool> {
     let words =
         [("true", true), ("false", false), ("on", true), ("off", false), ("yes", true), ("no", false)];
     decoder.choice(value, &words)

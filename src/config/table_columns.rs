@@ -1,6 +1,4 @@
-//! What is read out of tables: their time columns, and the user's own SQL.
-
-use std::time::Duration;
+//! The time columns of log tables, and how they write a time.
 
 use chrono::DateTime;
 use chrono::NaiveDate;
@@ -8,17 +6,29 @@ use chrono::NaiveTime;
 use chrono::Utc;
 use serde::Serialize;
 
-use super::units;
+use crate::config::context::ParseContext;
+use crate::config::decode::Decoder;
+use crate::config::decode::Value;
+use crate::config::kinds::Required;
+use crate::config::messages::quoted;
+use crate::config::section::Section;
+use crate::config::section::read_section;
+use crate::config::section::section;
+use crate::config::tree::Node;
+use crate::config::values::Serialized;
+use crate::config::values::Text;
 
-/// A log table's time column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TimestampColumn {
-    /// The table.
-    pub table: String,
-    /// Its column.
-    pub column: String,
-    /// How the column writes a time.
-    pub format: TimestampFormat,
+section! {
+    /// A log table's time column.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct TimestampColumn {
+        /// The table.
+        pub table: String = String::new() => Required("table: logs", Text),
+        /// Its column.
+        pub column: String = String::new() => Required("column: created_at", Text),
+        /// How the column writes a time.
+        pub format: TimestampFormat = TimestampFormat::Auto => Serialized(read_format),
+    }
 }
 
 /// How a column writes a time.
@@ -102,7 +112,7 @@ const UNITS: [(&str, u64); 7] = [
 ];
 
 /// Reads a unit such as `1ns`, `100ns` or `1s`, in nanoseconds.
-pub(super) fn parse_unit(text: &str) -> Option<u64> {
+fn parse_unit(text: &str) -> Option<u64> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let (_, nanoseconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
     let count: u64 = digits.parse().ok().filter(|count| *count > 0)?;
@@ -110,7 +120,7 @@ pub(super) fn parse_unit(text: &str) -> Option<u64> {
 }
 
 /// Reads an epoch such as `2001-01-01` or `2001-01-01T12:00:00Z`, in seconds since 1970.
-pub(super) fn parse_epoch(text: &str) -> Option<i64> {
+fn parse_epoch(text: &str) -> Option<i64> {
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Some(date.and_time(NaiveTime::MIN).and_utc().timestamp());
     }
@@ -136,42 +146,57 @@ impl Serialize for TimestampFormat {
     }
 }
 
-/// A metric from the user's own read-only SQL.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CustomMetric {
-    /// The name after `sqlite_custom_`, without `_total`.
-    pub name: String,
-    /// Gauge or counter.
-    #[serde(rename = "type")]
-    pub kind: CustomKind,
-    /// HELP.
-    pub help: String,
-    /// One SELECT.
-    pub sql: String,
-    /// The column with the value.
-    pub value: String,
-    /// Columns that become labels.
-    pub labels: Vec<String>,
-    /// How often it is asked.
-    #[serde(serialize_with = "duration_text")]
-    pub interval: Duration,
-    /// How long one answer may take.
-    #[serde(serialize_with = "duration_text")]
-    pub timeout: Duration,
-    /// The most rows taken.
-    pub max_rows: usize,
+/// Reads a list of time columns.
+pub(super) fn read_timestamps(
+    value: &Value<'_>,
+    context: &mut ParseContext<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<Vec<TimestampColumn>> {
+    let mut columns: Vec<TimestampColumn> = Vec::new();
+    for item in decoder.items(value)? {
+        let Some(fields) = decoder.fields(&item, &TimestampColumn::keys()) else { continue };
+        let Some(column) = read_section::<TimestampColumn>(&fields, context, decoder) else { continue };
+        // The series have the table as their only label: a second column would be the same series.
+        if columns.iter().any(|other| other.table == column.table) {
+            let message =
+                format!("the table {} is listed already; it has one time column", quoted(&column.table));
+            decoder.refuse_value(&item, message);
+            continue;
+        }
+        columns.push(column);
+    }
+    Some(columns)
 }
 
-fn duration_text<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&units::format_duration(*duration))
-}
-
-/// The type of a custom metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CustomKind {
-    /// Goes up and down.
-    Gauge,
-    /// Only grows.
-    Counter,
+/// How a column writes a time: a word, or an epoch of the application's own with its unit.
+pub(super) fn read_format(
+    value: &Value<'_>,
+    _: &mut ParseContext<'_>,
+    decoder: &mut Decoder<'_>,
+) -> Option<TimestampFormat> {
+    if !matches!(value.tree.node, Node::Mapping(_)) {
+        return decoder.choice(value, &TimestampFormat::WORDS);
+    }
+    let fields = decoder.fields(value, &["epoch", "unit"])?;
+    let epoch = decoder.require(&fields, "epoch", "epoch: 2001-01-01");
+    let unit = decoder.require(&fields, "unit", "unit: 1s");
+    let seconds = epoch.and_then(|value| {
+        let text = decoder.text(&value)?;
+        let seconds = parse_epoch(&text);
+        if seconds.is_none() {
+            let words = "is no date; write it as in `2001-01-01` or `2001-01-01T12:00:00Z`";
+            decoder.refuse_value(&value, format!("`{text}` {words}"));
+        }
+        seconds
+    });
+    let unit_nanoseconds = unit.and_then(|value| {
+        let text = decoder.text(&value)?;
+        let unit = parse_unit(&text);
+        if unit.is_none() {
+            let words = "is no unit; write it as in `1ns`, `100ns`, `1us`, `1ms`, `1s`, `1m`, `1h` or `1d`";
+            decoder.refuse_value(&value, format!("`{text}` {words}"));
+        }
+        unit
+    });
+    Some(TimestampFormat::Epoch { seconds: seconds?, unit_nanoseconds: unit_nanoseconds? })
 }
