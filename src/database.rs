@@ -1,4 +1,4 @@
-//! A database under watch: its name in the metrics, its files and how it is watched.
+//! A monitored database: its name in the metrics, its files and its settings.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 /// Bytes with a binary unit, as `ls -h` and `df -h` count.
 #[must_use]
@@ -31,14 +31,14 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// So many of a thing: `1 row`, `2,000 rows`.
+/// A number with its unit in the singular or plural: `1 row`, `2,000 rows`.
 #[must_use]
 pub fn counted(number: u64, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", count(number))
 }
 
-/// So many of all, where it is known how many there are: `4,200 of 9,000 frames`, or `4,200 frames`.
+/// A number out of a total, where the total is known: `4,200 of 9,000 frames`, or `4,200 frames`.
 #[must_use]
 pub fn counted_of(number: u64, all: Option<u64>, thing: &str) -> String {
     match all {

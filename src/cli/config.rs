@@ -26,10 +26,10 @@ use super::output::print;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check a configuration file and name all its errors
+    /// Check a configuration file and list all its errors
     ///
-    /// What depends on the machine is a warning: a directory in which no backup could be kept, and a task that would fail, be slow or
-    /// leave rows with the databases as they are now.
+    /// Conditions of this machine are warnings: a directory that cannot take backups, and a task that would fail, be slow or
+    /// leave rows behind with the databases as they are now.
     #[command(after_help = "Exit codes: 0 valid, 2 not valid.")]
     Check {
         /// The file
@@ -52,7 +52,7 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command) -> Exit {
     match command {
         Command::Check { file } => with_config(file, |config, directories| {
-            warn_of(directories);
+            warn_of_directories(directories);
             warn_of_tasks(config);
             let sources = config.sources.len();
             print(&format!(
@@ -66,8 +66,8 @@ pub(super) fn run(command: &Command) -> Exit {
     }
 }
 
-/// Says which directories cannot take backups. Here: the file may be used on another machine, so that it is valid all the same.
-fn warn_of(directories: &[DirectoryReference]) {
+/// Warns of directories that cannot take backups. The file is valid all the same, since it may be used on another machine.
+fn warn_of_directories(directories: &[DirectoryReference]) {
     for directory in directories {
         if let Some(problem) = directory_error(&directory.path) {
             let words =
@@ -77,9 +77,9 @@ fn warn_of(directories: &[DirectoryReference]) {
     }
 }
 
-/// Says what the tasks will meet when they run, as far as the databases can be looked at now.
+/// Warns of what the tasks would run into now.
 fn warn_of_tasks(config: &Config) {
-    /// So long all of them may take.
+    /// The time for all databases together.
     const LIMIT: Duration = Duration::from_secs(30);
     let until = Instant::now() + LIMIT;
     let (databases, errors) = discover_once(config, &app::given_names(config));
@@ -87,7 +87,7 @@ fn warn_of_tasks(config: &Config) {
     for (place, database) in databases.iter().enumerate() {
         if Instant::now() >= until {
             print_error!(
-                "warning: the tasks of {} were not looked at within {LIMIT:?}; `litekeeper doctor` looks at one",
+                "warning: the tasks of {} were not checked within {LIMIT:?}; `litekeeper doctor` checks one",
                 counted((databases.len() - place) as u64, "more database")
             );
             break;
@@ -102,7 +102,7 @@ fn warn_of_tasks(config: &Config) {
                 };
                 print_error!("warning: {}: {task} {what}: {message}", database.name);
             }),
-            Err(words) => print_error!("warning: {}: its tasks were not looked at: {words}", database.name),
+            Err(words) => print_error!("warning: {}: its tasks were not checked: {words}", database.name),
         }
     }
 }
@@ -114,7 +114,7 @@ fn check_web(file: &Path) -> Exit {
         Ok(auth) => {
             let tls = if auth.has_tls() { "TLS" } else { "plain text" };
             let users = match auth.users() {
-                0 => "nobody has to sign in".to_owned(),
+                0 => "no authentication".to_owned(),
                 users => counted(users as u64, "user"),
             };
             print(&format!("{}: valid, {tls}, {users}\n", file.display()))

@@ -84,7 +84,7 @@ section! {
         pub max_jobs_per_filesystem: usize = 1 => Between(1, 64),
         /// How long after its start the agent does what fell due while it was down.
         pub catch_up_delay: Duration = MINUTE => Between(Duration::ZERO, DAY),
-        /// How long runs are remembered. A month says whether a monthly task works.
+        /// How long runs are remembered. A month shows whether a monthly task works.
         pub history_retention: Duration = 400 * DAY => Between(31 * DAY, 3_660 * DAY),
     }
 }

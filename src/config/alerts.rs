@@ -22,7 +22,7 @@ enum ThresholdUnit {
     Size,
     /// A plain number: a ratio or a count.
     Number,
-    /// Nothing but `off`.
+    /// `off` alone.
     Switch,
 }
 
@@ -48,7 +48,7 @@ const ALERTS: [(&str, ThresholdUnit); 15] = [
 /// Thresholds by alert, in base units (seconds, bytes, ratios, counts). One that is switched off is never reached.
 pub type AlertThresholds = BTreeMap<&'static str, f64>;
 
-/// A hold or a read may be expected to last for a day, but a page is no page below a millisecond.
+/// A hold or a read may be expected to last a day; below a millisecond an alert would always fire.
 const TIME: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(86_400));
 
 /// Alerts that fire when a value falls below their threshold: switched off, it is 0.

@@ -1,8 +1,8 @@
-//! Access to the fields of a tree, that notes what is wrong and goes on.
+//! Reads typed values out of a tree and collects errors.
 //!
-//! A reader asks for a field of a type and gets it or nothing; with nothing, an error is noted, and the
-//! reader carries on with the next field, so that one run tells everything. This file knows types,
-//! never a key of the configuration.
+//! A method returns the value, or `None` after it has noted an error with its place. Reading goes on with
+//! the next key, so that all errors are reported at once. This file knows types, never a key of the
+//! configuration.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,10 +27,10 @@ use crate::config::units::format_duration;
 use crate::config::units::parse_bytes;
 use crate::config::units::parse_duration;
 
-/// Collects what is wrong while a tree is read.
+/// Collects errors while a tree is read.
 pub(super) struct Decoder<'d> {
     file: &'d str,
-    /// `None` where a `$` is nothing special.
+    /// `None` for a format without variables, where a `$` stands for itself.
     environment: Option<Environment<'d>>,
     errors: Vec<ConfigError>,
     /// Directories that must be there when they are used, whoever reads the file and wherever.
@@ -69,7 +69,7 @@ impl<'t> Fields<'t> {
         self.values.get(name).map(|(_, tree)| Value { tree, key: child(&self.key, name) })
     }
 
-    /// The value of a key that may be left out: `null`, or nothing behind the key, is as good as no key.
+    /// The value of a key that may be left out. A key with `null` or without a value counts as left out.
     pub fn given(&self, name: &str) -> Option<Value<'t>> {
         self.find(name).filter(|value| !matches!(value.tree.node, Node::Null))
     }

@@ -1,7 +1,7 @@
-//! What is wrong with a configuration, and where.
+//! Errors of a configuration with their places.
 //!
-//! This file only carries and prints findings. It must never print a value in a way that breaks the
-//! promise of one line each: editors and scripts read `file:line:column: key: message`.
+//! An error is always printed on one line, whatever the values in it: editors and scripts read
+//! `file:line:column: key: message`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -47,8 +47,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A directory that the configuration names. Whether it is there is not this room's to say: the file may be checked on another
-/// machine than it is used on.
+/// A directory that the configuration names. Whether it exists is not checked here: the file may be
+/// checked on another machine than it is used on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryReference {
     /// The directory.
@@ -57,7 +57,7 @@ pub struct DirectoryReference {
 }
 
 impl DirectoryReference {
-    /// A line about it, which names its place as an error does.
+    /// A message about the directory with the place of its key, formatted as an error.
     #[must_use]
     pub fn with_message(&self, message: String) -> String {
         ConfigError { message, ..self.place.clone() }.to_string()

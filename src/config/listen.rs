@@ -1,6 +1,6 @@
 //! Where the web server listens: addresses with a port, and unix sockets.
 //!
-//! Only texts are looked at here; binding is the server's affair.
+//! This file parses and prints addresses; the web server binds them.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What stands before the path of a unix socket.
+/// The prefix of the path of a unix socket.
 const UNIX: &str = "unix:";
 
 /// The longest path of a unix socket (`sun_path`, with its end).

@@ -72,7 +72,7 @@ impl Config {
 
     /// The configuration of `litekeeper serve TARGET…`, without a file. A target is a directory or file
     /// that exists, else a pattern if it has a wildcard, else a file that may come later. Patterns in
-    /// `row_counts` say which tables are counted in all of them (`all` for every table).
+    /// `row_counts` name the tables that are counted in all of them (`all` for every table).
     ///
     /// A shell's wildcard also names the `-wal` and `-shm` files: they are passed over beside their main
     /// file, and so is a target that is named twice.

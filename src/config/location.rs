@@ -28,7 +28,7 @@ use crate::config::values::on_or_off;
 /// File names that a directory is searched for by default.
 pub const DEFAULT_INCLUDE: [&str; 4] = ["*.db", "*.sqlite", "*.sqlite3", "*.db3"];
 
-/// The keys that say where an entry's files are; an entry has one of them.
+/// The keys for the place of an entry's files; an entry has one of them.
 const LOCATION_KEYS: [&str; 3] = ["path", "glob", "directory"];
 
 /// Further keys of an entry, each with the location keys that it goes with.
@@ -82,7 +82,7 @@ impl SourceLocation {
     pub(super) fn show<M: SerializeMap>(&self, entries: &mut Entries<M>) -> Result<(), M::Error> {
         match self {
             // A shell can pass a file with a `*` in its name. In a file, such a `path` is refused, as it is
-            // nearly always meant as a pattern; a pattern that matches this file alone says the same.
+            // nearly always meant as a pattern; a pattern that matches this file alone is equivalent.
             Self::File { path, name: None } if path.to_string_lossy().contains('*') => {
                 entries.add("glob", &escape(&globset::escape(&path.to_string_lossy())))?;
                 entries.add("exclude", &Vec::<String>::new())

@@ -1,7 +1,7 @@
 //! Names that become part of the exposition: labels, and the metrics of the user.
 //!
-//! What passes here is written into every scrape; nothing may pass that Prometheus would rename,
-//! merge with another series, or refuse.
+//! These names are in every scrape: one that Prometheus would rename, merge with another series or
+//! reject is refused here.
 
 /// Labels of `sqlite_db_info` that are not the user's to set.
 const INFO_LABELS: [&str; 11] = [

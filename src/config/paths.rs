@@ -1,6 +1,6 @@
 //! Paths and patterns: made absolute, and refused when they could never match a database.
 //!
-//! Only texts are looked at here; whether something exists is the discovery's question.
+//! This file works on texts alone; the module `discovery` finds out what exists.
 
 use std::path::Path;
 use std::path::PathBuf;

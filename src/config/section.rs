@@ -8,11 +8,11 @@ use crate::config::context::ParseContext;
 use crate::config::decode::Decoder;
 use crate::config::decode::Fields;
 
-/// Sets what one key of a file says.
+/// Sets a field to what its key has in the file.
 pub(super) type Change<T> = Box<dyn Fn(&mut T)>;
 
-/// What a file says about a section: a change for each key that it writes. A layer has no defaults:
-/// filled in here, a database's default would hide its profile's choice.
+/// The keys of a section that a file has, as one change each. A layer has no defaults: filled in here,
+/// a database's default would hide the value of its profile.
 pub(super) struct Layer<T>(Vec<Change<T>>);
 
 impl<T> Default for Layer<T> {
@@ -29,7 +29,7 @@ impl<T: 'static> Layer<T> {
         }
     }
 
-    /// Overwrites what the file says, and leaves the rest.
+    /// Changes the fields whose keys the file has, and leaves the others.
     pub fn apply(&self, section: &mut T) {
         self.0.iter().for_each(|change| change(section));
     }

@@ -1,16 +1,16 @@
-//! Where the metrics are served, as exporters have it.
+//! The path of the metrics.
 //!
-//! A path that is the server's own for something else is refused here; a test of the room `http` compares with its routes.
+//! A path that another route of the server has is refused here; a test of the module `http` compares it with the routes.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Paths of the web server that are something else.
+/// Paths of other routes.
 const TAKEN: [&str; 5] = ["/", "/tasks", "/actions", "/style.css", "/icon.svg"];
-/// Paths below which all is.
+/// Paths below which all routes are taken.
 const TAKEN_BELOW: [&str; 4] = ["/db", "/runbooks", "/api", "/-"];
 
-/// A path that begins with `/`, needs no encoding, and is nobody else's.
+/// A path that begins with `/`, needs no encoding, and is not that of another route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryPath(String);
 

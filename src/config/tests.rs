@@ -1,4 +1,4 @@
-//! Cases as values: a text, and what comes of it.
+//! Cases as values: a text, and the configuration or the errors that it gives.
 
 mod accepted;
 mod custom;

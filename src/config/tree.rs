@@ -1,4 +1,4 @@
-//! YAML text into a tree of nodes that know their place.
+//! Parses YAML into a tree of nodes with their positions.
 //!
 //! Scalars stay text as the file spells them: `1.10` is not 1.1, and `on` is not yet a boolean. What a
 //! scalar means is decided by the key it belongs to, after the environment is expanded. This file must
@@ -44,7 +44,7 @@ pub(super) struct Tree {
 /// What a node holds.
 #[derive(Debug)]
 pub(super) enum Node {
-    /// Nothing, `~` or `null`.
+    /// No value, `~` or `null`.
     Null,
     /// A scalar, as it is spelled.
     Scalar(String),
@@ -59,7 +59,7 @@ pub(super) enum Node {
 pub(super) struct SyntaxError {
     /// Where, if the parser knows.
     pub position: Option<Position>,
-    /// What it says.
+    /// The message of the parser.
     pub message: String,
 }
 

@@ -1,5 +1,5 @@
-//! A cron expression in a time zone. croner searches the calendar; it is never given a zone, as it treats the changes
-//! of the clock by whether minute and hour are single numbers: `*/15 2 * * *` it would leave out on one day of spring
+//! A cron expression in a time zone. croner searches the calendar without a zone: its own handling of clock changes
+//! depends on whether minute and hour are single numbers, so that `*/15 2 * * *` would be skipped on one day of spring
 //! and run twice in an hour of autumn.
 
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl Cron {
 
     /// The first occurrence strictly after a time.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        // An earlier time of the wall never means a later instant, so nothing before this one is left.
+        // An earlier wall time never means a later instant, so no occurrence before this one is missed.
         let mut wall = dst::wall_at(self.zone, after);
         loop {
             wall = self.pattern.find_next_occurrence(&wall, false).ok()?;
@@ -99,7 +99,7 @@ impl Cron {
 }
 
 fn read(text: &str) -> Option<croner::Cron> {
-    // croner passes over the nothing between two commas.
+    // croner accepts an empty item between two commas.
     if text.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
         return None;
     }

@@ -1,5 +1,5 @@
-//! From what a wall clock shows to the instant that is meant. Every change of the clock is dealt with here, for schedules
-//! and windows alike, so that the two never disagree. It must never give a later time of the wall an earlier instant.
+//! Converts wall times to instants. Clock changes are handled here for schedules and windows alike, so that the two
+//! always agree. A later wall time must never give an earlier instant.
 
 use chrono::DateTime;
 use chrono::LocalResult;
@@ -9,8 +9,8 @@ use chrono::TimeZone;
 use chrono::Utc;
 use chrono_tz::Tz;
 
-/// The instant at which the wall clock of a zone shows a time: the first one when it shows it twice, and the end of the
-/// gap when it leaves the time out.
+/// The instant at which the wall clock of a zone shows a time: the first of two in a repeated hour, and the end of the
+/// gap for a skipped time.
 pub fn instant(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&wall) {
         LocalResult::Single(at) => Some(at.to_utc()),
@@ -19,9 +19,9 @@ pub fn instant(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     }
 }
 
-/// The first instant at which the wall clock is past a time that it leaves out.
+/// The first instant after a gap in which a wall time is skipped.
 fn end_of_gap(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
-    // No zone is ever a day away from UTC, so the wall clock shows less at the one and more at the other.
+    // No zone is ever a day away from UTC, so the wall clock is earlier at the one and later at the other.
     let mut before = wall.checked_sub_signed(TimeDelta::days(1))?.and_utc().timestamp();
     let mut past = wall.checked_add_signed(TimeDelta::days(1))?.and_utc().timestamp();
     while past - before > 1 {
@@ -36,12 +36,12 @@ fn end_of_gap(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(past, 0)
 }
 
-/// What the wall clock of a zone shows at an instant.
+/// The wall time of a zone at an instant.
 pub fn wall_at(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
     at.with_timezone(&zone).naive_local()
 }
 
-/// A time that the wall clock has not gone past so far: later than what it shows while it shows an hour again.
+/// The latest wall time that has been shown so far: during a repeated hour it is later than the current one.
 pub fn furthest_wall(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
     let wall = wall_at(zone, at);
     match zone.from_local_datetime(&wall) {

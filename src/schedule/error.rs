@@ -1,4 +1,4 @@
-//! What is wrong with the text of a schedule or a window, for the person who wrote it. Each says what would be right.
+//! Errors in the text of a schedule or a window, each with an example that is valid.
 
 /// A schedule or a window that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum ScheduleError {
         /// What the example does.
         meaning: &'static str,
     },
-    /// Nothing wrong with its fields, but there is no such day.
+    /// The fields are valid, but there is no such day.
     #[error(
         "`{text}` never occurs: no such day is in any calendar; `0 4 28 2 *` is every 28 February at 04:00"
     )]

@@ -1,7 +1,7 @@
-//! When something is to be done: a cron expression in a time zone, or every so often.
+//! Schedules: a cron expression in a time zone, or an interval.
 //!
-//! Pure: it reads no clock and no file, and knows neither databases nor tasks but by the text that spreads them.
-//! It never answers with a time that is not strictly after the one asked for, and never with the same one twice.
+//! Pure: no clock and no file is read, and databases and tasks are texts from which the spread is computed.
+//! The next occurrence is always strictly after the given time, and no occurrence is returned twice.
 
 mod cron;
 mod dst;
@@ -25,25 +25,25 @@ pub use self::error::ScheduleError;
 pub use self::hash::stable_hash;
 pub use self::window::Window;
 
-/// How far `Schedule::interval` looks ahead.
+/// How far ahead `Schedule::interval` searches.
 const HORIZON: TimeDelta = TimeDelta::days(31);
 
-/// The distances that `Schedule::interval` compares however far they lie ahead: among four of a monthly schedule
-/// is a long month, among four of a yearly one a leap year.
+/// The number of distances between occurrences that `Schedule::interval` compares at least: four of a monthly
+/// schedule include a long month, four of a yearly one a leap year.
 const MIN_DISTANCES: u32 = 4;
 
 /// The most steps of `Schedule::interval`: enough for a schedule of each minute to come to the end of its day.
 const MAX_STEPS: u32 = 1500;
 
-/// When something is to be done, to the second.
+/// A schedule, to the second.
 ///
-/// In a time zone whose clock changes, an occurrence in the hour that is left out comes right after it, together with
-/// whatever is due then, and in an hour that is repeated only the first one counts.
+/// Where the clock of the time zone changes, an occurrence in the skipped hour falls on its end, as one, and in a
+/// repeated hour only the first occurrence counts.
 #[derive(Clone, PartialEq)]
 pub struct Schedule {
     form: Form,
     /// By how many whole seconds each occurrence is shifted. Whole ones, as a state file that keeps seconds must not
-    /// make an occurrence that was handled look like a later one.
+    /// turn an occurrence that was handled into a later one.
     shift: i64,
 }
 
@@ -63,7 +63,7 @@ impl Schedule {
         Ok(Self { form: Form::Cron(Cron::parse(text, zone)?), shift: 0 })
     }
 
-    /// Every so often, in whole seconds and at least one, aligned to the epoch, whatever the time zone.
+    /// An interval in whole seconds, at least one, aligned to the epoch in every time zone.
     #[must_use]
     pub fn every(interval: Duration) -> Self {
         Self { form: Form::Every(whole_seconds(interval).max(1)), shift: 0 }
@@ -166,7 +166,7 @@ impl Schedule {
 }
 
 fn whole_seconds(duration: Duration) -> i64 {
-    // A schedule beyond ten thousand years is none; the bound keeps the arithmetic away from its limits.
+    // The bound of ten thousand years keeps the arithmetic from overflowing.
     const MAX_SECONDS: u64 = 10_000 * 366 * 86_400;
     i64::try_from(duration.as_secs().min(MAX_SECONDS)).expect("the bound fits")
 }

@@ -1,5 +1,5 @@
-//! The hours in which maintenance may run. Which instants they are is decided day by day, from the same function as the
-//! occurrences of a schedule; that an instant is inside and when it closes must never be answered from different rules.
+//! The hours in which maintenance may run. Their instants are computed day by day, by the function that also computes the
+//! occurrences of a schedule. Whether an instant is inside and when the window closes must follow from the same rules.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 const DAY_MINUTES: i64 = 24 * 60;
 
-/// Days over which an opening is looked for: one day a week, and the change of the clock may take that away once.
+/// The days searched for an opening: a window may open once a week, and a clock change may remove that once.
 const SEARCH_DAYS: u64 = 16;
 
 /// Hours of some days of the week, in a time zone: `22:00-06:00`, `Sat-Sun 00:00-24:00`, `Mon,Wed 01:00-05:00`.

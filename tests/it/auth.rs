@@ -304,7 +304,7 @@ fn mistakes_in_web_files_are_usage_errors() {
     one.write_server(premises.directory(), "server");
     let checked = check();
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(checked.stdout.ends_with("web.yml: valid, TLS, nobody has to sign in\n"), "{checked:?}");
+    assert!(checked.stdout.ends_with("web.yml: valid, TLS, no authentication\n"), "{checked:?}");
     premises.write("web.yml", &format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
     assert!(check().stdout.ends_with("web.yml: valid, plain text, 1 user\n"), "{:?}", check());
     // Who acts has to sign in.

@@ -14,7 +14,7 @@ section! {
     pub struct Checkpoint {
         /// When it runs.
         pub timing: Timing = Timing::new("5m", 10 * MINUTE) => Group,
-        /// The size from which on a WAL file is truncated, when nobody uses it.
+        /// The size from which on a WAL file is truncated, when no process uses it.
         pub truncate_above: u64 = 64 * MIB => Bytes,
         /// Whether it runs although Litestream or LiteFS replicates the database.
         pub allow_replicated: bool = false => Switch,

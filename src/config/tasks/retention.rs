@@ -32,7 +32,7 @@ use crate::config::values::Switch;
 use crate::config::values::Text;
 use crate::config::values::Texts;
 
-/// A retention below this deletes rows that somebody may still need today.
+/// A retention below this deletes rows that may still be needed today.
 const SHORT_RETENTION: Duration = DAY;
 
 /// A hundred years.
@@ -84,7 +84,7 @@ section! {
 }
 
 impl Retention {
-    /// Keys that mean nothing here, so that a file may not have them.
+    /// Keys that have no effect beside the others. A file that has them is refused, so they are not shown.
     fn unused_keys(&self) -> Vec<&'static str> {
         let mut keys = Vec::new();
         if self.expires {
@@ -215,7 +215,7 @@ fn read_age(fields: &Fields<'_>, expires: bool, decoder: &mut Decoder<'_>) -> Op
     }
 }
 
-/// Reads how long a row stays after it has expired. A retention and a bound of the newest row's age mean nothing beside it.
+/// Reads how long a row stays after it has expired. `retention` and `max_newest_age` have no effect beside it.
 fn read_grace(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Duration> {
     for name in
         ["retention", "max_rows", "max_bytes", "allow_short_retention", "max_newest_age", "keep_latest"]
@@ -232,7 +232,7 @@ fn read_grace(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Duration
     }
 }
 
-/// Refuses what means nothing where rows go by their number or size alone.
+/// Refuses keys without effect where rows go by their number or size alone.
 fn refuse_unused(fields: &Fields<'_>, by_age: bool, by_column: bool, decoder: &mut Decoder<'_>) {
     let of_age = ["allow_short_retention", "max_newest_age"].map(|name| (name, !by_age, "retention"));
     let of_column = [("format", !by_column, "column")];

@@ -80,7 +80,7 @@ const HEADERS: [(&str, &[&str]); 5] = [
 /// Reads a whole file; relative paths are below `base`.
 pub(super) fn read_web(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> WebConfig {
     let mut config = WebConfig { http2: true, ..WebConfig::default() };
-    // An empty file is how others write "no TLS, nobody signs in".
+    // Other exporters take an empty file for "no TLS, no authentication".
     if matches!(tree.node, Node::Null) {
         return config;
     }

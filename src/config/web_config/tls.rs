@@ -27,9 +27,9 @@ pub struct TlsConfig {
     pub certificate: Pem,
     /// Its private key.
     pub key: Pem,
-    /// What is asked of clients.
+    /// Which certificates clients must have.
     pub client_auth: ClientAuth,
-    /// Who may sign certificates of clients.
+    /// The authorities that may sign certificates of clients.
     pub client_authority: Option<Pem>,
     /// A certificate of a client must have one of these names; any will do when empty.
     pub client_names: Vec<String>,
@@ -45,10 +45,10 @@ pub struct TlsConfig {
     pub prefer_server_order: bool,
 }
 
-/// What is asked of clients, by the words of Go's `tls.ClientAuthType`.
+/// Which certificates clients must have, in the words of Go's `tls.ClientAuthType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Nothing.
+    /// No certificate is requested.
     None,
     /// A certificate, which need not come and is not checked.
     Request,
@@ -61,7 +61,7 @@ pub enum ClientAuth {
 }
 
 impl ClientAuth {
-    /// Whether somebody must have signed the certificate.
+    /// Whether the certificate must be signed by a known authority.
     #[must_use]
     pub fn verifies(self) -> bool {
         match self {
@@ -70,7 +70,7 @@ impl ClientAuth {
         }
     }
 
-    /// Whether there is no way in without a certificate.
+    /// Whether a client without a certificate is refused.
     #[must_use]
     pub fn requires(self) -> bool {
         match self {
@@ -203,7 +203,7 @@ fn is_blank(value: &Value<'_>) -> bool {
     matches!(&value.tree.node, Node::Scalar(text) if text.is_empty())
 }
 
-/// What is asked of clients must be something that keeps somebody out.
+/// Refuses settings for certificates of clients that have no effect.
 fn check_clients(
     fields: &Fields<'_>,
     auth: ClientAuth,
