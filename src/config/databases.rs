@@ -81,7 +81,6 @@ section! {
     /// Which collectors run on a database. All but the one that reads every page run by default; without
     /// tables, columns or SQL most of them have nothing to do.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    #[expect(clippy::struct_excessive_bools, reason = "five switches, as the user writes them")]
     pub struct Collectors {
         /// `sqlite_schema_objects`: reads the schema whenever it changed.
         pub schema: bool = true => Switch,
