@@ -1,12 +1,13 @@
 //! A finding: what is wrong, why it matters, and how to fix it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::rules::FindingKind;
 use super::rules::Severity;
 
 /// One detected problem, or one fact worth knowing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
     /// Its stable name.
     pub id: &'static str,

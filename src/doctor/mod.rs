@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::DatabaseSettings;
 use crate::database::Database;
@@ -42,7 +43,7 @@ use facts::ReadFailure;
 pub const FORMAT_VERSION: u32 = 1;
 
 /// What a diagnosis comes down to, worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing above info.
@@ -56,7 +57,7 @@ pub enum Verdict {
 }
 
 /// The diagnosis of one database.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Diagnosis {
     /// The file as it was named.
     pub path: String,

@@ -5,9 +5,10 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Severity of a finding, worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Nothing is wrong.

@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use hyper::Method;
-use hyper::Request;
+use axum::extract::Request;
+use axum::http::Method;
 use tracing::Span;
 
-use crate::metrics::Handler;
 use crate::span;
 use crate::telemetry::RemoteContext;
+
+use super::handler_label::HandlerLabel;
 
 /// The most spans of sampled read requests per second.
 const MAX_SPANS_PER_SECOND: u64 = 20;
@@ -22,15 +23,12 @@ static SPANS_IN_SECOND: AtomicU64 = AtomicU64::new(0);
 const COUNT_BITS: u32 = 16;
 
 /// The span of a request; [`Span::none`] for most.
-pub(super) fn span_of(handler: Handler, request: &Request<()>) -> Span {
+pub(super) fn span_of(label: HandlerLabel, request: &Request) -> Span {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let parent =
         header("traceparent").and_then(|value| RemoteContext::from_headers(value, header("tracestate")));
-    let changes_something = match handler {
-        Handler::Act | Handler::Api | Handler::Reload => *request.method() != Method::GET,
-        Handler::Metrics | Handler::Page | Handler::Healthy | Handler::Ready | Handler::NotFound => false,
-    };
-    let make = || span::request(request.method().as_str(), handler.label(), request.uri().path());
+    let changes_something = label.has_actions() && *request.method() != Method::GET;
+    let make = || span::request(request.method().as_str(), label.as_str(), request.uri().path());
     match parent {
         Some(parent) if changes_something || parent.is_sampled() && try_acquire() => parent.child(make),
         None if changes_something => make(),

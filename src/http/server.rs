@@ -1,10 +1,10 @@
 //! Accepts and serves connections, with limits on number, time and size.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,12 +18,17 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_service::Service as _;
 
+use super::caller::ClientAddress;
 use super::connections::Connection;
 use super::connections::ConnectionPermit;
 use super::connections::ConnectionTracker;
+use super::handler_label::HandlerLabel;
 use super::listener::Listener;
 use super::listener::Stream;
+use super::router::declare_requests;
+use super::router::router;
 use super::state::AppState;
 use super::write_timeout::WriteTimeoutStream;
 
@@ -52,15 +57,24 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// The delay after an error of accept (such as no free descriptor), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The router, and the state that it shares with the connections.
+#[derive(Clone)]
+struct Service {
+    router: Router,
+    state: Arc<AppState>,
+}
+
 /// Serves on every listener until `stop`, then waits for the requests in flight.
 pub async fn serve(listeners: Vec<Listener>, state: Arc<AppState>, stop: CancellationToken) {
+    declare_requests(&state.metrics);
+    let service = Service { router: router(&state), state };
     let tracker = ConnectionTracker::new(MAX_CONNECTIONS);
     let connections = TaskTracker::new();
     let mut loops = JoinSet::new();
     for listener in listeners {
-        let (tracker, state) = (Arc::clone(&tracker), Arc::clone(&state));
+        let (tracker, service) = (Arc::clone(&tracker), service.clone());
         let (connections, stop) = (connections.clone(), stop.clone());
-        loops.spawn(async move { accept_all(&listener, &tracker, &state, &connections, &stop).await });
+        loops.spawn(async move { accept_all(&listener, &tracker, &service, &connections, &stop).await });
     }
     while loops.join_next().await.is_some() {
         if !stop.is_cancelled() {
@@ -78,7 +92,7 @@ pub async fn serve(listeners: Vec<Listener>, state: Arc<AppState>, stop: Cancell
 async fn accept_all(
     listener: &Listener,
     tracker: &Arc<ConnectionTracker>,
-    state: &Arc<AppState>,
+    service: &Service,
     connections: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -98,7 +112,7 @@ async fn accept_all(
                     permit = tracker.acquire(address) => permit,
                 };
                 let Some(permit) = permit else { return };
-                connections.spawn(connection(stream, permit, Arc::clone(state), stop.clone()));
+                connections.spawn(connection(stream, permit, service.clone(), stop.clone()));
             }
             Err(error) => {
                 // accept is retried ten times per second, but logged once.
@@ -114,18 +128,19 @@ async fn accept_all(
 async fn connection(
     stream: Box<dyn Stream>,
     permit: ConnectionPermit,
-    state: Arc<AppState>,
+    service: Service,
     stop: CancellationToken,
 ) {
     let connection = Arc::clone(permit.connection());
     let mut stream = WriteTimeoutStream::new(stream, Arc::clone(&connection));
     let work = async {
-        let Some(acceptor) = state.auth.acceptor() else {
-            return serve_connection(Box::new(stream), Protocol::Http1, &connection, state, &stop).await;
+        let Some(acceptor) = service.state.auth.acceptor() else {
+            return serve_connection(Box::new(stream), Protocol::Http1, &connection, service, &stop).await;
         };
         let handshake = async {
             // An HTTP method begins with a letter, a TLS handshake with 22.
             if stream.first_byte().await?.is_some_and(|byte| byte.is_ascii_uppercase()) {
+                service.state.metrics.count_request(HandlerLabel::InvalidRequest.as_str(), 400);
                 return reject_plain_http(stream).await;
             }
             acceptor.accept(stream).await
@@ -143,7 +158,7 @@ async fn connection(
             Some(b"h2") => Protocol::Http2,
             Some(_) | None => Protocol::Http1,
         };
-        serve_connection(Box::new(stream), protocol, &connection, state, &stop).await;
+        serve_connection(Box::new(stream), protocol, &connection, service, &stop).await;
     };
     tokio::select! {
         () = work => {}
@@ -175,15 +190,17 @@ async fn serve_connection(
     stream: Box<dyn Stream>,
     protocol: Protocol,
     connection: &Arc<Connection>,
-    state: Arc<AppState>,
+    service: Service,
     stop: &CancellationToken,
 ) {
     let connection = Arc::clone(connection);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (state, connection) = (Arc::clone(&state), Arc::clone(&connection));
+    let Service { router, state } = service;
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (mut router, connection) = (router.clone(), Arc::clone(&connection));
         async move {
-            let _answering = connection.in_flight();
-            Ok::<_, Infallible>(state.handle(request, connection.address()).await)
+            let _in_flight = connection.in_flight();
+            request.extensions_mut().insert(ClientAddress(connection.address()));
+            router.call(request).await
         }
     });
     let stream = TokioIo::new(stream);
@@ -223,7 +240,18 @@ async fn serve_connection(
         }
     };
     if let Err(error) = ended {
+        if let Some(status) = parse_error_status(&error) {
+            state.metrics.count_request(HandlerLabel::InvalidRequest.as_str(), status);
+        }
         // A client that disconnects or sends an invalid request is not a problem of the server.
         tracing::debug!(%error, "connection ended early");
     }
+}
+
+/// The status with which hyper has responded to a request that it could not parse.
+fn parse_error_status(error: &hyper::Error) -> Option<u16> {
+    if error.is_parse_too_large() {
+        return Some(431);
+    }
+    (error.is_parse() && !error.is_parse_version_h2()).then_some(400)
 }

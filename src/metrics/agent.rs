@@ -18,9 +18,9 @@ use prometheus_client::registry::Unit;
 
 use crate::sqlite::sqlite_version;
 
+use super::http_requests::HttpRequests;
 use super::labels::CollectSkipReason;
 use super::labels::CollectorLabel;
-use super::labels::Handler;
 use super::sample_writer::timestamp;
 use super::spans;
 use super::spans::SpanCounts;
@@ -30,9 +30,6 @@ pub(super) const DATABASES: (&str, &str) = (
     "litekeeper_databases",
     "Monitored databases: readable (up), not readable (down), not yet read (pending)",
 );
-
-/// Status codes that the server answers with.
-const HTTP_CODES: [u16; 13] = [200, 202, 303, 400, 401, 403, 404, 405, 409, 413, 415, 429, 503];
 
 /// Counters and gauges of the agent's own work. Every counter is there from the start, at 0.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ pub struct AgentMetrics {
     web_reload_ok: AtomicU64,
     sample_interval: AtomicU64,
     series_limit: AtomicU64,
-    requests: [[AtomicU64; HTTP_CODES.len()]; Handler::ALL.len()],
+    pub(super) requests: HttpRequests,
     pub(super) spans: Arc<SpanCounts>,
 }
 
@@ -68,7 +65,7 @@ impl Default for AgentMetrics {
             web_reload_ok: AtomicU64::new(1),
             sample_interval: AtomicU64::new(0),
             series_limit: AtomicU64::new(0),
-            requests: Default::default(),
+            requests: HttpRequests::default(),
             spans: Arc::default(),
         }
     }
@@ -135,13 +132,6 @@ impl AgentMetrics {
     pub fn set_series_limit(&self, limit: usize) {
         self.series_limit.store(limit as u64, Ordering::Relaxed);
     }
-
-    /// A request was answered.
-    pub fn requested(&self, handler: Handler, code: u16) {
-        if let Some(index) = HTTP_CODES.iter().position(|known| *known == code) {
-            self.requests[handler as usize][index].fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// The value or values of a family of the agent.
@@ -149,6 +139,7 @@ pub(super) enum Value<'a> {
     Gauge(f64),
     Counter(u64),
     CounterBy(Vec<(Vec<(&'static str, &'static str)>, u64)>),
+    HttpRequests(&'a HttpRequests),
     Info([(&'static str, &'static str); 4]),
     Histogram(&'a Histogram),
 }
@@ -282,26 +273,11 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         labels: &["handler", "code"],
         kind: MetricType::Counter,
         help: "HTTP requests by handler and status code",
-        value: |agent| Value::CounterBy(agent.requests_by_handler()),
+        value: |agent| Value::HttpRequests(&agent.requests),
     },
     spans::EXPORTED,
     spans::DROPPED,
 ];
-
-impl AgentMetrics {
-    fn requests_by_handler(&self) -> Vec<(Vec<(&'static str, &'static str)>, u64)> {
-        const CODE_LABELS: [&str; HTTP_CODES.len()] =
-            ["200", "202", "303", "400", "401", "403", "404", "405", "409", "413", "415", "429", "503"];
-        let mut counts = Vec::new();
-        for (handler, by_code) in Handler::ALL.into_iter().zip(&self.requests) {
-            for (code, count) in CODE_LABELS.into_iter().zip(by_code) {
-                let labels = vec![("handler", handler.label()), ("code", code)];
-                counts.push((labels, count.load(Ordering::Relaxed)));
-            }
-        }
-        counts
-    }
-}
 
 impl Collector for AgentMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
@@ -316,6 +292,7 @@ impl Collector for AgentMetrics {
                         ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
                     }
                 }
+                Value::HttpRequests(requests) => requests.encode(metric)?,
                 Value::Info(labels) => metric.encode_info(&labels)?,
                 Value::Histogram(histogram) => histogram.encode(metric)?,
             }

@@ -4,10 +4,12 @@
 //! The environment takes precedence: a cluster operator sets it for all programs alike. An invalid value is ignored with a
 //! warning, as the specification requires; it is an error only where traces would go to the wrong place, or nowhere.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::Sampler;
+use percent_encoding::percent_decode_str;
 
 use crate::config::CollectorTls;
 use crate::config::Endpoint;
@@ -275,18 +277,10 @@ fn is_configured_host(endpoint: &Endpoint, file: &TracingSettings) -> bool {
 
 /// Decodes percent-encoding; `None` if invalid.
 fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        rest = after;
-        if first != b'%' {
-            bytes.push(first);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
+    let is_code = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let is_valid = text.split('%').skip(1).all(is_code);
+    percent_decode_str(text).decode_utf8().ok().filter(|_| is_valid).map(Cow::into_owned)
 }

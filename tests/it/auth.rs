@@ -126,6 +126,9 @@ fn tls_is_spoken_as_the_file_says() {
         assert_eq!(answer.status, 400);
         assert!(answer.text().starts_with("litekeeper speaks TLS here; use https"), "{}", answer.text());
     }
+    let scrape = new.request(agent.address(), "GET /metrics HTTP/1.1").unwrap().text();
+    let counted = "litekeeper_http_requests_total{handler=\"invalid_request\",code=\"400\"} 2";
+    assert!(scrape.contains(counted), "{scrape}");
     let place = format!("--web.listen-address={}", agent.address());
     let asked = Output::of(&["healthcheck", &place]);
     assert_eq!(asked.code, Some(1));

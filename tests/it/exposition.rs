@@ -310,6 +310,7 @@ fn encoded(format: Format) -> String {
     let databases = vec![full(), down, observed("pending", DatabaseSettings::default())];
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { databases, complete: true }));
     let agent = Arc::new(AgentMetrics::default());
+    litekeeper::http::declare_requests(&agent);
     Exposition::new(snapshot, &jobs(), &agent).encode(format).unwrap()
 }
 

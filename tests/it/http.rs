@@ -366,6 +366,12 @@ fn clients_that_misbehave_hold_up_nobody() {
         assert!(text.is_empty() || text.starts_with("HTTP/1.1 4"), "{text}");
         assert_eq!(agent.get("/metrics").status, 200);
     }
+    for (code, least) in [("400", 2.0), ("431", 1.0)] {
+        let labels = [("handler", "invalid_request"), ("code", code)];
+        eventually("what cannot be parsed is counted", || {
+            agent.metrics().value("litekeeper_http_requests_total", &labels).filter(|count| *count >= least)
+        });
+    }
     // With every place taken, a further client waits until one is free.
     let more: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(agent.address()).unwrap()).collect();
     drop(idle);

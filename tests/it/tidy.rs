@@ -177,11 +177,13 @@ fn no_circle_between_the_files_of_a_module() {
 }
 
 /// Crates that only some modules may use, and the reason.
-const CRATE_BOUNDARIES: [(&str, &str, &str); 14] = [
+const CRATE_BOUNDARIES: [(&str, &str, &str); 16] = [
     ("rusqlite::", "sqlite state_store demo", "every use of SQLite has a budget and cannot write"),
     ("libsqlite3_sys", "", "rusqlite's ffi is the way, in sqlite/raw/"),
     ("prometheus_client::", "metrics", "names are an interface, kept in one place"),
     ("hyper::", "http telemetry", "limits on what others send are in few places"),
+    ("axum::", "http", "every route is in one table"),
+    ("utoipa::", "http doctor locks", "the API is described by its types"),
     ("clap::", "cli", "the library does not know the command line"),
     ("rustix::", "os sqlite/raw", "system calls that may hang are in one place"),
     ("rustls::", "tls", "what a handshake must prove is in one place"),

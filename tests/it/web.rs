@@ -149,6 +149,12 @@ pub fn mismatch(value: &Value, schema: &Value, document: &Value) -> Option<Strin
             document,
         );
     }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let problems: Vec<String> =
+            choices.iter().filter_map(|choice| mismatch(value, choice, document)).collect();
+        let matches = choices.len() - problems.len();
+        return (matches != 1).then(|| format!("{matches} choices match: {}", problems.join(", and ")));
+    }
     if let Some(choices) = schema["anyOf"].as_array() {
         let problems: Option<Vec<String>> =
             choices.iter().map(|choice| mismatch(value, choice, document)).collect();
@@ -284,6 +290,11 @@ fn the_api_says_json_before_it_is_asked() {
         let schema = &described["content"]["application/json"]["schema"];
         assert_eq!(mismatch(&value, schema, &document), None, "{status}: {value}");
         assert!(value["error"].as_str().unwrap().contains(words), "{status}: {value}");
+    }
+    let scrape = office.get("rudi", "/metrics").text();
+    for status in [400, 401, 408, 413] {
+        let counted = format!("litekeeper_http_requests_total{{handler=\"/api/v1\",code=\"{status}\"}} 1");
+        assert!(scrape.contains(&counted), "{status} is counted: {scrape}");
     }
     for operation in
         document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
+use percent_encoding::AsciiSet;
+use percent_encoding::NON_ALPHANUMERIC;
+use percent_encoding::percent_encode;
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::backup::Backup;
@@ -353,19 +355,11 @@ fn uri(path: &Path, access: Access) -> String {
     uri
 }
 
+/// Everything but unreserved characters (RFC 3986, section 2.3) and `/`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
 /// The URI of a path: every byte that is not plainly safe goes as `%HH`, so that names with `?`,
 /// `#`, quotes, newlines or invalid UTF-8 arrive as they are (<https://www.sqlite.org/uri.html>).
 pub(super) fn uri_of(path: &Path) -> String {
-    let bytes = path.as_os_str().as_bytes();
-    let mut uri = String::with_capacity(bytes.len() + 40);
-    uri.push_str("file:");
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(uri, "%{byte:02X}");
-        }
-    }
-    uri
+    format!("file:{}", percent_encode(path.as_os_str().as_bytes(), ENCODED))
 }

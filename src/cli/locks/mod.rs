@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::locks::Locks;
-use crate::locks::lost_locks_to_json;
+use crate::locks::LocksJson;
+use crate::locks::LostLocksJson;
 use crate::os::stdout_is_closed;
 use crate::worker_pool::run_blocking;
 
@@ -166,8 +167,9 @@ fn document(reports: &[LockReport]) -> Value {
         let (mut value, error) = match &report.observation {
             Ok(observation) => {
                 let mode = observation.facts.as_ref().map(|facts| facts.header.journal_mode.label());
-                let locks = observation.locks.to_json(observation.facts.as_ref().and_then(|facts| facts.wal));
-                let lost: Value = observation.lost.iter().map(lost_locks_to_json).collect();
+                let wal = observation.facts.as_ref().and_then(|facts| facts.wal);
+                let locks = LocksJson::new(&observation.locks, wal);
+                let lost: Vec<LostLocksJson> = observation.lost.iter().map(LostLocksJson::new).collect();
                 (
                     json!({ "journal_mode": mode, "locks": locks, "lost_locks": lost }),
                     observation.note.clone(),

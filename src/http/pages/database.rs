@@ -16,6 +16,8 @@ use crate::state_store::Point;
 use crate::state_store::Resolution;
 use crate::state_store::StoredRun;
 
+use super::super::query::Query;
+use super::super::query::encode;
 use super::chart::Series;
 use super::chart::chart;
 use super::format::outcome_badge;
@@ -27,8 +29,6 @@ use super::index::reclaimable;
 use super::layout::PageContext;
 use super::layout::layout;
 use super::locks::locks;
-use super::query::Query;
-use super::query::encode;
 use super::space::space_table;
 use super::tasks::actions_table;
 use super::tasks::runs_table;

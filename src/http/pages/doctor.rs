@@ -7,9 +7,9 @@ use crate::doctor::Diagnosis;
 use crate::doctor::Finding;
 use crate::doctor::Severity;
 
+use super::super::query::encode;
 use super::layout::PageContext;
 use super::layout::layout;
-use super::query::encode;
 
 /// The data of the page.
 pub(in crate::http) struct DoctorPage<'p> {

@@ -8,9 +8,9 @@ use crate::humanize::count;
 use crate::task::TaskKind;
 use crate::tasks::DryRun;
 
+use super::super::query::encode;
 use super::layout::PageContext;
 use super::layout::layout;
-use super::query::encode;
 
 /// The page of a dry run.
 pub(in crate::http) fn dry_run_page(

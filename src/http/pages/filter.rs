@@ -6,9 +6,9 @@ use crate::collectors::DatabaseSnapshot;
 use crate::collectors::DatabaseState;
 use crate::database::DatabaseName;
 
+use super::super::query::Query;
 use super::format::DAMAGED;
 use super::format::state;
-use super::query::Query;
 
 /// The conditions that a database must match.
 #[derive(Debug, Clone, Default)]

@@ -18,6 +18,8 @@ use crate::metrics::MaintenanceStatus;
 use crate::sqlite::Check;
 use crate::trends::Trends;
 
+use super::super::query::Query;
+use super::super::query::encode;
 use super::chart::sparkline;
 use super::filter::Filter;
 use super::format::DAMAGED;
@@ -33,8 +35,6 @@ use super::layout::PageContext;
 use super::layout::layout;
 use super::layout::pager;
 use super::layout::paginate;
-use super::query::Query;
-use super::query::encode;
 
 /// Rows per page: less than 100 kB of HTML.
 const ROWS: usize = 50;

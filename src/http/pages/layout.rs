@@ -6,7 +6,7 @@ use maud::html;
 
 use crate::auth::Principal;
 
-use super::query::Query;
+use super::super::query::Query;
 
 /// Loads only files of this server, runs no scripts, and sends forms only to this server.
 pub(in crate::http) const SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \

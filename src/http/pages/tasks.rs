@@ -10,6 +10,8 @@ use crate::metrics::ScheduledRun;
 use crate::state_store::ActionRecord;
 use crate::state_store::StoredRun;
 
+use super::super::query::Query;
+use super::super::query::encode;
 use super::format::outcome_badge;
 use super::format::relative_time;
 use super::format::to_system_time;
@@ -17,8 +19,6 @@ use super::layout::PageContext;
 use super::layout::layout;
 use super::layout::pager;
 use super::layout::paginate;
-use super::query::Query;
-use super::query::encode;
 
 /// Rows of the schedule on one page.
 const ROWS: usize = 50;

@@ -1,18 +1,24 @@
 //! Query strings and form bodies, which have the same encoding.
 
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use percent_encoding::AsciiSet;
+use percent_encoding::NON_ALPHANUMERIC;
+use percent_encoding::percent_decode_str;
+use percent_encoding::utf8_percent_encode;
+
+/// Everything but unreserved characters (RFC 3986, section 2.3) and `/`, which names of databases contain.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
 /// Decoded names and values in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::http) struct Query(Vec<(String, String)>);
+pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .map(|(name, value)| (decode(name), decode(value)))
-                .collect(),
-        )
+    pub fn parse(text: &[u8]) -> Self {
+        Self(form_urlencoded::parse(text).into_owned().collect())
     }
 
     /// The first value of a name.
@@ -43,37 +49,22 @@ impl Query {
     }
 }
 
-/// Decodes `%XX` and `+`. What is no UTF-8 is replaced.
-fn decode(text: &str) -> String {
-    percent_decode(&text.replace('+', " "))
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default().as_bytes()))
+    }
 }
 
-/// Decodes `%XX` alone, as in a path.
-pub(in crate::http) fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while index < bytes.len() {
-        let code = (bytes[index] == b'%')
-            .then(|| text.get(index + 1..index + 3).and_then(|code| u8::from_str_radix(code, 16).ok()))
-            .flatten();
-        decoded.push(code.unwrap_or(bytes[index]));
-        index += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+/// Decodes a path. Invalid UTF-8 is replaced.
+pub(super) fn percent_decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Encodes a value for an address; a `/` stays, as names of databases have them.
-pub(in crate::http) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+/// Encodes a value for a link. A `/` stays.
+pub(super) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 #[cfg(test)]
@@ -82,13 +73,13 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_written() {
-        let query = Query::parse("q=a%20b+c&state=&page=3&q=second&x%3D=%ff&%");
+        let query = Query::parse(b"q=a%20b+c&state=&page=3&q=second&x%3D=%ff&%");
         assert_eq!((query.value("q"), query.value("state"), query.value("none")), ("a b c", "", ""));
         assert_eq!((query.page(), query.value("x=")), (3, "\u{fffd}"));
-        assert_eq!(Query::parse("q=ä b&page=2").with("/", &[("page", "")]), "/?q=%C3%A4%20b");
+        assert_eq!(Query::parse("q=ä b&page=2".as_bytes()).with("/", &[("page", "")]), "/?q=%C3%A4%20b");
         assert_eq!(Query::default().with("/", &[("page", "")]), "/");
         for page in ["", "0", "-1", "x", "99999999999999999999"] {
-            assert_eq!(Query::parse(&format!("page={page}")).page(), 1, "{page}");
+            assert_eq!(Query::parse(format!("page={page}").as_bytes()).page(), 1, "{page}");
         }
         assert_eq!(percent_decode("/db/a+b%2Fc"), "/db/a+b/c");
         assert_eq!(percent_decode("%é%4"), "%é%4");
