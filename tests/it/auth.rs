@@ -301,7 +301,7 @@ fn mistakes_in_web_files_are_usage_errors() {
     let file = |name| premises.directory().join(name);
     std::fs::rename(file("other.key"), file("server.key")).unwrap();
     let output = premises.command().stdin(Stdio::null()).output().unwrap();
-    assert!(String::from_utf8(output.stderr).unwrap().contains("is the key that of the certificate?"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("does the key belong to the certificate?"));
     let check = || Output::of(&["config".as_ref(), "check-web".as_ref(), file("web.yml").as_os_str()]);
     assert_eq!(check().code, Some(2));
     one.write_server(premises.directory(), "server");
@@ -493,7 +493,7 @@ fn acting_in_plain_text_is_warned_of() {
             (sign_in(&agent, "/-/ready", "anna", "right").status == 200).then_some(())
         });
         let found =
-            agent.log().iter().any(|line| line.contains("their passwords cross the network in plain text"));
+            agent.log().iter().any(|line| line.contains("passwords cross the network in plain text"));
         assert_eq!(found, warned, "{address}");
     }
 }
