@@ -492,8 +492,7 @@ fn acting_in_plain_text_is_warned_of() {
         eventually("it is served", || {
             (sign_in(&agent, "/-/ready", "anna", "right").status == 200).then_some(())
         });
-        let found =
-            agent.log().iter().any(|line| line.contains("passwords cross the network in plain text"));
+        let found = agent.log().iter().any(|line| line.contains("passwords cross the network in plain text"));
         assert_eq!(found, warned, "{address}");
     }
 }
