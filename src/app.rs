@@ -51,7 +51,7 @@ use crate::worker_pool::run_blocking;
 const MAX_SAMPLER_THREADS: usize = 4;
 
 /// Loads the configuration again.
-pub type ConfigLoader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+pub type ConfigLoader = Arc<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
 
 /// What the agent needs to run.
 pub struct Options {
@@ -270,9 +270,9 @@ impl Reloader {
     async fn reload(&self) -> Result<(), String> {
         let loader = Arc::clone(&self.loader);
         let loaded =
-            run_blocking(move || loader()).await.unwrap_or_else(|| Err("loading panicked".to_owned()));
+            run_blocking(move || loader()).await.unwrap_or_else(|| Err(anyhow::anyhow!("loading panicked")));
         let loaded = loaded.and_then(|config| {
-            self.auth.set_operators(&config.web.operators).map_err(|error| error.to_string())?;
+            self.auth.set_operators(&config.web.operators)?;
             Ok(config)
         });
         self.metrics.reloaded(loaded.is_ok());
@@ -301,7 +301,7 @@ impl Reloader {
             }
             Err(error) => {
                 tracing::error!(%error, "configuration not reloaded; the previous one stays in force");
-                Err(error)
+                Err(error.to_string())
             }
         }
     }

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
 use crate::database::DatabaseName;
-use crate::limits::Cancel;
 use crate::runner::ProgressReporter;
 use crate::runner::RunRequest;
 use crate::runner::RunResult;
@@ -122,7 +121,7 @@ impl ActionQueue {
     pub async fn plan(&self, database: Arc<Database>, task: TaskKind) -> Result<DryRun, ActionError> {
         ensure_configured(&database, task)?;
         let executor = self.executor.clone();
-        let request = request(database, task, Cancel::default());
+        let request = request(database, task, CancellationToken::new());
         let forecast = run_blocking(move || {
             let progress = Arc::new(NoProgress);
             executor.dry_run(&request, progress).map_err(|outcome| {
@@ -189,7 +188,7 @@ impl ActionQueue {
 
     async fn work(&self, job: QueuedRun, stop: &CancellationToken) {
         self.finish(job.id, "running".to_owned()).await;
-        let cancel = Cancel::default();
+        let cancel = CancellationToken::new();
         let progress = Arc::new(ProgressReporter {
             metrics: Arc::clone(&self.executor.metrics),
             database: job.database.name.clone(),
@@ -266,7 +265,7 @@ fn record_action(executor: &TaskExecutor, asker: Requester, deed: &Action) -> Re
     Ok(action)
 }
 
-fn request(database: Arc<Database>, task: TaskKind, cancel: Cancel) -> RunRequest {
+fn request(database: Arc<Database>, task: TaskKind, cancel: CancellationToken) -> RunRequest {
     RunRequest { database, task, trigger: Trigger::Manual, due_at: None, must_end_by: None, cancel }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::database_files::DatabaseFiles;
@@ -20,7 +21,6 @@ use crate::health_report::report;
 use crate::humanize::bytes;
 use crate::humanize::count;
 use crate::humanize::counted;
-use crate::limits::Cancel;
 use crate::limits::QueryLimits;
 use crate::os::LostLocks;
 use crate::os::owner_states;
@@ -105,9 +105,9 @@ pub(super) struct CheckOptions {
 /// Checks the files one after the other and prints the reports.
 pub(super) fn check_all(files: Vec<PathBuf>, options: &CheckOptions) -> anyhow::Result<Exit> {
     block_on(async {
-        let stop = tokio_util::sync::CancellationToken::new();
+        let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
-        let cancel = Cancel::default();
+        let cancel = CancellationToken::new();
         let mut reports = Vec::new();
         let mut owners = lost_locks_of(&files).await;
         for (index, path) in files.iter().enumerate() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::config::Config;
@@ -22,7 +23,6 @@ use crate::doctor::Severity;
 use crate::doctor::Verdict;
 use crate::doctor::database_of;
 use crate::doctor::diagnose;
-use crate::limits::Cancel;
 use crate::limits::QueryLimits;
 use crate::sqlite;
 use crate::sqlite::Check;
@@ -79,9 +79,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let stop = tokio_util::sync::CancellationToken::new();
+        let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
-        let cancel = Cancel::default();
+        let cancel = CancellationToken::new();
         let mut diagnoses = Vec::new();
         for (file, database) in targets {
             let limits = QueryLimits {

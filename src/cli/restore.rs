@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::humanize::bytes;
 use crate::humanize::counted;
-use crate::limits::Cancel;
 use crate::limits::QueryLimits;
 use crate::sqlite::Check;
 use crate::tasks;
@@ -75,7 +74,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     block_on(async {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;
-        let cancel = Cancel::default();
+        let cancel = CancellationToken::new();
         let limits = QueryLimits { deadline: None, busy_timeout: READ_BUSY_TIMEOUT, cancel: cancel.clone() };
         let progress = TerminalProgress::new();
         let observer: Arc<dyn Progress> = Arc::new(progress.clone());

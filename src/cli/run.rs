@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::database::Database;
 use crate::humanize::counted;
-use crate::limits::Cancel;
 use crate::runner::RunRequest;
 use crate::runner::RunResult;
 use crate::runner::TaskExecutor;
@@ -166,7 +165,7 @@ fn requests(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunReques
                     trigger: Trigger::Manual,
                     due_at: None,
                     must_end_by: None,
-                    cancel: Cancel::default(),
+                    cancel: CancellationToken::new(),
                 });
             }
         }

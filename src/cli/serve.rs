@@ -78,8 +78,8 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     } = arguments;
     let loader: app::ConfigLoader = Arc::new(move || {
         let mut loaded = match &config {
-            Some(file) => Config::load(file).map_err(|errors| errors.to_string())?,
-            None => Config::for_targets(&targets, &rows).map_err(|errors| errors.to_string())?,
+            Some(file) => Config::load(file)?,
+            None => Config::for_targets(&targets, &rows)?,
         };
         if !listen.is_empty() {
             loaded.listen.clone_from(&listen);

@@ -10,6 +10,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::os::ResourceUsage;
+
 /// Reads `/proc/self` at every scrape; it cannot hang.
 #[derive(Debug)]
 pub(super) struct ProcessCollector;
@@ -20,15 +22,7 @@ pub(super) struct ProcessFamily {
     pub unit: Option<Unit>,
     pub kind: MetricType,
     pub help: &'static str,
-    value: fn(&Process) -> Option<f64>,
-}
-
-/// What `/proc/self` says.
-struct Process {
-    stat: procfs::process::Stat,
-    open_fds: Option<usize>,
-    max_fds: Option<u64>,
-    boot_seconds: Option<u64>,
+    value: fn(&ResourceUsage) -> Option<f64>,
 }
 
 /// The families, in the order of the exposition.
@@ -38,21 +32,21 @@ pub(super) static PROCESS_FAMILIES: &[ProcessFamily] = &[
         unit: Some(Unit::Seconds),
         kind: MetricType::Counter,
         help: "Total user and system CPU time spent in seconds.",
-        value: |process| Some((process.stat.utime + process.stat.stime) as f64 / ticks_per_second()),
+        value: |process| Some(process.cpu_seconds),
     },
     ProcessFamily {
         name: "process_resident_memory",
         unit: Some(Unit::Bytes),
         kind: MetricType::Gauge,
         help: "Resident memory size in bytes.",
-        value: |process| Some((process.stat.rss * procfs::page_size()) as f64),
+        value: |process| Some(process.resident_bytes as f64),
     },
     ProcessFamily {
         name: "process_virtual_memory",
         unit: Some(Unit::Bytes),
         kind: MetricType::Gauge,
         help: "Virtual memory size in bytes.",
-        value: |process| Some(process.stat.vsize as f64),
+        value: |process| Some(process.virtual_bytes as f64),
     },
     ProcessFamily {
         name: "process_open_fds",
@@ -73,37 +67,13 @@ pub(super) static PROCESS_FAMILIES: &[ProcessFamily] = &[
         unit: Some(Unit::Seconds),
         kind: MetricType::Gauge,
         help: "Start time of the process since unix epoch in seconds.",
-        value: |process| {
-            process.boot_seconds.map(|boot| boot as f64 + process.stat.starttime as f64 / ticks_per_second())
-        },
+        value: |process| process.started_at,
     },
 ];
 
-fn ticks_per_second() -> f64 {
-    procfs::ticks_per_second() as f64
-}
-
-impl Process {
-    fn read() -> Option<Self> {
-        use procfs::CurrentSI;
-        use procfs::process::LimitValue;
-        let process = procfs::process::Process::myself().ok()?;
-        let max_fds = process.limits().ok().and_then(|limits| match limits.max_open_files.soft_limit {
-            LimitValue::Value(count) => Some(count),
-            LimitValue::Unlimited => None,
-        });
-        Some(Self {
-            stat: process.stat().ok()?,
-            open_fds: process.fd_count().ok(),
-            max_fds,
-            boot_seconds: procfs::KernelStats::current().ok().map(|kernel| kernel.btime),
-        })
-    }
-}
-
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let Some(process) = Process::read() else { return Ok(()) };
+        let Some(process) = ResourceUsage::read() else { return Ok(()) };
         for family in PROCESS_FAMILIES {
             let Some(value) = (family.value)(&process) else { continue };
             let metric =

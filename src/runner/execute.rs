@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Maintenance;
 use crate::database::Database;
-use crate::limits::Cancel;
 use crate::limits::QueryLimits;
 use crate::metrics::JobMetrics;
 use crate::os::ClockReading;
@@ -61,7 +61,7 @@ pub struct RunRequest {
     /// When its window closes.
     pub must_end_by: Option<SystemTime>,
     /// Stops it.
-    pub cancel: Cancel,
+    pub cancel: CancellationToken,
 }
 
 /// What came of an order.

@@ -29,7 +29,6 @@ use crate::config::Config;
 use crate::config::Maintenance;
 use crate::database::Database;
 use crate::database::DatabaseName;
-use crate::limits::Cancel;
 use crate::scheduler::ConcurrencyLimits;
 use crate::scheduler::Decision;
 use crate::scheduler::ScheduleTarget;
@@ -64,7 +63,7 @@ pub struct Runner {
 /// A run that is under way.
 struct ActiveRun {
     database: Arc<Database>,
-    cancel: Cancel,
+    cancel: CancellationToken,
 }
 
 /// What is known while the loop runs.
@@ -222,7 +221,7 @@ impl RunnerState {
             self.scheduler.finish(&start.key);
             return;
         };
-        let cancel = Cancel::default();
+        let cancel = CancellationToken::new();
         let trigger = if start.catch_up { Trigger::CatchUp } else { Trigger::Schedule };
         let request = RunRequest {
             database: Arc::clone(&database),
@@ -267,7 +266,7 @@ impl RunnerState {
             trigger: Trigger::Schedule,
             due_at: Some(due_at.into()),
             must_end_by: None,
-            cancel: Cancel::default(),
+            cancel: CancellationToken::new(),
         };
         self.mark_scheduled(key, due_at);
         let executor = self.executor.clone();

@@ -5,6 +5,7 @@
 //! and no collection waits for it, and shutdown waits for at most three seconds.
 
 mod context;
+mod error;
 mod export;
 mod otel_env;
 mod otlp_http;
@@ -18,6 +19,7 @@ pub use context::RunScope;
 pub use context::begin_run;
 pub use context::current;
 pub use context::within;
+pub use error::TelemetryError;
 pub use span_attributes::record_outcome;
 
 use std::sync::Arc;
@@ -73,7 +75,7 @@ impl Telemetry {
     ///
     /// # Errors
     /// The settings are invalid, or the exporter cannot be started.
-    pub fn start(file: &TracingSettings) -> Result<Self, String> {
+    pub fn start(file: &TracingSettings) -> Result<Self, TelemetryError> {
         let (settings, warnings) = otel_env::resolve(file, &|name| std::env::var(name).ok())?;
         let counts = Arc::new(SpanCounts::default());
         let pipeline = settings.map(|settings| Pipeline::open(settings, &counts)).transpose()?;
@@ -125,13 +127,13 @@ impl Telemetry {
 }
 
 impl Pipeline {
-    fn open(settings: ExporterSettings, counts: &Arc<SpanCounts>) -> Result<Self, String> {
+    fn open(settings: ExporterSettings, counts: &Arc<SpanCounts>) -> Result<Self, TelemetryError> {
         let resource = resource(&settings);
         let (sender, queue) = mpsc::channel(settings.queue);
         let stop = CancellationToken::new();
         let endpoint = settings.endpoint.to_string();
         let client = OtlpHttpClient::new(settings.clone())
-            .map_err(|error| format!("traces to {endpoint}: {error}"))?;
+            .map_err(|error| TelemetryError::Tls { endpoint: endpoint.clone(), error })?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
             .with_sampler(Sampling { roots: settings.roots.clone(), sweep_fraction: settings.sweep_fraction })
@@ -147,8 +149,10 @@ impl Pipeline {
             export_failing: false,
         };
         let (done, ended) = oneshot::channel();
-        let failed = |error: std::io::Error| format!("traces: cannot start the exporter thread: {error}");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(TelemetryError::Thread)?;
         let work = move || {
             runtime.block_on(exporter.run(queue));
             // A DNS lookup may hang; abandon it.
@@ -156,7 +160,7 @@ impl Pipeline {
             // The receiver may have timed out.
             let _ = done.send(());
         };
-        std::thread::Builder::new().name("traces".to_owned()).spawn(work).map_err(failed)?;
+        std::thread::Builder::new().name("traces".to_owned()).spawn(work).map_err(TelemetryError::Thread)?;
         Ok(Self { provider, endpoint, stop, ended: Mutex::new(Some(ended)) })
     }
 }

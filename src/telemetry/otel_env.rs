@@ -16,6 +16,8 @@ use crate::config::Endpoint;
 use crate::config::TracingSettings;
 use crate::config::header_problem;
 
+use super::error::TelemetryError;
+
 /// Looks up an environment variable.
 pub(super) type EnvLookup<'e> = &'e dyn Fn(&str) -> Option<String>;
 
@@ -50,7 +52,7 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 pub(super) fn resolve(
     file: &TracingSettings,
     environment: EnvLookup<'_>,
-) -> Result<(Option<ExporterSettings>, Vec<String>), String> {
+) -> Result<(Option<ExporterSettings>, Vec<String>), TelemetryError> {
     let mut reading = EnvReader { environment, warnings: Vec::new() };
     let settings = reading.settings(file)?;
     Ok((settings, reading.warnings))
@@ -62,7 +64,7 @@ struct EnvReader<'e> {
 }
 
 impl EnvReader<'_> {
-    fn settings(&mut self, file: &TracingSettings) -> Result<Option<ExporterSettings>, String> {
+    fn settings(&mut self, file: &TracingSettings) -> Result<Option<ExporterSettings>, TelemetryError> {
         if self.is_disabled() {
             return Ok(None);
         }
@@ -70,10 +72,7 @@ impl EnvReader<'_> {
         if let Some((name, protocol)) = self.exporter_variable("PROTOCOL")
             && protocol != "http/protobuf"
         {
-            return Err(format!(
-                "{name}={protocol}: litekeeper supports only http/protobuf; set it to that, and the endpoint to the collector's \
-                 port for OTLP over HTTP (usually 4318)"
-            ));
+            return Err(TelemetryError::Protocol { variable: name, protocol });
         }
         let headers = self.headers(file, &endpoint);
         let gzip = match self.exporter_variable("COMPRESSION") {
@@ -141,14 +140,18 @@ impl EnvReader<'_> {
         }
     }
 
-    fn endpoint(&self, file: &TracingSettings) -> Result<Option<Endpoint>, String> {
+    fn endpoint(&self, file: &TracingSettings) -> Result<Option<Endpoint>, TelemetryError> {
         let of_traces = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
         if let Some(url) = self.value(of_traces) {
-            return Endpoint::from_url(&url).map(Some).map_err(|problem| format!("{of_traces} {problem}"));
+            return Endpoint::from_url(&url)
+                .map(Some)
+                .map_err(|problem| TelemetryError::Endpoint { variable: of_traces, problem });
         }
         let of_all = "OTEL_EXPORTER_OTLP_ENDPOINT";
         if let Some(url) = self.value(of_all) {
-            return Endpoint::from_base_url(&url).map(Some).map_err(|problem| format!("{of_all} {problem}"));
+            return Endpoint::from_base_url(&url)
+                .map(Some)
+                .map_err(|problem| TelemetryError::Endpoint { variable: of_all, problem });
         }
         Ok(file.endpoint.clone())
     }

@@ -1,95 +1,30 @@
-//! The subject alternative names of a certificate (RFC 5280, 4.2.1.6): the one thing that is asked of it here.
-//!
-//! Only the path to that extension is walked. Every length is checked against what is there; a certificate that is not as
-//! it should be has no names.
+//! The subject alternative names of a certificate (RFC 5280, 4.2.1.6), to compare with the allowed client names.
 
 use std::net::IpAddr;
 
-/// Tags of DER.
-const SEQUENCE: u8 = 0x30;
-const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const BOOLEAN: u8 = 0x01;
-const EXTENSIONS: u8 = 0xa3;
-const EMAIL: u8 = 0x81;
-const DNS: u8 = 0x82;
-const URI: u8 = 0x86;
-const IP: u8 = 0x87;
-/// 2.5.29.17
-const SUBJECT_ALTERNATIVE_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
 
-/// A cursor over the elements of a DER value.
-struct Elements<'d>(&'d [u8]);
-
-impl<'d> Elements<'d> {
-    /// The next element: its tag and content. `None` at the end and at nonsense.
-    fn next(&mut self) -> Option<(u8, &'d [u8])> {
-        let (&tag, rest) = self.0.split_first()?;
-        let (&first, mut rest) = rest.split_first()?;
-        let length = if first < 0x80 {
-            usize::from(first)
-        } else {
-            // Up to 2^24 bytes; the certificate itself is at most that long in TLS.
-            let count = usize::from(first & 0x7f);
-            if count == 0 || count > 3 {
-                return None;
-            }
-            let (digits, after) = rest.split_at_checked(count)?;
-            rest = after;
-            digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit))
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, content))
-    }
-
-    /// The content of the next element, if it has this tag.
-    fn expect(&mut self, tag: u8) -> Option<&'d [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
-    }
-}
-
-/// The names of a certificate: hosts, mail addresses, IP addresses, URIs, as Go writes them. `None` for nonsense.
+/// DNS names, mail addresses, URIs and IP addresses, formatted as Go formats them; `None` for an invalid certificate.
 pub(super) fn subject_names(certificate: &[u8]) -> Option<Vec<String>> {
-    let mut certificate = Elements(Elements(certificate).expect(SEQUENCE)?);
-    let mut fields = Elements(certificate.expect(SEQUENCE)?);
-    let mut extensions = None;
-    while let Some((tag, content)) = fields.next() {
-        if tag == EXTENSIONS {
-            extensions = Some(Elements(content).expect(SEQUENCE)?);
-        }
-    }
-    let Some(extensions) = extensions else { return Some(Vec::new()) };
-    let mut extensions = Elements(extensions);
-    while let Some((tag, content)) = extensions.next() {
-        let mut extension = Elements(content);
-        if tag != SEQUENCE || extension.expect(OBJECT_IDENTIFIER)? != SUBJECT_ALTERNATIVE_NAME {
-            continue;
-        }
-        let (mut tag, mut value) = extension.next()?;
-        if tag == BOOLEAN {
-            (tag, value) = extension.next()?;
-        }
-        let names = (tag == OCTET_STRING).then(|| Elements(value).expect(SEQUENCE)).flatten()?;
-        return names_of(names);
-    }
-    Some(Vec::new())
-}
-
-fn names_of(list: &[u8]) -> Option<Vec<String>> {
-    let mut list = Elements(list);
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let Some(extension) = certificate.subject_alternative_name().ok()? else { return Some(Vec::new()) };
     let mut names = Vec::new();
-    while let Some((tag, content)) = list.next() {
-        match tag {
-            EMAIL | DNS | URI => names.push(std::str::from_utf8(content).ok()?.to_owned()),
-            IP => names.push(address(content)?.to_string()),
+    for name in &extension.value.general_names {
+        match name {
+            GeneralName::RFC822Name(name) | GeneralName::DNSName(name) | GeneralName::URI(name) => {
+                names.push((*name).to_owned());
+            }
+            GeneralName::IPAddress(bytes) => names.push(ip_address(bytes)?.to_string()),
+            // No other kind can be allowed by name.
             _ => {}
         }
     }
     Some(names)
 }
 
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
         return Some(IpAddr::from(bytes));
     }

@@ -192,7 +192,7 @@ const CRATE_BOUNDARIES: [(&str, &str, &str); 16] = [
     ("prost::", "telemetry", "only traces are protobuf"),
     (" ring::", "auth", "secrets are compared in one place"),
     ("bcrypt::", "auth", "passwords are checked in one place"),
-    ("procfs::", "metrics", "only process metrics come from there"),
+    ("x509_parser::", "tls", "certificates are parsed in one place"),
     ("spawn_blocking", "worker_pool", "a thread that hangs must be given up and replaced"),
 ];
 

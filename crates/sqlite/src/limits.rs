@@ -3,26 +3,10 @@
 //! A budget is made where the work is asked for and read by SQLite's progress handler, so that every
 //! statement in the crate has an end. It must never outlive the work that it bounds.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::time::Instant;
 
-/// A flag that one side raises and running work sees within a few milliseconds.
-#[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Asks the work to stop at its next safe point.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the work was asked to stop.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use tokio_util::sync::CancellationToken;
 
 /// The limits of one piece of work.
 #[derive(Debug, Clone)]
@@ -32,7 +16,7 @@ pub struct QueryLimits {
     /// How long SQLite may wait for a lock. The sampler waits not at all.
     pub busy_timeout: Duration,
     /// Raised to stop the work early.
-    pub cancel: Cancel,
+    pub cancel: CancellationToken,
 }
 
 impl QueryLimits {
@@ -42,7 +26,7 @@ impl QueryLimits {
         Self {
             deadline: Some(Instant::now() + limit),
             busy_timeout: Duration::ZERO,
-            cancel: Cancel::default(),
+            cancel: CancellationToken::new(),
         }
     }
 
