@@ -134,6 +134,6 @@ fn what_would_send_traces_to_nowhere_is_refused() {
     ] {
         let environment = |name: &str| (name == variable).then(|| value.to_owned());
         let error = resolve(&file(), &environment).unwrap_err();
-        assert!(error.starts_with(message), "{error}");
+        assert!(error.to_string().starts_with(message), "{error}");
     }
 }
