@@ -194,8 +194,9 @@ pub(crate) fn change_counter(connection: &Connection, journal_mode: JournalMode)
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a database of this test alone")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a database of this test alone")]
+
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
     use std::sync::atomic::Ordering;
