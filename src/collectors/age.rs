@@ -52,7 +52,9 @@ pub(super) fn age_of(
     {
         return Ok(plausible(kind, oldest, newest));
     }
-    let Ok(shape) = reader.shape(table)? else { return Ok(Age::Unknown("not an ordinary table".to_owned())) };
+    let Ok(shape) = reader.scan_table(table)? else {
+        return Ok(Age::Unknown("not an ordinary table".to_owned()));
+    };
     values.extend(reader.sample_times(&shape, column)?);
     let kind = match given(&values) {
         Ok(Some(kind)) => kind,

@@ -139,7 +139,7 @@ fn incomplete_reason(facts: &Facts) -> Option<String> {
     };
     match facts.inside.as_ref().and_then(|inside| inside.schema.as_ref()) {
         Ok(schema) => {
-            let (seen, all) = (schema.tables.len(), schema.of);
+            let (seen, all) = (schema.tables.len(), schema.table_count);
             (seen < all).then(|| format!("{seen} of {all} tables were looked at"))
         }
         Err(failure) => Some(words(failure)),

@@ -19,14 +19,19 @@ use crate::os::MappedSqlite;
 use crate::os::Mount;
 use crate::os::Ownership;
 use crate::os::SidecarObstacle;
-use crate::sqlite::Anatomy;
 use crate::sqlite::AutoVacuum;
 use crate::sqlite::Check;
+use crate::sqlite::Column;
 use crate::sqlite::DatabaseSchema;
 use crate::sqlite::Encoding;
+use crate::sqlite::ForeignKey;
 use crate::sqlite::Header;
+use crate::sqlite::Index;
+use crate::sqlite::IndexColumn;
 use crate::sqlite::JournalMode;
 use crate::sqlite::RowCount;
+use crate::sqlite::TableSchema;
+use crate::sqlite::TableStatistics;
 use crate::sqlite::WalFrames;
 use crate::state_store::CheckStatus;
 use crate::task::TaskKind;
@@ -46,20 +51,39 @@ fn file(mode: u32, size: u64) -> Ownership {
     Ownership { user: OWNER, group: OWNER, mode, links: 1, size }
 }
 
-fn table(name: &str, columns: &[&str], rows: i64) -> Anatomy {
-    Anatomy {
-        name: name.to_owned(),
-        columns: columns.iter().map(|column| ((*column).to_owned(), "INTEGER".to_owned())).collect(),
-        primary_key: vec![columns[0].to_owned()],
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
+fn table(name: &str, columns: &[&str], rows: i64) -> TableStatistics {
+    let column = |name: &&str| Column { name: (*name).to_owned(), declared: "INTEGER".to_owned() };
+    TableStatistics {
+        schema: TableSchema {
+            name: name.to_owned(),
+            columns: columns.iter().map(column).collect(),
+            primary_key: vec![columns[0].to_owned()],
+            indexes: Vec::new(),
+            foreign_keys: Vec::new(),
+        },
         analyzed_rows: None,
         rows: RowCount::Exact(rows),
     }
 }
 
-fn index(columns: &[&str]) -> (String, Vec<Option<String>>) {
-    ("an_index".to_owned(), columns.iter().map(|column| Some((*column).to_owned())).collect())
+fn index(columns: &[&str]) -> Index {
+    let column = |name: &&str| IndexColumn {
+        name: Some((*name).to_owned()),
+        collation: "BINARY".to_owned(),
+        descending: false,
+    };
+    Index {
+        name: "an_index".to_owned(),
+        columns: columns.iter().map(column).collect(),
+        partial: false,
+        is_primary_key: false,
+    }
+}
+
+/// The table with indexes on these columns.
+fn indexed(mut table: TableStatistics, indexes: &[&[&str]]) -> TableStatistics {
+    table.schema.indexes = indexes.iter().map(|columns| index(columns)).collect();
+    table
 }
 
 /// A WAL database of 100 MiB of which nothing can be said.
@@ -102,7 +126,7 @@ fn sound() -> Facts {
             file_bytes: Some(100 * MIB),
             schema: Ok(DatabaseSchema {
                 tables: vec![table("items", &["id", "text"], 5)],
-                of: 1,
+                table_count: 1,
                 has_statistics: true,
                 full_text: Vec::new(),
             }),
@@ -130,9 +154,10 @@ fn inside(facts: &mut Facts) -> &mut DatabaseFacts {
     facts.inside.as_mut().unwrap()
 }
 
-fn tables(facts: &mut Facts, tables: Vec<Anatomy>) {
-    let of = tables.len();
-    inside(facts).schema = Ok(DatabaseSchema { tables, of, has_statistics: true, full_text: Vec::new() });
+fn tables(facts: &mut Facts, tables: Vec<TableStatistics>) {
+    let table_count = tables.len();
+    inside(facts).schema =
+        Ok(DatabaseSchema { tables, table_count, has_statistics: true, full_text: Vec::new() });
 }
 
 fn retention(table: &str, column: &str) -> Retention {
@@ -506,12 +531,11 @@ fn format_and_journal() {
 
 #[test]
 fn tables_and_indexes() {
-    let logs = |rows: i64, indexes: &[&[&str]]| Anatomy {
-        indexes: indexes.iter().map(|columns| index(columns)).collect(),
+    let logs = |rows: i64, indexes: &[&[&str]]| TableStatistics {
         analyzed_rows: Some(rows),
-        ..table("logs", &["id", "created_at"], rows)
+        ..indexed(table("logs", &["id", "created_at"], rows), indexes)
     };
-    let cleaned = |logs: Anatomy, column: &'static str| {
+    let cleaned = |logs: TableStatistics, column: &'static str| {
         move |facts: &mut Facts| {
             tables(facts, vec![logs]);
             facts.configured.retentions = vec![retention("Logs", column)];
@@ -539,7 +563,7 @@ fn tables_and_indexes() {
     ] {
         check(foreseen(TaskKind::LogCleaning, kind), expected.as_slice());
     }
-    let schema = |found: Anatomy| move |facts: &mut Facts| tables(facts, vec![found]);
+    let schema = |found: TableStatistics| move |facts: &mut Facts| tables(facts, vec![found]);
     check(
         schema(logs(10_000, &[])),
         &[(A::LogWithoutRetention, Info, "logs (10,000 rows) looks like a log with its time in created_at")],
@@ -547,11 +571,10 @@ fn tables_and_indexes() {
     check(schema(logs(9_999, &[])), &[]);
     check(schema(table("catalogs", &["id", "created_at"], 50_000)), &[]);
     check(schema(table("audit_log", &["id", "words"], 50_000)), &[]);
-    let counted = |rows, analyzed_rows| Anatomy {
-        indexes: vec![index(&["text"])],
+    let counted = |rows, analyzed_rows| TableStatistics {
         analyzed_rows,
         rows,
-        ..table("items", &["id", "text"], 0)
+        ..indexed(table("items", &["id", "text"], 0), &[&["text"]])
     };
     let exact = RowCount::Exact;
     check(
@@ -566,10 +589,11 @@ fn tables_and_indexes() {
     );
     check(schema(counted(exact(0), Some(10_000))), &[(A::StaleStatistics, Warning, "ANALYZE")]);
     check(schema(counted(RowCount::Estimate(10_000), Some(10_000))), &[]);
-    let child = |rows, indexes: &[&[&str]], key: &[&str]| Anatomy {
-        indexes: indexes.iter().map(|columns| index(columns)).collect(),
-        foreign_keys: vec![("companies".to_owned(), key.iter().map(|key| (*key).to_owned()).collect())],
-        ..table("vouchers", &["id", "company", "year"], rows)
+    let child = |rows, indexes: &[&[&str]], key: &[&str]| {
+        let mut child = indexed(table("vouchers", &["id", "company", "year"], rows), indexes);
+        let columns = key.iter().map(|key| (*key).to_owned()).collect();
+        child.schema.foreign_keys = vec![ForeignKey { parent: "companies".to_owned(), columns }];
+        child
     };
     let create = r#"'CREATE INDEX "vouchers_by_company" ON "vouchers" ("company");'"#;
     check(schema(child(1_000, &[], &["company"])), &[(A::ForeignKeyWithoutIndex, Warning, create)]);
@@ -643,21 +667,22 @@ fn what_was_known_before() {
 
 #[test]
 fn full_text_indexes() {
-    let indexed = |found: Anatomy| {
+    let with_full_text = |found: TableStatistics| {
         move |facts: &mut Facts| {
-            let (of, full_text) = (1, vec![("found".to_owned(), "Items".to_owned())]);
+            let (table_count, full_text) = (1, vec![("found".to_owned(), "Items".to_owned())]);
             inside(facts).schema =
-                Ok(DatabaseSchema { tables: vec![found], of, has_statistics: true, full_text });
+                Ok(DatabaseSchema { tables: vec![found], table_count, has_statistics: true, full_text });
         }
     };
-    check(indexed(table("items", &["id"], 5)), &[]);
-    check(indexed(table("others", &["id"], 5)), &[]);
+    check(with_full_text(table("items", &["id"], 5)), &[]);
+    check(with_full_text(table("others", &["id"], 5)), &[]);
     let mut bare = table("items", &["id"], 5);
-    bare.primary_key.clear();
-    check(indexed(bare.clone()), &[(A::UnstableRowIds, Warning, "found indexes the rows of items")]);
+    bare.schema.primary_key.clear();
+    check(with_full_text(bare.clone()), &[(A::UnstableRowIds, Warning, "found indexes the rows of items")]);
     // A primary key that is no INTEGER is not the row id.
-    (bare.primary_key, bare.columns[0].1) = (vec!["id".to_owned()], "INT".to_owned());
-    check(indexed(bare), &[(A::UnstableRowIds, Warning, "")]);
+    bare.schema.primary_key = vec!["id".to_owned()];
+    bare.schema.columns[0].declared = "INT".to_owned();
+    check(with_full_text(bare), &[(A::UnstableRowIds, Warning, "")]);
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::config::Retention;
 use crate::config::TimestampFormat;
 use crate::sqlite::ExpiryPredicate;
 use crate::sqlite::NewestRows;
+use crate::sqlite::ScanTable;
 use crate::sqlite::SqliteError;
-use crate::sqlite::TableShape;
 use crate::sqlite::TimeColumn;
 use crate::sqlite::TimeForm;
 use crate::sqlite::TimeValue;
@@ -43,7 +43,7 @@ const NOTHING_SET: &str = "no row has a time that is set";
 /// Which rows go by the times in a column.
 pub(super) fn by_time(
     source: &mut (impl TimeColumn + NewestRows),
-    (retention, shape, column): (&Retention, &TableShape, &str),
+    (retention, shape, column): (&Retention, &ScanTable, &str),
     inputs: PlanInputs,
     notes: &mut PlanNotes,
 ) -> Result<Option<Planned>, PlanError> {
@@ -113,7 +113,7 @@ pub(super) fn by_time(
 /// Reads all values of a column, or the sample and the newest ones where that takes too long.
 fn tally_of(
     source: &impl TimeColumn,
-    shape: &TableShape,
+    shape: &ScanTable,
     column: &str,
     (judge, kind, cutoff): (Judge, TimestampFormat, f64),
     scan_time: Duration,
@@ -135,7 +135,7 @@ fn tally_of(
 /// Draws bounds and cutoff down so that the newest rows stay; `None` where all rows are among them.
 fn keep_newest(
     source: &impl TimeColumn,
-    shape: &TableShape,
+    shape: &ScanTable,
     column: &str,
     latest: u64,
     (judge, kind, tally): (&Judge, TimestampFormat, &Tally),
@@ -178,7 +178,7 @@ enum Undetected {
 /// The format of a column; where the sample holds nothing that is set, of all of its values.
 fn detect(
     source: &impl TimeColumn,
-    shape: &TableShape,
+    shape: &ScanTable,
     column: &str,
     (judge, limit): (&Judge, Duration),
     samples: &mut Vec<TimeValue>,

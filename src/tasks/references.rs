@@ -19,7 +19,7 @@ use crate::sqlite::References;
 use crate::sqlite::RemainingRows;
 use crate::sqlite::RowIdIndexes as _;
 use crate::sqlite::RowTotals;
-use crate::sqlite::TableShape;
+use crate::sqlite::ScanTable;
 use crate::sqlite::TimeColumn;
 use crate::sqlite::UnindexedReference;
 use crate::sqlite::Writer;
@@ -172,7 +172,7 @@ pub(super) fn words(table: &str, kept: &[KeptRows], refusal: Option<&str>) -> Op
 /// What refers to a table, read as the configuration has it.
 pub(super) fn references(
     source: &impl TimeColumn,
-    shape: &TableShape,
+    shape: &ScanTable,
     retention: &Retention,
     foreign_keys: Option<bool>,
 ) -> Result<References, PlanError> {
@@ -269,7 +269,7 @@ pub(super) fn slow_walk(plan: &Plan, column: Option<&str>) -> Option<String> {
     let problem = plan.shape.index_problem(column).map(|problem| format!(" ({problem})")).unwrap_or_default();
     Some(format!(
         "no index on {table}.{column} finds old rows{problem}: every row is looked at; the application should have {}",
-        plan.shape.create_index(column)
+        plan.shape.create_index(&[column])
     ))
 }
 
@@ -319,7 +319,7 @@ pub(super) fn note_unarchived_rows(table: &mut TableReport) {
 pub(super) fn archive_file(
     database: &Database,
     directory: &Path,
-    shape: &TableShape,
+    shape: &ScanTable,
     now: SystemTime,
 ) -> Archive {
     let time = date(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());

@@ -18,9 +18,9 @@ use crate::sqlite::KeysetScan;
 use crate::sqlite::LimitBoundary;
 use crate::sqlite::NewestRows;
 use crate::sqlite::RowLimits;
+use crate::sqlite::ScanTable;
 use crate::sqlite::SchemaError;
 use crate::sqlite::SqliteError;
-use crate::sqlite::TableShape;
 use crate::sqlite::TimeColumn;
 use crate::sqlite::TimeForm;
 use crate::sqlite::TimeValue;
@@ -34,7 +34,7 @@ use super::time_tally::TimeValues;
 /// How one table will be cleaned.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub shape: TableShape,
+    pub shape: ScanTable,
     pub walk: KeysetScan,
     /// How the column writes a time, in words.
     pub format: Option<String>,
@@ -126,7 +126,7 @@ pub(super) fn plan(
     notes: &mut PlanNotes,
 ) -> Result<Option<Plan>, PlanError> {
     let config = |problem: SchemaError| PlanError::Config(problem.to_string());
-    let shape = source.shape(&retention.table)?.map_err(config)?;
+    let shape = source.scan_table(&retention.table)?.map_err(config)?;
     let column =
         retention.column.as_deref().map(|column| shape.column(column)).transpose().map_err(config)?;
     check_references(&shape, inputs.foreign_keys)?;
@@ -149,7 +149,7 @@ pub(super) fn plan(
 /// Which rows go in the order of their row ids, in which they were inserted.
 fn by_key(
     source: &mut (impl TimeColumn + NewestRows),
-    (retention, shape): (&Retention, &TableShape),
+    (retention, shape): (&Retention, &ScanTable),
     inputs: PlanInputs,
 ) -> Result<Option<Planned>, PlanError> {
     let name = &shape.name;
@@ -193,7 +193,7 @@ pub(super) fn limits(retention: &Retention) -> Option<RowLimits> {
 /// The newest row that is beyond the limits, and by which one.
 pub(super) fn beyond(
     source: &mut (impl TimeColumn + NewestRows),
-    (retention, shape, column): (&Retention, &TableShape, Option<&str>),
+    (retention, shape, column): (&Retention, &ScanTable, Option<&str>),
     bounds: &Bounds,
     limits: RowLimits,
     scan_time: Duration,
@@ -262,7 +262,7 @@ impl Plan {
 
 /// Deleting a row that others refer to deletes them too, breaks them, or fails, as foreign keys are enforced or not;
 /// only the application knows which it means.
-fn check_references(shape: &TableShape, foreign_keys: Option<bool>) -> Result<(), PlanError> {
+fn check_references(shape: &ScanTable, foreign_keys: Option<bool>) -> Result<(), PlanError> {
     if shape.referenced_by.is_empty() || foreign_keys.is_some() {
         return Ok(());
     }
@@ -276,7 +276,7 @@ fn check_references(shape: &TableShape, foreign_keys: Option<bool>) -> Result<()
 
 /// The newest rows are found by an index, and by the order of its values; `what` needs that.
 pub(super) fn check_order(
-    shape: &TableShape,
+    shape: &ScanTable,
     column: &str,
     form: TimeForm,
     what: &str,
@@ -291,7 +291,7 @@ pub(super) fn check_order(
         let problem = shape.index_problem(column).map(|problem| format!(" ({problem})")).unwrap_or_default();
         return Err(PlanError::Config(format!(
             "{what} an index to find the newest rows of {table}{problem}: {}",
-            shape.create_index(column)
+            shape.create_index(&[column])
         )));
     }
     Ok(())

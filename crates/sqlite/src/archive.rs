@@ -13,8 +13,8 @@ use super::error::SqliteError;
 use super::keyset_scan::KeysetScan;
 use super::reader::uri_of;
 use super::scan_key::Cursor;
-use super::shape::Column;
-use super::shape::TableShape;
+use super::scan_table::ScanTable;
+use super::schema::Column;
 use super::stored_value::StoredValue;
 use super::tables::quoted;
 
@@ -42,7 +42,7 @@ impl Archive {
     /// An archive for rows of a table, with columns of the same names and types, and without constraints:
     /// what the application could store must fit.
     #[must_use]
-    pub fn new(path: &Path, shape: &TableShape) -> Self {
+    pub fn new(path: &Path, shape: &ScanTable) -> Self {
         let columns: Vec<String> = shape
             .columns
             .iter()

@@ -13,9 +13,9 @@ use super::names::name_in;
 use super::reference::Node;
 use super::reference::ReferenceAction;
 use super::reference::ReferenceRules;
-use super::shape::TableShape;
-use super::shape::key_of;
-use super::shape::whole_indexes;
+use super::scan_table::ScanTable;
+use super::scan_table::key_of;
+use super::schema::TableSchema;
 use super::tables::quoted;
 
 /// How deep chains of references are followed. What lies deeper is seen by SQLite itself when a row is deleted.
@@ -67,7 +67,7 @@ fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(Str
 struct GraphBuilder<'g> {
     connection: &'g Connection,
     rules: ReferenceRules<'g>,
-    root: &'g TableShape,
+    root: &'g ScanTable,
     /// Tables of the configuration that were met.
     used: Vec<String>,
     problem: Option<String>,
@@ -224,13 +224,11 @@ fn index_of(
     let details = details.collect::<rusqlite::Result<Vec<_>>>()?;
     let is_found =
         details.iter().any(|detail| detail.starts_with("SEARCH c ") && !detail.contains("AUTOMATIC"));
-    let begins = |index: &[Option<String>]| {
-        let name = |name: &Option<String>| {
-            name.as_ref().is_some_and(|name| columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
-        };
-        index.len() >= columns.len() && index[..columns.len()].iter().all(name)
-    };
-    let has_index = is_found || whole_indexes(connection, table)?.iter().any(|(_, index)| begins(index));
+    if is_found {
+        return Ok((true, true));
+    }
+    let schema = TableSchema::read(connection, table.to_owned())?;
+    let has_index = schema.complete_indexes().any(|index| index.begins_with_all(columns));
     Ok((is_found, has_index))
 }
 
@@ -240,7 +238,7 @@ type Built = (Vec<Node>, Graph);
 /// What refers to a table; inside, why the configuration does not fit.
 pub(super) fn build_graph(
     connection: &Connection,
-    root: &TableShape,
+    root: &ScanTable,
     rules: ReferenceRules<'_>,
 ) -> rusqlite::Result<Result<Built, String>> {
     let mut gatherer = GraphBuilder { connection, rules, root, used: vec![], problem: None };

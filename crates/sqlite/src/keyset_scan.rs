@@ -16,8 +16,8 @@ use super::scan_key::key_of;
 use super::scan_key::numbered;
 use super::scan_key::tuple;
 use super::scan_key::uses;
-use super::shape::TableShape;
-use super::shape::schema_version;
+use super::scan_table::ScanTable;
+use super::scan_table::schema_version;
 use super::stored_value::StoredValue;
 use super::stored_value::stored_time_value;
 use super::tables::quoted;
@@ -47,14 +47,14 @@ pub struct KeysetScan {
 impl KeysetScan {
     /// A way through a table: by an index on the time column where there is one, by the key otherwise.
     #[must_use]
-    pub fn plan(shape: &TableShape, expiry: &ExpiryPredicate) -> Self {
+    pub fn plan(shape: &ScanTable, expiry: &ExpiryPredicate) -> Self {
         let column = expiry.column.as_deref().map_or_else(|| shape.key[0].clone(), quoted);
         let ordered = expiry.form != TimeForm::PerRow { ordered: false };
         let index = expiry.column.as_deref().filter(|_| ordered).and_then(|column| shape.index_on(column));
         let by_key = expiry.column.as_deref().is_none_or(|column| ordered && shape.key_begins_with(column));
         let by_index = index.filter(|_| !by_key);
         let by_time = by_index.is_some() || by_key;
-        let key = key_of(shape, by_index.map(|index| (column.as_str(), index.descending)));
+        let key = key_of(shape, by_index.map(|index| (column.as_str(), index.is_descending())));
         let table = format!("main.{}", quoted(&shape.name));
         let from = match by_index {
             Some(index) => format!("{table} INDEXED BY {}", quoted(&index.name)),

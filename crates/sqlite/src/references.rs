@@ -10,7 +10,7 @@ use super::foreign_keys::build_graph;
 use super::reference::Node;
 use super::reference::ReferenceAction;
 use super::reference::ReferenceRules;
-use super::shape::TableShape;
+use super::scan_table::ScanTable;
 use super::tables::quoted;
 
 /// A foreign key whose rows no index finds, so that SQLite reads all of their table for each deleted row.
@@ -89,7 +89,7 @@ impl References {
     /// Reads what refers to a table; inside, why the configuration does not fit.
     pub(super) fn read(
         connection: &Connection,
-        shape: &TableShape,
+        shape: &ScanTable,
         rules: ReferenceRules<'_>,
     ) -> rusqlite::Result<Result<Self, String>> {
         if !rules.enforced {

@@ -346,7 +346,7 @@ mod tests {
             .unwrap();
         let limit = Duration::from_secs(60);
         let mut writer = Writer::open(&path, limit, &QueryLimits::with_timeout(limit)).unwrap();
-        let shape = writer.shape("logs").unwrap().unwrap();
+        let shape = writer.scan_table("logs").unwrap().unwrap();
         let expiry = ExpiryPredicate {
             column: Some("at".to_owned()),
             floor: TimeValue::Integer(1),

@@ -1,6 +1,6 @@
 //! The key by which a walk goes: its columns, their directions, and the SQL that compares places on it.
 
-use super::shape::TableShape;
+use super::scan_table::ScanTable;
 use super::stored_value::StoredValue;
 use super::tables::TimeValue;
 use super::tables::stored_time;
@@ -33,7 +33,7 @@ pub(super) fn compare(parts: &[KeyPart], (after, strictly): (bool, bool), number
 }
 
 /// The key of a walk: by an index on a column, whose entries end in the table's key, or by that key alone.
-pub(super) fn key_of(shape: &TableShape, index: Option<(&str, bool)>) -> Vec<KeyPart> {
+pub(super) fn key_of(shape: &ScanTable, index: Option<(&str, bool)>) -> Vec<KeyPart> {
     let of_table = shape.key.iter().zip(&shape.key_descending);
     match index {
         Some((column, descending)) => {

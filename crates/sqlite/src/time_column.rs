@@ -16,9 +16,9 @@ use super::reader::Reader;
 use super::reference::ReferenceRules;
 use super::references::References;
 use super::row_limits::count_between;
-use super::shape::SchemaError;
-use super::shape::TableShape;
-use super::shape::shape;
+use super::scan_table::ScanTable;
+use super::scan_table::scan_table;
+use super::schema::SchemaError;
 use super::stored_value::stored_time_value;
 use super::tables::TimeValue;
 use super::tables::quoted;
@@ -39,7 +39,7 @@ fn test_rows(connection: &Connection, test: RowTest) -> rusqlite::Result<()> {
 /// Reads one column of every row until `limit` is over; returns whether all rows were read.
 fn each_time(
     connection: &Connection,
-    shape: &TableShape,
+    shape: &ScanTable,
     column: &str,
     limit: Duration,
     visit: &mut dyn FnMut(Option<TimeValue>),
@@ -63,7 +63,7 @@ fn each_time(
 /// Values of a time column from all over a table: the ends of its index, and rows spread over its keys. NULLs are left out.
 fn sample_times(
     connection: &Connection,
-    shape: &TableShape,
+    shape: &ScanTable,
     column: &str,
 ) -> rusqlite::Result<Vec<TimeValue>> {
     const ENDS: u32 = 50;
@@ -99,7 +99,7 @@ fn sample_times(
 }
 
 /// The ends of a key that is one whole number, each found by one step down the tree.
-fn key_range(connection: &Connection, shape: &TableShape) -> rusqlite::Result<Option<(i64, i64)>> {
+fn key_range(connection: &Connection, shape: &ScanTable) -> rusqlite::Result<Option<(i64, i64)>> {
     let [key] = shape.key.as_slice() else { return Ok(None) };
     let table = format!("main.{}", quoted(&shape.name));
     let sql = format!("SELECT (SELECT min({key}) FROM {table}), (SELECT max({key}) FROM {table})");
@@ -113,7 +113,7 @@ fn key_range(connection: &Connection, shape: &TableShape) -> rusqlite::Result<Op
 /// The largest times between two values, by the index on their column: `rows` of them from the `rank`th on.
 fn newest_between(
     connection: &Connection,
-    shape: &TableShape,
+    shape: &ScanTable,
     column: &str,
     (from, below): (&TimeValue, &TimeValue),
     (rank, rows): (u64, u32),
@@ -139,8 +139,8 @@ pub trait TimeColumn: QuerySource {
     ///
     /// # Errors
     /// What any read can meet.
-    fn shape(&self, table: &str) -> Result<Result<TableShape, SchemaError>, SqliteError> {
-        self.query("read the table's schema", |connection| shape(connection, table))
+    fn scan_table(&self, table: &str) -> Result<Result<ScanTable, SchemaError>, SqliteError> {
+        self.query("read the table's schema", |connection| scan_table(connection, table))
     }
 
     /// What refers to a table's rows; inside, why the configuration does not fit.
@@ -149,7 +149,7 @@ pub trait TimeColumn: QuerySource {
     /// What any read can meet.
     fn references(
         &self,
-        shape: &TableShape,
+        shape: &ScanTable,
         rules: ReferenceRules<'_>,
     ) -> Result<Result<References, String>, SqliteError> {
         self.query("read the foreign keys", |connection| References::read(connection, shape, rules))
@@ -159,7 +159,7 @@ pub trait TimeColumn: QuerySource {
     ///
     /// # Errors
     /// What any read can meet.
-    fn key_range(&self, shape: &TableShape) -> Result<Option<(i64, i64)>, SqliteError> {
+    fn key_range(&self, shape: &ScanTable) -> Result<Option<(i64, i64)>, SqliteError> {
         self.query("read the range of keys", |connection| key_range(connection, shape))
     }
 
@@ -167,7 +167,7 @@ pub trait TimeColumn: QuerySource {
     ///
     /// # Errors
     /// What any read can meet.
-    fn sample_times(&self, shape: &TableShape, column: &str) -> Result<Vec<TimeValue>, SqliteError> {
+    fn sample_times(&self, shape: &ScanTable, column: &str) -> Result<Vec<TimeValue>, SqliteError> {
         self.query("sample the times", |connection| sample_times(connection, shape, column))
     }
 
@@ -177,7 +177,7 @@ pub trait TimeColumn: QuerySource {
     /// What any read can meet.
     fn newest_between(
         &self,
-        shape: &TableShape,
+        shape: &ScanTable,
         column: &str,
         bounds: (&TimeValue, &TimeValue),
         place: (u64, u32),
@@ -193,7 +193,7 @@ pub trait TimeColumn: QuerySource {
     /// What any read can meet.
     fn count_between(
         &self,
-        shape: &TableShape,
+        shape: &ScanTable,
         column: &str,
         bounds: (&TimeValue, &TimeValue),
     ) -> Result<u64, SqliteError> {
@@ -208,7 +208,7 @@ pub trait TimeColumn: QuerySource {
     /// What any read can meet.
     fn each_time(
         &self,
-        shape: &TableShape,
+        shape: &ScanTable,
         column: &str,
         limit: Duration,
         visit: &mut dyn FnMut(Option<TimeValue>),
