@@ -228,7 +228,8 @@ fn check_plausible(
     tally: &Tally,
     notes: &mut PlanNotes,
 ) -> Result<bool, PlanError> {
-    let name = format!("{}.{}", retention.table, retention.column.as_deref().unwrap_or_default());
+    let table = &retention.table;
+    let name = format!("{table}.{}", retention.column.as_deref().unwrap_or_default());
     let age = retention.max_newest_age.as_secs_f64().max(30.0 * DAY_SECONDS);
     let misread = |what: &str| {
         judge.better(samples, kind, age).map(|better| {
@@ -273,12 +274,7 @@ fn check_plausible(
     }
     // With a detected epoch that is wrong after all, the newest row would be the first to say so.
     let guessed = (counts && all_expired && retention.format == TimestampFormat::Auto && !retention.expires)
-        .then(|| {
-            format!(
-                "the newest row of {} would be deleted too, by an epoch that was only detected",
-                retention.table
-            )
-        });
+        .then(|| format!("the newest row of {table} would be deleted too, by an epoch that was only detected"));
     if let Some(reason) = inactivity {
         notes.note = Some(format!("{reason}; its rows stay"));
         notes.kept.push(KeptRows { reason: KeptBy::Quiet, referenced_by: None, rows: tally.expired() });
