@@ -10,6 +10,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
@@ -27,7 +28,6 @@ use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
-use std::ops::ControlFlow;
 
 use super::unlocked::StableState;
 

@@ -1,5 +1,6 @@
-//! A WAL that a long read keeps from being checkpointed, the way it happens to applications: a report that reads for
-//! minutes beside a program that writes. Both are processes of their own, so that the locks are seen.
+//! A WAL that a long read keeps from being checkpointed, the way it happens to applications: a
+//! report that reads for minutes beside a program that writes. Both are processes of their own, so
+//! that the locks are seen.
 
 use std::path::Path;
 use std::process::Child;
@@ -14,8 +15,9 @@ use super::queue;
 /// The hidden subcommand under which the reader runs.
 pub const READER_COMMAND: &str = "demo-reader";
 
-/// The reader's transaction. With the writer's pace the WAL grows by some 20 MiB meanwhile, and no further: when the
-/// reader lets go, the writer's next checkpoint copies it, and the WAL begins anew in the same file.
+/// The reader's transaction. With the writer's pace the WAL grows by some 20 MiB meanwhile, and no
+/// further: when the reader lets go, the writer's next checkpoint copies it, and the WAL begins
+/// anew in the same file.
 const READ_FOR: Duration = Duration::from_secs(180);
 /// Long enough for the writer to checkpoint many times.
 const REST_FOR: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! The demo's databases: made, written to and removed by litekeeper itself.
 //!
-//! It uses rusqlite directly, because it plays the application that owns the databases. It must never
-//! touch a file outside its own directory.
+//! It uses rusqlite directly, because it plays the application that owns the databases. It must
+//! never touch a file outside its own directory.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -50,7 +50,8 @@ enum Place {
 }
 
 impl Demo {
-    /// Makes the databases, in a temporary directory or in a new one to be kept, and starts the writer.
+    /// Makes the databases, in a temporary directory or in a new one to be kept, and starts the
+    /// writer.
     ///
     /// # Errors
     /// The directory exists already, the disk is full, or the writer could not be started.

@@ -1,4 +1,5 @@
-//! A check table by table, each in a read transaction of its own, with pauses for the owner's writes.
+//! A check table by table, each in a read transaction of its own, with pauses for the owner's
+//! writes.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -26,10 +27,12 @@ use super::sqlite_check::operation_of;
 /// Rounds over the tables that had to give way, before they count as not checked.
 const MAX_ROUNDS: u32 = 4;
 
-/// Checks table by table, each in a read transaction of its own, and gives way between and within them.
+/// Checks table by table, each in a read transaction of its own, and gives way between and within
+/// them.
 ///
-/// A table that has no problem in an `inexact` copy, whose pages are of different moments, has none: damage stays until
-/// somebody repairs it, and so is in such a copy. A problem there may come from the mix, so that the database itself has to be asked.
+/// A table that has no problem in an `inexact` copy, whose pages are of different moments, has
+/// none: damage stays until somebody repairs it, and so is in such a copy. A problem there may come
+/// from the mix, so that the database itself has to be asked.
 pub(super) fn check_by_table(
     reader: &mut Reader,
     inexact: Option<&mut Reader>,
@@ -140,8 +143,8 @@ fn check_in_copy(copy: &mut Reader, check: Check, table: &str) -> Option<Checked
     (!found.findings.iter().any(|finding| finding.kind.is_problem())).then_some(found)
 }
 
-/// The last piece of a check by tables: that every page has one use, and fits its checksum where it has one. `None` where it
-/// had to give way.
+/// The last piece of a check by tables: that every page has one use, and fits its checksum where it
+/// has one. `None` where it had to give way.
 fn account_for_pages(
     reader: &mut Reader,
     request: &Request,
@@ -164,8 +167,8 @@ fn account_for_pages(
     }
 }
 
-/// Lets writers have their turn after a lock that kept them from committing, so that an owner without a busy timeout is refused
-/// a few of its writes in a hundred: total time is spent for it.
+/// Lets writers have their turn after a lock that kept them from committing, so that an owner
+/// without a busy timeout is refused a few of its writes in a hundred: total time is spent for it.
 fn pause_after_hold(hold: Duration, reader: &mut Reader, request: &Request) -> Result<(), SqliteError> {
     const FACTOR: u32 = 20;
     const STEP: Duration = Duration::from_millis(20);

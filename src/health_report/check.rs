@@ -144,9 +144,9 @@ fn read_all(
         begin_short(reader, short, request)?;
         let monitor = watch(source, request, &header, reader);
         let estimate = ProgressEstimate::expect(reader, check, &header);
-        let (told, watched) = (progress.clone(), monitor.clone());
+        let (reported, watched) = (progress.clone(), monitor.clone());
         reader.on_progress(move |work| {
-            told.done(estimate.share(work));
+            reported.done(estimate.share(work));
             watched.should_continue(work)
         })?;
         let whole = run_check(reader, check, report);
@@ -227,11 +227,12 @@ fn facts(header: &Header, wal: Option<WalFrames>) -> FactsReport {
     }
 }
 
-/// Compares the file's size with its pages, which none of SQLite's checks does. `None` while a WAL holds pages, as the main
-/// file is then behind it. Neither the file's size nor the header changes while it is read.
+/// Compares the file's size with its pages, which none of SQLite's checks does. `None` while a WAL
+/// holds pages, as the main file is then behind it. Neither the file's size nor the header changes
+/// while it is read.
 ///
-/// A file that is too short has lost pages. A longer one is legal: with SQLITE_FCNTL_CHUNK_SIZE SQLite lets it grow ahead of
-/// its pages, and SQLite never reads what is behind them.
+/// A file that is too short has lost pages. A longer one is legal: with SQLITE_FCNTL_CHUNK_SIZE
+/// SQLite lets it grow ahead of its pages, and SQLite never reads what is behind them.
 fn size_findings(actual: u64, header: &Header, wal: Option<WalFrames>) -> Option<Vec<Finding>> {
     let read_consistently = match header.journal_mode {
         JournalMode::Rollback => true,

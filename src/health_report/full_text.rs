@@ -11,8 +11,8 @@ use crate::sqlite::SqliteError;
 use super::Report;
 use super::impact_limits::ImpactMonitor;
 
-/// Adds what the comparison finds to the full check. Damage comes first: where there is any, nothing is compared. Where the
-/// owner needs its turn, the comparison is left out.
+/// Adds what the comparison finds to the full check. Damage comes first: where there is any,
+/// nothing is compared. Where the owner needs its turn, the comparison is left out.
 pub(super) fn compare(reader: &mut Reader, header: &Header, monitor: &ImpactMonitor, report: &mut Report) {
     let is_wanted = report.checks.iter().any(|check| check.check == Check::Full.label())
         && report.error.is_none()
@@ -40,7 +40,8 @@ pub(super) fn compare(reader: &mut Reader, header: &Header, monitor: &ImpactMoni
     };
     let read = read();
     report.max_hold = report.max_hold.max(monitor.hold());
-    // What keeps the database from being read now was no hindrance to the checks; the next one compares.
+    // What keeps the database from being read now was no hindrance to the checks; the next one
+    // compares.
     let Ok((indexes, mut findings)) = read else { return };
     if let Some(copy) = copy {
         let compared: Result<Vec<_>, _> = indexes.iter().map(|index| copy.compare(index)).collect();

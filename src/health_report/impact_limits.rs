@@ -1,9 +1,11 @@
 //! Limits on what a long check does to the owner of the database.
 //!
-//! A reader's lock keeps every writer of a rollback database from committing, and a reader of a WAL database keeps the WAL from
-//! being restarted. So a lock is held for a bounded time, whether or not a writer is seen to wait, and the growth of the WAL is
-//! watched; a check that exceeds a limit goes on table by table (`by_table`). See `reading` for how locks are avoided.
+//! A reader's lock keeps every writer of a rollback database from committing, and a reader of a WAL
+//! database keeps the WAL from being restarted. So a lock is held for a bounded time, whether or
+//! not a writer is seen to wait, and the growth of the WAL is watched; a check that exceeds a limit
+//! goes on table by table (`by_table`). See `reading` for how locks are avoided.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -16,12 +18,12 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::ReadProgress;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
-use std::ops::ControlFlow;
 
 /// What a check may do to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImpactLimits {
-    /// How long writers of a rollback database may be kept from committing at once, whether or not one is seen to wait.
+    /// How long writers of a rollback database may be kept from committing at once, whether or not
+    /// one is seen to wait.
     pub max_writer_wait: Duration,
     /// By how many bytes a WAL may grow.
     pub max_wal_growth: u64,
@@ -30,8 +32,9 @@ pub struct ImpactLimits {
 }
 
 impl ImpactLimits {
-    /// The longest hold of the one lock without which a copy cannot be one state: at the default half of the second that common
-    /// drivers wait for a lock, and half of what the owner is known to wait.
+    /// The longest hold of the one lock without which a copy cannot be one state: at the default
+    /// half of the second that common drivers wait for a lock, and half of what the owner is known
+    /// to wait.
     #[must_use]
     pub fn max_copy_hold(&self) -> Duration {
         self.max_writer_wait.saturating_mul(5).max(self.owner_busy_timeout.unwrap_or_default() / 2)
@@ -45,7 +48,8 @@ pub struct ImpactMonitor {
     wal_limit: Option<u32>,
     /// Since when a lock keeps writers of a rollback database from committing.
     held_since: Option<Instant>,
-    /// The change counter of a database that is read without a lock: what was read before it moved is of no use.
+    /// The change counter of a database that is read without a lock: what was read before it moved
+    /// is of no use.
     change_counter: Option<u32>,
     limit_exceeded: Arc<AtomicBool>,
 }

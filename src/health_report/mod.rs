@@ -64,9 +64,11 @@ pub struct Report {
     pub rows: Vec<RowCountReport>,
     /// The checks that ran, in their order.
     pub checks: Vec<CheckReport>,
-    /// Processes that have lost their locks on the database, or write to deleted files of it, where whoever asks looked for them.
+    /// Processes that have lost their locks on the database, or write to deleted files of it, where
+    /// whoever asks looked for them.
     pub lost_locks: Vec<String>,
-    /// The longest that a lock was held that keeps writers of a rollback database from committing, whether or not one waited.
+    /// The longest that a lock was held that keeps writers of a rollback database from committing,
+    /// whether or not one waited.
     #[serde(skip)]
     pub max_hold: Duration,
     /// Why no private copy was read beside an owner at work.
@@ -143,8 +145,8 @@ pub struct CheckReport {
     pub check: &'static str,
     /// Whether it found no problem: neither damage nor a broken constraint.
     pub ok: bool,
-    /// Whether it looked at the whole database at once. Table by table it does not see the freelist, pages that nothing
-    /// uses, and pages that two tables use.
+    /// Whether it looked at the whole database at once. Table by table it does not see the
+    /// freelist, pages that nothing uses, and pages that two tables use.
     pub whole: bool,
     /// The problems among the findings, 100 lines of each kind at most.
     pub problems: Vec<String>,
@@ -219,8 +221,9 @@ pub struct Request {
     pub limits: QueryLimits,
 }
 
-/// Checks one database. Beside a writer of a rollback database it reads a private copy; where there can be none, the writer
-/// cannot commit while the check runs, for as long as the manners allow, and without manners until it ends.
+/// Checks one database. Beside a writer of a rollback database it reads a private copy; where there
+/// can be none, the writer cannot commit while the check runs, for as long as the limits allow, and
+/// without limits until it ends.
 #[must_use]
 pub fn report(request: &Request, progress: &impl CheckProgress) -> Report {
     let started = Instant::now();

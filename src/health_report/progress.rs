@@ -1,12 +1,12 @@
-//! How far a check is. Nobody knows before how long one takes, but both of its halves can be counted:
-//! the pages of the trees, and the rows that are held against their indexes.
+//! How far a check is. Nobody knows before how long one takes, but both of its halves can be
+//! counted: the pages of the trees, and the rows that are held against their indexes.
 
 use crate::sqlite::Check;
 use crate::sqlite::Header;
 use crate::sqlite::ReadProgress;
 use crate::sqlite::Reader;
 
-/// Told how a report goes on.
+/// Receives the progress of a report.
 pub trait CheckProgress: Clone + Send + 'static {
     /// A check begins.
     fn begin(&self, check: &'static str);
@@ -14,8 +14,8 @@ pub trait CheckProgress: Clone + Send + 'static {
     fn done(&self, share: f64);
 }
 
-/// Instructions that SQLite needs for a row and for each of its entries in an index (measured: 3 and
-/// 3.5, and 2 for a constrained column).
+/// Instructions that SQLite needs for a row and for each of its entries in an index (measured: 3
+/// and 3.5, and 2 for a constrained column).
 const INSTRUCTIONS_A_ROW: u64 = 4;
 /// Looking up index entries takes four fifths of a full check's time (measured: 2.2 of 2.8 s).
 const SHARE_OF_ROWS_WITH_INDEXES: f64 = 0.8;
@@ -31,8 +31,8 @@ pub(super) struct ProgressEstimate {
 }
 
 impl ProgressEstimate {
-    /// Estimates the work of a check, from what is known at once. A damaged schema says nothing here;
-    /// the check itself will tell of it.
+    /// Estimates the work of a check, from what is known at once. A damaged schema says nothing
+    /// here; the check itself will tell of it.
     pub(super) fn expect(reader: &Reader, check: Check, header: &Header) -> Self {
         let (mut instructions, mut looks_up) = (0_u64, false);
         for (table, indexes) in reader.tables_with_indexes().unwrap_or_default() {

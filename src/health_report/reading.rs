@@ -1,12 +1,15 @@
 //! How a report reads a rollback database beside an owner at work.
 //!
-//! A reader's lock makes the commit of an owner without a busy timeout fail, and any other wait. So the database is read without a
-//! lock first, which is right if nobody commits until the end. If somebody does, a private copy is made that is one state of
-//! the database, with a lock of milliseconds at the most (see [`consistent_copy`]), and that is read. SQLite's locks on the
-//! database itself are the last resort, where there is no room for a copy or the lock for it would be held for too long.
+//! A reader's lock makes the commit of an owner without a busy timeout fail, and any other wait. So
+//! the database is read without a lock first, which is right if nobody commits until the end. If
+//! somebody does, a private copy is made that is one state of the database, with a lock of
+//! milliseconds at the most (see [`consistent_copy`]), and that is read. SQLite's locks on the
+//! database itself are the last resort, where there is not enough free space for a copy or the lock
+//! for it would be held for too long.
 //!
-//! The copy costs as much disk as the database has, in SQLite's temporary directory, until the report is done. It has no name
-//! there as soon as it is open, so that nothing is left of it after a kill.
+//! The copy costs as much disk as the database has, in SQLite's temporary directory, until the
+//! report is done. It has no name there as soon as it is open, so that nothing is left of it after
+//! a kill.
 
 use std::ffi::CString;
 use std::io;
@@ -45,7 +48,8 @@ const UNLOCKED_TIMEOUT: Duration = Duration::from_millis(20);
 /// So much stays free beside a private copy.
 const MIN_FREE_BYTES: u64 = 100 * 1024 * 1024;
 
-/// The longest hold for a copy where no limit was given: half of the second that common drivers wait.
+/// The longest hold for a copy where no limit was given: half of the second that common drivers
+/// wait.
 const MAX_COPY_HOLD: Duration = Duration::from_millis(500);
 
 /// What is read.
@@ -60,7 +64,8 @@ pub(super) enum Source {
     },
 }
 
-/// Reads a database in the way that costs its owner least. `read` may be called several times, each time with a blank report.
+/// Reads a database in the way that costs its owner least. `read` may be called several times, each
+/// time with a blank report.
 pub(super) fn read_beside_owner(
     request: &Request,
     path: &Path,

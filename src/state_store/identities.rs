@@ -57,7 +57,8 @@ impl StateStore {
     }
 }
 
-/// The paths of databases whose backups under a name were made by versions that gave them no identity.
+/// The paths of databases whose backups under a name were made by versions that gave them no
+/// identity.
 fn makers_of_unmarked(
     connection: &rusqlite::Connection,
     name: &DatabaseName,

@@ -1,7 +1,8 @@
 //! The agent's own SQLite file: what ran, what the checks said, what is paused, what is due.
 //!
-//! It is written by the agent and by every `litekeeper run` beside it, each in short transactions. It must never hold anything
-//! that cannot be lost: without it the agent starts afresh, as on its first day.
+//! It is written by the agent and by every `litekeeper run` beside it, each in short transactions.
+//! It must never hold anything that cannot be lost: without it the agent starts afresh, as on its
+//! first day.
 
 mod actions;
 mod check_status;
@@ -76,7 +77,8 @@ pub enum StateStoreError {
 }
 
 impl StateStore {
-    /// Opens the file, and makes it and its directory if it is not there; without a path, history is in memory.
+    /// Opens the file, and makes it and its directory if it is not there; without a path, history
+    /// is in memory.
     ///
     /// # Errors
     /// The file cannot be made or read, is not litekeeper's, or is of a later version.

@@ -10,7 +10,8 @@ use super::StateStoreError;
 use super::path_from_value;
 use super::path_to_value;
 
-/// One name: the path of the main file, the name it would have if it were alone, and the name it has.
+/// One name: the path of the main file, the name it would have if it were alone, and the name it
+/// has.
 pub type NameRow = (PathBuf, String, String);
 
 impl StateStore {

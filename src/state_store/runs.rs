@@ -97,8 +97,9 @@ fn replace_equal(connection: &Connection, run: &Run) -> rusqlite::Result<bool> {
 impl StateStore {
     /// Writes a run down, and what it found of the database's health.
     ///
-    /// Of a light task, which runs every few minutes, a scheduled run that had nothing to do is not written down, and one
-    /// that came to the same as the run before takes its place: history tells when something changed.
+    /// Of a light task, which runs every few minutes, a scheduled run that had nothing to do is not
+    /// written down, and one that came to the same as the run before takes its place: history tells
+    /// when something changed.
     ///
     /// # Errors
     /// SQLite's.
@@ -190,7 +191,8 @@ impl StateStore {
         rows.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(failed)
     }
 
-    /// The last run of a task that was not skipped, and the last after which there was nothing left to do.
+    /// The last run of a task that was not skipped, and the last after which there was nothing left
+    /// to do.
     ///
     /// # Errors
     /// SQLite's.

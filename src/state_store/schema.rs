@@ -122,7 +122,8 @@ pub(super) fn prepare(connection: &Connection, shown: &Path) -> Result<(), State
     made
 }
 
-/// Refuses a file that is not ours, or of a later version. Older ones lack nothing that is only read.
+/// Refuses a file that is not ours, or of a later version. Older ones lack nothing that is only
+/// read.
 pub(super) fn ensure_ours(connection: &Connection, shown: &Path) -> Result<(), StateStoreError> {
     let failed = |error| StateStoreError::Sqlite(shown.to_owned(), error);
     let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);

@@ -127,7 +127,8 @@ fn a_file_that_is_not_ours_is_left_alone() {
     assert_eq!(objects, 1);
 }
 
-/// A task that runs every few minutes leaves a row where something changed, and the last of each stretch.
+/// A task that runs every few minutes leaves a row where something changed, and the last of each
+/// stretch.
 #[test]
 fn a_light_task_does_not_flood_the_history() {
     use Recorded::{Added, Nothing, Repeated};

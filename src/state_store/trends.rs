@@ -1,6 +1,8 @@
-//! How the size of databases went over time: fine for a day, by the hour for two weeks, by the day for a year.
+//! How the size of databases went over time: fine for a day, by the hour for two weeks, by the day
+//! for a year.
 //!
-//! What is kept is bounded by time for each database; older points of a level go as newer ones come.
+//! What is kept is bounded by time for each database; older points of a level go as newer ones
+//! come.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -13,13 +13,15 @@ const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS writers (path PRIMARY KEY NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID";
 
 impl StateStore {
-    /// The version of the last other writer, as SQLite's version number; `None` while none was seen.
+    /// The version of the last other writer, as SQLite's version number; `None` while none was
+    /// seen.
     ///
     /// # Errors
     /// SQLite's.
     pub fn foreign_writer(&self, path: &Path) -> Result<Option<u32>, StateStoreError> {
         let connection = self.connection();
-        // The table comes with the first version that is remembered; an older litekeeper can read the file all the same.
+        // The table comes with the first version that is remembered; an older litekeeper can read
+        // the file all the same.
         let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'writers'";
         let tables: i64 = connection.query_row(sql, (), |row| row.get(0)).map_err(self.failed())?;
         if tables == 0 {

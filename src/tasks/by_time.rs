@@ -274,7 +274,9 @@ fn check_plausible(
     }
     // With a detected epoch that is wrong after all, the newest row would be the first to say so.
     let guessed = (counts && all_expired && retention.format == TimestampFormat::Auto && !retention.expires)
-        .then(|| format!("the newest row of {table} would be deleted too, by an epoch that was only detected"));
+        .then(|| {
+            format!("the newest row of {table} would be deleted too, by an epoch that was only detected")
+        });
     if let Some(reason) = inactivity {
         notes.note = Some(format!("{reason}; its rows stay"));
         notes.kept.push(KeptRows { reason: KeptBy::Quiet, referenced_by: None, rows: tally.expired() });

@@ -7,6 +7,7 @@
 //! and allows no question about the same state of the database.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +37,6 @@ use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
-use std::ops::ControlFlow;
 
 use super::Progress;
 use super::READ_BUSY_TIMEOUT;

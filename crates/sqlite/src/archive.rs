@@ -39,8 +39,8 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// An archive for rows of a table, with columns of the same names and types, and without constraints:
-    /// what the application could store must fit.
+    /// An archive for rows of a table, with columns of the same names and types, and without
+    /// constraints: what the application could store must fit.
     #[must_use]
     pub fn new(path: &Path, shape: &ScanTable) -> Self {
         let columns: Vec<String> = shape
@@ -84,7 +84,8 @@ impl Archive {
         self.failure.is_some()
     }
 
-    /// What went wrong with the archive, as an error that names it. It says nothing of the database's own state.
+    /// What went wrong with the archive, as an error that names it. It says nothing of the
+    /// database's own state.
     pub(super) fn error(&self) -> Option<SqliteError> {
         let (code, words) = self.failure.as_ref()?;
         let code = match code & 0xff {
@@ -126,9 +127,10 @@ impl Archive {
         Ok(())
     }
 
-    /// Begins a batch, before its transaction in the database. From here on [`Archive::forget_last`] concerns the rows of this
-    /// batch alone: those of an earlier one are gone from the database, and must stay here although this batch does not even
-    /// get the database's lock.
+    /// Begins a batch, before its transaction in the database. From here on
+    /// [`Archive::forget_last`] concerns the rows of this batch alone: those of an earlier one are
+    /// gone from the database, and must stay here although this batch does not even get the
+    /// database's lock.
     pub(super) fn begin_batch(&mut self) -> rusqlite::Result<()> {
         (self.last, self.failure) = (0, None);
         self.keys.clear();
@@ -256,8 +258,9 @@ impl Archive {
     }
 }
 
-/// A declared type as `CREATE TABLE` takes it: it may be any text. ANY of a STRICT table is left out: elsewhere it stands for
-/// numbers, and would turn the text `007` into 7 (<https://www.sqlite.org/stricttables.html#the_any_datatype>).
+/// A declared type as `CREATE TABLE` takes it: it may be any text. ANY of a STRICT table is left
+/// out: elsewhere it stands for numbers, and would turn the text `007` into 7
+/// (<https://www.sqlite.org/stricttables.html#the_any_datatype>).
 fn type_of(column: &Column, strict: bool) -> String {
     let declared = column.declared.as_str();
     if strict && declared.eq_ignore_ascii_case("ANY") {

@@ -1,12 +1,14 @@
-//! The main file of a database in blocks: read as they are, hashed, and written to a copy where they differ.
+//! The main file of a database in blocks: read as they are, hashed, and written to a copy where
+//! they differ.
 //!
-//! Nothing here takes a lock, so what was read is a state of the database only if the caller proves that nobody wrote
-//! meanwhile. A pass over a copy that is nearly right reads the main file alone and writes little: so it is short, and the
-//! one that has to be proved can be done under a lock.
+//! Nothing here takes a lock, so what was read is a state of the database only if the caller proves
+//! that nobody wrote meanwhile. A pass over a copy that is nearly right reads the main file alone
+//! and writes little: so it is short, and the one that has to be proved can be done under a lock.
 
 use std::fs::File;
 use std::hash::BuildHasher as _;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -18,18 +20,20 @@ use parking_lot::Mutex;
 use super::error::SqliteError;
 use super::raw;
 use super::reader::Reader;
-use std::ops::ControlFlow;
 
-/// A multiple of every page size. Larger blocks would cost more where a page changed, smaller ones more memory for hashes.
+/// A multiple of every page size. Larger blocks would cost more where a page changed, smaller ones
+/// more memory for hashes.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Blocks that are read at once: fewer system calls, and as much as the processor's own memory holds.
+/// Blocks that are read at once: fewer system calls, and as much as the processor's own memory
+/// holds.
 const BLOCKS_A_READ: usize = 4;
 
 /// The blocks of a copy, each with its hash.
 ///
-/// The hash is NH of UMAC (RFC 4418) with words of 64 bits and random keys: whatever the blocks hold, two that differ have the
-/// same hash with a probability of 2^-63 at the most. A block takes 16 bytes of memory.
+/// The hash is NH of UMAC (RFC 4418) with words of 64 bits and random keys: whatever the blocks
+/// hold, two that differ have the same hash with a probability of 2^-63 at the most. A block takes
+/// 16 bytes of memory.
 #[derive(Debug)]
 pub struct BlockCopy {
     keys: Vec<u64>,
@@ -70,8 +74,8 @@ impl Default for BlockCopy {
 }
 
 impl BlockCopy {
-    /// Brings a copy to what the first `size` bytes of the main file hold. Each reader works on a thread of its own; `go` is
-    /// asked between two blocks, with the bytes that are done.
+    /// Brings a copy to what the first `size` bytes of the main file hold. Each reader works on a
+    /// thread of its own; `go` is asked between two blocks, with the bytes that are done.
     ///
     /// # Errors
     /// The main file cannot be read, or the copy not written.
@@ -112,7 +116,8 @@ impl BlockCopy {
         Ok(BlockPass { is_complete, written, elapsed: begun.elapsed() })
     }
 
-    /// Whether the first `size` bytes of a file are what was copied. Of a block that goes on behind them nothing is known.
+    /// Whether the first `size` bytes of a file are what was copied. Of a block that goes on behind
+    /// them nothing is known.
     ///
     /// # Errors
     /// It cannot be read.

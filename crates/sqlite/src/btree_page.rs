@@ -81,7 +81,8 @@ fn varint(bytes: &[u8], mut at: usize) -> Option<(u64, usize)> {
     Some((value << 8 | u64::from(*bytes.get(at)?), at + 1))
 }
 
-/// Shows all that a page of a b-tree refers to. `None` for a page of another kind, or one with cells outside of it.
+/// Shows all that a page of a b-tree refers to. `None` for a page of another kind, or one with
+/// cells outside of it.
 pub(super) fn references(
     page: &[u8],
     number_of_page: u32,

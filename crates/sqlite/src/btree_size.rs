@@ -1,7 +1,9 @@
-//! How many bytes each table and index takes, from SQLite's `dbstat`, as `sqlite3_analyzer` reads it.
+//! How many bytes each table and index takes, from SQLite's `dbstat`, as `sqlite3_analyzer` reads
+//! it.
 //!
-//! Always page by page: in its aggregate mode `dbstat` walks a whole b-tree in one instruction, which neither the progress
-//! handler nor an interrupt can end, and a damaged file can have a tree that never ends. A page costs 1.5 times as much so.
+//! Always page by page: in its aggregate mode `dbstat` walks a whole b-tree in one instruction,
+//! which neither the progress handler nor an interrupt can end, and a damaged file can have a tree
+//! that never ends. A page costs 1.5 times as much so.
 
 use std::time::Duration;
 
@@ -11,14 +13,17 @@ use super::names::bound;
 use super::names::decode;
 use super::reader::Reader;
 
-/// `dbstat` under a name that no schema can take: a table called `dbstat` in the database would be asked in its place.
+/// `dbstat` under a name that no schema can take: a table called `dbstat` in the database would be
+/// asked in its place.
 const TABLE: &str = "temp.litekeeper_space";
 
-/// The unused bytes of a page. The content of an empty page of 65,536 bytes begins at an offset that does not fit its field
-/// and is written as 0; `dbstat` (3.54.1) takes it for that and says -8.
+/// The unused bytes of a page. The content of an empty page of 65,536 bytes begins at an offset
+/// that does not fit its field and is written as 0; `dbstat` (3.54.1) takes it for that and says
+/// -8.
 const UNUSED: &str = "iif(unused < 0, unused + 65536, unused)";
 
-/// What one page costs at the most from a warm cache; it decides whether a whole database fits a transaction's budget.
+/// What one page costs at the most from a warm cache; it decides whether a whole database fits a
+/// transaction's budget.
 const PAGE_COST: Duration = Duration::from_micros(4);
 
 /// A b-tree of the schema: a table, or an index of one.
@@ -77,7 +82,8 @@ impl Reader {
             .map_err(|error| SqliteError::new("ask for dbstat", &error, &self.limits))
     }
 
-    /// Every b-tree's size from one transaction; `None` when that would not end, or did not, within `limit`.
+    /// Every b-tree's size from one transaction; `None` when that would not end, or did not, within
+    /// `limit`.
     ///
     /// Cost: 2.8 µs a page from a warm cache.
     ///

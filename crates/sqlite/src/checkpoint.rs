@@ -16,8 +16,8 @@ use super::writer::Writer;
 pub enum Checkpoint {
     /// Copies what it can and waits for nobody; writers go on meanwhile.
     Passive,
-    /// Empties the WAL file too, if nobody uses it just now. It holds the write lock while it copies, so a passive one
-    /// belongs before it.
+    /// Empties the WAL file too, if nobody uses it just now. It holds the write lock while it
+    /// copies, so a passive one belongs before it.
     Truncate,
 }
 
@@ -39,8 +39,8 @@ impl CheckpointResult {
 }
 
 impl Writer {
-    /// Copies the WAL into the main file, waiting for nobody. It ends early with the budget; what is copied then
-    /// is copied again by the next.
+    /// Copies the WAL into the main file, waiting for nobody. It ends early with the budget; what
+    /// is copied then is copied again by the next.
     ///
     /// # Errors
     /// `Io`, `Full`, `Cancelled`; that somebody is in the way is no error.

@@ -1,5 +1,6 @@
-//! CHECK constraints: SQLite leaves them out when it reads the schema of a database that it may not write
-//! (`sqlite3AddCheckConstraint` in build.c), so its own checks on such a connection never see a broken one.
+//! CHECK constraints: SQLite leaves them out when it reads the schema of a database that it may not
+//! write (`sqlite3AddCheckConstraint` in build.c), so its own checks on such a connection never see
+//! a broken one.
 
 use super::error::SqliteError;
 use super::findings::ADVICE;
@@ -13,7 +14,8 @@ use super::reader::Reader;
 use super::tables::quoted;
 
 impl Reader {
-    /// The tables whose rows break a CHECK, each with how many rows; one that cannot be asked here is a note.
+    /// The tables whose rows break a CHECK, each with how many rows; one that cannot be asked here
+    /// is a note.
     pub(super) fn broken_checks(&self) -> Result<Vec<Finding>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("read the schema", &error, &self.limits);
         let sql = "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND sql LIKE '%check%'";
@@ -48,7 +50,8 @@ impl Reader {
         // Asks for the collations that it needs.
         let prepared = prepare(&self.connection, &sql).map(drop);
         let stood_in = self.collations_stood_in_for()?;
-        // The column may have the collation, too; then the name stands in the statement, and not in the CHECK.
+        // The column may have the collation, too; then the name stands in the statement, and not in
+        // the CHECK.
         let unknown = stood_in.iter().find(|name| source.contains(&name.to_ascii_lowercase()));
         if let Some(collation) = unknown.filter(|_| prepared.is_ok()) {
             return Ok(Some(Finding::not_checkable(format!(
@@ -101,7 +104,8 @@ fn checks_of(sql: &str) -> Vec<&str> {
     checks
 }
 
-/// The words and parentheses of a statement with their places; texts, quoted names and comments left out.
+/// The words and parentheses of a statement with their places; texts, quoted names and comments
+/// left out.
 fn tokens(sql: &str) -> Vec<(usize, &str)> {
     let bytes = sql.as_bytes();
     let mut tokens = Vec::new();

@@ -1,5 +1,6 @@
 //! Copying a database, page by page, into a file of our own.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -11,18 +12,17 @@ use super::error::SqliteError;
 use super::reader::ReadProgress;
 use super::reader::Reader;
 use super::reader::uri_of;
-use std::ops::ControlFlow;
 
 /// So much is copied between two looks at the budget and at what the copy does to others.
 const STEP_BYTES: u32 = 1024 * 1024;
 
 impl Reader {
-    /// Copies every page as it is in the transaction that [`Reader::header`] began, into an empty file that is there
-    /// already. `go` is told of each step: the bytes copied so far, the part of the whole, and what the transaction does
-    /// to others. The copy is not synced.
+    /// Copies every page as it is in the transaction that [`Reader::header`] began, into an empty
+    /// file that is there already. `go` is called with each step: the bytes copied so far, the part
+    /// of the whole, and what the transaction does to others. The copy is not synced.
     ///
-    /// As the transaction stays open, the steps are of one state of the database and never begin anew, whoever writes
-    /// meanwhile; what is asked of this reader after is of the same state.
+    /// As the transaction stays open, the steps are of one state of the database and never begin
+    /// anew, whoever writes meanwhile; what is asked of this reader after is of the same state.
     ///
     /// # Errors
     /// `Full` when the disk under the copy is, `Cancelled`, and what reading can meet.
@@ -38,7 +38,8 @@ impl Reader {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         #[expect(clippy::disallowed_methods, reason = "the copy is our own file")]
         let mut copy = Connection::open_with_flags(uri_of(target), flags).map_err(failed)?;
-        // Nothing of it counts before it is complete, synced and verified, so it needs neither journal nor syncs.
+        // Nothing of it counts before it is complete, synced and verified, so it needs neither
+        // journal nor syncs.
         copy.execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF",
         )

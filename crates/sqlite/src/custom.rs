@@ -23,7 +23,8 @@ pub struct QueryResult {
     pub dropped: u64,
 }
 
-/// A label value is cut here, so that a wide column cannot fill the memory; the exposition cuts it further.
+/// A label value is cut here, so that a wide column cannot fill the memory; the exposition cuts it
+/// further.
 const MAX_LABEL_CHARS: usize = 2_000;
 
 /// Why a custom query gave no answer.
@@ -55,7 +56,8 @@ impl Reader {
     /// whose value is NULL are left out.
     ///
     /// # Errors
-    /// A statement that would do anything but read is refused as "not authorized"; see [`CustomError`].
+    /// A statement that would do anything but read is refused as "not authorized"; see
+    /// [`CustomError`].
     pub fn custom(
         &mut self,
         sql: &str,

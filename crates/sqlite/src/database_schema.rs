@@ -41,8 +41,8 @@ pub struct DatabaseSchema {
 }
 
 impl Reader {
-    /// Reads the schema of every ordinary table, and counts the rows of those that `wants_rows` selects, each within
-    /// `timeout`.
+    /// Reads the schema of every ordinary table, and counts the rows of those that `wants_rows`
+    /// selects, each within `timeout`.
     ///
     /// # Errors
     /// `Busy`, `Corrupt`, and what any read can meet.

@@ -1,8 +1,9 @@
-//! What a deletion also does to rows that refer to the deleted ones, however many steps away: SQL for counting them, and for
-//! the statements that the configuration asks for.
+//! What a deletion also does to rows that refer to the deleted ones, however many steps away: SQL
+//! for counting them, and for the statements that the configuration asks for.
 //!
-//! The tables and their references are a graph, as tables may refer to themselves and to each other. Which rows of it go is
-//! asked by one recursive query that starts at the rows that are to be deleted.
+//! The tables and their references are a graph, as tables may refer to themselves and to each
+//! other. Which rows of it go is asked by one recursive query that starts at the rows that are to
+//! be deleted.
 
 use super::reference::ReferenceAction;
 use super::tables::quoted;
@@ -55,7 +56,8 @@ pub(super) struct ReachedTable<'g> {
     pub action: ReferenceAction,
 }
 
-/// The number in the recursive table of expired rows of the cleaned table that go by its own ON DELETE CASCADE.
+/// The number in the recursive table of expired rows of the cleaned table that go by its own ON
+/// DELETE CASCADE.
 pub(super) const OWN_EXPIRED: i64 = -1;
 
 impl Graph {
@@ -97,8 +99,8 @@ impl Graph {
         (0..self.width()).map(|number| format!("k{number}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// The recursive table of all rows that go: `t` is a number of [`Graph::reached`], `k0` and so on are the row's key.
-    /// `root` selects the rows that are deleted first, from `FROM` on.
+    /// The recursive table of all rows that go: `t` is a number of [`Graph::reached`], `k0` and so
+    /// on are the row's key. `root` selects the rows that are deleted first, from `FROM` on.
     fn gone(&self, root: &str) -> String {
         let row = |number: usize, key: &[String], of: &str| {
             let mut parts = vec![number.to_string()];
@@ -134,8 +136,9 @@ impl Graph {
         sql + ")"
     }
 
-    /// A query for rows and bytes of all that goes along: number of [`Graph::reached`] or [`OWN_EXPIRED`], rows, bytes.
-    /// `expired` is the condition of a row of the cleaned table that has expired wherever it is in the walk, `from` that table.
+    /// A query for rows and bytes of all that goes along: number of [`Graph::reached`] or
+    /// [`OWN_EXPIRED`], rows, bytes. `expired` is the condition of a row of the cleaned table that
+    /// has expired wherever it is in the walk, `from` that table.
     pub fn tally(&self, root: &str, (from, expired): (&str, &str)) -> Option<String> {
         let first = self.tables.first().filter(|_| !self.is_empty())?;
         let mut bytes = String::new();
@@ -164,7 +167,8 @@ impl Graph {
         ))
     }
 
-    /// SQL that is true for a row of the cleaned table that goes with those that `root` selects, they among them.
+    /// SQL that is true for a row of the cleaned table that goes with those that `root` selects,
+    /// they among them.
     pub fn own(&self, root: &str) -> Option<String> {
         let first = self.tables.first().filter(|_| self.reaches_itself())?;
         Some(self.is_gone(root, 0, &first.key))
@@ -177,7 +181,8 @@ impl Graph {
         format!("{key} IN ({} SELECT {names} FROM {GONE} WHERE t = {number})", self.gone(root))
     }
 
-    /// The statements that the configuration has run first: references set to NULL, then rows deleted, children before parents.
+    /// The statements that the configuration has run first: references set to NULL, then rows
+    /// deleted, children before parents.
     pub fn statements(&self, root: &str) -> Vec<String> {
         let mut statements = Vec::new();
         for (number, edge) in self.edges.iter().enumerate() {
@@ -203,7 +208,8 @@ impl Graph {
         statements
     }
 
-    /// The tables but the cleaned one, each after those that refer to it, as far as they do not refer to each other.
+    /// The tables but the cleaned one, each after those that refer to it, as far as they do not
+    /// refer to each other.
     fn children_first(&self) -> Vec<usize> {
         fn visit(graph: &Graph, table: usize, seen: &mut Vec<usize>, order: &mut Vec<usize>) {
             if seen.contains(&table) {

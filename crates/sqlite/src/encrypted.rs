@@ -1,8 +1,8 @@
 //! Whether a file that SQLite refuses as no database is an encrypted one.
 //!
-//! SQLCipher, SEE and their like encrypt the header too, so SQLite says SQLITE_NOTADB of an intact file as it does of one whose first
-//! page was overwritten. Their content differs: all of an encrypted file looks random, while the pages behind a damaged first one
-//! are pages of b-trees.
+//! SQLCipher, SEE and their like encrypt the header too, so SQLite says SQLITE_NOTADB of an intact
+//! file as it does of one whose first page was overwritten. Their content differs: all of an
+//! encrypted file looks random, while the pages behind a damaged first one are pages of b-trees.
 
 use std::path::Path;
 
@@ -21,10 +21,12 @@ pub const ENCRYPTED: &str = "the file has no header of an SQLite database and lo
 /// The page sizes that occur.
 const PAGE_SIZES: [usize; 8] = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 
-/// Bytes of a sample. Of random ones, all but 0.01 of the 256 values of a byte are in it on average.
+/// Bytes of a sample. Of random ones, all but 0.01 of the 256 values of a byte are in it on
+/// average.
 const SAMPLE: usize = 2048;
 
-/// The fewest different bytes of a random sample: text has less than 100, and pages of SQLite many zeros.
+/// The fewest different bytes of a random sample: text has less than 100, and pages of SQLite many
+/// zeros.
 const MIN_VALUES: usize = 240;
 
 /// Places in the file at which samples are taken.
@@ -36,7 +38,8 @@ pub fn is_of_encrypted_file(error: &SqliteError, path: &Path, size_bytes: u64, l
     error.code() == Some(ErrorCode::NotADatabase) && is_encrypted(path, size_bytes, limits)
 }
 
-/// Whether a file looks encrypted. It is read through SQLite, without a lock; one that cannot be read does not.
+/// Whether a file looks encrypted. It is read through SQLite, without a lock; one that cannot be
+/// read does not.
 #[must_use]
 pub fn is_encrypted(path: &Path, size_bytes: u64, limits: &QueryLimits) -> bool {
     let Ok(reader) = Reader::open(path, Access::Immutable, limits) else { return false };

@@ -7,7 +7,8 @@ use rusqlite::ffi;
 use crate::limits::QueryLimits;
 use crate::span::SpanError;
 
-/// The classes of `sqlite_errors_total{code}`: SQLite's primary result codes that an operator acts on.
+/// The classes of `sqlite_errors_total{code}`: SQLite's primary result codes that an operator acts
+/// on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorCode {
     /// Another connection holds the lock that is needed.
@@ -62,8 +63,8 @@ impl ErrorCode {
 
     /// The class of a (possibly extended) result code (<https://www.sqlite.org/rescode.html>).
     fn from_code(code: i32) -> Self {
-        // The shared memory of the WAL is not ready: the reader came between an owner's open and its
-        // first transaction. Only the owner may set it up, and it passes by itself.
+        // The shared memory of the WAL is not ready: the reader came between an owner's open and
+        // its first transaction. Only the owner may set it up, and it passes by itself.
         if matches!(
             code,
             ffi::SQLITE_READONLY_CANTINIT | ffi::SQLITE_READONLY_RECOVERY | ffi::SQLITE_READONLY_CANTLOCK
@@ -105,7 +106,7 @@ pub struct SqliteError {
 }
 
 impl SqliteError {
-    /// Wraps what rusqlite reports. An interrupt is told apart by the budget that caused it.
+    /// Wraps what rusqlite reports. For an interrupt, the limits say what caused it.
     pub(super) fn new(operation: &'static str, error: &rusqlite::Error, limits: &QueryLimits) -> Self {
         let (extended, message) = match error {
             rusqlite::Error::SqliteFailure(failure, message) => (
@@ -113,8 +114,8 @@ impl SqliteError {
                 message.clone().unwrap_or_else(|| ffi::code_to_str(failure.extended_code).to_owned()),
             ),
             rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg.clone()),
-            // A value of another type than expected, or text that is not UTF-8. Both are legal content, which no check calls
-            // damage; SQLite itself says where a page is damaged.
+            // A value of another type than expected, or text that is not UTF-8. Both are legal
+            // content, which no check calls damage; SQLite itself says where a page is damaged.
             rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::Utf8Error(..) => {
                 (ffi::SQLITE_MISMATCH, error.to_string())
             }

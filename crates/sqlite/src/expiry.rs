@@ -10,7 +10,8 @@ pub enum TimeForm {
     Number,
     /// By the test that [`super::TimeColumn::test_rows`] was given, row by row.
     PerRow {
-        /// Whether the values' order is that of the times, so that the bounds of an [`ExpiryPredicate`] narrow the search.
+        /// Whether the values' order is that of the times, so that the bounds of an
+        /// [`ExpiryPredicate`] narrow the search.
         ordered: bool,
     },
 }

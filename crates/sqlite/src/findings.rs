@@ -1,5 +1,5 @@
-//! What a check finds, by kind: damage apart from broken constraints, from what cannot be checked here, and from what is
-//! odd but legal.
+//! What a check finds, by kind: damage apart from broken constraints, from what cannot be checked
+//! here, and from what is odd but legal.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -14,11 +14,14 @@ pub(super) const ADVICE: &str = "only a program that has it can check that";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingCategory {
-    /// Pages, trees, indexes or counts are broken. Only this stops writing and the rotation of backups.
+    /// Pages, trees, indexes or counts are broken. Only this stops writing and the rotation of
+    /// backups.
     Damage,
-    /// The file is sound, and a row breaks a rule of its table: NOT NULL, the type of a column, CHECK, UNIQUE, a foreign key.
+    /// The file is sound, and a row breaks a rule of its table: NOT NULL, the type of a column,
+    /// CHECK, UNIQUE, a foreign key.
     Constraint,
-    /// Something needs what only the application has: a collation, a tokenizer, a function, a virtual table's module.
+    /// Something needs what only the application has: a collation, a tokenizer, a function, a
+    /// virtual table's module.
     NotCheckable,
     /// Unusual and legal.
     Odd,
@@ -98,7 +101,8 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Adds what the check of one table says, with the table's name before each problem that lacks it.
+    /// Adds what the check of one table says, with the table's name before each problem that lacks
+    /// it.
     pub fn add(&mut self, table: &str, one: Self) {
         let named = one.findings.into_iter().map(|finding| match finding.kind {
             FindingCategory::Damage | FindingCategory::Constraint | FindingCategory::Odd => {
@@ -126,8 +130,8 @@ pub(super) fn capped(mut findings: Vec<Finding>) -> Vec<Finding> {
 
 /// The findings in one row of `PRAGMA integrity_check`.
 ///
-/// Rows are told apart by how they begin, which names in the schema cannot change. Only the row about pages and that of
-/// an R-tree hold several problems, one a line.
+/// Rows are classified by how they begin, which names in the schema cannot change. Only the row
+/// about pages and that of an R-tree hold several problems, one a line.
 pub(super) fn of_row(row: &str) -> Vec<Finding> {
     const PAGES: &str = "*** in database";
     if row == "ok" {

@@ -18,7 +18,8 @@ use super::scan_table::key_of;
 use super::schema::TableSchema;
 use super::tables::quoted;
 
-/// How deep chains of references are followed. What lies deeper is seen by SQLite itself when a row is deleted.
+/// How deep chains of references are followed. What lies deeper is seen by SQLite itself when a row
+/// is deleted.
 const MAX_DEPTH: usize = 6;
 
 /// How often a table may stand in one chain, as one that refers to itself does.
@@ -80,7 +81,8 @@ impl GraphBuilder<'_> {
             let repeats = path.iter().filter(|table| table.eq_ignore_ascii_case(&key.table)).count();
             let columns = columns_of(self.connection, &key.table)?;
             let Some(action) = self.action(&key, &columns) else { continue };
-            // Rows that go in the same statement keep nobody, and SQLite says so itself where one of them stays.
+            // Rows that go in the same statement keep nobody, and SQLite says so itself where one
+            // of them stays.
             if action == ReferenceAction::Protect && repeats > 0 && path.len() > 1 {
                 continue;
             }
@@ -138,7 +140,8 @@ impl GraphBuilder<'_> {
         Ok(graph)
     }
 
-    /// A table whose rows go; `None` where nothing finds its rows one by one, so that only SQLite can delete them.
+    /// A table whose rows go; `None` where nothing finds its rows one by one, so that only SQLite
+    /// can delete them.
     fn losing(&self, table: &str, action: ReferenceAction) -> rusqlite::Result<Option<AffectedTable>> {
         let columns = columns_of(self.connection, table)?;
         if is_not_utf8(table) || columns.iter().any(|(name, ..)| is_not_utf8(name)) {
@@ -150,7 +153,8 @@ impl GraphBuilder<'_> {
         Ok(key.map(|key| AffectedTable { name: table.to_owned(), key, bytes, action }))
     }
 
-    /// What happens to referring rows; `None` where SQLite changes their reference, so that nothing is in the way.
+    /// What happens to referring rows; `None` where SQLite changes their reference, so that nothing
+    /// is in the way.
     fn action(&mut self, key: &ForeignKeyRow, columns: &[(String, bool, i64)]) -> Option<ReferenceAction> {
         let listed = |tables: &[String]| tables.iter().any(|table| table.eq_ignore_ascii_case(&key.table));
         let can_be_null = key.columns.iter().all(|column| {
@@ -201,8 +205,9 @@ impl GraphBuilder<'_> {
     }
 }
 
-/// Whether SQLite finds the rows that refer to one without reading all of them, and whether there is an index on their columns,
-/// which another type or collation than that of the column that they refer to makes useless.
+/// Whether SQLite finds the rows that refer to one without reading all of them, and whether there
+/// is an index on their columns, which another type or collation than that of the column that they
+/// refer to makes useless.
 fn index_of(
     connection: &Connection,
     (parent, parent_columns): (&str, &[String]),

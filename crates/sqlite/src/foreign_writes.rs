@@ -1,4 +1,5 @@
-//! What can be seen of other processes' writes between two transactions of our own, without taking a lock.
+//! What can be seen of other processes' writes between two transactions of our own, without taking
+//! a lock.
 
 use std::path::Path;
 
@@ -25,8 +26,8 @@ pub struct ForeignWrites {
 }
 
 impl Writer {
-    /// A probe for this connection. Where the system does not show SQLite's descriptor (`/proc`), commits are seen, and the
-    /// time in which a WAL's write lock is held is not.
+    /// A probe for this connection. Where the system does not show SQLite's descriptor (`/proc`),
+    /// commits are seen, and the time in which a WAL's write lock is held is not.
     #[must_use]
     pub fn write_probe(&self) -> WriteProbe {
         let wal = match self.journal_mode() {
@@ -49,9 +50,10 @@ impl Writer {
         ForeignWrites { locked, mark: raw::change_counter(self.connection(), self.journal_mode()) }
     }
 
-    /// Has commits in WAL mode leave the sync to the next checkpoint, so that the lock is held for the work alone. The
-    /// database stays whole when power fails; what was deleted since the last sync may be there again. In rollback mode
-    /// a commit without its syncs could damage the database, and nothing changes.
+    /// Has commits in WAL mode leave the sync to the next checkpoint, so that the lock is held for
+    /// the work alone. The database stays whole when power fails; what was deleted since the last
+    /// sync may be there again. In rollback mode a commit without its syncs could damage the
+    /// database, and nothing changes.
     ///
     /// # Errors
     /// What SQLite says; none is known.
@@ -64,14 +66,16 @@ impl Writer {
             .map_err(self.failed("set when commits are synced"))
     }
 
-    /// Copies the WAL into the main file where it has grown so far that the application's next commit would do it.
+    /// Copies the WAL into the main file where it has grown so far that the application's next
+    /// commit would do it.
     pub fn checkpoint_if_due(&self) {
         if self.journal_mode() == JournalMode::Wal
             && let Some(ChangeCounter::Wal(_, frames)) =
                 raw::change_counter(self.connection(), JournalMode::Wal)
             && frames > super::lock_yield::CHECKPOINT_FRAMES
         {
-            // Passive: it takes no lock that a writer wants. That it could not copy all is no failure of the job.
+            // Passive: it takes no lock that a writer wants. That it could not copy all is no
+            // failure of the job.
             let _ = self.connection().query_row("PRAGMA main.wal_checkpoint(PASSIVE)", (), |_| Ok(()));
         }
     }

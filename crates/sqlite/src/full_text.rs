@@ -1,5 +1,6 @@
-//! Indexes that hold row ids of another table: full-text tables with `content=…`, and what triggers keep by row id. They are
-//! wrong after a VACUUM that numbers the rows anew, or when rows are deleted behind their back.
+//! Indexes that hold row ids of another table: full-text tables with `content=…`, and what triggers
+//! keep by row id. They are wrong after a VACUUM that numbers the rows anew, or when rows are
+//! deleted behind their back.
 
 use rusqlite::Connection;
 
@@ -35,8 +36,8 @@ pub(super) fn full_text_indexes(connection: &Connection) -> rusqlite::Result<Vec
     Ok(found)
 }
 
-/// A full-text table that indexes the rows of another without keeping them: `content=…` of FTS4 and FTS5
-/// (<https://www.sqlite.org/fts5.html#external_content_tables>).
+/// A full-text table that indexes the rows of another without keeping them: `content=…` of FTS4 and
+/// FTS5 (<https://www.sqlite.org/fts5.html#external_content_tables>).
 fn external_content(name: String, sql: &str) -> Option<FullTextIndex> {
     let (before, arguments) = sql.split_once('(')?;
     let module = before.split_whitespace().next_back()?.to_ascii_lowercase();
@@ -65,8 +66,8 @@ fn triggers(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(Strin
         .collect()
 }
 
-/// Whether rows of a table keep their ids in a VACUUM: an INTEGER PRIMARY KEY is one, and WITHOUT ROWID there are none.
-/// `None` for what is no ordinary table.
+/// Whether rows of a table keep their ids in a VACUUM: an INTEGER PRIMARY KEY is one, and WITHOUT
+/// ROWID there are none. `None` for what is no ordinary table.
 fn keeps_row_ids(connection: &Connection, table: &str) -> rusqlite::Result<Option<bool>> {
     let sql = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name = ?1 COLLATE NOCASE";
     let mut statement = connection.prepare(sql)?;
@@ -75,7 +76,8 @@ fn keeps_row_ids(connection: &Connection, table: &str) -> rusqlite::Result<Optio
     if strip_path {
         return Ok(Some(true));
     }
-    // Only the row id itself has no index among those of its table: a key DESC, or of another type, has one.
+    // Only the row id itself has no index among those of its table: a key DESC, or of another type,
+    // has one.
     let sql = "SELECT (SELECT count(*) FROM pragma_table_xinfo(?1) WHERE pk > 0) = 1 \
                AND (SELECT upper(type) = 'INTEGER' FROM pragma_table_xinfo(?1) WHERE pk > 0) \
                AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
@@ -116,8 +118,9 @@ fn broken_by_vacuum(connection: &Connection) -> rusqlite::Result<Vec<(String, St
     Ok(found)
 }
 
-/// The full-text indexes of a table that no trigger of its deletions tends, each with a trigger that would, and the rebuild that it needs
-/// first: taking out what an index does not hold damages it.
+/// The full-text indexes of a table that no trigger of its deletions tends, each with a trigger
+/// that would, and the rebuild that it needs first: taking out what an index does not hold damages
+/// it.
 fn left_behind(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for FullTextIndex { name, content, .. } in full_text_indexes(connection)? {
@@ -154,7 +157,8 @@ fn left_behind(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(St
 
 /// What is asked about such indexes before anything is written.
 pub trait RowIdIndexes: QuerySource {
-    /// What a VACUUM would break: tables whose rows it numbers anew, each with what finds them by their ids.
+    /// What a VACUUM would break: tables whose rows it numbers anew, each with what finds them by
+    /// their ids.
     ///
     /// # Errors
     /// What any read can meet.
@@ -162,7 +166,8 @@ pub trait RowIdIndexes: QuerySource {
         self.query("look for indexes by row id", broken_by_vacuum)
     }
 
-    /// The full-text indexes that would keep the rows deleted from a table, each with the trigger that is missing.
+    /// The full-text indexes that would keep the rows deleted from a table, each with the trigger
+    /// that is missing.
     ///
     /// # Errors
     /// What any read can meet.

@@ -1,11 +1,14 @@
 //! Full-text indexes beside the tables whose rows they index (`content=…`).
 //!
-//! SQLite's own checks compare an FTS3 or FTS4 index with its table, and look at an FTS5 index alone. The comparison of FTS5 is an
-//! INSERT ('integrity-check' with rank 1), which needs the right to write: it is made on a copy in memory, so that the
-//! database is read for as long as the copy takes and no lock of a writer is taken. Of a database that is too large for that, the
-//! row ids in index and table are compared, which finds rows that came, went or got other numbers behind the index's back.
+//! SQLite's own checks compare an FTS3 or FTS4 index with its table, and look at an FTS5 index
+//! alone. The comparison of FTS5 is an INSERT ('integrity-check' with rank 1), which needs the
+//! right to write: it is made on a copy in memory, so that the database is read for as long as the
+//! copy takes and no lock of a writer is taken. Of a database that is too large for that, the row
+//! ids in index and table are compared, which finds rows that came, went or got other numbers
+//! behind the index's back.
 //!
-//! An index out of step is no damage of the file: searches are wrong, and a rebuild of the index mends it.
+//! An index out of step is no damage of the file: searches are wrong, and a rebuild of the index
+//! mends it.
 
 use std::time::Duration;
 
@@ -53,7 +56,8 @@ impl Reader {
         Ok(found)
     }
 
-    /// Copies the database into memory, in the transaction that [`Reader::header`] began; nothing where it is too large.
+    /// Copies the database into memory, in the transaction that [`Reader::header`] began; nothing
+    /// where it is too large.
     ///
     /// # Errors
     /// What any read can meet.
@@ -73,7 +77,8 @@ impl Reader {
         Ok(Some(FullTextCopy { connection, limits }))
     }
 
-    /// Compares the row ids of an index with those of its table. Nothing where all are in both, or the index keeps none.
+    /// Compares the row ids of an index with those of its table. Nothing where all are in both, or
+    /// the index keeps none.
     ///
     /// # Errors
     /// The budget's end, and what any read can meet.
@@ -96,8 +101,9 @@ impl Reader {
         }
     }
 
-    /// Makes a broken constraint of what SQLite reports as damage where an FTS3 or FTS4 index does not fit the table whose rows it
-    /// indexes: the index is a table of its own, and only its content is another's.
+    /// Makes a broken constraint of what SQLite reports as damage where an FTS3 or FTS4 index does
+    /// not fit the table whose rows it indexes: the index is a table of its own, and only its
+    /// content is another's.
     pub(super) fn note_stale_index(&self, findings: &mut [Finding]) -> Result<(), SqliteError> {
         /// `fts3IntegrityMethod` in fts3.c. What it cannot read at all it reports in other words.
         const BEGINS: [&str; 2] = [
@@ -147,8 +153,8 @@ impl FullTextCopy {
 }
 
 impl FullTextCopy {
-    /// What SQLite says to a query of the table itself, which the index's module does not pass on: the table may be a view with
-    /// functions that only the application has.
+    /// What SQLite says to a query of the table itself, which the index's module does not pass on:
+    /// the table may be a view with functions that only the application has.
     fn read_error(&self, content: &str) -> Option<SqliteError> {
         let sql = format!("SELECT * FROM main.{}", quoted(content));
         let error = self.connection.prepare(&sql).err()?;

@@ -96,7 +96,8 @@ impl RawHeader {
             page_size: if page_size == 1 { 65_536 } else { u32::from(page_size) },
             reserved_bytes: bytes[20],
             journal_mode: if bytes[19] == 2 { JournalMode::Wal } else { JournalMode::Rollback },
-            // The largest root page is kept for a vacuuming database alone; the flag tells which kind.
+            // The largest root page is kept for a vacuuming database alone; the flag tells which
+            // kind.
             auto_vacuum: match (word(52), word(64)) {
                 (0, _) => AutoVacuum::None,
                 (_, 0) => AutoVacuum::Full,

@@ -16,8 +16,8 @@ use super::table_check::Index;
 use super::tables::quoted;
 
 impl Reader {
-    /// Holds every entry of each index beside its row, found by the row id, in place of looking it up in an order that is not
-    /// known here.
+    /// Holds every entry of each index beside its row, found by the row id, in place of looking it
+    /// up in an order that is not known here.
     pub(super) fn compare_indexes(
         &self,
         table: &str,
@@ -61,7 +61,8 @@ impl Reader {
         Ok(())
     }
 
-    /// The findings on an index whose entries were held beside their rows; nothing where SQLite does not read it by itself.
+    /// The findings on an index whose entries were held beside their rows; nothing where SQLite
+    /// does not read it by itself.
     fn compare_index(
         &self,
         table: &str,
@@ -95,7 +96,8 @@ impl Reader {
             ))
         });
         let mut findings: Vec<Finding> = findings.collect();
-        // Two entries for one row would leave another without any: equal sums over the row ids exclude it.
+        // Two entries for one row would leave another without any: equal sums over the row ids
+        // exclude it.
         let sums = |source: &str| {
             let sql = format!(
                 "SELECT count(*), sum({rowid} % 1000003), sum(({rowid} % 46337) * ({rowid} % 46337)) FROM main.{table_name} {source}"
@@ -111,9 +113,11 @@ impl Reader {
         Ok(Some(findings))
     }
 
-    /// Generated columns that are computed whenever they are read, by whatever their expression needs.
+    /// Generated columns that are computed whenever they are read, by whatever their expression
+    /// needs.
     fn computed_columns(&self, table: &str) -> Result<BTreeSet<String>, SqliteError> {
-        /// `hidden` of a virtual generated column (<https://www.sqlite.org/pragma.html#pragma_table_xinfo>).
+        /// `hidden` of a virtual generated column
+        /// (<https://www.sqlite.org/pragma.html#pragma_table_xinfo>).
         const VIRTUAL: i64 = 2;
         let failed = |error: rusqlite::Error| SqliteError::new("read the columns", &error, &self.limits);
         let sql = format!("PRAGMA main.table_xinfo({})", quoted(table));

@@ -7,8 +7,8 @@ use super::raw;
 /// schema or a huge row ends in an error. Reading a schema of 5,000 tables needs 5 MiB.
 const HEAP_LIMIT_BYTES: i64 = 512 * 1024 * 1024;
 
-/// Prepares SQLite in this process and limits its memory. Call it first in `main`, before any other thread uses SQLite: it
-/// replaces system calls in a table that SQLite reads without a lock.
+/// Prepares SQLite in this process and limits its memory. Call it first in `main`, before any other
+/// thread uses SQLite: it replaces system calls in a table that SQLite reads without a lock.
 ///
 /// # Errors
 /// SQLite refuses a part of it; then no database may be opened, as a reader could change its files.

@@ -45,15 +45,16 @@ impl Check {
     }
 }
 
-/// The largest page cache for the checks of a small database. A full check looks up the entry of each row in each index, in any
-/// order: with two indexes on random values in 71 MiB it took 1.66 s with so much and 2.45 s with the small one.
+/// The largest page cache for the checks of a small database. A full check looks up the entry of
+/// each row in each index, in any order: with two indexes on random values in 71 MiB it took 1.66 s
+/// with so much and 2.45 s with the small one.
 const LARGE_CACHE_KIB: u64 = 64 * 1024;
 
 /// The largest for any other: with 266 MiB more gained nothing.
 const MEDIUM_CACHE_KIB: u64 = 4 * 1024;
 
-/// For what reads each page in turn, which a larger one slows: 400 MiB of large values took 0.12 s of CPU time with so much,
-/// 0.14 s with 4 MiB and 0.21 s with 64 MiB.
+/// For what reads each page in turn, which a larger one slows: 400 MiB of large values took 0.12 s
+/// of CPU time with so much, 0.14 s with 4 MiB and 0.21 s with 64 MiB.
 const SMALL_CACHE_KIB: u64 = 1024;
 
 impl Reader {
@@ -75,8 +76,9 @@ impl Reader {
             .map_err(|error| SqliteError::new("set the cache", &error, &self.limits))
     }
 
-    /// Runs a check. Where it fails as a whole because of something that only the application has, it goes on table by table,
-    /// with what is missing here stood in for where that is safe, and names the rest.
+    /// Runs a check. Where it fails as a whole because of something that only the application has,
+    /// it goes on table by table, with what is missing here stood in for where that is safe, and
+    /// names the rest.
     ///
     /// While it runs, a writer of a rollback database cannot commit, and the WAL of a WAL database
     /// cannot start anew. It stops within 5 ms of its deadline or a cancel.
@@ -98,7 +100,8 @@ impl Reader {
         if check == Check::ForeignKey {
             return self.whole(check)?.map_or_else(|| self.check_by_table(check), Ok);
         }
-        // SQLite's own accounting is as good where it does it. Where it cannot be asked, the check itself says why.
+        // SQLite's own accounting is as good where it does it. Where it cannot be asked, the check
+        // itself says why.
         let is_partial = self.check_is_partial().unwrap_or(true);
         let mut uses = if is_partial { self.page_uses()? } else { None };
         let mut checked = match self.observed(uses.as_mut(), || self.whole(check))? {
@@ -116,7 +119,8 @@ impl Reader {
         Ok(checked)
     }
 
-    /// A check of the whole database at once; nothing where something that only the application has keeps it from being done.
+    /// A check of the whole database at once; nothing where something that only the application has
+    /// keeps it from being done.
     fn whole(&self, check: Check) -> Result<Option<Checked>, SqliteError> {
         let whole = match check {
             Check::Quick => self.integrity("quick check", "PRAGMA main.quick_check(100)"),
@@ -131,7 +135,8 @@ impl Reader {
         }
     }
 
-    /// Runs a check on one table and its indexes. The freelist, and pages that two tables use, it does not see.
+    /// Runs a check on one table and its indexes. The freelist, and pages that two tables use, it
+    /// does not see.
     ///
     /// # Errors
     /// As for [`Reader::check`].
@@ -155,8 +160,8 @@ impl Reader {
         rows.collect::<Result<_, _>>().map_err(failed)
     }
 
-    /// Every row of an integrity check; nothing where a collation had to be stood in for, so that what depends on the order of
-    /// an index would be wrong.
+    /// Every row of an integrity check; nothing where a collation had to be stood in for, so that
+    /// what depends on the order of an index would be wrong.
     pub(super) fn integrity(
         &self,
         operation: &'static str,
@@ -173,7 +178,8 @@ impl Reader {
         }
     }
 
-    /// The findings in the rows of an integrity check, and the error where the content of a row, and not damage, ended it.
+    /// The findings in the rows of an integrity check, and the error where the content of a row,
+    /// and not damage, ended it.
     pub(super) fn rows_of_check(
         &self,
         operation: &'static str,
@@ -198,7 +204,8 @@ impl Reader {
         Ok((capped(findings), None))
     }
 
-    /// Every row of a foreign-key check; nothing where more collations than `known` ones had to be stood in for.
+    /// Every row of a foreign-key check; nothing where more collations than `known` ones had to be
+    /// stood in for.
     pub(super) fn foreign_keys(&self, sql: &str, known: usize) -> Result<Option<Vec<Finding>>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("foreign key check", &error, &self.limits);
         let mut statement = prepare(&self.connection, sql).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Ending work within which SQLite does not call the progress handler.
+//! Interrupts work during which SQLite does not call the progress handler.
 
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use rusqlite::InterruptHandle;
 
 use crate::limits::QueryLimits;
 
-/// How often the budget is looked at.
+/// How often the limits are checked.
 const WATCH_PERIOD: Duration = Duration::from_millis(5);
 
-/// Does `work`, and interrupts its connection when the budget ends: a count of a b-tree is one instruction
-/// (`sqlite3BtreeCount`), and a checkpoint runs below the instructions.
+/// Does `work`, and interrupts its connection when the limits end: a count of a b-tree is one
+/// instruction (`sqlite3BtreeCount`), and a checkpoint runs below the instructions.
 pub(super) fn with_interrupt<T>(
     interrupt: InterruptHandle,
     limits: &QueryLimits,

@@ -1,5 +1,5 @@
-//! The way from one row that may have expired to the next, as SQL: which index or key it follows, where a batch begins
-//! and ends. It runs no transaction; that is `retention`'s.
+//! The way from one row that may have expired to the next, as SQL: which index or key it follows,
+//! where a batch begins and ends. It runs no transaction; that is `retention`'s.
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -36,7 +36,8 @@ pub struct KeysetScan {
     /// What refers to the rows, and the condition that leaves out those that a reference keeps.
     pub(super) references: References,
     protection: String,
-    /// From the newest time or the highest key to the lowest, as rows that refer to older ones of their table must go first.
+    /// From the newest time or the highest key to the lowest, as rows that refer to older ones of
+    /// their table must go first.
     descending: bool,
     pub(super) parameters: Vec<StoredValue>,
     /// The number of the first parameter with the last row that goes.
@@ -45,7 +46,8 @@ pub struct KeysetScan {
 }
 
 impl KeysetScan {
-    /// A way through a table: by an index on the time column where there is one, by the key otherwise.
+    /// A way through a table: by an index on the time column where there is one, by the key
+    /// otherwise.
     #[must_use]
     pub fn plan(shape: &ScanTable, expiry: &ExpiryPredicate) -> Self {
         let column = expiry.column.as_deref().map_or_else(|| shape.key[0].clone(), quoted);
@@ -72,8 +74,9 @@ impl KeysetScan {
             parameters.len() + 1 - values.len()
         });
         let mut filter = uses(parameters.len());
-        // A walk by time is between its cursors, which lie between these bounds; to say it again for every row would
-        // cost, and SQLite might enter the index at the floor and walk over all that was looked at before.
+        // A walk by time is between its cursors, which lie between these bounds; to say it again
+        // for every row would cost, and SQLite might enter the index at the floor and walk over all
+        // that was looked at before.
         if !by_time && ordered {
             filter.push_str(&format!(" AND +{column} >= ?1 AND +{column} < ?2"));
         }
@@ -82,7 +85,8 @@ impl KeysetScan {
         }
         let mut left_out = None;
         if let Some(condition) = &expiry.condition {
-            // In a function, so that no index on its columns draws the walk off its way. The line break ends a comment.
+            // In a function, so that no index on its columns draws the walk off its way. The line
+            // break ends a comment.
             let condition = format!("ifnull(({condition}\n), 0)");
             left_out = Some(format!("{filter} AND NOT {condition}"));
             filter.push_str(&format!(" AND {condition}"));
@@ -189,8 +193,8 @@ impl KeysetScan {
         (sql, parameters)
     }
 
-    /// Two places of one moment. By row values alone SQLite enters the index at the moment's first row, and every batch
-    /// would look at all of its rows again.
+    /// Two places of one moment. By row values alone SQLite enters the index at the moment's first
+    /// row, and every batch would look at all of its rows again.
     fn equal_time_predicate(
         &self,
         first: &[StoredValue],
@@ -216,7 +220,8 @@ impl KeysetScan {
         rows: u32,
     ) -> rusqlite::Result<Option<Cursor>> {
         let (place, parameters) = self.range_predicate(after, None);
-        // On a walk by time only expired rows are counted. By key every row is, so that a batch's work is bounded.
+        // On a walk by time only expired rows are counted. By key every row is, so that a batch's
+        // work is bounded.
         let sql = format!(
             "SELECT {keys} FROM {from} WHERE {uses}{place} ORDER BY {order} LIMIT 1 OFFSET {offset}",
             keys = self.key_sql(),
@@ -284,7 +289,8 @@ impl KeysetScan {
         (&self.table, format!("{}{bounds}", self.filter))
     }
 
-    /// `SELECT`s the rows that a batch deletes, each row by one of these: its columns, then its key.
+    /// `SELECT`s the rows that a batch deletes, each row by one of these: its columns, then its
+    /// key.
     pub(super) fn selects(
         &self,
         after: Option<&Cursor>,
@@ -334,11 +340,13 @@ impl KeysetScan {
             .map(Cursor)
     }
 
-    /// What lies after a cursor and up to another, as conditions that SQLite need not test row by row.
+    /// What lies after a cursor and up to another, as conditions that SQLite need not test row by
+    /// row.
     ///
-    /// It tests row values again for each row of a range that it found by them, which made a batch 13 % dearer. So a walk
-    /// by time is cut in three: the rest of the first moment, all between, and the beginning of the last.
-    /// Rows that refer to each other are judged together, in one piece.
+    /// It tests row values again for each row of a range that it found by them, which made a batch
+    /// 13 % dearer. So a walk by time is cut in three: the rest of the first moment, all between,
+    /// and the beginning of the last. Rows that refer to each other are judged together, in one
+    /// piece.
     pub(super) fn subranges(
         &self,
         after: Option<&Cursor>,

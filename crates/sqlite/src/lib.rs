@@ -1,9 +1,11 @@
-//! Reads, checks and maintains SQLite databases that other programs own. Synchronous; every call has limits.
+//! Reads, checks and maintains SQLite databases that other programs own. Synchronous; every call
+//! has limits.
 //!
-//! This is the only crate of litekeeper with `unsafe` code, all of it in `raw`. It decides nothing about schedules,
-//! thresholds or what a finding means. It never
+//! This is the only crate of litekeeper with `unsafe` code, all of it in `raw`. It decides nothing
+//! about schedules, thresholds or what a finding means. It never
 //!
-//! - opens a database, `-wal` or `-shm` file except through SQLite, as closing the file would drop SQLite's POSIX locks,
+//! - opens a database, `-wal` or `-shm` file except through SQLite, as closing the file would drop
+//!   SQLite's POSIX locks,
 //! - creates or deletes a file beside a database,
 //! - keeps a connection open for longer than one reading or one maintenance run.
 
@@ -147,8 +149,8 @@ pub use writer::Locked;
 pub use writer::Writer;
 pub use writer::is_own_timeout;
 
-/// For SQLite files that litekeeper itself owns: its state file and the databases of the demo. Databases of other programs
-/// are opened by [`Reader`] and [`Writer`] alone.
+/// For SQLite files that litekeeper itself owns: its state file and the databases of the demo.
+/// Databases of other programs are opened by [`Reader`] and [`Writer`] alone.
 pub use rusqlite;
 
 /// The version of SQLite that is built in, e.g. `3.54.1`.

@@ -1,7 +1,8 @@
-//! The time between two holds of the write lock, in which others get their turn.
+//! The pause between two holds of the write lock, in which other writers commit.
 //!
-//! Who waits for a lock sleeps in SQLite's busy handler, tells nobody, and may find the lock taken each time it wakes. So
-//! a pause is measured by those sleeps, or by the commits that are seen in it.
+//! A waiting writer sleeps in SQLite's busy handler, where it cannot be seen, and may find the lock
+//! taken each time it wakes. So the length of a pause follows those sleeps, or the commits that are
+//! seen in it.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -11,18 +12,20 @@ use super::raw;
 use super::writer::Writer;
 use super::writer::sleep;
 
-/// From so many frames in the WAL on, it is checkpointed in a pause: below the 1,000 at which an owner's commit would
-/// do it, and pay for what the job wrote.
+/// From so many frames in the WAL on, it is checkpointed in a pause: below the 1,000 at which an
+/// owner's commit would do it, and pay for what the job wrote.
 pub(super) const CHECKPOINT_FRAMES: u32 = 900;
 
-/// Who has committed and does nothing for so long has no more to write for now. An owner that waited is often late with
-/// its next transaction too: to take the lock before that would have it wait for another whole hold.
+/// Who has committed and does nothing for so long has no more to write for now. An owner that
+/// waited is often late with its next transaction too: to take the lock before that would have it
+/// wait for another whole hold.
 const IDLE_AFTER_COMMIT: Duration = Duration::from_micros(500);
 
-/// SQLite's busy handler sleeps no longer than this between two tries (`sqliteDefaultBusyCallback`).
+/// SQLite's busy handler sleeps no longer than this between two tries
+/// (`sqliteDefaultBusyCallback`).
 const MAX_BUSY_SLEEP: Duration = Duration::from_millis(100);
 
-/// Who may wait for the lock.
+/// How many connections may wait for the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contention {
     /// One connection, or none: when it has committed, nobody waits.
@@ -34,10 +37,11 @@ pub enum Contention {
 impl Contention {
     /// How long a pause lasts after a hold.
     ///
-    /// SQLite's busy handler sleeps 1, 2, 5, 10, 15, 20, 25 … ms between its tries, so a pause must be as long as such
-    /// a sleep to be met for sure: 5 ms after a hold of 8 ms, 10 ms after one of 18 ms, 15 ms after one of 33 ms. Among several,
-    /// one that wakes while another has the lock sleeps longer next time, and then has no more than a chance: two out
-    /// of three, as a pause is twice the hold.
+    /// SQLite's busy handler sleeps 1, 2, 5, 10, 15, 20, 25 … ms between its tries, so a pause must
+    /// be as long as such a sleep to be met for sure: 5 ms after a hold of 8 ms, 10 ms after one of
+    /// 18 ms, 15 ms after one of 33 ms. Among several, one that wakes while another has the lock
+    /// sleeps longer next time, and then has no more than a chance: two out of three, as a pause is
+    /// twice the hold.
     fn pause(self, hold: Duration) -> Duration {
         match self {
             Self::Single => max_busy_sleep(hold),
@@ -47,8 +51,8 @@ impl Contention {
 }
 
 impl Writer {
-    /// Lets others have their turn after a hold, for `ratio` times its length at the least. A pause for a single connection
-    /// ends when that has committed and is quiet.
+    /// Yields the lock to other writers after a hold, for `ratio` times its length at the least. A
+    /// pause for a single connection ends when that has committed and is quiet.
     pub fn yield_lock(&mut self, hold: Duration, ratio: f64, waiting: Contention) {
         let begun = Instant::now();
         let least = hold.mul_f64(ratio);
@@ -82,9 +86,11 @@ impl Writer {
     }
 }
 
-/// The longest sleep of SQLite's busy handler that can be under way when a hold of this length ends.
+/// The longest sleep of SQLite's busy handler that can be under way when a hold of this length
+/// ends.
 fn max_busy_sleep(hold: Duration) -> Duration {
-    /// When the handler wakes after the first try failed, in milliseconds (`sqliteDefaultBusyCallback`).
+    /// When the handler wakes after the first try failed, in milliseconds
+    /// (`sqliteDefaultBusyCallback`).
     const WAKES: [u64; 8] = [1, 3, 8, 18, 33, 53, 78, 103];
     const MARGIN: Duration = Duration::from_micros(500);
     let mut slept_from = 0;

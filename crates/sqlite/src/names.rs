@@ -1,8 +1,9 @@
 //! Names of tables, columns and indexes that are not UTF-8.
 //!
-//! SQLite takes any bytes for a name, and older programs on Windows wrote Latin-1. Such a name is kept as text in which each
-//! byte that is no UTF-8 stands as U+FFFD and two hexadecimal digits (`Gr�F6�DFe`), and U+FFFD itself likewise, so
-//! that nothing is lost: [`encode`] gives the bytes back for SQL and for parameters.
+//! SQLite takes any bytes for a name, and older programs on Windows wrote Latin-1. Such a name is
+//! kept as text in which each byte that is no UTF-8 stands as U+FFFD and two hexadecimal digits
+//! (`Gr�F6�DFe`), and U+FFFD itself likewise, so that nothing is lost: [`encode`] gives the bytes
+//! back for SQL and for parameters.
 
 use std::borrow::Cow;
 
@@ -129,7 +130,8 @@ pub(super) fn text_in(row: &raw::Statement<'_>, column: i32) -> Option<String> {
     row.bytes(column).map(|bytes| decode(&bytes))
 }
 
-/// The first column of a statement's only row, a number, whatever names are in the statement; NULL is `None`.
+/// The first column of a statement's only row, a number, whatever names are in the statement; NULL
+/// is `None`.
 pub(super) fn number_of(connection: &Connection, sql: &str) -> rusqlite::Result<Option<i64>> {
     if !is_not_utf8(sql) {
         return connection.query_row(sql, (), |row| row.get(0));

@@ -1,9 +1,11 @@
-//! Who of this process has a database open, so that readers and a writer do not spoil each other's.
+//! Ensures that a writer of this process opens or closes a database only while none of its readers
+//! has it open.
 //!
-//! Within one process SQLite shares the WAL's shared memory between connections, and the first decides how it is
-//! mapped: beside a reader, who maps it read-only, a writer could not write. And only the last to close
-//! tidies up the sidecars. So a writer opens and closes a database alone; readers are told "busy" meanwhile, as if
-//! another process held its lock. In between both go on side by side.
+//! Within one process SQLite shares the WAL's shared memory between connections, and the first
+//! decides how it is mapped: beside a reader, who maps it read-only, a writer could not write. And
+//! only the last to close tidies up the sidecars. So a writer opens and closes a database
+//! exclusively; readers get "busy" meanwhile, as if another process held its lock. Between opening
+//! and closing, both work side by side.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,7 +18,7 @@ use parking_lot::MutexGuard;
 
 use crate::limits::QueryLimits;
 
-/// How often a writer that waits looks whether it was told to stop.
+/// How often a waiting writer checks its limits.
 const WATCH_PERIOD: Duration = Duration::from_millis(20);
 
 /// The connections of this process to one database.
@@ -82,8 +84,8 @@ impl Drop for ReaderGuard {
 pub(super) struct ExclusiveGuard(PathBuf);
 
 impl ExclusiveGuard {
-    /// Waits for the readers to leave and keeps new ones out; `None` when the budget ended first, or another
-    /// writer of this process is at it.
+    /// Waits for the readers to leave and keeps new ones out; `None` when the budget ended first,
+    /// or another writer of this process is at it.
     pub(super) fn begin(path: &Path, limits: &QueryLimits) -> Option<Self> {
         let mut counts = locked();
         let count = counts.get_or_insert_default().entry(path.to_owned()).or_default();

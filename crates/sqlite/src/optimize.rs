@@ -1,4 +1,5 @@
-//! The statistics by which SQLite's query planner chooses indexes: which are missing or stale, and new ones.
+//! The statistics by which SQLite's query planner chooses indexes: which are missing or stale, and
+//! new ones.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -35,17 +36,20 @@ pub struct Analysis {
 }
 
 impl Writer {
-    /// The tables of which `PRAGMA optimize` would make new statistics: those with an index that has none, and those that
-    /// have grown or shrunk tenfold since (<https://www.sqlite.org/pragma.html#pragma_optimize>). Empty tables are left out,
-    /// as they would be listed for ever.
+    /// The tables of which `PRAGMA optimize` would make new statistics: those with an index that
+    /// has none, and those that have grown or shrunk tenfold since
+    /// (<https://www.sqlite.org/pragma.html#pragma_optimize>). Empty tables are left out, as they
+    /// would be listed for ever.
     ///
-    /// SQLite begins a write transaction for it, which lasts as long as reading the size of every table.
+    /// SQLite begins a write transaction for it, which lasts as long as reading the size of every
+    /// table.
     ///
     /// # Errors
     /// `Busy`, and what any read can meet.
     pub fn stale_statistics(&self) -> Result<Locked<Vec<Analysis>>, SqliteError> {
-        /// 0x00001 lists the statements in place of running them, 0x00002 is ANALYZE, and 0x10000 looks at every table: those
-        /// that this connection queried, which is the default, are none.
+        /// 0x00001 lists the statements in place of running them, 0x00002 is ANALYZE, and 0x10000
+        /// looks at every table: those that this connection queried, which is the default, are
+        /// none.
         const LIST_ALL: &str = "PRAGMA main.optimize(0x10003)";
         let failed = self.failed("list stale statistics");
         let connection = self.connection();
@@ -64,17 +68,20 @@ impl Writer {
             }
             Ok(Locked { value, hold, commit: Duration::ZERO })
         };
-        // Whether an index has statistics depends on no order; what they are does, and is made without stand-ins.
+        // Whether an index has statistics depends on no order; what they are does, and is made
+        // without stand-ins.
         with_any_collation(connection, list).map_err(failed)
     }
 
-    /// Makes the statistics of a table anew, from `limit` rows or so of each index, in one transaction.
+    /// Makes the statistics of a table anew, from `limit` rows or so of each index, in one
+    /// transaction.
     ///
-    /// It makes the table `sqlite_stat1` where there is none. `sqlite_stat4` it leaves as it was: a limited analysis
-    /// has nothing to put there.
+    /// It makes the table `sqlite_stat1` where there is none. `sqlite_stat4` it leaves as it was: a
+    /// limited analysis has nothing to put there.
     ///
     /// # Errors
-    /// `Busy`, `Full` and so on; `DeadlineExceeded` when it took longer than `longest`. Nothing is changed then.
+    /// `Busy`, `Full` and so on; `DeadlineExceeded` when it took longer than `longest`. Nothing is
+    /// changed then.
     pub fn analyze(
         &mut self,
         analysis: &Analysis,
@@ -101,8 +108,9 @@ impl Writer {
 }
 
 impl Reader {
-    /// The same as [`Writer::stale_statistics`] tells, worked out without a write transaction: from the statistics that there
-    /// are, and from counts that take `limits` each at the most. Tables that only the application can analyze are left out.
+    /// The same as [`Writer::stale_statistics`] tells, worked out without a write transaction: from
+    /// the statistics that there are, and from counts that take `limits` each at the most. Tables
+    /// that only the application can analyze are left out.
     ///
     /// # Errors
     /// What any read can meet.
@@ -166,7 +174,8 @@ fn ordinary_tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection.prepare(sql)?.query_map((), |row| name_in(row, 0))?.collect()
 }
 
-/// The rows that a table had when its statistics were made; nothing where one of its indexes has none.
+/// The rows that a table had when its statistics were made; nothing where one of its indexes has
+/// none.
 fn recorded_rows(connection: &Connection, table: &str) -> rusqlite::Result<Option<f64>> {
     let indexes = "SELECT name FROM pragma_index_list(?1, 'main')";
     let indexes: Vec<String> = connection

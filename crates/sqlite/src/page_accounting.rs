@@ -1,16 +1,19 @@
 //! Accounting for every page of a database, independent of SQLite's own check.
 //!
-//! `PRAGMA integrity_check` looks for pages that are used twice, unused or free and in use only where the first b-tree that
-//! it is given is no view or virtual table, whose root page is 0 (`bPartial` of `sqlite3BtreeIntegrityCheck`); which one is
-//! first depends on hashes of names. So each page is counted here: b-trees with their overflow pages, the freelist, the
-//! pointer maps of auto_vacuum and the lock-byte page make up the file, and no page has two uses
+//! `PRAGMA integrity_check` looks for pages that are used twice, unused or free and in use only
+//! where the first b-tree that it is given is no view or virtual table, whose root page is 0
+//! (`bPartial` of `sqlite3BtreeIntegrityCheck`); which one is first depends on hashes of names. So
+//! each page is counted here: b-trees with their overflow pages, the freelist, the pointer maps of
+//! auto_vacuum and the lock-byte page make up the file, and no page has two uses
 //! (<https://www.sqlite.org/fileformat2.html>).
 //!
-//! Where all is well, which is nearly always, `page_uses` proves it from the pages that SQLite's check reads anyway. Only where it
-//! does not, the walk of `page_ledger` reads them again and says what is wrong with which page.
+//! Where all is well, which is nearly always, `page_uses` proves it from the pages that SQLite's
+//! check reads anyway. Only where it does not, the walk of `page_ledger` reads them again and says
+//! what is wrong with which page.
 //!
-//! Pages are read by `sqlite_dbpage` in the transaction of the check, so that pages in the WAL count as they are. Nothing in
-//! them is trusted: a page is followed once, and memory is three bits a page.
+//! Pages are read by `sqlite_dbpage` in the transaction of the check, so that pages in the WAL
+//! count as they are. Nothing in them is trusted: a page is followed once, and memory is three bits
+//! a page.
 
 use rusqlite::Connection;
 
@@ -24,7 +27,8 @@ use super::raw;
 use super::reader::Reader;
 
 impl Reader {
-    /// Whether SQLite's own check of the whole database is a partial one, which its program shows: the first root page is 0.
+    /// Whether SQLite's own check of the whole database is a partial one, which its program shows:
+    /// the first root page is 0.
     ///
     /// # Errors
     /// `Corrupt` for a schema that SQLite refuses, and what any read can meet.
@@ -43,9 +47,9 @@ impl Reader {
         Ok(true)
     }
 
-    /// Finds the use of every page and returns what is wrong with them, [`super::MAX_FINDINGS`] at most. It belongs into a
-    /// transaction that [`Reader::header`] began. Within the b-trees it looks only for pages: their order and
-    /// content are for the checks of the tables.
+    /// Finds the use of every page and returns what is wrong with them, [`super::MAX_FINDINGS`] at
+    /// most. It belongs into a transaction that [`Reader::header`] began. Within the b-trees it
+    /// looks only for pages: their order and content are for the checks of the tables.
     ///
     /// # Errors
     /// The budget's end, and what any read can meet.

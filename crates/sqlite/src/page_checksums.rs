@@ -1,8 +1,10 @@
-//! Reserved bytes at the end of pages, and the checksums that SQLite's cksumvfs keeps in eight of them.
+//! Reserved bytes at the end of pages, and the checksums that SQLite's cksumvfs keeps in eight of
+//! them.
 //!
-//! The sum is computed over the rest of the page when that is written, as <https://sqlite.org/cksumvfs.html> has it; a writer
-//! without this VFS leaves the old one, and the owner then gets `SQLITE_IOERR_DATA` for the page. Pages are read in the transaction
-//! of the check, so that those in the WAL count as they are.
+//! The sum is computed over the rest of the page when that is written, as
+//! <https://sqlite.org/cksumvfs.html> has it; a writer without this VFS leaves the old one, and the
+//! owner then gets `SQLITE_IOERR_DATA` for the page. Pages are read in the transaction of the
+//! check, so that those in the WAL count as they are.
 
 use super::error::SqliteError;
 use super::findings::Finding;
@@ -19,7 +21,8 @@ pub const CHECKSUM_BYTES: u8 = 8;
 /// What the sums of all pages say.
 #[derive(Default)]
 struct PageChecksums {
-    /// Pages that have one which fits, zeroed pages left out: their sum is zero, with and without the VFS.
+    /// Pages that have one which fits, zeroed pages left out: their sum is zero, with and without
+    /// the VFS.
     matching: u64,
     differing: u64,
     /// The first of those that differ.
@@ -59,7 +62,8 @@ impl Reader {
         Ok(page.get(20) == Some(&CHECKSUM_BYTES) && is_checksum_valid(&page) == Some(true))
     }
 
-    /// Says what the reserved bytes of the pages are, and compares checksums in them with the pages.
+    /// Says what the reserved bytes of the pages are, and compares checksums in them with the
+    /// pages.
     ///
     /// # Errors
     /// The budget's end, and what any read can meet.
@@ -118,7 +122,8 @@ impl Reader {
     }
 }
 
-/// Whether the checksum at the end of a page fits it; `None` for a page of zeros alone, which says nothing.
+/// Whether the checksum at the end of a page fits it; `None` for a page of zeros alone, which says
+/// nothing.
 fn is_checksum_valid(page: &[u8]) -> Option<bool> {
     let (content, sum) = page.split_last_chunk::<{ CHECKSUM_BYTES as usize }>()?;
     if page.iter().all(|byte| *byte == 0) {

@@ -1,5 +1,5 @@
-//! Which pages have their use by their place in the file: the page with the lock bytes, and the pointer maps of auto_vacuum
-//! (<https://www.sqlite.org/fileformat2.html>, 1.4 and 1.8).
+//! Which pages have their use by their place in the file: the page with the lock bytes, and the
+//! pointer maps of auto_vacuum (<https://www.sqlite.org/fileformat2.html>, 1.4 and 1.8).
 
 use super::btree_page::number;
 
@@ -40,7 +40,8 @@ impl Layout {
         u32::try_from(self.usable / 5).unwrap_or(u32::MAX - 1) + 1
     }
 
-    /// The pointer map in which a page has its entry, and the entry's number; `None` for pages that have none.
+    /// The pointer map in which a page has its entry, and the entry's number; `None` for pages that
+    /// have none.
     pub(super) fn entry_of(&self, page: u32) -> Option<(u32, u32)> {
         let map = self.map_of(page)?;
         Some((map, page.checked_sub(map + 1)?))
@@ -87,7 +88,8 @@ mod tests {
         assert_eq!((layout.entry_of(1), layout.entry_of(105)), (None, None));
         layout = Layout { count: 20_000, page_bytes: 65_536, usable: 65_536, highest_root: 1 };
         assert_eq!((layout.lock_page(), layout.map_step()), (16_385, 13_108));
-        // 1 KiB pages: a step of 205 puts a map on page 1,048,577 = 2 + 5,115 × 205 (PENDING_BYTE_PAGE of SQLite).
+        // 1 KiB pages: a step of 205 puts a map on page 1,048,577 = 2 + 5,115 × 205
+        // (PENDING_BYTE_PAGE of SQLite).
         layout = Layout { count: 1_100_000, page_bytes: 1024, usable: 1024, highest_root: 1 };
         assert_eq!((layout.lock_page(), (1_048_577 - 2) % layout.map_step()), (1_048_577, 0));
         assert!(layout.fixed().any(|(page, _)| page == 1_048_578), "the map moves behind the lock page");

@@ -141,7 +141,7 @@ impl<'connection> PageLedger<'connection> {
         let (mut trunk, announced) = self.free;
         let mut found = 0_u32;
         let mut buffer = Vec::new();
-        let room = self.room_of_trunk();
+        let capacity = self.trunk_capacity();
         while trunk != 0 && !self.is_full() {
             if !self.take(trunk, NAME) {
                 break;
@@ -150,7 +150,7 @@ impl<'connection> PageLedger<'connection> {
             found += 1;
             self.pages.read(trunk, &mut buffer)?;
             let leaves = number(&buffer, 4).unwrap_or(0);
-            if leaves > room {
+            if leaves > capacity {
                 self.problem(|| {
                     format!("page {trunk} of {NAME} names {leaves} pages, more than it can hold")
                 });
@@ -172,19 +172,19 @@ impl<'connection> PageLedger<'connection> {
     }
 
     /// How many pages a trunk page of the freelist can name.
-    fn room_of_trunk(&self) -> u32 {
+    fn trunk_capacity(&self) -> u32 {
         u32::try_from(self.layout.usable / 4).unwrap_or(u32::MAX) - 2
     }
 
-    /// Notes the pages of the freelist in `uses`, and says whether it is as the header and the pointer maps have it, and
-    /// the maps have the root pages too.
+    /// Notes the pages of the freelist in `uses`, and says whether it is as the header and the
+    /// pointer maps have it, and the maps have the root pages too.
     pub(super) fn freelist_into(
         &mut self,
         uses: &mut PageUses,
         roots: &[(u32, String)],
     ) -> rusqlite::Result<bool> {
         let (mut trunk, announced) = self.free;
-        let (mut found, room) = (0_u32, self.room_of_trunk());
+        let (mut found, capacity) = (0_u32, self.trunk_capacity());
         let mut buffer = Vec::new();
         for (root, _) in roots.iter().filter(|(root, _)| *root > 1) {
             if !self.is_in_map(*root, MAP_ROOT)? {
@@ -198,7 +198,7 @@ impl<'connection> PageLedger<'connection> {
             }
             self.pages.read(trunk, &mut buffer)?;
             let leaves = number(&buffer, 4).unwrap_or(u32::MAX);
-            if leaves > room {
+            if leaves > capacity {
                 return Ok(false);
             }
             for leaf in buffer.get(8..8 + leaves as usize * 4).unwrap_or_default().chunks_exact(4) {
@@ -214,8 +214,8 @@ impl<'connection> PageLedger<'connection> {
         Ok(found == announced)
     }
 
-    /// Compares the entry of a page in its pointer map with its use. Those of the other pages belong to SQLite's check of
-    /// the table, which compares them.
+    /// Compares the entry of a page in its pointer map with its use. Those of the other pages
+    /// belong to SQLite's check of the table, which compares them.
     fn expect_in_map(&mut self, page: u32, kind: u8, name: &str) -> rusqlite::Result<()> {
         if !self.is_in_map(page, kind)? {
             self.problem(|| format!("page {page} of {name} has another use in the pointer map"));
@@ -241,7 +241,8 @@ impl<'connection> PageLedger<'connection> {
         }
     }
 
-    /// Every page that nothing uses is lost. After pages that could not be followed this follows from them, and is left out.
+    /// Every page that nothing uses is lost. After pages that could not be followed this follows
+    /// from them, and is left out.
     pub(super) fn unused(&mut self) {
         if !self.problems.is_empty() {
             return;

@@ -1,10 +1,12 @@
 //! A proof that every page has one use, from the pages in whatever order they are read.
 //!
-//! SQLite's check reads each page of each b-tree at least once. While it does so the pages that it reads from the file are shown
-//! to [`PageUses::observe`], which notes what each refers to: two bits a page, whether it is referred to and whether it
-//! was looked at. What is left to read afterwards are the freelist and the pages that were in SQLite's cache or are in the
-//! WAL. Where each page of the file is referred to exactly once, and all that refers to pages was looked at, no page has
-//! two uses and none is lost. Anything else is a doubt and no finding: the walk of `page_accounting` finds out what is wrong.
+//! SQLite's check reads each page of each b-tree at least once. While it does so the pages that it
+//! reads from the file are shown to [`PageUses::observe`], which notes what each refers to: two
+//! bits a page, whether it is referred to and whether it was looked at. What is left to read
+//! afterwards are the freelist and the pages that were in SQLite's cache or are in the WAL. Where
+//! each page of the file is referred to exactly once, and all that refers to pages was looked at,
+//! no page has two uses and none is lost. Anything else is a doubt and no finding: the walk of
+//! `page_accounting` finds out what is wrong.
 
 use super::btree_page::PageHeader;
 use super::btree_page::Reference;
@@ -12,8 +14,8 @@ use super::btree_page::number;
 use super::btree_page::references;
 use super::page_layout::Layout;
 
-/// From this page number on an overflow page, which begins with the number of the next one, may look like a page of a
-/// b-tree, which begins with its kind: 2 is the smallest.
+/// From this page number on an overflow page, which begins with the number of the next one, may
+/// look like a page of a b-tree, which begins with its kind: 2 is the smallest.
 const AMBIGUOUS_PAGES: u32 = 2 << 24;
 
 /// One bit for each page.
@@ -44,7 +46,8 @@ pub(super) struct PageUses {
     layout: Layout,
     referred: PageSet,
     seen: PageSet,
-    /// The word of the sets at which [`PageUses::complete`] is; pages before it that are referred to go into `behind`.
+    /// The word of the sets at which [`PageUses::complete`] is; pages before it that are referred
+    /// to go into `behind`.
     position: usize,
     behind: Vec<u32>,
     doubtful: bool,
@@ -95,7 +98,8 @@ impl PageUses {
         }
     }
 
-    /// Takes what a page of a b-tree or an overflow page refers to, the first time that it is shown.
+    /// Takes what a page of a b-tree or an overflow page refers to, the first time that it is
+    /// shown.
     pub(super) fn observe(&mut self, page: u32, bytes: &[u8]) {
         if self.doubtful || page == 0 || page > self.layout.count || !self.seen.insert(page) {
             return;
@@ -118,7 +122,8 @@ impl PageUses {
         self.doubtful |= is_understood.is_none();
     }
 
-    /// Reads every page that is referred to and was not looked at. Ends early at a doubt; `read` ends it by an error.
+    /// Reads every page that is referred to and was not looked at. Ends early at a doubt; `read`
+    /// ends it by an error.
     pub(super) fn complete<E>(
         &mut self,
         mut read: impl FnMut(u32, &mut Vec<u8>) -> Result<(), E>,
@@ -160,8 +165,8 @@ impl PageUses {
 mod tests {
     use super::*;
 
-    /// Pages of 512 bytes: a table's interior page 1 (behind the database's header) with the leaves 2 and 3, and a value of leaf 3
-    /// that goes on in the overflow pages 5 and 4.
+    /// Pages of 512 bytes: a table's interior page 1 (behind the database's header) with the leaves
+    /// 2 and 3, and a value of leaf 3 that goes on in the overflow pages 5 and 4.
     fn file() -> Vec<Vec<u8>> {
         let mut pages = vec![vec![0_u8; 512]; 5];
         let first = &mut pages[0];
@@ -175,7 +180,8 @@ mod tests {
         leaf[0] = 13;
         leaf[3..5].copy_from_slice(&1_u16.to_be_bytes());
         leaf[8..10].copy_from_slice(&400_u16.to_be_bytes());
-        // 1,055 bytes of payload in row 1, of which the leaf has the least, 39, and two overflow pages 508 each.
+        // 1,055 bytes of payload in row 1, of which the leaf has the least, 39, and two overflow
+        // pages 508 each.
         leaf[400..403].copy_from_slice(&[0x88, 0x1f, 1]);
         leaf[403 + 39..403 + 43].copy_from_slice(&5_u32.to_be_bytes());
         pages[4][..4].copy_from_slice(&4_u32.to_be_bytes());

@@ -1,4 +1,5 @@
-//! Single pages of a database, as they are in the transaction of a connection: those in the WAL count.
+//! Single pages of a database, as they are in the transaction of a connection: those in the WAL
+//! count.
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;

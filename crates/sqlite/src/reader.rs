@@ -34,8 +34,9 @@ const PROGRESS_INSTRUCTIONS: i32 = 1_000;
 /// The largest value or row that a reader accepts; larger ones give an error instead of memory.
 const MAX_VALUE_BYTES: i32 = 64 * 1024 * 1024;
 
-/// How long SQLite may sleep in all for one look that waits for no lock, see [`raw::limit_sleep`]: enough to let a
-/// writer on another core finish what it is at, and little enough for a sweep over many databases.
+/// How long SQLite may sleep in all for one look that waits for no lock, see [`raw::limit_sleep`]:
+/// enough to let a writer on another core finish what it is at, and little enough for a sweep over
+/// many databases.
 const NO_WAIT_SLEEP_LIMIT: Duration = Duration::from_millis(50);
 
 /// How a database is opened without leaving a trace beside it.
@@ -91,7 +92,8 @@ pub struct ReadProgress {
     pub writer_waits: bool,
     /// Frames in the WAL, which only grows while a reader is there; `None` outside WAL mode.
     pub wal_frames: Option<u32>,
-    /// The change counter of a rollback database as it is in the file now, which moves with every commit.
+    /// The change counter of a rollback database as it is in the file now, which moves with every
+    /// commit.
     pub change_counter: Option<u32>,
 }
 
@@ -113,14 +115,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a database for reading: no lock is waited for beyond the budget, no sidecar is made, nothing in the file
-    /// is trusted (<https://www.sqlite.org/security.html>).
+    /// Opens a database for reading: no lock is waited for beyond the budget, no sidecar is made,
+    /// nothing in the file is trusted (<https://www.sqlite.org/security.html>).
     ///
     /// Cost: about 35 µs with the close.
     ///
     /// # Errors
-    /// `CannotOpen` when the file cannot be opened; page 1 is read only by the first question. `Busy` while a
-    /// writer of this process opens or closes the database.
+    /// `CannotOpen` when the file cannot be opened; page 1 is read only by the first question.
+    /// `Busy` while a writer of this process opens or closes the database.
     pub fn open(path: &Path, access: Access, limits: &QueryLimits) -> Result<Self, SqliteError> {
         const OPERATION: &str = "open";
         prepare()?;
@@ -161,7 +163,8 @@ impl Reader {
     /// reader, without parsing the schema.
     ///
     /// # Errors
-    /// `Busy` while a writer holds its exclusive lock, `NotADatabase` or `Corrupt` when page 1 is not one.
+    /// `Busy` while a writer holds its exclusive lock, `NotADatabase` or `Corrupt` when page 1 is
+    /// not one.
     pub fn header(&self) -> Result<Header, SqliteError> {
         const OPERATION: &str = "read the header";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
@@ -192,7 +195,8 @@ impl Reader {
         })
     }
 
-    /// Ends the read transaction that [`Reader::header`] began, so that writers are not kept waiting.
+    /// Ends the read transaction that [`Reader::header`] began, so that writers are not kept
+    /// waiting.
     ///
     /// # Errors
     /// What SQLite says; none is known.
@@ -207,10 +211,11 @@ impl Reader {
     }
 
     /// The pages of the database in this transaction. `PRAGMA page_count` would parse the schema
-    /// first (its `PragFlg_NeedSchema`: 45 ms with 5,000 tables); a backup's step over no page says the same for 2 µs.
+    /// first (its `PragFlg_NeedSchema`: 45 ms with 5,000 tables); a backup's step over no page says
+    /// the same for 2 µs.
     pub(super) fn page_count(&self) -> rusqlite::Result<u32> {
-        // One for each page size (there are eight), which a database in memory keeps from its first backup on: a backup
-        // of another is refused with SQLITE_READONLY.
+        // One for each page size (there are eight), which a database in memory keeps from its first
+        // backup on: a backup of another is refused with SQLITE_READONLY.
         thread_local! {
             static SCRATCH_DBS: std::cell::RefCell<BTreeMap<u32, Connection>> = const { std::cell::RefCell::new(BTreeMap::new()) };
         }
@@ -228,8 +233,8 @@ impl Reader {
         })
     }
 
-    /// Has `observe` told of the work, many times a second while a statement runs, and asked whether it may
-    /// go on. It replaces the progress handler until the next deadline is set.
+    /// Calls `observe` with the work so far, many times a second while a statement runs; a `Break`
+    /// ends the statement. It replaces the progress handler until the next deadline is set.
     ///
     /// # Errors
     /// What SQLite says; none is known.
@@ -260,7 +265,8 @@ impl Reader {
         ReadProgress::new(raw::read_impact(&self.connection, self.locked_journal_mode()), 0)
     }
 
-    /// Fails if the `-shm` was truncated while it was mapped: what was read is no state of the database then.
+    /// Fails if the `-shm` was truncated while it was mapped: what was read is no state of the
+    /// database then.
     ///
     /// # Errors
     /// [`SqliteError::is_lost_shared_memory`] tells it apart.
@@ -272,13 +278,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether what it reads is protected by SQLite's locks, which keep writers of a rollback database from committing.
+    /// Whether what it reads is protected by SQLite's locks, which keep writers of a rollback
+    /// database from committing.
     #[must_use]
     pub fn takes_locks(&self) -> bool {
         self.access == Access::Shared
     }
 
-    /// How other processes are seen at work: by the wal-index of a WAL that is read under locks, else by the main file.
+    /// How other processes are seen at work: by the wal-index of a WAL that is read under locks,
+    /// else by the main file.
     fn locked_journal_mode(&self) -> JournalMode {
         match (self.access, self.journal_mode.get()) {
             (Access::Shared, Some(mode)) => mode,
@@ -331,8 +339,8 @@ impl Reader {
         }
     }
 
-    /// A mark that moves with every commit, in a transaction that [`Reader::header`] began; `None` where only
-    /// the WAL's own content tells.
+    /// A mark that moves with every commit, in a transaction that [`Reader::header`] began; `None`
+    /// where only the WAL's own content tells.
     #[must_use]
     pub fn change_counter(&self) -> Option<raw::ChangeCounter> {
         match self.access {

@@ -1,4 +1,5 @@
-//! Whether SQLite without the application could make the tables and indexes of a database anew, as VACUUM does.
+//! Whether SQLite without the application could make the tables and indexes of a database anew, as
+//! VACUUM does.
 
 use rusqlite::Connection;
 
@@ -8,11 +9,11 @@ use super::names::prepare;
 use super::reader::Reader;
 
 impl Reader {
-    /// What keeps the schema from being made anew here: the first table or index with SQLite's words, such as a collation or function
-    /// that only the application has.
+    /// What keeps the schema from being made anew here: the first table or index with SQLite's
+    /// words, such as a collation or function that only the application has.
     ///
-    /// VACUUM runs the statements of the schema again. They are tried in an empty database in memory, which costs as much as
-    /// reading the schema.
+    /// VACUUM runs the statements of the schema again. They are tried in an empty database in
+    /// memory, which costs as much as reading the schema.
     ///
     /// # Errors
     /// The budget's end, and what any read can meet.

@@ -1,4 +1,5 @@
-//! A foreign key that refers to the rows of a cleaned table, and what the configuration says about it.
+//! A foreign key that refers to the rows of a cleaned table, and what the configuration says about
+//! it.
 
 /// What the configuration says about tables that refer to a cleaned one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub struct ReferenceRules<'r> {
 /// What happens to the rows that refer to a deleted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReferenceAction {
-    /// They keep it from being deleted: RESTRICT, NO ACTION, or SET NULL of a column that may not be NULL.
+    /// They keep it from being deleted: RESTRICT, NO ACTION, or SET NULL of a column that may not
+    /// be NULL.
     Protect,
     /// The schema has them deleted along with it: ON DELETE CASCADE.
     Cascade,

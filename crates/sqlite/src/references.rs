@@ -1,5 +1,6 @@
-//! What refers to the rows of a table by foreign keys, and what that means when they are deleted: rows that stay protected,
-//! rows that go with them, and rows that the configuration has deleted or cut off first.
+//! What refers to the rows of a table by foreign keys, and what that means when they are deleted:
+//! rows that stay protected, rows that go with them, and rows that the configuration has deleted or
+//! cut off first.
 //!
 //! It makes SQL and runs none of it but the reading of the schema.
 
@@ -13,13 +14,14 @@ use super::reference::ReferenceRules;
 use super::scan_table::ScanTable;
 use super::tables::quoted;
 
-/// A foreign key whose rows no index finds, so that SQLite reads all of their table for each deleted row.
+/// A foreign key whose rows no index finds, so that SQLite reads all of their table for each
+/// deleted row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnindexedReference {
     /// The table that refers.
     pub table: String,
-    /// The statement that makes the index; `None` where there is one that is of no use, because the columns have another type or
-    /// collation than those that they refer to.
+    /// The statement that makes the index; `None` where there is one that is of no use, because the
+    /// columns have another type or collation than those that they refer to.
     pub create_index: Option<String>,
 }
 
@@ -40,7 +42,8 @@ fn tuple(columns: &[String], of: &str) -> String {
     }
 }
 
-/// SQL that is true for a row of `parent` to which a row refers by a foreign key, of which `rest` is true.
+/// SQL that is true for a row of `parent` to which a row refers by a foreign key, of which `rest`
+/// is true.
 fn is_referred_to(node: &Node, parent: &str, alias: &str, rest: &str) -> String {
     // The parent's column stands first, as its collation decides.
     let pairs = node.parent_columns.iter().zip(&node.columns);
@@ -50,7 +53,8 @@ fn is_referred_to(node: &Node, parent: &str, alias: &str, rest: &str) -> String 
             pairs.map(|(to, from)| format!("{parent}.{} = {alias}.{}", quoted(to), quoted(from))).collect();
         return format!("EXISTS (SELECT 1 {from} {}{rest})", joined.join(" AND "));
     }
-    // Without an index, all rows are looked at once for the statement, and not once for each row of it.
+    // Without an index, all rows are looked at once for the statement, and not once for each row of
+    // it.
     let known: Vec<String> =
         node.columns.iter().map(|column| format!("{alias}.{} IS NOT NULL", quoted(column))).collect();
     let columns: Vec<String> =
@@ -69,7 +73,8 @@ fn protections(nodes: &[Node], parent: &str, own: Option<&str>, depth: usize) ->
     for (number, node) in nodes.iter().enumerate() {
         let alias = format!("r{depth}_{number}");
         match node.action {
-            // Rows of the cleaned table that keep each other are judged together, see `kept_by_own`.
+            // Rows of the cleaned table that keep each other are judged together, see
+            // `kept_by_own`.
             ReferenceAction::Protect if own.is_some_and(|own| node.table.eq_ignore_ascii_case(own)) => {}
             ReferenceAction::Protect => {
                 found.push((node.table.clone(), is_referred_to(node, parent, &alias, "")))
@@ -112,7 +117,8 @@ impl References {
         self.graph.reaches_itself()
     }
 
-    /// Whether rows are best deleted before older ones: those that refer to older rows of their table.
+    /// Whether rows are best deleted before older ones: those that refer to older rows of their
+    /// table.
     pub(super) fn newest_first(&self) -> bool {
         self.is_self_referencing() || self.graph.reaches_itself()
     }
@@ -134,7 +140,8 @@ impl References {
         self.graph.tables.iter().map(|table| table.name.clone()).collect()
     }
 
-    /// Tables that refer to the deleted rows and neither go along nor give up their reference, so that they keep rows.
+    /// Tables that refer to the deleted rows and neither go along nor give up their reference, so
+    /// that they keep rows.
     #[must_use]
     pub fn protecting_tables(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
@@ -181,7 +188,8 @@ impl References {
         self.nodes.iter().filter(is_own)
     }
 
-    /// Other tables whose foreign keys keep rows, each with SQL that is true for a row that it keeps.
+    /// Other tables whose foreign keys keep rows, each with SQL that is true for a row that it
+    /// keeps.
     pub(super) fn protections(&self) -> Vec<(String, String)> {
         protections(&self.nodes, &quoted(&self.table), Some(&self.table), 0)
     }
@@ -192,9 +200,9 @@ impl References {
         if kept.is_empty() { String::new() } else { format!(" AND NOT ({})", kept.join(" OR ")) }
     }
 
-    /// SQL that is true for a row of a set that rows of its own table keep: those to which a row outside of the set refers, and
-    /// those to which they refer in turn, by however many steps. All others of the set can be deleted in one statement.
-    /// `set` selects it, from `FROM` on.
+    /// SQL that is true for a row of a set that rows of its own table keep: those to which a row
+    /// outside of the set refers, and those to which they refer in turn, by however many steps. All
+    /// others of the set can be deleted in one statement. `set` selects it, from `FROM` on.
     pub(super) fn kept_by_own(&self, set: &str) -> Option<String> {
         self.own().next()?;
         let table = format!("main.{}", quoted(&self.table));
@@ -217,7 +225,8 @@ impl References {
                 format!("{} IN (SELECT {names} FROM e)", key("p.")),
                 format!("{} NOT IN (SELECT {names} FROM e)", key("c.")),
             );
-            // With an index from each row of the set to those that refer to it, else once over all rows.
+            // With an index from each row of the set to those that refer to it, else once over all
+            // rows.
             first.push(if node.is_indexed {
                 format!(
                     "SELECT {parent} FROM e CROSS JOIN {table} AS p ON {} CROSS JOIN {table} AS c ON {refers} WHERE {outside}",

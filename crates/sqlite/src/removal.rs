@@ -1,5 +1,6 @@
-//! The deletion of a range of a walk within a transaction, with what refers to its rows. A row that SQLite refuses to delete,
-//! because of a trigger or a foreign key, is left and counted, and the others go.
+//! The deletion of a range of a walk within a transaction, with what refers to its rows. A row that
+//! SQLite refuses to delete, because of a trigger or a foreign key, is left and counted, and the
+//! others go.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +85,8 @@ pub(super) fn along(
     Ok(found)
 }
 
-/// Deletes the expired rows between two places of a walk. With an archive, what stays is taken out of it again.
+/// Deletes the expired rows between two places of a walk. With an archive, what stays is taken out
+/// of it again.
 pub(super) fn remove(
     connection: &Connection,
     scan: &KeysetScan,

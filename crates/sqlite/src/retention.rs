@@ -1,7 +1,8 @@
 //! Deleting rows that are older than a moment, a short transaction at a time.
 //!
-//! Rows are walked in the order of a key, from a cursor to a cursor, so that a batch costs the same at the end as
-//! at the beginning, whatever stays behind. It must never delete a row whose time it cannot read.
+//! Rows are walked in the order of a key, from a cursor to a cursor, so that a batch costs the same
+//! at the end as at the beginning, whatever stays behind. It must never delete a row whose time it
+//! cannot read.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -36,8 +37,8 @@ const PIECES: u32 = 8;
 pub struct BatchSize {
     /// Rows to look at.
     pub rows: u32,
-    /// How long they are expected to take before the commit. On a walk by time the batch is done piece by piece until
-    /// this time is used up, a quarter more rows than asked for at the most.
+    /// How long they are expected to take before the commit. On a walk by time the batch is done
+    /// piece by piece until this time is used up, a quarter more rows than asked for at the most.
     pub work: Duration,
     /// When the hold is broken off.
     pub limit: Duration,
@@ -137,12 +138,14 @@ impl Writer {
         self.connection().execute_batch(sql).map_err(self.failed("set the foreign keys"))
     }
 
-    /// Deletes the expired ones of the next rows of a walk, after they are safe in the archive. `None` when the schema is
-    /// no longer the one that the walk was planned for: nothing is done then.
+    /// Deletes the expired ones of the next rows of a walk, after they are safe in the archive.
+    /// `None` when the schema is no longer the one that the walk was planned for: nothing is done
+    /// then.
     ///
     /// # Errors
-    /// `Busy`, `Full`, a trigger's or a foreign key's refusal, and so on; `DeadlineExceeded` when it took longer than
-    /// the limit. The database is as before then; the archive may hold rows that are still there.
+    /// `Busy`, `Full`, a trigger's or a foreign key's refusal, and so on; `DeadlineExceeded` when
+    /// it took longer than the limit. The database is as before then; the archive may hold rows
+    /// that are still there.
     pub fn delete_batch(
         &mut self,
         scan: &KeysetScan,
@@ -152,7 +155,8 @@ impl Writer {
     ) -> Result<Option<Locked<Batch>>, SqliteError> {
         let begun = Instant::now();
         let rows = size.rows;
-        // A walk by time asks for the schema under the lock alone; one by key reads before it takes that.
+        // A walk by time asks for the schema under the lock alone; one by key reads before it takes
+        // that.
         if !scan.is_by_time() {
             if !scan.schema_unchanged(self.connection()).map_err(self.failed(OPERATION))? {
                 return Ok(None);
@@ -180,8 +184,8 @@ impl Writer {
             });
             return held.map(Locked::transpose);
         };
-        // An archive's piece costs a sync of its own, so it is whole, and counted with the commit: fewer rows would not
-        // make it shorter.
+        // An archive's piece costs a sync of its own, so it is whole, and counted with the commit:
+        // fewer rows would not make it shorter.
         if let Err(error) = archive.begin_batch() {
             return Err(archive.error().unwrap_or_else(|| self.failed(OPERATION)(error)));
         }
@@ -219,7 +223,8 @@ impl Writer {
         result.map_err(self.failed("count the rows that stay"))
     }
 
-    /// Whether there is anything to delete in the next rows of a walk by key: for an answer of no, nobody needs to wait.
+    /// Whether there is anything to delete in the next rows of a walk by key: for an answer of no,
+    /// nobody needs to wait.
     fn has_expired(
         &mut self,
         scan: &KeysetScan,
@@ -240,8 +245,8 @@ impl Writer {
     }
 }
 
-/// Deletes a batch in pieces until there is no time for another, at most a quarter more rows than asked for. Returns
-/// the rows looked at, those deleted, and where the next batch begins.
+/// Deletes a batch in pieces until there is no time for another, at most a quarter more rows than
+/// asked for. Returns the rows looked at, those deleted, and where the next batch begins.
 fn delete_pieces(
     connection: &Connection,
     scan: &KeysetScan,
@@ -273,7 +278,8 @@ impl Reader {
     /// Counts what a walk would delete, within `limit`. By key it reads the whole table.
     ///
     /// # Errors
-    /// What any read can meet; a condition that is no SQL is `Other`, `DeadlineExceeded` after `limit`.
+    /// What any read can meet; a condition that is no SQL is `Other`, `DeadlineExceeded` after
+    /// `limit`.
     pub fn expired(&mut self, scan: &KeysetScan, limit: Duration) -> Result<Expired, SqliteError> {
         self.within(limit, |reader| reader.count_expired(scan))
     }
@@ -330,7 +336,8 @@ mod tests {
         statement.query_map((), |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
     }
 
-    /// A batch that does not get the write lock says nothing of the one before, whose rows are gone from the database.
+    /// A batch that does not get the write lock says nothing of the one before, whose rows are gone
+    /// from the database.
     #[test]
     fn a_busy_database_takes_no_row_out_of_the_archive() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
-//! About how many rows a table has, from a sample of its pages: whatever its keys are, numbered or random, and however old its
-//! statistics.
+//! About how many rows a table has, from a sample of its pages: whatever its keys are, numbered or
+//! random, and however old its statistics.
 //!
-//! The b-tree is descended at places spread evenly over its width. The product of the fan-outs on the way and the cells of the
-//! leaf is the number of rows, if the whole tree were like this way, and the mean of several ways comes close to it
-//! (Knuth, "Estimating the efficiency of backtrack programs", 1975).
+//! The b-tree is descended at places spread evenly over its width. The product of the fan-outs on
+//! the way and the cells of the leaf is the number of rows, if the whole tree were like this way,
+//! and the mean of several ways comes close to it (Knuth, "Estimating the efficiency of backtrack
+//! programs", 1975).
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -15,7 +16,8 @@ use super::pages::Pages;
 use super::reader::Reader;
 use super::tables::RowCount;
 
-/// Ways down the tree. Where half of the rows are three times as large as the others, the estimate is within 15 % with so many.
+/// Ways down the tree. Where half of the rows are three times as large as the others, the estimate
+/// is within 15 % with so many.
 const SAMPLE_PATHS: u32 = 32;
 
 /// SQLite's own limit of a tree's depth (`BTCURSOR_MAX_DEPTH`).
@@ -36,7 +38,8 @@ impl Reader {
         index_pages(&self.connection).ok().flatten().map(|pages| pages as u64)
     }
 
-    /// The estimate that takes the place of a count: of an ordinary table by its pages, else from statistics.
+    /// The estimate that takes the place of a count: of an ordinary table by its pages, else from
+    /// statistics.
     pub(super) fn row_estimate(&self, table: &str) -> Result<RowCount, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("estimate the rows", &error, &self.limits);
         let rows = match sampled_rows(&self.connection, table).map_err(failed)? {
@@ -68,7 +71,8 @@ fn index_pages(connection: &Connection) -> rusqlite::Result<Option<f64>> {
     Ok(Some(all))
 }
 
-/// An estimate from the table's pages; `None` for what has none of its own, and where they are damaged.
+/// An estimate from the table's pages; `None` for what has none of its own, and where they are
+/// damaged.
 fn sampled_rows(connection: &Connection, table: &str) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT rootpage FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name = ?1 COLLATE NOCASE";
     let root: Option<u32> = match table {
@@ -122,7 +126,8 @@ fn sample_path(pages: &mut Pages<'_>, root: u32, mut place: f64) -> rusqlite::Re
     Ok(None)
 }
 
-/// The rows at the time of the last ANALYZE. The first number of a statistic is the rows of its index; a partial index has fewer.
+/// The rows at the time of the last ANALYZE. The first number of a statistic is the rows of its
+/// index; a partial index has fewer.
 fn analyzed_rows(connection: &Connection, table: &str) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT max(CAST(stat AS INTEGER)) FROM main.sqlite_stat1 WHERE tbl = ?1 COLLATE NOCASE";
     // No such table (never analysed) is a normal state here.

@@ -66,7 +66,8 @@ impl KeysetScan {
         (sql, parameters)
     }
 
-    /// Whether one place comes before another on this walk. It is asked of SQLite, which knows the order of values.
+    /// Whether one place comes before another on this walk. It is asked of SQLite, which knows the
+    /// order of values.
     fn is_before(&self, connection: &Connection, one: &Cursor, other: &Cursor) -> rusqlite::Result<bool> {
         let numbers: Vec<String> = (1..=one.0.len()).map(|number| format!("?{number}")).collect();
         let mut parameters = Vec::new();
@@ -82,7 +83,8 @@ impl KeysetScan {
     }
 }
 
-/// The place before which so many rows lie, `scan` beginning with the newest; `None` where there are no more.
+/// The place before which so many rows lie, `scan` beginning with the newest; `None` where there
+/// are no more.
 fn beyond_rows(
     connection: &Connection,
     scan: &KeysetScan,
@@ -180,8 +182,8 @@ pub(super) fn count_between(
 
 /// A connection of either kind that can look for the end of the newest rows.
 pub trait NewestRows {
-    /// Finds the newest row that is beyond the limits of a table. `scan` leads through all of its rows, oldest first, and
-    /// `limit` bounds the time where that is not done in pieces.
+    /// Finds the newest row that is beyond the limits of a table. `scan` leads through all of its
+    /// rows, oldest first, and `limit` bounds the time where that is not done in pieces.
     ///
     /// # Errors
     /// What any read can meet.

@@ -1,4 +1,5 @@
-//! The key by which a walk goes: its columns, their directions, and the SQL that compares places on it.
+//! The key by which a walk goes: its columns, their directions, and the SQL that compares places on
+//! it.
 
 use super::scan_table::ScanTable;
 use super::stored_value::StoredValue;
@@ -10,12 +11,13 @@ use super::tables::stored_time;
 pub(super) struct KeyPart {
     /// SQL for the column.
     pub sql: String,
-    /// Whether it goes from the largest value down while the first part goes up, because the index stores it so.
+    /// Whether it goes from the largest value down while the first part goes up, because the index
+    /// stores it so.
     pub descending: bool,
 }
 
-/// SQL that is true for rows after the place that numbered parameters name, or before it, where the first part of the key
-/// goes up; `parts` are the parts of the key that are compared, from one on.
+/// SQL that is true for rows after the place that numbered parameters name, or before it, where the
+/// first part of the key goes up; `parts` are the parts of the key that are compared, from one on.
 pub(super) fn compare(parts: &[KeyPart], (after, strictly): (bool, bool), numbers: &[String]) -> String {
     let names: Vec<&str> = parts.iter().map(|part| part.sql.as_str()).collect();
     let is_larger: Vec<bool> = parts.iter().map(|part| part.descending != after).collect();
@@ -32,15 +34,18 @@ pub(super) fn compare(parts: &[KeyPart], (after, strictly): (bool, bool), number
     format!("{} {}= {} AND {sql}", names[0], operator(is_larger[0]), numbers[0])
 }
 
-/// The key of a walk: by an index on a column, whose entries end in the table's key, or by that key alone.
+/// The key of a walk: by an index on a column, whose entries end in the table's key, or by that key
+/// alone.
 pub(super) fn key_of(shape: &ScanTable, index: Option<(&str, bool)>) -> Vec<KeyPart> {
     let of_table = shape.key.iter().zip(&shape.key_descending);
     match index {
         Some((column, descending)) => {
-            // Forward is from the oldest time on, which is backward in an index that begins with the newest.
+            // Forward is from the oldest time on, which is backward in an index that begins with
+            // the newest.
             let first = KeyPart { sql: column.to_owned(), descending: false };
             let rest = of_table.filter(|(part, _)| *part != column);
-            // The table's key stands at the end of an entry from the smallest value up, whatever its own order is.
+            // The table's key stands at the end of an entry from the smallest value up, whatever
+            // its own order is.
             let rest = rest.map(|(part, _)| KeyPart { sql: part.clone(), descending });
             std::iter::once(first).chain(rest).collect()
         }

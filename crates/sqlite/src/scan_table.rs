@@ -21,7 +21,8 @@ pub struct ScanTable {
     pub without_rowid: bool,
     /// Whether it is STRICT, where a column of the type ANY takes every value as it comes.
     pub strict: bool,
-    /// SQL for the columns that find a row: the row id, or the primary key of a table WITHOUT ROWID.
+    /// SQL for the columns that find a row: the row id, or the primary key of a table WITHOUT
+    /// ROWID.
     pub key: Vec<String>,
     /// Which parts of the key are stored from the largest value down.
     pub key_descending: Vec<bool>,
@@ -46,8 +47,9 @@ impl Deref for ScanTable {
 }
 
 impl ScanTable {
-    /// The index by which a range of a column is found; `None` when rows must be scanned by their key. A primary key that
-    /// begins with the column needs no index, see [`ScanTable::key_begins_with`].
+    /// The index by which a range of a column is found; `None` when rows must be scanned by their
+    /// key. A primary key that begins with the column needs no index, see
+    /// [`ScanTable::key_begins_with`].
     #[must_use]
     pub fn index_on(&self, column: &str) -> Option<&Index> {
         let serves = |index: &&Index| self.finds_range(index) && index.begins_with(column);
@@ -68,13 +70,14 @@ impl ScanTable {
         self.range_indexes.contains(&index.name)
     }
 
-    /// The indexes, except for the primary key of a table WITHOUT ROWID: that is the table itself, and no INDEXED BY may
-    /// name it.
+    /// The indexes, except for the primary key of a table WITHOUT ROWID: that is the table itself,
+    /// and no INDEXED BY may name it.
     fn separate_indexes(&self) -> impl Iterator<Item = &Index> {
         separate_indexes(&self.schema, self.without_rowid)
     }
 
-    /// Why the indexes that seem to be on a column do not find its ranges; `None` where there are none.
+    /// Why the indexes that seem to be on a column do not find its ranges; `None` where there are
+    /// none.
     #[must_use]
     pub fn index_problem(&self, column: &str) -> Option<String> {
         let problem = |index: &Index| {
@@ -179,8 +182,9 @@ fn key_columns(schema: &TableSchema, without_rowid: bool) -> Option<Vec<String>>
     row_id(schema).map(|row_id| vec![row_id])
 }
 
-/// SQL for the row id. An `INTEGER PRIMARY KEY` is the row id under its own name, unless it has an index of its own, as an
-/// `INTEGER PRIMARY KEY DESC` has: that is a column like any other (<https://www.sqlite.org/lang_createtable.html#rowid>).
+/// SQL for the row id. An `INTEGER PRIMARY KEY` is the row id under its own name, unless it has an
+/// index of its own, as an `INTEGER PRIMARY KEY DESC` has: that is a column like any other
+/// (<https://www.sqlite.org/lang_createtable.html#rowid>).
 fn row_id(schema: &TableSchema) -> Option<String> {
     if let Some(only) = schema.row_id()
         && !schema.indexes.iter().any(|index| index.is_primary_key)
@@ -218,8 +222,8 @@ fn range_indexes(
     Ok(found)
 }
 
-/// Whether SQLite's planner finds a range of a column in a table by something whose words have `by` in them, without reading
-/// all rows. `from` may name an index.
+/// Whether SQLite's planner finds a range of a column in a table by something whose words have `by`
+/// in them, without reading all rows. `from` may name an index.
 fn finds_range(connection: &Connection, from: &str, column: &str, by: &str) -> rusqlite::Result<bool> {
     let column = quoted(column);
     let sql = format!("EXPLAIN QUERY PLAN SELECT 1 FROM {from} WHERE {column} >= ?1 AND {column} < ?2");
@@ -244,8 +248,8 @@ pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.prepare_cached("PRAGMA main.schema_version")?.query_row((), |row| row.get(0))
 }
 
-/// Triggers that fire before or after a DELETE. The schema's text says which those are; what stands in a comment or a
-/// name there may make one too many, which is only said and does no harm.
+/// Triggers that fire before or after a DELETE. The schema's text says which those are; what stands
+/// in a comment or a name there may make one too many, which is only said and does no harm.
 fn triggers(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE \
                AND substr(sql, 1, instr(upper(sql), 'BEGIN')) LIKE '%DELETE%'";

@@ -1,6 +1,7 @@
 //! The schema of one ordinary table: columns, keys, indexes, foreign keys.
 //!
-//! It is read by PRAGMA statements alone: a table-valued function could be hidden behind a view of the same name.
+//! It is read by PRAGMA statements alone: a table-valued function could be hidden behind a view of
+//! the same name.
 
 use std::collections::BTreeMap;
 
@@ -122,8 +123,8 @@ impl TableSchema {
         self.indexes.iter().filter(|index| !index.partial)
     }
 
-    /// Whether SQLite finds the rows with given values of these columns without a scan of the table: in any order, the
-    /// columns begin an index or the primary key.
+    /// Whether SQLite finds the rows with given values of these columns without a scan of the
+    /// table: in any order, the columns begin an index or the primary key.
     #[must_use]
     pub fn has_index_on(&self, wanted: &[String]) -> bool {
         let is_row_id = |row_id: &str| wanted.len() == 1 && wanted[0].eq_ignore_ascii_case(row_id);

@@ -1,8 +1,9 @@
 //! Spans of operations on a database: names and attributes are an interface (docs/TRACING.md).
 //!
 //! They follow OpenTelemetry's conventions for databases
-//! (<https://opentelemetry.io/docs/specs/semconv/database/database-spans/>); all other attributes begin with
-//! `litekeeper.`. This module does not know the exporter: while there is none, a span costs one atomic load.
+//! (<https://opentelemetry.io/docs/specs/semconv/database/database-spans/>); all other attributes
+//! begin with `litekeeper.`. This module does not know the exporter: while there is none, a span
+//! costs one atomic load.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -16,11 +17,12 @@ pub const TARGET: &str = "litekeeper::trace";
 /// SQLite, as the conventions call it.
 const SYSTEM: &str = "sqlite";
 
-/// An error as the conventions want it told.
+/// An error as OpenTelemetry's conventions describe it.
 pub trait SpanError: Display {
     /// The name of SQLite's primary result code.
     fn status_code(&self) -> &'static str;
-    /// The kind of error, in a few words that do not vary; `None` for what was asked for, which is no error.
+    /// The kind of error, in a few words that do not vary; `None` for what was asked for, which is
+    /// no error.
     fn error_type(&self) -> Option<&'static str>;
 }
 
@@ -69,7 +71,7 @@ impl Operation {
         self.0.record("litekeeper.max_write_hold_seconds", hold.as_secs_f64());
     }
 
-    /// Tells how it failed.
+    /// Records the failure.
     pub fn failed(&self, fault: &impl SpanError) {
         if self.0.is_disabled() {
             return;
@@ -82,7 +84,7 @@ impl Operation {
         }
     }
 
-    /// Tells of a failure, if it is one, and gives the result on.
+    /// Records a failure, and returns the result.
     ///
     /// # Errors
     /// That of the result.
@@ -94,8 +96,9 @@ impl Operation {
     }
 }
 
-/// The transactions of one operation. Thousands of them are one span, with an event for those that say something: the first,
-/// the second, the fourth and so on, and each that held the lock for longer than all before.
+/// The transactions of one operation. Thousands of them are one span, with an event for those that
+/// say something: the first, the second, the fourth and so on, and each that held the lock for
+/// longer than all before.
 #[derive(Debug, Default)]
 pub struct Transactions {
     count: u64,

@@ -1,8 +1,10 @@
-//! Stand-ins for collations and functions that only the application has, on a connection that checks.
+//! Stand-ins for collations and functions that only the application has, on a connection that
+//! checks.
 //!
-//! A collation decides the order of an index, not what is in it: pages, counts, and each entry beside its row can be
-//! checked without. A function decides what an index over an expression holds and whether a CHECK holds: what depends on it is
-//! left out. Nothing but checks and counts may run on such a connection.
+//! A collation decides the order of an index, not what is in it: pages, counts, and each entry
+//! beside its row can be checked without. A function decides what an index over an expression holds
+//! and whether a CHECK holds: what depends on it is left out. Nothing but checks and counts may run
+//! on such a connection.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
@@ -26,8 +28,9 @@ fn unknown_collations(connection: &Connection) -> rusqlite::Result<Vec<String>> 
     Ok(names.into_iter().filter(|name| !own(name)).collect())
 }
 
-/// Does work whose result depends on no order, such as a count, with stand-ins, and takes them away again: what else is asked on
-/// the connection must not be answered, let alone written, in an order that is not the application's.
+/// Does work whose result depends on no order, such as a count, with stand-ins, and takes them away
+/// again: what else is asked on the connection must not be answered, let alone written, in an order
+/// that is not the application's.
 pub(super) fn with_any_collation<T>(
     connection: &Connection,
     work: impl FnOnce() -> rusqlite::Result<T>,

@@ -1,4 +1,5 @@
-//! A value as SQLite stores it, for copies and cursors: text is bytes here, as nothing makes an application write UTF-8.
+//! A value as SQLite stores it, for copies and cursors: text is bytes here, as nothing makes an
+//! application write UTF-8.
 
 use rusqlite::types::FromSql;
 use rusqlite::types::FromSqlResult;

@@ -1,5 +1,5 @@
-//! A check that goes on past what it cannot check: table by table, with stand-ins for what is missing here, and with the
-//! reason for everything that is left out.
+//! A check that goes on past what it cannot check: table by table, with stand-ins for what is
+//! missing here, and with the reason for everything that is left out.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,8 @@ pub(super) struct Index {
 }
 
 impl Reader {
-    /// What a check of the whole database says, with the virtual tables that SQLite left out without a word.
+    /// What a check of the whole database says, with the virtual tables that SQLite left out
+    /// without a word.
     pub(super) fn complete(&self, check: Check, mut findings: Vec<Finding>) -> Result<Checked, SqliteError> {
         if check != Check::ForeignKey {
             findings.extend(self.unknown_modules()?);
@@ -56,8 +57,8 @@ impl Reader {
         Ok(all)
     }
 
-    /// What a check that goes table by table has to look at: every table, and for the pages of the schema and the content
-    /// of virtual tables these too.
+    /// What a check that goes table by table has to look at: every table, and for the pages of the
+    /// schema and the content of virtual tables these too.
     ///
     /// # Errors
     /// `Corrupt` for a schema that SQLite refuses, and what any read can meet.
@@ -185,7 +186,8 @@ impl Reader {
             unordered |= indexes.iter().any(|index| index.unknown_collation.is_some());
         }
         let sql = format!("PRAGMA main.foreign_key_check({})", quoted(table));
-        // The first try may have to stand in for a collation of a parent that nothing has asked for before.
+        // The first try may have to stand in for a collation of a parent that nothing has asked for
+        // before.
         let before = self.collations_stood_in_for()?.len();
         let found = if unordered { Ok(None) } else { self.foreign_keys(&sql, before) };
         let not_checked = |reason: String| {
@@ -262,8 +264,8 @@ fn not_checked(table: &str, error: &SqliteError, btrees: u64) -> Checked {
 }
 
 impl SqliteError {
-    /// Whether SQLite refused because of something in the schema that is not known here, or a value that is too large for
-    /// litekeeper, rather than because of the file or the system.
+    /// Whether SQLite refused because of something in the schema that is not known here, or a value
+    /// that is too large for litekeeper, rather than because of the file or the system.
     #[must_use]
     pub fn is_not_checkable(&self) -> bool {
         use rusqlite::ffi;

@@ -48,7 +48,8 @@ pub enum TableKind {
 pub enum RowCount {
     /// Counted, in one transaction.
     Exact(i64),
-    /// From a sample of the table's pages, or the statistics of the last ANALYZE: the count's budget ended first.
+    /// From a sample of the table's pages, or the statistics of the last ANALYZE: the count's
+    /// budget ended first.
     Estimate(i64),
     /// The budget ended and nothing gives an estimate.
     Unknown,
@@ -72,7 +73,8 @@ impl Reader {
         move |error| SqliteError::new(operation, &error, &self.limits)
     }
 
-    /// Counts the objects of the schema. It parses the schema: 0.2 ms with 10 tables, 8 ms with 5,000.
+    /// Counts the objects of the schema. It parses the schema: 0.2 ms with 10 tables, 8 ms with
+    /// 5,000.
     ///
     /// # Errors
     /// `Corrupt` for a schema that SQLite refuses, and what any read can meet.
@@ -127,8 +129,8 @@ impl Reader {
         rows.collect::<Result<_, _>>().map_err(&failed)
     }
 
-    /// One table or view by its name, without regard to ASCII case. Cheaper than [`Reader::tables`],
-    /// for which SQLite works out the columns of every view.
+    /// One table or view by its name, without regard to ASCII case. Cheaper than
+    /// [`Reader::tables`], for which SQLite works out the columns of every view.
     ///
     /// # Errors
     /// As for [`Reader::schema_objects`].
@@ -150,7 +152,8 @@ impl Reader {
 
     /// Counts a table's rows, or estimates them when `limits` ends first.
     ///
-    /// Cost: a scan of the smallest index, or of the table; 21 ms for 4 million rows with a narrow index.
+    /// Cost: a scan of the smallest index, or of the table; 21 ms for 4 million rows with a narrow
+    /// index.
     ///
     /// # Errors
     /// `Busy` and what any read can meet; a missing table is `Other`.
@@ -181,7 +184,8 @@ impl Reader {
         }
     }
 
-    /// Counts, also where the smallest index has a collation that only the application has: a number depends on no order.
+    /// Counts, also where the smallest index has a collation that only the application has: a
+    /// number depends on no order.
     fn count(&self, sql: &str) -> Result<i64, SqliteError> {
         let count = |connection: &Connection| Ok(number_of(connection, sql)?.unwrap_or(0));
         match self.with_interrupt(count) {
@@ -192,14 +196,15 @@ impl Reader {
         }
     }
 
-    /// Runs a count so that it ends with the budget. SQLite counts a b-tree in one instruction, within
-    /// which the progress handler is not called (`sqlite3BtreeCount`); only an interrupt ends it.
+    /// Runs a count so that it ends with the budget. SQLite counts a b-tree in one instruction,
+    /// within which the progress handler is not called (`sqlite3BtreeCount`); only an interrupt
+    /// ends it.
     fn with_interrupt<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, SqliteError> {
-        /// Up to here (16 MiB of usual pages) a count takes some milliseconds, and a watching thread
-        /// would cost more than it saves.
+        /// Up to here (16 MiB of usual pages) a count takes some milliseconds, and a watching
+        /// thread would cost more than it saves.
         const SMALL_PAGES: u32 = 4_000;
         const OPERATION: &str = "count the rows";
         let failed = self.error(OPERATION);
@@ -214,7 +219,8 @@ impl Reader {
     }
 
     /// The smallest and the largest value of a time column, NULLs left out; `None` for a table
-    /// without any. With an index on the column it costs microseconds, otherwise a scan within the budget.
+    /// without any. With an index on the column it costs microseconds, otherwise a scan within the
+    /// budget.
     ///
     /// # Errors
     /// `Busy` and what any read can meet; a missing table or column is `Other`.

@@ -28,7 +28,8 @@ use super::writer::Writer;
 /// Whether a row with this time has expired.
 pub type RowTest = Arc<dyn Fn(&TimeValue) -> bool + Send + Sync>;
 
-/// Makes a test callable on a connection, for statements of its own alone: no view or trigger of the database may call it.
+/// Makes a test callable on a connection, for statements of its own alone: no view or trigger of
+/// the database may call it.
 fn test_rows(connection: &Connection, test: RowTest) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     connection.create_scalar_function(ROW_TEST, 1, flags, move |context| {
@@ -60,7 +61,8 @@ fn each_time(
     Ok(true)
 }
 
-/// Values of a time column from all over a table: the ends of its index, and rows spread over its keys. NULLs are left out.
+/// Values of a time column from all over a table: the ends of its index, and rows spread over its
+/// keys. NULLs are left out.
 fn sample_times(
     connection: &Connection,
     shape: &ScanTable,
@@ -110,7 +112,8 @@ fn key_range(connection: &Connection, shape: &ScanTable) -> rusqlite::Result<Opt
     })
 }
 
-/// The largest times between two values, by the index on their column: `rows` of them from the `rank`th on.
+/// The largest times between two values, by the index on their column: `rows` of them from the
+/// `rank`th on.
 fn newest_between(
     connection: &Connection,
     shape: &ScanTable,
@@ -171,7 +174,8 @@ pub trait TimeColumn: QuerySource {
         self.query("sample the times", |connection| sample_times(connection, shape, column))
     }
 
-    /// The largest times from one value on and below another, by an index on the column: `rows` of them from the `rank`th on.
+    /// The largest times from one value on and below another, by an index on the column: `rows` of
+    /// them from the `rank`th on.
     ///
     /// # Errors
     /// What any read can meet.
@@ -202,7 +206,8 @@ pub trait TimeColumn: QuerySource {
         })
     }
 
-    /// Shows every value of a column, NULLs too, until `limit` is over; returns whether that were all.
+    /// Shows every value of a column, NULLs too, until `limit` is over; returns whether that were
+    /// all.
     ///
     /// # Errors
     /// What any read can meet.

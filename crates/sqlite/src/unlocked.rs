@@ -1,8 +1,8 @@
 //! Reading a rollback database without a lock: what proves that nobody wrote meanwhile.
 //!
-//! A reader's SHARED lock makes the commit of an owner without a busy timeout fail. Without one, pages can change under
-//! the reader, so what it reads counts only between two equal marks. It must never take a lock, and never
-//! report what it read without the second mark.
+//! A reader's SHARED lock makes the commit of an owner without a busy timeout fail. Without one,
+//! pages can change under the reader, so what it reads counts only between two equal marks. It must
+//! never take a lock, and never report what it read without the second mark.
 
 use std::ffi::CStr;
 
@@ -35,7 +35,8 @@ pub enum Activity {
     Open(HeaderSnapshot),
     /// A writer is at work: its pages may have reached the main file.
     Writing,
-    /// A journal with a header and no writer: one that died left it, and SQLite has to roll it back.
+    /// A journal with a header and no writer: one that died left it, and SQLite has to roll it
+    /// back.
     Hot,
 }
 
@@ -49,18 +50,22 @@ impl SqliteError {
 }
 
 impl Reader {
-    /// Looks at what others do, without a lock: the header twice, the journal in between, and whether somebody holds
-    /// RESERVED (`F_GETLK`, which takes nothing). `journal` is asked for the journal's path, if there is a journal with content.
+    /// Looks at what others do, without a lock: the header twice, the journal in between, and
+    /// whether somebody holds RESERVED (`F_GETLK`, which takes nothing). `journal` is asked for the
+    /// journal's path, if there is a journal with content.
     ///
-    /// A transaction changes the main file only under EXCLUSIVE, with RESERVED before it, and except for the journal modes
-    /// MEMORY and OFF only while its journal has a header. So a journal without a header, or no journal and no lock, mean that
-    /// nobody changes pages, and equal marks before and after that none was changed in between: each commit moves the counter.
+    /// A transaction changes the main file only under EXCLUSIVE, with RESERVED before it, and
+    /// except for the journal modes MEMORY and OFF only while its journal has a header. So a
+    /// journal without a header, or no journal and no lock, mean that nobody changes pages, and
+    /// equal marks before and after that none was changed in between: each commit moves the
+    /// counter.
     ///
     /// # Errors
     /// The header cannot be read.
     pub fn activity<'a>(&self, journal: impl FnOnce() -> Option<&'a CStr>) -> Result<Activity, SqliteError> {
         let before = self.mark()?;
-        // One that cannot be opened has gone this moment, or may not be read: then nothing is known of it.
+        // One that cannot be opened has gone this moment, or may not be read: then nothing is known
+        // of it.
         let journal = journal().map(|path| raw::journal_has_header(path).unwrap_or(true));
         let reserved = raw::is_reserved(&self.connection);
         Ok(match journal {
@@ -83,7 +88,8 @@ impl Reader {
             .map_err(|code| SqliteError::from_code("read the header", code, String::new()))
     }
 
-    /// Whether all that was read since the database was opened came from page 1, which a commit changes as a whole.
+    /// Whether all that was read since the database was opened came from page 1, which a commit
+    /// changes as a whole.
     #[must_use]
     pub fn has_read_page_one_alone(&self) -> bool {
         self.work_done().pages_read <= 1

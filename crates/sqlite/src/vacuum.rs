@@ -16,19 +16,22 @@ impl Writer {
     /// Moves up to `pages` free pages to the end of the file and cuts them off.
     ///
     /// # Errors
-    /// `Busy`, `Full`, `Corrupt` and so on; `DeadlineExceeded` when it took longer than `limit`. Nothing is changed then.
+    /// `Busy`, `Full`, `Corrupt` and so on; `DeadlineExceeded` when it took longer than `limit`.
+    /// Nothing is changed then.
     pub fn incremental_vacuum(&mut self, pages: u32, limit: Duration) -> Result<Locked<()>, SqliteError> {
         let sql = format!("PRAGMA main.incremental_vacuum({pages})");
         self.transaction("incremental vacuum", limit, |connection| run_to_the_end(connection, &sql))
     }
 
-    /// Writes the whole database anew without free pages, and with another kind of auto-vacuum if told to.
+    /// Rewrites the whole database without free pages, and with another kind of auto-vacuum if
+    /// asked to.
     ///
-    /// It holds the write lock all the time, and in rollback mode keeps readers out too. It ends early with
-    /// the budget until it copies the result back, which SQLite cannot interrupt.
+    /// It holds the write lock all the time, and in rollback mode keeps readers out too. It ends
+    /// early with the budget until it copies the result back, which SQLite cannot interrupt.
     ///
     /// # Errors
-    /// `Busy` when somebody holds the lock; `Full` when a disk has no room: nothing is changed then.
+    /// `Busy` when somebody holds the lock; `Full` when a disk has not enough free space: nothing
+    /// is changed then.
     pub fn vacuum(
         &mut self,
         convert: Option<AutoVacuum>,
@@ -48,7 +51,8 @@ impl Writer {
     }
 }
 
-/// Steps a pragma to its end: `incremental_vacuum` frees a page a step, and `execute` would take one alone.
+/// Steps a pragma to its end: `incremental_vacuum` frees a page a step, and `execute` would take
+/// one alone.
 fn run_to_the_end(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(())?;
@@ -56,7 +60,8 @@ fn run_to_the_end(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Where SQLite puts its temporary files, such as the copy that a VACUUM makes: as `unixTempFileDir` chooses.
+/// Where SQLite puts its temporary files, such as the copy that a VACUUM makes: as
+/// `unixTempFileDir` chooses.
 #[must_use]
 pub fn temporary_directory() -> PathBuf {
     let set = Connection::open_in_memory()
@@ -74,8 +79,9 @@ pub fn temporary_directory() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// Has SQLite put its temporary files, such as the copy that a VACUUM makes, into a directory of the user's choice,
-/// in the whole process. To be called before any connection is opened (<https://www.sqlite.org/c3ref/temp_directory.html>).
+/// Has SQLite put its temporary files, such as the copy that a VACUUM makes, into a directory of
+/// the user's choice, in the whole process. To be called before any connection is opened
+/// (<https://www.sqlite.org/c3ref/temp_directory.html>).
 ///
 /// # Errors
 /// The directory cannot be written.

@@ -1,4 +1,5 @@
-//! Virtual tables and their modules: SQLite's check passes over those whose module is not known, in silence.
+//! Virtual tables and their modules: SQLite's check passes over those whose module is not known, in
+//! silence.
 
 use super::error::SqliteError;
 use super::findings::ADVICE;
@@ -8,7 +9,8 @@ use super::names::name_in;
 use super::reader::Reader;
 
 impl Reader {
-    /// Virtual tables of modules that are not compiled in: SQLite's check passes them over in silence.
+    /// Virtual tables of modules that are not compiled in: SQLite's check passes them over in
+    /// silence.
     pub(super) fn unknown_modules(&self) -> Result<Vec<Finding>, SqliteError> {
         let tables = self.virtual_tables()?;
         if tables.is_empty() {

@@ -1,8 +1,8 @@
-//! A connection that writes, for a job that the configuration asks for.
+//! A connection that writes, for a configured task.
 //!
-//! Every transaction here is short, measured and followed by a pause in which others get their turn. It must
-//! never wait for a lock while it holds one, change a mode that the application chose, or leave a sidecar behind that
-//! was not there.
+//! Every transaction is short, measured, and followed by a pause for other writers. A writer must
+//! never wait for a lock while it holds one, change a mode that the application chose, or leave a
+//! new sidecar file behind.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -27,20 +27,22 @@ use super::open_guard::ExclusiveGuard;
 use super::raw;
 use super::reader::uri_of;
 
-/// How often the progress handler looks at the budget, in virtual-machine instructions; see the reader's.
+/// How often the progress handler looks at the budget, in virtual-machine instructions; see the
+/// reader's.
 const PROGRESS_INSTRUCTIONS: i32 = 1_000;
 
 /// One try to get the write lock. It is short so that a stop is seen soon.
 const LOCK_TRY: Duration = Duration::from_millis(50);
 
-/// How soon within a try the lock is looked at again. SQLite's own handler sleeps 1, 2, 5, 10 … ms, in which the lock
-/// lies idle: a foreign commit that ended a pause is over in less than that.
+/// How soon within a try the lock is looked at again. SQLite's own handler sleeps 1, 2, 5, 10 … ms,
+/// in which the lock lies idle: a foreign commit that ended a pause is over in less than that.
 const BUSY_POLL_INTERVAL: Duration = Duration::from_micros(50);
 
 /// The pauses between tries to get the lock grow up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// How long a commit waits for readers of a rollback database. They keep it out, while it keeps out new ones.
+/// How long a commit waits for readers of a rollback database. They keep it out, while it keeps out
+/// new ones.
 const COMMIT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// SQLite's own page cache of a writer; the default of 2 MiB makes a batch read its pages again.
@@ -78,12 +80,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens a database for writing. It waits for this process's own readers, and for a lock of others, no longer than
-    /// `timeout`.
+    /// Opens a database for writing. It waits for this process's own readers, and for a lock of
+    /// others, no longer than `timeout`.
     ///
     /// # Errors
-    /// `CannotOpen`, `NotADatabase`, `Busy` when the readers of this process do not leave in time, and `ReadOnly` when the
-    /// file cannot be written.
+    /// `CannotOpen`, `NotADatabase`, `Busy` when the readers of this process do not leave in time,
+    /// and `ReadOnly` when the file cannot be written.
     pub fn open(path: &Path, timeout: Duration, limits: &QueryLimits) -> Result<Self, SqliteError> {
         let operation = Operation::begin("open", None);
         operation.record_result(Self::opened(path, timeout, limits))
@@ -103,7 +105,8 @@ impl Writer {
         let mut connection = Connection::open_with_flags_and_vfs(&uri, flags, raw::WRITING_VFS)
             .map_err(|error| SqliteError::new(OPERATION, &error, limits).strip_path(&uri))?;
         connection.busy_handler(Some(set_busy_poll_handler)).map_err(failed)?;
-        // A process that lost its locks is invisible to SQLite, which would take us for the last one: see `drop`.
+        // A process that lost its locks is invisible to SQLite, which would take us for the last
+        // one: see `drop`.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
@@ -127,7 +130,8 @@ impl Writer {
                 })
         })?;
         writer.journal_mode = writer.header()?.journal_mode;
-        // Checkpoints come in the pauses, where nobody waits for the lock, and not as a part of a commit.
+        // Checkpoints come in the pauses, where nobody waits for the lock, and not as a part of a
+        // commit.
         let settings = format!(
             "PRAGMA synchronous = FULL; PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = 0"
         );
@@ -135,8 +139,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Has the close checkpoint the WAL and remove the sidecars, as SQLite does by itself, if `is_alone` then says that no
-    /// other process has the database open. Without it they stay.
+    /// Has the close checkpoint the WAL and remove the sidecars, as SQLite does by itself, if
+    /// `is_alone` then says that no other process has the database open. Without it they stay.
     #[must_use]
     pub fn checkpoint_on_close_if(mut self, is_alone: fn(&Path) -> bool) -> Self {
         self.is_alone = is_alone;
@@ -212,10 +216,10 @@ impl Writer {
     ) -> Result<(), SqliteError> {
         const PERIOD: Duration = Duration::from_millis(100);
         let (limits, failed) = (self.limits.clone(), self.failed("follow the progress"));
-        let mut told = begun;
+        let mut reported = begun;
         let handler = move || {
-            if told.elapsed() >= PERIOD {
-                told = Instant::now();
+            if reported.elapsed() >= PERIOD {
+                reported = Instant::now();
                 observe(begun.elapsed());
             }
             limits.is_exceeded()
@@ -224,8 +228,8 @@ impl Writer {
         connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(handler)).map_err(failed)
     }
 
-    /// Does `work` until it does not end with `Busy`, with growing pauses in between, for as long as `timeout` and
-    /// the budget last.
+    /// Does `work` until it does not end with `Busy`, with growing pauses in between, for as long
+    /// as `timeout` and the budget last.
     ///
     /// # Errors
     /// Those of `work`; the last `Busy` when the time is over first, `Cancelled` on request.
@@ -257,8 +261,8 @@ impl Writer {
     /// commit of a rollback database, and these no longer than 50 ms.
     ///
     /// # Errors
-    /// `Busy` when the lock is held, or readers do not let the commit through; `DeadlineExceeded` when the
-    /// work did not end within `limit`. All is rolled back then.
+    /// `Busy` when the lock is held, or readers do not let the commit through; `DeadlineExceeded`
+    /// when the work did not end within `limit`. All is rolled back then.
     pub(super) fn transaction<T>(
         &mut self,
         operation: &'static str,
@@ -302,7 +306,7 @@ impl Writer {
         result
     }
 
-    /// Has a lock waited for as usual again.
+    /// Restores the polling busy handler.
     pub(super) fn set_busy_poll_handler(&mut self) -> rusqlite::Result<()> {
         let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
         connection.busy_handler(Some(set_busy_poll_handler))
@@ -316,10 +320,12 @@ fn set_busy_poll_handler(looks: i32) -> bool {
 }
 
 impl Drop for Writer {
-    /// Closes the connection alone. SQLite removes the sidecars where it is known that no other process has the database
-    /// open; its own locks do not tell, as another process may have lost them.
+    /// Closes the connection alone. SQLite removes the sidecars where it is known that no other
+    /// process has the database open; its own locks do not tell, as another process may have lost
+    /// them.
     fn drop(&mut self) {
-        /// Looks of this process end within milliseconds; a hung one is not worth more patience.
+        /// Readers of this process end within milliseconds; a longer wait for a hung one is not
+        /// worth it.
         const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(2);
         let _alone = ExclusiveGuard::begin(&self.path, &QueryLimits::with_timeout(EXCLUSIVE_TIMEOUT));
         let connection = self.connection.take();

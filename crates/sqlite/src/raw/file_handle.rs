@@ -1,4 +1,5 @@
-//! The main file of an open connection: header, change counter, reserved lock, and what a read does to other processes.
+//! The main file of an open connection: header, change counter, reserved lock, and what a read does
+//! to other processes.
 
 use std::ffi::c_int;
 
@@ -29,7 +30,8 @@ pub(crate) fn read_header(connection: &Connection) -> Result<[u8; HEADER_BYTES],
     if code == ffi::SQLITE_OK { Ok(header) } else { Err(code) }
 }
 
-/// Reads from the main file as it is in this moment, whoever writes to it. What is behind its end is zeros.
+/// Reads from the main file as it is in this moment, whoever writes to it. What is behind its end
+/// is zeros.
 ///
 /// # Errors
 /// SQLite's code.
@@ -54,7 +56,8 @@ pub(crate) fn read_at(connection: &Connection, offset: u64, buffer: &mut [u8]) -
 pub(crate) struct ReadImpact {
     /// Pages read from the files since the connection was opened.
     pub pages_read: u64,
-    /// Another process is writing a rollback database: it cannot commit before the readers are gone.
+    /// Another process is writing a rollback database: it cannot commit before the readers are
+    /// gone.
     pub writer_waits: bool,
     /// Frames in the WAL: while a reader is there it only grows.
     pub wal_frames: Option<u32>,
@@ -62,21 +65,23 @@ pub(crate) struct ReadImpact {
     pub change_counter: Option<u32>,
 }
 
-/// Measures the impact of its connection's reads. It exists only inside the progress handler of that connection, which
-/// lends it for one call at a time, so it cannot outlive the pointers.
+/// Measures the impact of its connection's reads. It exists only inside the progress handler of
+/// that connection, which lends it for one call at a time, so it cannot outlive the pointers.
 pub(crate) struct ImpactProbe {
     connection: *mut ffi::sqlite3,
     file: *mut ffi::sqlite3_file,
     journal_mode: JournalMode,
 }
 
-// SAFETY: the pointers are used only by the progress handler, on the thread that runs a statement of the connection, and
-// the handler moves to another thread only together with the connection, which is `Send` itself.
+// SAFETY: the pointers are used only by the progress handler, on the thread that runs a statement
+// of the connection, and the handler moves to another thread only together with the connection,
+// which is `Send` itself.
 unsafe impl Send for ImpactProbe {}
 
 impl ImpactProbe {
     /// # Safety
-    /// The probe must not be used after the connection is closed, or on another thread than the connection.
+    /// The probe must not be used after the connection is closed, or on another thread than the
+    /// connection.
     unsafe fn new(connection: &Connection, journal_mode: JournalMode) -> Self {
         Self {
             // SAFETY: the handle is only kept; the caller vouches for its use.
@@ -90,8 +95,8 @@ impl ImpactProbe {
     pub(crate) fn measure(&self) -> ReadImpact {
         let (mut pages, mut highest) = (0, 0);
         let mut impact = ReadImpact::default();
-        // SAFETY: the connection is open and used by this thread alone, see `new`. The first call reads a counter and
-        // changes nothing (SQLITE_DBSTATUS_CACHE_MISS without reset).
+        // SAFETY: the connection is open and used by this thread alone, see `new`. The first call
+        // reads a counter and changes nothing (SQLITE_DBSTATUS_CACHE_MISS without reset).
         unsafe {
             let (opcode, reset) = (ffi::SQLITE_DBSTATUS_CACHE_MISS, 0);
             if ffi::sqlite3_db_status(self.connection, opcode, &raw mut pages, &raw mut highest, reset)
@@ -112,16 +117,16 @@ impl ImpactProbe {
     }
 }
 
-/// Calls `handler` after every `instructions` of a statement on the connection; the statement ends when it returns true.
-/// `journal_mode` says which facts of [`ReadImpact`] the probe reads.
+/// Calls `handler` after every `instructions` of a statement on the connection; the statement ends
+/// when it returns true. `journal_mode` says which facts of [`ReadImpact`] the probe reads.
 pub(crate) fn set_progress_handler(
     connection: &mut Connection,
     instructions: c_int,
     journal_mode: JournalMode,
     mut handler: impl FnMut(&ImpactProbe) -> bool + Send + 'static,
 ) -> rusqlite::Result<()> {
-    // SAFETY: the probe stays inside the handler of this very connection, which calls it on the thread of a statement and
-    // drops it when it is closed or gets another handler.
+    // SAFETY: the probe stays inside the handler of this very connection, which calls it on the
+    // thread of a statement and drops it when it is closed or gets another handler.
     let probe = unsafe { ImpactProbe::new(connection, journal_mode) };
     connection.progress_handler(instructions, Some(move || handler(&probe)))
 }
@@ -138,8 +143,8 @@ pub(crate) fn is_reserved(connection: &Connection) -> bool {
     main_file(connection).is_ok_and(|file| unsafe { is_reserved_of(file) })
 }
 
-/// Whether the wal-index that the connection has mapped was truncated by another process: what it read is no state of
-/// the database then.
+/// Whether the wal-index that the connection has mapped was truncated by another process: what it
+/// read is no state of the database then.
 pub(crate) fn has_lost_shared_memory(connection: &Connection) -> bool {
     // SAFETY: the file is open as long as the connection is.
     main_file(connection).is_ok_and(|file| unsafe { shared_memory::is_lost(file) })
@@ -147,7 +152,8 @@ pub(crate) fn has_lost_shared_memory(connection: &Connection) -> bool {
 
 unsafe fn is_reserved_of(file: *mut ffi::sqlite3_file) -> bool {
     let mut reserved = 0;
-    // SAFETY: `file` is open. The call asks the system for a lock's holder (F_GETLK) and takes none.
+    // SAFETY: `file` is open. The call asks the system for a lock's holder (F_GETLK) and takes
+    // none.
     unsafe {
         if let Some(check) = (*(*file).pMethods).xCheckReservedLock {
             check(file, &raw mut reserved);
@@ -178,8 +184,9 @@ pub enum ChangeCounter {
     Wal(u32, u32),
 }
 
-/// The change counter of a connection's database as it is now, whoever wrote last. In WAL mode it is that of the wal-index,
-/// and `None` while none is mapped: the counter in the main file does not change then.
+/// The change counter of a connection's database as it is now, whoever wrote last. In WAL mode it
+/// is that of the wal-index, and `None` while none is mapped: the counter in the main file does not
+/// change then.
 pub(crate) fn change_counter(connection: &Connection, journal_mode: JournalMode) -> Option<ChangeCounter> {
     match journal_mode {
         JournalMode::Wal => {

@@ -1,5 +1,5 @@
-//! The pages that SQLite reads from a main file, shown to a check while it does so: pages that it reads anyway need not be read
-//! a second time.
+//! The pages that SQLite reads from a main file, shown to a check while it does so: pages that it
+//! reads anyway need not be read a second time.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -35,8 +35,9 @@ impl Drop for Restore {
     }
 }
 
-/// Does `work`, and shows every whole page that SQLite reads from the connection's main file meanwhile. Pages from its cache
-/// or from the WAL are not shown, others more than once. `visit` must not panic, and must not use the connection.
+/// Does `work`, and shows every whole page that SQLite reads from the connection's main file
+/// meanwhile. Pages from its cache or from the WAL are not shown, others more than once. `visit`
+/// must not panic, and must not use the connection.
 pub(crate) fn with_page_observer<T>(
     connection: &Connection,
     page_bytes: usize,
@@ -46,7 +47,8 @@ pub(crate) fn with_page_observer<T>(
     let (Ok(file), Ok(page_bytes)) = (main_file(connection), i64::try_from(page_bytes)) else {
         return work();
     };
-    // SAFETY: the lifetime alone is changed; the pointer is gone from `PAGE_OBSERVER` before `visit` is, however `work` ends.
+    // SAFETY: the lifetime alone is changed; the pointer is gone from `PAGE_OBSERVER` before
+    // `visit` is, however `work` ends.
     let visit = unsafe { std::mem::transmute::<&mut PageVisitor<'_>, *mut PageVisitor<'static>>(visit) };
     let _restore = Restore(PAGE_OBSERVER.replace(Some(PageObserver { file, page_bytes, visit })));
     work()

@@ -1,17 +1,22 @@
 //! A `-shm` that another process truncates while it is mapped here.
 //!
-//! Touching a page of a mapping beyond the end of its file raises SIGBUS, which by default ends the whole process, and
-//! with it the watch over all other databases. SQLite has no protection against it on unix. So:
+//! Touching a page of a mapping beyond the end of its file raises SIGBUS, which by default ends the
+//! whole process, and with it the watch over all other databases. SQLite has no protection against
+//! it on unix. So:
 //!
-//! 1. The regions of each wal-index that this process has mapped are kept in a table ([`REGIONS`]), by `xShmMap`.
-//! 2. A handler for SIGBUS puts a page of zeros in the place of the one that is gone, if it belongs to such a region,
-//!    and marks the region. Every other SIGBUS goes to the handler that was there before.
-//! 3. Zeros in the wal-index make SQLite miss frames of the WAL, and read older pages from the main file in their place.
-//!    So from then on each read, write and sync of that main file fails with `SQLITE_IOERR_SHMMAP`: no page that was
-//!    looked up in zeros reaches a result, a transaction or a checkpoint. [`is_lost`] tells what remains to be asked: whether
-//!    an answer was finished from pages that were in the cache.
+//! 1. The regions of each wal-index that this process has mapped are kept in a table ([`REGIONS`]),
+//!    by `xShmMap`.
+//! 2. A handler for SIGBUS puts a page of zeros in the place of the one that is gone, if it belongs
+//!    to such a region, and marks the region. Every other SIGBUS goes to the handler that was there
+//!    before.
+//! 3. Zeros in the wal-index make SQLite miss frames of the WAL, and read older pages from the main
+//!    file in their place. So from then on each read, write and sync of that main file fails with
+//!    `SQLITE_IOERR_SHMMAP`: no page that was looked up in zeros reaches a result, a transaction or
+//!    a checkpoint. [`is_lost`] tells what remains to be asked: whether an answer was finished from
+//!    pages that were in the cache.
 //!
-//! Once every connection of this process to the database is closed, SQLite drops the mapping and the marks go with it.
+//! Once every connection of this process to the database is closed, SQLite drops the mapping and
+//! the marks go with it.
 
 use std::ffi::c_int;
 use std::ffi::c_void;
@@ -83,7 +88,8 @@ static PREVIOUS: OnceLock<PreviousState> = OnceLock::new();
 pub(super) fn protect() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
-        // SAFETY: plain system calls with valid arguments; `sigaction` is plain data, for which zeros are valid.
+        // SAFETY: plain system calls with valid arguments; `sigaction` is plain data, for which
+        // zeros are valid.
         unsafe {
             let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(4096);
             let mut before: libc::sigaction = std::mem::zeroed();
@@ -103,8 +109,8 @@ pub(super) fn protect() {
     });
 }
 
-/// Runs in the thread that touched the page, in the middle of an instruction: it may only read atomics and call the
-/// system (signal-safety(7); `mmap` is a bare system call here).
+/// Runs in the thread that touched the page, in the middle of an instruction: it may only read
+/// atomics and call the system (signal-safety(7); `mmap` is a bare system call here).
 unsafe extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     /// `si_code` for an address without anything behind it, as asm-generic/siginfo.h has it.
     const BUS_ADRERR: c_int = 2;
@@ -117,8 +123,9 @@ unsafe extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _co
         region.lost.store(true, Ordering::SeqCst);
         ANY_LOST.store(true, Ordering::SeqCst);
         let start = (address & !(page - 1)) as *mut c_void;
-        // SAFETY: the page belongs to a mapping that SQLite keeps for as long as the region is in the table; it is
-        // replaced as a whole, and SQLite unmaps it like the rest. `errno` of the interrupted code is put back.
+        // SAFETY: the page belongs to a mapping that SQLite keeps for as long as the region is in
+        // the table; it is replaced as a whole, and SQLite unmaps it like the rest. `errno` of the
+        // interrupted code is put back.
         let replaced = unsafe {
             let errno = *libc::__errno_location();
             let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -131,8 +138,8 @@ unsafe extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _co
             return;
         }
     }
-    // SAFETY: the action as it was. A fault comes again when the instruction does; a signal that a process sent is
-    // raised again, and delivered when this handler returns.
+    // SAFETY: the action as it was. A fault comes again when the instruction does; a signal that a
+    // process sent is raised again, and delivered when this handler returns.
     unsafe {
         libc::sigaction(signal, action, std::ptr::null_mut());
         if code <= 0 {
@@ -177,7 +184,8 @@ static METHODS: OnceLock<PatchedMethods> = OnceLock::new();
 /// Where our own part of an open file begins, after SQLite's.
 static OWN_PART_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
-/// The size of an open file with room for our own part, for a VFS whose `xOpen` calls [`watch_file`].
+/// The size of an open file with space for our own part, for a VFS whose `xOpen` calls
+/// [`watch_file`].
 pub(super) fn file_size_with_own_part(original: c_int) -> c_int {
     let start = usize::try_from(original).unwrap_or(0).next_multiple_of(align_of::<*mut FileRegions>());
     OWN_PART_OFFSET.store(start, Ordering::SeqCst);
@@ -187,7 +195,8 @@ pub(super) fn file_size_with_own_part(original: c_int) -> c_int {
 /// Has the regions that a main file maps entered into the table from now on.
 ///
 /// # Safety
-/// `file` was just opened as a main file by the default VFS, in a place of [`file_size_with_own_part`] bytes.
+/// `file` was just opened as a main file by the default VFS, in a place of
+/// [`file_size_with_own_part`] bytes.
 pub(super) unsafe fn watch_file(file: *mut ffi::sqlite3_file) {
     // SAFETY: the caller passes an open file, whose method table is static in SQLite.
     unsafe {
@@ -210,12 +219,12 @@ pub(super) unsafe fn watch_file(file: *mut ffi::sqlite3_file) {
 }
 
 unsafe fn own_part(file: *mut ffi::sqlite3_file) -> *mut *mut FileRegions {
-    // SAFETY: the caller's file has room for it there, see `file_size_with_own_part`.
+    // SAFETY: the caller's file has space for it there, see `file_size_with_own_part`.
     unsafe { file.byte_add(OWN_PART_OFFSET.load(Ordering::SeqCst)).cast() }
 }
 
-/// Whether a part of the wal-index that a main file has mapped is gone. What was read since the mapping is then no state
-/// of the database.
+/// Whether a part of the wal-index that a main file has mapped is gone. What was read since the
+/// mapping is then no state of the database.
 ///
 /// # Safety
 /// `file` is an open main file.
@@ -228,8 +237,9 @@ pub(super) unsafe fn is_lost(file: *mut ffi::sqlite3_file) -> bool {
         .is_some_and(|regions| regions.places.iter().any(|place| REGIONS[*place].lost.load(Ordering::SeqCst)))
 }
 
-/// Where the wal-index header is that SQLite has mapped for a main file, for as long as the file stays open and in WAL mode;
-/// `None` where there is none. The file's own `xShmMap` could open or create a `-shm` instead.
+/// Where the wal-index header is that SQLite has mapped for a main file, for as long as the file
+/// stays open and in WAL mode; `None` where there is none. The file's own `xShmMap` could open or
+/// create a `-shm` instead.
 ///
 /// # Safety
 /// `file` is null or an open main file.
@@ -243,7 +253,8 @@ pub(super) unsafe fn mapped_header(file: *mut ffi::sqlite3_file) -> Option<*mut 
 /// `file` is null or an open main file, on the thread that uses its connection.
 unsafe fn regions_of<'f>(file: *mut ffi::sqlite3_file) -> Option<&'f FileRegions> {
     let methods = METHODS.get()?;
-    // SAFETY: a file with our methods has our part; the list belongs to the file, which one thread uses at a time.
+    // SAFETY: a file with our methods has our part; the list belongs to the file, which one thread
+    // uses at a time.
     unsafe {
         if file.is_null() || !std::ptr::eq((*file).pMethods, &raw const methods.patched) {
             return None;
@@ -253,7 +264,8 @@ unsafe fn regions_of<'f>(file: *mut ffi::sqlite3_file) -> Option<&'f FileRegions
 }
 
 unsafe fn forget_regions(file: *mut ffi::sqlite3_file) {
-    // SAFETY: called from a method of ours, so the file has our part; the list was made by `Box::into_raw` below.
+    // SAFETY: called from a method of ours, so the file has our part; the list was made by
+    // `Box::into_raw` below.
     unsafe {
         let regions = std::mem::replace(&mut *own_part(file), std::ptr::null_mut());
         if !regions.is_null() {

@@ -22,7 +22,8 @@ impl<'connection> Statement<'connection> {
             return Err(failure(connection, ffi::SQLITE_TOOBIG));
         };
         let mut statement = std::ptr::null_mut();
-        // SAFETY: the connection is open, and the text has the length given; SQLite copies what it keeps.
+        // SAFETY: the connection is open, and the text has the length given; SQLite copies what it
+        // keeps.
         let code = unsafe {
             ffi::sqlite3_prepare_v2(
                 connection.handle(),
@@ -62,7 +63,8 @@ impl<'connection> Statement<'connection> {
 
     /// The bytes of the text in a column of the row; `None` for NULL.
     pub fn bytes(&self, column: c_int) -> Option<Vec<u8>> {
-        // SAFETY: the statement is at a row; the text is copied before anything else is asked of it.
+        // SAFETY: the statement is at a row; the text is copied before anything else is asked of
+        // it.
         unsafe {
             if ffi::sqlite3_column_type(self.statement, column) == ffi::SQLITE_NULL {
                 return None;

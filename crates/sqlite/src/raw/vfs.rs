@@ -17,13 +17,15 @@ use super::shared_memory;
 /// The name under which the read-only VFS is registered.
 pub(crate) const READ_ONLY_VFS: &CStr = c"litekeeper-read-only";
 
-/// The name of the VFS for writers: the default one, which survives that its shared memory is truncated.
+/// The name of the VFS for writers: the default one, which survives that its shared memory is
+/// truncated.
 pub(crate) const WRITING_VFS: &CStr = c"litekeeper-writing";
 
 /// URI parameter: keep the wal-index in this process's heap instead of a `-shm` file.
 pub(crate) const HEAP_WAL_INDEX: &CStr = c"heap_wal_index";
 
-/// SQLite's default VFS, which does all the work and lives as long as the process; null before [`init`].
+/// SQLite's default VFS, which does all the work and lives as long as the process; null before
+/// [`init`].
 static ORIGINAL: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut());
 /// The default VFS's methods for a main file, with `xShmMap` and `xShmLock` replaced.
 static HEAP_METHODS: OnceLock<PatchedMethods> = OnceLock::new();
@@ -34,14 +36,15 @@ pub(super) fn original() -> Option<*mut ffi::sqlite3_vfs> {
     (!original.is_null()).then_some(original)
 }
 
-/// Prepares SQLite once a process: registers both VFSes, replaces the system calls that change owners and modes, and
-/// installs the handler for a truncated `-shm`.
+/// Prepares SQLite once a process: registers both VFSes, replaces the system calls that change
+/// owners and modes, and installs the handler for a truncated `-shm`.
 ///
-/// The system calls are in a table of SQLite's without a lock, so no other thread may use SQLite meanwhile: call it first
-/// in `main`. Later calls return the result of the first.
+/// The system calls are in a table of SQLite's without a lock, so no other thread may use SQLite
+/// meanwhile: call it first in `main`. Later calls return the result of the first.
 ///
 /// # Errors
-/// SQLite's code when it has no default VFS, does not let the system calls be replaced, or refuses the registration.
+/// SQLite's code when it has no default VFS, does not let the system calls be replaced, or refuses
+/// the registration.
 pub(crate) fn init() -> Result<(), c_int> {
     static RESULT: OnceLock<Result<(), c_int>> = OnceLock::new();
     *RESULT.get_or_init(|| {
@@ -80,8 +83,8 @@ unsafe fn register(
     name: &'static CStr,
     change: impl FnOnce(&mut ffi::sqlite3_vfs),
 ) -> Result<(), c_int> {
-    // SAFETY: the struct is plain data, so a bitwise copy with other methods is the documented way to build a shim
-    // (https://www.sqlite.org/vfs.html#vfs_shims).
+    // SAFETY: the struct is plain data, so a bitwise copy with other methods is the documented way
+    // to build a shim (https://www.sqlite.org/vfs.html#vfs_shims).
     let mut vfs = unsafe { std::ptr::read(original) };
     vfs.pNext = std::ptr::null_mut();
     vfs.zName = name.as_ptr();
@@ -119,8 +122,9 @@ thread_local! {
     static ALLOWED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
-/// While it lives, SQLite may give the files that it makes on this thread to the owner of the database,
-/// as it does by itself when it runs as root: a writer's sidecars must not lock the owner out.
+/// While it lives, SQLite may give the files that it makes on this thread to the owner of the
+/// database, as it does by itself when it runs as root: a writer's sidecars must not lock the owner
+/// out.
 pub(crate) struct AllowChown(std::marker::PhantomData<*const ()>);
 
 impl AllowChown {
@@ -258,10 +262,12 @@ thread_local! {
     static SLEEP_ALLOWANCE: std::cell::Cell<Option<Duration>> = const { std::cell::Cell::new(None) };
 }
 
-/// Bounds the time that SQLite sleeps on this thread from now on, on connections of the read-only VFS.
+/// Bounds the time that SQLite sleeps on this thread from now on, on connections of the read-only
+/// VFS.
 ///
-/// SQLite's own retries for a read lock of a WAL (`walTryBeginRead` in wal.c) sleep for up to 10 s in all and
-/// read neither a busy timeout nor a progress handler. Without sleeps the same 100 retries end in milliseconds.
+/// SQLite's own retries for a read lock of a WAL (`walTryBeginRead` in wal.c) sleep for up to 10 s
+/// in all and read neither a busy timeout nor a progress handler. Without sleeps the same 100
+/// retries end in milliseconds.
 pub(crate) fn limit_sleep(allowance: Option<Duration>) {
     SLEEP_ALLOWANCE.with(|left| left.set(allowance));
 }
@@ -290,8 +296,9 @@ unsafe extern "C" fn refuse_delete(
 }
 
 /// Replaces `xShmMap` of an open file by one that answers `SQLITE_READONLY_CANTINIT`, upon which
-/// SQLite builds the wal-index in heap memory from the WAL (`walBeginShmUnreliable` in wal.c) and touches
-/// no `-shm`. Locks on that file, which is not there, are granted: whether somebody made it meanwhile the caller checks.
+/// SQLite builds the wal-index in heap memory from the WAL (`walBeginShmUnreliable` in wal.c) and
+/// touches no `-shm`. Locks on that file, which is not there, are granted: whether somebody made it
+/// meanwhile the caller checks.
 unsafe fn keep_wal_index_in_heap(file: *mut ffi::sqlite3_file) {
     // SAFETY: the caller passes an open file, whose method table is static in SQLite.
     unsafe {

@@ -23,11 +23,13 @@ pub(crate) struct WalIndex {
     pub read_marks: ReadMarks,
 }
 
-/// For each of the five read locks of a WAL the frame up to which its holders see; those of lock 0 read the main file
-/// alone. `None` where the mark is unused. A mark holds only while a process holds its lock.
+/// For each of the five read locks of a WAL the frame up to which its holders see; those of lock 0
+/// read the main file alone. `None` where the mark is unused. A mark holds only while a process
+/// holds its lock.
 pub type ReadMarks = [Option<u32>; 5];
 
-/// Words of one copy of the header. It is stored twice, so that a reader can tell that no write was under way.
+/// Words of one copy of the header. It is stored twice, so that a reader can tell that no write was
+/// under way.
 const COPY_WORDS: usize = 12;
 const VERSION_WORD: usize = 0;
 const CHANGES_WORD: usize = 2;
@@ -44,9 +46,9 @@ const VERSION: u32 = 3_007_000;
 /// Words of the header with what a checkpoint keeps behind it.
 pub(super) const HEADER_WORDS: usize = 30;
 
-/// Reads the wal-index header of a connection that has it mapped. `None` where it has not (a rollback database, an
-/// immutable one, a wal-index in heap memory, no transaction yet), and when the index cannot be read now: it is not
-/// initialized, or a writer changed it during both tries.
+/// Reads the wal-index header of a connection that has it mapped. `None` where it has not (a
+/// rollback database, an immutable one, a wal-index in heap memory, no transaction yet), and when
+/// the index cannot be read now: it is not initialized, or a writer changed it during both tries.
 pub(crate) fn wal_index(connection: &Connection) -> Option<WalIndex> {
     let file = main_file(connection).ok()?;
     // SAFETY: the file is open as long as the connection is.
@@ -58,16 +60,16 @@ pub(crate) fn wal_index(connection: &Connection) -> Option<WalIndex> {
 pub(super) unsafe fn wal_index_of(file: *mut ffi::sqlite3_file) -> Option<WalIndex> {
     // SAFETY: passed on.
     let region = unsafe { shared_memory::mapped_header(file) }?;
-    // SAFETY: SQLite keeps the region mapped while the file is open, aligned to a page and larger than the header. Other
-    // processes write it, so every access is atomic.
+    // SAFETY: SQLite keeps the region mapped while the file is open, aligned to a page and larger
+    // than the header. Other processes write it, so every access is atomic.
     let words = unsafe { &*region.cast::<[AtomicU32; HEADER_WORDS]>() };
     let read = (0..2).find_map(|_| read_header(words));
     // SAFETY: as above. Zeros that replace a truncated page are no header.
     if unsafe { shared_memory::is_lost(file) } { None } else { read }
 }
 
-/// Reads both copies of the header and compares them, as `walIndexTryHdr` in wal.c does: a writer changes the second copy
-/// first.
+/// Reads both copies of the header and compares them, as `walIndexTryHdr` in wal.c does: a writer
+/// changes the second copy first.
 fn read_header(words: &[AtomicU32; HEADER_WORDS]) -> Option<WalIndex> {
     let first = load::<COPY_WORDS>(words, 0);
     let second = load::<COPY_WORDS>(words, COPY_WORDS);
@@ -82,7 +84,8 @@ fn read_header(words: &[AtomicU32; HEADER_WORDS]) -> Option<WalIndex> {
     let [checkpointed] = load(words, BACKFILL_WORD);
     let read_marks: [u32; 5] = load(words, READ_MARKS_WORD);
     let frames = first[FRAMES_WORD];
-    // The log may have been restarted after its header was read, and then these belong to another log.
+    // The log may have been restarted after its header was read, and then these belong to another
+    // log.
     if load::<COPY_WORDS>(words, 0) != first {
         return None;
     }
@@ -96,7 +99,8 @@ fn read_header(words: &[AtomicU32; HEADER_WORDS]) -> Option<WalIndex> {
 
 /// Copies words out of the shared memory, before anything that is read later.
 ///
-/// The mapping may be read-only, where only relaxed loads are defined; the fence makes them acquire.
+/// The mapping may be read-only, where only relaxed loads are defined; the fence makes them
+/// acquire.
 fn load<const N: usize>(words: &[AtomicU32; HEADER_WORDS], from: usize) -> [u32; N] {
     let copy = std::array::from_fn(|word| words[from + word].load(Ordering::Relaxed));
     fence(Ordering::Acquire);

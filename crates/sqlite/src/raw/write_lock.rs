@@ -10,19 +10,21 @@ use rustix::process::Flock;
 use rustix::process::FlockType;
 use rustix::process::fcntl_getlk;
 
-/// The byte of the `-shm` file that a writer of a WAL database locks: `UNIX_SHM_BASE` plus `WAL_WRITE_LOCK`
-/// (<https://www.sqlite.org/walformat.html#wal_locks>).
+/// The byte of the `-shm` file that a writer of a WAL database locks: `UNIX_SHM_BASE` plus
+/// `WAL_WRITE_LOCK` (<https://www.sqlite.org/walformat.html#wal_locks>).
 const WRITE_LOCK_BYTE: u64 = 120;
 
 /// SQLite's own descriptor of a database's `-shm` file.
 ///
-/// Opening that file once more and closing it would drop SQLite's locks, so the descriptor that is open already is
-/// searched for. It must not be used after the connection that opened the file is closed.
+/// Opening that file once more and closing it would drop SQLite's locks, so the descriptor that is
+/// open already is searched for. It must not be used after the connection that opened the file is
+/// closed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WalWriteLock(RawFd);
 
 impl WalWriteLock {
-    /// Finds it, while a connection of this process has the database open in WAL mode. `None` without `/proc`.
+    /// Finds it, while a connection of this process has the database open in WAL mode. `None`
+    /// without `/proc`.
     pub(crate) fn find(database: &Path) -> Option<Self> {
         let mut shm = database.as_os_str().as_bytes().to_vec();
         shm.extend_from_slice(b"-shm");
@@ -42,8 +44,9 @@ impl WalWriteLock {
 
     /// Whether another process holds the lock now.
     pub(crate) fn is_held(self) -> bool {
-        // SAFETY: the caller keeps the connection open, and with it the descriptor; the call asks the system (F_GETLK) and
-        // changes nothing, also where the number should stand for another file by now.
+        // SAFETY: the caller keeps the connection open, and with it the descriptor; the call asks
+        // the system (F_GETLK) and changes nothing, also where the number should stand for another
+        // file by now.
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.0) };
         let mut wanted = Flock::from(FlockType::WriteLock);
         (wanted.start, wanted.length) = (WRITE_LOCK_BYTE, 1);
