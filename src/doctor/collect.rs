@@ -182,8 +182,8 @@ fn read_database(reader: &mut Reader, database: &Database) -> Result<DatabaseFac
     let file_bytes = ownership(&database.files.main).ok().flatten().map(|main| main.size);
     // The transaction ends here, as a writer may wait for it.
     reader.end_transaction()?;
-    let schema = match reader.anatomies(COUNT_LIMIT, needs_row_count) {
-        Ok(anatomies) => Ok(anatomies),
+    let schema = match reader.database_schema(COUNT_LIMIT, needs_row_count) {
+        Ok(schema) => Ok(schema),
         Err(error) => match error.kind() {
             ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) | ErrorKind::Cancelled => {
                 return Err(error);
@@ -192,7 +192,7 @@ fn read_database(reader: &mut Reader, database: &Database) -> Result<DatabaseFac
         },
     };
     let tables: Vec<String> =
-        schema.iter().flat_map(|found| found.tables.iter().map(|table| table.name.clone())).collect();
+        schema.iter().flat_map(|found| found.tables.iter().map(|table| table.schema.name.clone())).collect();
     Ok(DatabaseFacts {
         header,
         wal,

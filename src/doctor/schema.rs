@@ -2,9 +2,10 @@
 
 use crate::config::Retention;
 use crate::humanize::counted;
-use crate::sqlite::Anatomy;
 use crate::sqlite::DatabaseSchema;
+use crate::sqlite::ForeignKey;
 use crate::sqlite::RowCount;
+use crate::sqlite::TableStatistics;
 use crate::task::TaskKind;
 use crate::tasks::ExpectedProblem;
 use crate::tasks::ProblemKind;
@@ -47,31 +48,31 @@ const TIME_NAMES: [&str; 14] = [
 ];
 
 /// Whether a rule here asks for the rows of a table.
-pub(super) fn needs_row_count(table: &Anatomy) -> bool {
-    !table.indexes.is_empty()
-        || !table.foreign_keys.is_empty()
+pub(super) fn needs_row_count(table: &TableStatistics) -> bool {
+    table.schema.complete_indexes().next().is_some()
+        || !table.schema.foreign_keys.is_empty()
         || table.analyzed_rows.is_some()
         || time_of_log(table).is_some()
 }
 
 /// The time column of a table that looks like a log.
-fn time_of_log(table: &Anatomy) -> Option<&str> {
-    let name = table.name.to_ascii_lowercase();
+fn time_of_log(table: &TableStatistics) -> Option<&str> {
+    let name = table.schema.name.to_ascii_lowercase();
     let is_log = name.split(|c: char| !c.is_alphanumeric()).any(|part| LOG_NAMES.contains(&part));
     let is_time = |name: &str| TIME_NAMES.contains(&name.to_ascii_lowercase().as_str());
-    let time = table.columns.iter().map(|(name, _)| name.as_str()).find(|name| is_time(name));
+    let time = table.schema.columns.iter().map(|column| column.name.as_str()).find(|name| is_time(name));
     time.filter(|_| is_log)
 }
 
 /// Rows, counted or about.
-fn rows(table: &Anatomy) -> i64 {
+fn rows(table: &TableStatistics) -> i64 {
     match table.rows {
         RowCount::Exact(rows) | RowCount::Estimate(rows) => rows,
         RowCount::Unknown => 0,
     }
 }
 
-fn row_count_text(table: &Anatomy) -> String {
+fn row_count_text(table: &TableStatistics) -> String {
     let number = counted(u64::try_from(rows(table)).unwrap_or(0), "row");
     match table.rows {
         RowCount::Exact(_) => number,
@@ -122,30 +123,37 @@ pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
 fn retention_without_index(facts: &Facts, schema: &DatabaseSchema, retention: &Retention) -> Option<Finding> {
     let Retention { table: wanted, column, .. } = retention;
     let column = column.as_ref()?;
-    let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(wanted))?;
-    if !table.columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(column))
-        || table.has_index_on(std::slice::from_ref(column))
+    let table = schema.tables.iter().find(|table| table.schema.name.eq_ignore_ascii_case(wanted))?;
+    if !table.schema.columns.iter().any(|known| known.name.eq_ignore_ascii_case(column))
+        || table.schema.has_index_on(std::slice::from_ref(column))
     {
         return None;
     }
-    let what =
-        format!("No index of the table {} ({}) begins with {column}.", table.name, row_count_text(table));
+    let what = format!(
+        "No index of the table {} ({}) begins with {column}.",
+        table.schema.name,
+        row_count_text(table)
+    );
     let finding = Finding::new(FindingKind::RetentionWithoutIndex, Severity::Warning, what);
     let finding = finding.remediation(
         "The application's own migrations are the best place for the index. Making it holds the write lock for a while.",
     );
-    Some(finding.command(sql(facts, &table.create_index(std::slice::from_ref(column)))))
+    Some(finding.command(sql(facts, &table.schema.create_index(std::slice::from_ref(column)))))
 }
 
 fn logs<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item = Finding> + 'f {
-    let is_cleaned = |table: &Anatomy| {
-        facts.configured.retentions.iter().any(|retention| retention.table.eq_ignore_ascii_case(&table.name))
+    let is_cleaned = |table: &TableStatistics| {
+        facts
+            .configured
+            .retentions
+            .iter()
+            .any(|retention| retention.table.eq_ignore_ascii_case(&table.schema.name))
     };
     schema.tables.iter().filter(move |table| !is_cleaned(table) && rows(table) >= LARGE_TABLE_ROWS).filter_map(|table| {
         let column = time_of_log(table)?;
         let what = format!(
             "The table {} ({}) looks like a log with its time in {column}; this is a guess by the names.",
-            table.name,
+            table.schema.name,
             row_count_text(table)
         );
         let finding = Finding::new(FindingKind::LogWithoutRetention, Severity::Info, what);
@@ -154,25 +162,27 @@ fn logs<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item 
 }
 
 fn statistics(facts: &Facts, schema: &DatabaseSchema) -> Option<Finding> {
-    let is_off = |table: &&Anatomy| match (table.analyzed_rows, table.rows) {
+    let is_off = |table: &&TableStatistics| match (table.analyzed_rows, table.rows) {
         (Some(known), RowCount::Exact(rows)) => {
             known.max(rows) >= LARGE_TABLE_ROWS && known.max(rows) / known.min(rows).max(1) >= STALE_FACTOR
         }
         // An estimate may be the statistic itself.
         (Some(_), RowCount::Estimate(_) | RowCount::Unknown) => false,
         (None, RowCount::Exact(_) | RowCount::Estimate(_) | RowCount::Unknown) => {
-            !table.indexes.is_empty() && rows(table) >= LARGE_TABLE_ROWS
+            table.schema.complete_indexes().next().is_some() && rows(table) >= LARGE_TABLE_ROWS
         }
     };
-    let off: Vec<&Anatomy> = schema.tables.iter().filter(is_off).collect();
+    let off: Vec<&TableStatistics> = schema.tables.iter().filter(is_off).collect();
     if off.is_empty() {
         return None;
     }
-    let told = |table: &&Anatomy| match table.analyzed_rows {
-        Some(known) => format!("{} has {}, its statistics say {known}", table.name, row_count_text(table)),
-        None => format!("{} ({}) has no statistics", table.name, row_count_text(table)),
+    let described = |table: &&TableStatistics| match table.analyzed_rows {
+        Some(known) => {
+            format!("{} has {}, its statistics say {known}", table.schema.name, row_count_text(table))
+        }
+        None => format!("{} ({}) has no statistics", table.schema.name, row_count_text(table)),
     };
-    let mut names: Vec<String> = off.iter().take(MAX_NAMES).map(told).collect();
+    let mut names: Vec<String> = off.iter().take(MAX_NAMES).map(described).collect();
     if off.len() > MAX_NAMES {
         names.push(format!("and so on for {} more", off.len() - MAX_NAMES));
     }
@@ -187,11 +197,11 @@ fn statistics(facts: &Facts, schema: &DatabaseSchema) -> Option<Finding> {
 
 fn unstable_row_ids(schema: &DatabaseSchema) -> impl Iterator<Item = Finding> + '_ {
     schema.full_text.iter().filter_map(|(index, content)| {
-        let table = schema.tables.iter().find(|table| table.name.eq_ignore_ascii_case(content))?;
-        if table.row_id().is_some() {
+        let table = schema.tables.iter().find(|table| table.schema.name.eq_ignore_ascii_case(content))?;
+        if table.schema.row_id().is_some() {
             return None;
         }
-        let what = format!("{index} indexes the rows of {}, which has no INTEGER PRIMARY KEY.", table.name);
+        let what = format!("{index} indexes the rows of {}, which has no INTEGER PRIMARY KEY.", table.schema.name);
         let finding = Finding::new(FindingKind::UnstableRowIds, Severity::Warning, what);
         Some(finding.remediation(
             "Have the application make the table anew with an INTEGER PRIMARY KEY. Until then, have the full-text index rebuilt after \
@@ -202,17 +212,17 @@ fn unstable_row_ids(schema: &DatabaseSchema) -> impl Iterator<Item = Finding> + 
 
 fn foreign_keys<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item = Finding> + 'f {
     schema.tables.iter().flat_map(move |table| {
-        let bare = table.foreign_keys.iter().filter(|(_, columns)| !table.has_index_on(columns));
-        bare.map(move |(parent, columns)| {
+        let bare = table.schema.foreign_keys.iter().filter(|key| !table.schema.has_index_on(&key.columns));
+        bare.map(move |ForeignKey { parent, columns }| {
             let severity = if rows(table) >= MIN_TABLE_ROWS { Severity::Warning } else { Severity::Info };
             let what = format!(
                 "No index finds the rows of {} ({}) by {}, which refers to {parent}.",
-                table.name,
+                table.schema.name,
                 row_count_text(table),
                 columns.join(", ")
             );
             Finding::new(FindingKind::ForeignKeyWithoutIndex, severity, what)
-                .command(sql(facts, &table.create_index(columns)))
+                .command(sql(facts, &table.schema.create_index(columns)))
         })
     })
 }
