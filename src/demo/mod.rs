@@ -38,13 +38,13 @@ pub const WRITER_COMMAND: &str = "demo-writer";
 pub struct Demo {
     /// Ends before the directory goes.
     _starved: CheckpointStarvation,
-    place: Place,
+    place: DemoDirectory,
     config: Config,
     writer: Child,
 }
 
 #[derive(Debug)]
-enum Place {
+enum DemoDirectory {
     Temporary(TempDir),
     Kept(PathBuf),
 }
@@ -57,12 +57,12 @@ impl Demo {
     /// The directory exists already, the disk is full, or the writer could not be started.
     pub fn make(keep: Option<&Path>) -> anyhow::Result<Self> {
         let place = match keep {
-            None => Place::Temporary(tempfile::Builder::new().prefix("litekeeper-demo-").tempdir()?),
+            None => DemoDirectory::Temporary(tempfile::Builder::new().prefix("litekeeper-demo-").tempdir()?),
             Some(path) => {
                 std::fs::create_dir(path).with_context(|| {
                     format!("{}: --keep wants a directory that does not exist yet", path.display())
                 })?;
-                Place::Kept(std::fs::canonicalize(path)?)
+                DemoDirectory::Kept(std::fs::canonicalize(path)?)
             }
         };
         let directory = place.path();
@@ -95,7 +95,7 @@ impl Demo {
     /// Whether the directory stays.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        matches!(self.place, Place::Kept(_))
+        matches!(self.place, DemoDirectory::Kept(_))
     }
 
     /// Each database and what there is to see in it.
@@ -111,7 +111,7 @@ impl Demo {
     }
 }
 
-impl Place {
+impl DemoDirectory {
     fn path(&self) -> &Path {
         match self {
             Self::Temporary(directory) => directory.path(),

@@ -1,4 +1,4 @@
-//! What users of the page did: who, when, from where, what came of it.
+//! Actions of users of the web server: user, time, address, result.
 
 use std::time::SystemTime;
 
@@ -9,29 +9,29 @@ use super::StateStoreError;
 use super::seconds;
 use super::time;
 
-/// Something that a user did.
+/// An action of a user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActionRecord {
-    /// Its number; 0 before it is written down.
+    /// The number of its row; 0 before it is recorded.
     pub id: i64,
-    /// When.
+    /// The time of the request.
     pub at: SystemTime,
-    /// Who.
+    /// The user's name.
     pub user: String,
-    /// From which address; empty for a unix socket.
+    /// The client's address; empty for a unix socket.
     pub address: String,
-    /// What: `run`, `recheck`, `pause` or `resume`.
+    /// The kind of action: `run`, `recheck`, `pause` or `resume`.
     pub kind: String,
-    /// On which database; `None` for all of them.
+    /// The database's name; `None` for all databases.
     pub database: Option<String>,
-    /// Which task.
+    /// The task of a run.
     pub task: Option<String>,
-    /// What came of it so far.
+    /// The result so far.
     pub result: String,
 }
 
 impl StateStore {
-    /// Writes down an action and gives its number.
+    /// Records an action and returns the number of its row.
     ///
     /// # Errors
     /// SQLite's.
@@ -45,7 +45,7 @@ impl StateStore {
         Ok(connection.last_insert_rowid())
     }
 
-    /// Writes down what came of an action.
+    /// Records the result of an action.
     ///
     /// # Errors
     /// SQLite's.
@@ -54,7 +54,7 @@ impl StateStore {
         self.connection().execute(sql, params![id, result]).map(|_| ()).map_err(self.failed())
     }
 
-    /// Writes down that actions which are under way will not end any more: their process is gone.
+    /// Records a result for actions that were in progress when their process ended.
     ///
     /// # Errors
     /// SQLite's.
@@ -88,7 +88,7 @@ impl StateStore {
         rows.and_then(Iterator::collect).map_err(failed)
     }
 
-    /// Forgets actions before a moment.
+    /// Deletes actions before a time.
     ///
     /// # Errors
     /// SQLite's.

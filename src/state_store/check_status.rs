@@ -1,4 +1,4 @@
-//! What the checks of a database came to, which outlives every restart.
+//! The status of each check of a database, which is kept over restarts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use super::path_to_value;
 use super::seconds;
 use super::time;
 
-/// The last word of one check.
+/// The status of one check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckStatus {
     /// Whether the database is sound, as far as this check can tell.
@@ -33,15 +33,15 @@ pub struct CheckStatus {
     pub completed_at: SystemTime,
     /// When it last looked at the whole database at once; the epoch when never.
     pub whole_at: SystemTime,
-    /// What the last one said beside its verdict.
+    /// Notes of the last one, in addition to its verdict.
     pub notes: Notes,
 }
 
-/// What a new verdict makes of the standings.
+/// Updates the statuses of a database's checks by a new verdict.
 ///
-/// A failure stays until a check that could have seen the same damage passes: a quick check sees less than a
-/// full one, and a full one table by table sees less than one on the whole database. So a failed quick or full check
-/// is cleared by a whole full check alone.
+/// A failure stays until a check that could have seen the same damage passes: a quick check sees
+/// less than a full one, and a full one table by table sees less than one on the whole database. So
+/// a failed quick or full check is cleared by a whole full check alone.
 pub fn apply_verdict(check_statuses: &mut BTreeMap<Check, CheckStatus>, verdict: &Verdict, at: SystemTime) {
     let old = check_statuses.get(&verdict.check);
     let whole_at = old.map_or(SystemTime::UNIX_EPOCH, |old| old.whole_at);
@@ -80,7 +80,8 @@ pub fn apply_verdict(check_statuses: &mut BTreeMap<Check, CheckStatus>, verdict:
     }
 }
 
-/// What a run says of the database's health. A job that writes and meets damage has found it as well as a check.
+/// The verdicts of a run on the database's health. A writing task that encounters damage counts
+/// like a failed check.
 fn verdicts(run: &Run) -> Vec<Verdict> {
     if let Some(health) = run.summary().health_check {
         return health.verdicts;
@@ -99,7 +100,7 @@ fn verdicts(run: &Run) -> Vec<Verdict> {
     }]
 }
 
-/// Writes down what a run says of the database's health.
+/// Records the verdicts of a run on the database's health.
 pub(super) fn apply(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
     let verdicts = verdicts(run);
     if verdicts.is_empty() {
@@ -174,7 +175,7 @@ fn read(connection: &Connection, path: &Path) -> rusqlite::Result<BTreeMap<Check
 }
 
 impl StateStore {
-    /// The last word of each check of a database.
+    /// The status of each check of a database.
     ///
     /// # Errors
     /// SQLite's.
@@ -182,7 +183,8 @@ impl StateStore {
         read(&self.connection(), path).map_err(self.failed())
     }
 
-    /// What a failed integrity check found, if none that clears it has passed since. Foreign keys are the application's.
+    /// What a failed integrity check found, if none that clears it has passed since. Foreign keys
+    /// are the application's.
     ///
     /// # Errors
     /// SQLite's.

@@ -1,4 +1,4 @@
-//! The identity of each database whose backups are kept: random, made once for a path.
+//! The identity of each database with backups: random, created once per path.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use super::StateStoreError;
 use super::path_from_value;
 use super::path_to_value;
 
-/// The table comes with the first identity; an older litekeeper can read the file all the same.
+/// The table comes with the first identity; an older litekeeper can still read the file.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS backup_identities (
     path PRIMARY KEY NOT NULL,
     id TEXT NOT NULL,
@@ -25,7 +25,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS backup_identities (
 ) WITHOUT ROWID";
 
 impl StateStore {
-    /// The identity of the backups of a database, made now if there is none yet.
+    /// The identity of the backups of a database, created now if there is none yet.
     ///
     /// # Errors
     /// SQLite's.

@@ -1,8 +1,7 @@
-//! The agent's own SQLite file: what ran, what the checks said, what is paused, what is due.
+//! The agent's own SQLite file: runs, statuses of checks, pauses, due times, trends, actions.
 //!
-//! It is written by the agent and by every `litekeeper run` beside it, each in short transactions.
-//! It must never hold anything that cannot be lost: without it the agent starts afresh, as on its
-//! first day.
+//! The agent and every `litekeeper run` beside it write it in short transactions. It must never
+//! hold anything that cannot be lost: without it the agent starts as it did the first time.
 
 mod actions;
 mod check_status;
@@ -48,7 +47,7 @@ use crate::task::TaskKind;
 /// How long another process of litekeeper may hold the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The file of history.
+/// The state file.
 #[derive(Debug)]
 pub struct StateStore {
     connection: Mutex<Connection>,
@@ -57,28 +56,28 @@ pub struct StateStore {
     process: String,
 }
 
-/// What went wrong with the file of history.
+/// An error of the state file.
 #[derive(Debug, thiserror::Error)]
 pub enum StateStoreError {
-    /// Its directory could not be made.
+    /// Its directory cannot be created.
     #[error("state file {0}: cannot make its directory: {1}")]
     Directory(PathBuf, std::io::Error),
-    /// SQLite refused.
+    /// SQLite returns an error.
     #[error("state file {0}: {1}; name another with `state:` in the configuration, or move this one away")]
     Sqlite(PathBuf, rusqlite::Error),
-    /// It is another program's.
+    /// The file belongs to another program.
     #[error(
         "state file {0}: this is not a state file of litekeeper; name another with `state:` in the configuration"
     )]
     NotLitekeeper(PathBuf),
-    /// A later litekeeper wrote it.
+    /// A newer version of litekeeper has written it.
     #[error("state file {0}: written by a later version of litekeeper (format {1}, known is {2})")]
     NewerFormat(PathBuf, i64, i64),
 }
 
 impl StateStore {
-    /// Opens the file, and makes it and its directory if it is not there; without a path, history
-    /// is in memory.
+    /// Opens the file, and creates it and its directory if it does not exist; without a path, the
+    /// state is in memory only.
     ///
     /// # Errors
     /// The file cannot be made or read, is not litekeeper's, or is of a later version.
@@ -102,7 +101,7 @@ impl StateStore {
         Ok(Self { connection: Mutex::new(connection), file: file.map(Path::to_owned), process })
     }
 
-    /// Opens the file for reading alone, and makes nothing; `None` when it is not there.
+    /// Opens the file read-only, and creates nothing; `None` if it does not exist.
     ///
     /// # Errors
     /// The file cannot be read, is not litekeeper's, or is of a later version.
@@ -123,7 +122,7 @@ impl StateStore {
         }))
     }
 
-    /// The file, if it is one.
+    /// The file's path; `None` for a state in memory.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
@@ -139,7 +138,7 @@ impl StateStore {
         move |error| StateStoreError::Sqlite(shown.clone(), error)
     }
 
-    /// The last due time of each task of a database that was handled, in whatever way.
+    /// The last due time of a task that was handled, whether the task ran, was skipped or failed.
     ///
     /// # Errors
     /// SQLite's.
@@ -152,7 +151,7 @@ impl StateStore {
             .map_err(self.failed())
     }
 
-    /// Remembers a due time as handled.
+    /// Records a due time as handled.
     ///
     /// # Errors
     /// SQLite's.
@@ -184,7 +183,7 @@ impl StateStore {
             .map_err(self.failed())
     }
 
-    /// Remembers the clocks.
+    /// Records the clocks.
     ///
     /// # Errors
     /// SQLite's.
@@ -202,12 +201,12 @@ fn seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// A moment from seconds since 1970.
+/// A time from seconds since 1970.
 fn time(seconds: f64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-/// A path as text, or as it is where it is none.
+/// A path as text, or as a blob if it is not UTF-8.
 fn path_to_value(path: &Path) -> Value {
     use std::os::unix::ffi::OsStrExt as _;
     path.to_str().map_or_else(

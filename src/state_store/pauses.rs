@@ -1,4 +1,4 @@
-//! What is paused: everything, or single databases.
+//! Pauses of all databases or of single ones.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
