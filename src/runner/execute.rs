@@ -11,8 +11,6 @@ use std::time::Instant;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::config::Maintenance;
 use crate::database::Database;
 use crate::limits::QueryLimits;
