@@ -13,6 +13,8 @@ mod doctor;
 mod endpoints;
 mod error;
 mod handler_label;
+#[doc(hidden)]
+pub mod fuzzing;
 mod healthcheck_client;
 mod listener;
 mod pages;

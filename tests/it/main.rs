@@ -24,6 +24,7 @@ mod doctor;
 mod exposition;
 mod fault_injection;
 mod findings;
+mod fuzz_seeds;
 mod hostile_input;
 mod http;
 mod language;
@@ -70,6 +71,7 @@ fn main() {
     trials.extend(exposition::trials());
     trials.extend(fault_injection::trials());
     trials.extend(findings::trials());
+    trials.extend(fuzz_seeds::trials());
     trials.extend(http::trials());
     trials.extend(language::trials());
     trials.extend(locks::trials());

@@ -1,4 +1,4 @@
-//! Dependencies, and the scripts that install or build something for a contributor.
+//! Dependencies, and the scripts that install packages or make a release.
 //!
 //! `cargo deny check` says more, where it is installed; licences, duplicates and minimum versions are checked here on
 //! every machine, from what cargo knows without the network.
@@ -29,6 +29,11 @@ pub fn trials() -> Vec<Trial> {
             "packages_are_installed_after_a_yes",
             tool("bash").and(tool("script")),
             packages_are_installed_after_a_yes,
+        ),
+        test_with_tool(
+            "a_release_is_checked_before_it_is_made",
+            tool("git").and(tool("bash")),
+            a_release_is_checked_before_it_is_made,
         ),
         test_with_tool("the_workflow_has_its_form", crate::deploy::packaged("check-jsonschema"), |checker| {
             let output = Command::new(checker)
@@ -174,7 +179,8 @@ fn installation(program: &str, arguments: &[&str], variables: &[(&str, &str)], a
         .unwrap();
     // The pipe stays open until the end, as a terminal does.
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(answer.as_bytes()).unwrap();
+    // A script that does not ask may have ended already.
+    let _ = stdin.write_all(answer.as_bytes());
     let output = child.wait_with_output().unwrap();
     drop(stdin);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -226,4 +232,83 @@ fn packages_are_installed_after_a_yes(script: &str) {
         assert_eq!(said.matches("not installed: the answer was no").count(), 2, "{said}");
         assert!(!said.contains("apt-get 300"), "{said}");
     }
+}
+
+/// A repository with what packaging/release reads, and that script.
+fn repository_to_release() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| std::fs::write(directory.path().join(path), text).unwrap();
+    for path in ["packaging", "src"] {
+        std::fs::create_dir(directory.path().join(path)).unwrap();
+    }
+    std::fs::copy(root().join("packaging/release"), directory.path().join("packaging/release")).unwrap();
+    write("Cargo.toml", "[package]\nname = \"litekeeper\"\nversion = \"0.2.0\"\nedition = \"2024\"\n");
+    write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"litekeeper\"\nversion = \"0.2.0\"\n");
+    write("src/lib.rs", "");
+    write("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-11-27\n\n- More.\n\n## [0.1.0] - 2026-11-01\n");
+    git(directory.path(), &["init", "--quiet"]);
+    git(directory.path(), &["add", "--all"]);
+    commit(directory.path());
+    directory
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(["-c", "user.name=Test", "-c", "user.email=test@localhost"])
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn commit(directory: &Path) {
+    git(directory, &["commit", "--quiet", "--all", "--message", "Change"]);
+}
+
+/// Runs `packaging/release --dry-run` with more arguments: whether it succeeds, and all that it says.
+fn release(directory: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new("bash")
+        .args(["packaging/release", "--dry-run"])
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.success(), text)
+}
+
+fn a_release_is_checked_before_it_is_made(_git: &str) {
+    let directory = repository_to_release();
+    let directory = directory.path();
+    let (passed, text) = release(directory, &[]);
+    assert!(passed && text.contains("dry run: nothing was done"), "{text}");
+    for file in ["litekeeper-0.2.0.tar.gz", "litekeeper-0.2.0.cdx.json", "SHA256SUMS", "tag v0.2.0"] {
+        assert!(text.contains(file), "{file}: {text}");
+    }
+    assert!(git(directory, &["tag"]).is_empty() && !directory.join("target/release-0.2.0").exists());
+
+    let (passed, text) = release(directory, &["0.3.0"]);
+    assert!(!passed && text.contains("Cargo.toml says 0.2.0, not 0.3.0"), "{text}");
+    assert!(text.contains("CHANGELOG.md has no section [0.3.0]"), "all problems at once: {text}");
+    std::fs::write(directory.join("new"), "").unwrap();
+    let (passed, text) = release(directory, &[]);
+    assert!(!passed && text.contains("changes that are not committed"), "{text}");
+    std::fs::remove_file(directory.join("new")).unwrap();
+    let changelog = std::fs::read_to_string(directory.join("CHANGELOG.md")).unwrap();
+    for (changed, words) in [
+        (changelog.replace("- More.\n", ""), "no section [0.2.0], or an empty one"),
+        (changelog.replace("[0.2.0] - 2026-11-27", "[0.2.0]"), "YEAR-MONTH-DAY"),
+    ] {
+        std::fs::write(directory.join("CHANGELOG.md"), changed).unwrap();
+        commit(directory);
+        let (passed, text) = release(directory, &[]);
+        assert!(!passed && text.contains(words), "{words}: {text}");
+    }
+    std::fs::write(directory.join("CHANGELOG.md"), changelog).unwrap();
+    commit(directory);
+    git(directory, &["tag", "v0.2.0"]);
+    let (passed, text) = release(directory, &[]);
+    assert!(!passed && text.contains("the tag v0.2.0 is there already"), "{text}");
 }

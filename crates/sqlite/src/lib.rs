@@ -27,6 +27,8 @@ mod foreign_keys;
 mod foreign_writes;
 mod full_text;
 mod full_text_check;
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod index_compare;
 mod init;
