@@ -29,12 +29,13 @@ use litekeeper::sqlite::TimeValue;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; `fuzz/seeds` has a directory for each.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("database_file", database_file),
     ("database_page", database_page),
     ("proc_locks", proc_locks),
     ("configuration", configuration),
     ("http_text", http_text),
+    ("certificate", certificate),
     ("timestamps", timestamps),
     ("retention", retention),
 ];
@@ -89,6 +90,12 @@ pub fn configuration(data: &[u8]) {
 /// What a client sends: a query or form in the first line, then values of `Accept` and `Accept-Encoding`.
 pub fn http_text(data: &[u8]) {
     litekeeper::http::fuzzing::request_text(data);
+}
+
+/// A certificate in DER: its subject alternative names, each of which takes at least a tag and a length.
+pub fn certificate(data: &[u8]) {
+    let names = litekeeper::tls::fuzzing::certificate(data);
+    assert!(names.is_none_or(|names| names * 2 <= data.len()), "{names:?} names from {} bytes", data.len());
 }
 
 /// A value of a time column, as text, integer and real number, in every format.

@@ -5,6 +5,8 @@
 mod client;
 mod client_auth;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod healthcheck_client;
 mod pem;
 mod server;
