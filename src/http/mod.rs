@@ -12,9 +12,9 @@ mod content_negotiation;
 mod doctor;
 mod endpoints;
 mod error;
-mod handler_label;
 #[doc(hidden)]
 pub mod fuzzing;
+mod handler_label;
 mod healthcheck_client;
 mod listener;
 mod pages;

@@ -245,7 +245,10 @@ fn repository_to_release() -> tempfile::TempDir {
     write("Cargo.toml", "[package]\nname = \"litekeeper\"\nversion = \"0.2.0\"\nedition = \"2024\"\n");
     write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"litekeeper\"\nversion = \"0.2.0\"\n");
     write("src/lib.rs", "");
-    write("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-11-27\n\n- More.\n\n## [0.1.0] - 2026-11-01\n");
+    write(
+        "CHANGELOG.md",
+        "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-11-27\n\n- More.\n\n## [0.1.0] - 2026-11-01\n",
+    );
     git(directory.path(), &["init", "--quiet"]);
     git(directory.path(), &["add", "--all"]);
     commit(directory.path());
