@@ -1,4 +1,4 @@
-//! When the slower pieces of a database were last taken, and when they are to be taken again.
+//! When the parts of interval collectors were last collected, and when they are due again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,63 +10,35 @@ use parking_lot::Mutex;
 use crate::os::DatabaseFingerprint;
 use crate::sqlite::ChangeCounter;
 
-/// A piece that falls due this soon is taken now: with the interval of the sweeps it would otherwise
-/// miss each by a hair and wait for the next look for work.
+/// A part that is due this soon is collected now: with the interval of the sweeps it would otherwise miss each one by
+/// a hair and wait for the next poll.
 const DUE_TOLERANCE: Duration = Duration::from_millis(250);
 
-/// What is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Piece {
-    Tables,
-    Space,
-    Custom(usize),
-}
-
-/// What is taken by one loop, one database after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// What takes milliseconds and comes every few seconds or minutes.
-    Fast,
-    /// What reads whole databases: in a fleet it may be at work for an hour, and must not hold up the other.
-    Slow,
-}
-
-impl Piece {
-    pub(super) fn pace(self) -> Pace {
-        match self {
-            Self::Tables | Self::Custom(_) => Pace::Fast,
-            Self::Space => Pace::Slow,
-        }
-    }
-}
-
-/// The evidence of which content a piece was taken from. A commit that waits for its fsync becomes visible without
-/// moving a file, so SQLite's own count of commits belongs to it.
+/// The content that a part was collected from. A commit that waits for its fsync becomes visible without moving a
+/// file, so SQLite's own count of commits belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Content {
     pub stamp: DatabaseFingerprint,
     pub change: Option<ChangeCounter>,
 }
 
-/// When a piece is to be taken again, and from which content it was taken.
+/// The last collection of a part.
 #[derive(Debug)]
 pub(super) struct LastRun {
     pub due_at: Instant,
+    /// The content that was read; `None` where a change may have been missed.
     pub content: Option<Content>,
-    /// What the log was told last.
+    /// The problems that were logged, so that each is logged once.
     pub problems: Vec<String>,
 }
 
-/// The past of every piece of one database; a piece that is being taken holds its own.
-pub(super) type LastRuns = HashMap<Piece, Arc<Mutex<Option<LastRun>>>>;
+/// The last run of every part of one database, by collector and part. A thread that collects a part keeps it locked.
+pub(super) type LastRuns = HashMap<(&'static str, usize), Arc<Mutex<Option<LastRun>>>>;
 
 impl LastRun {
-    /// Content that has not moved gives the same answer again, but for SQL that reads the clock.
-    pub(super) fn is_due(&self, now: Instant, content: Content, piece: Piece) -> bool {
-        let unmoved = match piece {
-            Piece::Tables | Piece::Space => self.content == Some(content),
-            Piece::Custom(_) => false,
-        };
-        now + DUE_TOLERANCE >= self.due_at && !unmoved
+    /// Content that has not changed gives the same value again, unless the collector depends on the time.
+    pub(super) fn is_due(&self, now: Instant, content: Content, depends_on_time: bool) -> bool {
+        let is_unchanged = !depends_on_time && self.content == Some(content);
+        now + DUE_TOLERANCE >= self.due_at && !is_unchanged
     }
 }

@@ -1,7 +1,7 @@
 //! File systems that hang.
 //!
-//! One database that hangs says nothing of its neighbours. Two on one device say that the device
-//! hangs; then the others on it are left in peace, so that ten thousand files on a dead server tie up two threads.
+//! One database that hangs says nothing of others. Two on one device say that the device hangs; then the others on it
+//! are skipped, so that ten thousand files on a dead server block two threads.
 
 use std::collections::HashMap;
 
@@ -9,17 +9,17 @@ use parking_lot::Mutex;
 
 const MIN_HUNG: usize = 2;
 
-/// How many looks hang on each device.
+/// The number of samples that hang on each device.
 #[derive(Debug, Default)]
 pub(super) struct HungDevices(Mutex<HashMap<u64, usize>>);
 
 impl HungDevices {
-    /// A look at a database on this device hangs.
+    /// A sample of a database on this device hangs.
     pub(super) fn add(&self, device: u64) {
         *self.0.lock().entry(device).or_default() += 1;
     }
 
-    /// A look that hung has come back.
+    /// A sample that hung has returned.
     pub(super) fn remove(&self, device: u64) {
         let mut devices = self.0.lock();
         if let Some(count) = devices.get_mut(&device) {

@@ -21,8 +21,10 @@ use crate::os::ProcessFacts;
 use crate::worker_pool::WorkerPool;
 use crate::worker_pool::run_blocking;
 
-use super::CollectFn;
 use super::monitored_database::MonitoredDatabase;
+
+/// Samples a database; tests pass a function that hangs.
+pub type CollectFn = fn(&Database, Option<&PreviousCollection>) -> Collected;
 
 /// `/proc` tells of a process at once, or hangs with it.
 const PROCESS_STUCK_AFTER: Duration = Duration::from_secs(2);
@@ -43,9 +45,9 @@ impl Default for LockMonitor {
     }
 }
 
-/// A look at a database, and where its locks stand in the list. A reader of a WAL can come and go without moving a file
-/// that a look compares, so a database that has one is looked into for its mark. Nor does a writer whose commit waits for
-/// its fsync: a database that has one is looked into now, and once more after it.
+/// Samples a database and finds its files in the list of locks. A reader of a WAL can come and go without moving a file
+/// that a sample compares, so a database with a reader is read for the reader's mark. Neither does a writer move a file
+/// while its commit waits for its fsync: a database with a writer is read now, and once more after it.
 pub(super) fn collect_with_locks(
     monitored: &MonitoredDatabase,
     collect: CollectFn,
@@ -87,12 +89,12 @@ impl LockMonitor {
             return;
         };
         let (all, at) = (Arc::clone(set), Arc::clone(&list));
-        let Some(decode_all) = run_blocking(move || decode_all(&all, &at)).await else { return };
-        self.resolve_processes(&decode_all).await;
+        let Some(decoded) = run_blocking(move || decode_all(&all, &at)).await else { return };
+        self.resolve_processes(&decoded).await;
         let (all, processes) = (Arc::clone(set), Arc::clone(&self.processes));
         let _ = run_blocking(move || {
             let processes = processes.lock().clone();
-            for (monitored, decoded) in all.iter().zip(decode_all) {
+            for (monitored, decoded) in all.iter().zip(decoded) {
                 update_locks(monitored, decoded, &list, &processes);
             }
         })
@@ -100,13 +102,13 @@ impl LockMonitor {
     }
 
     /// Asks for the names of processes that are new, and forgets those that hold nothing any more.
-    async fn resolve_processes(&self, decode_all: &[Option<DecodedLocks>]) {
+    async fn resolve_processes(&self, decoded: &[Option<DecodedLocks>]) {
         let of = |decoded: &DecodedLocks| -> Vec<u32> {
             let held = decoded.held.iter().filter_map(|held| held.pid);
             let connected = decoded.connected.iter().flatten().filter_map(|(pid, _)| *pid);
             held.chain(connected).collect()
         };
-        let present: HashSet<u32> = decode_all.iter().flatten().flat_map(of).collect();
+        let present: HashSet<u32> = decoded.iter().flatten().flat_map(of).collect();
         let new: Arc<[u32]> = {
             let mut processes = self.processes.lock();
             processes.retain(|pid, _| present.contains(pid));
@@ -133,18 +135,18 @@ fn log_lock_visibility(list: &std::io::Result<LockTableSnapshot>) {
             LockView::Whole => {}
             LockView::OwnNamespace => tracing::warn!(
                 "litekeeper runs in a PID namespace of its own, where the kernel hides the locks of all processes \
-                 outside; with the host's (pid: host, hostPID: true) or the application's it sees them"
+                 outside it; run it in the PID namespace of the host (pid: host, hostPID: true) or of the application"
             ),
         },
-        Err(error) => tracing::info!(%error, "no /proc/locks here, so nothing is said of who holds a lock"),
+        Err(error) => tracing::info!(%error, "there is no /proc/locks, so lock holders are not reported"),
     }
 }
 
 /// What is held on each database. A long list comes in pieces, between which locks move; what was held before and
-/// is missing now is looked for once more before it counts as gone.
+/// is missing now is searched for once more before it counts as gone.
 fn decode_all(set: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<Option<DecodedLocks>> {
     let mut again: Option<Option<LockTableSnapshot>> = None;
-    let decoded = |monitored: &Arc<MonitoredDatabase>| {
+    let decode = |monitored: &Arc<MonitoredDatabase>| {
         let (files, facts) = monitored.lock_files()?;
         let mut decoded = list.decode(files, facts.as_deref());
         if !list.table.is_single_read && monitored.tracker.lock().lacks_any(&decoded) {
@@ -155,7 +157,7 @@ fn decode_all(set: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<O
         }
         Some(decoded)
     };
-    set.iter().map(decoded).collect()
+    set.iter().map(decode).collect()
 }
 
 fn update_locks(
@@ -172,16 +174,16 @@ fn update_locks(
     };
     let lock_sample = list.sample(decoded, facts.as_deref());
     let (locks, events) = tracker.observe(lock_sample, |pid| processes.get(&pid).cloned().flatten());
-    events.iter().for_each(|events| log_event(&monitored.database, events));
+    events.iter().for_each(|event| log_event(&monitored.database, event));
     // Ten thousand databases at rest need no new object each.
     if monitored.locks().as_deref() != Some(&locks) {
         monitored.set_locks(Some(Arc::new(locks)));
     }
 }
 
-fn log_event(database: &Database, events: &LockEvent) {
+fn log_event(database: &Database, event: &LockEvent) {
     let db = database.name.as_str();
-    match events {
+    match event {
         LockEvent::HeldLong(hold) => {
             let (lock, pid, process, held_seconds) = hold_fields(hold);
             tracing::warn!(
@@ -190,7 +192,7 @@ fn log_event(database: &Database, events: &LockEvent) {
                 pid,
                 process,
                 held_seconds,
-                "a process has held a write lock for long; other writers wait or get \"database is locked\""
+                "a process has held a write lock for a long time; other writers wait or get \"database is locked\""
             );
         }
         LockEvent::PinsWal(hold, frames) => {
@@ -204,7 +206,7 @@ fn log_event(database: &Database, events: &LockEvent) {
                 held_seconds,
                 pinned_frames,
                 frames,
-                "a long read keeps the WAL from being checkpointed; it grows until the reader ends"
+                "a long read keeps the WAL from being checkpointed; the WAL grows until the read ends"
             );
         }
         LockEvent::Released(hold) => {
@@ -215,7 +217,7 @@ fn log_event(database: &Database, events: &LockEvent) {
                 pid,
                 process,
                 held_seconds,
-                "the lock that was held for long is free again"
+                "a lock that was held for a long time is free again"
             );
         }
     }

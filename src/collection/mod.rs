@@ -1,66 +1,56 @@
-//! The loop that looks at every database once an interval and publishes what it saw.
+//! The loop that samples every database once an interval and publishes the snapshot.
 //!
-//! It must never wait for one database: a look that hangs costs its thread, not the sweep. Nothing
-//! here reads a file itself; `sample` does, on the crew's threads.
+//! It never waits for one database: a sample that hangs costs its thread, not the sweep. Nothing here reads a database
+//! itself; `collectors` does, on the threads of a pool.
 
-use std::collections::HashMap;
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::collectors::CollectOutcome;
-use crate::collectors::Collected;
 use crate::collectors::LockTableSnapshot;
-use crate::collectors::PreviousCollection;
+use crate::collectors::Pace;
 use crate::collectors::Snapshot;
 use crate::database::Database;
-use crate::database::DatabaseName;
 use crate::metrics::AgentMetrics;
 use crate::metrics::CollectSkipReason;
-use crate::os::FilesystemFacts;
-use crate::os::MountTable;
-use crate::os::filesystem_facts;
 use crate::span;
 use crate::worker_pool::BatchReport;
 use crate::worker_pool::WorkerPool;
 
+mod database_set;
+mod directory;
 mod due;
 mod hung_devices;
+mod interval_loop;
 mod locks;
 mod monitored_database;
 mod owners;
-mod slow_loop;
+mod wakeups;
 
-use due::Pace;
+use database_set::DatabaseSet;
 use hung_devices::HungDevices;
 use locks::LockMonitor;
 use monitored_database::MonitoredDatabase;
+use wakeups::Wakeups;
 
-/// A look at one database takes microseconds and ends by its budget after 2 s; a thread that is at
-/// one for longer is in the hands of the file system.
+pub use locks::CollectFn;
+
+/// A sample takes microseconds and ends by its limits after 2 s; a thread that takes longer waits for the file system.
 const SAMPLE_STUCK_AFTER: Duration = Duration::from_secs(5);
 /// `statvfs` answers at once or hangs.
 const FILESYSTEM_STUCK_AFTER: Duration = Duration::from_secs(5);
 /// While a sweep is under way, what it has seen so far is published this often.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
-/// A way to look at a database; tests pass one that hangs.
-pub type CollectFn = fn(&Database, Option<&PreviousCollection>) -> Collected;
-
-/// What the sampler works on.
+/// The inputs and outputs of the loop.
 pub struct CollectionLoop {
-    /// The databases to watch, from discovery; `None` until its first word.
+    /// The databases to monitor, from discovery; `None` before its first scan.
     pub targets: watch::Receiver<Option<Arc<[Arc<Database>]>>>,
     /// How often to sweep.
     pub interval: watch::Receiver<Duration>,
@@ -68,40 +58,16 @@ pub struct CollectionLoop {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Counters of the agent's own work.
     pub metrics: Arc<AgentMetrics>,
-    /// How a database is looked at.
+    /// Samples a database.
     pub collect: CollectFn,
-    /// Threads that look at the same time, at the most.
+    /// The maximum number of threads that sample at the same time.
     pub threads: usize,
-}
-
-/// What the two loops tell each other.
-#[derive(Debug, Default)]
-struct Wakeups {
-    /// A sweep is over: databases may have moved, or be up for the first time.
-    sweep_ended: Notify,
-    /// Values of tables are there to be published.
-    values_changed: Notify,
-}
-
-/// A directory that holds databases, and the file system under it.
-#[derive(Debug)]
-struct Directory {
-    path: CString,
-    busy: std::sync::atomic::AtomicBool,
-    facts: Mutex<Option<Arc<FilesystemFacts>>>,
-}
-
-/// Everything that outlives a sweep.
-struct DatabaseSet {
-    monitored: Arc<[Arc<MonitoredDatabase>]>,
-    directories: Arc<[Arc<Directory>]>,
-    hung: Arc<HungDevices>,
 }
 
 impl CollectionLoop {
     /// Sweeps until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let looks = WorkerPool::new(self.threads, SAMPLE_STUCK_AFTER);
+        let samplers = WorkerPool::new(self.threads, SAMPLE_STUCK_AFTER);
         let filesystems = WorkerPool::new(1, FILESYSTEM_STUCK_AFTER);
         let mut locks = LockMonitor::default();
         let mut set =
@@ -114,9 +80,9 @@ impl CollectionLoop {
             Arc::clone(&wakeups),
             stop.clone(),
         ))];
-        slower.extend([Pace::Fast, Pace::Slow].map(|pace| {
+        slower.extend(Pace::ALL.map(|pace| {
             let (source, metrics) = (tables_source.clone(), Arc::clone(&self.metrics));
-            tokio::spawn(slow_loop::run(pace, source, metrics, Arc::clone(&wakeups), stop.clone()))
+            tokio::spawn(interval_loop::run(pace, source, metrics, Arc::clone(&wakeups), stop.clone()))
         }));
         let mut ticks = self.ticks();
         loop {
@@ -135,7 +101,7 @@ impl CollectionLoop {
                 }
             }
             let Some(targets) = self.targets.borrow_and_update().clone() else { continue };
-            if set.follow(&targets) {
+            if set.update_targets(&targets) {
                 tables_feed.send_replace(Arc::clone(&set.monitored));
             }
             let started = Instant::now();
@@ -143,8 +109,8 @@ impl CollectionLoop {
             let sweep = async {
                 let list = locks.list().await;
                 let spaces = set.measure_filesystems(&filesystems);
-                let looks = self.sweep(&looks, &set, list.clone());
-                tokio::join!(spaces, looks);
+                let samples = self.sweep(&samplers, &set, list.clone());
+                tokio::join!(spaces, samples);
                 locks.follow(&set.monitored, list).await;
             };
             tokio::select! {
@@ -208,7 +174,7 @@ impl CollectionLoop {
     }
 }
 
-/// One look, on a thread of the crew.
+/// One sample, on a thread of the pool.
 fn collect_one(
     monitored: &Arc<MonitoredDatabase>,
     collect: CollectFn,
@@ -217,106 +183,18 @@ fn collect_one(
     list: Option<&LockTableSnapshot>,
 ) {
     // Still hung from an earlier sweep, or on a file system where others are.
-    let Some(_turn) = monitored.begin(hung) else {
+    let Some(_guard) = monitored.begin(hung) else {
         metrics.sample_skipped(CollectSkipReason::Stuck);
         return;
     };
-    let collect = locks::collect_with_locks(monitored, collect, list);
-    match collect.outcome {
+    let sample = locks::collect_with_locks(monitored, collect, list);
+    match sample.outcome {
         CollectOutcome::Unchanged => metrics.sample_skipped(CollectSkipReason::Unchanged),
         CollectOutcome::Busy(_) => {
-            metrics.sampled(collect.elapsed);
+            metrics.sampled(sample.elapsed);
             metrics.sample_skipped(CollectSkipReason::Busy);
         }
-        CollectOutcome::Up(_) | CollectOutcome::Down(_) => metrics.sampled(collect.elapsed),
+        CollectOutcome::Up(_) | CollectOutcome::Down(_) => metrics.sampled(sample.elapsed),
     }
-    monitored.apply(collect);
-}
-
-impl DatabaseSet {
-    /// Follows the databases that discovery gives; a database that stays keeps what is known of it.
-    fn follow(&mut self, targets: &[Arc<Database>]) -> bool {
-        let same = self.monitored.len() == targets.len()
-            && self
-                .monitored
-                .iter()
-                .zip(targets)
-                .all(|(monitored, target)| Arc::ptr_eq(&monitored.database, target));
-        if same {
-            return false;
-        }
-        let known: HashMap<&DatabaseName, &Arc<MonitoredDatabase>> =
-            self.monitored.iter().map(|monitored| (&monitored.database.name, monitored)).collect();
-        let directories: HashMap<PathBuf, Arc<Directory>> = self
-            .monitored
-            .iter()
-            .map(|monitored| (directory_of(&monitored.database.path), Arc::clone(&monitored.directory)))
-            .collect();
-        let mut directories = directories;
-        let monitored: Vec<Arc<MonitoredDatabase>> = targets
-            .iter()
-            .map(|target| {
-                let path = directory_of(&target.path);
-                let directory =
-                    directories.entry(path.clone()).or_insert_with(|| Arc::new(Directory::new(&path)));
-                match known.get(&target.name) {
-                    Some(monitored) if Arc::ptr_eq(&monitored.database, target) => Arc::clone(monitored),
-                    Some(monitored) => {
-                        Arc::new(monitored.with_target(Arc::clone(target), Arc::clone(directory)))
-                    }
-                    None => Arc::new(MonitoredDatabase::new(Arc::clone(target), Arc::clone(directory))),
-                }
-            })
-            .collect();
-        let mut unique: Vec<Arc<Directory>> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        for monitored in &monitored {
-            if seen.insert(Arc::as_ptr(&monitored.directory)) {
-                unique.push(Arc::clone(&monitored.directory));
-            }
-        }
-        self.monitored = monitored.into();
-        self.directories = unique.into();
-        true
-    }
-
-    async fn measure_filesystems(&self, pool: &WorkerPool) {
-        let mounts = MountTable::read();
-        pool.run(Arc::clone(&self.directories), move |directory| directory.measure(&mounts), || {}).await;
-    }
-
-    fn snapshot(&self, complete: bool) -> Snapshot {
-        Snapshot {
-            databases: self.monitored.iter().map(|monitored| monitored.snapshot()).collect(),
-            complete,
-        }
-    }
-}
-
-fn directory_of(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_path_buf).unwrap_or_default()
-}
-
-impl Directory {
-    fn new(path: &Path) -> Self {
-        let path = CString::new(path.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte");
-        Self { path, busy: std::sync::atomic::AtomicBool::new(false), facts: Mutex::new(None) }
-    }
-
-    /// Asks for the space, unless an earlier question still hangs. Old numbers of a file system that
-    /// fails are taken away: unknown is absent.
-    fn measure(&self, mounts: &MountTable) {
-        use std::sync::atomic::Ordering;
-        if self.busy.swap(true, Ordering::SeqCst) {
-            *self.facts.lock() = None;
-            return;
-        }
-        let facts = filesystem_facts(&self.path, mounts).ok().map(Arc::new);
-        *self.facts.lock() = facts;
-        self.busy.store(false, Ordering::SeqCst);
-    }
-
-    fn facts(&self) -> Option<Arc<FilesystemFacts>> {
-        self.facts.lock().clone()
-    }
+    monitored.apply(sample);
 }

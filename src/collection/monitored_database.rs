@@ -1,4 +1,4 @@
-//! One database over time: what is known of it, and how a look changes that.
+//! One database over time: what is known of it, and how each sample changes that.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,15 +10,14 @@ use parking_lot::Mutex;
 
 use crate::collectors::CollectOutcome;
 use crate::collectors::Collected;
-use crate::collectors::CustomResult;
+use crate::collectors::CollectedValue;
 use crate::collectors::DatabaseFacts;
 use crate::collectors::DatabaseSnapshot;
 use crate::collectors::DatabaseState;
 use crate::collectors::ErrorCounts;
 use crate::collectors::LockFiles;
 use crate::collectors::PreviousCollection;
-use crate::collectors::TableReadings;
-use crate::collectors::TableSizes;
+use crate::collectors::Readings;
 use crate::database::Database;
 use crate::locks::LockTracker;
 use crate::locks::Locks;
@@ -28,13 +27,13 @@ use crate::os::FileIdentity;
 use crate::os::OwnerState;
 use crate::sqlite::ErrorCode;
 
-use super::Directory;
+use super::directory::Directory;
 use super::due::Content;
 use super::due::LastRuns;
 use super::hung_devices::HungDevices;
 
-/// What the page says of a database whose file system does not answer.
-const HUNG_MESSAGE: &str = "a look hangs in the file system; what is shown is old";
+/// Shown for a database whose file system does not answer.
+const HUNG_MESSAGE: &str = "reading the database hangs in the file system; the values shown are old";
 
 /// A database under watch. No lock in here is held while a file is touched.
 #[derive(Debug)]
@@ -45,14 +44,14 @@ pub(super) struct MonitoredDatabase {
     state: Mutex<State>,
     /// How long its locks have been held.
     pub(super) tracker: Mutex<LockTracker>,
-    /// When the slower pieces were last taken.
+    /// When the parts of interval collectors were last collected.
     pub(super) last_runs: Mutex<LastRuns>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
     database_state: Option<DatabaseState>,
-    /// What the log was told last, so that it is told once.
+    /// The reason that was logged last, so that it is logged once.
     reason: Option<Arc<str>>,
     device: Option<u64>,
     hung_on: Option<u64>,
@@ -61,7 +60,7 @@ struct State {
     stamp: Option<DatabaseFingerprint>,
     taken_at: Option<(SystemTime, Instant)>,
     confirmed_at: Option<SystemTime>,
-    /// Which file the facts were read from.
+    /// The file that the facts were read from.
     read_file: Option<FileIdentity>,
     facts: Option<Arc<DatabaseFacts>>,
     files: Option<FileFacts>,
@@ -72,12 +71,11 @@ struct State {
     owners: Arc<OwnerState>,
     errors: ErrorCounts,
     replaced: u64,
-    tables: Arc<TableReadings>,
-    space: Arc<TableSizes>,
-    custom: Vec<CustomResult>,
+    /// The values of interval collectors.
+    readings: Readings,
 }
 
-/// Held by the thread that looks at a database; given back even when the look panics.
+/// Held by the thread that samples a database; released even when the sample panics.
 pub(super) struct CollectGuard<'a> {
     monitored: &'a MonitoredDatabase,
     hung: Arc<HungDevices>,
@@ -87,7 +85,7 @@ impl Drop for CollectGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.monitored.state.lock();
         if std::mem::take(&mut state.is_hung) {
-            tracing::info!(db = self.monitored.database.name.as_str(), "the file system answers again");
+            tracing::info!(db = self.monitored.database.name.as_str(), "the file system responds again");
         }
         if let Some(device) = state.hung_on.take() {
             self.hung.remove(device);
@@ -107,17 +105,8 @@ impl MonitoredDatabase {
         let mut tracker = LockTracker::default();
         let state = if database.path == self.database.path {
             std::mem::swap(&mut tracker, &mut self.tracker.lock());
-            // Other settings may name other tables and queries.
-            // … and other facts: without a stamp the next look reads them.
-            State {
-                tables: Arc::default(),
-                space: Arc::default(),
-                custom: Vec::new(),
-                hung_on: None,
-                is_hung: false,
-                stamp: None,
-                ..before
-            }
+            // Other settings may name other tables and queries, and other facts: without a stamp the next sample reads them.
+            State { readings: Readings::default(), hung_on: None, is_hung: false, stamp: None, ..before }
         } else {
             State {
                 errors: before.errors,
@@ -145,7 +134,7 @@ impl MonitoredDatabase {
         }
     }
 
-    /// Takes the turn to look; `None` while an earlier look hangs, or the device does.
+    /// Begins a sample; `None` while an earlier sample hangs, or other databases on the same device do.
     pub(super) fn begin(&self, hung: &Arc<HungDevices>) -> Option<CollectGuard<'_>> {
         if hung.holds(self.state.lock().device) {
             self.set_is_hung();
@@ -157,10 +146,10 @@ impl MonitoredDatabase {
         Some(CollectGuard { monitored: self, hung: Arc::clone(hung) })
     }
 
-    /// The look at this database has hung for too long; unless it came back just now, its device is blamed.
+    /// The sample of this database hangs. Unless it has returned just now, its device counts as hung.
     pub(super) fn set_hung(&self, hung: &HungDevices) {
         let mut state = self.state.lock();
-        // The turn ends under the same lock, so what is added here is taken away there.
+        // The guard is dropped under the same lock, which removes what is added here.
         if !self.is_collecting.load(Ordering::SeqCst) {
             return;
         }
@@ -178,19 +167,19 @@ impl MonitoredDatabase {
         self.mark_hung(&mut self.state.lock());
     }
 
-    /// Says once that the file system does not answer.
+    /// Logs once that the file system does not respond.
     fn mark_hung(&self, state: &mut State) {
         if !state.is_hung {
             state.is_hung = true;
             tracing::warn!(
                 db = self.database.name.as_str(),
                 path = &*self.database.path.to_string_lossy(),
-                "a look at the database hangs in the file system; its values grow old until it answers"
+                "reading the database hangs in the file system; its values grow old until the file system responds"
             );
         }
     }
 
-    /// The evidence for the next look; `None` unless the last one read the database.
+    /// The evidence for the next sample; `None` unless the last one read the database.
     pub(super) fn previous(&self) -> Option<PreviousCollection> {
         let state = self.state.lock();
         let (taken_at, collected_at) = state.taken_at?;
@@ -204,10 +193,10 @@ impl MonitoredDatabase {
         })
     }
 
-    /// Takes over what a look found, and tells the log of a change.
-    pub(super) fn apply(&self, collect: Collected) {
+    /// Applies the result of a sample, and logs a change.
+    pub(super) fn apply(&self, sample: Collected) {
         let mut state = self.state.lock();
-        if let Some(main) = collect.stamp.and_then(|stamp| stamp.main) {
+        if let Some(main) = sample.stamp.and_then(|stamp| stamp.main) {
             let identity = main.identity();
             if state.identity.replace(identity).is_some_and(|before| before != identity) {
                 state.replaced += 1;
@@ -218,31 +207,29 @@ impl MonitoredDatabase {
             }
             state.device = Some(main.device);
         }
-        if collect.files.is_some() || !matches!(collect.outcome, CollectOutcome::Unchanged) {
-            state.files = collect.files;
+        if sample.files.is_some() || !matches!(sample.outcome, CollectOutcome::Unchanged) {
+            state.files = sample.files;
         }
         let before = (state.database_state, state.reason.clone());
-        match collect.outcome {
-            CollectOutcome::Unchanged => state.confirmed_at = Some(collect.taken_at),
+        match sample.outcome {
+            CollectOutcome::Unchanged => state.confirmed_at = Some(sample.taken_at),
             CollectOutcome::Up(facts) => {
-                if let Some(error) = &facts.schema_error
-                    && let Some(code) = error.code
-                {
+                for code in facts.failures.iter().filter_map(|failure| failure.code) {
                     state.errors.count(code);
                 }
                 state.database_state = Some(DatabaseState::Up);
-                state.reason = facts.schema_error.as_ref().map(|error| Arc::from(error.message.as_str()));
-                state.confirmed_at = Some(collect.taken_at);
-                state.stamp = collect.stamp;
-                state.read_file = collect.stamp.and_then(|stamp| stamp.main).map(|main| main.identity());
-                state.taken_at = Some((collect.taken_at, Instant::now()));
+                state.reason = facts.failures.first().map(|failure| Arc::from(failure.message.as_str()));
+                state.confirmed_at = Some(sample.taken_at);
+                state.stamp = sample.stamp;
+                state.read_file = sample.stamp.and_then(|stamp| stamp.main).map(|main| main.identity());
+                state.taken_at = Some((sample.taken_at, Instant::now()));
                 state.facts = Some(facts);
             }
             CollectOutcome::Busy(error) => {
                 if let Some(code) = error.and_then(|error| error.code()) {
                     state.errors.count(code);
                 }
-                // The next look must not take the old facts for proven.
+                // The next sample must not take the old facts for proven.
                 state.stamp = None;
                 if state.database_state != Some(DatabaseState::Up) {
                     state.database_state = Some(DatabaseState::Pending);
@@ -257,10 +244,8 @@ impl MonitoredDatabase {
                 state.reason = Some(Arc::from(reason.to_string()));
                 state.facts = None;
                 state.stamp = None;
-                state.tables = Arc::default();
-                state.space = Arc::default();
-                state.custom = Vec::new();
-                // When it comes back, its tables are looked at anew even if its files are the same.
+                state.readings = Readings::default();
+                // When it comes back, everything is collected anew even if its files are the same.
                 self.last_runs.lock().clear();
             }
         }
@@ -292,7 +277,7 @@ impl MonitoredDatabase {
         }
     }
 
-    /// Under which names of the kernel the last look found its files, and what it read in them.
+    /// The files as the kernel's list of locks names them, and what the last sample read of them.
     pub(super) fn lock_files(&self) -> Option<(LockFiles, Option<Arc<DatabaseFacts>>)> {
         let state = self.state.lock();
         Some((state.lock_files?, state.facts.clone()))
@@ -320,13 +305,13 @@ impl MonitoredDatabase {
         self.state.lock().locks = locks;
     }
 
-    /// Counts errors that a look at the tables met.
+    /// Counts errors that a collector met.
     pub(super) fn count_errors(&self, codes: &[ErrorCode]) {
         let mut state = self.state.lock();
         codes.iter().for_each(|code| state.errors.count(*code));
     }
 
-    /// The content as the last successful look saw it, if the database is up.
+    /// The content as the last successful sample found it, if the database is up.
     pub(super) fn up_content(&self) -> Option<Content> {
         let state = self.state.lock();
         if state.database_state != Some(DatabaseState::Up) || state.is_hung {
@@ -336,28 +321,18 @@ impl MonitoredDatabase {
         Some(Content { stamp: state.stamp?, change })
     }
 
-    pub(super) fn set_tables(&self, readings: TableReadings) {
-        self.state.lock().tables = Arc::new(readings);
+    pub(super) fn readings(&self) -> Readings {
+        self.state.lock().readings.clone()
     }
 
-    pub(super) fn tables(&self) -> Arc<TableReadings> {
-        Arc::clone(&self.state.lock().tables)
-    }
-
-    pub(super) fn set_space(&self, readings: TableSizes) {
-        self.state.lock().space = Arc::new(readings);
-    }
-
-    pub(super) fn space(&self) -> Arc<TableSizes> {
-        Arc::clone(&self.state.lock().space)
-    }
-
-    /// Takes over a custom metric's answer, or takes away the old one.
-    pub(super) fn set_custom(&self, index: usize, reading: Option<CustomResult>) {
-        let mut state = self.state.lock();
-        state.custom.retain(|reading| reading.index != index);
-        state.custom.extend(reading);
-        state.custom.sort_by_key(|reading| reading.index);
+    /// Sets the value of a part of an interval collector, or removes it.
+    pub(super) fn set_reading(
+        &self,
+        collector: &'static str,
+        part: usize,
+        value: Option<Arc<dyn CollectedValue>>,
+    ) {
+        self.state.lock().readings.set(collector, part, value);
     }
 
     pub(super) fn snapshot(&self) -> DatabaseSnapshot {
@@ -374,18 +349,16 @@ impl MonitoredDatabase {
             owners: Arc::clone(&state.owners),
             errors: state.errors,
             replaced: state.replaced,
-            tables: Arc::clone(&state.tables),
-            space: Arc::clone(&state.space),
-            custom: state.custom.clone(),
+            readings: state.readings.clone(),
         }
     }
 }
 
-/// A panic is a defect of litekeeper; it is said with what is needed to report it.
+/// Logs a panic, which is a defect of litekeeper, with what is needed to report it.
 pub(super) fn report_panic(database: &Database) {
     tracing::error!(
         db = database.name.as_str(),
         path = &*database.path.to_string_lossy(),
-        "litekeeper panicked while it looked at this database; please report it with the panic's text above"
+        "litekeeper panicked while reading this database; please report it with the panic message above"
     );
 }

@@ -1,4 +1,4 @@
-//! The loop that looks for processes that lost their locks on a database, or write to deleted files of it.
+//! The loop that finds processes that lost their locks on a database, or write to deleted files of it.
 //!
 //! One pass over the descriptors of all processes serves all databases. It comes once an interval, or less often where it takes
 //! long, so that it costs half a per cent of one processor at the most.
@@ -15,8 +15,8 @@ use crate::os::OwnerState;
 use crate::os::owner_states;
 use crate::worker_pool::WorkerPool;
 
-use super::Wakeups;
 use super::monitored_database::MonitoredDatabase;
+use super::wakeups::Wakeups;
 
 /// `/proc` answers at once, or hangs with a process.
 const STUCK_AFTER: Duration = Duration::from_secs(10);

@@ -1,109 +1,113 @@
-//! The way from a database to its lines in the list of locks.
+//! Processes that hold locks on a database. The collection loop reads one list of the kernel's per sweep and follows
+//! each lock from sweep to sweep.
 
-use std::collections::HashMap;
-use std::io;
-use std::time::Instant;
-use std::time::SystemTime;
+use std::fmt;
 
-use parking_lot::Mutex;
+use crate::locks::LockKind;
+use crate::locks::Locks;
+use crate::os::LockView;
 
-use crate::database::Database;
-use crate::locks::DecodedLocks;
-use crate::locks::Lock;
-use crate::locks::LockSample;
-use crate::os::FileStat;
-use crate::os::LockTable;
-use crate::os::LockedFile;
-use crate::os::MountTable;
-use crate::os::stat;
+use super::collector::Collector;
+use super::collector::Family;
+use super::collector::FamilyGroup;
+use super::collector::FamilyUnit;
+use super::collector::SampleWriter;
+use super::snapshot::DatabaseSnapshot;
 
-use super::database::DatabaseFacts;
+pub(super) struct LocksCollector;
 
-/// The names that the kernel's list has for the files of a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LockFiles {
-    /// The main file.
-    pub main: LockedFile,
-    /// The shared memory of the WAL; asked for only while the main file is locked, as everybody who has a WAL database
-    /// open holds a lock on it.
-    pub shm: Option<LockedFile>,
+impl Collector for LocksCollector {
+    fn name(&self) -> &'static str {
+        "locks"
+    }
+
+    fn families(&self) -> &'static [Family] {
+        &FAMILIES
+    }
 }
 
-/// The locks of all files at one instant, and the mounts that tell under which device the kernel lists a file.
-#[derive(Debug)]
-pub struct LockTableSnapshot {
-    /// The locks.
-    pub table: LockTable,
-    at: SystemTime,
-    instant: Instant,
-    mounts: MountTable,
-    /// Devices as `stat` gives them that are no mount's, and what the kernel lists for them.
-    devices: Mutex<HashMap<u64, Option<u64>>>,
+static FAMILIES: [Family; 3] = [
+    Family {
+        labels: &["lock"],
+        group: FamilyGroup::Locks,
+        ..Family::gauge(
+            "sqlite_lock_holders",
+            "Processes that held a lock at the last sweep, without litekeeper, from /proc/locks (absent where it is not available): writer (RESERVED or PENDING; WAL: its write lock), reader (SHARED; WAL: a read lock), checkpointer (WAL only), exclusive (EXCLUSIVE; WAL: being recovered)",
+            holders,
+        )
+    },
+    Family {
+        unit: Some(FamilyUnit::Seconds),
+        labels: &["lock"],
+        group: FamilyGroup::Locks,
+        ..Family::gauge(
+            "sqlite_lock_held",
+            "Longest time for which one process has been seen to hold the lock, without a commit that would have ended the hold: a lower bound, 0 when first seen; absent while nobody holds the lock",
+            held,
+        )
+    },
+    Family {
+        group: FamilyGroup::Locks,
+        ..Family::gauge(
+            "sqlite_connected_processes",
+            "Processes that had the database open in WAL mode at the last sweep (shared lock on byte 128 of the -shm file), without litekeeper; absent outside WAL mode",
+            connected,
+        )
+    },
+];
+
+/// Whether a number is known: where the kernel hides the locks of other namespaces, none seen is not none.
+fn is_known(locks: &Locks, number: u32) -> bool {
+    match locks.view {
+        LockView::Whole => true,
+        LockView::OwnNamespace => number > 0,
+    }
 }
 
-impl LockTableSnapshot {
-    /// Reads `/proc/locks` and the mounts, once each.
-    ///
-    /// # Errors
-    /// There is no `/proc/locks`.
-    pub fn read() -> io::Result<Self> {
-        let (at, instant) = (SystemTime::now(), Instant::now());
-        let table = LockTable::read()?;
-        Ok(Self { table, at, instant, mounts: MountTable::read(), devices: Mutex::default() })
-    }
+/// The kinds of lock that a database in its journal mode can have.
+fn kinds(locks: &Locks) -> impl Iterator<Item = LockKind> {
+    let wal = locks.connected.is_some();
+    LockKind::ALL.into_iter().filter(move |kind| wal || *kind != LockKind::Checkpointer)
+}
 
-    /// The files of a database in the list. Costs a search in memory, and a `stat` of the -shm file where the main file
-    /// is locked by somebody. `None` where the kernel does not tell under which device it lists the file.
-    #[must_use]
-    pub fn files_of(&self, database: &Database, main: FileStat) -> Option<LockFiles> {
-        let device = self.device_of(database, main.device)?;
-        let main = LockedFile { device, inode: main.inode };
-        let is_locked = !self.table.locks_on(main).is_empty();
-        let shm = if is_locked { stat(&database.files.shm()).ok().flatten() } else { None };
-        Some(LockFiles { main, shm: shm.map(|shm| LockedFile { device, inode: shm.inode }) })
-    }
+fn holders(snapshot: &DatabaseSnapshot, writer: &mut dyn SampleWriter) -> fmt::Result {
+    let Some(locks) = &snapshot.locks else { return Ok(()) };
+    kinds(locks).try_for_each(|kind| match locks.holders(kind) {
+        number if is_known(locks, number) => writer.gauge(&[("lock", kind.label())], f64::from(number)),
+        _ => Ok(()),
+    })
+}
 
-    fn device_of(&self, database: &Database, device: u64) -> Option<u64> {
-        let devices = || self.devices.lock();
-        if let Some(known) = devices().get(&device) {
-            return *known;
-        }
-        // It may hang with the file system, so nothing is locked meanwhile.
-        let found = self.mounts.lock_device(&database.files.main, device);
-        devices().insert(device, found);
-        found
-    }
+fn held(snapshot: &DatabaseSnapshot, writer: &mut dyn SampleWriter) -> fmt::Result {
+    let Some(locks) = &snapshot.locks else { return Ok(()) };
+    kinds(locks).try_for_each(|kind| match locks.longest(kind) {
+        Some(held) => writer.gauge(&[("lock", kind.label())], held.as_secs_f64()),
+        None => Ok(()),
+    })
+}
 
-    /// What the locks on a database's files mean.
-    #[must_use]
-    pub fn decode(&self, files: LockFiles, facts: Option<&DatabaseFacts>) -> DecodedLocks {
-        let shm = files.shm.map(|shm| self.table.locks_on(shm)).unwrap_or_default();
-        DecodedLocks::of(self.table.locks_on(files.main), shm, facts.map(|facts| facts.header.journal_mode))
+fn connected(snapshot: &DatabaseSnapshot, writer: &mut dyn SampleWriter) -> fmt::Result {
+    let Some(locks) = &snapshot.locks else { return Ok(()) };
+    match locks.connected_count() {
+        Some(number) if is_known(locks, number) => writer.gauge(&[], f64::from(number)),
+        Some(_) | None => Ok(()),
     }
+}
 
-    /// Whether a process has a read lock of the WAL.
-    #[must_use]
-    pub fn has_wal_reader(&self, files: LockFiles) -> bool {
-        let decoded = self.decode(files, None);
-        decoded.held.iter().any(|held| held.lock.read_lock().is_some())
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Whether a process has the write lock of the WAL: it may be in the fsync of a commit that nobody sees yet.
-    #[must_use]
-    pub fn has_wal_writer(&self, files: LockFiles) -> bool {
-        self.decode(files, None).held.iter().any(|held| held.lock == Lock::WalWrite)
-    }
-
-    /// One look at a database's locks.
-    #[must_use]
-    pub fn sample(&self, decoded: DecodedLocks, facts: Option<&DatabaseFacts>) -> LockSample {
-        LockSample {
-            at: self.at,
-            instant: self.instant,
-            view: self.table.view,
-            decoded,
-            change: facts.and_then(|facts| facts.change),
-            wal: facts.and_then(|facts| facts.wal),
+    #[test]
+    fn none_seen_is_not_none_in_a_namespace_of_its_own() {
+        let locks = |view| Locks { view, holds: Vec::new(), connected: None };
+        for (view, number, expected) in [
+            (LockView::Whole, 0, true),
+            (LockView::Whole, 1, true),
+            (LockView::OwnNamespace, 0, false),
+            (LockView::OwnNamespace, 1, true),
+        ] {
+            assert_eq!(is_known(&locks(view), number), expected, "{view:?} {number}");
         }
     }
 }

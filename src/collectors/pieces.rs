@@ -8,13 +8,13 @@ use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
 use super::consistent_read::ConsistentReadError;
-use super::table_rows::ROLLBACK_TIMEOUT_DIVISOR;
 use super::table_rows::TableCollection;
 use super::table_rows::age;
 use super::table_rows::count;
 use super::table_rows::known_tables;
-use super::table_rows::none_if_busy;
 use super::table_rows::selected_tables;
+use super::unlocked::ROLLBACK_TIMEOUT_DIVISOR;
+use super::unlocked::none_if_busy;
 use super::unlocked::unlocked;
 
 /// How long a look tries to read one table between two commits.

@@ -9,16 +9,20 @@ use crate::os::FileFacts;
 use crate::os::FilesystemFacts;
 use crate::os::OwnerState;
 use crate::sqlite::ErrorCode;
-use crate::sqlite::QueryResult;
 
-use super::database::DatabaseFacts;
-use super::table_rows::TableReadings;
-use super::table_sizes::TableSizes;
+use super::facts::DatabaseFacts;
+use super::readings::Readings;
+
+/// Seconds since 1970.
+#[must_use]
+pub fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
 
 /// Whether a database can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DatabaseState {
-    /// The last look could not read it.
+    /// The last sample could not read it.
     Down,
     /// Never read yet: new, or locked since it was found.
     Pending,
@@ -27,7 +31,7 @@ pub enum DatabaseState {
 }
 
 impl DatabaseState {
-    /// Every condition, in the order of the exposition.
+    /// Every state, in the order of the exposition.
     pub const ALL: [Self; 3] = [Self::Up, Self::Down, Self::Pending];
 
     /// The label value.
@@ -41,7 +45,7 @@ impl DatabaseState {
     }
 }
 
-/// Errors met beside one database, by class.
+/// Errors met with one database, by class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorCounts([u64; ErrorCode::ALL.len()]);
 
@@ -58,19 +62,10 @@ impl ErrorCounts {
     }
 }
 
-/// The answer to one custom query of one database.
-#[derive(Debug, Clone)]
-pub struct CustomResult {
-    /// Which of the database's custom metrics.
-    pub index: usize,
-    /// Its samples.
-    pub answer: Arc<QueryResult>,
-}
-
 /// What is known of one database.
 #[derive(Debug, Clone)]
 pub struct DatabaseSnapshot {
-    /// Which.
+    /// Name, path and settings.
     pub database: Arc<Database>,
     /// Whether it can be read.
     pub state: DatabaseState,
@@ -84,20 +79,16 @@ pub struct DatabaseSnapshot {
     pub files: Option<FileFacts>,
     /// The file system under it.
     pub filesystem: Option<Arc<FilesystemFacts>>,
-    /// Who holds which lock; `None` where the system does not tell.
+    /// The locks that processes hold; `None` where the system does not show them.
     pub locks: Option<Arc<Locks>>,
     /// Processes that lost their locks on it, or write to deleted files of it.
     pub owners: Arc<OwnerState>,
-    /// Errors met.
+    /// Errors met since the agent started.
     pub errors: ErrorCounts,
-    /// How often another file stood under the name.
+    /// How often another file was found under the name.
     pub replaced: u64,
-    /// Rows and ages of tables.
-    pub tables: Arc<TableReadings>,
-    /// Space of tables and indexes.
-    pub space: Arc<TableSizes>,
-    /// Answers to custom queries.
-    pub custom: Vec<CustomResult>,
+    /// The values of the collectors with an interval of their own.
+    pub readings: Readings,
 }
 
 /// All databases at one instant, by name.
@@ -105,15 +96,15 @@ pub struct DatabaseSnapshot {
 pub struct Snapshot {
     /// Sorted by name, so that the exposition is stable.
     pub databases: Vec<DatabaseSnapshot>,
-    /// Whether every database was looked at at least once since the agent started or the set changed first.
+    /// Whether every database was sampled at least once since the agent started or the set first changed.
     pub complete: bool,
 }
 
 impl Snapshot {
-    /// How many databases are in a condition.
+    /// How many databases are in a state.
     #[must_use]
     pub fn count(&self, state: DatabaseState) -> usize {
-        self.databases.iter().filter(|observed| observed.state == state).count()
+        self.databases.iter().filter(|database| database.state == state).count()
     }
 }
 

@@ -1,22 +1,16 @@
-//! The M-class look: row counts, the age of logs, and the user's own SQL.
+//! How rows of tables are counted and log tables are dated.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use globset::Glob;
 
-use crate::config::CustomKind;
-use crate::config::CustomMetric;
 use crate::config::DatabaseSettings;
 use crate::config::TimestampColumn;
 use crate::database::Database;
-use crate::limits::QueryLimits;
-use crate::sqlite::CustomError;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::JournalMode;
-use crate::sqlite::QueryResult;
 use crate::sqlite::Reader;
 use crate::sqlite::RowCount;
 use crate::sqlite::SqliteError;
@@ -24,21 +18,7 @@ use crate::sqlite::TableKind;
 
 use super::age::Age;
 use super::age::age_of;
-use super::consistent_read::Consistent;
-use super::consistent_read::ConsistentReadError;
-use super::consistent_read::OpenFailure;
-use super::pieces::read_in_pieces;
-use super::unlocked::unlocked;
-
-/// A commit undoes what was read of a rollback database, so a look may take a tenth of the time
-/// there that it may in a WAL database.
-pub(super) const ROLLBACK_TIMEOUT_DIVISOR: u32 = 10;
-
-/// The longest that one look at all tables of a database may take.
-pub const TABLES_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a look at the tables of a rollback database tries to read them all between two commits.
-pub(super) const TABLES_RETRY_TIMEOUT: Duration = Duration::from_millis(300);
+use super::unlocked::ROLLBACK_TIMEOUT_DIVISOR;
 
 /// How a row count was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,21 +86,6 @@ pub struct TableCollection {
     pub missed: Vec<String>,
 }
 
-/// Takes row counts and ages of the configured tables.
-///
-/// # Errors
-/// What kept the database from being opened or its schema from being read; `None` when it was busy.
-pub fn collect_tables(
-    database: &Database,
-) -> Result<Option<TableCollection>, ConsistentReadError<SqliteError>> {
-    let limits = QueryLimits::with_timeout(TABLES_TIMEOUT);
-    let read = unlocked(database, &limits, TABLES_RETRY_TIMEOUT, |reader| read_tables(reader, database));
-    if let Ok(Consistent::Unstable) = read {
-        return read_in_pieces(database, &limits);
-    }
-    none_if_busy(read, |error| error.code())
-}
-
 /// The tables to be counted, in the limit of series.
 pub(super) fn selected_tables(
     database: &Database,
@@ -133,23 +98,8 @@ pub(super) fn selected_tables(
     selected
 }
 
-pub(super) fn none_if_busy<T, E>(
-    read: Result<Consistent<T>, ConsistentReadError<E>>,
-    code: impl Fn(&E) -> Option<ErrorCode>,
-) -> Result<Option<T>, ConsistentReadError<E>> {
-    match read {
-        Ok(Consistent::Read { answer, .. }) => Ok(Some(answer)),
-        Ok(Consistent::Unstable) => Ok(None),
-        Err(ConsistentReadError::Query(error))
-            if matches!(code(&error), Some(ErrorCode::Busy | ErrorCode::Locked)) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableCollection, SqliteError> {
+/// Reads all tables, each in a short transaction of its own.
+pub(super) fn read_tables(reader: &mut Reader, database: &Database) -> Result<TableCollection, SqliteError> {
     let settings = &database.settings;
     let journal_mode = reader.header()?.journal_mode;
     // The transaction of the header ends here: each table is then a short transaction of its own.
@@ -324,40 +274,4 @@ impl TableCollection {
             }
         }
     }
-}
-
-impl OpenFailure for CustomError {
-    fn sqlite_error(&self) -> Option<&SqliteError> {
-        if let Self::Sqlite(error) = self { Some(error) } else { None }
-    }
-}
-
-/// Asks one of the user's own queries; `None` when the database was busy.
-///
-/// # Errors
-/// What kept the database from being opened, and what the query did wrong.
-pub fn collect_custom(
-    database: &Database,
-    metric: &CustomMetric,
-) -> Result<Option<Arc<QueryResult>>, ConsistentReadError<CustomError>> {
-    // The query's own budget, and a little for opening and parsing the schema.
-    let limits = QueryLimits::with_timeout(metric.timeout + Duration::from_secs(1));
-    let read = unlocked(database, &limits, TABLES_RETRY_TIMEOUT, |reader| {
-        let max_rows = metric.max_rows.min(database.series_limit);
-        let answer = reader.custom(&metric.sql, &metric.value, &metric.labels, max_rows, metric.timeout)?;
-        // Prometheus takes a counter that falls for one that began anew, and none begins below zero.
-        let wrong = answer.rows.values().find(|value| !(value.is_finite() && **value >= 0.0));
-        match wrong.filter(|_| metric.kind == CustomKind::Counter) {
-            Some(value) => Err(CustomError::NegativeCounter(metric.value.clone(), *value)),
-            None => Ok(answer),
-        }
-    });
-    let code = |error: &CustomError| match error {
-        CustomError::Sqlite(error) => error.code(),
-        CustomError::NoColumn(_)
-        | CustomError::NotANumber(..)
-        | CustomError::NegativeCounter(..)
-        | CustomError::DuplicateLabels(_) => None,
-    };
-    Ok(none_if_busy(read, code)?.map(Arc::new))
 }

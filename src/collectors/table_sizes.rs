@@ -1,9 +1,12 @@
-//! The look at the space of tables and indexes: the largest of them, chosen so that the choice is stable.
+//! Sizes of tables and indexes from dbstat: the largest tables, selected so that the selection is stable.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::DatabaseSettings;
 use crate::database::Database;
 use crate::limits::QueryLimits;
 use crate::sqlite::BTree;
@@ -14,77 +17,150 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
+use super::collector::Collection;
+use super::collector::CollectionOutcome;
+use super::collector::Collector;
+use super::collector::Family;
+use super::collector::FamilyUnit;
+use super::collector::IntervalCollector;
+use super::collector::Pace;
+use super::collector::SampleWriter;
+use super::collector::Section;
 use super::consistent_read::ConsistentReadError;
-use super::table_rows::ROLLBACK_TIMEOUT_DIVISOR;
-use super::table_rows::TABLES_RETRY_TIMEOUT;
-use super::table_rows::none_if_busy;
+use super::largest_tables::IndexSize;
+use super::largest_tables::TableSize;
+use super::largest_tables::TableSizes;
+use super::largest_tables::select_largest;
+use super::readings::Readings;
+use super::snapshot::DatabaseSnapshot;
+use super::unlocked::RETRY_TIMEOUT;
+use super::unlocked::ROLLBACK_TIMEOUT_DIVISOR;
+use super::unlocked::none_if_busy;
 use super::unlocked::unlocked;
 
-/// The longest that one look at the space of a database may take.
+/// The longest that one collection of the sizes of a database may take.
 const TABLE_SIZES_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A table that is published keeps its place until another is larger by this factor: two of about the same size would
-/// otherwise take turns, and each turn ends one series and begins another.
-const STAY_FACTOR: f64 = 1.25;
+static NO_SIZES: TableSizes =
+    TableSizes { tables: Vec::new(), others: 0, others_bytes: 0, timed_out: Vec::new() };
+
+pub(super) struct TableSizesCollector;
+
+impl Collector for TableSizesCollector {
+    fn name(&self) -> &'static str {
+        "table_sizes"
+    }
+
+    fn families(&self) -> &'static [Family] {
+        &FAMILIES
+    }
+
+    fn section(&self) -> Section {
+        Section {
+            title: "Table sizes",
+            text: "Updated at `table_sizes_interval`, if the database changed; only with `collectors: {table_sizes: on}`.",
+        }
+    }
+}
+
+impl IntervalCollector for TableSizesCollector {
+    fn pace(&self) -> Pace {
+        Pace::Slow
+    }
+
+    fn parts(&self, settings: &DatabaseSettings) -> usize {
+        usize::from(settings.collectors.table_sizes)
+    }
+
+    fn interval(&self, settings: &DatabaseSettings, _part: usize) -> Duration {
+        settings.table_sizes_interval
+    }
+
+    fn limits(&self, _settings: &DatabaseSettings, _part: usize) -> QueryLimits {
+        QueryLimits::with_timeout(TABLE_SIZES_TIMEOUT)
+    }
+
+    fn collect(
+        &self,
+        database: &Database,
+        _part: usize,
+        limits: &QueryLimits,
+        previous: &Readings,
+    ) -> CollectionOutcome {
+        match collect(database, limits, previous.get().unwrap_or(&NO_SIZES)) {
+            Ok(None) => CollectionOutcome::Busy,
+            Ok(Some(sizes)) => CollectionOutcome::Collected(Collection {
+                value: Arc::new(sizes.readings),
+                problems: sizes.problems,
+                errors: sizes.errors,
+                dropped: sizes.dropped,
+                is_partial: false,
+            }),
+            Err(error) => CollectionOutcome::Failed(format!("table sizes: {error}")),
+        }
+    }
+}
+
+static FAMILIES: [Family; 3] = [
+    Family {
+        unit: Some(FamilyUnit::Bytes),
+        labels: &["table"],
+        ..Family::gauge(
+            "sqlite_table_size",
+            "Bytes of a table's pages including overflow pages, without indexes, from dbstat; only the largest tables (table_sizes_top)",
+            |snapshot, writer| own_size(snapshot, writer, |own| own.bytes),
+        )
+    },
+    Family {
+        unit: Some(FamilyUnit::Bytes),
+        labels: &["table"],
+        ..Family::gauge(
+            "sqlite_table_unused",
+            "Unused bytes in a table's pages, part of which a vacuum would release, from dbstat",
+            |snapshot, writer| own_size(snapshot, writer, |own| own.unused),
+        )
+    },
+    Family {
+        unit: Some(FamilyUnit::Bytes),
+        labels: &["table", "index"],
+        ..Family::gauge(
+            "sqlite_index_size",
+            "Bytes of an index's pages, from dbstat; only of the largest tables (table_sizes_top)",
+            |snapshot, writer| {
+                snapshot.table_sizes().tables.iter().try_for_each(|table| {
+                    table.indexes.iter().try_for_each(|index| {
+                        writer.gauge(&[("table", &table.table), ("index", &index.index)], index.bytes as f64)
+                    })
+                })
+            },
+        )
+    },
+];
+
+fn own_size(
+    snapshot: &DatabaseSnapshot,
+    writer: &mut dyn SampleWriter,
+    value: fn(&BTreeSize) -> u64,
+) -> fmt::Result {
+    let mut tables = snapshot.table_sizes().tables.iter();
+    tables.try_for_each(|table| match &table.own {
+        Some(own) => writer.gauge(&[("table", &table.table)], value(own) as f64),
+        None => Ok(()),
+    })
+}
+
+impl DatabaseSnapshot {
+    /// Sizes of the database's largest tables.
+    #[must_use]
+    pub fn table_sizes(&self) -> &TableSizes {
+        self.readings.get().unwrap_or(&NO_SIZES)
+    }
+}
 
 /// Names in one line of the log.
 const MAX_NAMES: usize = 5;
 
-/// The space of an index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IndexSize {
-    /// The index.
-    pub index: String,
-    /// Its pages.
-    pub bytes: u64,
-}
-
-/// The space of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableSize {
-    /// The table.
-    pub table: String,
-    /// Its own pages, without its indexes; `None` when they could not be measured in time.
-    pub own: Option<BTreeSize>,
-    /// Its indexes, by name; those that could not be measured in time are left out.
-    pub indexes: Vec<IndexSize>,
-}
-
-impl TableSize {
-    /// Bytes of the table and its indexes.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        let own = self.own.map_or(0, |own| own.bytes);
-        self.indexes.iter().map(|index| index.bytes).fold(own, u64::saturating_add)
-    }
-
-    fn series(&self) -> usize {
-        2 * usize::from(self.own.is_some()) + self.indexes.len()
-    }
-}
-
-/// What is known of the space of a database's tables.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TableSizes {
-    /// The largest, the largest first.
-    pub tables: Vec<TableSize>,
-    /// How many tables there are besides.
-    pub others: usize,
-    /// Bytes of these, with their indexes, as far as they could be measured.
-    pub others_bytes: u64,
-    /// Tables and indexes that could not be measured in time: what is shown of them is old, or absent.
-    pub timed_out: Vec<String>,
-}
-
-impl TableSizes {
-    /// Whether anything was measured: every database has a table, its schema.
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        !self.tables.is_empty() || self.others > 0 || !self.timed_out.is_empty()
-    }
-}
-
-/// What came of a look at the space.
+/// The result of collecting the sizes.
 #[derive(Debug, Default)]
 pub struct SizeCollection {
     /// The values.
@@ -106,12 +182,19 @@ pub fn collect_table_sizes(
     database: &Database,
     before: &TableSizes,
 ) -> Result<Option<SizeCollection>, ConsistentReadError<SqliteError>> {
-    let limits = QueryLimits::with_timeout(TABLE_SIZES_TIMEOUT);
-    let read = unlocked(database, &limits, TABLES_RETRY_TIMEOUT, |reader| {
+    collect(database, &QueryLimits::with_timeout(TABLE_SIZES_TIMEOUT), before)
+}
+
+fn collect(
+    database: &Database,
+    limits: &QueryLimits,
+    before: &TableSizes,
+) -> Result<Option<SizeCollection>, ConsistentReadError<SqliteError>> {
+    let read = unlocked(database, limits, RETRY_TIMEOUT, |reader| {
         let (sizes, mut collection) = measure(reader, database.settings.table_sizes_timeout, before)?;
         let (top, limit) = (database.settings.table_sizes_top, database.series_limit);
         let timed_out = std::mem::take(&mut collection.readings.timed_out);
-        (collection.readings, collection.dropped) = choose(by_table(&sizes), before, top, limit);
+        (collection.readings, collection.dropped) = select_largest(by_table(&sizes), before, top, limit);
         collection.readings.timed_out = timed_out;
         Ok(collection)
     });
@@ -150,7 +233,7 @@ fn measure(
             ErrorKind::Sqlite(_) | ErrorKind::DeadlineExceeded => {}
         },
     }
-    // What is published comes first, in case that the time of the look does not do for all.
+    // What is published comes first, in case that the time is too short for all.
     let published: BTreeSet<&str> = before.tables.iter().map(|table| table.table.as_str()).collect();
     trees.sort_by_key(|tree| !published.contains(tree.table.as_str()));
     let sizes = one_by_one(reader, trees, limit, before, &mut collection)?;
@@ -243,93 +326,4 @@ fn by_table(sizes: &Sizes) -> Vec<TableSize> {
         }
     }
     tables.into_values().collect()
-}
-
-/// The largest tables within the limits, those that are published already before others of about the same size; with it
-/// how many series the series limit cost.
-fn choose(
-    mut tables: Vec<TableSize>,
-    before: &TableSizes,
-    top: usize,
-    series_limit: usize,
-) -> (TableSizes, u64) {
-    let published: BTreeSet<&str> = before.tables.iter().map(|table| table.table.as_str()).collect();
-    let weight = |table: &TableSize| {
-        let factor = if published.contains(table.table.as_str()) { STAY_FACTOR } else { 1.0 };
-        table.total() as f64 * factor
-    };
-    tables.sort_by(|one, other| {
-        weight(other).total_cmp(&weight(one)).then_with(|| one.table.cmp(&other.table))
-    });
-    let mut others = tables.split_off(top.min(tables.len()));
-    let (mut series, mut dropped) = (0, 0);
-    let mut chosen = Vec::new();
-    for table in tables {
-        series += table.series();
-        if series <= series_limit {
-            chosen.push(table);
-        } else {
-            dropped += table.series() as u64;
-            others.push(table);
-        }
-    }
-    chosen.sort_by_key(|table| std::cmp::Reverse(table.total()));
-    let others_bytes = others.iter().map(TableSize::total).fold(0, u64::saturating_add);
-    let readings = TableSizes { tables: chosen, others: others.len(), others_bytes, timed_out: Vec::new() };
-    (readings, dropped)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(name: &str, bytes: u64, indexes: &[(&str, u64)]) -> TableSize {
-        let index = |(index, bytes): &(&str, u64)| IndexSize { index: (*index).to_owned(), bytes: *bytes };
-        let own = Some(BTreeSize { bytes, unused: 0 });
-        TableSize { table: name.to_owned(), own, indexes: indexes.iter().map(index).collect() }
-    }
-
-    /// What is measured, what was published, how many are wanted, the series limit; what is published, with how many
-    /// others, and how many series were dropped.
-    type Case<'c> = (&'c [(&'c str, u64)], &'c [&'c str], usize, usize, &'c [&'c str], usize, u64);
-
-    #[test]
-    fn the_largest_are_chosen_and_stay() {
-        let cases: [Case<'_>; 8] = [
-            (&[], &[], 2, 500, &[], 0, 0),
-            (&[("a", 1), ("b", 3), ("c", 2)], &[], 2, 500, &["b", "c"], 1, 0),
-            // Of the same size, the name decides.
-            (&[("b", 5), ("a", 5), ("c", 5)], &[], 2, 500, &["a", "b"], 1, 0),
-            // A little larger is not enough, much larger is.
-            (&[("a", 100), ("b", 120)], &["a"], 1, 500, &["a"], 1, 0),
-            (&[("a", 100), ("b", 126)], &["a"], 1, 500, &["b"], 1, 0),
-            // What is gone makes room.
-            (&[("b", 1)], &["a"], 1, 500, &["b"], 0, 0),
-            // The limit leaves out whole tables, two series each.
-            (&[("a", 9), ("b", 8), ("c", 7)], &[], 3, 5, &["a", "b"], 1, 2),
-            (&[("a", 9)], &[], 3, 1, &[], 1, 2),
-        ];
-        for (measured, published, top, limit, expected, others, dropped) in cases {
-            let tables = measured.iter().map(|(name, bytes)| table(name, *bytes, &[])).collect();
-            let before = TableSizes {
-                tables: published.iter().map(|name| table(name, 1, &[])).collect(),
-                ..TableSizes::default()
-            };
-            let (readings, lost) = choose(tables, &before, top, limit);
-            let chosen: Vec<&str> = readings.tables.iter().map(|table| table.table.as_str()).collect();
-            assert_eq!(
-                (chosen.as_slice(), readings.others, lost),
-                (expected, others, dropped),
-                "{measured:?} after {published:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn indexes_count_for_their_table() {
-        let tables = vec![table("small", 1, &[("i", 10)]), table("large", 8, &[])];
-        let (readings, _) = choose(tables, &TableSizes::default(), 1, 500);
-        assert_eq!(readings.tables[0].table, "small");
-        assert_eq!((readings.others, readings.others_bytes), (1, 8));
-    }
 }

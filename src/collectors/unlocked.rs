@@ -35,6 +35,13 @@ const POLL: Duration = Duration::from_micros(200);
 /// A journal counts as left by a crash when this many looks in a row find its header and no writer.
 const HOT_JOURNAL_CHECKS: u32 = 5;
 
+/// A commit undoes what was read of a rollback database, so a collector may take a tenth of the time there that it may
+/// take in a WAL database.
+pub(super) const ROLLBACK_TIMEOUT_DIVISOR: u32 = 10;
+
+/// How long an interval collector retries to read a rollback database between two commits.
+pub(super) const RETRY_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// What one try gave.
 enum Attempt<T, E> {
     /// The answer, proved, and the files as they were before.
@@ -59,6 +66,23 @@ pub(super) fn unlocked<T, E: From<SqliteError> + OpenFailure>(
     query: impl FnMut(&mut Reader) -> Result<T, E>,
 ) -> Result<Consistent<T>, ConsistentReadError<E>> {
     read_unlocked(&database.path, &database.files, limits, try_for, query)
+}
+
+/// `None` for a database that was locked or changed all the time.
+pub(super) fn none_if_busy<T, E>(
+    read: Result<Consistent<T>, ConsistentReadError<E>>,
+    code: impl Fn(&E) -> Option<ErrorCode>,
+) -> Result<Option<T>, ConsistentReadError<E>> {
+    match read {
+        Ok(Consistent::Read { answer, .. }) => Ok(Some(answer)),
+        Ok(Consistent::Unstable) => Ok(None),
+        Err(ConsistentReadError::Query(error))
+            if matches!(code(&error), Some(ErrorCode::Busy | ErrorCode::Locked)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// As [`unlocked`], for a database that is known by its path alone.

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::path::PathBuf;
 
-use super::FoundFile;
+use super::found::FoundFile;
 
 /// The name that a file got.
 #[derive(Debug, Clone, PartialEq, Eq)]

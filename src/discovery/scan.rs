@@ -20,7 +20,7 @@ use crate::os::FileKind;
 use crate::os::FileStat;
 use crate::os::stat;
 
-use super::FoundFile;
+use super::found::FoundFile;
 
 /// How deep a recursive directory or `**` goes below its root.
 const MAX_DEPTH: usize = 16;

@@ -1,6 +1,13 @@
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::DatabaseSettings;
+use crate::config::Source;
+use crate::config::SourceLocation;
+
 use super::*;
 
 fn settings() -> Arc<DatabaseSettings> {

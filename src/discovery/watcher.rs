@@ -21,14 +21,14 @@ use crate::metrics::AgentMetrics;
 use crate::worker_pool::WorkerPool;
 use crate::worker_pool::run_blocking;
 
-use super::FoundFiles;
-use super::GivenNames;
-use super::NameStore;
-use super::ScanError;
-use super::ScanTarget;
-use super::assemble;
-use super::scan;
-use super::scan_targets;
+use super::assemble::FoundFiles;
+use super::assemble::ScanTarget;
+use super::assemble::assemble;
+use super::assemble::scan_targets;
+use super::names::GivenNames;
+use super::names::NameStore;
+use super::scan::ScanError;
+use super::scan::scan;
 
 /// Scans at the same time.
 const THREADS: usize = 2;

@@ -1,4 +1,4 @@
-//! What the agent says of itself.
+//! The agent's own metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,13 +16,12 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 
+use crate::collectors::interval_collectors;
+use crate::collectors::unix_seconds;
 use crate::sqlite::sqlite_version;
 
 use super::http_requests::HttpRequests;
 use super::labels::CollectSkipReason;
-use super::labels::CollectorLabel;
-use super::sample_writer::timestamp;
-use super::spans;
 use super::spans::SpanCounts;
 
 /// Name and HELP of the one family that comes from the snapshot.
@@ -37,7 +36,8 @@ pub struct AgentMetrics {
     looks: Histogram,
     sweep_nanoseconds: AtomicU64,
     skipped: [AtomicU64; CollectSkipReason::ALL.len()],
-    dropped: [AtomicU64; CollectorLabel::ALL.len()],
+    /// Series that were left out, by interval collector.
+    dropped: Vec<(&'static str, AtomicU64)>,
     discovery_errors: AtomicU64,
     reload_ok: AtomicU64,
     reload_at: AtomicU64,
@@ -45,20 +45,20 @@ pub struct AgentMetrics {
     sample_interval: AtomicU64,
     series_limit: AtomicU64,
     pub(super) requests: HttpRequests,
-    pub(super) spans: Arc<SpanCounts>,
+    spans: Arc<SpanCounts>,
 }
 
 impl Default for AgentMetrics {
     fn default() -> Self {
         Self {
-            // From a look at an idle database (50 µs) to one that used up its budget (2 s).
+            // From the sample of an idle database (50 µs) to one that ended at its limit (2 s).
             looks: Histogram::new([
                 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5,
                 10.0,
             ]),
             sweep_nanoseconds: AtomicU64::new(0),
             skipped: Default::default(),
-            dropped: Default::default(),
+            dropped: interval_collectors().map(|collector| (collector.name(), AtomicU64::new(0))).collect(),
             discovery_errors: AtomicU64::new(0),
             reload_ok: AtomicU64::new(1),
             reload_at: AtomicU64::new(0),
@@ -78,7 +78,7 @@ impl AgentMetrics {
         Self { spans, ..Self::default() }
     }
 
-    /// A database was opened and looked at.
+    /// A database was opened and sampled.
     pub fn sampled(&self, elapsed: Duration) {
         self.looks.observe(elapsed.as_secs_f64());
     }
@@ -101,8 +101,10 @@ impl AgentMetrics {
     }
 
     /// A collector left series out of the exposition.
-    pub fn series_dropped(&self, dropper: CollectorLabel, count: u64) {
-        self.dropped[dropper as usize].fetch_add(count, Ordering::Relaxed);
+    pub fn series_dropped(&self, collector: &str, count: u64) {
+        if let Some((_, dropped)) = self.dropped.iter().find(|(name, _)| *name == collector) {
+            dropped.fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     /// A scan for files met errors.
@@ -114,7 +116,7 @@ impl AgentMetrics {
     pub fn reloaded(&self, successful: bool) {
         self.reload_ok.store(u64::from(successful), Ordering::Relaxed);
         if successful {
-            self.reload_at.store(timestamp(SystemTime::now()).to_bits(), Ordering::Relaxed);
+            self.reload_at.store(unix_seconds(SystemTime::now()).to_bits(), Ordering::Relaxed);
         }
     }
 
@@ -123,7 +125,7 @@ impl AgentMetrics {
         self.web_reload_ok.store(u64::from(successful), Ordering::Relaxed);
     }
 
-    /// How often every database is looked at.
+    /// How often every database is sampled.
     pub fn set_sample_interval(&self, interval: Duration) {
         self.sample_interval.store(interval.as_secs_f64().to_bits(), Ordering::Relaxed);
     }
@@ -258,13 +260,10 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         kind: MetricType::Counter,
         help: "Series dropped because a limit was reached",
         value: |agent| {
-            let by = |dropper: CollectorLabel| {
-                (
-                    vec![("collector", dropper.label())],
-                    agent.dropped[dropper as usize].load(Ordering::Relaxed),
-                )
+            let by = |(collector, count): &(&'static str, AtomicU64)| {
+                (vec![("collector", *collector)], count.load(Ordering::Relaxed))
             };
-            Value::CounterBy(CollectorLabel::ALL.map(by).into())
+            Value::CounterBy(agent.dropped.iter().map(by).collect())
         },
     },
     AgentFamily {
@@ -275,8 +274,26 @@ pub(super) static AGENT_FAMILIES: &[AgentFamily] = &[
         help: "HTTP requests by handler and status code",
         value: |agent| Value::HttpRequests(&agent.requests),
     },
-    spans::EXPORTED,
-    spans::DROPPED,
+    AgentFamily {
+        name: "litekeeper_trace_spans_exported",
+        unit: None,
+        labels: &[],
+        kind: MetricType::Counter,
+        help: "Spans that the receiver of traces has accepted",
+        value: |agent| Value::Counter(agent.spans.exported_count()),
+    },
+    AgentFamily {
+        name: "litekeeper_trace_spans_dropped",
+        unit: None,
+        labels: &["reason"],
+        kind: MetricType::Counter,
+        help: "Spans that were lost: the queue was full (queue_full), the receiver was unreachable or unavailable (failed), \
+               or it refused them (rejected)",
+        value: |agent| {
+            let counts = agent.spans.dropped_counts().into_iter();
+            Value::CounterBy(counts.map(|(reason, count)| (vec![("reason", reason)], count)).collect())
+        },
+    },
 ];
 
 impl Collector for AgentMetrics {

@@ -1,6 +1,6 @@
-//! The collector over the last snapshot: a database that is gone from it has no series any more.
+//! The exposition of the last snapshot, from the families that the collectors declare: a database that is gone from the
+//! snapshot has no series any more.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,95 +11,99 @@ use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
-use crate::collectors::DatabaseSnapshot;
+use crate::collectors;
 use crate::collectors::DatabaseState;
+use crate::collectors::Family;
+use crate::collectors::FamilyKind;
+use crate::collectors::FamilyUnit;
 use crate::collectors::Snapshot;
-use crate::config::CustomKind;
-use crate::config::CustomMetric;
-use crate::sqlite::CustomRows;
+use crate::collectors::families;
 
-use super::families::DATABASE_FAMILIES;
 use super::sample_writer::Labels;
 use super::sample_writer::SampleWriter;
 
-/// The prefix of the names of custom metrics.
-const CUSTOM_PREFIX: &str = "sqlite_custom_";
-
 /// Formats the last snapshot at every scrape.
-#[derive(Debug)]
 pub(super) struct DatabaseCollector {
     snapshot: Arc<ArcSwap<Snapshot>>,
+    families: Vec<&'static Family>,
+}
+
+impl fmt::Debug for DatabaseCollector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("DatabaseCollector").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
 }
 
 impl DatabaseCollector {
     pub(super) fn new(snapshot: Arc<ArcSwap<Snapshot>>) -> Self {
-        Self { snapshot }
+        Self { snapshot, families: families() }
     }
 }
 
 impl Collector for DatabaseCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let snapshot = self.snapshot.load();
-        for family in DATABASE_FAMILIES {
-            let mut metric =
-                encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), family.kind)?;
-            for observed in &snapshot.databases {
-                let mut sink = SampleWriter { encoder: &mut metric, db: observed.database.name.as_str() };
-                (family.samples)(observed, &mut sink)?;
+        for family in &self.families {
+            let unit = family.unit.map(unit);
+            let mut metric = encoder.encode_descriptor(
+                family.name,
+                family.help,
+                unit.as_ref(),
+                metric_type(family.kind),
+            )?;
+            for database in &snapshot.databases {
+                let mut writer = SampleWriter { encoder: &mut metric, db: database.database.name.as_str() };
+                (family.samples)(database, &mut writer)?;
             }
         }
-        encode_custom(&snapshot, &mut encoder)?;
-        encode_conditions(&snapshot, &mut encoder)
+        encode_dynamic(&snapshot, &mut encoder)?;
+        encode_states(&snapshot, &mut encoder)
+    }
+}
+
+/// The type as prometheus-client names it.
+pub(super) fn metric_type(kind: FamilyKind) -> MetricType {
+    match kind {
+        FamilyKind::Gauge => MetricType::Gauge,
+        FamilyKind::Counter => MetricType::Counter,
+        FamilyKind::Info => MetricType::Info,
+    }
+}
+
+/// The unit as prometheus-client names it.
+pub(super) fn unit(unit: FamilyUnit) -> Unit {
+    match unit {
+        FamilyUnit::Bytes => Unit::Bytes,
+        FamilyUnit::Seconds => Unit::Seconds,
     }
 }
 
 /// `litekeeper_databases{state}`.
-fn encode_conditions(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::Result {
+fn encode_states(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let (name, help) = super::agent::DATABASES;
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for state in DatabaseState::ALL {
-        let labels = Labels { db: None, more: &[("state", state.label())] };
+        let labels = Labels { db: None, extra: &[("state", state.label())] };
         ConstGauge::new(snapshot.count(state) as f64).encode(metric.encode_family(&labels)?)?;
     }
     Ok(())
 }
 
-/// The user's own metrics: one family a name, whichever databases have it.
-fn encode_custom(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::Result {
-    let mut families: BTreeMap<&str, Vec<(&DatabaseSnapshot, &CustomMetric, &CustomRows)>> = BTreeMap::new();
-    for observed in &snapshot.databases {
-        for reading in &observed.custom {
-            // An answer that came just before a reload may name a metric that is gone.
-            let Some(metric) = observed.database.settings.custom_metrics.get(reading.index) else { continue };
-            families.entry(&metric.name).or_default().push((observed, metric, &reading.answer.rows));
-        }
-    }
-    for (name, answers) in families {
-        let Some((_, first, _)) = answers.first() else { continue };
-        let kind = match first.kind {
-            CustomKind::Gauge => MetricType::Gauge,
-            CustomKind::Counter => MetricType::Counter,
-        };
-        let (name, help) = (format!("{CUSTOM_PREFIX}{name}"), one_line(&first.help));
-        let mut family = encoder.encode_descriptor(&name, &help, None, kind)?;
-        for (observed, metric, rows) in answers {
-            for (values, number) in rows {
-                let more: Vec<(&str, &str)> =
-                    metric.labels.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
-                let labels = Labels { db: Some(observed.database.name.as_str()), more: &more };
-                let sample = family.encode_family(&labels)?;
-                match metric.kind {
-                    CustomKind::Gauge => ConstGauge::new(*number).encode(sample)?,
-                    CustomKind::Counter => ConstCounter::new(*number).encode(sample)?,
-                }
+/// The families whose names come from the configuration: one family per name, whichever databases have it.
+fn encode_dynamic(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::Result {
+    for family in collectors::collectors().flat_map(|collector| collector.dynamic_families(snapshot)) {
+        let kind = metric_type(family.kind);
+        let mut metric = encoder.encode_descriptor(&family.name, &family.help, None, kind)?;
+        for sample in family.samples {
+            let labels = Labels { db: Some(sample.db), extra: &sample.labels };
+            let encoder = metric.encode_family(&labels)?;
+            match sample.kind {
+                FamilyKind::Gauge | FamilyKind::Info => ConstGauge::new(sample.value).encode(encoder)?,
+                FamilyKind::Counter => ConstCounter::new(sample.value).encode(encoder)?,
             }
         }
     }
     Ok(())
-}
-
-/// HELP is the rest of a line in both forms, and prometheus-client does not escape it.
-fn one_line(help: &str) -> String {
-    help.replace('\\', "\\\\").replace('\n', " ").replace('"', "'")
 }

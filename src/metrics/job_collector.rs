@@ -43,7 +43,7 @@ impl Collector for JobCollector {
         let mut metric =
             encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (label, histogram) in LABELS.iter().zip(&self.0.durations) {
-            let labels = Labels { db: None, more: &[("task", label)] };
+            let labels = Labels { db: None, extra: &[("task", label)] };
             histogram.encode(metric.encode_family(&labels)?)?;
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::fmt;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use crate::collectors::unix_seconds;
 use crate::state_store::CheckStatus;
 use crate::tasks::FailureReason;
 use crate::tasks::Notes;
@@ -13,7 +14,6 @@ use crate::tasks::SkipReason;
 use super::jobs::Job;
 use super::jobs::TableCounts;
 use super::sample_writer::SampleWriter;
-use super::sample_writer::timestamp;
 
 /// One family of a task of a database.
 pub(super) struct JobFamily {
@@ -318,13 +318,13 @@ pub(super) static INTEGRITY_FAMILIES: &[IntegrityFamily] = &[
         name: "sqlite_integrity_last_completed_timestamp",
         unit: Some(Unit::Seconds),
         help: "When the check last completed, in seconds since 1970, kept across restarts; 0 means never",
-        value: |standing, _| Some(standing.map_or(0.0, |standing| timestamp(standing.completed_at))),
+        value: |standing, _| Some(standing.map_or(0.0, |standing| unix_seconds(standing.completed_at))),
     },
     IntegrityFamily {
         name: "sqlite_integrity_last_whole_timestamp",
         unit: Some(Unit::Seconds),
         help: "When the check last covered the whole database in one state, in seconds since 1970; a check table by table does not find errors of the freelist, unused pages and pages used twice; 0 means never",
-        value: |standing, _| Some(standing.map_or(0.0, |standing| timestamp(standing.whole_at))),
+        value: |standing, _| Some(standing.map_or(0.0, |standing| unix_seconds(standing.whole_at))),
     },
     IntegrityFamily {
         name: "sqlite_integrity_check_interval",

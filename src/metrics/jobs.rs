@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use parking_lot::MutexGuard;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 
+use crate::collectors::unix_seconds;
 use crate::database::DatabaseName;
 use crate::sqlite::Check;
 use crate::state_store::CheckStatus;
@@ -17,8 +18,6 @@ use crate::tasks::BackupReport;
 use crate::tasks::FailureReason;
 use crate::tasks::Run;
 use crate::tasks::SkipReason;
-
-use super::sample_writer::timestamp;
 
 /// The tasks as the world knows them, each with a histogram.
 pub(super) const LABELS: [&str; TaskKind::LABELS.len()] = TaskKind::LABELS;
@@ -181,7 +180,7 @@ impl JobMetrics {
     ) {
         self.with(database, task, |job| {
             if let Some(run) =
-                last.filter(|run| job.last_start.is_none_or(|known| known < timestamp(run.started_at)))
+                last.filter(|run| job.last_start.is_none_or(|known| known < unix_seconds(run.started_at)))
             {
                 job.finished(run);
             }
@@ -189,7 +188,7 @@ impl JobMetrics {
             if let Some(run) = success.filter(|_| job.backup.is_none()) {
                 job.keep_backup(run);
             }
-            let succeeded = success.map(|run| timestamp(run.ended_at()));
+            let succeeded = success.map(|run| unix_seconds(run.ended_at()));
             job.last_success = [job.last_success, succeeded].into_iter().flatten().reduce(f64::max);
         });
     }
@@ -205,7 +204,7 @@ impl JobMetrics {
     pub fn set_next_run(&self, database: &DatabaseName, task: TaskKind, next: Option<SystemTime>) {
         self.with(database, task, |job| {
             match next {
-                Some(next) => job.next_runs.insert(task, timestamp(next)),
+                Some(next) => job.next_runs.insert(task, unix_seconds(next)),
                 None => job.next_runs.remove(&task),
             };
         });
@@ -228,7 +227,7 @@ impl JobMetrics {
         self.with(database, task, |job| {
             job.running += 1;
             job.progress = 0.0;
-            job.last_start = Some(timestamp(at));
+            job.last_start = Some(unix_seconds(at));
         });
     }
 
@@ -252,7 +251,7 @@ impl JobMetrics {
                     job.skips[index] += 1;
                 }
                 if run.is_done() {
-                    job.last_success = Some(timestamp(run.ended_at()));
+                    job.last_success = Some(unix_seconds(run.ended_at()));
                 }
             });
             return;
@@ -280,8 +279,8 @@ impl Job {
     /// Takes over the gauges of the last run.
     fn finished(&mut self, run: &Run) {
         let summary = run.summary();
-        self.last_start = Some(timestamp(run.started_at));
-        self.last_completion = Some(timestamp(run.ended_at()));
+        self.last_start = Some(unix_seconds(run.started_at));
+        self.last_completion = Some(unix_seconds(run.ended_at()));
         self.last_duration = Some(run.elapsed.as_secs_f64());
         self.succeeded = Some(run.is_success());
         if run.is_success() {

@@ -1,4 +1,4 @@
-//! The metric contract: the only door to prometheus-client.
+//! The exposition of metrics. No other module uses prometheus-client.
 //!
 //! A scrape formats the last snapshot and some counters. Nothing here may touch a file, wait for
 //! anything but a short lock, or know how a value came to be.
@@ -13,13 +13,11 @@ use crate::collectors::Snapshot;
 
 mod agent;
 mod databases;
-mod families;
 mod http_requests;
 mod job_collector;
 mod job_families;
 mod jobs;
 mod labels;
-mod locks;
 mod process;
 mod reference;
 mod sample_writer;
@@ -31,7 +29,6 @@ pub use agent::AgentMetrics;
 pub use jobs::JobMetrics;
 pub use jobs::JobTarget;
 pub use labels::CollectSkipReason;
-pub use labels::CollectorLabel;
 pub use reference::reference;
 pub use spans::SpanCounts;
 pub use spans::SpanDrop;
@@ -70,14 +67,14 @@ impl Exposition {
     ///
     /// # Errors
     /// None is known; prometheus-client's signature has one.
-    pub fn encode_database(&self, observed: DatabaseSnapshot) -> Result<String, std::fmt::Error> {
-        let snapshot = Snapshot { databases: vec![observed], complete: true };
+    pub fn encode_database(&self, database: DatabaseSnapshot) -> Result<String, std::fmt::Error> {
+        let snapshot = Snapshot { databases: vec![database], complete: true };
         let mut registry = Registry::default();
         registry
             .register_collector(Box::new(DatabaseCollector::new(Arc::new(ArcSwap::from_pointee(snapshot)))));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
-        // What is said of all databases together is not of this one.
+        // Families of all databases together are left out.
         let lines = text.lines().filter(|line| line.starts_with("sqlite_"));
         Ok(lines.map(|line| format!("{line}\n")).collect())
     }

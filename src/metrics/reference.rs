@@ -1,14 +1,18 @@
-//! The metric reference, docs/METRICS.md, from the same tables as the exposition.
+//! The metric reference, docs/METRICS.md, from the same declarations as the exposition.
 
 use std::fmt::Write as _;
 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use crate::collectors::Family;
+use crate::collectors::Section;
+use crate::collectors::collectors;
+
 use super::agent::AGENT_FAMILIES;
 use super::agent::DATABASES;
-use super::families::Class;
-use super::families::DATABASE_FAMILIES;
+use super::databases::metric_type;
+use super::databases::unit;
 use super::job_families::DURATION;
 use super::job_families::INTEGRITY_FAMILIES;
 use super::job_families::JOB_FAMILIES;
@@ -18,7 +22,8 @@ use super::process::PROCESS_FAMILIES;
 const HEAD: &str = "\
 # Metrics
 
-Generated from the tables in `src/metrics` by `litekeeper metrics`; a test fails if it is stale.
+Generated from the declarations in `src/collectors` and `src/metrics` by `litekeeper metrics`; a
+test fails if it is stale.
 
 Names are an interface: dashboards, alerts and tests depend on them. `sqlite_*` are properties of a
 database, `litekeeper_*` are properties of the agent and its work. Units are bytes and seconds,
@@ -48,23 +53,10 @@ pub fn reference() -> String {
             let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} |");
         }
     };
-    let databases = |class: Class| -> Vec<[String; 4]> {
-        DATABASE_FAMILIES
-            .iter()
-            .filter(|family| family.class == class)
-            .map(|family| {
-                let labels: Vec<&str> = std::iter::once("db").chain(family.labels.iter().copied()).collect();
-                row(family.name, family.unit.as_ref(), family.kind, &labels, family.help)
-            })
-            .collect()
-    };
-    section("Databases", "Updated at every sample (`sample_interval`).", &databases(Class::Sample));
-    section("Tables", "Updated at `table_interval`, if the database changed.", &databases(Class::Table));
-    section(
-        "Table sizes",
-        "Updated at `table_sizes_interval`, if the database changed; only with `collectors: {table_sizes: on}`.",
-        &databases(Class::Space),
-    );
+    for (Section { title, text }, families) in sections() {
+        let rows: Vec<[String; 4]> = families.into_iter().map(database_row).collect();
+        section(title, text, &rows);
+    }
     let integrity: Vec<[String; 4]> = INTEGRITY_FAMILIES
         .iter()
         .map(|family| {
@@ -86,6 +78,28 @@ pub fn reference() -> String {
     section("Process", "The standard metrics of Prometheus clients.", &process);
     let _ = write!(text, "\n{CUSTOM}");
     text
+}
+
+/// The sections of the collectors in the order of their registration, with their families.
+fn sections() -> Vec<(Section, Vec<&'static Family>)> {
+    let mut sections: Vec<(Section, Vec<&'static Family>)> = Vec::new();
+    for collector in collectors().filter(|collector| !collector.families().is_empty()) {
+        let section = collector.section();
+        match sections.iter_mut().find(|(known, _)| *known == section) {
+            Some((_, families)) => families.extend(collector.families()),
+            None => sections.push((section, collector.families().iter().collect())),
+        }
+    }
+    for (_, families) in &mut sections {
+        families.sort_by_key(|family| family.group);
+    }
+    sections
+}
+
+fn database_row(family: &Family) -> [String; 4] {
+    let labels: Vec<&str> = std::iter::once("db").chain(family.labels.iter().copied()).collect();
+    let unit = family.unit.map(unit);
+    row(family.name, unit.as_ref(), metric_type(family.kind), &labels, family.help)
 }
 
 fn jobs() -> Vec<[String; 4]> {

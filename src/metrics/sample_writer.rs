@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::SystemTime;
 
 use prometheus_client::encoding::EncodeLabel;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,14 +11,9 @@ use prometheus_client::encoding::MetricEncoder;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::collectors::DatabaseSnapshot;
+use crate::collectors;
 
-/// Seconds since 1970.
-pub(super) fn timestamp(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// The most characters of a label's value, as in a metric of the user's own.
+/// The maximum number of characters of a label's value, as in a metric of the user's own.
 const MAX_LABEL_CHARACTERS: usize = 200;
 
 /// A label's value as it is published. A long one is cut and ends in a hash of the whole, so that two that begin alike stay
@@ -41,7 +35,7 @@ pub(super) fn label_value(value: &str) -> Cow<'_, str> {
 #[derive(Debug)]
 pub(super) struct Labels<'a> {
     pub db: Option<&'a str>,
-    pub more: &'a [(&'a str, &'a str)],
+    pub extra: &'a [(&'a str, &'a str)],
 }
 
 impl EncodeLabelSet for Labels<'_> {
@@ -49,7 +43,7 @@ impl EncodeLabelSet for Labels<'_> {
         if let Some(db) = self.db {
             ("db", &*label_value(db)).encode(encoder.encode_label())?;
         }
-        self.more.iter().try_for_each(|&(name, value)| {
+        self.extra.iter().try_for_each(|&(name, value)| {
             // A path is bounded by the system, and cut it would be no path.
             let value = if name == "path" { Cow::Borrowed(value) } else { label_value(value) };
             (name, &*value).encode(encoder.encode_label())
@@ -65,38 +59,29 @@ pub(super) struct SampleWriter<'a, 'e> {
 
 impl SampleWriter<'_, '_> {
     /// One sample of a gauge. Values are f64: prometheus-client fails the whole text on a u64 above `i64::MAX`.
-    pub(super) fn gauge(&mut self, more: &[(&str, &str)], value: f64) -> fmt::Result {
-        let labels = Labels { db: Some(self.db), more };
+    pub(super) fn gauge(&mut self, extra: &[(&str, &str)], value: f64) -> fmt::Result {
+        let labels = Labels { db: Some(self.db), extra };
         ConstGauge::new(value).encode(self.encoder.encode_family(&labels)?)
     }
 
     /// One sample of a counter.
-    pub(super) fn counter(&mut self, more: &[(&str, &str)], value: u64) -> fmt::Result {
-        let labels = Labels { db: Some(self.db), more };
+    pub(super) fn counter(&mut self, extra: &[(&str, &str)], value: u64) -> fmt::Result {
+        let labels = Labels { db: Some(self.db), extra };
         ConstCounter::new(value).encode(self.encoder.encode_family(&labels)?)
     }
+}
 
-    /// One info sample.
-    pub(super) fn info(&mut self, more: &[(&str, &str)]) -> fmt::Result {
-        self.encoder.encode_info(&Labels { db: Some(self.db), more })
+impl collectors::SampleWriter for SampleWriter<'_, '_> {
+    fn gauge(&mut self, labels: &[(&str, &str)], value: f64) -> fmt::Result {
+        SampleWriter::gauge(self, labels, value)
     }
 
-    /// `sqlite_db_info`. What is not known is an empty label, which Prometheus takes for an absent one.
-    pub(super) fn database_info(&mut self, observed: &DatabaseSnapshot) -> fmt::Result {
-        let settings = &observed.database.settings;
-        let path = observed.database.path.to_string_lossy();
-        let header = observed.facts.as_ref().map(|facts| facts.header);
-        let application_id = header.map(|header| header.application_id.to_string()).unwrap_or_default();
-        let mut labels: Vec<(&str, &str)> = vec![
-            ("path", &path),
-            ("journal_mode", header.map_or("", |header| header.journal_mode.label())),
-            ("auto_vacuum", header.map_or("", |header| header.auto_vacuum.label())),
-            ("encoding", header.map_or("", |header| header.encoding.label())),
-            ("application_id", &application_id),
-            ("profile", &settings.profile),
-        ];
-        labels.extend(settings.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        self.info(&labels)
+    fn counter(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
+        SampleWriter::counter(self, labels, value)
+    }
+
+    fn info(&mut self, labels: &[(&str, &str)]) -> fmt::Result {
+        self.encoder.encode_info(&Labels { db: Some(self.db), extra: labels })
     }
 }
 

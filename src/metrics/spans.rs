@@ -1,12 +1,7 @@
-//! What becomes of the spans of traces.
+//! Counters of exported and dropped spans.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-
-use prometheus_client::metrics::MetricType;
-
-use super::agent::AgentFamily;
-use super::agent::Value;
 
 /// Why a span was not exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,35 +34,22 @@ pub struct SpanCounts {
 }
 
 impl SpanCounts {
-    /// The collector has taken so many.
+    /// Counts spans that the collector accepted.
     pub fn exported(&self, count: u64) {
         self.exported.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// So many are lost.
+    /// Counts spans that are lost.
     pub fn dropped(&self, reason: SpanDrop, count: u64) {
         self.dropped[reason as usize].fetch_add(count, Ordering::Relaxed);
     }
+
+    pub(super) fn exported_count(&self) -> u64 {
+        self.exported.load(Ordering::Relaxed)
+    }
+
+    /// The number of lost spans by the label of their reason.
+    pub(super) fn dropped_counts(&self) -> [(&'static str, u64); SpanDrop::ALL.len()] {
+        SpanDrop::ALL.map(|reason| (reason.label(), self.dropped[reason as usize].load(Ordering::Relaxed)))
+    }
 }
-
-pub(super) const EXPORTED: AgentFamily = AgentFamily {
-    name: "litekeeper_trace_spans_exported",
-    unit: None,
-    labels: &[],
-    kind: MetricType::Counter,
-    help: "Spans that the receiver of traces has accepted",
-    value: |agent| Value::Counter(agent.spans.exported.load(Ordering::Relaxed)),
-};
-
-pub(super) const DROPPED: AgentFamily = AgentFamily {
-    name: "litekeeper_trace_spans_dropped",
-    unit: None,
-    labels: &["reason"],
-    kind: MetricType::Counter,
-    help: "Spans that were lost: the queue was full (queue_full), the receiver was unreachable or unavailable (failed), \
-           or it refused them (rejected)",
-    value: |agent| {
-        let count = |reason: SpanDrop| agent.spans.dropped[reason as usize].load(Ordering::Relaxed);
-        Value::CounterBy(SpanDrop::ALL.map(|reason| (vec![("reason", reason.label())], count(reason))).into())
-    },
-};

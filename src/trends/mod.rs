@@ -196,7 +196,7 @@ impl Trends {
 fn point_of(database: &DatabaseSnapshot, at: u64) -> Option<Point> {
     let files = database.files.as_ref()?;
     let header = database.facts.as_ref()?.header;
-    let rows = &database.tables.rows;
+    let rows = &database.tables().rows;
     let total = rows.iter().map(|reading| u64::try_from(reading.rows).unwrap_or(0)).sum();
     Some(Point {
         at,

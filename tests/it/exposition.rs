@@ -12,12 +12,12 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use libtest_mimic::Trial;
 use litekeeper::collectors::CountMethod;
-use litekeeper::collectors::CustomResult;
 use litekeeper::collectors::DatabaseFacts;
 use litekeeper::collectors::DatabaseSnapshot;
 use litekeeper::collectors::DatabaseState;
 use litekeeper::collectors::ErrorCounts;
 use litekeeper::collectors::IndexSize;
+use litekeeper::collectors::Readings;
 use litekeeper::collectors::Snapshot;
 use litekeeper::collectors::TableAge;
 use litekeeper::collectors::TableReadings;
@@ -95,9 +95,7 @@ fn observed(name: &str, settings: DatabaseSettings) -> DatabaseSnapshot {
         owners: Arc::default(),
         errors: ErrorCounts::default(),
         replaced: 0,
-        tables: Arc::default(),
-        space: Arc::default(),
-        custom: Vec::new(),
+        readings: Readings::default(),
     }
 }
 
@@ -120,12 +118,10 @@ fn full() -> DatabaseSnapshot {
         custom_metrics: vec![metric("orders", CustomKind::Gauge), metric("sold", CustomKind::Counter)],
         ..DatabaseSettings::default()
     };
-    let answer = |pairs: &[(&str, f64)]| {
-        let rows = pairs.iter().map(|(label, value)| (vec![(*label).to_owned()], *value)).collect();
-        Arc::new(QueryResult { rows, dropped: 0 })
-    };
     let mut errors = ErrorCounts::default();
     errors.count(ErrorCode::Busy);
+    let mut schema = Readings::default();
+    schema.set("schema", 0, Some(Arc::new(SchemaObjects { tables: 3, indexes: 2, views: 1, triggers: 0 })));
     let size = |size| FileSize { size, allocated: size + 512 };
     DatabaseSnapshot {
         owners: Arc::new(OwnerState {
@@ -151,8 +147,8 @@ fn full() -> DatabaseSnapshot {
             },
             wal: Some(WalFrames { total: 40, checkpointed: 30, read_marks: [None; 5] }),
             change: None,
-            objects: Some(SchemaObjects { tables: 3, indexes: 2, views: 1, triggers: 0 }),
-            schema_error: None,
+            readings: schema,
+            failures: Vec::new(),
         })),
         files: Some(FileFacts {
             main: size(4_096_000),
@@ -170,40 +166,47 @@ fn full() -> DatabaseSnapshot {
         locks: Some(Arc::new(locks())),
         errors,
         replaced: 2,
-        tables: Arc::new(TableReadings {
-            rows: vec![
-                TableRows { table: "logs".to_owned(), rows: 12, method: CountMethod::Count },
-                TableRows {
-                    table: "odd\"table\n".to_owned(),
-                    rows: 5_000_000_000,
-                    method: CountMethod::Estimate,
-                },
-            ],
-            ages: vec![TableAge {
-                table: "logs".to_owned(),
-                oldest: 1_778_207_426.0,
-                newest: 1_795_486_994.0,
-            }],
-        }),
-        space: Arc::new(TableSizes {
-            tables: vec![
-                TableSize {
-                    table: "logs".to_owned(),
-                    own: Some(BTreeSize { bytes: 2_048_000, unused: 4_096 }),
-                    indexes: vec![IndexSize { index: "logs \"by\" time".to_owned(), bytes: 409_600 }],
-                },
-                TableSize { table: "not measured in time".to_owned(), own: None, indexes: Vec::new() },
-            ],
-            others: 3,
-            others_bytes: 12_288,
-            timed_out: vec!["not measured in time".to_owned()],
-        }),
-        custom: vec![
-            CustomResult { index: 0, answer: answer(&[("open", 3.0), ("back\\slash", -0.5)]) },
-            CustomResult { index: 1, answer: answer(&[("", 9.0)]) },
-        ],
+        readings: readings(),
         ..observed("books", settings)
     }
+}
+
+/// Values of every interval collector.
+fn readings() -> Readings {
+    let answer = |pairs: &[(&str, f64)]| {
+        let rows = pairs.iter().map(|(label, value)| (vec![(*label).to_owned()], *value)).collect();
+        Arc::new(QueryResult { rows, dropped: 0 })
+    };
+    let tables = TableReadings {
+        rows: vec![
+            TableRows { table: "logs".to_owned(), rows: 12, method: CountMethod::Count },
+            TableRows {
+                table: "odd\"table\n".to_owned(),
+                rows: 5_000_000_000,
+                method: CountMethod::Estimate,
+            },
+        ],
+        ages: vec![TableAge { table: "logs".to_owned(), oldest: 1_778_207_426.0, newest: 1_795_486_994.0 }],
+    };
+    let sizes = TableSizes {
+        tables: vec![
+            TableSize {
+                table: "logs".to_owned(),
+                own: Some(BTreeSize { bytes: 2_048_000, unused: 4_096 }),
+                indexes: vec![IndexSize { index: "logs \"by\" time".to_owned(), bytes: 409_600 }],
+            },
+            TableSize { table: "not measured in time".to_owned(), own: None, indexes: Vec::new() },
+        ],
+        others: 3,
+        others_bytes: 12_288,
+        timed_out: vec!["not measured in time".to_owned()],
+    };
+    let mut readings = Readings::default();
+    readings.set("row_counts", 0, Some(Arc::new(tables)));
+    readings.set("table_sizes", 0, Some(Arc::new(sizes)));
+    readings.set("custom_metrics", 0, Some(answer(&[("open", 3.0), ("back\\slash", -0.5)])));
+    readings.set("custom_metrics", 1, Some(answer(&[("", 9.0)])));
+    readings
 }
 
 /// Two readers, one of them under two read locks, and a writer.

@@ -276,14 +276,15 @@ fn a_long_hold_is_logged_once() {
     let lines = |words: &str| -> Vec<String> {
         agent.log().into_iter().filter(|line| line.contains(words)).collect()
     };
-    let told = eventually("the log tells of the hold", || lines("has held a write lock for long").pop());
+    let told =
+        eventually("the log tells of the hold", || lines("has held a write lock for a long time").pop());
     assert!(told.contains(&format!("\"pid\":{}", writer.pid())) && told.contains("RESERVED"), "{told}");
     let held = || agent.metrics().value("sqlite_lock_held_seconds", &[("lock", "writer")]);
     let now = held().unwrap();
     eventually("two more sweeps", || held().filter(|seconds| *seconds >= now + 2.0));
     writer.run("COMMIT");
     eventually("the log tells that it is over", || lines("is free again").pop());
-    assert_eq!(lines("has held a write lock for long").len(), 1, "{:#?}", agent.log());
+    assert_eq!(lines("has held a write lock for a long time").len(), 1, "{:#?}", agent.log());
 }
 
 fn the_command_shows_locks_once() {

@@ -16,6 +16,7 @@ mod auth;
 mod backup_identity;
 mod browser;
 mod check;
+mod collectors;
 mod command_line;
 mod custom;
 mod dashboards;
@@ -62,6 +63,7 @@ fn main() {
     trials.extend(backup_identity::trials());
     trials.extend(browser::trials());
     trials.extend(check::trials());
+    trials.extend(collectors::trials());
     trials.extend(command_line::trials());
     trials.extend(custom::trials());
     trials.extend(dashboards::trials());

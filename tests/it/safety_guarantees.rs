@@ -363,16 +363,20 @@ fn wal_frames_are_what_sqlite_says() {
 }
 
 fn a_huge_schema_is_parsed_once() {
+    use litekeeper::collectors::DatabaseFacts;
     use litekeeper::collectors::PreviousCollection;
+    use litekeeper::sqlite::SchemaObjects;
+    let tables_of = |facts: &DatabaseFacts| facts.readings.get::<SchemaObjects>().unwrap().tables;
     let tables: String = (0..2_000).map(|index| format!("CREATE TABLE t{index} (a, b);")).collect();
     let made = TestDatabase::new("schema").sql(&format!("BEGIN; {tables} COMMIT;")).make();
     let database = database(&made.path());
     let first = sample_database(&database, None);
     let CollectOutcome::Up(facts) = first.outcome else { panic!("not up") };
-    assert_eq!(facts.objects.unwrap().tables, 2_001);
+    assert_eq!(tables_of(&facts), 2_001);
     // The second look takes the first's count for the same schema cookie: planted, so that a new count would show.
     let mut planted = (*facts).clone();
-    planted.objects = Some(litekeeper::sqlite::SchemaObjects { tables: 7, ..planted.objects.unwrap() });
+    let objects = SchemaObjects { tables: 7, ..*planted.readings.get().unwrap() };
+    planted.readings.set("schema", 0, Some(Arc::new(objects)));
     let previous = PreviousCollection {
         stamp: None,
         taken_at: first.taken_at,
@@ -383,12 +387,12 @@ fn a_huge_schema_is_parsed_once() {
     let CollectOutcome::Up(again) = sample_database(&database, Some(&previous)).outcome else {
         panic!("not up")
     };
-    assert_eq!(again.objects.unwrap().tables, 7);
+    assert_eq!(tables_of(&again), 7);
     made.connect().execute_batch("CREATE TABLE one_more (a)").unwrap();
     let CollectOutcome::Up(changed) = sample_database(&database, Some(&previous)).outcome else {
         panic!("not up")
     };
-    assert_eq!(changed.objects.unwrap().tables, 2_002);
+    assert_eq!(tables_of(&changed), 2_002);
     // Another file that is renamed over this one has the same cookie, and is read anew.
     let cookie: u32 = made.connect().query_row("PRAGMA schema_version", (), |row| row.get(0)).unwrap();
     let sql = format!("CREATE TABLE t (a); PRAGMA schema_version = {cookie}");
@@ -398,5 +402,5 @@ fn a_huge_schema_is_parsed_once() {
     let CollectOutcome::Up(replaced) = sample_database(&database, Some(&previous)).outcome else {
         panic!("not up")
     };
-    assert_eq!(replaced.objects.unwrap().tables, 2);
+    assert_eq!(tables_of(&replaced), 2);
 }

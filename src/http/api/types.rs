@@ -234,7 +234,7 @@ impl Database {
             freelist_pages: header.map(|header| header.freelist_pages),
             journal_mode: header.map(|header| header.journal_mode.label()),
             tables: tables(observed),
-            table_sizes: observed.space.is_known().then(|| TableSizes::new(&observed.space)),
+            table_sizes: observed.table_sizes().is_known().then(|| TableSizes::new(observed.table_sizes())),
             paused: maintenance.paused,
             tasks: maintenance.tasks.iter().map(Task::new).collect(),
             checks: checks(maintenance),
@@ -253,7 +253,7 @@ impl Database {
 }
 
 fn tables(observed: &DatabaseSnapshot) -> Vec<Table> {
-    let ages = &observed.tables.ages;
+    let ages = &observed.tables().ages;
     let table = |counted: &collectors::TableRows| {
         let age = ages.iter().find(|age| age.table == counted.table);
         Table {
@@ -264,7 +264,7 @@ fn tables(observed: &DatabaseSnapshot) -> Vec<Table> {
             newest_row_at: age.map(|age| at(age.newest)),
         }
     };
-    observed.tables.rows.iter().map(table).collect()
+    observed.tables().rows.iter().map(table).collect()
 }
 
 fn checks(maintenance: &MaintenanceStatus) -> Vec<CheckResult> {

@@ -103,10 +103,10 @@ impl DatabasePage<'_> {
             (self.trends(now))
             (locks(observed, now))
             div.two {
-                @if !observed.tables.rows.is_empty() { section { h2 { "Tables" } (self.tables(now)) } }
+                @if !observed.tables().rows.is_empty() { section { h2 { "Tables" } (self.tables(now)) } }
                 section { h2 { "Maintenance" } (self.maintenance(now)) }
             }
-            @if observed.space.is_known() { h2 { "Tables by size" } (space_table(&observed.space)) }
+            @if observed.table_sizes().is_known() { h2 { "Tables by size" } (space_table(observed.table_sizes())) }
             (self.recent_history(now))
             p.soft {
                 a href={ "/db/" (encode(name)) "?debug=true" } { "Sample now" }
@@ -211,7 +211,7 @@ impl DatabasePage<'_> {
     }
 
     fn tables(&self, now: SystemTime) -> Markup {
-        let tables = &self.observed.tables;
+        let tables = self.observed.tables();
         let mut rows: Vec<_> = tables.rows.iter().collect();
         rows.sort_by_key(|reading| std::cmp::Reverse(reading.rows));
         let others = rows.len().saturating_sub(MAX_TABLES);

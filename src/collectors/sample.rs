@@ -1,11 +1,12 @@
-//! The S-class look: file sizes, header, WAL, and the schema's objects when the schema moved.
+//! One sample of one database: file sizes, header, WAL, and the collectors that read in the same transaction. Collected
+//! at every `sample_interval`.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
+use crate::config::DatabaseSettings;
 use crate::database::Database;
 use crate::limits::QueryLimits;
 use crate::os::DatabaseFingerprint;
@@ -15,155 +16,80 @@ use crate::os::FileKind;
 use crate::os::FileSize;
 use crate::os::read_denied;
 use crate::os::stat;
-use crate::sqlite::ChangeCounter;
-use crate::sqlite::ENCRYPTED;
 use crate::sqlite::ErrorCode;
-use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
-use crate::sqlite::SchemaObjects;
 use crate::sqlite::SqliteError;
-use crate::sqlite::WalFrames;
 use crate::sqlite::is_of_encrypted_file;
 
 use super::consistent_read::Consistent;
 use super::consistent_read::ConsistentReadError;
+use super::facts::DatabaseFacts;
+use super::facts::DownReason;
+use super::facts::SampleFailure;
+use super::readings::Readings;
+use super::registry::sample_collectors;
 use super::unlocked::unlocked;
 
-/// The longest that one look may keep SQLite at work; a schema of 5,000 tables takes 8 ms of it.
+/// The longest that one sample may keep SQLite at work; a schema of 5,000 tables takes 8 ms of it.
 pub const SAMPLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long one look at a rollback database tries to meet it between two commits.
+/// How long a sample retries to read a rollback database between two commits.
 const SAMPLE_RETRY_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// After this long a database is looked at even though its files have not moved, against file
-/// systems whose times cannot be trusted.
+/// After this long a database is read even though its files have not moved, because the times of some file systems
+/// cannot be trusted.
 const MAX_UNCHANGED_AGE: Duration = Duration::from_secs(3600);
 
 /// A commit to a WAL moves the file's time when it writes its frames and is seen only after their fsync. A WAL that was
-/// written less than this long before a look is looked at again, whether or not it moved. A longer fsync shows by the
+/// written less than this long before a sample is read again, whether or not it moved. A longer fsync shows by the
 /// write lock that its writer holds, see [`crate::collectors::LockTableSnapshot::has_wal_writer`].
 const LONGEST_HIDDEN_FSYNC: Duration = Duration::from_secs(60);
 
-/// What a look reads from an open database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabaseFacts {
-    /// Header and pager.
-    pub header: Header,
-    /// The WAL; `None` outside WAL mode, and where no wal-index tells.
-    pub wal: Option<WalFrames>,
-    /// Moves with every commit.
-    pub change: Option<ChangeCounter>,
-    /// Objects of the schema; `None` when not collected or unreadable.
-    pub objects: Option<SchemaObjects>,
-    /// Why the schema could not be read. The database is up all the same: page 1 was.
-    pub schema_error: Option<SchemaError>,
-}
-
-/// A schema that SQLite would not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SchemaError {
-    /// Its class.
-    pub code: Option<ErrorCode>,
-    /// SQLite's words.
-    pub message: String,
-}
-
-/// Why a database is down.
-#[derive(Debug, Clone)]
-pub enum DownReason {
-    /// There is no file under the name.
-    Missing,
-    /// What stands there is no file.
-    NotAFile(FileKind),
-    /// The file has no content.
-    Empty,
-    /// The system refused to look at it.
-    Stat(Arc<std::io::Error>),
-    /// This process may not read one of its files.
-    Denied(&'static str, Arc<std::io::Error>),
-    /// The file looks encrypted, and has never been read as a database.
-    Encrypted,
-    /// SQLite refused or failed.
-    Sqlite(SqliteError),
-}
-
-impl DownReason {
-    /// The class for `sqlite_errors_total`; a timeout is no error of the database. An encrypted file counts as `other`: the
-    /// classes of damage page as corruption.
-    #[must_use]
-    pub fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Missing | Self::NotAFile(_) | Self::Stat(_) | Self::Denied(..) => {
-                Some(ErrorCode::CannotOpen)
-            }
-            Self::Empty => Some(ErrorCode::NotADatabase),
-            Self::Encrypted => Some(ErrorCode::Other),
-            Self::Sqlite(error) => error.code(),
-        }
-    }
-}
-
-impl fmt::Display for DownReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => formatter.write_str("no such file"),
-            Self::NotAFile(kind) => write!(formatter, "{}, not a database file", kind.describe()),
-            Self::Empty => formatter.write_str(
-                "the file is empty: its application has not written to it yet, or it was truncated",
-            ),
-            Self::Stat(error) => write!(formatter, "stat: {error}"),
-            Self::Encrypted => formatter.write_str(ENCRYPTED),
-            Self::Denied(file, error) => write!(formatter, "litekeeper may not read the {file}: {error}"),
-            Self::Sqlite(error) => error.fmt(formatter),
-        }
-    }
-}
-
-/// What came of a look.
+/// The result of a sample.
 #[derive(Debug, Clone)]
 pub enum CollectOutcome {
-    /// The files have not moved since the last look, so its facts still hold.
+    /// The files have not moved since the previous sample, so its facts still hold.
     Unchanged,
-    /// The facts as they are.
+    /// The database was read.
     Up(Arc<DatabaseFacts>),
-    /// Somebody holds the lock that reading needs; nothing is known anew. It is no fault.
+    /// Another process holds the lock that reading needs, which is no fault: nothing new is known.
     Busy(Option<SqliteError>),
     /// The database cannot be read.
     Down(DownReason),
 }
 
-/// One look at one database.
+/// One sample of one database.
 #[derive(Debug, Clone)]
 pub struct Collected {
-    /// When it began.
+    /// When the sample began.
     pub taken_at: SystemTime,
-    /// How long it took.
+    /// How long the sample took.
     pub elapsed: Duration,
     /// Sizes, also of a database that is busy or damaged; `None` when it is not there, or unchanged in WAL mode.
     pub files: Option<FileFacts>,
-    /// The evidence for the next look.
+    /// The evidence for the next sample.
     pub stamp: Option<DatabaseFingerprint>,
-    /// What came of it.
+    /// The result.
     pub outcome: CollectOutcome,
 }
 
-/// What the look before left behind.
+/// What the previous sample left for the next.
 #[derive(Debug, Clone)]
 pub struct PreviousCollection {
-    /// The files as they were, if that look proved the facts.
+    /// The files as they were, if that sample proved the facts.
     pub stamp: Option<DatabaseFingerprint>,
-    /// When that look began.
+    /// When that sample began.
     pub taken_at: SystemTime,
     /// The same on a clock that nobody sets.
     pub collected_at: Instant,
-    /// Which file it read.
+    /// The file that was read.
     pub file: Option<FileIdentity>,
-    /// What it read.
+    /// What was read.
     pub facts: Arc<DatabaseFacts>,
 }
 
-/// Looks at a database once. Two `stat` calls when nothing moved since `previous`; otherwise one
+/// Samples a database once. Two `stat` calls when nothing moved since `previous`; otherwise one
 /// open, a read transaction of some 10 µs, and a close.
 #[must_use]
 pub fn sample_database(database: &Database, previous: Option<&PreviousCollection>) -> Collected {
@@ -190,7 +116,7 @@ fn still_holds(previous: &PreviousCollection, stamp: &DatabaseFingerprint) -> bo
         && previous.collected_at.elapsed() < MAX_UNCHANGED_AGE
 }
 
-/// Reads the facts; with them the stamp that they were read under.
+/// Reads the facts, and returns with them the stamp under which they were read.
 fn read_database(
     database: &Database,
     stamp: &DatabaseFingerprint,
@@ -205,18 +131,19 @@ fn read_database(
     if main.size == 0 {
         return down(DownReason::Empty);
     }
-    let schema_wanted = database.settings.collectors.schema;
+    let settings = &database.settings;
+    let reads_more = sample_collectors().any(|collector| collector.is_enabled(settings));
     let was_database = previous.is_some();
     // Another file under the same name can have the same schema cookie.
     let previous = previous.filter(|previous| previous.file == Some(main.identity()));
     let limits = QueryLimits::with_timeout(SAMPLE_TIMEOUT);
     let read = unlocked(database, &limits, SAMPLE_RETRY_TIMEOUT, |reader| {
-        read_facts(reader, schema_wanted, previous.map(|previous| &*previous.facts))
+        read_facts(reader, Some(settings), previous.map(|previous| &*previous.facts))
     });
     let read = match read {
-        // The schema takes longer to read than this owner rests; the header does not.
-        Ok(Consistent::Unstable) if schema_wanted => {
-            unlocked(database, &limits, SAMPLE_RETRY_TIMEOUT, |reader| read_facts(reader, false, None))
+        // The collectors take longer than this owner rests between two commits; the header alone does not.
+        Ok(Consistent::Unstable) if reads_more => {
+            unlocked(database, &limits, SAMPLE_RETRY_TIMEOUT, |reader| read_facts(reader, None, None))
         }
         read => read,
     };
@@ -240,9 +167,10 @@ fn read_database(
     }
 }
 
+/// Reads the header, and with `settings` the values of the sample collectors. Those of `before` stay where they are current.
 fn read_facts(
     reader: &Reader,
-    schema_wanted: bool,
+    settings: Option<&DatabaseSettings>,
     before: Option<&DatabaseFacts>,
 ) -> Result<DatabaseFacts, SqliteError> {
     let header = reader.header()?;
@@ -250,23 +178,27 @@ fn read_facts(
         JournalMode::Wal => reader.wal_frames(),
         JournalMode::Rollback => None,
     };
+    let readings = Readings::default();
     let mut facts =
-        DatabaseFacts { header, wal, change: reader.change_counter(), objects: None, schema_error: None };
-    if !schema_wanted {
-        return Ok(facts);
-    }
-    // Parsing the schema costs more than all the rest, so it waits for the schema cookie to move.
-    if let Some(before) = before
-        && before.header.schema_version == header.schema_version
-        && before.objects.is_some()
-    {
-        facts.objects = before.objects;
-        return Ok(facts);
-    }
-    match reader.schema_objects() {
-        Ok(objects) => facts.objects = Some(objects),
-        Err(error) => {
-            facts.schema_error = Some(SchemaError { code: error.code(), message: error.to_string() })
+        DatabaseFacts { header, wal, change: reader.change_counter(), readings, failures: Vec::new() };
+    let Some(settings) = settings else { return Ok(facts) };
+    facts.readings = before.map(|before| before.readings.clone()).unwrap_or_default();
+    for collector in sample_collectors() {
+        let name = collector.name();
+        if !collector.is_enabled(settings) {
+            facts.readings.set(name, 0, None);
+            continue;
+        }
+        let is_current = before.is_some_and(|before| collector.is_current(&before.header, &header));
+        if is_current && facts.readings.has(name) {
+            continue;
+        }
+        match collector.collect(reader) {
+            Ok(value) => facts.readings.set(name, 0, Some(value)),
+            Err(error) => {
+                facts.readings.set(name, 0, None);
+                facts.failures.push(SampleFailure { code: error.code(), message: error.to_string() });
+            }
         }
     }
     Ok(facts)
@@ -287,7 +219,7 @@ fn journal_facts(
     Some(FileFacts { main, wal, shm: None, journal, last_write_seconds: stamp.last_write_seconds()? })
 }
 
-/// Sizes of all files. The sidecars are asked for only now that something moved.
+/// Sizes of all files. The -shm and -journal files cost two `stat` calls, which are made only when something moved.
 fn file_facts(database: &Database, stamp: &DatabaseFingerprint) -> Option<FileFacts> {
     let main = stamp.main.filter(|main| main.kind == FileKind::Regular)?;
     let sidecar = |path: &std::ffi::CStr| stat(path).ok().flatten().map(FileSize::from);
