@@ -1,8 +1,8 @@
-//! The only bridge from async to sync: a crew of threads that works through a list.
+//! The only bridge from async to sync: a pool of threads that works through a list.
 //!
-//! Anything that touches a file system can hang for ever. A member of the crew that does is given
+//! Anything that touches a file system can hang for ever. A thread that does is given
 //! up and replaced, so that the rest of the list goes on; it comes back when the system lets it go.
-//! The crew must never wait for a member without a limit.
+//! The pool must never wait for a thread without a limit.
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -17,12 +17,12 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-/// How often the crew is looked after while a round runs.
+/// How often the pool is checked while a batch runs.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
 
-/// One thread does a round alone for this long; then, and again after as long, another joins it.
+/// One thread works alone on a batch for this long; then, and again after as long, another joins it.
 /// SQLite's global mutexes make two threads cost 2.3 times the CPU of one for the same databases
-/// (measured: 42 µs and 97 µs a look), so more of them pay only where the disk, not the CPU, is waited for.
+/// (measured: 42 µs and 97 µs per sample), so more of them pay only where the disk, not the CPU, is waited for.
 const SCALE_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// The most threads given up at the same time. With as many hung, new work waits for one of them.
@@ -36,21 +36,21 @@ pub struct WorkerPool {
     given_up: Arc<AtomicUsize>,
 }
 
-/// What came of a round.
+/// The result of a batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BatchReport {
     /// Indexes of items whose thread was given up.
     pub stuck: Vec<usize>,
     /// Indexes of items that panicked: a defect of litekeeper.
     pub panicked: Vec<usize>,
-    /// Items that nobody took, because too many threads are hung.
+    /// Items that no thread took, because too many threads hang.
     pub not_started: usize,
 }
 
-/// What one thread is at, readable by the watcher.
+/// The present item of one thread, readable by the pool.
 #[derive(Debug)]
 struct Worker {
-    /// Milliseconds since the round began, plus one, when the present item was begun; 0 between items.
+    /// Milliseconds from the start of the batch to the start of the present item, plus one; 0 between items.
     started_at: AtomicU64,
     item: AtomicUsize,
     retired: AtomicBool,
@@ -70,7 +70,7 @@ struct Batch<T, F> {
 }
 
 impl WorkerPool {
-    /// A crew of at most `threads` that gives up a thread after `stuck_after` on one item.
+    /// A pool of at most `threads` that gives up a thread after `stuck_after` on one item.
     #[must_use]
     pub fn new(threads: usize, stuck_after: Duration) -> Self {
         Self { threads, stuck_after, given_up: Arc::default() }
@@ -142,7 +142,7 @@ impl WorkerPool {
         if started_at == 0 || Duration::from_millis(now.saturating_sub(started_at)) < self.stuck_after {
             return None;
         }
-        // Counted before the member can see it, so that its farewell never counts below zero.
+        // Counted before the worker can see it, so that its end never counts below zero.
         self.given_up.fetch_add(1, Ordering::SeqCst);
         if worker.retired.swap(true, Ordering::SeqCst) {
             self.given_up.fetch_sub(1, Ordering::SeqCst);
@@ -181,7 +181,7 @@ where
             if this.retired.load(Ordering::SeqCst) {
                 batch.given_up.fetch_sub(1, Ordering::SeqCst);
             }
-            // The round may be over, then nobody listens.
+            // The batch may be over; then nothing receives the event.
             let _ = events.send(Event::Done { worker: index });
         });
         worker
@@ -193,7 +193,7 @@ where
             let Some(value) = self.items.get(item) else { return };
             worker.item.store(item, Ordering::SeqCst);
             worker.started_at.store(self.milliseconds(), Ordering::SeqCst);
-            // A panic is a defect, but of one look: the others go on.
+            // A panic is a defect, but of one item: the others go on.
             let result = catch_unwind(AssertUnwindSafe(|| (self.work)(value)));
             worker.started_at.store(0, Ordering::SeqCst);
             if result.is_err() {
@@ -203,12 +203,12 @@ where
     }
 }
 
-/// Runs one piece of sync work on a thread of its own and gives back its result; `None` if it panicked.
+/// Runs sync work on a thread of its own and returns its result; `None` if it panicked.
 pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     in_background(work).await.ok()
 }
 
-#[expect(clippy::disallowed_methods, reason = "this room is the bridge")]
+#[expect(clippy::disallowed_methods, reason = "this module is the bridge")]
 fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> tokio::task::JoinHandle<T> {
     tokio::task::spawn_blocking(work)
 }

@@ -1,4 +1,4 @@
-//! Who holds which lock: one list of the kernel's a sweep, followed from sweep to sweep.
+//! Tracks which process holds which lock: one list of the kernel per sweep, compared with that of the sweep before.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -26,7 +26,7 @@ use super::monitored_database::MonitoredDatabase;
 /// Samples a database; tests pass a function that hangs.
 pub type CollectFn = fn(&Database, Option<&PreviousCollection>) -> Collected;
 
-/// `/proc` tells of a process at once, or hangs with it.
+/// `/proc/PID` is read at once, or hangs with the process.
 const PROCESS_STUCK_AFTER: Duration = Duration::from_secs(2);
 
 /// Processes by number, as they were when first met; `None` for one that is hidden, or that has not answered yet.
@@ -78,7 +78,7 @@ impl LockMonitor {
         list.ok().map(Arc::new)
     }
 
-    /// Joins the list with what the sweep before saw.
+    /// Compares the list with that of the previous sweep.
     pub(super) async fn follow(
         &mut self,
         set: &Arc<[Arc<MonitoredDatabase>]>,
@@ -101,7 +101,7 @@ impl LockMonitor {
         .await;
     }
 
-    /// Asks for the names of processes that are new, and forgets those that hold nothing any more.
+    /// Reads the names of new processes, and forgets processes that hold nothing any more.
     async fn resolve_processes(&self, decoded: &[Option<DecodedLocks>]) {
         let of = |decoded: &DecodedLocks| -> Vec<u32> {
             let held = decoded.held.iter().filter_map(|held| held.pid);
@@ -113,7 +113,7 @@ impl LockMonitor {
             let mut processes = self.processes.lock();
             processes.retain(|pid, _| present.contains(pid));
             let new = present.into_iter().filter(|pid| !processes.contains_key(pid)).collect();
-            // One that does not answer is not asked again.
+            // A process that cannot be read is not tried again.
             processes.extend(Arc::clone(&new).iter().map(|pid| (*pid, None)));
             new
         };
@@ -142,7 +142,7 @@ fn log_lock_visibility(list: &std::io::Result<LockTableSnapshot>) {
     }
 }
 
-/// What is held on each database. A long list comes in pieces, between which locks move; what was held before and
+/// The locks on each database. The kernel returns a long list in parts, between which locks change; what was held before and
 /// is missing now is searched for once more before it counts as gone.
 fn decode_all(set: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<Option<DecodedLocks>> {
     let mut again: Option<Option<LockTableSnapshot>> = None;

@@ -65,7 +65,7 @@ pub struct CollectionLoop {
 }
 
 impl CollectionLoop {
-    /// Sweeps until it is told to stop.
+    /// Sweeps until `stop` is cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
         let samplers = WorkerPool::new(self.threads, SAMPLE_STUCK_AFTER);
         let filesystems = WorkerPool::new(1, FILESYSTEM_STUCK_AFTER);
@@ -137,7 +137,7 @@ impl CollectionLoop {
         ticks
     }
 
-    /// Looks that were left out so far: databases that had not moved, and those that hang.
+    /// Samples skipped so far: databases that were unchanged, and those that hang.
     fn skipped(&self) -> (u64, u64) {
         let of = |reason| self.metrics.samples_skipped(reason);
         (of(CollectSkipReason::Unchanged), of(CollectSkipReason::Stuck))

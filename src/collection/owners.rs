@@ -1,7 +1,7 @@
 //! The loop that finds processes that lost their locks on a database, or write to deleted files of it.
 //!
 //! One pass over the descriptors of all processes serves all databases. It comes once an interval, or less often where it takes
-//! long, so that it costs half a per cent of one processor at the most.
+//! long, so that it costs at most 0.5 % of one processor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::worker_pool::WorkerPool;
 use super::monitored_database::MonitoredDatabase;
 use super::wakeups::Wakeups;
 
-/// `/proc` answers at once, or hangs with a process.
+/// `/proc` is read at once, or hangs with a process.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// The pause after a pass is at least so many times as long as the pass.
@@ -26,7 +26,7 @@ const PAUSE_RATIO: u32 = 200;
 
 type DatabaseSet = Arc<[Arc<MonitoredDatabase>]>;
 
-/// Looks until it is stopped.
+/// Runs until `stop` is cancelled.
 pub(super) async fn run(
     mut set: watch::Receiver<DatabaseSet>,
     interval: watch::Receiver<Duration>,
@@ -89,6 +89,6 @@ fn log_changes(monitored: &MonitoredDatabase, now: &OwnerState) {
         );
     }
     if now.lost.is_empty() && !before.lost.is_empty() {
-        tracing::info!(db, "no process is without its locks on this database any more");
+        tracing::info!(db, "no process lacks its locks on this database any more");
     }
 }

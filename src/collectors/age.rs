@@ -69,7 +69,7 @@ pub(super) fn age_of(
     })?;
     if !all {
         return Ok(Age::Unknown(format!(
-            "the ends of the column are no times as {} writes them, and not every row was looked at within {timeout:?}; \
+            "the ends of the column are no times as {} writes them, and not every row was read within {timeout:?}; \
              raise count_timeout",
             kind.name()
         )));

@@ -6,7 +6,7 @@
 //! file. So the lock is held for as long as the file takes to be read from memory and hashed, whatever is written. Before it is
 //! taken, that time is measured without it; where it would be too long, there is no copy.
 //!
-//! It must never hold the lock for longer than it may, or call a copy one state that is none.
+//! It must never hold the lock longer than allowed, or accept a copy that is not one state of the database.
 
 use std::fs::File;
 use std::io;
@@ -31,7 +31,7 @@ use crate::sqlite::SqliteError;
 
 use super::unlocked::StableState;
 
-/// Threads that compare. More would take the processors from the owner, who needs them as soon as the lock is gone.
+/// Threads that compare. More would compete for processors with the owner, which continues as soon as the lock is gone.
 const MAX_READERS: usize = 4;
 
 /// Comparisons without a lock before one with it, until one is fast enough: a machine that is busy for a while is not
@@ -75,16 +75,16 @@ pub struct ConsistentCopy {
 pub enum CopyOutcome {
     /// It was made.
     Made(ConsistentCopy),
-    /// It is no rollback database, or one that only SQLite's own locks can read.
+    /// The database is not in rollback mode, or only SQLite's own locks can read it.
     NotHere,
     /// The lock would have to be held for this long.
     TooLong(Duration),
 }
 
-/// Copies a rollback database into an empty file. `progress` is told the bytes and the share that are done.
+/// Copies a rollback database into an empty file. `progress` receives the bytes and the share that are copied.
 ///
 /// # Errors
-/// The database cannot be read, the copy not written, or the budget ended.
+/// The database cannot be read, the copy cannot be written, or a limit ended the copy.
 pub fn consistent_copy(
     source: CopySource<'_>,
     copy: &File,
@@ -250,7 +250,7 @@ impl Copying<'_> {
     }
 }
 
-/// Sleeps for so long, or until the budget ends.
+/// Sleeps for a duration, or until a limit ends.
 fn sleep(duration: Duration, limits: &QueryLimits) {
     const STEP: Duration = Duration::from_millis(20);
     let until = Instant::now() + duration;

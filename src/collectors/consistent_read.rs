@@ -1,8 +1,7 @@
-//! Opening a database in the one way that leaves no trace beside it.
+//! Opens a database in the way that leaves no trace beside it.
 //!
-//! Which way that is depends on the sidecar files, and they come and go with the database's owner.
-//! So: look at them, choose, read, and for the ways without locks look again; if anything moved,
-//! the answer is thrown away.
+//! The right way depends on the files beside the database, which come and go with its owner: `stat` them, choose, read,
+//! and for the ways without locks `stat` them again. If anything moved, the answer is discarded.
 
 use std::io;
 use std::path::Path;
@@ -23,17 +22,17 @@ const MAX_TRIES: usize = 3;
 /// Bytes of the first region of a wal-index, without which there is none (`WALINDEX_PGSZ` in wal.c).
 const WAL_INDEX_REGION: u64 = 32 * 1024;
 
-/// What came of an attempt to read a database at peace.
+/// The result of reading one state of a database.
 #[derive(Debug)]
 pub enum Consistent<T> {
     /// The answer, and the files as they were before it was read.
     Read {
-        /// What the question gave.
+        /// What the query returned.
         answer: T,
         /// Main file and WAL just before.
         stamp: DatabaseFingerprint,
     },
-    /// Every try met files that moved: the database is in use, and nothing is known anew.
+    /// The files moved during every try: the database is in use, and nothing new is known.
     Unstable,
 }
 
@@ -43,15 +42,15 @@ pub enum ConsistentReadError<E> {
     /// `stat` was refused.
     #[error("stat: {0}")]
     Stat(#[from] io::Error),
-    /// There is no main file under the name.
+    /// No main file has the name.
     #[error("no such file")]
     Missing,
-    /// The question failed.
+    /// The query failed.
     #[error(transparent)]
     Query(E),
 }
 
-/// Opens a database, asks it `query` and closes it again, leaving its directory as it was.
+/// Opens a database, runs `query` and closes it again, leaving its directory as it was.
 ///
 /// # Errors
 /// See [`ConsistentReadError`].
@@ -103,7 +102,7 @@ pub fn read_consistently<T, E: From<SqliteError> + OpenFailure>(
     Ok(Consistent::Unstable)
 }
 
-/// What an error says of the files that were opened.
+/// How an error relates to the files that were opened.
 pub trait OpenFailure {
     /// SQLite's error, if it is one.
     fn sqlite_error(&self) -> Option<&SqliteError>;
@@ -143,13 +142,13 @@ fn open_and_query<T, E: From<SqliteError>>(
     answer
 }
 
-/// Chooses by the sidecars that are there.
+/// Chooses by the files beside the database.
 fn access_for(files: &DatabaseFiles, wal: Option<FileStat>) -> io::Result<Access> {
     Ok(match wal {
         None => Access::Shared,
         // A shorter one was truncated, and holds no index that could be read.
         Some(_) if stat(&files.shm())?.is_some_and(|shm| shm.size >= WAL_INDEX_REGION) => Access::Shared,
-        // A WAL without content says nothing; SQLite truncates it so when it is asked to keep the file.
+        // An empty WAL holds no commit; SQLite leaves one where it is configured to keep the file.
         Some(wal) if wal.size == 0 => Access::Immutable,
         Some(_) => Access::HeapWalIndex,
     })

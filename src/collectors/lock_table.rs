@@ -19,17 +19,17 @@ use crate::os::stat;
 
 use super::facts::DatabaseFacts;
 
-/// The names that the kernel's list has for the files of a database.
+/// The files of a database as the kernel's list names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockFiles {
     /// The main file.
     pub main: LockedFile,
-    /// The shared memory of the WAL; asked for only while the main file is locked, as everybody who has a WAL database
-    /// open holds a lock on it.
+    /// The shared memory of the WAL. `None` unless the main file is locked, as every process that has a WAL database open
+    /// holds a lock on the main file.
     pub shm: Option<LockedFile>,
 }
 
-/// The locks of all files at one instant, and the mounts that tell under which device the kernel lists a file.
+/// The locks of all files at one instant, and the mounts that give the device under which the kernel lists a file.
 #[derive(Debug)]
 pub struct LockTableSnapshot {
     /// The locks.
@@ -37,7 +37,7 @@ pub struct LockTableSnapshot {
     at: SystemTime,
     instant: Instant,
     mounts: MountTable,
-    /// Devices as `stat` gives them that are no mount's, and what the kernel lists for them.
+    /// Devices from `stat` that belong to no mount, and the devices that the kernel lists for them.
     devices: Mutex<HashMap<u64, Option<u64>>>,
 }
 
@@ -53,7 +53,7 @@ impl LockTableSnapshot {
     }
 
     /// The files of a database in the list. Costs a search in memory, and a `stat` of the -shm file where the main file
-    /// is locked by somebody. `None` where the kernel does not tell under which device it lists the file.
+    /// is locked. `None` where the device under which the kernel lists the file is unknown.
     #[must_use]
     pub fn files_of(&self, database: &Database, main: FileStat) -> Option<LockFiles> {
         let device = self.device_of(database, main.device)?;
@@ -74,7 +74,7 @@ impl LockTableSnapshot {
         found
     }
 
-    /// What the locks on a database's files mean.
+    /// Decodes the locks on a database's files.
     #[must_use]
     pub fn decode(&self, files: LockFiles, facts: Option<&DatabaseFacts>) -> DecodedLocks {
         let shm = files.shm.map(|shm| self.table.locks_on(shm)).unwrap_or_default();
@@ -88,13 +88,13 @@ impl LockTableSnapshot {
         decoded.held.iter().any(|held| held.lock.read_lock().is_some())
     }
 
-    /// Whether a process has the write lock of the WAL: it may be in the fsync of a commit that nobody sees yet.
+    /// Whether a process has the write lock of the WAL: it may be in the fsync of a commit that is not visible yet.
     #[must_use]
     pub fn has_wal_writer(&self, files: LockFiles) -> bool {
         self.decode(files, None).held.iter().any(|held| held.lock == Lock::WalWrite)
     }
 
-    /// One look at a database's locks.
+    /// A sample of a database's locks.
     #[must_use]
     pub fn sample(&self, decoded: DecodedLocks, facts: Option<&DatabaseFacts>) -> LockSample {
         LockSample {

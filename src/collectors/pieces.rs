@@ -1,4 +1,4 @@
-//! Tables of a rollback database that is written to all the time, each for itself.
+//! Reads the tables of a rollback database that is written to all the time one by one.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use super::unlocked::ROLLBACK_TIMEOUT_DIVISOR;
 use super::unlocked::none_if_busy;
 use super::unlocked::unlocked;
 
-/// How long a look tries to read one table between two commits.
+/// How long a table is retried between two commits.
 const TABLE_RETRY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Reads each table for itself, as the whole takes longer than the owner rests between two commits. A table that takes
-/// longer by itself is estimated; one that cannot be read at all is missed. `None` when that is true of each.
+/// Reads one table at a time, because all together take longer than the owner pauses between two commits. A table that
+/// alone takes longer is estimated; one that cannot be read at all is missed. `None` when every table was missed.
 pub(super) fn read_in_pieces(
     database: &Database,
     limits: &QueryLimits,
@@ -37,7 +37,7 @@ pub(super) fn read_in_pieces(
     if settings.collectors.row_counts {
         let selected = selected_tables(database, &tables, &mut collection);
         for table in selected {
-            // The second try looks at statistics and row ids alone.
+            // The second try reads only statistics and row ids.
             let counted = [settings.count_timeout / ROLLBACK_TIMEOUT_DIVISOR, Duration::ZERO]
                 .into_iter()
                 .find_map(|limit| {

@@ -45,9 +45,9 @@ impl CountMethod {
 pub struct TableRows {
     /// The table.
     pub table: String,
-    /// How many.
+    /// Its rows.
     pub rows: i64,
-    /// How that is known.
+    /// Whether they were counted or estimated.
     pub method: CountMethod,
 }
 
@@ -71,7 +71,7 @@ pub struct TableReadings {
     pub ages: Vec<TableAge>,
 }
 
-/// What came of a look at the tables.
+/// The result of collecting the tables.
 #[derive(Debug, Default)]
 pub struct TableCollection {
     /// The values.
@@ -123,7 +123,7 @@ pub(super) fn read_tables(reader: &mut Reader, database: &Database) -> Result<Ta
     Ok(collection)
 }
 
-/// The tables and views of the database, or, where no pattern asks for all of them, those that are named.
+/// The tables and views of the database; only those that are named where the configuration has no pattern.
 pub(super) fn known_tables(
     reader: &Reader,
     settings: &DatabaseSettings,
@@ -261,7 +261,7 @@ impl TableCollection {
         readings
     }
 
-    /// Keeps an error of one table beside the others' values; a busy database ends the look.
+    /// Records an error of one table beside the values of others; a busy database ends the collection.
     fn record_error(&mut self, what: &str, error: SqliteError) -> Result<(), SqliteError> {
         match error.kind() {
             ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked)

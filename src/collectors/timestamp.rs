@@ -128,7 +128,7 @@ impl Judge {
     /// What a value is in a format.
     #[must_use]
     pub fn read(&self, value: &TimeValue, format: TimestampFormat) -> Reading {
-        // Most values of most columns, without a look at the words.
+        // Most values of most columns; the names of months need no check.
         if let (TimestampFormat::Iso8601, TimeValue::Text(text)) = (format, value)
             && let Some(seconds) = iso_seconds(text)
             && (OLDEST_PLAUSIBLE..self.never()).contains(&seconds)

@@ -1,8 +1,8 @@
-//! Watching without a lock on a rollback database.
+//! Reads a rollback database without a lock.
 //!
-//! A WAL database's readers keep nobody from writing, so it is read under SQLite's locks as ever. Without a `-wal` the main
-//! file is read with `immutable=1` between two equal marks, and thrown away if anything moved. An owner without a
-//! busy timeout gets no error from a look, and a look may get no answer: then the values from before stay.
+//! Readers of a WAL database block no writer, so a WAL database is read under SQLite's locks. Without a `-wal` file the
+//! main file is read with `immutable=1` between two equal marks, and the result is discarded if anything changed. An owner
+//! without a busy timeout gets no error from such a read; a read may get no result, and then the old values stay.
 
 use std::ffi::CStr;
 use std::io;
@@ -29,10 +29,10 @@ use super::consistent_read::ConsistentReadError;
 use super::consistent_read::OpenFailure;
 use super::consistent_read::read_consistently;
 
-/// The pause before a writer at work is asked for again: commits are over in fractions of a millisecond to some.
+/// The pause between two checks for an active writer: a commit takes fractions of a millisecond to some milliseconds.
 const POLL: Duration = Duration::from_micros(200);
 
-/// A journal counts as left by a crash when this many looks in a row find its header and no writer.
+/// A journal counts as left by a crash when this many checks in a row find its header and no writer.
 const HOT_JOURNAL_CHECKS: u32 = 5;
 
 /// A commit undoes what was read of a rollback database, so a collector may take a tenth of the time there that it may
@@ -42,20 +42,20 @@ pub(super) const ROLLBACK_TIMEOUT_DIVISOR: u32 = 10;
 /// How long an interval collector retries to read a rollback database between two commits.
 pub(super) const RETRY_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What one try gave.
+/// The result of one attempt.
 enum Attempt<T, E> {
-    /// The answer, proved, and the files as they were before.
+    /// The result, proved to be of one state, and the files as they were before.
     Read(Result<T, E>, DatabaseFingerprint),
-    /// Somebody wrote.
+    /// A writer changed the database.
     Changed,
-    /// Somebody was writing all the time.
+    /// A writer was active all the time.
     Locked,
-    /// There is a WAL, a journal that was left, or no header: SQLite itself has to say what that means.
+    /// There is a WAL, a journal that a crash left, or no header: only SQLite's own locking can read that.
     NeedsLocks,
 }
 
-/// Asks an open database `query` as [`read_consistently`] does, but without a lock where it is no WAL database with a WAL.
-/// Tries for `try_for` at the most, and once in any case.
+/// Runs `query` as [`read_consistently`] does, but without a lock where there is no WAL.
+/// Retries for at most `try_for`.
 ///
 /// # Errors
 /// See [`ConsistentReadError`].
@@ -114,8 +114,8 @@ pub fn read_unlocked<T, E: From<SqliteError> + OpenFailure>(
     }
 }
 
-/// Asks `query` without a lock where that is possible, and under SQLite's locks where writers leave no time for it. It is
-/// for a short question of a task, which needs its answer.
+/// Runs `query` without a lock where that is possible, and under SQLite's locks where writers leave no time for it: for a
+/// short query of a task, which needs a result.
 ///
 /// # Errors
 /// See [`ConsistentReadError`].
@@ -181,7 +181,7 @@ fn try_read<T, E: From<SqliteError>>(
     Ok(if is_proved && is_still { Attempt::Read(answer, stamp) } else { Attempt::Changed })
 }
 
-/// A moment at which nobody changed the main file, to be held against a later one.
+/// A moment at which nothing changed the main file, to compare with a later one.
 pub(super) struct StableState {
     stamp: DatabaseFingerprint,
     before: QuietState,
@@ -189,7 +189,7 @@ pub(super) struct StableState {
 }
 
 impl StableState {
-    /// Notes the moment; `None` while somebody writes.
+    /// Records the moment; `None` while a writer is active.
     pub(super) fn begin(reader: &Reader, files: &DatabaseFiles) -> io::Result<Option<Self>> {
         let (taken_at, stamp) = (SystemTime::now(), DatabaseFingerprint::read(files)?);
         Ok(match wait_for_quiet(reader, &files.journal(), Instant::now()) {
@@ -201,7 +201,7 @@ impl StableState {
         })
     }
 
-    /// Whether nobody has changed the main file since.
+    /// Whether the main file is unchanged since.
     pub(super) fn is_unchanged(&self, reader: &Reader, files: &DatabaseFiles) -> io::Result<bool> {
         let journal = files.journal();
         let Ok(after) = reader.activity(|| nonempty_journal(&journal)) else { return Ok(false) };
@@ -220,20 +220,20 @@ struct QuietState {
     is_open: bool,
 }
 
-/// Whether a database is at rest.
+/// Whether a database has no active writer.
 enum Quiescence {
-    /// It is, and was when it was asked for.
+    /// It had none at the first check.
     Now(QuietState),
-    /// It is after a while, so that it has to be opened anew.
+    /// It had none after a while, so it must be opened anew.
     Later,
-    /// A writer is at work all the time.
+    /// A writer is active all the time.
     Never,
 }
 
-/// Nothing that could be read without a lock.
+/// The database cannot be read without a lock.
 struct CannotReadUnlocked;
 
-/// Waits until nobody writes. What SQLite knew of the file when it was opened, its size, may be old by then.
+/// Waits until no writer is active. The size that SQLite read when it opened the file may be old by then.
 fn wait_for_quiet(reader: &Reader, journal: &CStr, until: Instant) -> Result<Quiescence, CannotReadUnlocked> {
     let (mut hot_looks, mut has_waited) = (0, false);
     loop {

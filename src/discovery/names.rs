@@ -57,7 +57,7 @@ impl GivenNames {
 }
 
 /// The names of files: the path below the source's root without its extension, and as many parent
-/// directories more as tell it from the others. A name from the configuration stands as it is, and so does
+/// more directories as distinguish it from the others. A name from the configuration stands as it is, and so does
 /// one that the file already has, unless the configuration now gives it to another.
 pub(super) fn unique_names(files: &[&FoundFile], given_names: &GivenNames) -> Vec<String> {
     let configured: HashSet<&str> = files.iter().filter_map(|file| file.name.as_deref()).collect();
@@ -95,7 +95,7 @@ pub(super) fn unique_names(files: &[&FoundFile], given_names: &GivenNames) -> Ve
     }
 }
 
-/// Names that only invalid UTF-8 tells apart look the same as text; they are numbered. Two series
+/// Names that differ only in invalid UTF-8 are equal as text; they are numbered. Two series
 /// with one name would make Prometheus refuse the whole scrape.
 fn disambiguate(names: Vec<String>, kept: &HashSet<&str>) -> Vec<String> {
     let mut taken: HashSet<String> = HashSet::new();

@@ -35,7 +35,7 @@ pub enum ScanError {
     Directory {
         /// Which.
         path: PathBuf,
-        /// What the system says.
+        /// The system's message.
         message: String,
     },
     /// The walk was ended.
@@ -54,7 +54,7 @@ pub enum ScanError {
     },
 }
 
-/// Finds the files of a source, sorted by path, and says what it could not read.
+/// Finds the files of a source, sorted by path, and the errors of what it could not read.
 #[must_use]
 pub fn scan(source: &Source) -> (Vec<FoundFile>, Vec<ScanError>) {
     let mut scanner = Scanner::default();
@@ -76,7 +76,7 @@ pub fn scan(source: &Source) -> (Vec<FoundFile>, Vec<ScanError>) {
 }
 
 fn single_file(path: &Path, name: Option<&str>) -> FoundFile {
-    // A missing file is listed under the path that was asked for, made absolute.
+    // A missing file is listed under the configured path, made absolute.
     let resolved = std::fs::canonicalize(path)
         .or_else(|_| std::path::absolute(path))
         .unwrap_or_else(|_| path.to_path_buf());

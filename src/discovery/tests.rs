@@ -91,7 +91,7 @@ fn sources_find_their_files_and_name_them_from_their_root() {
         (vec![directory(root.path(), false)], vec!["LOUD", "top"]),
         (
             vec![directory(root.path(), true)],
-            // Two files with one stem in one directory are told apart by more of their path.
+            // Two files with one stem in one directory are distinguished by more of their path.
             vec!["WHOLE/a/app.db", "WHOLE/a/app.sqlite", "LOUD", "a/x", "b/app", "b/deep/app", "top"],
         ),
         (vec![glob(root.path(), "*.db")], vec!["skipped", "top"]),

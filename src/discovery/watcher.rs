@@ -1,4 +1,4 @@
-//! The loop that scans again and again and tells the sampler what is there.
+//! The loop that scans periodically and publishes the list of databases.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ use super::scan::scan;
 const THREADS: usize = 2;
 /// A scan of ten thousand files takes 50 ms; one that takes this long is in the hands of the file system.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
-/// A change of this many databases is told to the log one by one, a larger one as a number.
+/// A change of this many databases is logged one by one, a larger one as a number.
 const MAX_NAMED: usize = 20;
 
 /// The list of databases, or `None` before the first scan.
@@ -52,7 +52,7 @@ pub struct Discovery {
     pub names: Arc<dyn NameStore>,
 }
 
-/// A unit and its last scan, which stays while a newer one hangs.
+/// A scan target and its last scan, which stays while a newer one hangs.
 #[derive(Debug)]
 struct Scanned {
     target: ScanTarget,
@@ -67,7 +67,7 @@ struct Scan {
 }
 
 impl Discovery {
-    /// Scans until it is told to stop.
+    /// Scans until `stop` is cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
         let pool = WorkerPool::new(THREADS, STUCK_AFTER);
         let mut logged = LoggedState::default();
@@ -171,7 +171,7 @@ impl Scanned {
         }
     }
 
-    /// One scan, on a thread of the crew; nothing while an earlier one hangs.
+    /// One scan, on a thread of the pool; nothing while an earlier one hangs.
     fn scan(&self) {
         if self.busy.swap(true, Ordering::SeqCst) {
             return;
@@ -187,7 +187,7 @@ impl Scanned {
     }
 }
 
-/// A database that is the same as before keeps its object, by which the sampler knows it.
+/// A database that is the same as before keeps its object, by which `collection` recognises it.
 fn reuse_unchanged(databases: &mut [Arc<Database>], before: Option<&[Arc<Database>]>) {
     let existing: HashMap<&DatabaseName, &Arc<Database>> =
         before.unwrap_or_default().iter().map(|database| (&database.name, database)).collect();
@@ -216,7 +216,7 @@ fn log_change(before: Option<&[Arc<Database>]>, now: &[Arc<Database>]) {
     }
 }
 
-/// What the log was told, so that it is told once.
+/// What was logged, so that it is logged once.
 #[derive(Default)]
 struct LoggedState {
     problems: BTreeSet<String>,

@@ -19,32 +19,32 @@ const WAL_CHECKPOINT: u64 = 121;
 const WAL_RECOVER: u64 = 122;
 const WAL_READ_FIRST: u64 = 123;
 const WAL_READ_LOCKS: u8 = 5;
-/// The dead man's switch: shared by everybody who has the WAL open.
+/// The dead man's switch (SQLite's term): every process that has the WAL open holds it shared.
 const WAL_OPEN: u64 = 128;
 
 /// A lock of SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lock {
-    /// Main file: it intends to write, and others may read.
+    /// Main file: the process intends to write, and others may read.
     Reserved,
-    /// Main file: it waits for the readers to go, and no new ones may come.
+    /// Main file: the process waits for readers to finish, and no new ones may start.
     Pending,
-    /// Main file: it reads.
+    /// Main file: the process reads.
     Shared,
-    /// Main file: it writes pages, or was told to keep everybody out (`locking_mode=EXCLUSIVE`).
+    /// Main file: the process writes pages, or is configured to exclude others (`locking_mode=EXCLUSIVE`).
     Exclusive,
-    /// It appends to the WAL.
+    /// The process appends to the WAL.
     WalWrite,
-    /// It copies the WAL into the main file.
+    /// The process copies the WAL into the main file.
     WalCheckpoint,
-    /// It builds the WAL's index anew after a crash.
+    /// The process rebuilds the WAL's index after a crash.
     WalRecover,
-    /// It reads, as far as the mark of this read lock goes.
+    /// The process reads the WAL up to the mark of this read lock.
     WalRead(u8),
 }
 
 impl Lock {
-    /// What it lets its holder do.
+    /// What the lock lets its holder do.
     #[must_use]
     pub fn kind(self) -> LockKind {
         match self {
@@ -55,7 +55,7 @@ impl Lock {
         }
     }
 
-    /// The read lock of a WAL that it is.
+    /// The number of the WAL read lock, if it is one.
     #[must_use]
     pub fn read_lock(self) -> Option<u8> {
         match self {
@@ -89,11 +89,11 @@ impl fmt::Display for Lock {
 /// A lock and the process that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeldLock {
-    /// Which.
+    /// The lock.
     pub lock: Lock,
-    /// Who; `None` where the kernel does not tell.
+    /// The process; `None` where the kernel does not name it.
     pub pid: Option<u32>,
-    /// How many hold it so: 1, or more of those without a number.
+    /// The number of holders: 1, or more where the kernel names no process.
     pub count: u32,
 }
 
@@ -102,13 +102,13 @@ pub struct HeldLock {
 pub struct DecodedLocks {
     /// One entry a process and lock.
     pub held: Vec<HeldLock>,
-    /// Who has it open, in WAL mode: pid and count.
+    /// The processes that have the database open, in WAL mode: pid and count.
     pub connected: Option<Vec<(Option<u32>, u32)>>,
 }
 
 impl DecodedLocks {
-    /// Reads the locks on main file and -shm file. Where the journal mode is not known, locks on the -shm tell: in WAL
-    /// mode everybody who has the database open holds SHARED on the main file, and reads only under a read lock.
+    /// Reads the locks on main file and -shm file. Where the journal mode is unknown, locks on the -shm file
+    /// decide: in WAL mode every process that has the database open holds SHARED on the main file, and reads only under a read lock.
     #[must_use]
     pub fn of(main: &[FileLock], shm: &[FileLock], mode: Option<JournalMode>) -> Self {
         let wal = mode.map_or(!shm.is_empty(), |mode| mode == JournalMode::Wal);
@@ -148,7 +148,7 @@ impl DecodedLocks {
     }
 }
 
-/// Of the two that a writer of the main file passes through, the higher alone.
+/// The locks on the main file; of RESERVED and PENDING only the higher.
 fn main_file_locks(lock: &FileLock, wal: bool) -> [Option<Lock>; 2] {
     let covers = |first, last| lock.covers(first, last);
     if !lock.exclusive {
@@ -275,7 +275,7 @@ mod tests {
         for (lines, expected, connected) in [
             (&[open(7)][..], &[][..], &[(Some(7), 1)][..]),
             (&[open(7), (7, false, 124, 124)], &["WAL read 1 7×1 reader"], &[(Some(7), 1)]),
-            // 127 and 128 are neighbours.
+            // 127 and 128 are adjacent.
             (&[(7, false, 127, 128)], &["WAL read 4 7×1 reader"], &[(Some(7), 1)]),
             (&[(7, false, 123, 124)], &["WAL read 0 7×1 reader", "WAL read 1 7×1 reader"], &[]),
             (&[open(7), (7, true, 124, 124)], &[], &[(Some(7), 1)]),

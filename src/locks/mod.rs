@@ -1,4 +1,4 @@
-//! Who holds which lock on a database, and for how long: what the bytes in `/proc/locks` mean to SQLite.
+//! Which process holds which lock on a database, and for how long, decoded from the byte ranges in `/proc/locks`.
 //!
 //! Pure: lines and times come in, values go out. It must never touch a file, a process or a clock.
 
@@ -56,11 +56,11 @@ impl LockKind {
 /// A process that has a database open or holds a lock on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockOwner {
-    /// Its number; `None` where the kernel does not tell, as for locks of open file descriptions.
+    /// The pid; `None` where the kernel does not give it, as for locks of open file descriptions.
     pub pid: Option<u32>,
     /// How many there are: 1, or more of those without a number.
     pub count: u32,
-    /// Who it is; `None` where it has no number or is not in `/proc`.
+    /// Name, command and user; `None` without a pid or where `/proc` does not show the process.
     pub process: Option<Arc<ProcessFacts>>,
 }
 
@@ -75,29 +75,29 @@ impl fmt::Display for LockOwner {
     }
 }
 
-/// A lock that was seen held at one look or at several in a row.
+/// A lock that was held at one sample or at several in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// Which lock.
     pub lock: Lock,
-    /// Who holds it.
+    /// The process that holds it.
     pub owner: LockOwner,
-    /// The look at which it was first seen held as it is now.
+    /// The time of the sample that first found the lock held as it is now.
     pub first_seen_at: SystemTime,
-    /// The time from that look to the last: the hold is at least as old.
+    /// The time from that sample to the last: the hold is at least this old.
     pub held: Duration,
     /// Frames of the WAL that no checkpoint can copy because of it. `None` where it is no read lock of a WAL.
     pub pinned_frames: Option<u32>,
 }
 
-/// The locks on one database at the last look.
+/// The locks on one database at the last sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locks {
     /// Whether the kernel showed all.
     pub view: LockView,
     /// The holds, oldest first.
     pub holds: Vec<Hold>,
-    /// Who has a database in WAL mode open; `None` outside WAL mode.
+    /// The processes that have the database open in WAL mode; `None` outside WAL mode.
     pub connected: Option<Vec<LockOwner>>,
 }
 

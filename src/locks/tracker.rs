@@ -1,7 +1,7 @@
-//! How long a lock has been held: what one look says, joined with what the looks before said.
+//! How long a lock has been held: one sample compared with the samples before.
 //!
-//! A look sees an instant, and a process that takes a lock a hundred times a second looks to it like one that never lets
-//! go. So a hold counts as one only while nothing shows that it was broken: a commit ends the hold of who writes, and
+//! A sample shows an instant, and a process that takes a lock a hundred times a second looks like one that never releases
+//! it. So a hold counts as one only while nothing shows that it was broken: a commit ends the hold of a writer, and
 //! in rollback mode of everybody, as nobody can commit beside a reader; a reader of a WAL that has moved on ends with its mark.
 
 use std::sync::Arc;
@@ -21,12 +21,13 @@ use super::LockKind;
 use super::LockOwner;
 use super::Locks;
 
-/// A write lock that is held longer than this is worth a line in the log; SQLite's own users wait 5 s as a rule.
+/// A write lock that is held longer than this is logged; applications usually wait 5 s for one.
 const LONG_HOLD: Duration = Duration::from_secs(30);
-/// So is a reader that is there as long and keeps this many frames in the WAL: as many as SQLite checkpoints at by default.
+/// A reader that is there as long and keeps this many frames in the WAL is logged too; SQLite checkpoints at as many by
+/// default.
 pub const MANY_FRAMES: u32 = 1_000;
 
-/// One look at a database's locks.
+/// The locks of a database at one instant.
 #[derive(Debug)]
 pub struct LockSample {
     /// When the locks were listed.
@@ -43,14 +44,14 @@ pub struct LockSample {
     pub wal: Option<WalFrames>,
 }
 
-/// A change that the log is told of.
+/// A change that is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockEvent {
     /// A write lock is held for long: other writers meet SQLITE_BUSY.
     HeldLong(Hold),
     /// A reader keeps much of the WAL from being checkpointed: it can only grow.
     PinsWal(Hold, u32),
-    /// What was told of as long is over.
+    /// A hold that was logged has ended.
     Released(Hold),
 }
 
@@ -81,14 +82,14 @@ impl TrackedHold {
 }
 
 impl LockTracker {
-    /// Whether nobody held anything at the last look.
+    /// Whether no lock was held at the last sample.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.tracked.is_empty()
     }
 
-    /// Whether a look misses a lock, or a process that has the database open, that was there at the look before. A long
-    /// list of the kernel's can leave one out.
+    /// Whether a sample lacks a lock, or a process that has the database open, that the previous sample had. The kernel can
+    /// leave entries out of a long list.
     #[must_use]
     pub fn lacks_any(&self, decoded: &DecodedLocks) -> bool {
         let is_there = |known: &TrackedHold| decoded.held.iter().any(|held| known.is_of(held.lock, held.pid));
@@ -97,7 +98,7 @@ impl LockTracker {
         !self.tracked.iter().all(is_there) || !self.connected.iter().all(is_connected)
     }
 
-    /// Takes over a look: what is held now, for how long, and what to tell the log. `process` names a process.
+    /// Takes over a sample, and returns the holds with their age and the events to log. `process` names a process.
     pub fn observe(
         &mut self,
         lock_sample: LockSample,
@@ -122,7 +123,7 @@ impl LockTracker {
                 Some(known)
             });
             let (first_seen_at, since, logged, mark) = match unbroken {
-                // A look that could not read the WAL leaves the mark as it was.
+                // A sample that could not read the WAL leaves the mark as it was.
                 Some(known) => (known.hold.first_seen_at, known.since, known.logged, mark.or(known.mark)),
                 None => (at, instant, false, mark),
             };
@@ -160,7 +161,7 @@ impl LockTracker {
 fn ends_with_a_commit(lock: Lock, wal: bool) -> bool {
     match lock {
         Lock::Reserved | Lock::Pending | Lock::WalWrite => true,
-        // Who keeps the database for himself commits and goes on; he alone could have committed.
+        // The holder of an exclusive lock can commit and keep it; no other process could have committed.
         Lock::Exclusive | Lock::WalRecover | Lock::WalCheckpoint | Lock::WalRead(_) => false,
         Lock::Shared => !wal,
     }
@@ -198,7 +199,7 @@ mod tests {
             Self { tracker: LockTracker::default(), start: Instant::now() }
         }
 
-        /// The ages of what is held after a look at a second, and the news.
+        /// The ages of the holds after a sample at a second, and the events.
         fn look(
             &mut self,
             second: u64,
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(play.look(15, &both, counter(1), None).0, [15, 15]);
         assert_eq!(play.look(30, &both, counter(2), None).0, [0, 0]);
         assert_eq!(play.look(45, &both, counter(2), None).0, [15, 15]);
-        // Who has the database for himself may commit as often as he likes.
+        // The holder of an exclusive lock may commit as often as it likes.
         play.look(50, &[(Lock::Exclusive, WRITER)], counter(2), None);
         assert_eq!(play.look(60, &[(Lock::Exclusive, WRITER)], counter(9), None).0, [10]);
     }
@@ -271,7 +272,7 @@ mod tests {
             "{events:?}"
         );
         assert_eq!(play.look(50, &both[..1], change, frames).1, []);
-        // A look that could not read the WAL proves nothing.
+        // A sample that could not read the WAL proves nothing.
         assert_eq!(play.look(55, &both[..1], None, None).0, [55]);
         let (change, frames) = wal(2_000, [2_000, 0]);
         let (locks, events) = play.look(60, &both[..1], change, frames);

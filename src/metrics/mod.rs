@@ -87,7 +87,7 @@ impl Exposition {
     /// None is known; prometheus-client's signature has one.
     pub fn encode(&self, format: Format) -> Result<String, std::fmt::Error> {
         use std::sync::atomic::Ordering;
-        /// A first guess at a database's text.
+        /// An estimate of the text of one database.
         const BYTES_PER_DATABASE: usize = 3_000;
         let databases = self.snapshot.load().databases.len();
         // Growing a buffer of megabytes by doubling would copy it several times.

@@ -20,7 +20,7 @@ impl Format {
     }
 }
 
-/// A part of text 0.0.4.
+/// A part of the text in format 0.0.4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TextPart {
     /// Lines that both forms have, by their place in the OpenMetrics text: nearly all, so that they are not copied.
@@ -30,7 +30,7 @@ pub enum TextPart {
 }
 
 impl TextPart {
-    /// The text of the piece, which was made from `openmetrics`.
+    /// The text of the part, which was made from `openmetrics`.
     #[must_use]
     pub fn of<'a>(&'a self, openmetrics: &'a str) -> &'a str {
         match self {
@@ -49,9 +49,9 @@ pub(super) fn to_text_format(openmetrics: &str) -> String {
     text
 }
 
-/// Text 0.0.4 as pieces of the OpenMetrics text, the way Go's client writes it: HELP and TYPE of a counter
+/// Format 0.0.4 as parts of the OpenMetrics text, the way Go's client writes it: HELP and TYPE of a counter
 /// stand on `…_total`, an info is a gauge on `…_info`, and there is neither UNIT nor EOF nor an exemplar.
-/// `promtool check metrics` asks for just that.
+/// `promtool check metrics` requires it.
 #[must_use]
 pub fn text_parts(openmetrics: &str) -> Vec<TextPart> {
     let mut pieces = Vec::new();

@@ -1,7 +1,7 @@
-//! The loop that keeps how databases went over time, and the last day's sizes in memory for the list of databases.
+//! The loop that records sizes of databases over time, and keeps those of the last day in memory for the list of databases.
 //!
-//! It reads the snapshot, never a database. What it keeps is bounded: 25 sizes a database in memory, and in the state file
-//! what `store` says. Without a state file it keeps half-hours of a day.
+//! It reads the snapshot, never a database. What it keeps is bounded: 25 sizes per database in memory, and in the state
+//! file the retention of each resolution. Without a state file it keeps one point per half hour for a day.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,11 +23,11 @@ use crate::state_store::Resolution;
 use crate::state_store::StateStore;
 use crate::worker_pool::run_blocking;
 
-/// How often it is asked whether a new period has begun.
+/// How often the loop checks whether a new period has begun.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Hours in the list's small curves, the present one included.
+/// Hours in the list's small charts, the present one included.
 const HOURS: usize = 25;
-/// What did not change is written down all the same after so many fine periods, so that a curve can tell it from a gap.
+/// An unchanged point is written after this many fine periods, so that a chart can distinguish it from a gap.
 const UNCHANGED_PERIODS: u64 = 12;
 /// Fine periods between two points where all is kept in memory.
 const MEMORY_PERIODS: u64 = 6;
@@ -63,7 +63,7 @@ impl Recent {
         }
     }
 
-    /// Whether a fine point says something new.
+    /// Whether a fine point is to be written.
     fn should_record(&self, point: &Point, in_memory: bool) -> bool {
         let Some(written) = self.written else { return true };
         let periods = point.at.saturating_sub(written.at) / Resolution::Fine.period().as_secs();
@@ -81,7 +81,7 @@ impl Trends {
         Self { store, recent: Mutex::default(), is_failing: AtomicBool::new(false) }
     }
 
-    /// Keeps what the snapshot says until it is told to stop.
+    /// Records the snapshot until `stop` is cancelled.
     pub async fn run(self: Arc<Self>, snapshot: Arc<ArcSwap<Snapshot>>, stop: CancellationToken) {
         let known = Arc::clone(&self);
         run_blocking(move || known.load(SystemTime::now())).await;
@@ -106,11 +106,11 @@ impl Trends {
         }
     }
 
-    /// Reads what was kept before the start.
+    /// Reads the points from before the start.
     fn load(&self, now: SystemTime) {
         let ago = |duration| now.checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH);
         if let Err(error) = self.store.prune_trends(ago(Resolution::Daily.retention())) {
-            tracing::warn!(%error, "old trends could not be forgotten");
+            tracing::warn!(%error, "old trends could not be deleted");
         }
         match self.store.sizes_since(ago(Resolution::Hourly.period() * HOURS as u32)) {
             Ok(sizes) => {
@@ -151,12 +151,12 @@ impl Trends {
                 }
                 kept.insert(path.clone(), entry);
             }
-            // A database that is gone takes its memory along; the state file knows it for a while.
+            // The sizes of a database that is gone are dropped here; the state file keeps them for their retention.
             *recent = kept;
         }
         for batch in points.chunks(BATCH) {
             let written = self.store.record_points(batch);
-            // Tried every few minutes or seconds; what is wrong is said once.
+            // Writing is tried every few minutes or seconds; a failure is logged once.
             let was_failing = self.is_failing.swap(written.is_err(), Ordering::Relaxed);
             match written {
                 Err(error) => {
@@ -192,7 +192,7 @@ impl Trends {
     }
 }
 
-/// What is kept of a database; nothing while it cannot be read.
+/// The point of a database; none while it cannot be read.
 fn point_of(database: &DatabaseSnapshot, at: u64) -> Option<Point> {
     let files = database.files.as_ref()?;
     let header = database.facts.as_ref()?.header;
