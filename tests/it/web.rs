@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_backup_is_planned_and_made_by_a_user", a_backup_is_planned_and_made_by_a_user),
         test("nobody_acts_who_may_not", nobody_acts_who_may_not),
         test("an_old_state_file_is_taken_over", an_old_state_file_is_taken_over),
+        test("pages_use_each_class_of_the_style_sheet", pages_use_each_class_of_the_style_sheet),
         test_with_tool("schemathesis_finds_no_failure", schemathesis, schemathesis_finds_no_failure),
     ]
 }
@@ -504,4 +505,27 @@ fn schemathesis_finds_no_failure(program: &str) {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A class that was renamed in the pages alone, or in the style sheet alone, is found.
+fn pages_use_each_class_of_the_style_sheet() {
+    let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/pages");
+    let style = std::fs::read_to_string(pages.join("style.css")).unwrap();
+    let directories = [pages.parent().unwrap(), &pages].map(|path| std::fs::read_dir(path).unwrap());
+    let sources: String = directories
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    let used: std::collections::BTreeSet<&str> = sources.split(|letter: char| !is_part(letter)).collect();
+    let mut classes = 0;
+    for after in style.split('.').skip(1).filter(|after| after.starts_with(|c: char| c.is_ascii_lowercase())) {
+        let class = after.split(|letter: char| !is_part(letter)).next().unwrap();
+        assert!(used.contains(class), "no page uses the class `{class}` of style.css");
+        classes += 1;
+    }
+    assert!(classes > 20, "{classes} classes: style.css is not read as expected");
 }

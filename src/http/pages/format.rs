@@ -78,7 +78,7 @@ pub(super) fn state(condition: DatabaseState, unsound: bool) -> &'static str {
 /// A badge with the state of a database. Its symbol distinguishes states without colour.
 pub(super) fn state_badge(condition: DatabaseState, unsound: bool) -> Markup {
     if state(condition, unsound) == DAMAGED {
-        return html! { span.state_badge.down { span aria-hidden="true" { "▲ " } (DAMAGED) } };
+        return html! { span.pill.down { span aria-hidden="true" { "▲ " } (DAMAGED) } };
     }
     let mark = match condition {
         DatabaseState::Up => "● ",

@@ -221,7 +221,7 @@ impl IndexPage<'_> {
                 }
                 td {
                     (state_badge(observed.state, unsound.contains(&database.name)))
-                    @if !observed.owners.lost.is_empty() { " " span.state_badge.down { span aria-hidden="true" { "▲ " } "commits are lost" } }
+                    @if !observed.owners.lost.is_empty() { " " span.pill.down { span aria-hidden="true" { "▲ " } "commits are lost" } }
                     @if let Some(time) = observed.confirmed_at { small { (relative_time(time, now)) } }
                 }
                 td.number {
@@ -253,7 +253,7 @@ fn integrity(upkeep: &MaintenanceStatus, now: SystemTime) -> Markup {
                 (outcome_badge("failed"))
                 small { (relative_time(standing.completed_at, now)) }
             },
-            (None, Some((_, standing))) => { span.state_badge.up { "● ok" } small { (relative_time(standing.completed_at, now)) } },
+            (None, Some((_, standing))) => { span.pill.up { "● ok" } small { (relative_time(standing.completed_at, now)) } },
             (None, None) => span.soft { "never checked" },
         }
     }
