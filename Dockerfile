@@ -1,15 +1,15 @@
-# litekeeper as one static program, in an image that holds nothing else.
+# litekeeper as a static program, in an image without anything else.
 #
 #   docker build --build-arg LITEKEEPER_REVISION="$(git rev-parse --short=12 HEAD)" -t litekeeper:0.1.0 .
 #
-# There is no `# syntax=` line: it would have another image pulled before the build begins. What stands here is understood
-# by BuildKit and by the builder before it.
+# There is no `# syntax=` line, because it would pull another image before the build. BuildKit and the builder before it
+# understand this file.
 ARG RUST_IMAGE=rust:1.95.0-slim-bookworm
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
-# The repository's history is not sent to the builder, so the revision has to be said.
+# The builder does not get the history of the repository, so the revision is an argument.
 ARG LITEKEEPER_REVISION=unknown
 # glibc rather than musl: it needs no other target, and since 2.34 a static program resolves names from /etc/hosts and DNS by
 # itself. With a target named, build scripts and macros are not linked statically.
@@ -27,7 +27,7 @@ FROM scratch
 COPY --from=build /image/ /
 # A volume that is mounted here takes its owner from this directory.
 COPY --from=build --chown=10321:10321 /state/ /var/lib/litekeeper/
-# Where the state file is unless the configuration says otherwise.
+# The default directory of the state file.
 ENV STATE_DIRECTORY=/var/lib/litekeeper
 USER 10321:10321
 EXPOSE 10321
