@@ -75,8 +75,8 @@ enum Command {
     /// Check the health of databases once
     ///
     /// Reports size, pages, free space, journal mode, WAL, row counts, and the results of SQLite's integrity and
-    /// foreign-key checks. Reads only. While a check runs, commits to a database in rollback mode wait, and the WAL of
-    /// a database in WAL mode cannot be reset.
+    /// foreign-key checks. Reads only. A check can block commits to a database in rollback mode for a
+    /// moment, and keeps a WAL from being reset: docs/CHECK.md.
     Check(check::Arguments),
     /// Diagnose databases and their environment and suggest fixes
     ///

@@ -20,13 +20,13 @@ use super::output::print;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Times are those of the schedules. A running agent may be late by what runs before, and makes up for what it missed.
+Times follow from the schedules. A running agent may start later because of other runs, and runs what it missed.
 
 Exit codes: 0 shown, 2 usage or configuration, 3 the state file could not be read.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
-    /// Databases, by name
+    /// Names of databases
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
     /// JSON instead of a table

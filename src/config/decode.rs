@@ -33,7 +33,7 @@ pub(super) struct Decoder<'d> {
     /// `None` for a format without variables, where a `$` stands for itself.
     environment: Option<Environment<'d>>,
     errors: Vec<ConfigError>,
-    /// Directories that must be there when they are used, whoever reads the file and wherever.
+    /// Directories that must exist when they are used, whichever user and machine reads the file.
     directories: Vec<DirectoryReference>,
 }
 

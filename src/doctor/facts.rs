@@ -100,7 +100,7 @@ pub(super) struct DatabaseFacts {
     pub owner_format: Option<OwnerFormat>,
     /// The program that replicates the database.
     pub replicator: Option<String>,
-    /// Room that a full vacuum needs.
+    /// Disk space that a full vacuum needs.
     pub vacuum_needs: Vec<SpaceRequirement>,
 }
 

@@ -1,4 +1,4 @@
-//! Rules on files: whom they belong to, who may do what, by which names they are reached.
+//! Rules on files: owners, permissions and names.
 
 use crate::os::Ownership;
 
@@ -45,8 +45,8 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
 
 fn agent_cannot_read(facts: &Facts, main: &Ownership) -> Option<Finding> {
     let (what, error) = facts.read_denied.as_ref()?;
-    let told = format!("User {} may not read the {what}: {error}.", facts.user);
-    let finding = Finding::new(FindingKind::AgentCannotRead, Severity::Critical, told);
+    let message = format!("User {} may not read the {what}: {error}.", facts.user);
+    let finding = Finding::new(FindingKind::AgentCannotRead, Severity::Critical, message);
     let suffix = match *what {
         "-wal file" => "-wal",
         "-shm file" => "-shm",

@@ -1,7 +1,7 @@
-//! What is wrong around a database, why it matters and what mends it.
+//! Diagnosis of a database and its environment: problems, reasons and remedies.
 //!
 //! The findings are pure functions over [`facts`]; only `collect` looks at anything. It is sync, reads only and leaves no
-//! trace. It must never mend: the commands are for a person to read and copy.
+//! trace. It must never change anything: the commands are for a person to read and copy.
 
 use std::fs::canonicalize;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The commands that mend: to be copied into a shell, quoted for it, run as who may.
+//! Commands that solve a problem, quoted for a shell, with sudo where another user is needed.
 
 use std::path::Path;
 

@@ -61,7 +61,7 @@ fn constraints_broken(facts: &Facts) -> Option<Finding> {
     let what =
         format!("The last {} check found {number}, the first: {first}.", check.label().replace('_', " "));
     let finding = Finding::new(FindingKind::ConstraintsBroken, Severity::Warning, what).remediation(
-        "The file is sound: restore nothing. Which rows to mend is the application's to say; `litekeeper runbook \
+        "The file is sound: restore nothing. Which rows to correct is a decision of the application's owner; `litekeeper runbook \
          SqliteConstraintViolations` shows how to find them.",
     );
     Some(finding.command(format!("litekeeper check {}", shell_quote::path(&facts.path))))

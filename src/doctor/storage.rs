@@ -14,7 +14,7 @@ use super::rules::FindingKind;
 use super::rules::Severity;
 use super::shell_quote;
 
-/// Less room than this does not do for a transaction of some size.
+/// With less space than this, larger transactions fail.
 const FULL_BYTES: u64 = 16 * 1024 * 1024;
 /// Free pages are worth a word from here on, both.
 const BLOATED_BYTES: u64 = 10 * 1024 * 1024;
@@ -31,7 +31,7 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     found.extend(backup_impossible(facts));
     if let Some(inside) = inside {
         let bloated = bloated(facts, inside);
-        found.extend(no_room_for_vacuum(facts, inside, bloated.is_some()));
+        found.extend(vacuum_lacks_space(facts, inside, bloated.is_some()));
         found.extend(bloated);
     }
 }
@@ -64,7 +64,7 @@ fn read_only(facts: &Facts) -> Option<Finding> {
 }
 
 fn disk_full(facts: &Facts, filesystem: &FilesystemFacts) -> Option<Finding> {
-    // A file system without a size, as of some virtual ones, says nothing of its room.
+    // A file system without a size, as of some virtual ones, does not report its space.
     if filesystem.size_bytes == 0 || filesystem.available_bytes >= FULL_BYTES {
         return None;
     }
@@ -79,7 +79,7 @@ fn disk_full(facts: &Facts, filesystem: &FilesystemFacts) -> Option<Finding> {
     let directory = facts.path.parent().unwrap_or(&facts.path);
     let finding = Finding::new(FindingKind::DiskFull, Severity::Critical, what);
     let finding = finding.remediation(
-        "Make room with files that are not the database's: its -wal and -journal are part of it.",
+        "Free space by other files than those of the database: its -wal and -journal are part of it.",
     );
     Some(finding.command(format!("du -xh --max-depth=1 {}", shell_quote::path(directory))))
 }
@@ -111,7 +111,7 @@ fn bloated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     })
 }
 
-fn no_room_for_vacuum(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> Option<Finding> {
+fn vacuum_lacks_space(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> Option<Finding> {
     if inside.header.auto_vacuum == AutoVacuum::Incremental {
         return None;
     }
@@ -127,7 +127,7 @@ fn no_room_for_vacuum(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> O
     );
     let finding = Finding::new(FindingKind::NoRoomForVacuum, severity, what);
     Some(finding.remediation(
-        "Make room, or have SQLite put the copy on another disk: SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
+        "Free space, or make SQLite put the copy on another disk: SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
     ))
 }
 

@@ -305,14 +305,14 @@ fn place_and_space() {
         &[(A::DiskFull, Critical, "16 MiB of 2.0 TiB")],
     );
     check(|facts| filesystem(facts).available_bytes = 16 * MIB, &[]);
-    let no_room = |facts: &mut Facts| inside(facts).vacuum_needs = vec![need(10, 20), need(210, 209)];
+    let little_space = |facts: &mut Facts| inside(facts).vacuum_needs = vec![need(10, 20), need(210, 209)];
     check(
-        no_room,
+        little_space,
         &[(A::NoRoomForVacuum, Info, "needs 210 MiB in /var/tmp (temporary copy), where 209 MiB are free")],
     );
     check(
         |facts| {
-            no_room(facts);
+            little_space(facts);
             facts.configured.vacuum = Some(false);
         },
         &[(A::NoRoomForVacuum, Warning, "")],
@@ -330,7 +330,7 @@ fn place_and_space() {
     check(
         |facts| {
             bloated(facts);
-            no_room(facts);
+            little_space(facts);
             inside(facts).header.auto_vacuum = AutoVacuum::Incremental;
         },
         &[(A::Bloated, Warning, "incremental_vacuum")],
@@ -616,29 +616,29 @@ fn what_was_known_before() {
         whole_at: SystemTime::UNIX_EPOCH,
         notes: crate::tasks::Notes::default(),
     };
-    let told = |check_statuses: Vec<(Check, CheckStatus)>| {
+    let message = |check_statuses: Vec<(Check, CheckStatus)>| {
         move |facts: &mut Facts| facts.known.check_statuses = check_statuses
     };
-    check(told(vec![(Check::Quick, standing(true)), (Check::Full, standing(true))]), &[]);
+    check(message(vec![(Check::Quick, standing(true)), (Check::Full, standing(true))]), &[]);
     let words =
         "The last full check found 2 problems, the first: row 7 missing from index i. litekeeper check";
     check(
-        told(vec![(Check::Quick, standing(true)), (Check::Full, standing(false))]),
+        message(vec![(Check::Quick, standing(true)), (Check::Full, standing(false))]),
         &[(A::CheckFailed, Critical, words)],
     );
     check(
-        told(vec![(Check::Quick, standing(false)), (Check::Full, standing(true))]),
+        message(vec![(Check::Quick, standing(false)), (Check::Full, standing(true))]),
         &[(A::CheckFailed, Critical, "quick check")],
     );
     // Foreign keys are the application's.
-    check(told(vec![(Check::ForeignKey, standing(false))]), &[]);
+    check(message(vec![(Check::ForeignKey, standing(false))]), &[]);
     let mut noted = standing(true);
     noted.notes.constraints = 1;
     noted.notes.first_constraint = Some("NULL value in t.a".to_owned());
     noted.notes.not_checked = 1;
     noted.notes.first_not_checked = Some("t: its collation unicase".to_owned());
     check(
-        told(vec![(Check::Full, noted)]),
+        message(vec![(Check::Full, noted)]),
         &[
             (A::ConstraintsBroken, Warning, "NULL value in t.a"),
             (A::NotCheckable, Info, "its collation unicase"),

@@ -220,7 +220,7 @@ impl DatabaseLocks {
 fn inspect(files: &DatabaseFiles, pids: &[u32]) -> Vec<LostLocks> {
     let locks = DatabaseLocks::read(files);
     let mut without_lock: Vec<u32> = locks.iter().flat_map(pids_without_main_lock).collect();
-    // Where nobody holds a lock on the main file, whoever has the -shm open has lost its lock. With a holder, it can be a
+    // If nobody holds a lock on the main file, every process with the -shm open has lost its lock. With a holder, it can be a
     // process forked from it that does not use what it has inherited.
     let is_unlocked = locks.as_ref().is_some_and(DatabaseLocks::is_main_unlocked);
     let mut lost = Vec::new();
@@ -297,7 +297,7 @@ impl OpenFiles {
             } else if link.file_name() == main.file_name() {
                 has_main |= is_same(pid, number, &files.main);
             } else if link.file_name() == shm.file_name() {
-                // Whoever copies the file reads it alone.
+                // A process that copies the file only reads it.
                 open.shm |= is_writable(pid, number) && is_same(pid, number, &files.shm());
             }
         }
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lost_main_lock_is_told_from_a_kept_one() {
+    fn a_lost_main_lock_is_distinguished_from_a_kept_one() {
         let file = LockedFile { device: 1, inode: 2 };
         let lock = |pid, first| FileLock { file, pid, exclusive: false, first, last: first };
         let main = |pid| lock(pid, 0x4000_0002);

@@ -19,7 +19,7 @@ use super::process::field;
 /// to another user, before Linux 5.14; and where the count takes longer than `limit`.
 ///
 /// To a user who is not root, root's own processes are hidden too, and are taken to have none unless the file is root's; so
-/// are those to whom an access control list gives the file.
+/// are those that an access control list permits.
 #[must_use]
 pub fn count_write_descriptors(file: &CStr, limit: Duration) -> Option<usize> {
     if !in_first_pid_namespace().unwrap_or(false) {

@@ -1,4 +1,4 @@
-//! Whom files belong to, who this process is, and what the mount allows.
+//! Owners of files, the credentials of this process, and the options of the mount.
 
 use std::ffi::CStr;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 
-/// Whom a file belongs to and what others may do with it.
+/// Owner, group and mode of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ownership {
     /// The user who owns it.
@@ -21,7 +21,7 @@ pub struct Ownership {
     pub size: u64,
 }
 
-/// Asks whom a file belongs to, symlinks followed; `None` when there is none under that name.
+/// Reads the owner of a file, following symbolic links; `None` if it does not exist.
 ///
 /// # Errors
 /// What the system says.
@@ -40,7 +40,7 @@ pub fn ownership(path: &CStr) -> io::Result<Option<Ownership>> {
     }
 }
 
-/// The user as whom this process acts.
+/// The effective user of this process.
 #[must_use]
 pub fn effective_user_id() -> u32 {
     rustix::process::geteuid().as_raw()

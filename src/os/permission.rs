@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_can_use_a_new_sidecar_is_told_by_mode_and_group() {
+    fn mode_and_group_decide_who_can_use_a_new_sidecar() {
         const DATA: u32 = 1234;
         const OWN: u32 = 65534;
         for (name, mode, directory_mode, directory_group, own_group, expected) in [

@@ -9,10 +9,10 @@ use rustix::event::poll;
 /// It does not wait. Where the system does not tell, somebody may.
 #[must_use]
 pub fn stdout_is_closed() -> bool {
-    /// An error and a hang-up are told without being asked for.
+    /// Errors and hang-ups are reported even if not requested.
     const NOTHING: PollFlags = PollFlags::empty();
     let output = std::io::stdout();
     let mut asked = [PollFd::new(&output, NOTHING)];
-    let told = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-    told.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    let polled = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }

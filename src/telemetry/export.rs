@@ -109,9 +109,9 @@ impl Exporter {
             }
             let mut until = std::pin::pin!(tokio::time::sleep(self.settings.delay));
             while batch.len() < max_batch && !stop.is_cancelled() {
-                let room = max_batch - batch.len();
+                let free = max_batch - batch.len();
                 tokio::select! {
-                    count = queue.recv_many(&mut batch, room) => if count == 0 { break },
+                    count = queue.recv_many(&mut batch, free) => if count == 0 { break },
                     () = until.as_mut() => break,
                     () = stop.cancelled() => {}
                 }

@@ -164,8 +164,8 @@ const MAX_COLUMNS: usize = 100;
 /// Tables, code and lines that are one long link cannot wrap.
 fn documents_wrap_at_100_columns() {
     let mut found = Vec::new();
-    let is_document =
-        |path: &str| path.ends_with(".md") && !REMAINING.contains(&path) && !path.starts_with("benches/");
+    // docs/METRICS.md is generated.
+    let is_document = |path: &str| path.ends_with(".md") && path != "docs/METRICS.md";
     for (path, text) in texts().into_iter().filter(|(path, _)| is_document(path)) {
         let mut is_code = false;
         for (number, line) in text.lines().enumerate() {
