@@ -522,7 +522,8 @@ fn pages_use_each_class_of_the_style_sheet() {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
     let used: std::collections::BTreeSet<&str> = sources.split(|letter: char| !is_part(letter)).collect();
     let mut classes = 0;
-    for after in style.split('.').skip(1).filter(|after| after.starts_with(|c: char| c.is_ascii_lowercase())) {
+    for after in style.split('.').skip(1).filter(|after| after.starts_with(|c: char| c.is_ascii_lowercase()))
+    {
         let class = after.split(|letter: char| !is_part(letter)).next().unwrap();
         assert!(used.contains(class), "no page uses the class `{class}` of style.css");
         classes += 1;
