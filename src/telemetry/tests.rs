@@ -127,7 +127,7 @@ fn what_would_send_traces_to_nowhere_is_refused() {
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "grpc",
-            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: litekeeper speaks http/protobuf alone",
+            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: litekeeper supports only http/protobuf",
         ),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "OTEL_EXPORTER_OTLP_ENDPOINT must be a URL"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT names no host"),
