@@ -4,7 +4,6 @@ use crate::metrics::JobMetrics;
 use crate::state_store::Recorded;
 use crate::state_store::StateStore;
 use crate::tasks::Run;
-use crate::tasks::Summary;
 use crate::telemetry;
 
 /// Writes a run down everywhere. That it cannot be kept is said, and does not undo what was done.
@@ -19,7 +18,7 @@ pub fn record(run: &Run, history: &StateStore, metrics: &JobMetrics) {
         Recorded::Added => log(run),
         // What is not worth a row of history is not worth a line that anybody sees.
         Recorded::Repeated | Recorded::Nothing => {
-            let (outcome, reason) = (&run.outcome, run.reason.as_deref().unwrap_or_default());
+            let (outcome, reason) = (run.status.outcome(), run.status.reason().unwrap_or_default());
             tracing::debug!(db, task, outcome, reason, "as before");
         }
     }
@@ -31,16 +30,16 @@ pub fn record(run: &Run, history: &StateStore, metrics: &JobMetrics) {
 }
 
 fn log(run: &Run) {
-    let summary = run.summary();
     let seconds = run.elapsed.as_secs_f64();
-    let hold = summary.max_write_hold_seconds;
-    let reason = run.reason.as_deref().unwrap_or_default();
+    let hold = run.max_hold().as_secs_f64();
+    let reason = run.status.reason().unwrap_or_default();
     let message = run.message.as_deref().unwrap_or_default();
     let (db, task, trigger) = (run.database.as_str(), run.task.to_string(), run.trigger.label());
     // What is the reason already is not said twice.
-    let notes = notes(&summary).filter(|notes| notes != message);
+    let notes = run.report.as_ref().and_then(|report| report.details.notes());
+    let notes = notes.filter(|notes| notes != message);
     if run.is_success() {
-        let result = run.words();
+        let result = run.summary();
         tracing::info!(
             db,
             task,
@@ -58,11 +57,4 @@ fn log(run: &Run) {
     } else {
         tracing::error!(db, task, trigger, seconds, reason, why = message, notes, "run failed");
     }
-}
-
-/// What is to be said of the tables of a log cleaning.
-fn notes(summary: &Summary) -> Option<String> {
-    let tables = summary.log_cleaning.iter().flat_map(|report| &report.tables);
-    let notes: Vec<&str> = tables.filter_map(|table| table.note.as_deref()).collect();
-    (!notes.is_empty()).then(|| notes.join("; "))
 }

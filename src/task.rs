@@ -1,13 +1,13 @@
-//! The names of the pieces of maintenance. What each does stands in `job`.
+//! The names of the maintenance tasks. What each does is in `tasks`.
 
 use std::fmt;
 
-/// A piece of maintenance that can be configured for a database.
+/// A maintenance task that can be configured for a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskKind {
     /// Every check of the database, and its statistics.
     HealthCheck,
-    /// The quick check alone, more often than the full one. It is the same task to the world, `health_check`.
+    /// The quick check alone, more often than the full one. Users see it as `health_check`.
     QuickCheck,
     /// Gives free pages back to the file system.
     Vacuum,
@@ -22,8 +22,7 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
-    /// Every task, in the order in which `run all` does them: the backup is from before all that changes something,
-    /// log cleaning frees the pages that a vacuum gives back, and the health check sees what came of them.
+    /// Every task, in the order in which `run all` runs them; see `TASKS` in `tasks`.
     pub const ALL: [Self; 7] = [
         Self::Backup,
         Self::LogCleaning,
@@ -34,9 +33,14 @@ impl TaskKind {
         Self::HealthCheck,
     ];
 
-    /// The tasks as the world knows them, by their label.
-    pub const LABELS: [&'static str; 6] =
-        ["backup", "checkpoint", "health_check", "log_cleaning", "optimize", "vacuum"];
+    /// The label of every task, in alphabetical order.
+    #[must_use]
+    pub fn labels() -> Vec<&'static str> {
+        let mut labels = Self::ALL.map(Self::label).to_vec();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
+    }
 
     /// The task of a label; the full check for `health_check`.
     #[must_use]
@@ -57,43 +61,11 @@ impl TaskKind {
         }
     }
 
-    /// The name where the quick check is told apart from the full one: in the state file, and for the spread of a fleet,
-    /// since each has times of its own.
+    /// The name in the state file and for the spread of a fleet, where the quick check has one of
+    /// its own because its times are its own.
     #[must_use]
     pub fn stored_name(self) -> &'static str {
-        match self {
-            Self::QuickCheck => "quick_check",
-            Self::HealthCheck
-            | Self::Vacuum
-            | Self::LogCleaning
-            | Self::Backup
-            | Self::Checkpoint
-            | Self::Optimize => self.label(),
-        }
-    }
-
-    /// Whether it writes: the database, or files of its own. Nothing of that is done to a damaged database.
-    #[must_use]
-    pub fn writes(self) -> bool {
-        match self {
-            Self::HealthCheck | Self::QuickCheck => false,
-            Self::Vacuum | Self::LogCleaning | Self::Backup | Self::Checkpoint | Self::Optimize => true,
-        }
-    }
-
-    /// Whether it runs every few minutes and does next to nothing. A run of it that was missed is not made up for, and
-    /// one that came to the same as the last leaves no further trace in log and history.
-    #[must_use]
-    pub fn is_light(self) -> bool {
-        match self {
-            Self::Checkpoint => true,
-            Self::HealthCheck
-            | Self::QuickCheck
-            | Self::Vacuum
-            | Self::LogCleaning
-            | Self::Backup
-            | Self::Optimize => false,
-        }
+        if self == Self::QuickCheck { "quick_check" } else { self.label() }
     }
 }
 
@@ -101,12 +73,7 @@ impl fmt::Display for TaskKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::QuickCheck => "health_check (quick)",
-            Self::HealthCheck
-            | Self::Vacuum
-            | Self::LogCleaning
-            | Self::Backup
-            | Self::Checkpoint
-            | Self::Optimize => self.label(),
+            other => other.label(),
         })
     }
 }

@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
 use crate::task::TaskKind;
+use crate::tasks::task;
 
-use super::Action;
-use super::ActionError;
-use super::ActionQueue;
-use super::Requester;
+use super::queue::Action;
+use super::queue::ActionError;
+use super::queue::ActionQueue;
+use super::queue::Requester;
 
 /// Between two tries to get a place in the queue.
 const RETRY: Duration = Duration::from_millis(200);
@@ -29,7 +30,7 @@ pub async fn run_all_once(
         let known = targets.wait_for(Option::is_some).await.map(|known| known.clone());
         for database in known.iter().flatten().flat_map(|databases| databases.iter()) {
             for task in checks_first(database) {
-                ask(&queue, database, task).await;
+                submit(&queue, database, task).await;
             }
         }
     };
@@ -43,18 +44,18 @@ pub async fn run_all_once(
 /// The tasks of a database, those that write last: so a damaged one is found before anything would write to it.
 fn checks_first(database: &Database) -> Vec<TaskKind> {
     let mut tasks: Vec<TaskKind> = database.settings.tasks.timings().map(|(task, _)| task).collect();
-    tasks.sort_by_key(|task| task.writes());
+    tasks.sort_by_key(|kind| task(*kind).writes());
     tasks
 }
 
-async fn ask(queue: &ActionQueue, database: &Arc<Database>, task: TaskKind) {
+async fn submit(queue: &ActionQueue, database: &Arc<Database>, task: TaskKind) {
     loop {
-        let asker = Requester { user: "demo".to_owned(), address: String::new() };
-        match queue.ask(asker, Action::Run(Arc::clone(database), task)).await {
+        let requester = Requester { user: "demo".to_owned(), address: String::new() };
+        match queue.submit(requester, Action::Run(Arc::clone(database), task)).await {
             Ok(_) => return,
             Err(ActionError::QueueFull) => tokio::time::sleep(RETRY).await,
-            Err(denial @ (ActionError::NotConfigured(_) | ActionError::StateStore(_))) => {
-                tracing::warn!(db = database.name.as_str(), %task, ?denial, "the first run is left out");
+            Err(error @ (ActionError::NotConfigured(_) | ActionError::StateStore(_))) => {
+                tracing::warn!(db = database.name.as_str(), %task, ?error, "the first run is left out");
                 return;
             }
         }

@@ -19,6 +19,8 @@ use crate::database::Database;
 use crate::discovery::discover_once;
 use crate::runner::TaskExecutor;
 use crate::tasks::Run;
+use crate::tasks::RunStatus;
+use crate::tasks::Stop;
 
 use super::escape::print_error;
 use super::exit::Exit;
@@ -101,9 +103,19 @@ pub(super) fn run_json(run: &Run) -> serde_json::Value {
         "due_at": run.due_at.map(rfc3339),
         "started_at": rfc3339(run.started_at),
         "elapsed_seconds": run.elapsed.as_secs_f64(),
-        "outcome": run.outcome,
-        "reason": run.reason,
+        "outcome": run.status.outcome(),
+        "reason": run.status.reason(),
         "message": run.message,
         "details": run.details,
+    })
+}
+
+/// A run that did not begin, or a restore that failed, as JSON.
+pub(super) fn stop_json(stop: &Stop) -> serde_json::Value {
+    let status = RunStatus::from(stop.reason);
+    serde_json::json!({
+        "outcome": status.outcome(),
+        "reason": status.reason(),
+        "message": stop.message,
     })
 }

@@ -16,7 +16,6 @@ use crate::discovery::discover_once;
 use crate::humanize::counted;
 use crate::limits::QueryLimits;
 use crate::tasks::ExpectedProblem;
-use crate::tasks::ProblemKind;
 use crate::tasks::directory_error;
 use crate::tasks::expected_problems;
 
@@ -95,12 +94,7 @@ fn warn_of_tasks(config: &Config) {
         let limits = QueryLimits::with_timeout(until.saturating_duration_since(Instant::now()));
         match expected_problems(database, &limits) {
             Ok(found) => found.iter().for_each(|ExpectedProblem { task, kind, message }| {
-                let what = match kind {
-                    ProblemKind::Fails => "would fail",
-                    ProblemKind::Stays => "would leave rows",
-                    ProblemKind::Slow | ProblemKind::SlowReference => "would be slow",
-                };
-                print_error!("warning: {}: {task} {what}: {message}", database.name);
+                print_error!("warning: {}: {task} {}: {message}", database.name, kind.effect());
             }),
             Err(words) => print_error!("warning: {}: its tasks were not checked: {words}", database.name),
         }

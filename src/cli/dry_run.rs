@@ -80,8 +80,8 @@ fn table_lines(table: &TableDryRun) -> Vec<String> {
     ];
     let known = details.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
     lines.extend(known.map(|(name, value)| format!("  {name}: {value}")));
-    lines.extend(table.others.iter().map(|other| format!("  with them: {}", other.words())));
-    lines.extend(table.times.iter().map(|times| format!("  {}", times.words())));
+    lines.extend(table.others.iter().map(|other| format!("  with them: {}", other.summary())));
+    lines.extend(table.times.iter().map(|times| format!("  {}", times.summary())));
     lines.extend(table.note.iter().map(|note| format!("  {note}")));
     lines.extend(
         table.expected_seconds.iter().map(|seconds| format!("  about {seconds:.1} s, as the last run went")),

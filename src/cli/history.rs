@@ -1,6 +1,7 @@
 //! `litekeeper history`.
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
 use crate::state_store::RunQuery;
 use crate::task::TaskKind;
@@ -28,8 +29,8 @@ pub(super) struct Arguments {
     /// Databases by name, including removed ones
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
-    /// Tasks: backup, checkpoint, health_check, log_cleaning, optimize, vacuum
-    #[arg(long, value_name = "TASK", value_parser = TaskKind::LABELS)]
+    /// Tasks, by name
+    #[arg(long, value_name = "TASK", value_parser = PossibleValuesParser::new(TaskKind::labels()))]
     task: Vec<String>,
     /// Maximum number of runs, newest first
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
@@ -64,17 +65,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             run.trigger.label().to_owned(),
             format!("{:.2}", run.elapsed.as_secs_f64()),
             outcome(run),
-            one_line(&run.message.clone().unwrap_or_else(|| run.words())).into_owned(),
+            one_line(&run.message.clone().unwrap_or_else(|| run.summary())).into_owned(),
         ]);
     }
     Ok(print(&format!("{}\n", table.trim_fmt())))
 }
 
 fn outcome(run: &Run) -> String {
-    match &run.reason {
+    match run.status.reason() {
         // As the log has it: nothing is wrong.
         Some(_) if run.is_stopped() => "stopped".to_owned(),
-        Some(reason) => format!("{}: {reason}", run.outcome),
-        None => run.outcome.clone(),
+        Some(reason) => format!("{}: {reason}", run.status.outcome()),
+        None => run.status.outcome().to_owned(),
     }
 }

@@ -15,13 +15,16 @@ use crate::sqlite::Check;
 use crate::tasks;
 use crate::tasks::BackupOwner;
 use crate::tasks::FailureReason;
-use crate::tasks::Outcome;
 use crate::tasks::Progress;
 use crate::tasks::READ_BUSY_TIMEOUT;
 use crate::tasks::RestoreReport;
+use crate::tasks::RunStatus;
+use crate::tasks::Stop;
+use crate::tasks::StopReason;
 use crate::worker_pool::run_blocking;
 
 use super::check;
+use super::common::stop_json;
 use super::escape::one_line;
 use super::escape::print_error;
 use super::exit::Exit;
@@ -89,20 +92,18 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         };
         progress.clear();
         let Some(restored) = restored else { anyhow::bail!("{}: the restore panicked", backup.display()) };
-        told(backup, &restored, arguments.json)
+        report(backup, &restored, arguments.json)
     })
 }
 
-/// Says what came of it.
-fn told(backup: &Path, restored: &Result<RestoreReport, Outcome>, json: bool) -> anyhow::Result<Exit> {
+/// Prints the result.
+fn report(backup: &Path, restored: &Result<RestoreReport, Stop>, json: bool) -> anyhow::Result<Exit> {
     if json {
         let document = match restored {
-            Ok(restored) => serde_json::json!({ "outcome": "success", "restored": restored }),
-            Err(outcome) => serde_json::json!({
-                "outcome": outcome.label(),
-                "reason": outcome.reason(),
-                "message": outcome.message(),
-            }),
+            Ok(restored) => {
+                serde_json::json!({ "outcome": RunStatus::Success.outcome(), "restored": restored })
+            }
+            Err(stop) => stop_json(stop),
         };
         print(&(serde_json::to_string_pretty(&document)? + "\n"));
     }
@@ -113,13 +114,12 @@ fn told(backup: &Path, restored: &Result<RestoreReport, Outcome>, json: bool) ->
             }
             Exit::Success
         }
-        Err(outcome) => {
-            let message = outcome.message().unwrap_or_default();
-            print_error!("litekeeper: {}: not restored: {message}", backup.display());
-            match outcome {
-                Outcome::Failed { reason: FailureReason::Corrupt, .. } => Exit::Problems,
-                Outcome::Failed { reason: FailureReason::Config, .. } => Exit::Usage,
-                Outcome::Failed { .. } | Outcome::Skipped { .. } | Outcome::Success(_) => Exit::Failure,
+        Err(stop) => {
+            print_error!("litekeeper: {}: not restored: {}", backup.display(), stop.message);
+            match stop.reason {
+                StopReason::Failed(FailureReason::Corrupt) => Exit::Problems,
+                StopReason::Failed(FailureReason::Config) => Exit::Usage,
+                StopReason::Failed(_) | StopReason::Skipped(_) => Exit::Failure,
             }
         }
     })

@@ -4,25 +4,27 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::Args;
-use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::database::Database;
-use crate::humanize::counted;
 use crate::runner::RunRequest;
 use crate::runner::RunResult;
 use crate::runner::TaskExecutor;
 use crate::task::TaskKind;
-use crate::tasks::BackupReport;
-use crate::tasks::Details;
 use crate::tasks::DryRun;
 use crate::tasks::FailureReason;
-use crate::tasks::LogCleaningReport;
-use crate::tasks::Outcome;
 use crate::tasks::Run;
+use crate::tasks::RunStatus;
 use crate::tasks::SkipReason;
+use crate::tasks::Stop;
+use crate::tasks::TASKS;
+use crate::tasks::Task;
 use crate::tasks::Trigger;
+use crate::tasks::task;
 use crate::telemetry::RemoteContext;
 use crate::telemetry::within;
 use crate::worker_pool::run_blocking;
@@ -31,6 +33,7 @@ use super::check;
 use super::common::CliContext;
 use super::common::ConfigFile;
 use super::common::run_json;
+use super::common::stop_json;
 use super::dry_run::dry_run_text;
 use super::escape::one_line;
 use super::escape::print_error;
@@ -51,6 +54,7 @@ Examples:
 Exit codes: 0 done or not needed, 1 a health check found problems, 2 usage or configuration, 3 failed, 4 not allowed now (paused, no space, another run, replicated, not writable, unhealthy, an unsafe version).")]
 pub(super) struct Arguments {
     /// What to do
+    #[arg(value_parser = task_parser())]
     task: TaskSelection,
     #[command(flatten)]
     config: ConfigFile,
@@ -65,51 +69,43 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
+/// The task that a user names, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TaskSelection {
-    /// Delete rows older than their retention
-    LogCleaning,
-    /// Give free pages back to the file system
-    Vacuum,
-    /// Run every check and show the statistics
-    HealthCheck,
-    /// Copy the database into a directory, prove the copy, and let the oldest go
-    Backup,
-    /// Copy the WAL into the main file
-    Checkpoint,
-    /// Bring the statistics of the query planner up to date
-    Optimize,
-    /// Everything that is configured: backup, log cleaning, vacuum, optimize, checkpoint, health check
+    One(TaskKind),
     All,
 }
 
+/// The name for all tasks.
+const ALL: &str = "all";
+
+/// Parses the name of a registered task, or `all`.
+fn task_parser() -> impl TypedValueParser<Value = TaskSelection> {
+    let tasks = selectable().map(|task| PossibleValue::new(task.kind().label()).help(task.help()));
+    let all = PossibleValue::new(ALL).help("Every configured task: backups first, the health check last");
+    PossibleValuesParser::new(tasks.chain([all]))
+        .map(|name| TaskKind::from_label(&name).map_or(TaskSelection::All, TaskSelection::One))
+}
+
+/// The tasks that can be run by hand. The quick check is a part of the full one.
+fn selectable() -> impl Iterator<Item = &'static dyn Task> {
+    TASKS.into_iter().filter(|task| task.kind() != TaskKind::QuickCheck)
+}
+
 impl TaskSelection {
-    fn tasks(self) -> &'static [TaskKind] {
+    fn tasks(self) -> Vec<TaskKind> {
         match self {
-            Self::LogCleaning => &[TaskKind::LogCleaning],
-            Self::Vacuum => &[TaskKind::Vacuum],
-            Self::HealthCheck => &[TaskKind::HealthCheck],
-            Self::Backup => &[TaskKind::Backup],
-            Self::Checkpoint => &[TaskKind::Checkpoint],
-            Self::Optimize => &[TaskKind::Optimize],
-            Self::All => &[
-                TaskKind::Backup,
-                TaskKind::LogCleaning,
-                TaskKind::Vacuum,
-                TaskKind::Optimize,
-                TaskKind::Checkpoint,
-                TaskKind::HealthCheck,
-            ],
+            Self::One(kind) => vec![kind],
+            Self::All => selectable().map(Task::kind).collect(),
         }
     }
 }
 
-/// What came of one task on one database.
+/// The result of one task on one database.
 enum TaskResult {
     DryRun(Box<DryRun>),
-    Run(Box<Run>, Box<Outcome>),
-    NotDone(Box<Outcome>),
+    Run(Box<Run>),
+    NotStarted(Box<Stop>),
 }
 
 pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
@@ -157,7 +153,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
 fn requests(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunRequest> {
     let mut requests = Vec::new();
     for database in databases {
-        for &task in arguments.task.tasks() {
+        for task in arguments.task.tasks() {
             if database.settings.tasks.timings().any(|(configured, _)| configured == task) {
                 requests.push(RunRequest {
                     database: Arc::clone(database),
@@ -191,16 +187,16 @@ async fn execute(
     let mut work = std::pin::pin!(run_blocking(move || {
         if dry_run {
             return match executor.dry_run(&owned_request, observer) {
-                Ok(forecast) => TaskResult::DryRun(Box::new(forecast)),
-                Err(outcome) => TaskResult::NotDone(Box::new(outcome)),
+                Ok(dry_run) => TaskResult::DryRun(Box::new(dry_run)),
+                Err(stop) => TaskResult::NotStarted(Box::new(stop)),
             };
         }
         match within(parent.as_ref(), || executor.execute(&owned_request, observer)) {
-            RunResult::Done(run, outcome) => TaskResult::Run(run, outcome),
+            RunResult::Done(run) => TaskResult::Run(run),
             RunResult::LockedElsewhere => {
                 let detail =
                     "another litekeeper process is at work on the database; try again when it is done";
-                TaskResult::NotDone(Box::new(Outcome::skipped(SkipReason::Overlap, detail)))
+                TaskResult::NotStarted(Box::new(Stop::skipped(SkipReason::Overlap, detail)))
             }
         }
     }));
@@ -226,21 +222,16 @@ async fn execute(
 }
 
 fn exit_of(result: &TaskResult) -> Exit {
-    let outcome = match result {
+    let (status, is_finding) = match result {
         TaskResult::DryRun(_) => return Exit::Success,
-        TaskResult::Run(_, outcome) | TaskResult::NotDone(outcome) => outcome,
+        TaskResult::Run(run) => (run.status, run.report.is_some() && task(run.task).is_check()),
+        TaskResult::NotStarted(stop) => (stop.reason.into(), false),
     };
-    match outcome.as_ref() {
-        Outcome::Success(_) | Outcome::Skipped { reason: SkipReason::BelowThreshold, .. } => Exit::Success,
-        Outcome::Skipped { .. } => Exit::Skipped,
-        Outcome::Failed { reason, report, .. } => match report.as_ref().map(|report| &report.details) {
-            Some(Details::HealthCheck(_))
-                if [FailureReason::Corrupt, FailureReason::Constraint].contains(reason) =>
-            {
-                Exit::Problems
-            }
-            Some(_) | None => Exit::Failure,
-        },
+    match status {
+        RunStatus::Success | RunStatus::Skipped(SkipReason::BelowThreshold) => Exit::Success,
+        RunStatus::Skipped(_) => Exit::Skipped,
+        RunStatus::Failed(FailureReason::Corrupt | FailureReason::Constraint) if is_finding => Exit::Problems,
+        RunStatus::Failed(_) => Exit::Failure,
     }
 }
 
@@ -262,13 +253,9 @@ fn json(request: &RunRequest, result: &TaskResult) -> serde_json::Value {
         "task": request.task.label(),
     });
     let mut object = match result {
-        TaskResult::Run(run, _) => return run_json(run),
-        TaskResult::DryRun(forecast) => serde_json::json!({ "dry_run": true, "forecast": forecast }),
-        TaskResult::NotDone(outcome) => serde_json::json!({
-            "outcome": outcome.label(),
-            "reason": outcome.reason(),
-            "message": outcome.message(),
-        }),
+        TaskResult::Run(run) => return run_json(run),
+        TaskResult::DryRun(dry_run) => serde_json::json!({ "dry_run": true, "forecast": dry_run }),
+        TaskResult::NotStarted(stop) => stop_json(stop),
     };
     if let (Some(object), Some(heading)) = (object.as_object_mut(), heading.as_object()) {
         object.extend(heading.clone());
@@ -276,96 +263,42 @@ fn json(request: &RunRequest, result: &TaskResult) -> serde_json::Value {
     object
 }
 
-/// What happened, for a person.
+/// The result for a person.
 fn text(request: &RunRequest, result: &TaskResult) -> String {
     let head = format!("{}: {}", one_line(request.database.name.as_str()), request.task);
     match result {
-        TaskResult::DryRun(forecast) => format!("{head}, dry run\n{}", dry_run_text(forecast)),
-        TaskResult::NotDone(outcome) => outcome_line(&head, outcome, ""),
-        TaskResult::Run(run, outcome) => {
+        TaskResult::DryRun(dry_run) => format!("{head}, dry run\n{}", dry_run_text(dry_run)),
+        TaskResult::NotStarted(stop) => status_line(&head, stop.reason.into(), &stop.message, ""),
+        TaskResult::Run(run) => {
             let seconds = format!(" ({:.2} s)", run.elapsed.as_secs_f64());
-            let mut text = outcome_line(&head, outcome, &seconds);
-            let words = run.words();
-            if !words.is_empty() {
+            let message = run.message.as_deref().unwrap_or_default();
+            let mut text = status_line(&head, run.status, message, &seconds);
+            let Some(report) = &run.report else { return text };
+            let summary = Some(report.details.summary()).filter(|summary| !summary.is_empty());
+            for line in summary.into_iter().chain(report.details.lines(message)) {
                 // Writing to a String cannot fail.
-                let _ = writeln!(text, "  {}", one_line(&words));
+                let _ = writeln!(text, "  {}", one_line(&line));
             }
-            if let Some(report) = outcome.report() {
-                match &report.details {
-                    Details::LogCleaning(report) => {
-                        text.push_str(&tables_text(report, outcome.message().unwrap_or_default()));
-                    }
-                    Details::HealthCheck(health) => {
-                        check::text(&health.report).lines().skip(1).for_each(|line| {
-                            let _ = writeln!(text, "{line}");
-                        });
-                    }
-                    Details::Backup(report) => text.push_str(&backup_text(report)),
-                    Details::Vacuum(_) | Details::Checkpoint(_) | Details::Optimize(_) => {}
-                }
-                if request.task.writes() {
-                    let hold = report.max_hold.as_secs_f64() * 1e3;
-                    let is_backup = request.task == TaskKind::Backup;
-                    let what =
-                        if is_backup { "longest wait of a writer" } else { "longest hold of the write lock" };
-                    let _ = writeln!(text, "  {what}: {hold:.1} ms");
-                }
+            if let Some(health) = report.details.health() {
+                check::text(health).lines().skip(1).for_each(|line| {
+                    let _ = writeln!(text, "{line}");
+                });
+            }
+            if let Some(label) = task(run.task).hold_label() {
+                let _ = writeln!(text, "  {label}: {:.1} ms", report.max_hold.as_secs_f64() * 1e3);
             }
             text
         }
     }
 }
 
-fn outcome_line(head: &str, outcome: &Outcome, seconds: &str) -> String {
-    match (outcome.reason(), outcome.message()) {
+fn status_line(head: &str, status: RunStatus, message: &str, seconds: &str) -> String {
+    match status.reason() {
         // As the log has it: nothing is wrong.
-        (_, Some(message)) if outcome.is_stopped() => {
+        _ if status == RunStatus::Failed(FailureReason::Canceled) => {
             format!("{head} stopped{seconds}: {}\n", one_line(message))
         }
-        (Some(reason), Some(message)) => {
-            format!("{head} {} ({reason}){seconds}: {}\n", outcome.label(), one_line(message))
-        }
-        _ => format!("{head} succeeded{seconds}\n"),
+        Some(reason) => format!("{head} {} ({reason}){seconds}: {}\n", status.outcome(), one_line(message)),
+        None => format!("{head} succeeded{seconds}\n"),
     }
-}
-
-fn backup_text(report: &BackupReport) -> String {
-    let mut text = format!("  {}\n", report.path.display());
-    for table in &report.not_compared {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  not counted in the database in time: {}", one_line(table));
-    }
-    for note in report.broken_constraints.iter().chain(&report.not_checked) {
-        let _ = writeln!(text, "  {}", one_line(note));
-    }
-    for path in &report.removed {
-        let _ = writeln!(text, "  removed: {}", path.display());
-    }
-    text
-}
-
-/// What was done to each table; a note that ends the line of the run already is not said again.
-fn tables_text(report: &LogCleaningReport, said: &str) -> String {
-    let mut text = String::new();
-    for table in &report.tables {
-        let state = if table.has_ended_early() { ", not complete" } else { "" };
-        let older = table.cutoff.as_ref().map(|cutoff| format!(" older than {cutoff}")).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "  {}: {}{older} in {}{state}",
-            one_line(&table.table),
-            counted(table.deleted_rows, "row"),
-            counted(table.batches, "transaction")
-        );
-        for other in &table.others {
-            let _ = writeln!(text, "    with them: {}", other.words());
-        }
-        if let Some(archive) = &table.archive {
-            let _ = writeln!(text, "    archived in {}", archive.display());
-        }
-        if let Some(note) = table.note.as_ref().filter(|note| !said.ends_with(note.as_str())) {
-            let _ = writeln!(text, "    {}", one_line(note));
-        }
-    }
-    text
 }

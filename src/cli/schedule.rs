@@ -57,7 +57,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let paused = executor.paused(database)?.is_some();
         for (task, timing) in database.settings.tasks.timings() {
             let (last, _) = executor.state_store.last_runs(&database.path, task)?;
-            let last = last.map(|past| format!("{} {}", rfc3339(past.run.started_at), past.run.outcome));
+            let last =
+                last.map(|past| format!("{} {}", rfc3339(past.run.started_at), past.run.status.outcome()));
             rows.push(row(database, task, timing, now, last, paused));
         }
     }

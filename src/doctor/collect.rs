@@ -41,6 +41,7 @@ use crate::tasks::OwnerFormat;
 use crate::tasks::directory_error;
 use crate::tasks::expected_problems;
 use crate::tasks::replicator;
+use crate::tasks::task;
 use crate::tasks::vacuum_space;
 
 use super::facts::ConfiguredTasks;
@@ -107,7 +108,7 @@ fn main_file_journal_mode(path: &Path, limits: &QueryLimits) -> Option<JournalMo
 fn configured(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
     let tasks = &database.settings.tasks;
     ConfiguredTasks {
-        writes: tasks.timings().any(|(task, _)| task.writes()),
+        writes: tasks.timings().any(|(kind, _)| task(kind).writes()),
         writes_database: tasks.vacuum.is_some()
             || tasks.log_cleaning.is_some()
             || tasks.checkpoint.is_some()

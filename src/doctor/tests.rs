@@ -556,9 +556,9 @@ fn tables_and_indexes() {
         }
     };
     for (kind, expected) in [
-        (ProblemKind::Fails, Some((A::RetentionImpossible, Warning, "as it is now."))),
-        (ProblemKind::Stays, Some((A::RetentionKeepsRows, Info, "as it is now."))),
-        (ProblemKind::Slow, Some((A::RetentionWithoutIndex, Warning, "as it is now."))),
+        (ProblemKind::CleaningFails, Some((A::RetentionImpossible, Warning, "as it is now."))),
+        (ProblemKind::RowsStay, Some((A::RetentionKeepsRows, Info, "as it is now."))),
+        (ProblemKind::SlowCleaning, Some((A::RetentionWithoutIndex, Warning, "as it is now."))),
         (ProblemKind::SlowReference, None),
     ] {
         check(foreseen(TaskKind::LogCleaning, kind), expected.as_slice());

@@ -12,6 +12,7 @@ use crate::auth::Principal;
 use crate::collectors::DatabaseSnapshot;
 use crate::metrics::MaintenanceStatus;
 use crate::task::TaskKind;
+use crate::tasks;
 
 use super::state::AppState;
 
@@ -54,7 +55,7 @@ pub(super) fn action_forms(
     };
     html! {
         div.actions role="group" aria-label="Actions" {
-            @for task in tasks.iter().filter(|task| task.writes()) {
+            @for task in tasks.iter().filter(|task| tasks::task(**task).writes()) {
                 (form(&format!("Plan {task} …"), "plan", task.label()))
             }
             @if tasks.contains(&TaskKind::HealthCheck) { (form("Recheck integrity", "recheck", "")) }

@@ -16,6 +16,7 @@ use axum::response::Response;
 use crate::actions::Action;
 use crate::collectors::DatabaseSnapshot;
 use crate::task::TaskKind;
+use crate::tasks;
 
 use super::action_forms::dry_run_subject;
 use super::action_forms::run_form;
@@ -76,7 +77,7 @@ async fn perform(
         }
         ("run", Some(database), Some(task)) => {
             let subject = dry_run_subject(&requester.user, name, task);
-            if task.writes() && !tokens.is_valid(form.value("planned"), &subject, now) {
+            if tasks::task(task).writes() && !tokens.is_valid(form.value("planned"), &subject, now) {
                 return Err(HttpError::forbidden("a dry run comes first; go back and start one"));
             }
             Action::Run(database, task)
@@ -86,7 +87,7 @@ async fn perform(
         ("resume", database, _) => Action::Resume(database.map(|database| database.name.clone())),
         _ => return Err(HttpError::bad_request("unknown action")),
     };
-    state.action_queue.ask(requester, action).await?;
+    state.action_queue.submit(requester, action).await?;
     Ok(redirect_to(name))
 }
 
@@ -102,7 +103,7 @@ async fn dry_run(
     let observed = observed.ok_or_else(|| HttpError::not_found("there is no such database"))?;
     let database = Arc::clone(&observed.database);
     let name = database.name.as_str().to_owned();
-    let forecast = state.action_queue.plan(database, task).await?;
+    let forecast = state.action_queue.dry_run(database, task).await?;
     let run = run_form(state, user, &name, task);
     let context = page_context(state, &caller.principal);
     Ok(page(uri, &dry_run_page(&name, task, &forecast, &run, context)))

@@ -16,7 +16,6 @@ use super::job_families::PAUSED;
 use super::jobs::Integrity;
 use super::jobs::JobMetrics;
 use super::jobs::Jobs;
-use super::jobs::LABELS;
 use super::sample_writer::Labels;
 use super::sample_writer::SampleWriter;
 
@@ -42,7 +41,7 @@ impl Collector for JobCollector {
         let (name, help) = DURATION;
         let mut metric =
             encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for (label, histogram) in LABELS.iter().zip(&self.0.durations) {
+        for (label, histogram) in &self.0.durations {
             let labels = Labels { db: None, extra: &[("task", label)] };
             histogram.encode(metric.encode_family(&labels)?)?;
         }

@@ -7,6 +7,7 @@ use prometheus_client::registry::Unit;
 
 use crate::collectors::unix_seconds;
 use crate::state_store::CheckStatus;
+use crate::task::TaskKind;
 use crate::tasks::FailureReason;
 use crate::tasks::Notes;
 use crate::tasks::SkipReason;
@@ -63,6 +64,11 @@ const fn counter(
 
 fn optional(sink: &mut SampleWriter<'_, '_>, task: &str, value: Option<f64>) -> fmt::Result {
     value.map_or(Ok(()), |value| sink.gauge(&[("task", task)], value))
+}
+
+/// A sample of a metric that one task has from its first scrape on.
+fn only(kind: TaskKind, task: &str, sample: impl FnOnce() -> fmt::Result) -> fmt::Result {
+    if task == kind.label() { sample() } else { Ok(()) }
 }
 
 fn tables(
@@ -182,22 +188,21 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         Some(Unit::Bytes),
         &[],
         "Bytes that vacuums released",
-        |job, task, sink| match task {
-            "vacuum" => sink.counter(&[("task", task)], job.reclaimed_bytes),
-            _ => Ok(()),
+        |job, task, sink| {
+            only(TaskKind::Vacuum, task, || sink.counter(&[("task", task)], job.reclaimed_bytes))
         },
     ),
     gauge(
         "litekeeper_vacuum_last_size_before",
         Some(Unit::Bytes),
         "Size of all pages before the last vacuum; kept across restarts",
-        |job, task, sink| optional(sink, task, job.size_before.map(|bytes| bytes as f64)),
+        |job, task, sink| optional(sink, task, job.sizes.map(|(before, _)| before as f64)),
     ),
     gauge(
         "litekeeper_vacuum_last_size_after",
         Some(Unit::Bytes),
         "Size of all pages after the last vacuum; kept across restarts",
-        |job, task, sink| optional(sink, task, job.size_after.map(|bytes| bytes as f64)),
+        |job, task, sink| optional(sink, task, job.sizes.map(|(_, after)| after as f64)),
     ),
     counter(
         "litekeeper_retention_deleted_rows",
@@ -275,9 +280,10 @@ pub(super) static JOB_FAMILIES: &[JobFamily] = &[
         "litekeeper_backup_last_verified_timestamp",
         Some(Unit::Seconds),
         "When the last backup was verified by a full check and a count of its rows, in seconds since 1970, kept across restarts; 0 means never",
-        |job, task, sink| match task {
-            "backup" => sink.gauge(&[("task", task)], job.backup.map_or(0.0, |backup| backup.verified_at)),
-            _ => Ok(()),
+        |job, task, sink| {
+            only(TaskKind::Backup, task, || {
+                sink.gauge(&[("task", task)], job.backup.map_or(0.0, |backup| backup.verified_at))
+            })
         },
     ),
 ];

@@ -14,13 +14,13 @@ use crate::database::DatabaseName;
 use crate::sqlite::Check;
 use crate::state_store::CheckStatus;
 use crate::task::TaskKind;
-use crate::tasks::BackupReport;
+use crate::tasks::BackupMeasurement;
 use crate::tasks::FailureReason;
+use crate::tasks::Measurements;
 use crate::tasks::Run;
+use crate::tasks::RunStatus;
 use crate::tasks::SkipReason;
 
-/// The tasks as the world knows them, each with a histogram.
-pub(super) const LABELS: [&str; TaskKind::LABELS.len()] = TaskKind::LABELS;
 
 /// A task of a database that is configured.
 #[derive(Debug, Clone)]
@@ -69,19 +69,11 @@ pub(super) struct Job {
     pub timeout: Duration,
     pub max_write_hold: Option<f64>,
     pub reclaimed_bytes: u64,
-    pub size_before: Option<u64>,
-    pub size_after: Option<u64>,
+    /// The size of the database before and after the last run, in bytes.
+    pub sizes: Option<(u64, u64)>,
     pub tables: BTreeMap<String, TableCounts>,
-    /// The last proved backup.
-    pub backup: Option<Backup>,
-}
-
-/// A backup that was proved.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Backup {
-    pub size_bytes: u64,
-    pub files: u64,
-    pub verified_at: f64,
+    /// The last verified backup.
+    pub backup: Option<BackupMeasurement>,
 }
 
 /// The integrity of one database.
@@ -107,14 +99,16 @@ type Durations = HistogramWithExemplars<[(&'static str, String); 1]>;
 #[derive(Debug)]
 pub struct JobMetrics {
     jobs: Mutex<Jobs>,
-    pub(super) durations: [Durations; LABELS.len()],
+    /// By the label of the task.
+    pub(super) durations: BTreeMap<&'static str, Durations>,
 }
 
 impl Default for JobMetrics {
     fn default() -> Self {
         // From a skip's neighbour, a vacuum of nothing, to a check of a terabyte.
         let bounds = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0];
-        let durations = LABELS.map(|_| Durations::new(bounds.into_iter()));
+        let durations = TaskKind::labels().into_iter();
+        let durations = durations.map(|label| (label, Durations::new(bounds.into_iter()))).collect();
         Self { jobs: Mutex::default(), durations }
     }
 }
@@ -243,31 +237,25 @@ impl JobMetrics {
 
     /// Counts a run that is over.
     pub fn observe(&self, run: &Run) {
-        if run.is_skip() {
+        if let RunStatus::Skipped(reason) = run.status {
             self.with(&run.database, run.task, |job| {
-                let index =
-                    SkipReason::ALL.iter().position(|reason| run.reason.as_deref() == Some(reason.label()));
-                if let Some(index) = index {
-                    job.skips[index] += 1;
-                }
+                count(&SkipReason::ALL, &mut job.skips, reason);
                 if run.is_done() {
                     job.last_success = Some(unix_seconds(run.ended_at()));
                 }
             });
             return;
         }
-        if let Some(index) = LABELS.iter().position(|label| *label == run.task.label()) {
+        if let Some(durations) = self.durations.get(run.task.label()) {
             // Only a trace that is exported can be found.
             let trace = run.trace.as_ref().filter(|trace| trace.sampled);
             let exemplar = trace.map(|trace| [("trace_id", trace.id.clone())]);
-            self.durations[index].observe(run.elapsed.as_secs_f64(), exemplar, Some(run.ended_at()));
+            durations.observe(run.elapsed.as_secs_f64(), exemplar, Some(run.ended_at()));
         }
         self.with(&run.database, run.task, |job| {
             job.runs += 1;
-            let index =
-                FailureReason::ALL.iter().position(|reason| run.reason.as_deref() == Some(reason.label()));
-            if let Some(index) = index {
-                job.failures[index] += 1;
+            if let RunStatus::Failed(reason) = run.status {
+                count(&FailureReason::ALL, &mut job.failures, reason);
             }
             job.finished(run);
             job.count(run);
@@ -278,7 +266,6 @@ impl JobMetrics {
 impl Job {
     /// Takes over the gauges of the last run.
     fn finished(&mut self, run: &Run) {
-        let summary = run.summary();
         self.last_start = Some(unix_seconds(run.started_at));
         self.last_completion = Some(unix_seconds(run.ended_at()));
         self.last_duration = Some(run.elapsed.as_secs_f64());
@@ -286,39 +273,44 @@ impl Job {
         if run.is_success() {
             self.last_success = self.last_completion;
         }
-        self.max_write_hold = Some(summary.max_write_hold_seconds);
-        if let Some(vacuum) = summary.vacuum {
-            (self.size_before, self.size_after) =
-                (Some(vacuum.size_before_bytes), Some(vacuum.size_after_bytes));
-        }
-        self.keep_backup(run);
-        for table in summary.log_cleaning.into_iter().flat_map(|report| report.tables) {
+        self.max_write_hold = Some(run.max_hold().as_secs_f64());
+        let measured = measurements(run);
+        self.sizes = measured.sizes.or(self.sizes);
+        self.backup = measured.backup.or(self.backup);
+        for table in measured.tables {
             if let Some(counts) = self.tables.get_mut(&table.table) {
-                counts.complete = Some(!table.has_ended_early());
-                counts.kept_rows = Some(table.kept.iter().map(|kept| kept.rows).sum());
+                counts.complete = Some(table.complete);
+                counts.kept_rows = Some(table.kept_rows);
             }
         }
     }
 
     fn keep_backup(&mut self, run: &Run) {
-        if let Some(report) = run.summary().backup {
-            let BackupReport { size_bytes, files, verified_at, .. } = report;
-            self.backup = Some(Backup { size_bytes, files, verified_at });
-        }
+        self.backup = measurements(run).backup.or(self.backup);
     }
 
     /// Adds to the counters what the run did.
     fn count(&mut self, run: &Run) {
-        let summary = run.summary();
-        if let Some(vacuum) = summary.vacuum {
-            self.reclaimed_bytes += vacuum.saved_bytes;
-        }
-        for table in summary.log_cleaning.into_iter().flat_map(|report| report.tables) {
+        let measured = measurements(run);
+        self.reclaimed_bytes += measured.reclaimed_bytes;
+        for table in measured.tables {
             if let Some(counts) = self.tables.get_mut(&table.table) {
                 counts.deleted_rows += table.deleted_rows;
                 counts.batches += table.batches;
-                counts.other_rows += table.others.iter().map(|other| other.rows).sum::<u64>();
+                counts.other_rows += table.other_rows;
             }
         }
+    }
+}
+
+fn measurements(run: &Run) -> Measurements {
+    run.report.as_ref().map(|report| report.details.measurements()).unwrap_or_default()
+}
+
+/// Adds one to the count of a reason; the counts are in the order of `all`.
+fn count<R: PartialEq>(all: &[R], counts: &mut [u64], reason: R) {
+    let known = all.iter().zip(counts).find(|(known, _)| **known == reason);
+    if let Some((_, count)) = known {
+        *count += 1;
     }
 }

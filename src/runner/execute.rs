@@ -27,10 +27,11 @@ use crate::task::TaskKind;
 use crate::tasks;
 use crate::tasks::DryRun;
 use crate::tasks::FailureReason;
-use crate::tasks::Outcome;
 use crate::tasks::Progress;
+use crate::tasks::Report;
 use crate::tasks::Run;
 use crate::tasks::SkipReason;
+use crate::tasks::Stop;
 use crate::tasks::TaskContext;
 use crate::tasks::TaskHistory;
 use crate::tasks::Trigger;
@@ -67,14 +68,14 @@ pub struct RunRequest {
 /// What came of an order.
 #[derive(Debug)]
 pub enum RunResult {
-    /// It is over and written down; with what came of it in full.
-    Done(Box<Run>, Box<Outcome>),
+    /// It is over and recorded.
+    Done(Box<Run>),
     /// Another process of litekeeper maintains the database.
     LockedElsewhere,
 }
 
 impl TaskExecutor {
-    /// A workshop with the settings of a configuration.
+    /// Takes the pause file from the configuration.
     #[must_use]
     pub fn new(state_store: Arc<StateStore>, metrics: Arc<JobMetrics>, maintenance: &Maintenance) -> Self {
         Self { state_store, metrics, pause_file: maintenance.pause_file.clone() }
@@ -91,7 +92,7 @@ impl TaskExecutor {
                 return self.record_not_started(
                     request,
                     SystemTime::now(),
-                    Outcome::failed(FailureReason::Io, message),
+                    Stop::failed(FailureReason::Io, message),
                 );
             }
         };
@@ -99,26 +100,26 @@ impl TaskExecutor {
         match self.paused(&request.database) {
             Ok(None) => {}
             Ok(Some(how)) => {
-                let outcome = Outcome::skipped(SkipReason::Paused, format!("maintenance is paused; {how}"));
-                return self.record_not_started(request, now, outcome);
+                let stop = Stop::skipped(SkipReason::Paused, format!("maintenance is paused; {how}"));
+                return self.record_not_started(request, now, stop);
             }
             Err(error) => return self.record_not_started(request, now, state_failed(&error)),
         }
         let _trace = trace_of(request);
         let (begun, metrics) = (Instant::now(), &self.metrics);
         metrics.started(&request.database.name, request.task, now);
-        let outcome = self.run_inner(request, now, progress);
+        let result = self.run_inner(request, now, progress);
         metrics.ended(&request.database.name, request.task);
-        let run = self.run_of(request, now, begun.elapsed(), &outcome);
+        let run = self.run_of(request, now, begun.elapsed(), result);
         record(&run, &self.state_store, metrics);
-        RunResult::Done(Box::new(run), Box::new(outcome))
+        RunResult::Done(Box::new(run))
     }
 
     /// Says what an order would do.
     ///
     /// # Errors
     /// The outcome of a run that could not even look.
-    pub fn dry_run(&self, request: &RunRequest, progress: Arc<dyn Progress>) -> Result<DryRun, Outcome> {
+    pub fn dry_run(&self, request: &RunRequest, progress: Arc<dyn Progress>) -> Result<DryRun, Stop> {
         let history = self.history(request).map_err(|error| state_failed(&error))?;
         let limits =
             QueryLimits { deadline: None, busy_timeout: Duration::ZERO, cancel: request.cancel.clone() };
@@ -133,17 +134,23 @@ impl TaskExecutor {
 
     /// Writes down a run that never began.
     #[must_use]
-    pub fn record_not_started(&self, request: &RunRequest, at: SystemTime, outcome: Outcome) -> RunResult {
+    pub fn record_not_started(&self, request: &RunRequest, at: SystemTime, stop: Stop) -> RunResult {
         let _trace = trace_of(request);
-        let run = self.run_of(request, at, Duration::ZERO, &outcome);
+        let run = self.run_of(request, at, Duration::ZERO, Err(stop));
         record(&run, &self.state_store, &self.metrics);
-        RunResult::Done(Box::new(run), Box::new(outcome))
+        RunResult::Done(Box::new(run))
     }
 
-    fn run_of(&self, request: &RunRequest, at: SystemTime, elapsed: Duration, outcome: &Outcome) -> Run {
+    fn run_of(
+        &self,
+        request: &RunRequest,
+        at: SystemTime,
+        elapsed: Duration,
+        result: Result<Report, Stop>,
+    ) -> Run {
         let RunRequest { database, task, trigger, due_at, .. } = request;
         let (name, path) = (database.name.clone(), database.path.clone());
-        let run = Run::new(name, path, *task, *trigger, *due_at, at, elapsed, outcome);
+        let run = Run::new(name, path, *task, *trigger, *due_at, at, elapsed, result);
         Run { trace: telemetry::current(), ..run }
     }
 
@@ -160,16 +167,16 @@ impl TaskExecutor {
         Ok((everything || one).then(|| "`litekeeper resume` ends the pause".to_owned()))
     }
 
-    fn lock(&self, database: &Database) -> std::io::Result<Option<LockOrNone>> {
+    /// Locks a database for maintenance; the outer `None` says that another process has it locked, the inner one that no lock
+    /// is needed.
+    fn lock(&self, database: &Database) -> std::io::Result<Option<Option<MaintenanceLock>>> {
         // In memory, nothing that writes is configured, and two health checks do no harm.
-        let Some(state) = self.state_store.file() else { return Ok(Some(LockOrNone::None)) };
-        let Some(main) = DatabaseFingerprint::read(&database.files)?.main else {
-            return Ok(Some(LockOrNone::None));
-        };
+        let Some(state) = self.state_store.file() else { return Ok(Some(None)) };
+        let Some(main) = DatabaseFingerprint::read(&database.files)?.main else { return Ok(Some(None)) };
         let mut directory = state.as_os_str().to_owned();
         directory.push(".locks");
         let lock = MaintenanceLock::try_acquire(&PathBuf::from(directory), main.device, main.inode)?;
-        Ok(lock.map(LockOrNone::Lock))
+        Ok(lock.map(Some))
     }
 
     fn history(&self, request: &RunRequest) -> Result<TaskHistory, StateStoreError> {
@@ -198,16 +205,18 @@ impl TaskExecutor {
         }
     }
 
-    fn run_inner(&self, request: &RunRequest, now: SystemTime, progress: Arc<dyn Progress>) -> Outcome {
-        let mut history = match self.history(request) {
-            Ok(history) => history,
-            Err(error) => return state_failed(&error),
-        };
-        if request.task == TaskKind::Backup {
-            match self.state_store.backup_identity(&request.database.path, &request.database.name) {
-                Ok(identity) => history.backup_identity = Some(identity),
-                Err(error) => return state_failed(&error),
-            }
+    fn run_inner(
+        &self,
+        request: &RunRequest,
+        now: SystemTime,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Report, Stop> {
+        let task = tasks::task(request.task);
+        let mut history = self.history(request).map_err(|error| state_failed(&error))?;
+        if task.needs_backup_identity() {
+            let (path, name) = (&request.database.path, &request.database.name);
+            let identity = self.state_store.backup_identity(path, name);
+            history.backup_identity = Some(identity.map_err(|error| state_failed(&error))?);
         }
         let timeout = timeout(&request.database, request.task);
         let until_close = request.must_end_by.map(|end| end.duration_since(now).unwrap_or_default());
@@ -227,16 +236,16 @@ impl TaskExecutor {
             history: &history,
             progress,
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| tasks::run(request.task, &context)));
-        if request.task == TaskKind::LogCleaning
+        let result = catch_unwind(AssertUnwindSafe(|| tasks::run(request.task, &context)));
+        if task.depends_on_clock()
             && let Err(error) = self.state_store.set_clock(&request.database.path, &clock)
         {
             tracing::error!(db = request.database.name.as_str(), %error, "the clock could not be written to the state file");
         }
         self.remember_writer(&request.database, history.foreign_writer.load(Ordering::Relaxed));
-        outcome.unwrap_or_else(|_| {
+        result.unwrap_or_else(|_| {
             let message = "the job panicked, which is a defect of litekeeper; please report it with the log";
-            Outcome::failed(FailureReason::Other, message)
+            Err(Stop::failed(FailureReason::Other, message))
         })
     }
 }
@@ -266,16 +275,9 @@ fn trace_of(request: &RunRequest) -> telemetry::RunScope {
     )
 }
 
-/// A lock, or the absence of a need for one.
-#[expect(dead_code, reason = "the lock is held, not read")]
-enum LockOrNone {
-    Lock(MaintenanceLock),
-    None,
-}
-
 /// Without the state file nobody knows whether the database is sound, so nothing is done.
-fn state_failed(error: &StateStoreError) -> Outcome {
-    Outcome::failed(FailureReason::Io, error.to_string())
+fn state_failed(error: &StateStoreError) -> Stop {
+    Stop::failed(FailureReason::Io, error.to_string())
 }
 
 /// How long a run of a task may take.

@@ -37,8 +37,9 @@ use crate::scheduler::SkipCause;
 use crate::scheduler::Start;
 use crate::scheduler::TaskKey;
 use crate::task::TaskKind;
-use crate::tasks::Outcome;
+use crate::tasks;
 use crate::tasks::SkipReason;
+use crate::tasks::Stop;
 use crate::tasks::Trigger;
 use crate::worker_pool::run_blocking;
 
@@ -88,7 +89,7 @@ fn limits(maintenance: &Maintenance) -> ConcurrencyLimits {
 }
 
 impl Runner {
-    /// Runs what is due until it is told to stop, and then waits for what is under way to end at a safe point.
+    /// Runs due tasks until `stop`, then waits until the active runs end at a safe point.
     pub async fn run(mut self, stop: CancellationToken) {
         let history = Arc::clone(&self.executor.state_store);
         let last_seen = run_blocking(move || history.last_id().unwrap_or(0)).await.unwrap_or(0);
@@ -197,7 +198,7 @@ impl RunnerState {
                 Decision::Missed { key, count } => {
                     let (db, task) = (key.database.as_str(), key.task.to_string());
                     // A light task that waited for a long job has missed nothing that its next run does not do.
-                    if key.task.is_light() {
+                    if tasks::task(key.task).is_light() {
                         tracing::debug!(db, task, count, "due times passed without a run");
                     } else {
                         tracing::warn!(db, task, count, "due times passed without a run");
@@ -270,8 +271,8 @@ impl RunnerState {
         };
         self.mark_scheduled(key, due_at);
         let executor = self.executor.clone();
-        let outcome = Outcome::skipped(reason, why);
-        run_blocking(move || persistence::skip(&executor, &request, outcome)).await;
+        let stop = Stop::skipped(reason, why);
+        run_blocking(move || persistence::skip(&executor, &request, stop)).await;
         self.publish_next_run(key);
     }
 

@@ -14,9 +14,9 @@ use crate::metrics::JobTarget;
 use crate::os::DatabaseFingerprint;
 use crate::state_store::StateStoreError;
 use crate::task::TaskKind;
-use crate::tasks::Outcome;
+use crate::tasks;
 use crate::tasks::Progress;
-use crate::tasks::checks;
+use crate::tasks::Stop;
 
 use super::execute::RunRequest;
 use super::execute::RunResult;
@@ -46,26 +46,16 @@ pub(super) fn job_targets(databases: &[Arc<Database>]) -> Vec<JobTarget> {
     // Thousands of databases share a few schedules, and an interval takes milliseconds to work out.
     let mut intervals: Vec<(crate::schedule::Schedule, std::time::Duration)> = Vec::new();
     for database in databases {
-        let tasks = &database.settings.tasks;
-        for (task, timing) in tasks.timings() {
+        let settings = &database.settings.tasks;
+        for (task, timing) in settings.timings() {
             let known = intervals.iter().find(|(schedule, _)| *schedule == timing.schedule);
             let expected_interval = known.map(|(_, interval)| *interval).unwrap_or_else(|| {
                 let interval = timing.schedule.interval(now);
                 intervals.push((timing.schedule.clone(), interval));
                 interval
             });
-            let retentions = match (task, &tasks.log_cleaning) {
-                (TaskKind::LogCleaning, Some(cleaning)) => {
-                    cleaning.tables.iter().map(|table| (table.table.clone(), table.retention)).collect()
-                }
-                _ => Vec::new(),
-            };
-            let checks = match (task, &tasks.health_check) {
-                (TaskKind::HealthCheck | TaskKind::QuickCheck, Some(health_check)) => {
-                    checks(health_check, task == TaskKind::QuickCheck)
-                }
-                _ => Vec::new(),
-            };
+            let implementation = tasks::task(task);
+            let (retentions, checks) = (implementation.retentions(settings), implementation.checks(settings));
             let (database, timeout) = (database.name.clone(), timing.timeout);
             targets.push(JobTarget { database, task, expected_interval, timeout, retentions, checks });
         }
@@ -131,7 +121,7 @@ pub(super) fn execute_once(
     let result = executor.execute(request, progress);
     let cut_short = match &result {
         RunResult::LockedElsewhere => true,
-        RunResult::Done(run, _) => request.cancel.is_cancelled() && run.is_stopped(),
+        RunResult::Done(run) => request.cancel.is_cancelled() && run.is_stopped(),
     };
     if cut_short {
         // Without an earlier one, the moment before this one stands for it.
@@ -142,14 +132,14 @@ pub(super) fn execute_once(
 }
 
 /// Writes down a run that never began.
-pub(super) fn skip(executor: &TaskExecutor, request: &RunRequest, outcome: Outcome) {
+pub(super) fn skip(executor: &TaskExecutor, request: &RunRequest, stop: Stop) {
     mark_scheduled(executor, request, request.due_at);
-    let _ = executor.record_not_started(request, SystemTime::now(), outcome);
+    let _ = executor.record_not_started(request, SystemTime::now(), stop);
 }
 
 fn mark_scheduled(executor: &TaskExecutor, request: &RunRequest, due_at: Option<SystemTime>) {
     // The next run of a light task is minutes away, so a missed one is not made up for.
-    let Some(due_at) = due_at.filter(|_| !request.task.is_light()) else { return };
+    let Some(due_at) = due_at.filter(|_| !tasks::task(request.task).is_light()) else { return };
     if let Err(error) = executor.state_store.mark_scheduled(&request.database.path, request.task, due_at) {
         tracing::error!(db = request.database.name.as_str(), task = request.task.to_string(), %error, "the due time could not be written to the state file");
     }
@@ -170,8 +160,8 @@ pub(super) fn poll_external_changes(
     for past in others {
         last_seen = last_seen.max(past.id);
         executor.metrics.observe(&past.run);
-        if let Ok(check_statuses) = executor.state_store.check_statuses(&past.run.path) {
-            executor.metrics.set_standings(&past.run.database, check_statuses);
+        if let Ok(standings) = executor.state_store.check_statuses(&past.run.path) {
+            executor.metrics.set_standings(&past.run.database, standings);
         }
     }
     let file = executor.pause_file.as_ref().is_some_and(|file| file.exists());

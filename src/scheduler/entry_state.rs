@@ -10,9 +10,9 @@ use chrono::Utc;
 use crate::schedule::Window;
 use crate::schedule::stable_hash;
 
-use super::MIN_WINDOW_LEFT;
-use super::ScheduleTarget;
-use super::TaskKey;
+use super::target::MIN_WINDOW_LEFT;
+use super::target::ScheduleTarget;
+use super::target::TaskKey;
 
 /// An occurrence that is looked at so much later, because the machine slept, has its start deadline from then on.
 const LATE_START: TimeDelta = TimeDelta::minutes(1);

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use chrono::DateTime;
 use chrono::Utc;
 
-use super::ConcurrencyLimits;
-use super::ScheduleTarget;
-use super::TaskKey;
 use super::entry_state::EntryState;
 use super::running::Running;
+use super::target::ConcurrencyLimits;
+use super::target::ScheduleTarget;
+use super::target::TaskKey;
 
 type QueueOrder = BTreeSet<(DateTime<Utc>, TaskKey)>;
 

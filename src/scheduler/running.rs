@@ -9,8 +9,8 @@ use chrono::Utc;
 
 use crate::database::DatabaseName;
 
-use super::TaskKey;
 use super::entry_state::DueRun;
+use super::target::TaskKey;
 
 #[derive(Debug)]
 struct StartedRun {

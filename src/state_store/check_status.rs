@@ -12,6 +12,7 @@ use crate::sqlite::Check;
 use crate::tasks::FailureReason;
 use crate::tasks::Notes;
 use crate::tasks::Run;
+use crate::tasks::RunStatus;
 use crate::tasks::Verdict;
 
 use super::StateStore;
@@ -83,10 +84,10 @@ pub fn apply_verdict(check_statuses: &mut BTreeMap<Check, CheckStatus>, verdict:
 /// The verdicts of a run on the database's health. A writing task that encounters damage counts
 /// like a failed check.
 fn verdicts(run: &Run) -> Vec<Verdict> {
-    if let Some(health) = run.summary().health_check {
-        return health.verdicts;
+    if let Some(verdicts) = run.report.as_ref().and_then(|report| report.details.verdicts()) {
+        return verdicts.to_vec();
     }
-    if run.reason.as_deref() != Some(FailureReason::Corrupt.label()) {
+    if run.status != RunStatus::Failed(FailureReason::Corrupt) {
         return Vec::new();
     }
     let first_problem = run.message.clone();

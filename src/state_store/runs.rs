@@ -14,9 +14,12 @@ use litekeeper_sqlite::rusqlite::types::Value;
 
 use crate::database::DatabaseName;
 use crate::task::TaskKind;
+use crate::tasks;
 use crate::tasks::Run;
+use crate::tasks::RunStatus;
 use crate::tasks::SkipReason;
 use crate::tasks::Trigger;
+use crate::tasks::parse_report;
 
 use super::StateStore;
 use super::StateStoreError;
@@ -27,7 +30,7 @@ use super::task_from_slot;
 use super::time;
 
 /// A run with its number in the file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct StoredRun {
     /// Its number.
     pub id: i64,
@@ -66,7 +69,13 @@ const DONE: &str = "(outcome = 'success' OR outcome = 'skipped' AND reason = 'be
 fn stored_run(row: &Row<'_>) -> rusqlite::Result<Option<StoredRun>> {
     // A task that a later version knows is passed over.
     let Some(task) = task_from_slot(&row.get::<_, String>(3)?) else { return Ok(None) };
+    // So is one that ended in a way that a later version knows.
+    let reason: Option<String> = row.get(9)?;
+    let Some(status) = RunStatus::from_labels(&row.get::<_, String>(8)?, reason.as_deref()) else {
+        return Ok(None);
+    };
     let details: Option<String> = row.get(11)?;
+    let details = details.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let run = Run {
         database: DatabaseName::new(&row.get::<_, String>(1)?),
         path: path_from_value(row.get_ref(2)?),
@@ -75,10 +84,10 @@ fn stored_run(row: &Row<'_>) -> rusqlite::Result<Option<StoredRun>> {
         due_at: row.get::<_, Option<f64>>(5)?.map(time),
         started_at: time(row.get(6)?),
         elapsed: Duration::try_from_secs_f64(row.get(7)?).unwrap_or_default(),
-        outcome: row.get(8)?,
-        reason: row.get(9)?,
+        status,
         message: row.get(10)?,
-        details: details.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+        report: parse_report(task, &details),
+        details,
         trace: None,
     };
     Ok(Some(StoredRun { id: row.get(0)?, run }))
@@ -89,8 +98,13 @@ fn replace_equal(connection: &Connection, run: &Run) -> rusqlite::Result<bool> {
     let sql = "DELETE FROM runs WHERE id = (SELECT id FROM runs WHERE path = ?1 AND task = ?2 ORDER BY id DESC LIMIT 1 OFFSET 1) \
                AND outcome = ?3 AND reason IS ?4 AND trigger <> ?5";
     let manual = Trigger::Manual.label();
-    let parameters =
-        params![path_to_value(&run.path), run.task.stored_name(), run.outcome, run.reason, manual];
+    let parameters = params![
+        path_to_value(&run.path),
+        run.task.stored_name(),
+        run.status.outcome(),
+        run.status.reason(),
+        manual
+    ];
     Ok(connection.execute(sql, parameters)? > 0)
 }
 
@@ -104,8 +118,8 @@ impl StateStore {
     /// # Errors
     /// SQLite's.
     pub fn record(&self, run: &Run) -> Result<Recorded, StateStoreError> {
-        let is_light = run.task.is_light() && run.trigger != Trigger::Manual;
-        if is_light && run.reason.as_deref() == Some(SkipReason::BelowThreshold.label()) {
+        let is_light = tasks::task(run.task).is_light() && run.trigger != Trigger::Manual;
+        if is_light && run.status == RunStatus::Skipped(SkipReason::BelowThreshold) {
             return Ok(Recorded::Nothing);
         }
         let mut connection = self.connection();
@@ -125,8 +139,8 @@ impl StateStore {
                     run.due_at.map(seconds),
                     seconds(run.started_at),
                     run.elapsed.as_secs_f64(),
-                    run.outcome,
-                    run.reason,
+                    run.status.outcome(),
+                    run.status.reason(),
                     run.message,
                     (!run.details.is_null()).then(|| run.details.to_string()),
                 ],

@@ -6,14 +6,17 @@ use crate::database::DatabaseName;
 use crate::sqlite::Check;
 use crate::tasks::Notes;
 use crate::tasks::Run;
+use crate::tasks::RunStatus;
 use crate::tasks::Trigger;
 use crate::tasks::Verdict;
+use crate::tasks::parse_report;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 fn run(started_at: u64, outcome: &str, details: serde_json::Value) -> Run {
+    let reason = (outcome == "failed").then_some("corrupt");
     Run {
         database: DatabaseName::new("books"),
         path: PathBuf::from("/srv/books.db"),
@@ -22,9 +25,9 @@ fn run(started_at: u64, outcome: &str, details: serde_json::Value) -> Run {
         due_at: None,
         started_at: at(started_at),
         elapsed: Duration::from_secs(2),
-        outcome: outcome.to_owned(),
-        reason: None,
+        status: RunStatus::from_labels(outcome, reason).unwrap(),
         message: None,
+        report: parse_report(TaskKind::HealthCheck, &details),
         details,
         trace: None,
     }
@@ -147,8 +150,9 @@ fn a_light_task_does_not_flood_the_history() {
         (10, Schedule, "success", None, Added),
     ];
     for (at, trigger, outcome, reason, kept) in runs {
-        let base = run(at, outcome, serde_json::Value::Null);
-        let light = Run { task: TaskKind::Checkpoint, trigger, reason: reason.map(str::to_owned), ..base };
+        let base = run(at, "success", serde_json::Value::Null);
+        let status = RunStatus::from_labels(outcome, reason).unwrap();
+        let light = Run { task: TaskKind::Checkpoint, trigger, status, ..base };
         assert_eq!(store.record(&light).unwrap(), kept, "run {at}");
     }
     let left = store.runs(&RunQuery { limit: 100, ..RunQuery::default() }).unwrap();

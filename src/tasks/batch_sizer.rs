@@ -60,7 +60,7 @@ impl BatchSizer {
 
     /// How long they may take before the commit.
     pub(super) fn work(self) -> Duration {
-        Duration::from_secs_f64(self.work_budget(self.commit))
+        Duration::from_secs_f64(self.remaining_seconds(self.commit))
     }
 
     /// When a hold is broken off.
@@ -69,7 +69,7 @@ impl BatchSizer {
     }
 
     /// The part of a hold that is left beside so many seconds.
-    fn work_budget(self, seconds: f64) -> f64 {
+    fn remaining_seconds(self, seconds: f64) -> f64 {
         let target = self.target.as_secs_f64();
         (target - seconds).max(target * MIN_UNIT_SHARE)
     }
@@ -83,7 +83,7 @@ impl BatchSizer {
         self.holds.observe(f64::from(units), hold);
         let (fixed, unit) = self.holds.fit(work);
         // Up slowly, as the next rows may be larger; down at once. Rounded, so that a single unit can become two.
-        let factor = (self.work_budget(fixed) / (unit * f64::from(units))).clamp(0.1, 1.5);
+        let factor = (self.remaining_seconds(fixed) / (unit * f64::from(units))).clamp(0.1, 1.5);
         self.units = ((f64::from(units) * factor).round() as u32).clamp(1, MAX_UNITS);
     }
 

@@ -17,13 +17,14 @@ use crate::sqlite::Check;
 use crate::sqlite::ENCRYPTED;
 use crate::sqlite::FindingCategory;
 use crate::sqlite::is_encrypted;
-use crate::task::TaskKind;
 
-use super::READ_BUSY_TIMEOUT;
-use super::TaskContext;
-use super::health_check::ReportProgress;
-use super::outcome::FailureReason;
-use super::outcome::Outcome;
+use crate::tasks::context::READ_BUSY_TIMEOUT;
+use crate::tasks::context::TaskContext;
+use crate::tasks::progress::ReportProgress;
+use crate::tasks::reason::FailureReason;
+use crate::tasks::stop::Stop;
+use crate::tasks::stop::StopReason;
+use crate::tasks::task::Task;
 
 /// How the owner is spared where no health check is configured: as one does by default.
 const DEFAULT_LIMITS: ImpactLimits = ImpactLimits {
@@ -32,37 +33,34 @@ const DEFAULT_LIMITS: ImpactLimits = ImpactLimits {
     owner_busy_timeout: None,
 };
 
-/// The outcome of a task, in which a database counts as damaged only where a check finds damage, or cannot be made.
-pub(super) fn confirmed(task: TaskKind, outcome: Outcome, context: &TaskContext<'_>) -> Outcome {
-    let Outcome::Failed { reason: FailureReason::Corrupt, message, report } = outcome else { return outcome };
-    let corrupt = |message, report| Outcome::Failed { reason: FailureReason::Corrupt, message, report };
-    if matches!(task, TaskKind::HealthCheck | TaskKind::QuickCheck) {
-        return corrupt(message, report);
+/// Confirms a failed run: its database counts as damaged only where a check finds damage, or cannot be made.
+pub(super) fn confirm(task: &dyn Task, stop: Stop, context: &TaskContext<'_>) -> Stop {
+    if stop.reason != StopReason::Failed(FailureReason::Corrupt) || task.is_check() {
+        return stop;
     }
+    let other = |message| Stop { reason: StopReason::Failed(FailureReason::Other), message, ..stop.clone() };
     let path = &context.database.path;
     let size = stat(&context.database.files.main).ok().flatten().map_or(0, |main| main.size);
     if is_encrypted(path, size, context.limits) {
-        return Outcome::Failed { reason: FailureReason::Other, message: ENCRYPTED.to_owned(), report };
+        return other(ENCRYPTED.to_owned());
     }
     context.progress.message("SQLite calls the database malformed; it is checked");
     let found = health_report::report(&request(context), &ReportProgress(Arc::clone(&context.progress)));
     if found.has(FindingCategory::Damage) {
-        return corrupt(message, report);
+        return stop;
     }
     // What only the application can check is no damage; a check that could not be made says nothing.
     if found.status == Status::Unknown && (found.error.is_some() || found.checks.is_empty()) {
         let why = found.error.as_deref().unwrap_or("it gave no result");
-        return corrupt(
-            format!("{message}; whether the file is damaged could not be checked: {why}"),
-            report,
-        );
+        let message = format!("{}; whether the file is damaged could not be checked: {why}", stop.message);
+        return Stop { message, ..stop };
     }
-    let message = format!(
-        "{message}; a full check finds no damage, so this is not the file: a full-text index that is out of step with its \
+    other(format!(
+        "{}; a full check finds no damage, so this is not the file: a full-text index that is out of step with its \
          table gives this error in a trigger (INSERT INTO i(i) VALUES('integrity-check') tells, 'rebuild' makes it anew), as does a \
-         file that was replaced meanwhile"
-    );
-    Outcome::Failed { reason: FailureReason::Other, message, report }
+         file that was replaced meanwhile",
+        stop.message
+    ))
 }
 
 fn request(context: &TaskContext<'_>) -> Request {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use crate::database::Database;
 use crate::database_files::DatabaseFiles;
+use crate::health_report::ImpactLimits;
 use crate::limits::QueryLimits;
 use crate::os::DatabaseFingerprint;
 use crate::os::count_write_descriptors;
@@ -14,9 +15,10 @@ use crate::sqlite::Contention;
 use crate::sqlite::WriteProbe;
 use crate::sqlite::Writer;
 
-use super::Progress;
-use super::owner_writes::HoldDecision;
-use super::owner_writes::OwnerWrites;
+use crate::tasks::context::TaskContext;
+use crate::tasks::owner_writes::HoldDecision;
+use crate::tasks::owner_writes::OwnerWrites;
+use crate::tasks::progress::Progress;
 
 /// A job that holds the lock for less, some thousand rows, is not worth a count. Each of its holds is followed by a long pause.
 const MIN_HOLD_TO_COUNT: Duration = Duration::from_millis(5);
@@ -91,7 +93,7 @@ impl LockContention {
 
     /// Waits until a hold may begin, and returns how long it is to last, where `target` is the user's wish. Where the
     /// application may not wait for locks and has written lately, that is between two of its writes. It ends early with the
-    /// budget.
+    /// time limit.
     pub(super) fn await_turn(&mut self, writer: &Writer, target: Duration, limits: &QueryLimits) -> Duration {
         if self.owner_waits {
             return self.target_hold(target);
@@ -191,8 +193,9 @@ pub(super) fn owner_waits(busy_timeout: Option<Duration>) -> bool {
     busy_timeout.is_some_and(|timeout| timeout >= MIN_BUSY_TIMEOUT)
 }
 
-/// What an application would notice, if it may be one that does not wait for locks.
-pub(super) fn owner_notice(busy_timeout: Option<Duration>) -> Option<String> {
+/// Says what the application would notice of a task that writes, if it may be one that does not wait for locks.
+pub(super) fn owner_notice(context: &TaskContext<'_>) -> Option<String> {
+    let busy_timeout = context.database.settings.owner_busy_timeout;
     if owner_waits(busy_timeout) {
         return None;
     }
@@ -204,9 +207,14 @@ pub(super) fn owner_notice(busy_timeout: Option<Duration>) -> Option<String> {
     ))
 }
 
-/// The same of a task that only reads, of a rollback database.
-pub(super) fn owner_notice_for_reader(busy_timeout: Option<Duration>, max_hold: Duration) -> Option<String> {
-    if busy_timeout.is_some_and(|timeout| timeout >= max_hold) {
+/// Says the same of a task that only reads, for a database in rollback mode.
+pub(super) fn owner_notice_for_reader(
+    context: &TaskContext<'_>,
+    max_writer_wait: Duration,
+) -> Option<String> {
+    let owner_busy_timeout = context.database.settings.owner_busy_timeout;
+    let max_hold = ImpactLimits { max_writer_wait, max_wal_growth: 0, owner_busy_timeout }.max_copy_hold();
+    if owner_busy_timeout.is_some_and(|timeout| timeout >= max_hold) {
         return None;
     }
     Some(format!(
@@ -220,13 +228,13 @@ pub(super) fn owner_notice_for_reader(busy_timeout: Option<Duration>, max_hold: 
 mod tests {
     use std::path::Path;
 
-    use super::super::tests::Quiet;
     use super::*;
+    use crate::tasks::progress::NoProgress;
 
     #[test]
     fn holds_are_short_unless_one_connection_is_there() {
         let target = Duration::from_millis(20);
-        let progress: Arc<dyn Progress> = Arc::new(Quiet);
+        let progress: Arc<dyn Progress> = Arc::new(NoProgress);
         let mut contention = LockContention {
             database: DatabaseFiles::of(Path::new("/nowhere")),
             progress,

@@ -4,10 +4,10 @@ use crate::database::Database;
 use crate::os::stat;
 use crate::sqlite::CHECKSUM_BYTES;
 use crate::sqlite::Header;
-use crate::task::TaskKind;
+use crate::tasks::access::Access;
 
-use super::outcome::Outcome;
-use super::outcome::SkipReason;
+use crate::tasks::reason::SkipReason;
+use crate::tasks::stop::Stop;
 
 /// Why only the owner may write a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +54,11 @@ impl OwnerFormat {
 }
 
 /// Refuses a task that would write pages of such a database. A backup only reads.
-pub(super) fn check_owner_format(task: TaskKind, format: Option<OwnerFormat>) -> Result<(), Outcome> {
+pub(super) fn check_owner_format(access: Access, format: Option<OwnerFormat>) -> Result<(), Stop> {
     match format {
-        Some(format) if task.writes() && task != TaskKind::Backup => {
+        Some(format) if access == Access::Writes => {
             let detail = format!("{}; let the application do this itself", format.describe());
-            Err(Outcome::skipped(SkipReason::OwnerFormat, detail))
+            Err(Stop::skipped(SkipReason::OwnerFormat, detail))
         }
         Some(_) | None => Ok(()),
     }

@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::sqlite::ForeignWrites;
 use crate::sqlite::JournalMode;
 
-/// The part of an application's writes that may be refused, in WAL mode and else, with room for what is not foreseen: less
+/// The part of an application's writes that may be refused, in WAL mode and else, with a margin: less
 /// than 0.01 and 0.05 are promised. A commit of a rollback database waits for the disk, so its holds are longer.
 const MAX_REFUSED_SHARE: (f64, f64) = (0.005, 0.035);
 
@@ -280,7 +280,7 @@ mod tests {
     type Gap = fn(f64) -> f64;
 
     /// Plays an application without a busy timeout that needs `write` milliseconds for a write, and holds that need `fixed`
-    /// milliseconds and as much again of work as they have room for. Returns its tries, those refused, our holds, and
+    /// milliseconds and as much again of work as fits. Returns its tries, those refused, our holds, and
     /// their milliseconds of work in a minute.
     fn played(mode: JournalMode, gap: Gap, write: f64, fixed: f64) -> (u32, u32, u32, f64) {
         const END: f64 = 60_000.0;
@@ -313,7 +313,7 @@ mod tests {
                 }
             }
             owner.observe(seen(writing.is_some(), commits), at(now));
-            let room = match owner.decide(at(now)) {
+            let available = match owner.decide(at(now)) {
                 HoldDecision::Wait => {
                     now += owner.step().as_secs_f64() * 1e3 + 0.06;
                     continue;
@@ -321,7 +321,7 @@ mod tests {
                 HoldDecision::Start => 7.0,
                 HoldDecision::StartWithin(left) => (left.as_secs_f64() * 1e3).min(7.0),
             };
-            let hold = (fixed + (room - fixed).max(room / 2.0)) * (0.9 + 0.2 * random());
+            let hold = (fixed + (available - fixed).max(available / 2.0)) * (0.9 + 0.2 * random());
             now += hold;
             while next <= now {
                 (tries, refused) = (tries + 1, refused + 1);

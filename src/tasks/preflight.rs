@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::database::Database;
 use crate::database_files::DatabaseFiles;
 use crate::os::FileKind;
-use crate::os::FilesystemFacts;
 use crate::os::Loss;
 use crate::os::LostLocks;
 use crate::os::MountTable;
@@ -23,34 +22,14 @@ use crate::os::write_denied;
 use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
 use crate::sqlite::Writer;
-use crate::task::TaskKind;
+use crate::tasks::access::Access;
 
-use super::TaskContext;
-use super::outcome::FailureReason;
-use super::outcome::Outcome;
-use super::outcome::SkipReason;
-
-/// A path for system calls.
-pub(super) fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
-}
-
-/// The directory of a path, for system calls.
-pub(super) fn directory_of(path: &Path) -> CString {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    c_path(directory)
-}
-
-/// The file system under a directory.
-///
-/// # Errors
-/// A failed run, with what the system said.
-pub(super) fn filesystem(directory: &CString) -> Result<FilesystemFacts, Outcome> {
-    filesystem_facts(directory, &MountTable::read()).map_err(|error| {
-        let message = format!("{}: cannot tell the free space: {error}", directory.to_string_lossy());
-        Outcome::failed(FailureReason::Io, message)
-    })
-}
+use crate::tasks::context::TaskContext;
+use crate::tasks::reason::FailureReason;
+use crate::tasks::reason::SkipReason;
+use crate::tasks::space::directory_of;
+use crate::tasks::space::filesystem;
+use crate::tasks::stop::Stop;
 
 /// Whether a job may write a database at all.
 ///
@@ -60,16 +39,16 @@ pub(super) fn check_writable(
     database: &Database,
     journal_mode: JournalMode,
     allow_network_filesystem: bool,
-) -> Result<(), Outcome> {
+) -> Result<(), Stop> {
     let directory = directory_of(&database.path);
     if let Some((what, error)) = write_denied(&database.files, &directory) {
         let detail = format!("litekeeper may not write the {what}: {error}");
-        return Err(Outcome::skipped(SkipReason::ReadOnly, detail));
+        return Err(Stop::skipped(SkipReason::ReadOnly, detail));
     }
     let obstacle = sidecar_obstacle(&database.files.main, &directory)
-        .map_err(|error| Outcome::failed(FailureReason::Io, format!("stat: {error}")))?;
+        .map_err(|error| Stop::failed(FailureReason::Io, format!("stat: {error}")))?;
     if let Some(obstacle) = obstacle {
-        return Err(Outcome::skipped(SkipReason::ReadOnly, obstacle.words()));
+        return Err(Stop::skipped(SkipReason::ReadOnly, obstacle.words()));
     }
     let facts = filesystem(&directory)?;
     if facts.network && journal_mode == JournalMode::Wal && !allow_network_filesystem {
@@ -78,7 +57,7 @@ pub(super) fn check_writable(
              machine; nothing is written there unless the task says `allow_network_filesystem: on`",
             facts.fstype
         );
-        return Err(Outcome::failed(FailureReason::Config, message));
+        return Err(Stop::failed(FailureReason::Config, message));
     }
     Ok(())
 }
@@ -88,12 +67,12 @@ pub(super) fn check_writable(
 ///
 /// # Errors
 /// The outcome of a run that may not.
-pub(super) fn check_locks(task: TaskKind, database: &Database) -> Result<(), Outcome> {
-    if !task.writes() {
+pub(super) fn check_locks(access: Access, database: &Database) -> Result<(), Stop> {
+    if access == Access::Reads {
         return Ok(());
     }
     let lost = lost_locks(&database.files);
-    let stops = |one: &&LostLocks| task != TaskKind::Backup || one.writes_to_deleted_file();
+    let stops = |one: &&LostLocks| access == Access::Writes || one.writes_to_deleted_file();
     let Some(first) = lost.iter().find(stops) else { return Ok(()) };
     let rescue = match first.loss {
         Loss::Locks => {
@@ -105,17 +84,17 @@ pub(super) fn check_locks(task: TaskKind, database: &Database) -> Result<(), Out
              says"
         }
     };
-    Err(Outcome::skipped(SkipReason::OwnerLostLocks, format!("{first}; {rescue}")))
+    Err(Stop::skipped(SkipReason::OwnerLostLocks, format!("{first}; {rescue}")))
 }
 
 /// Opens a database for writing. When it is closed, SQLite removes the sidecars only if nobody else can have it open.
 ///
 /// # Errors
 /// Those of [`Writer::open`].
-pub(super) fn open_writer(context: &TaskContext<'_>, patience: Duration) -> Result<Writer, SqliteError> {
+pub(super) fn open_writer(context: &TaskContext<'_>, lock_timeout: Duration) -> Result<Writer, SqliteError> {
     let path = &context.database.path;
     let is_alone = |path: &Path| !may_be_open_elsewhere(&DatabaseFiles::of(path));
-    Ok(Writer::open(path, patience, context.limits)?.checkpoint_on_close_if(is_alone))
+    Ok(Writer::open(path, lock_timeout, context.limits)?.checkpoint_on_close_if(is_alone))
 }
 
 /// The program that replicates a database, by its marks: a vacuum or a foreign checkpoint would make it send all again.

@@ -16,37 +16,25 @@ pub fn record_outcome(run: &Run) {
         return;
     }
     let set = |name: &'static str, value: Value| span.set_attribute(KeyValue::new(name, value));
-    set("litekeeper.outcome", run.outcome.clone().into());
-    if let Some(reason) = &run.reason {
-        set("litekeeper.reason", reason.clone().into());
+    set("litekeeper.outcome", run.status.outcome().into());
+    if let Some(reason) = run.status.reason() {
+        set("litekeeper.reason", reason.into());
     }
     let message = run.message.clone().unwrap_or_default();
     if !run.is_success() {
         set("litekeeper.message", message.clone().into());
     }
-    let summary = run.summary();
-    let number = |value: u64| Value::from(i64::try_from(value).unwrap_or(i64::MAX));
-    if !run.details.is_null() {
-        set("litekeeper.max_write_hold_seconds", summary.max_write_hold_seconds.into());
+    if let Some(report) = &run.report {
+        set("litekeeper.max_write_hold_seconds", report.max_hold.as_secs_f64().into());
+        for (name, value) in report.details.span_attributes() {
+            set(name, Value::from(i64::try_from(value).unwrap_or(i64::MAX)));
+        }
     }
-    if let Some(vacuum) = &summary.vacuum {
-        set("litekeeper.size_before_bytes", number(vacuum.size_before_bytes));
-        set("litekeeper.size_after_bytes", number(vacuum.size_after_bytes));
-        set("litekeeper.saved_bytes", number(vacuum.saved_bytes));
-    }
-    if let Some(cleaning) = &summary.log_cleaning {
-        set("litekeeper.deleted_rows", number(cleaning.deleted_rows));
-    }
-    if let Some(health) = &summary.health_check {
-        set("litekeeper.checked_bytes", number(health.checked_bytes));
-        let problems = health.verdicts.iter().map(|verdict| u64::from(verdict.problems)).sum();
-        set("litekeeper.problems", number(problems));
-    }
-    if let Some(reason) = &run.reason
+    if let Some(reason) = run.status.reason()
         && !run.is_skip()
         && !run.is_stopped()
     {
-        set("error.type", reason.clone().into());
+        set("error.type", reason.into());
         span.set_status(Status::error(message));
     }
 }

@@ -58,7 +58,9 @@ use litekeeper::sqlite::WalFrames;
 use litekeeper::state_store::CheckStatus;
 use litekeeper::task::TaskKind;
 use litekeeper::tasks::Run;
+use litekeeper::tasks::RunStatus;
 use litekeeper::tasks::Trigger;
+use litekeeper::tasks::parse_report;
 
 use crate::support::Agent;
 use crate::support::TestDatabase;
@@ -264,9 +266,9 @@ fn jobs() -> Arc<JobMetrics> {
         due_at: Some(at(1_795_000_000)),
         started_at: at(1_795_000_000),
         elapsed: Duration::from_secs(2),
-        outcome: outcome.to_owned(),
-        reason: reason.map(str::to_owned),
+        status: RunStatus::from_labels(outcome, reason).unwrap(),
         message: None,
+        report: parse_report(task, &details),
         details,
         trace: None,
     };

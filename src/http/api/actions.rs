@@ -139,7 +139,7 @@ pub(super) async fn request_action(
             let task = parameters::task(&task)?;
             let database = find(&state, &database)?.database;
             if dry_run {
-                let forecast = state.action_queue.plan(database, task).await?;
+                let forecast = state.action_queue.dry_run(database, task).await?;
                 let result = ActionResult::DryRun(DryRunResponse { dry_run, forecast });
                 return Ok(Json(result).into_response());
             }
@@ -149,7 +149,7 @@ pub(super) async fn request_action(
         ActionRequest::Pause { database } => RequestedAction::Pause(find_name(&state, database)?),
         ActionRequest::Resume { database } => RequestedAction::Resume(find_name(&state, database)?),
     };
-    let action = state.action_queue.ask(requester, record).await?;
+    let action = state.action_queue.submit(requester, record).await?;
     let status = if action.result == "done" { StatusCode::OK } else { StatusCode::ACCEPTED };
     let result = ActionResult::Action(ActionResponse { action: Action::new(&action) });
     Ok((status, Json(result)).into_response())

@@ -117,8 +117,9 @@ pub(super) fn filter(query: &Query) -> Result<Filter, HttpError> {
 /// # Errors
 /// There is no such task.
 pub(super) fn task(label: &str) -> Result<TaskKind, HttpError> {
-    TaskKind::from_label(label)
-        .ok_or_else(|| HttpError::bad_request(format!("task must be one of {}", TaskKind::LABELS.join(", "))))
+    TaskKind::from_label(label).ok_or_else(|| {
+        HttpError::bad_request(format!("task must be one of {}", TaskKind::labels().join(", ")))
+    })
 }
 
 fn state_schema() -> Schema {
@@ -127,7 +128,7 @@ fn state_schema() -> Schema {
 
 /// The schema of the label of a task.
 pub(super) fn task_schema() -> Schema {
-    one_of(&TaskKind::LABELS)
+    one_of(&TaskKind::labels())
 }
 
 /// The schema of a text that is one of these.

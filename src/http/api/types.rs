@@ -323,8 +323,8 @@ impl Run {
             due_at: run.due_at.map(iso),
             started_at: iso(run.started_at),
             elapsed_seconds: run.elapsed.as_secs_f64(),
-            outcome: run.outcome.clone(),
-            reason: run.reason.clone(),
+            outcome: run.status.outcome().to_owned(),
+            reason: run.status.reason().map(str::to_owned),
             message: run.message.clone(),
             details: run.details.as_object().cloned().unwrap_or_default(),
         }

@@ -101,9 +101,9 @@ pub(super) fn runs_table(runs: &[StoredRun], with_database: bool, now: SystemTim
                         @if with_database { td.text { (link(run.database.as_str())) } }
                         td { (run.task) }
                         td.text {
-                            (outcome_badge(&run.outcome))
-                            @if let Some(reason) = &run.reason { " " (reason) }
-                            @let message = run.words();
+                            (outcome_badge(run.status.outcome()))
+                            @if let Some(reason) = run.status.reason() { " " (reason) }
+                            @let message = run.summary();
                             @if !message.is_empty() { small { (message) } }
                             @if let Some(message) = &run.message { small { (message) } }
                         }

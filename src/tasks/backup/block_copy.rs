@@ -1,0 +1,116 @@
+//! The copy of a rollback database: in blocks, without a lock but for a moment, see [`consistent_copy`].
+//!
+//! What proves it: the hash of each block that was read. So the copy is the database as it was at one moment, byte for byte, and
+//! its rows need not be counted in both.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::collectors::CopyOutcome;
+use crate::collectors::CopySource;
+use crate::collectors::consistent_copy;
+use crate::health_report::ImpactLimits;
+use crate::humanize::bytes;
+use crate::limits::QueryLimits;
+use crate::os::PendingFile;
+use crate::span::Operation;
+use crate::sqlite::Access;
+use crate::sqlite::BlockError;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::Header;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+
+use crate::tasks::backup::copy::COPY_SHARE;
+use crate::tasks::backup::copy::DatabaseCopy;
+use crate::tasks::backup::copy::SYNC_BYTES;
+use crate::tasks::backup::copy::Source;
+use crate::tasks::backup::copy::TableRowCount;
+use crate::tasks::backup::copy::VerifyError;
+use crate::tasks::backup::copy::file_failed;
+use crate::tasks::reason::FailureReason;
+use crate::tasks::stop::Stop;
+
+/// Copies a rollback database; `None` where it has to be copied under SQLite's locks.
+pub(super) fn copy_blocks(
+    source: &Source<'_>,
+    impact_limits: ImpactLimits,
+    limits: &QueryLimits,
+    pending: &Path,
+) -> Result<Option<(PendingFile, DatabaseCopy)>, Stop> {
+    let failed = |error: std::io::Error| file_failed(&pending.display().to_string(), &error);
+    let begun = Instant::now();
+    let operation = Operation::begin("backup", None);
+    let file = PendingFile::create(pending).map_err(failed)?;
+    let target = file.open().map_err(failed)?;
+    let max_hold = impact_limits.max_copy_hold();
+    let from = CopySource { path: source.path, files: source.files, max_hold, limits };
+    let mut synced = 0;
+    let made = consistent_copy(from, &target, |done, share| {
+        source.progress.update(share * COPY_SHARE, &format!("{} copied", bytes(done)));
+        if done - synced >= SYNC_BYTES {
+            synced = done;
+            target.sync_data()?;
+        }
+        Ok(())
+    });
+    let made = match made {
+        Ok(CopyOutcome::Made(made)) => made,
+        Ok(CopyOutcome::NotHere) => return Ok(None),
+        Ok(CopyOutcome::TooLong(needed)) => {
+            let message = format!(
+                "the application commits all the time, and to make the copy one state nobody could commit for {} ms, while {} ms \
+                 are allowed (five times max_writer_wait, or half of owner_busy_timeout); raise one of them if the application can wait, or back up \
+                 when it rests",
+                needed.as_millis(),
+                max_hold.as_millis()
+            );
+            return Err(Stop::failed(FailureReason::Busy, message));
+        }
+        Err(BlockError::Read(error)) => {
+            operation.failed(&error);
+            return Err(Stop::from(error));
+        }
+        Err(BlockError::Write(error)) => return Err(failed(error)),
+    };
+    let (header, tables) = contents(pending, limits)?;
+    // What is behind the pages is no part of the database (`SQLITE_FCNTL_CHUNK_SIZE`).
+    let size = u64::from(header.pages) * u64::from(header.page_size);
+    if size < made.size_bytes {
+        target.set_len(size).map_err(failed)?;
+    }
+    let copied = DatabaseCopy {
+        header,
+        tables,
+        attempts: made.passes,
+        max_hold: made.max_hold,
+        elapsed: begun.elapsed(),
+        blocks: Some(made.blocks),
+    };
+    Ok(Some((file, copied)))
+}
+
+/// The header of the copy and the tables that have rows of their own.
+fn contents(copy: &Path, limits: &QueryLimits) -> Result<(Header, Vec<TableRowCount>), SqliteError> {
+    let reader = Reader::open(copy, Access::Immutable, limits)?;
+    let header = reader.header()?;
+    // What the damage of a schema means is the check's to say.
+    let listed = match reader.tables_with_indexes() {
+        Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
+        other => other?,
+    };
+    let tables = listed.into_iter().map(|(table, _)| TableRowCount { table, rows: None }).collect();
+    Ok((header, tables))
+}
+
+/// Holds the blocks of a copy, as they come from the disk, against what was read from the database.
+pub(super) fn ensure_as_written(copy: &Path, copied: &DatabaseCopy, size: u64) -> Result<(), VerifyError> {
+    let Some(blocks) = &copied.blocks else { return Ok(()) };
+    #[expect(clippy::disallowed_methods, reason = "a copy of our own, which no application has open")]
+    let matches = std::fs::File::open(copy).and_then(|file| blocks.matches(&file, size));
+    match matches {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(VerifyError::Differs("the disk does not hold what was written to it".to_owned())),
+        Err(error) => Err(VerifyError::Differs(format!("it cannot be read: {error}"))),
+    }
+}

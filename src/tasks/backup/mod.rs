@@ -1,0 +1,123 @@
+//! Backup: a verified copy of the database in a directory, of which the newest are kept.
+//!
+//! A run checks the free space, makes a copy under a temporary name, verifies it (see
+//! `verified_copy`), renames it, and only then removes the oldest. Each copy needs as much disk as
+//! the database has pages, and a read transaction while it is made. A file under the name of a
+//! backup is therefore complete, on the disk and verified, no matter when a run was killed. A
+//! missing directory is not created: it may be a disk that is not mounted.
+
+pub(super) mod backup_set;
+mod block_copy;
+mod copy;
+pub(super) mod directory;
+pub(super) mod report;
+pub(super) mod restore;
+mod run;
+mod verified_copy;
+
+use std::sync::Arc;
+
+use crate::humanize::bytes;
+use crate::sqlite::JournalMode;
+use crate::task::TaskKind;
+use crate::tasks::access::Access;
+use crate::tasks::context::TaskContext;
+use crate::tasks::dry_run::DryRun;
+use crate::tasks::inspection::Inspection;
+use crate::tasks::lock_contention;
+use crate::tasks::problem::ExpectedProblem;
+use crate::tasks::problem::ProblemKind;
+use crate::tasks::report::Report;
+use crate::tasks::report::TaskReport;
+use crate::tasks::report::parse;
+use crate::tasks::stop::Stop;
+use crate::tasks::task::Task;
+
+use self::report::BackupReport;
+use self::run::check_directory;
+use self::run::required_space;
+
+/// The task `backup`.
+pub(super) struct Backup;
+
+impl Task for Backup {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Backup
+    }
+
+    fn help(&self) -> &'static str {
+        "Copy the database into a directory, verify the copy, and remove the oldest"
+    }
+
+    fn example(&self) -> &'static str {
+        "{to: /srv/backups}"
+    }
+
+    fn access(&self) -> Access {
+        Access::Copies
+    }
+
+    fn needs_backup_identity(&self) -> bool {
+        true
+    }
+
+    fn hold_label(&self) -> Option<&'static str> {
+        Some("longest wait of a writer")
+    }
+
+    fn run(&self, context: &TaskContext<'_>) -> Result<Report, Stop> {
+        run::run(context.settings(self.kind(), |tasks| tasks.backup.as_ref())?, context)
+    }
+
+    fn dry_run(
+        &self,
+        context: &TaskContext<'_>,
+        inspection: &Inspection,
+        dry_run: &mut DryRun,
+    ) -> Result<(), Stop> {
+        let settings = context.settings(self.kind(), |tasks| tasks.backup.as_ref())?;
+        dry_run.owner = match inspection.header.journal_mode {
+            JournalMode::Wal => lock_contention::owner_notice(context),
+            JournalMode::Rollback => {
+                lock_contention::owner_notice_for_reader(context, settings.max_writer_wait)
+            }
+        };
+        dry_run.estimate_by_size(context.history.rate);
+        let needed = check_directory(settings).and_then(|()| required_space(settings, &inspection.header));
+        if let Some(needed) = dry_run.note_stop(needed) {
+            if needed.available_bytes < needed.bytes {
+                dry_run.note("the disk of the backups has too little free space");
+            }
+            dry_run.needs = vec![needed];
+        }
+        Ok(())
+    }
+
+    fn parse_report(&self, json: &serde_json::Value) -> Option<Arc<dyn TaskReport>> {
+        parse::<BackupReport>(json)
+    }
+
+    fn expects_problems(&self) -> bool {
+        true
+    }
+
+    fn expected_problems(
+        &self,
+        context: &TaskContext<'_>,
+        inspection: &Inspection,
+    ) -> Result<Vec<ExpectedProblem>, String> {
+        let needed = context.settings(self.kind(), |tasks| tasks.backup.as_ref()).and_then(|settings| {
+            check_directory(settings).and_then(|()| required_space(settings, &inspection.header))
+        });
+        let message = match needed {
+            Err(stop) => Some(stop.message),
+            Ok(need) => (need.available_bytes < need.bytes).then(|| {
+                let (needed, free) = (bytes(need.bytes), bytes(need.available_bytes));
+                format!("{}: a backup needs {needed}, and {free} are free", need.directory)
+            }),
+        };
+        let problem =
+            |message| ExpectedProblem { task: self.kind(), kind: ProblemKind::BackupFails, message };
+        Ok(message.into_iter().map(problem).collect())
+    }
+}

@@ -1,0 +1,99 @@
+//! What a backup did.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::humanize::bytes;
+use crate::humanize::count;
+use crate::humanize::counted;
+use crate::tasks::report::BackupMeasurement;
+use crate::tasks::report::Measurements;
+use crate::tasks::report::TaskReport;
+use crate::tasks::report::to_json;
+
+/// What was kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackupReport {
+    /// The new backup.
+    pub path: PathBuf,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Tables whose rows are as many in the copy as in the database: counted in both, or copied byte for byte.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Tables that were not counted in the database in time, so that only the copy's own check speaks for them.
+    pub not_compared: Vec<String>,
+    /// What could not be checked in the copy, with the reason: it needs what only the application has.
+    #[serde(default)]
+    pub not_checked: Vec<String>,
+    /// Constraints that rows of the copy break, as those of the database do.
+    #[serde(default)]
+    pub broken_constraints: Vec<String>,
+    /// How often the copy began; of a rollback database, how many times its file was read.
+    pub attempts: u32,
+    /// How long the database was read.
+    pub copy_seconds: f64,
+    /// How long the check of the copy took.
+    pub verify_seconds: f64,
+    /// When it was proved, in seconds since 1970.
+    pub verified_at: f64,
+    /// Backups of the database in the directory.
+    pub files: u64,
+    /// Backups in the directory that have its name and are of another database, or not known to be of this one; they stay.
+    #[serde(default)]
+    pub files_of_others: u64,
+    /// Those that went.
+    pub removed: Vec<PathBuf>,
+}
+
+impl TaskReport for BackupReport {
+    fn to_json(&self) -> serde_json::Value {
+        to_json(self)
+    }
+
+    fn summary(&self) -> String {
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let (size, rows) = (bytes(self.size_bytes), counted(self.rows, "row"));
+        let rest = match self.not_compared.len() {
+            0 => String::new(),
+            more => format!(", {} not compared", counted(more as u64, "table")),
+        };
+        let unchecked = match self.not_checked.len() {
+            0 => "",
+            _ => " as far as it can be checked here",
+        };
+        let others = match self.files_of_others {
+            0 => String::new(),
+            more => format!(
+                "; {} with the name of this database stay, as they are not known to be its own",
+                counted(more, "backup")
+            ),
+        };
+        format!("{file}, {size}, verified{unchecked} with {rows}{rest}, {} kept{others}", count(self.files))
+    }
+
+    fn lines(&self, _message: &str) -> Vec<String> {
+        let mut lines = vec![self.path.display().to_string()];
+        lines.extend(
+            self.not_compared.iter().map(|table| format!("not counted in the database in time: {table}")),
+        );
+        lines.extend(self.broken_constraints.iter().chain(&self.not_checked).cloned());
+        lines.extend(self.removed.iter().map(|path| format!("removed: {}", path.display())));
+        lines
+    }
+
+    fn work(&self) -> Option<u64> {
+        Some(self.size_bytes)
+    }
+
+    fn measurements(&self) -> Measurements {
+        let Self { size_bytes, files, verified_at, .. } = *self;
+        Measurements {
+            backup: Some(BackupMeasurement { size_bytes, files, verified_at }),
+            ..Measurements::default()
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! A verified copy of a database: what a backup and a restore have in common.
+//!
+//! Procedure: in one read transaction copy every page and count the rows of every table; end it, bring the copy to the
+//! disk, and there check all of it and count again. Price: the transaction lasts as long as the copy
+//! and as much again for the counts; it keeps a WAL growing, and gives way when
+//! that becomes too much. A rollback database, whose writers could not commit meanwhile, is copied as `block_copy` says. Why not VACUUM INTO: it reads for longer, leaves out what is damaged in an index, changes row ids,
+//! and allows no question about the same state of the database.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::collectors::Consistent;
+use crate::collectors::ConsistentReadError;
+use crate::collectors::OpenFailure;
+use crate::collectors::read_consistently;
+use crate::health_report::ImpactMonitor;
+use crate::health_report::yield_to_writers;
+use crate::humanize::bytes;
+use crate::limits::QueryLimits;
+use crate::os::PendingFile;
+use crate::os::stat;
+use crate::span::Operation;
+use crate::sqlite::Access;
+use crate::sqlite::Check;
+use crate::sqlite::ErrorKind;
+use crate::sqlite::FindingCategory;
+use crate::sqlite::Header;
+use crate::sqlite::JournalMode;
+use crate::sqlite::Reader;
+use crate::sqlite::SqliteError;
+
+use crate::tasks::backup::block_copy::copy_blocks;
+use crate::tasks::backup::block_copy::ensure_as_written;
+use crate::tasks::backup::copy::COPY_SHARE;
+use crate::tasks::backup::copy::DatabaseCopy;
+use crate::tasks::backup::copy::SYNC_BYTES;
+use crate::tasks::backup::copy::Source;
+use crate::tasks::backup::copy::TableRowCount;
+use crate::tasks::backup::copy::VerifyError;
+use crate::tasks::backup::copy::file_failed;
+use crate::tasks::context::READ_BUSY_TIMEOUT;
+use crate::tasks::progress::Progress;
+use crate::tasks::reason::FailureReason;
+use crate::tasks::stop::Stop;
+
+/// How often the copy of a rollback database begins anew because a writer wants to commit.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// What the count of all rows may take at the least, beside as long as the copy took.
+const MIN_COUNT_TIME: Duration = Duration::from_secs(1);
+
+/// The page with the header.
+const FIRST_PAGE: u32 = 1;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    #[error(transparent)]
+    Sqlite(#[from] SqliteError),
+    #[error("{0}")]
+    TooMuch(String),
+    #[error("the copy cannot be written: {0}")]
+    File(#[from] io::Error),
+}
+
+impl OpenFailure for CopyError {
+    fn sqlite_error(&self) -> Option<&SqliteError> {
+        if let Self::Sqlite(error) = self { Some(error) } else { None }
+    }
+}
+
+/// Copies a database into a file under a temporary name, and brings it to the disk.
+pub(super) fn copy(source: &Source<'_>, pending: &Path) -> Result<(PendingFile, DatabaseCopy), Stop> {
+    source.progress.begin("copy");
+    let limits = QueryLimits { busy_timeout: READ_BUSY_TIMEOUT, ..source.limits.clone() };
+    if let Some(impact_limits) = source.impact_limits
+        && let Some((file, copied)) = copy_blocks(source, impact_limits, &limits, pending)?
+    {
+        return on_disk(file, source, pending).map(|file| (file, copied));
+    }
+    let mut file = None;
+    let read = read_consistently(source.path, source.files, &limits, |reader| {
+        // The file of an earlier try goes before another takes its name.
+        file = None;
+        attempts(reader, source, pending).map(|(made, copied)| {
+            file = Some(made);
+            copied
+        })
+    });
+    let copied = match read {
+        Ok(Consistent::Read { answer, .. }) => answer,
+        Ok(Consistent::Unstable) => {
+            let message = "the database's files come and go while they are read";
+            return Err(Stop::failed(FailureReason::Busy, message));
+        }
+        Err(ConsistentReadError::Query(CopyError::Sqlite(error))) => return Err(Stop::from(error)),
+        Err(ConsistentReadError::Query(CopyError::TooMuch(words))) => {
+            return Err(Stop::failed(FailureReason::Busy, words));
+        }
+        Err(ConsistentReadError::Query(CopyError::File(error))) => {
+            return Err(file_failed(&pending.display().to_string(), &error));
+        }
+        Err(error @ (ConsistentReadError::Missing | ConsistentReadError::Stat(_))) => {
+            let place = source.files.main.to_string_lossy();
+            return Err(Stop::failed(FailureReason::Io, format!("{place}: {error}")));
+        }
+    };
+    let file = file.expect("what was read has made its file");
+    on_disk(file, source, pending).map(|file| (file, copied))
+}
+
+/// Brings a copy to the disk, to be read from there.
+fn on_disk(file: PendingFile, source: &Source<'_>, pending: &Path) -> Result<PendingFile, Stop> {
+    let synced = file.restrict_permissions_like(&source.files.main).and_then(|()| file.sync());
+    synced.map_err(|error| file_failed(&pending.display().to_string(), &error))?;
+    Ok(file)
+}
+
+/// Tries until no writer had to wait for too long.
+fn attempts(
+    reader: &mut Reader,
+    source: &Source<'_>,
+    pending: &Path,
+) -> Result<(PendingFile, DatabaseCopy), CopyError> {
+    let mut max_hold = Duration::ZERO;
+    for attempt in 1..=MAX_ATTEMPTS {
+        let header = reader.header()?;
+        let monitor = ImpactMonitor::watch(source.impact_limits, &header, reader);
+        let file = PendingFile::create(pending)?;
+        let begun = Instant::now();
+        let go = copy_once(reader, &file, &header, source, &monitor)?;
+        max_hold = max_hold.max(monitor.hold());
+        match (go, header.journal_mode) {
+            (ControlFlow::Continue(()), _) => {
+                let limit = begun.elapsed().max(MIN_COUNT_TIME);
+                let tables = count(reader, source, &monitor, &header, limit)?;
+                let max_hold = max_hold.max(monitor.hold());
+                let (attempts, elapsed) = (attempt, begun.elapsed());
+                return Ok((
+                    file,
+                    DatabaseCopy { header, tables, attempts, max_hold, elapsed, blocks: None },
+                ));
+            }
+            (ControlFlow::Break(()), JournalMode::Wal) => {
+                let growth = source.impact_limits.map_or(0, |impact_limits| impact_limits.max_wal_growth);
+                return Err(CopyError::TooMuch(format!(
+                    "the WAL grew by {} while the copy was made, which keeps it from starting anew; raise max_wal_growth, or \
+                     back up when the application rests",
+                    bytes(growth)
+                )));
+            }
+            (ControlFlow::Break(()), JournalMode::Rollback) => yield_to_writers(reader, source.limits)?,
+        }
+    }
+    let words = "the copy could not be made under a lock of max_writer_wait, and in rollback mode nobody can commit meanwhile; raise \
+                 max_writer_wait, or back up when the application rests";
+    Err(CopyError::TooMuch(words.to_owned()))
+}
+
+fn copy_once(
+    reader: &Reader,
+    file: &PendingFile,
+    header: &Header,
+    source: &Source<'_>,
+    monitor: &ImpactMonitor,
+) -> Result<ControlFlow<()>, CopyError> {
+    let mut synced = 0;
+    let mut failed = None;
+    let operation = Operation::begin("backup", None);
+    let copied = reader.copy_into(file.path(), header.page_size, |done, share, work| {
+        source.progress.update(share * COPY_SHARE, &format!("{} copied", bytes(done)));
+        if header.journal_mode == JournalMode::Wal && done - synced >= SYNC_BYTES {
+            synced = done;
+            if let Err(error) = file.sync() {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
+        monitor.should_continue(work)
+    });
+    let go = operation.record_result(copied)?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    // The backup API changes counters in page 1, and a checksum in the reserved bytes is not renewed: the owner could not read it.
+    if go.is_continue() && header.reserved_bytes > 0 {
+        file.overwrite_start(&reader.page(FIRST_PAGE)?)?;
+    }
+    Ok(go)
+}
+
+/// Counts every table in the transaction of the copy, as many as fit the time and do not keep a writer waiting.
+fn count(
+    reader: &mut Reader,
+    source: &Source<'_>,
+    monitor: &ImpactMonitor,
+    header: &Header,
+    limit: Duration,
+) -> Result<Vec<TableRowCount>, SqliteError> {
+    // What the damage of a schema means is the check's to say.
+    let listed = match reader.tables_with_indexes() {
+        Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
+        other => other?,
+    };
+    // A table is counted by its smallest index, in whatever order.
+    reader.stand_in_collations()?;
+    let until = Instant::now() + limit;
+    let mut may_count = true;
+    let mut tables = Vec::new();
+    for (table, _) in listed {
+        may_count = may_count && monitor.should_continue(reader.work_done()).is_continue();
+        let left = until.saturating_duration_since(Instant::now());
+        // A count does not see who waits for it, so it is kept as short as a wait may be.
+        let most = match (source.impact_limits, header.journal_mode) {
+            (Some(impact_limits), JournalMode::Rollback) => left.min(impact_limits.max_writer_wait),
+            (Some(_), JournalMode::Wal) | (None, _) => left,
+        };
+        let rows = if may_count && !most.is_zero() { counted(reader, &table, most)? } else { None };
+        tables.push(TableRowCount { table, rows });
+    }
+    Ok(tables)
+}
+
+/// The rows of a table; nothing where damage or the time keeps them from being counted.
+fn counted(reader: &mut Reader, table: &str, limit: Duration) -> Result<Option<u64>, SqliteError> {
+    match reader.count_rows_exactly(table, limit) {
+        Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Ok(None),
+        other => other,
+    }
+}
+
+/// What is known of a copy that was proved.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Verification {
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// Tables whose rows are as many in both.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Tables that were not compared.
+    pub not_compared: Vec<String>,
+    /// What could not be checked here, with the reason.
+    pub not_checked: Vec<String>,
+    /// Rules that rows of the copy break, as those of the database do.
+    pub broken_constraints: Vec<String>,
+    pub elapsed: Duration,
+}
+
+/// Opens a copy, checks all of it, and compares it with what was copied.
+pub(super) fn verify(
+    copy: &Path,
+    copied: &DatabaseCopy,
+    limits: &QueryLimits,
+    progress: &Arc<dyn Progress>,
+) -> Result<Verification, VerifyError> {
+    progress.begin("check of the copy");
+    let begun = Instant::now();
+    let header = &copied.header;
+    let expected = u64::from(header.pages) * u64::from(header.page_size);
+    let size_bytes = stat(&crate::tasks::space::c_path(copy)).ok().flatten().map_or(0, |stat| stat.size);
+    if size_bytes != expected {
+        return Err(VerifyError::Differs(format!("the copy has {size_bytes} bytes in place of {expected}")));
+    }
+    ensure_as_written(copy, copied, size_bytes)?;
+    // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
+    let mut reader = Reader::open(copy, Access::Immutable, limits)?;
+    reader.prepare_check(Check::Full, header)?;
+    let (reporter, pages) = (Arc::clone(progress), f64::from(header.pages.max(1)));
+    reader.on_progress(move |work| {
+        let share = (work.pages_read as f64 / pages).min(0.99);
+        reporter.update(COPY_SHARE + share * (1.0 - COPY_SHARE), "");
+        ControlFlow::Continue(())
+    })?;
+    let operation = Operation::begin("PRAGMA integrity_check", None);
+    let checked = operation.record_result(reader.check(Check::Full))?;
+    let texts = |kind: FindingCategory| -> Vec<String> {
+        checked.findings.iter().filter(|one| one.kind == kind).map(|one| one.text.clone()).collect()
+    };
+    let damage = texts(FindingCategory::Damage);
+    operation.problems(damage.len());
+    drop(operation);
+    match damage.as_slice() {
+        [] => {}
+        [one] => return Err(VerifyError::Damaged(one.clone())),
+        [first, ..] => {
+            return Err(VerifyError::Damaged(format!("{} problems, the first: {first}", damage.len())));
+        }
+    }
+    let mut verification = Verification {
+        size_bytes,
+        not_checked: texts(FindingCategory::NotCheckable),
+        ..Verification::default()
+    };
+    verification.broken_constraints = texts(FindingCategory::Constraint);
+    compare_rows(&mut reader, copied, &mut verification)?;
+    verification.elapsed = begun.elapsed();
+    Ok(verification)
+}
+
+/// Counts the rows of the copy, and compares them with those that were counted in the database.
+fn compare_rows(
+    reader: &mut Reader,
+    copied: &DatabaseCopy,
+    verification: &mut Verification,
+) -> Result<(), VerifyError> {
+    /// The time limit of the run alone ends the counts.
+    const UNLIMITED: Duration = Duration::from_secs(366 * 86_400);
+    for TableRowCount { table, rows: expected } in &copied.tables {
+        let expected = *expected;
+        // Equal blocks are equal rows.
+        if expected.is_none() && copied.blocks.is_none() {
+            verification.not_compared.push(table.clone());
+            continue;
+        }
+        let rows = match reader.count_rows_exactly(table, UNLIMITED) {
+            Err(error) if error.is_not_checkable() => {
+                verification.not_compared.push(table.clone());
+                continue;
+            }
+            counted => counted?.unwrap_or(0),
+        };
+        if let Some(expected) = expected
+            && rows != expected
+        {
+            return Err(VerifyError::Differs(format!(
+                "{table} has {rows} rows in the copy in place of {expected}"
+            )));
+        }
+        verification.tables += 1;
+        verification.rows += rows;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek as _;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::database_files::DatabaseFiles;
+    use crate::health_report::ImpactLimits;
+    use crate::tasks::backup::copy::pending_path;
+    use crate::tasks::progress::NoProgress;
+    use crate::tasks::testing::owner_runs;
+
+    /// A copy that is spoiled between the copying and the proof, each in its own way.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test plays a failing disk")]
+    fn what_is_wrong_with_a_copy_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        owner_runs(
+            &path,
+            "CREATE TABLE t (a, b UNIQUE); CREATE INDEX i ON t (a); CREATE TABLE u (a);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, i FROM n;",
+        );
+        let files = DatabaseFiles::of(&path);
+        let limits = QueryLimits::with_timeout(Duration::from_secs(60));
+        let progress: Arc<dyn Progress> = Arc::new(NoProgress);
+        let max_writer_wait = Duration::from_secs(60);
+        let impact_limits =
+            Some(ImpactLimits { max_writer_wait, max_wal_growth: 0, owner_busy_timeout: None });
+        let source = |impact_limits| Source {
+            path: &path,
+            files: &files,
+            impact_limits,
+            limits: &limits,
+            progress: &progress,
+        };
+        let overwrite = |path: &Path, at: u64| {
+            let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.seek(io::SeekFrom::Start(at)).unwrap();
+            file.write_all(&[0; 512]).unwrap();
+        };
+        let check_with = |impact_limits, spoil: &dyn Fn(&Path, &mut DatabaseCopy)| {
+            let (pending, mut copied) =
+                copy(&source(impact_limits), &pending_path(&directory.path().join("b"))).unwrap();
+            spoil(pending.path(), &mut copied);
+            verify(pending.path(), &copied, &limits, &progress)
+        };
+        let check = |spoil: &dyn Fn(&Path, &mut DatabaseCopy)| check_with(None, spoil);
+        let verification = check(&|_, _| {}).unwrap();
+        assert_eq!((verification.tables, verification.rows, verification.not_compared.len()), (2, 3000, 0));
+        assert!(matches!(check(&|path, _| overwrite(path, 3 * 4096)), Err(VerifyError::Damaged(_))));
+        assert!(matches!(check(&|path, _| overwrite(path, 0)), Err(VerifyError::Damaged(_))));
+        // Another database, sound in itself, of the same size or not.
+        let fewer = check(&|path, _| owner_runs(path, "DELETE FROM t WHERE a = 7"));
+        assert!(matches!(fewer, Err(VerifyError::Differs(words)) if words.contains("t has 2999 rows")));
+        let longer = check(&|path, _| owner_runs(path, "CREATE TABLE more (a)"));
+        assert!(matches!(longer, Err(VerifyError::Differs(words)) if words.contains("bytes in place of")));
+        let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
+        assert_eq!(uncounted.not_compared.len(), 1);
+        // Copied in blocks, of which each is held against what was read.
+        let verification = check_with(impact_limits, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
+        assert_eq!((verification.tables, verification.rows, verification.not_compared.len()), (2, 3000, 0));
+        for at in [0, 3 * 4096, 100_000] {
+            let spoiled = check_with(impact_limits, &|path, _| overwrite(path, at));
+            assert!(matches!(spoiled, Err(VerifyError::Differs(_))), "{at}: {spoiled:?}");
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the database is left");
+    }
+}
