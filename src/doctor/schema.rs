@@ -6,7 +6,6 @@ use crate::sqlite::DatabaseSchema;
 use crate::sqlite::ForeignKey;
 use crate::sqlite::RowCount;
 use crate::sqlite::TableStatistics;
-use crate::task::TaskKind;
 use crate::tasks::ExpectedProblem;
 use crate::tasks::ProblemKind;
 
@@ -93,29 +92,27 @@ pub(super) fn findings(facts: &Facts, schema: &DatabaseSchema, found: &mut Vec<F
 
 /// What the tasks of the configuration will meet when they run.
 pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
-    for ExpectedProblem { task, kind, message } in &facts.configured.foreseen {
+    for ExpectedProblem { kind, message, .. } in &facts.configured.foreseen {
         let new = |kind, severity| Finding::new(kind, severity, format!("{message}."));
-        match (task, kind) {
-            (TaskKind::LogCleaning, ProblemKind::Fails) => {
-                found.push(new(FindingKind::RetentionImpossible, Severity::Warning));
+        match kind {
+            ProblemKind::CleaningFails => {
+                found.push(new(FindingKind::RetentionImpossible, Severity::Warning))
             }
-            (TaskKind::LogCleaning, ProblemKind::Stays) => {
-                found.push(new(FindingKind::RetentionKeepsRows, Severity::Info));
-            }
+            ProblemKind::RowsStay => found.push(new(FindingKind::RetentionKeepsRows, Severity::Info)),
             // Where the index is missing altogether, the rule on indexes has said so with the command.
-            (TaskKind::LogCleaning, ProblemKind::Slow) => {
+            ProblemKind::SlowCleaning => {
                 let id = FindingKind::RetentionWithoutIndex.id();
                 if !found.iter().any(|finding| finding.id == id) {
                     found.push(new(FindingKind::RetentionWithoutIndex, Severity::Warning));
                 }
             }
             // A directory that cannot be used is found with the command that makes it usable.
-            (TaskKind::Backup, _)
+            ProblemKind::BackupFails
                 if facts.configured.backup.as_ref().is_some_and(|(_, problem)| problem.is_none()) =>
             {
                 found.push(new(FindingKind::BackupImpossible, Severity::Warning));
             }
-            _ => {}
+            ProblemKind::BackupFails | ProblemKind::SlowReference => {}
         }
     }
 }

@@ -21,7 +21,6 @@ use crate::tasks::Run;
 use crate::tasks::RunStatus;
 use crate::tasks::SkipReason;
 
-
 /// A task of a database that is configured.
 #[derive(Debug, Clone)]
 pub struct JobTarget {
