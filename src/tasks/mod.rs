@@ -30,7 +30,7 @@ mod space;
 mod stop;
 mod task;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod vacuum;
 mod verdict;
 

@@ -160,8 +160,11 @@ fn locks_of_a_wal_database_are_seen() {
     assert!(hold["command"].as_str().unwrap().contains(&*program()), "{hold:#}");
     assert!(hold["user"].is_string() && hold["process_started_at"].is_string(), "{hold:#}");
     // The kernel may leave a line out of a long list, so that a single look says less than is so.
-    let words =
-        [format!("pid {}", reader.pid()), "2 processes have the database open".to_owned(), "WAL write".to_owned()];
+    let words = [
+        format!("pid {}", reader.pid()),
+        "2 processes have the database open".to_owned(),
+        "WAL write".to_owned(),
+    ];
     eventually("the page says it", || {
         let page = agent.get("/db/it").text();
         words.iter().all(|words| page.contains(words)).then_some(())

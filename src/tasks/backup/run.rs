@@ -171,7 +171,7 @@ mod tests {
     use crate::tasks::TaskHistory;
     use crate::tasks::progress::NoProgress;
     use crate::tasks::stop::StopReason;
-    use crate::tasks::testing::owner_runs;
+    use crate::tasks::tests::owner_runs;
 
     /// A damaged copy of a sound database is the disk's fault, and says nothing of the database.
     #[test]

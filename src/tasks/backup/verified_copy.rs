@@ -347,7 +347,7 @@ mod tests {
     use crate::health_report::ImpactLimits;
     use crate::tasks::backup::copy::pending_path;
     use crate::tasks::progress::NoProgress;
-    use crate::tasks::testing::owner_runs;
+    use crate::tasks::tests::owner_runs;
 
     /// A copy that is spoiled between the copying and the proof, each in its own way.
     #[test]

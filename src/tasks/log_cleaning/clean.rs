@@ -240,7 +240,8 @@ impl<'r> Cleaner<'r> {
         table: &mut TableReport,
         (transactions, refusal): (&mut Transactions, &mut Option<String>),
     ) -> Result<DeleteProgress, CleaningError> {
-        let mut sizer = BatchSizer::new(FIRST_BATCH, self.write_limits.target_lock_hold);
+        let WriteLimits { target_lock_hold, pause_ratio, lock_timeout, .. } = self.write_limits;
+        let mut sizer = BatchSizer::new(FIRST_BATCH, target_lock_hold);
         let mut cursor: Option<Cursor> = None;
         let begun = Instant::now();
         loop {
@@ -250,13 +251,9 @@ impl<'r> Cleaner<'r> {
                 return Ok(DeleteProgress::Done);
             }
             self.check_same_file()?;
-            sizer.set_target(self.contention.await_turn(
-                self.writer,
-                self.write_limits.target_lock_hold,
-                self.limits,
-            ));
+            sizer.set_target(self.contention.await_turn(self.writer, target_lock_hold, self.limits));
             let size = BatchSize { rows: sizer.units(), work: sizer.work(), limit: sizer.limit() };
-            let batch = self.writer.retry_while_busy(self.write_limits.lock_timeout, |writer| {
+            let batch = self.writer.retry_while_busy(lock_timeout, |writer| {
                 writer.delete_batch(&plan.walk, cursor.as_ref(), size, archive.as_deref_mut())
             });
             let held = match batch {
@@ -264,12 +261,7 @@ impl<'r> Cleaner<'r> {
                 Ok(None) => return Ok(DeleteProgress::SchemaChanged),
                 Err(error) if is_own_timeout(&error, self.limits) => {
                     self.max_hold = self.max_hold.max(size.limit);
-                    self.contention.pause(
-                        self.writer,
-                        size.limit,
-                        Duration::ZERO,
-                        self.write_limits.pause_ratio,
-                    );
+                    self.contention.pause(self.writer, size.limit, Duration::ZERO, pause_ratio);
                     if sizer.shrink() {
                         continue;
                     }
@@ -300,13 +292,9 @@ impl<'r> Cleaner<'r> {
             let kept = held.hold + if looks_hold { held.value.scan_time } else { Duration::ZERO };
             if kept.is_zero() {
                 // Rows that were only looked at kept nobody waiting, but the disk at work.
-                self.writer.yield_lock(
-                    held.value.scan_time,
-                    self.write_limits.pause_ratio,
-                    Contention::Single,
-                );
+                self.writer.yield_lock(held.value.scan_time, pause_ratio, Contention::Single);
             } else {
-                self.contention.pause(self.writer, kept, held.commit, self.write_limits.pause_ratio);
+                self.contention.pause(self.writer, kept, held.commit, pause_ratio);
             }
             // The pause also notes our last commit, which the next table would otherwise take for an application's write.
             if cursor.is_none() {
