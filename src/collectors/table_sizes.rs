@@ -58,7 +58,7 @@ impl Collector for TableSizesCollector {
     fn section(&self) -> Section {
         Section {
             title: "Table sizes",
-            text: "Updated at `table_sizes_interval`, if the database changed; only with `collectors: {table_sizes: on}`.",
+            text: "Updated at `table_sizes_interval` if the database changed; needs `collectors: {table_sizes: on}`.",
         }
     }
 }
