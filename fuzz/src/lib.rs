@@ -3,9 +3,6 @@
 //! `fuzz/run` calls these with mutated inputs, and `tests/it/fuzz_seeds.rs` calls them with every file below `fuzz/seeds`,
 //! so that a finding that was committed there is a regression test.
 
-// Files of the fuzz targets' own are written and compared.
-#![allow(clippy::disallowed_methods)]
-
 use std::path::Path;
 use std::sync::Arc;
 
