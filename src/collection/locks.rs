@@ -134,8 +134,8 @@ fn log_lock_visibility(list: &std::io::Result<LockTableSnapshot>) {
         Ok(list) => match list.table.view {
             LockView::Whole => {}
             LockView::OwnNamespace => tracing::warn!(
-                "litekeeper runs in a PID namespace of its own, where the kernel hides the locks of all processes \
-                 outside it; run it in the PID namespace of the host (pid: host, hostPID: true) or of the application"
+                "litekeeper runs in its own PID namespace, where the kernel hides the locks of all processes outside \
+                 it; run it in the PID namespace of the host (pid: host, hostPID: true) or of the application"
             ),
         },
         Err(error) => tracing::info!(%error, "there is no /proc/locks, so lock holders are not reported"),

@@ -481,7 +481,7 @@ fn hidden_processes_are_said(unshare: &str) {
     let arguments = ["--pid", "--fork", "--mount-proc"];
     let output = shell(unshare, &arguments, "exec \"$0\" locks \"$1\"", &made.path());
     assert_eq!(output.code, Some(0), "{output:?}");
-    assert!(output.stdout.contains("the kernel hides the locks of processes outside"), "{output:?}");
+    assert!(output.stdout.contains("the kernel hides locks of processes outside"), "{output:?}");
     // The agent says it once, and that it sees nobody is no zero.
     let script = "\"$0\" serve \"$1\" --web.listen-address=127.0.0.1:0 --log.format=json & \
                   read -r line < \"$1.fifo\"; kill $!; wait";
@@ -520,7 +520,7 @@ fn without_proc_nothing_is_said(unshare: &str) {
     let script = "mount -t tmpfs none /proc && exec \"$0\" locks \"$1\"";
     let output = shell(unshare, &["--mount"], script, &made.path());
     assert_eq!(output.code, Some(3), "{output:?}");
-    assert!(output.stderr.contains("it takes Linux with /proc mounted"), "{output:?}");
+    assert!(output.stderr.contains("this needs Linux with /proc mounted"), "{output:?}");
 }
 
 /// Holds both kinds of lock with the sqlite3 shell, which runs the command meanwhile.
