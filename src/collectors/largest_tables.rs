@@ -120,7 +120,7 @@ mod tests {
             // A little larger is not enough, much larger is.
             (&[("a", 100), ("b", 120)], &["a"], 1, 500, &["a"], 1, 0),
             (&[("a", 100), ("b", 126)], &["a"], 1, 500, &["b"], 1, 0),
-            // What is gone makes room.
+            // Removed tables free places.
             (&[("b", 1)], &["a"], 1, 500, &["b"], 0, 0),
             // The limit leaves out whole tables, two series each.
             (&[("a", 9), ("b", 8), ("c", 7)], &[], 3, 5, &["a", "b"], 1, 2),

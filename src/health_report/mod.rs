@@ -64,8 +64,8 @@ pub struct Report {
     pub rows: Vec<RowCountReport>,
     /// The checks that ran, in their order.
     pub checks: Vec<CheckReport>,
-    /// Processes that have lost their locks on the database, or write to deleted files of it, where
-    /// whoever asks looked for them.
+    /// Processes that have lost their locks on the database, or write to deleted files of it; empty
+    /// if the caller did not search for them.
     pub lost_locks: Vec<String>,
     /// The longest that a lock was held that keeps writers of a rollback database from committing,
     /// whether or not one waited.

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_hold_is_told_once_and_its_end_too() {
+    fn a_long_hold_is_logged_once_and_its_end_too() {
         let mut play = Play::new();
         let held = [(Lock::Reserved, WRITER)];
         for (second, logged) in [(0, 0), (29, 0), (30, 1), (45, 0), (600, 0)] {

@@ -104,7 +104,7 @@ pub struct JobMetrics {
 
 impl Default for JobMetrics {
     fn default() -> Self {
-        // From a skip's neighbour, a vacuum of nothing, to a check of a terabyte.
+        // From a vacuum of nothing to a check of a terabyte.
         let bounds = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0];
         let durations = TaskKind::labels().into_iter();
         let durations = durations.map(|label| (label, Durations::new(bounds.into_iter()))).collect();

@@ -105,7 +105,7 @@ fn custom_sql_gives_samples_or_says_why_not() {
         ("SELECT id % 2 AS odd, 1 AS value FROM items", &["odd"], "the same labels"),
         ("SELECT count(*) AS value FROM nowhere", &[], "no such table"),
         ("SELEC 1", &[], "syntax error"),
-        (ENDLESS, &[], "time budget"),
+        (ENDLESS, &[], "time limit"),
     ] {
         let error = ask(&made, sql, labels, 10).expect_err(sql).to_string();
         assert!(error.contains(words), "{sql}: {error}");

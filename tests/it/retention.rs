@@ -529,7 +529,7 @@ fn full_archive(made: &TestDatabase, archive: &Path) {
     // Too small for all, which the dry run knows from the rows' size.
     let dry = dry_run(&config);
     let note = dry["note"].as_str().unwrap_or_default();
-    assert!(dry["would_fail"].is_null() && note.contains("has room for a part of the rows alone"), "{dry:#}");
+    assert!(dry["would_fail"].is_null() && note.contains("has space for only some of the rows"), "{dry:#}");
     let (_, runs) = run("log_cleaning", &config);
     assert_eq!(runs[0]["reason"], "no_space", "{runs:#?}");
     let left = number(&made.connect(), "SELECT count(*) FROM p");

@@ -22,8 +22,8 @@ const TABLE: &str = "temp.litekeeper_space";
 /// -8.
 const UNUSED: &str = "iif(unused < 0, unused + 65536, unused)";
 
-/// What one page costs at the most from a warm cache; it decides whether a whole database fits a
-/// transaction's budget.
+/// The most that one page costs from a warm cache. It decides whether a whole database fits into
+/// the time limit of a transaction.
 const PAGE_COST: Duration = Duration::from_micros(4);
 
 /// A b-tree of the schema: a table, or an index of one.

@@ -39,8 +39,8 @@ impl CheckpointResult {
 }
 
 impl Writer {
-    /// Copies the WAL into the main file, waiting for nobody. It ends early with the budget; what
-    /// is copied then is copied again by the next.
+    /// Copies the WAL into the main file without waiting for readers or writers. It ends early if
+    /// the limits are exceeded; the next checkpoint then copies the same frames again.
     ///
     /// # Errors
     /// `Io`, `Full`, `Cancelled`; that somebody is in the way is no error.

@@ -13,7 +13,7 @@ use super::reader::ReadProgress;
 use super::reader::Reader;
 use super::reader::uri_of;
 
-/// So much is copied between two looks at the budget and at what the copy does to others.
+/// Pages copied between two checks of the limits and of the impact on others.
 const STEP_BYTES: u32 = 1024 * 1024;
 
 impl Reader {
@@ -21,8 +21,8 @@ impl Reader {
     /// file that is there already. `go` is called with each step: the bytes copied so far, the part
     /// of the whole, and what the transaction does to others. The copy is not synced.
     ///
-    /// As the transaction stays open, the steps are of one state of the database and never begin
-    /// anew, whoever writes meanwhile; what is asked of this reader after is of the same state.
+    /// The transaction stays open, so all steps copy one state of the database and never start
+    /// again because of other writers. Later queries of this reader see the same state.
     ///
     /// # Errors
     /// `Full` when the disk under the copy is, `Cancelled`, and what reading can meet.

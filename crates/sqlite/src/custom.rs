@@ -30,7 +30,7 @@ const MAX_LABEL_CHARS: usize = 2_000;
 /// Why a custom query gave no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CustomError {
-    /// SQLite refused or failed, or the budget ended.
+    /// SQLite refused or failed, or the limits are exceeded.
     #[error(transparent)]
     Sqlite(#[from] SqliteError),
     /// The query does not return a column of that name.

@@ -90,7 +90,7 @@ impl ErrorCode {
 pub enum ErrorKind {
     /// SQLite refused or failed.
     Sqlite(ErrorCode),
-    /// The budget's deadline passed.
+    /// The deadline passed.
     DeadlineExceeded,
     /// Somebody asked the work to stop.
     Cancelled,
@@ -128,7 +128,7 @@ impl SqliteError {
         new
     }
 
-    /// The end of a budget, before or while SQLite was at work.
+    /// An exceeded limit, before or during a statement.
     #[must_use]
     pub fn limit_error(operation: &'static str, limits: &QueryLimits) -> Self {
         let kind =
@@ -214,7 +214,7 @@ impl fmt::Display for SqliteError {
             ),
             ErrorKind::Sqlite(_) => write!(formatter, "{operation}: {message}"),
             ErrorKind::DeadlineExceeded => {
-                write!(formatter, "{operation}: stopped, its time budget was used up")
+                write!(formatter, "{operation}: stopped, its time limit was reached")
             }
             ErrorKind::Cancelled => write!(formatter, "{operation}: stopped on request"),
         }

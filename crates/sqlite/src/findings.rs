@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_told_apart_by_their_beginning() {
+    fn rows_are_distinguished_by_their_beginning() {
         for (row, kind) in [
             ("NULL value in issues.notes", FindingCategory::Constraint),
             ("NUMERIC value in t.a", FindingCategory::Constraint),

@@ -7,8 +7,8 @@
 //! ids in index and table are compared, which finds rows that came, went or got other numbers
 //! behind the index's back.
 //!
-//! An index out of step is no damage of the file: searches are wrong, and a rebuild of the index
-//! mends it.
+//! An index out of step is no damage of the file: searches return wrong rows, and a rebuild of
+//! the index corrects it.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ impl Reader {
     /// the index keeps none.
     ///
     /// # Errors
-    /// The budget's end, and what any read can meet.
+    /// The limits are exceeded, or a read fails.
     pub fn compare_row_ids(&self, index: &FullTextIndex) -> Result<Option<Finding>, SqliteError> {
         let documents = quoted(&format!("{}_docsize", index.name));
         let (content, row_id) = (quoted(&index.content), quoted(&index.row_id));
@@ -133,7 +133,7 @@ impl FullTextCopy {
     /// Compares an index with its table; nothing where it fits.
     ///
     /// # Errors
-    /// The budget's end.
+    /// The limits are exceeded.
     pub fn compare(&self, index: &FullTextIndex) -> Result<Option<Finding>, SqliteError> {
         let name = quoted(&index.name);
         let sql = format!("INSERT INTO main.{name} ({name}, rank) VALUES ('integrity-check', 1)");

@@ -1,6 +1,6 @@
 //! How long a piece of work beside a database may take, and the way to stop it early.
 //!
-//! A budget is made where the work is asked for and read by SQLite's progress handler, so that every
+//! The caller sets the limits, and SQLite's progress handler checks them, so that every
 //! statement in the crate has an end. It must never outlive the work that it bounds.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct QueryLimits {
 }
 
 impl QueryLimits {
-    /// A budget that ends after `limit` and never waits for a lock.
+    /// Limits with a deadline after `limit` that never wait for a lock.
     #[must_use]
     pub fn with_timeout(limit: Duration) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl QueryLimits {
         self.cancel.is_cancelled() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// The same budget with a deadline no later than `limit` from now.
+    /// The same limits with a deadline at most `limit` from now.
     #[must_use]
     pub fn capped(&self, limit: Duration) -> Self {
         let sooner = Instant::now() + limit;

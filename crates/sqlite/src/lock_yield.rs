@@ -30,7 +30,7 @@ const MAX_BUSY_SLEEP: Duration = Duration::from_millis(100);
 pub enum Contention {
     /// One connection, or none: when it has committed, nobody waits.
     Single,
-    /// Any number: whoever commits, others may wait still.
+    /// Any number: others may still wait after one has committed.
     Many,
 }
 

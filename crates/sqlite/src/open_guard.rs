@@ -84,8 +84,8 @@ impl Drop for ReaderGuard {
 pub(super) struct ExclusiveGuard(PathBuf);
 
 impl ExclusiveGuard {
-    /// Waits for the readers to leave and keeps new ones out; `None` when the budget ended first,
-    /// or another writer of this process is at it.
+    /// Waits for the readers to leave and keeps new ones out; `None` if the limits are exceeded
+    /// first, or another writer of this process has the database open.
     pub(super) fn begin(path: &Path, limits: &QueryLimits) -> Option<Self> {
         let mut counts = locked();
         let count = counts.get_or_insert_default().entry(path.to_owned()).or_default();

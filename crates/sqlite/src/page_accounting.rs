@@ -52,7 +52,7 @@ impl Reader {
     /// looks only for pages: their order and content are for the checks of the tables.
     ///
     /// # Errors
-    /// The budget's end, and what any read can meet.
+    /// The limits are exceeded, or a read fails.
     pub fn account_for_pages(&self) -> Result<Vec<String>, SqliteError> {
         let uses = self.page_uses()?;
         uses.map_or_else(|| Ok(Vec::new()), |uses| self.account_with(uses))

@@ -66,7 +66,7 @@ impl Reader {
     /// pages.
     ///
     /// # Errors
-    /// The budget's end, and what any read can meet.
+    /// The limits are exceeded, or a read fails.
     pub(super) fn check_reserved_bytes(&self) -> Result<Vec<Finding>, SqliteError> {
         const OPERATION: &str = "check the checksums of pages";
         let header = raw::read_header(&self.connection)

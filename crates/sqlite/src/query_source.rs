@@ -6,8 +6,7 @@ use super::error::SqliteError;
 use super::reader::Reader;
 use super::writer::Writer;
 
-/// A connection of either kind that can be asked within its budget. Not named outside of this
-/// crate.
+/// A connection of either kind that runs queries within its limits. Not named outside of this crate.
 pub trait QuerySource {
     /// Asks, and says which operation it was when that fails.
     ///

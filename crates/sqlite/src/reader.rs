@@ -27,7 +27,7 @@ use super::init::prepare;
 use super::open_guard::ReaderGuard;
 use super::raw;
 
-/// How often the progress handler looks at the budget, in virtual-machine instructions. At 1,000 a
+/// How often the progress handler checks the limits, in virtual-machine instructions. At 1,000 a
 /// check ends within 5 ms of its deadline, at 10,000 within 22 ms (measured on 715 MiB).
 const PROGRESS_INSTRUCTIONS: i32 = 1_000;
 
@@ -115,7 +115,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a database for reading: no lock is waited for beyond the budget, no sidecar is made,
+    /// Opens a database for reading: no lock is waited for beyond the limits, no sidecar is made,
     /// nothing in the file is trusted (<https://www.sqlite.org/security.html>).
     ///
     /// Cost: about 35 µs with the close.
@@ -294,7 +294,7 @@ impl Reader {
         }
     }
 
-    /// Does `work` with a deadline of its own inside the budget.
+    /// Does `work` with a deadline of its own within the limits.
     pub(super) fn within<T, E: From<SqliteError>>(
         &mut self,
         limit: Duration,
@@ -309,7 +309,7 @@ impl Reader {
         result
     }
 
-    /// Takes back what [`Reader::on_progress`] set: only the budget ends a statement then.
+    /// Takes back what [`Reader::on_progress`] set: only the limits end a statement then.
     ///
     /// # Errors
     /// What SQLite says; none is known.
@@ -317,12 +317,12 @@ impl Reader {
         self.arm()
     }
 
-    /// Lets the progress handler read the budget as it is now.
+    /// Makes the progress handler use the current limits.
     fn arm(&mut self) -> Result<(), SqliteError> {
         let limits = self.limits.clone();
         self.connection
             .progress_handler(PROGRESS_INSTRUCTIONS, Some(move || limits.is_exceeded()))
-            .map_err(|error| SqliteError::new("set the time budget", &error, &self.limits))
+            .map_err(|error| SqliteError::new("set the time limit", &error, &self.limits))
     }
 
     /// Frames in the WAL and those checkpointed; `None` where no shared wal-index tells.

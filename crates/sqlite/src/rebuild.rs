@@ -16,7 +16,7 @@ impl Reader {
     /// memory, which costs as much as reading the schema.
     ///
     /// # Errors
-    /// The budget's end, and what any read can meet.
+    /// The limits are exceeded, or a read fails.
     pub fn unknown_to_rebuild(&self) -> Result<Option<String>, SqliteError> {
         const OPERATION: &str = "try the statements of the schema";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);

@@ -48,10 +48,10 @@ pub enum TableKind {
 pub enum RowCount {
     /// Counted, in one transaction.
     Exact(i64),
-    /// From a sample of the table's pages, or the statistics of the last ANALYZE: the count's
-    /// budget ended first.
+    /// From a sample of the table's pages, or the statistics of the last ANALYZE: the count
+    /// reached its time limit.
     Estimate(i64),
-    /// The budget ended and nothing gives an estimate.
+    /// The time limit was reached, and there is no estimate.
     Unknown,
 }
 
@@ -162,7 +162,7 @@ impl Reader {
         let counted = self.within(timeout, |reader| reader.count(&sql));
         match counted {
             Ok(rows) => Ok(RowCount::Exact(rows)),
-            // The table's own budget ended; when the whole look's did, the estimate fails with it.
+            // The time limit of the table was reached; if it is that of the whole collection, the estimate fails too.
             Err(error) if error.kind() == ErrorKind::DeadlineExceeded => self.row_estimate(table),
             Err(error) => Err(error),
         }
@@ -196,7 +196,7 @@ impl Reader {
         }
     }
 
-    /// Runs a count so that it ends with the budget. SQLite counts a b-tree in one instruction,
+    /// Runs a count so that it respects the limits. SQLite counts a b-tree in one instruction,
     /// within which the progress handler is not called (`sqlite3BtreeCount`); only an interrupt
     /// ends it.
     fn with_interrupt<T>(
@@ -220,7 +220,7 @@ impl Reader {
 
     /// The smallest and the largest value of a time column, NULLs left out; `None` for a table
     /// without any. With an index on the column it costs microseconds, otherwise a scan within the
-    /// budget.
+    /// limits.
     ///
     /// # Errors
     /// `Busy` and what any read can meet; a missing table or column is `Other`.

@@ -27,7 +27,7 @@ impl Writer {
     /// asked to.
     ///
     /// It holds the write lock all the time, and in rollback mode keeps readers out too. It ends
-    /// early with the budget until it copies the result back, which SQLite cannot interrupt.
+    /// early with the limits until it copies the result back, which SQLite cannot interrupt.
     ///
     /// # Errors
     /// `Busy` when somebody holds the lock; `Full` when a disk has not enough free space: nothing

@@ -27,7 +27,7 @@ use super::open_guard::ExclusiveGuard;
 use super::raw;
 use super::reader::uri_of;
 
-/// How often the progress handler looks at the budget, in virtual-machine instructions; see the
+/// How often the progress handler checks the limits, in virtual-machine instructions; see the
 /// reader's.
 const PROGRESS_INSTRUCTIONS: i32 = 1_000;
 
@@ -198,10 +198,10 @@ impl Writer {
         self.connection().query_row(sql, (), |row| row.get(0)).map_err(self.failed("read a pragma"))
     }
 
-    /// Has the progress handler end a statement with the budget, or at an earlier deadline.
+    /// Makes the progress handler end a statement at the limits, or at an earlier deadline.
     pub(super) fn arm(&mut self, deadline: Option<Instant>) -> Result<(), SqliteError> {
         let limits = self.limits.clone();
-        let failed = self.failed("set the time budget");
+        let failed = self.failed("set the time limit");
         let is_over =
             move || limits.is_exceeded() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let connection = self.connection.as_mut().expect("the connection is taken by the drop alone");
@@ -229,7 +229,7 @@ impl Writer {
     }
 
     /// Does `work` until it does not end with `Busy`, with growing pauses in between, for as long
-    /// as `timeout` and the budget last.
+    /// as `timeout` and the limits permit.
     ///
     /// # Errors
     /// Those of `work`; the last `Busy` when the time is over first, `Cancelled` on request.
@@ -344,7 +344,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(code, Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
 }
 
-/// Sleeps unless the budget ends first.
+/// Sleeps unless the limits are exceeded first.
 pub(super) fn sleep(length: Duration, limits: &QueryLimits) -> bool {
     const STEP: Duration = Duration::from_millis(20);
     let until = Instant::now() + length;

@@ -164,7 +164,7 @@ fn too_small(archive: &Path, table: &TableDryRun) -> Option<String> {
     (available < needed).then(|| {
         let (needed, free) = (bytes(needed), bytes(available));
         format!(
-            "the archive directory {} has room for a part of the rows alone: they are about {needed}, and {free} are free; the rest \
+            "the archive directory {} has space for only some of the rows: they are about {needed}, and {free} are free; the rest \
              stays in the table",
             archive.display()
         )
