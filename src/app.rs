@@ -1,4 +1,5 @@
-//! The composition root: builds all components, binds listeners, spawns the loops and waits for their end.
+//! The composition root: builds all components, binds listeners, spawns the loops and waits for
+//! their end.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -156,7 +157,8 @@ pub async fn run(listeners: Vec<Listener>, options: Options) -> anyhow::Result<(
 /// Waits for all loops to end.
 async fn join_all(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyhow::Result<()> {
     while let Some(ended) = tasks.join_next().await {
-        // A loop must not end on its own: the agent would look healthy while doing only part of its work.
+        // A loop must not end on its own: the agent would look healthy while doing only part of its
+        // work.
         if !stop.is_cancelled() {
             stop.cancel();
             ended.context("a component of litekeeper failed")?;
@@ -175,8 +177,8 @@ fn log_listeners(listeners: &[Listener], auth: &AccessControl) {
     auth::warn_insecure_listen(auth, &addresses);
 }
 
-/// Opens the state file and builds the executor of runs. Must be called before any database is opened, because SQLite has one
-/// temporary directory per process.
+/// Opens the state file and builds the executor of runs. Must be called before any database is
+/// opened, because SQLite has one temporary directory per process.
 ///
 /// # Errors
 /// The state file or the temporary directory cannot be used.

@@ -1,4 +1,5 @@
-//! The files that SQLite keeps beside a database: `-wal`, `-shm`, `-journal`; and `-tshm`, which Turso keeps.
+//! The files that SQLite keeps beside a database: `-wal`, `-shm`, `-journal`; and `-tshm`, which
+//! Turso keeps.
 //!
 //! Names alone; nothing here touches a file.
 

@@ -1,13 +1,14 @@
 //! litekeeper monitors and maintains SQLite databases that other programs own.
 //!
-//! The binary is one line, [`cli::main`]. This page is the map of the code; ARCHITECTURE.md has the rules and decisions,
-//! and CONTRIBUTING.md the recipes.
+//! The binary is one line, [`cli::main`]. This page is the map of the code; ARCHITECTURE.md has the
+//! rules and decisions, and CONTRIBUTING.md the recipes.
 //!
 //! # How data flows
 //!
-//! [`config`] and [`discovery`] determine the databases. [`collection`] runs the [`collectors`] on each and publishes a
-//! snapshot, which [`metrics`] renders and [`http`] serves. The [`runner`] starts the [`tasks`] that the [`scheduler`] finds
-//! due, and records each run in the log, the trace, the [`state_store`] and the metrics. A scrape never opens a database.
+//! [`config`] and [`discovery`] determine the databases. [`collection`] runs the [`collectors`] on
+//! each and publishes a snapshot, which [`metrics`] renders and [`http`] serves. The [`runner`]
+//! starts the [`tasks`] that the [`scheduler`] finds due, and records each run in the log, the
+//! trace, the [`state_store`] and the metrics. A scrape never opens a database.
 //!
 //! # Modules
 //!
@@ -31,10 +32,12 @@
 //! - [`task`], [`tasks`]: names of the tasks; what each does, skips and reports
 //! - [`schedule`], [`scheduler`]: cron, intervals and windows; what starts when
 //! - [`runner`], [`actions`]: runs due tasks; runs what users request over HTTP
-//! - [`record`], [`state_store`], [`trends`]: the record of a run; the agent's own SQLite file; values over time
+//! - [`record`], [`state_store`], [`trends`]: the record of a run; the agent's own SQLite file;
+//!   values over time
 //!
 //! Output
-//! - [`metrics`], [`runbooks`], [`humanize`]: metric families and their reference; alert instructions; numbers for people
+//! - [`metrics`], [`runbooks`], [`humanize`]: metric families and their reference; alert
+//!   instructions; numbers for people
 //! - [`span`], [`telemetry`]: the spans that are created; their export over OTLP
 //! - [`http`]: listeners, routes, API and pages
 //! - [`auth`], [`tls`]: passwords, rate limits, CSRF tokens; certificates and handshakes

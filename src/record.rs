@@ -1,4 +1,5 @@
-//! The one place where a finished run becomes a log line, a row of history, metrics and the attributes of its span.
+//! The one place where a finished run becomes a log line, a row of history, metrics and the
+//! attributes of its span.
 
 use crate::metrics::JobMetrics;
 use crate::state_store::Recorded;

@@ -1,5 +1,5 @@
-//! What to do when an alert fires: the texts of `alerts/runbooks`, in the binary, so that they can be read where there is no
-//! network.
+//! What to do when an alert fires: the texts of `alerts/runbooks`, in the binary, so that they can
+//! be read where there is no network.
 
 /// Name and text of each.
 macro_rules! runbooks {

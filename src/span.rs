@@ -1,8 +1,9 @@
-//! The spans that litekeeper makes: their names and attributes, which are an interface (docs/TRACING.md).
+//! The spans that litekeeper makes: their names and attributes, which are an interface
+//! (docs/TRACING.md).
 //!
-//! Operations on a database follow OpenTelemetry's conventions (`litekeeper_sqlite::span`); all other attributes begin
-//! with `litekeeper.`. This module does not know the exporter: while there is none, a span costs one atomic load. Spans
-//! stay out of the log.
+//! Operations on a database follow OpenTelemetry's conventions (`litekeeper_sqlite::span`); all
+//! other attributes begin with `litekeeper.`. This module does not know the exporter: while there
+//! is none, a span costs one atomic load. Spans stay out of the log.
 
 pub use litekeeper_sqlite::span::Operation;
 pub use litekeeper_sqlite::span::TARGET;

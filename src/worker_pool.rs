@@ -20,9 +20,10 @@ use tokio::time::MissedTickBehavior;
 /// How often the pool is checked while a batch runs.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
 
-/// One thread works alone on a batch for this long; then, and again after as long, another joins it.
-/// SQLite's global mutexes make two threads cost 2.3 times the CPU of one for the same databases
-/// (measured: 42 µs and 97 µs per sample), so more of them pay only where the disk, not the CPU, is waited for.
+/// One thread works alone on a batch for this long; then, and again after as long, another joins
+/// it. SQLite's global mutexes make two threads cost 2.3 times the CPU of one for the same
+/// databases (measured: 42 µs and 97 µs per sample), so more of them pay only where the disk, not
+/// the CPU, is waited for.
 const SCALE_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// The most threads given up at the same time. With as many hung, new work waits for one of them.
@@ -50,7 +51,8 @@ pub struct BatchReport {
 /// The present item of one thread, readable by the pool.
 #[derive(Debug)]
 struct Worker {
-    /// Milliseconds from the start of the batch to the start of the present item, plus one; 0 between items.
+    /// Milliseconds from the start of the batch to the start of the present item, plus one; 0
+    /// between items.
     started_at: AtomicU64,
     item: AtomicUsize,
     retired: AtomicBool,

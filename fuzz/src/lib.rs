@@ -1,7 +1,8 @@
-//! What each fuzz target does with its input, and what must be true afterwards. A panic is a finding.
+//! What each fuzz target does with its input, and what must be true afterwards. A panic is a
+//! finding.
 //!
-//! `fuzz/run` calls these with mutated inputs, and `tests/it/fuzz_seeds.rs` calls them with every file below `fuzz/seeds`,
-//! so that a finding that was committed there is a regression test.
+//! `fuzz/run` calls these with mutated inputs, and `tests/it/fuzz_seeds.rs` calls them with every
+//! file below `fuzz/seeds`, so that a finding that was committed there is a regression test.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ pub fn database_file(data: &[u8]) {
     assert!(files.is_ok_and(|files| files == 1), "there is another file beside it");
 }
 
-/// A page of a b-tree: what it refers to. Two bytes before it give its number and the reserved bytes.
+/// A page of a b-tree: what it refers to. Two bytes before it give its number and the reserved
+/// bytes.
 pub fn database_page(data: &[u8]) {
     let [number, reserved, page @ ..] = data else { return };
     let references = litekeeper::sqlite::fuzzing::page(page, u32::from(*number), usize::from(*reserved));
@@ -87,12 +89,14 @@ pub fn configuration(data: &[u8]) {
     }
 }
 
-/// What a client sends: a query or form in the first line, then values of `Accept` and `Accept-Encoding`.
+/// What a client sends: a query or form in the first line, then values of `Accept` and
+/// `Accept-Encoding`.
 pub fn http_text(data: &[u8]) {
     litekeeper::http::fuzzing::request_text(data);
 }
 
-/// A certificate in DER: its subject alternative names, each of which takes at least a tag and a length.
+/// A certificate in DER: its subject alternative names, each of which takes at least a tag and a
+/// length.
 pub fn certificate(data: &[u8]) {
     let names = litekeeper::tls::fuzzing::certificate(data);
     assert!(names.is_none_or(|names| names * 2 <= data.len()), "{names:?} names from {} bytes", data.len());
@@ -120,7 +124,8 @@ pub fn timestamps(data: &[u8]) {
     }
 }
 
-/// Formats of retention: durations, sizes, epochs and conditions, each a line, as scalars of a valid configuration.
+/// Formats of retention: durations, sizes, epochs and conditions, each a line, as scalars of a
+/// valid configuration.
 pub fn retention(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut lines = text.lines();

@@ -18,7 +18,8 @@ use super::queue::Requester;
 /// Between two tries to get a place in the queue.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Has every configured task of every database done once, some time after the start, and then waits for the end.
+/// Has every configured task of every database done once, some time after the start, and then waits
+/// for the end.
 pub async fn run_all_once(
     queue: Arc<ActionQueue>,
     delay: Duration,
@@ -41,7 +42,8 @@ pub async fn run_all_once(
     stop.cancelled().await;
 }
 
-/// The tasks of a database, those that write last: so a damaged one is found before anything would write to it.
+/// The tasks of a database, those that write last: so a damaged one is found before anything would
+/// write to it.
 fn checks_first(database: &Database) -> Vec<TaskKind> {
     let mut tasks: Vec<TaskKind> = database.settings.tasks.timings().map(|(task, _)| task).collect();
     tasks.sort_by_key(|kind| task(*kind).writes());

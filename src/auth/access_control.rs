@@ -1,4 +1,5 @@
-//! Authenticates requests: request rate first, then name and password, then whether the user is an operator.
+//! Authenticates requests: request rate first, then name and password, then whether the user is an
+//! operator.
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -155,7 +156,8 @@ impl AccessControl {
         Ok(Principal { name: Some(name), can_operate })
     }
 
-    /// Applies changed files; `None` if nothing has changed. An error leaves the rules in force as they are.
+    /// Applies changed files; `None` if nothing has changed. An error leaves the rules in force as
+    /// they are.
     pub(super) fn reload(&self) -> Option<Result<(), AccessConfigError>> {
         let before = self.security.load_full();
         if before.is_current() {
@@ -166,7 +168,8 @@ impl AccessControl {
 
     fn replace(&self, before: &SecurityConfig) -> Result<(), AccessConfigError> {
         let security = SecurityConfig::read(self.file.as_deref())?;
-        // A file that is incomplete because it is being written, or emptied by mistake, must not remove protection.
+        // A file that is incomplete because it is being written, or emptied by mistake, must not
+        // remove protection.
         if before.tls.is_some() && security.tls.is_none() {
             return Err(AccessConfigError::RemovesTls);
         }

@@ -1,8 +1,8 @@
 //! HTTP Basic authentication (RFC 7617) against bcrypt hashes.
 //!
-//! A bcrypt check takes a tenth of a second by design, so a verified password is cached as a keyed digest, with a key that
-//! lives as long as the process. An unknown name takes as long as a wrong password. Neither a password nor its digest may be
-//! logged.
+//! A bcrypt check takes a tenth of a second by design, so a verified password is cached as a keyed
+//! digest, with a key that lives as long as the process. An unknown name takes as long as a wrong
+//! password. Neither a password nor its digest may be logged.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -53,7 +53,8 @@ impl PasswordVerifier {
     pub fn new(hashes: &BTreeMap<String, String>) -> Self {
         let random = ring::rand::SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random).expect("the system has random numbers");
-        // The cost of the other hashes, so that the time of a check does not reveal whether a name exists.
+        // The cost of the other hashes, so that the time of a check does not reveal whether a name
+        // exists.
         let cost = hashes.values().filter_map(|hash| hash.get(4..6)).max().unwrap_or("10");
         let dummy_hash = format!("{}{cost}{}", &DUMMY_HASH[..4], &DUMMY_HASH[6..]);
         Self {

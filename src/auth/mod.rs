@@ -1,7 +1,9 @@
-//! Access to the web server: passwords, rate limits, operators and CSRF tokens. No other module uses ring or bcrypt.
+//! Access to the web server: passwords, rate limits, operators and CSRF tokens. No other module
+//! uses ring or bcrypt.
 //!
-//! Secrets are compared in constant time and never logged. A changed web configuration file is applied while the server runs; an
-//! invalid one changes nothing, and none can remove TLS or the need for a password before a restart.
+//! Secrets are compared in constant time and never logged. A changed web configuration file is
+//! applied while the server runs; an invalid one changes nothing, and none can remove TLS or the
+//! need for a password before a restart.
 
 mod access_control;
 mod basic;

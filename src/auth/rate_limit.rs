@@ -1,4 +1,5 @@
-//! Limits the request rate, if configured, and the rate of wrong passwords per client network, always.
+//! Limits the request rate, if configured, and the rate of wrong passwords per client network,
+//! always.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -75,7 +76,8 @@ impl LoginThrottle {
     }
 }
 
-/// The IPv4 address, or the /64 network of an IPv6 address, as one host can use all addresses of it.
+/// The IPv4 address, or the /64 network of an IPv6 address, as one host can use all addresses of
+/// it.
 fn network(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

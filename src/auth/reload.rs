@@ -13,7 +13,8 @@ use super::access_control::AccessControl;
 /// Each poll is one `stat` per file.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Polls the files until `stop`. Each distinct error is logged once; `on_reload` receives the success of each reload.
+/// Polls the files until `stop`. Each distinct error is logged once; `on_reload` receives the
+/// success of each reload.
 pub async fn watch_files(auth: Arc<AccessControl>, on_reload: impl Fn(bool), stop: CancellationToken) {
     let mut ticks = tokio::time::interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -49,10 +49,12 @@ pub(super) struct Arguments {
     /// Tables to count rows of
     #[arg(long, value_delimiter = ',', value_name = "TABLE")]
     rows: Vec<String>,
-    /// Run the quick check only: several times faster, but does not verify indexes against tables or foreign keys
+    /// Run the quick check only: several times faster, but does not verify indexes against tables
+    /// or foreign keys
     #[arg(long)]
     quick: bool,
-    /// Check each table in its own transaction: blocks writers less, but misses pages used by two tables or by none
+    /// Check each table in its own transaction: blocks writers less, but misses pages used by two
+    /// tables or by none
     #[arg(long)]
     by_table: bool,
     /// Print JSON instead of text

@@ -27,8 +27,8 @@ use super::output::print;
 pub(super) enum Command {
     /// Check a configuration file and list all its errors
     ///
-    /// Conditions of this machine are warnings: a directory that cannot take backups, and a task that would fail, be slow or
-    /// leave rows behind with the databases as they are now.
+    /// Conditions of this machine are warnings: a directory that cannot take backups, and a task
+    /// that would fail, be slow or leave rows behind with the databases as they are now.
     #[command(after_help = "Exit codes: 0 valid, 2 not valid.")]
     Check {
         /// The file
@@ -40,7 +40,8 @@ pub(super) enum Command {
         /// The file
         file: PathBuf,
     },
-    /// Print the effective configuration, every default filled in; what is not set is `null`, or `off`
+    /// Print the effective configuration, every default filled in; what is not set is `null`, or
+    /// `off`
     #[command(after_help = "Exit codes: 0 printed, 2 not valid.")]
     Show {
         /// The file
@@ -65,7 +66,8 @@ pub(super) fn run(command: &Command) -> Exit {
     }
 }
 
-/// Warns of directories that cannot take backups. The file is valid all the same, since it may be used on another machine.
+/// Warns of directories that cannot take backups. The file is valid all the same, since it may be
+/// used on another machine.
 fn warn_of_directories(directories: &[DirectoryReference]) {
     for directory in directories {
         if let Some(problem) = directory_error(&directory.path) {

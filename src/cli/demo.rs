@@ -22,7 +22,8 @@ use super::log::Log;
 use super::runtime::block_on;
 use super::runtime::traces;
 
-/// Leaves time for one or two scrapes before the first runs, with Prometheus' default scrape interval.
+/// Leaves time for one or two scrapes before the first runs, with Prometheus' default scrape
+/// interval.
 const FIRST_RUNS_DELAY: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]

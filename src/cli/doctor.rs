@@ -55,7 +55,8 @@ pub(super) struct Arguments {
     /// Database files; by default, with --config, all databases of the configuration
     #[arg(required_unless_present = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Configuration file: also diagnoses what its tasks need (indexes, free space, directories) and shows past check results
+    /// Configuration file: also diagnoses what its tasks need (indexes, free space, directories)
+    /// and shows past check results
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON instead of text
@@ -124,7 +125,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The files to diagnose with their configured databases, and the state store with past check results.
+/// The files to diagnose with their configured databases, and the state store with past check
+/// results.
 type Targets = (Vec<(PathBuf, Arc<Database>)>, Option<StateStore>);
 
 fn targets(arguments: &Arguments) -> Result<Targets, Exit> {

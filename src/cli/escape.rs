@@ -1,13 +1,15 @@
 //! Text that a database or a file name can contain, made safe for a terminal.
 //!
-//! Names of tables and messages that quote them are whatever the writer of the file wanted: an escape sequence in them
-//! could hide a finding or print a false one. Everything that a command prints goes through here.
+//! Names of tables and messages that quote them are whatever the writer of the file wanted: an
+//! escape sequence in them could hide a finding or print a false one. Everything that a command
+//! prints goes through here.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a terminal could act on a character instead of showing it: control characters of both sets (C0, C1), DEL, and
-/// the marks that reverse the direction of text (<https://trojansource.codes>).
+/// Whether a terminal could act on a character instead of showing it: control characters of both
+/// sets (C0, C1), DEL, and the marks that reverse the direction of text
+/// (<https://trojansource.codes>).
 fn acts_on_a_terminal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -42,7 +44,8 @@ pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
-/// Writes a line to standard error as `eprintln!` does, and leaves nothing in it that acts on a terminal.
+/// Writes a line to standard error as `eprintln!` does, and leaves nothing in it that acts on a
+/// terminal.
 macro_rules! print_error {
     ($($argument:tt)*) => {
         eprintln!("{}", $crate::cli::escape::printable(&format!($($argument)*)))

@@ -74,7 +74,8 @@ impl Log {
         EnvFilter::builder().parse(level).map_err(|error| {
             format!("--log.level {level}: {error}; levels are error, warn, info, debug and trace")
         })?;
-        // `EnvFilter` takes an unknown level for a module name, which would silence all other modules.
+        // `EnvFilter` takes an unknown level for a module name, which would silence all other
+        // modules.
         let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
         if let Some(word) = level.split(',').find(|part| !part.contains(['=', '[']) && !is_level(part)) {
             return Err(format!(

@@ -46,8 +46,9 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 
 /// Monitors and maintains SQLite databases that other programs own.
 ///
-/// Reads them without changing them, exports their health to Prometheus, and runs the maintenance that the
-/// configuration defines: health checks, vacuum, log cleaning, backups, checkpoints, statistics.
+/// Reads them without changing them, exports their health to Prometheus, and runs the maintenance
+/// that the configuration defines: health checks, vacuum, log cleaning, backups, checkpoints,
+/// statistics.
 #[derive(Debug, Parser)]
 #[command(
     name = "litekeeper",
@@ -69,29 +70,30 @@ struct Cli {
 enum Command {
     /// Monitor databases and serve their metrics
     ///
-    /// Each argument is a file, a directory (searched for *.db, *.sqlite, *.sqlite3 and *.db3) or a quoted pattern.
-    /// The server listens on 127.0.0.1:10321 by default, with /metrics, the web page and /-/healthy.
+    /// Each argument is a file, a directory (searched for *.db, *.sqlite, *.sqlite3 and *.db3) or a
+    /// quoted pattern. The server listens on 127.0.0.1:10321 by default, with /metrics, the web
+    /// page and /-/healthy.
     Serve(serve::Arguments),
     /// Check the health of databases once
     ///
-    /// Reports size, pages, free space, journal mode, WAL, row counts, and the results of SQLite's integrity and
-    /// foreign-key checks. Reads only. A check can block commits to a database in rollback mode for a
-    /// moment, and keeps a WAL from being reset: docs/CHECK.md.
+    /// Reports size, pages, free space, journal mode, WAL, row counts, and the results of SQLite's
+    /// integrity and foreign-key checks. Reads only. A check can block commits to a database in
+    /// rollback mode for a moment, and keeps a WAL from being reset: docs/CHECK.md.
     Check(check::Arguments),
     /// Diagnose databases and their environment and suggest fixes
     ///
-    /// Covers permissions, links, file system, journal and WAL, space, statistics and missing indexes. Reads only and
-    /// changes nothing: each finding includes a command to copy.
+    /// Covers permissions, links, file system, journal and WAL, space, statistics and missing
+    /// indexes. Reads only and changes nothing: each finding includes a command to copy.
     Doctor(doctor::Arguments),
     /// Show which processes hold locks on databases, and which keep a WAL from being checkpointed
     ///
-    /// Lists process, user and command line of every reader, writer and checkpointer, from /proc/locks (Linux). Takes
-    /// no lock except to read the header, and waits for none.
+    /// Lists process, user and command line of every reader, writer and checkpointer, from
+    /// /proc/locks (Linux). Takes no lock except to read the header, and waits for none.
     Locks(locks::Arguments),
     /// Run one or all configured maintenance tasks now
     ///
-    /// Runs them exactly as the scheduler does, with the same settings and the same history. Safe while the agent is
-    /// running.
+    /// Runs them exactly as the scheduler does, with the same settings and the same history. Safe
+    /// while the agent is running.
     Run(run::Arguments),
     /// Restore a backup to a new file, or verify that backups can be restored
     ///

@@ -4,8 +4,8 @@ use super::escape::print_error;
 use super::escape::printable;
 use super::exit::Exit;
 
-/// Writes text to standard output, with terminal control sequences escaped. A closed pipe, as with `| head`, is not a
-/// failure.
+/// Writes text to standard output, with terminal control sequences escaped. A closed pipe, as with
+/// `| head`, is not a failure.
 pub(super) fn print(text: &str) -> Exit {
     print_raw(&printable(text))
 }

@@ -169,7 +169,8 @@ fn requests(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunReques
     requests
 }
 
-/// The trace that the calling program is in, as OpenTelemetry has it handed on to programs that are started.
+/// The trace that the calling program is in, as OpenTelemetry has it handed on to programs that are
+/// started.
 fn parent() -> Option<RemoteContext> {
     let traceparent = std::env::var("TRACEPARENT").ok()?;
     RemoteContext::from_headers(&traceparent, std::env::var("TRACESTATE").ok().as_deref())

@@ -40,22 +40,26 @@ pub(super) struct Arguments {
     /// Tables to count rows of, by name or pattern; only with paths on the command line
     #[arg(long, value_delimiter = ',', value_name = "TABLE", conflicts_with = "config")]
     rows: Vec<String>,
-    /// Address to listen on, overriding the configuration (`:PORT` for all interfaces); may be repeated
+    /// Address to listen on, overriding the configuration (`:PORT` for all interfaces); may be
+    /// repeated
     #[arg(long = "web.listen-address", value_name = "[HOST]:PORT|unix:PATH")]
     listen: Vec<Listen>,
     /// Listen on the sockets passed by systemd instead of on addresses
     #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
     systemd_socket: bool,
-    /// Web configuration file (TLS and users) in the format of Prometheus exporters, overriding the configuration
+    /// Web configuration file (TLS and users) in the format of Prometheus exporters, overriding the
+    /// configuration
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config: Option<PathBuf>,
     /// Path of the metrics, overriding the configuration (default /metrics)
     #[arg(long = "web.telemetry-path", value_name = "PATH")]
     telemetry_path: Option<TelemetryPath>,
-    /// URL under which a reverse proxy exposes litekeeper; its path becomes the prefix of all routes
+    /// URL under which a reverse proxy exposes litekeeper; its path becomes the prefix of all
+    /// routes
     #[arg(long = "web.external-url", value_name = "URL")]
     external_url: Option<ExternalUrl>,
-    /// Prefix of all routes, by default the path of --web.external-url; `/` if the proxy strips the path
+    /// Prefix of all routes, by default the path of --web.external-url; `/` if the proxy strips the
+    /// path
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<RoutePrefix>,
     /// Enable POST /-/reload

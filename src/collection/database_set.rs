@@ -24,8 +24,8 @@ pub(super) struct DatabaseSet {
 }
 
 impl DatabaseSet {
-    /// Takes over the databases that discovery found, and returns whether they changed. A database that stays keeps what is
-    /// known of it.
+    /// Takes over the databases that discovery found, and returns whether they changed. A database
+    /// that stays keeps what is known of it.
     pub(super) fn update_targets(&mut self, targets: &[Arc<Database>]) -> bool {
         let same = self.monitored.len() == targets.len()
             && self

@@ -33,8 +33,8 @@ impl Directory {
         Self { path, busy: AtomicBool::new(false), facts: Mutex::new(None) }
     }
 
-    /// Asks for the space, unless an earlier call still hangs. Old numbers of a file system that fails are removed: unknown
-    /// is absent.
+    /// Asks for the space, unless an earlier call still hangs. Old numbers of a file system that
+    /// fails are removed: unknown is absent.
     pub(super) fn measure(&self, mounts: &MountTable) {
         if self.busy.swap(true, Ordering::SeqCst) {
             *self.facts.lock() = None;

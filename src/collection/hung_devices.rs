@@ -1,7 +1,8 @@
 //! File systems that hang.
 //!
-//! One database that hangs says nothing of others. Two on one device say that the device hangs; then the others on it
-//! are skipped, so that ten thousand files on a dead server block two threads.
+//! One database that hangs says nothing of others. Two on one device say that the device hangs;
+//! then the others on it are skipped, so that ten thousand files on a dead server block two
+//! threads.
 
 use std::collections::HashMap;
 

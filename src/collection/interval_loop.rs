@@ -26,8 +26,9 @@ use super::wakeups::Wakeups;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Longer than the limits of any collector (30 s), so only a file system gets this far.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
-/// Collections compete with the databases' owners, so each loop runs them one at a time; a second thread joins when
-/// one takes longer than a second, so that a file system that hangs delays no other.
+/// Collections compete with the databases' owners, so each loop runs them one at a time; a second
+/// thread joins when one takes longer than a second, so that a file system that hangs delays no
+/// other.
 const THREADS: usize = 2;
 /// A database that was locked is tried again after this long, or its interval if that is shorter.
 const BUSY_RETRY: Duration = Duration::from_secs(10);
@@ -126,7 +127,8 @@ impl CollectorRun {
         *last_run = Some(LastRun { due_at: now + self.interval, content, problems });
     }
 
-    /// Collects the part and stores its value. Returns what to log, or `None` where the part is to be tried again soon.
+    /// Collects the part and stores its value. Returns what to log, or `None` where the part is to
+    /// be tried again soon.
     fn collect(&self, metrics: &AgentMetrics) -> Option<Vec<String>> {
         let (collector, part) = (self.collector, self.part);
         let database = &self.monitored.database;

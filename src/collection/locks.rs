@@ -1,4 +1,5 @@
-//! Tracks which process holds which lock: one list of the kernel per sweep, compared with that of the sweep before.
+//! Tracks which process holds which lock: one list of the kernel per sweep, compared with that of
+//! the sweep before.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -29,7 +30,8 @@ pub type CollectFn = fn(&Database, Option<&PreviousCollection>) -> Collected;
 /// `/proc/PID` is read at once, or hangs with the process.
 const PROCESS_STUCK_AFTER: Duration = Duration::from_secs(2);
 
-/// Processes by number, as they were when first met; `None` for one that is hidden, or that has not answered yet.
+/// Processes by number, as they were when first met; `None` for one that is hidden, or that has not
+/// answered yet.
 type Processes = HashMap<u32, Option<Arc<ProcessFacts>>>;
 
 /// What is known of lock holders from sweep to sweep.
@@ -45,9 +47,10 @@ impl Default for LockMonitor {
     }
 }
 
-/// Samples a database and finds its files in the list of locks. A reader of a WAL can come and go without moving a file
-/// that a sample compares, so a database with a reader is read for the reader's mark. Neither does a writer move a file
-/// while its commit waits for its fsync: a database with a writer is read now, and once more after it.
+/// Samples a database and finds its files in the list of locks. A reader of a WAL can come and go
+/// without moving a file that a sample compares, so a database with a reader is read for the
+/// reader's mark. Neither does a writer move a file while its commit waits for its fsync: a
+/// database with a writer is read now, and once more after it.
 pub(super) fn collect_with_locks(
     monitored: &MonitoredDatabase,
     collect: CollectFn,
@@ -142,8 +145,8 @@ fn log_lock_visibility(list: &std::io::Result<LockTableSnapshot>) {
     }
 }
 
-/// The locks on each database. The kernel returns a long list in parts, between which locks change; what was held before and
-/// is missing now is searched for once more before it counts as gone.
+/// The locks on each database. The kernel returns a long list in parts, between which locks change;
+/// what was held before and is missing now is searched for once more before it counts as gone.
 fn decode_all(set: &[Arc<MonitoredDatabase>], list: &LockTableSnapshot) -> Vec<Option<DecodedLocks>> {
     let mut again: Option<Option<LockTableSnapshot>> = None;
     let decode = |monitored: &Arc<MonitoredDatabase>| {

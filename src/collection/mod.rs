@@ -1,7 +1,7 @@
 //! The loop that samples every database once an interval and publishes the snapshot.
 //!
-//! It never waits for one database: a sample that hangs costs its thread, not the sweep. Nothing here reads a database
-//! itself; `collectors` does, on the threads of a pool.
+//! It never waits for one database: a sample that hangs costs its thread, not the sweep. Nothing
+//! here reads a database itself; `collectors` does, on the threads of a pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,8 @@ use wakeups::Wakeups;
 
 pub use locks::CollectFn;
 
-/// A sample takes microseconds and ends by its limits after 2 s; a thread that takes longer waits for the file system.
+/// A sample takes microseconds and ends by its limits after 2 s; a thread that takes longer waits
+/// for the file system.
 const SAMPLE_STUCK_AFTER: Duration = Duration::from_secs(5);
 /// `statvfs` answers at once or hangs.
 const FILESYSTEM_STUCK_AFTER: Duration = Duration::from_secs(5);

@@ -65,7 +65,8 @@ struct State {
     facts: Option<Arc<DatabaseFacts>>,
     files: Option<FileFacts>,
     lock_files: Option<LockFiles>,
-    /// A process had the WAL's write lock at the last sweep, so a commit may have become visible since.
+    /// A process had the WAL's write lock at the last sweep, so a commit may have become visible
+    /// since.
     has_writer: bool,
     locks: Option<Arc<Locks>>,
     owners: Arc<OwnerState>,
@@ -105,7 +106,8 @@ impl MonitoredDatabase {
         let mut tracker = LockTracker::default();
         let state = if database.path == self.database.path {
             std::mem::swap(&mut tracker, &mut self.tracker.lock());
-            // Other settings may name other tables and queries, and other facts: without a stamp the next sample reads them.
+            // Other settings may name other tables and queries, and other facts: without a stamp
+            // the next sample reads them.
             State { readings: Readings::default(), hung_on: None, is_hung: false, stamp: None, ..before }
         } else {
             State {
@@ -134,7 +136,8 @@ impl MonitoredDatabase {
         }
     }
 
-    /// Begins a sample; `None` while an earlier sample hangs, or other databases on the same device do.
+    /// Begins a sample; `None` while an earlier sample hangs, or other databases on the same device
+    /// do.
     pub(super) fn begin(&self, hung: &Arc<HungDevices>) -> Option<CollectGuard<'_>> {
         if hung.holds(self.state.lock().device) {
             self.set_is_hung();
@@ -146,7 +149,8 @@ impl MonitoredDatabase {
         Some(CollectGuard { monitored: self, hung: Arc::clone(hung) })
     }
 
-    /// The sample of this database hangs. Unless it has returned just now, its device counts as hung.
+    /// The sample of this database hangs. Unless it has returned just now, its device counts as
+    /// hung.
     pub(super) fn set_hung(&self, hung: &HungDevices) {
         let mut state = self.state.lock();
         // The guard is dropped under the same lock, which removes what is added here.

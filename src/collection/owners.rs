@@ -1,7 +1,8 @@
-//! The loop that finds processes that lost their locks on a database, or write to deleted files of it.
+//! The loop that finds processes that lost their locks on a database, or write to deleted files of
+//! it.
 //!
-//! One pass over the descriptors of all processes serves all databases. It comes once an interval, or less often where it takes
-//! long, so that it costs at most 0.5 % of one processor.
+//! One pass over the descriptors of all processes serves all databases. It comes once an interval,
+//! or less often where it takes long, so that it costs at most 0.5 % of one processor.
 
 use std::sync::Arc;
 use std::time::Duration;

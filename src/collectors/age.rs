@@ -1,5 +1,5 @@
-//! The oldest and the newest time of a table's column, by the rules of a retention: what stands for no time is left out,
-//! and a newest row that is not plausible is no answer.
+//! The oldest and the newest time of a table's column, by the rules of a retention: what stands for
+//! no time is left out, and a newest row that is not plausible is no answer.
 
 use std::time::Duration;
 use std::time::SystemTime;
@@ -44,7 +44,8 @@ pub(super) fn age_of(
         TimestampFormat::Auto => judge.detect(values),
         given => Ok(Some(given)),
     };
-    // Numbers and texts in one form have their ends where their times have them. RFC 2822 begins with the weekday.
+    // Numbers and texts in one form have their ends where their times have them. RFC 2822 begins
+    // with the weekday.
     if let Ok(Some(kind)) = given(&values)
         && kind != TimestampFormat::Rfc2822
         && let (Reading::Time(oldest), Reading::Time(newest)) =

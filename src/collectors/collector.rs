@@ -1,5 +1,6 @@
-//! What a collector is: a name, the metric families it exports, when it runs, what it may cost, and how it reads a
-//! database. Families are data, so that the exposition and the metric reference come from one declaration.
+//! What a collector is: a name, the metric families it exports, when it runs, what it may cost, and
+//! how it reads a database. Families are data, so that the exposition and the metric reference come
+//! from one declaration.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub enum FamilyUnit {
     Seconds,
 }
 
-/// The place of a family in the exposition: groups in this order, within a group collectors in the order of their
-/// registration.
+/// The place of a family in the exposition: groups in this order, within a group collectors in the
+/// order of their registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FamilyGroup {
     /// Reachability, identity and schema.
@@ -77,7 +78,8 @@ pub struct Family {
 }
 
 impl Family {
-    /// A gauge in [`FamilyGroup::Other`] without unit and further labels; change fields with `..Family::gauge(…)`.
+    /// A gauge in [`FamilyGroup::Other`] without unit and further labels; change fields with
+    /// `..Family::gauge(…)`.
     #[must_use]
     pub const fn gauge(
         name: &'static str,
@@ -164,8 +166,8 @@ pub const SAMPLE_SECTION: Section =
 
 /// Exports one group of values of a database.
 pub trait Collector: Sync {
-    /// The name: of its key under `collectors` in the configuration, where it has one, and its value of the label
-    /// `collector`.
+    /// The name: of its key under `collectors` in the configuration, where it has one, and its
+    /// value of the label `collector`.
     fn name(&self) -> &'static str;
 
     /// The families, in the order of the exposition.
@@ -202,7 +204,8 @@ pub trait IntervalCollector: Collector {
     /// Which loop runs it.
     fn pace(&self) -> Pace;
 
-    /// How many parts the configuration wants of a database, each with its own interval; 0 where it is off.
+    /// How many parts the configuration wants of a database, each with its own interval; 0 where it
+    /// is off.
     fn parts(&self, settings: &DatabaseSettings) -> usize;
 
     /// How often a part is collected.
@@ -211,8 +214,8 @@ pub trait IntervalCollector: Collector {
     /// The limits of one collection of a part.
     fn limits(&self, settings: &DatabaseSettings, part: usize) -> QueryLimits;
 
-    /// Whether the same content can give another value, as SQL can that reads the clock. Without it a part is not
-    /// collected again until the database changes.
+    /// Whether the same content can give another value, as SQL can that reads the clock. Without it
+    /// a part is not collected again until the database changes.
     fn depends_on_time(&self) -> bool {
         false
     }
@@ -232,7 +235,8 @@ pub trait IntervalCollector: Collector {
 pub enum Pace {
     /// Takes milliseconds and is due every few seconds or minutes.
     Fast,
-    /// Reads whole databases: over many databases it can take an hour, and must not delay the fast ones.
+    /// Reads whole databases: over many databases it can take an hour, and must not delay the fast
+    /// ones.
     Slow,
 }
 
@@ -276,8 +280,8 @@ impl Collection {
 /// A registered collector, by the way it is run.
 #[derive(Clone, Copy)]
 pub enum Registered {
-    /// Exports what each sample takes in any case: `stat`, the header, and the passes over file systems and `/proc`
-    /// that serve all databases at once.
+    /// Exports what each sample takes in any case: `stat`, the header, and the passes over file
+    /// systems and `/proc` that serve all databases at once.
     Shared(&'static dyn Collector),
     /// Reads more in the transaction of each sample.
     Sample(&'static dyn SampleCollector),

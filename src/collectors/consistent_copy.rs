@@ -1,12 +1,15 @@
 //! A copy of a rollback database that is one state of it, made beside a writer that never rests.
 //!
-//! A reader's SHARED lock keeps every writer from committing, seen or not. So the file is copied without a lock; if nobody wrote
-//! meanwhile, that is proved as in `unlocked`, and no lock was taken. Else it is compared with the copy again, which writes only what
-//! has changed, and at last once more under a SHARED lock, which makes the copy one state: while it is held, nobody can change the
-//! file. So the lock is held for as long as the file takes to be read from memory and hashed, whatever is written. Before it is
-//! taken, that time is measured without it; where it would be too long, there is no copy.
+//! A reader's SHARED lock keeps every writer from committing, seen or not. So the file is copied
+//! without a lock; if nobody wrote meanwhile, that is proved as in `unlocked`, and no lock was
+//! taken. Else it is compared with the copy again, which writes only what has changed, and at last
+//! once more under a SHARED lock, which makes the copy one state: while it is held, nobody can
+//! change the file. So the lock is held for as long as the file takes to be read from memory and
+//! hashed, whatever is written. Before it is taken, that time is measured without it; where it
+//! would be too long, there is no copy.
 //!
-//! It must never hold the lock longer than allowed, or accept a copy that is not one state of the database.
+//! It must never hold the lock longer than allowed, or accept a copy that is not one state of the
+//! database.
 
 use std::fs::File;
 use std::io;
@@ -31,11 +34,12 @@ use crate::sqlite::SqliteError;
 
 use super::unlocked::StableState;
 
-/// Threads that compare. More would compete for processors with the owner, which continues as soon as the lock is gone.
+/// Threads that compare. More would compete for processors with the owner, which continues as soon
+/// as the lock is gone.
 const MAX_READERS: usize = 4;
 
-/// Comparisons without a lock before one with it, until one is fast enough: a machine that is busy for a while is not
-/// what decides. An owner that rests during one of them is met by no lock.
+/// Comparisons without a lock before one with it, until one is fast enough: a machine that is busy
+/// for a while is not what decides. An owner that rests during one of them is met by no lock.
 const UNLOCKED_PASSES: u32 = 8;
 
 /// How often the lock is taken before the copy is given up.
@@ -81,7 +85,8 @@ pub enum CopyOutcome {
     TooLong(Duration),
 }
 
-/// Copies a rollback database into an empty file. `progress` receives the bytes and the share that are copied.
+/// Copies a rollback database into an empty file. `progress` receives the bytes and the share that
+/// are copied.
 ///
 /// # Errors
 /// The database cannot be read, the copy cannot be written, or a limit ended the copy.
@@ -225,7 +230,8 @@ impl Copying<'_> {
         Ok(Locked::TooLong(hold))
     }
 
-    /// Takes the lock between two commits; since when it is held, as the time for which it was waited does not count.
+    /// Takes the lock between two commits; since when it is held, as the time for which it was
+    /// waited does not count.
     fn lock(&self) -> Result<(Instant, Header), SqliteError> {
         const STEP: Duration = Duration::from_millis(1);
         let (reader, limits) = (&self.readers[0], self.source.limits);

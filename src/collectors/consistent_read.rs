@@ -1,7 +1,8 @@
 //! Opens a database in the way that leaves no trace beside it.
 //!
-//! The right way depends on the files beside the database, which come and go with its owner: `stat` them, choose, read,
-//! and for the ways without locks `stat` them again. If anything moved, the answer is discarded.
+//! The right way depends on the files beside the database, which come and go with its owner: `stat`
+//! them, choose, read, and for the ways without locks `stat` them again. If anything moved, the
+//! answer is discarded.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +20,8 @@ use crate::sqlite::SqliteError;
 /// An owner that opens and closes a WAL database all the time can move the files during every try.
 const MAX_TRIES: usize = 3;
 
-/// Bytes of the first region of a wal-index, without which there is none (`WALINDEX_PGSZ` in wal.c).
+/// Bytes of the first region of a wal-index, without which there is none (`WALINDEX_PGSZ` in
+/// wal.c).
 const WAL_INDEX_REGION: u64 = 32 * 1024;
 
 /// The result of reading one state of a database.
@@ -74,8 +76,9 @@ pub fn read_consistently<T, E: From<SqliteError> + OpenFailure>(
             answer = open_and_query(path, used, limits, &mut query);
         }
         if access == Access::HeapWalIndex && answer.as_ref().is_err_and(E::is_protocol) {
-            // SQLite finds no valid frame: the WAL is as good as empty. It has a header of its own only or none at
-            // all, and comparing its salts with those of no header never ends in `walBeginShmUnreliable`.
+            // SQLite finds no valid frame: the WAL is as good as empty. It has a header of its own
+            // only or none at all, and comparing its salts with those of no header never ends in
+            // `walBeginShmUnreliable`.
             used = Access::Immutable;
             answer = open_and_query(path, used, limits, &mut query);
         }

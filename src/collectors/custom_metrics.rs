@@ -146,7 +146,8 @@ fn query(
     let read = unlocked(database, limits, RETRY_TIMEOUT, |reader| {
         let max_rows = metric.max_rows.min(database.series_limit);
         let result = reader.custom(&metric.sql, &metric.value, &metric.labels, max_rows, metric.timeout)?;
-        // Prometheus takes a counter that falls for one that began anew, and none begins below zero.
+        // Prometheus takes a counter that falls for one that began anew, and none begins below
+        // zero.
         let wrong = result.rows.values().find(|value| !(value.is_finite() && **value >= 0.0));
         match wrong.filter(|_| metric.kind == CustomKind::Counter) {
             Some(value) => Err(CustomError::NegativeCounter(metric.value.clone(), *value)),

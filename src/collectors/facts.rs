@@ -57,8 +57,8 @@ pub enum DownReason {
 }
 
 impl DownReason {
-    /// The class for `sqlite_errors_total`; a timeout is no error of the database. An encrypted file counts as `other`: the
-    /// classes of damage page as corruption.
+    /// The class for `sqlite_errors_total`; a timeout is no error of the database. An encrypted
+    /// file counts as `other`: the classes of damage page as corruption.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {

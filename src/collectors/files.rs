@@ -1,5 +1,5 @@
-//! Sizes and times of a database's files, from `stat` alone, so that they are there while the database is locked or
-//! damaged.
+//! Sizes and times of a database's files, from `stat` alone, so that they are there while the
+//! database is locked or damaged.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The file system of a database's directory: space and type. The collection loop asks for it once per directory.
+//! The file system of a database's directory: space and type. The collection loop asks for it once
+//! per directory.
 
 use super::collector::Collector;
 use super::collector::Family;

@@ -1,4 +1,5 @@
-//! The header of page 1, and the WAL's frames beside it: versions, sizes in pages, checkpoint progress.
+//! The header of page 1, and the WAL's frames beside it: versions, sizes in pages, checkpoint
+//! progress.
 
 use std::fmt;
 

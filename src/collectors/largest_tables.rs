@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::sqlite::BTreeSize;
 
-/// A table that is published keeps its place until another is larger by this factor: two of about the same size would
-/// otherwise take turns, and each turn ends one series and begins another.
+/// A table that is published keeps its place until another is larger by this factor: two of about
+/// the same size would otherwise take turns, and each turn ends one series and begins another.
 const HYSTERESIS: f64 = 1.25;
 
 /// The size of an index.
@@ -50,7 +50,8 @@ pub struct TableSizes {
     pub others: usize,
     /// Bytes of the other tables with their indexes, as far as they could be measured.
     pub others_bytes: u64,
-    /// Tables and indexes that could not be measured in time: what is shown of them is old, or absent.
+    /// Tables and indexes that could not be measured in time: what is shown of them is old, or
+    /// absent.
     pub timed_out: Vec<String>,
 }
 
@@ -62,8 +63,8 @@ impl TableSizes {
     }
 }
 
-/// The largest tables within the limits, those that are published already before others of about the same size; with it
-/// how many series the series limit cost.
+/// The largest tables within the limits, those that are published already before others of about
+/// the same size; with it how many series the series limit cost.
 pub(super) fn select_largest(
     mut tables: Vec<TableSize>,
     before: &TableSizes,
@@ -106,8 +107,8 @@ mod tests {
         TableSize { table: name.to_owned(), own, indexes: indexes.iter().map(index).collect() }
     }
 
-    /// What is measured, what was published, how many are wanted, the series limit; what is published, with how many
-    /// others, and how many series were dropped.
+    /// What is measured, what was published, how many are wanted, the series limit; what is
+    /// published, with how many others, and how many series were dropped.
     type Case<'c> = (&'c [(&'c str, u64)], &'c [&'c str], usize, usize, &'c [&'c str], usize, u64);
 
     #[test]

@@ -24,12 +24,13 @@ use super::facts::DatabaseFacts;
 pub struct LockFiles {
     /// The main file.
     pub main: LockedFile,
-    /// The shared memory of the WAL. `None` unless the main file is locked, as every process that has a WAL database open
-    /// holds a lock on the main file.
+    /// The shared memory of the WAL. `None` unless the main file is locked, as every process that
+    /// has a WAL database open holds a lock on the main file.
     pub shm: Option<LockedFile>,
 }
 
-/// The locks of all files at one instant, and the mounts that give the device under which the kernel lists a file.
+/// The locks of all files at one instant, and the mounts that give the device under which the
+/// kernel lists a file.
 #[derive(Debug)]
 pub struct LockTableSnapshot {
     /// The locks.
@@ -52,8 +53,9 @@ impl LockTableSnapshot {
         Ok(Self { table, at, instant, mounts: MountTable::read(), devices: Mutex::default() })
     }
 
-    /// The files of a database in the list. Costs a search in memory, and a `stat` of the -shm file where the main file
-    /// is locked. `None` where the device under which the kernel lists the file is unknown.
+    /// The files of a database in the list. Costs a search in memory, and a `stat` of the -shm file
+    /// where the main file is locked. `None` where the device under which the kernel lists the file
+    /// is unknown.
     #[must_use]
     pub fn files_of(&self, database: &Database, main: FileStat) -> Option<LockFiles> {
         let device = self.device_of(database, main.device)?;
@@ -88,7 +90,8 @@ impl LockTableSnapshot {
         decoded.held.iter().any(|held| held.lock.read_lock().is_some())
     }
 
-    /// Whether a process has the write lock of the WAL: it may be in the fsync of a commit that is not visible yet.
+    /// Whether a process has the write lock of the WAL: it may be in the fsync of a commit that is
+    /// not visible yet.
     #[must_use]
     pub fn has_wal_writer(&self, files: LockFiles) -> bool {
         self.decode(files, None).held.iter().any(|held| held.lock == Lock::WalWrite)

@@ -1,5 +1,5 @@
-//! Processes that hold locks on a database. The collection loop reads one list of the kernel's per sweep and follows
-//! each lock from sweep to sweep.
+//! Processes that hold locks on a database. The collection loop reads one list of the kernel's per
+//! sweep and follows each lock from sweep to sweep.
 
 use std::fmt;
 
@@ -56,7 +56,8 @@ static FAMILIES: [Family; 3] = [
     },
 ];
 
-/// Whether a number is known: where the kernel hides the locks of other namespaces, none seen is not none.
+/// Whether a number is known: where the kernel hides the locks of other namespaces, none seen is
+/// not none.
 fn is_known(locks: &Locks, number: u32) -> bool {
     match locks.view {
         LockView::Whole => true,

@@ -1,5 +1,5 @@
-//! Processes that have a database open without their POSIX locks, or write to deleted files of it. The collection loop
-//! finds them in one pass over the descriptors of all processes.
+//! Processes that have a database open without their POSIX locks, or write to deleted files of it.
+//! The collection loop finds them in one pass over the descriptors of all processes.
 
 use crate::os::LostLocks;
 

@@ -1,7 +1,8 @@
-//! Collectors: what litekeeper reads of a database, one collector per file, and what is known of all databases.
+//! Collectors: what litekeeper reads of a database, one collector per file, and what is known of
+//! all databases.
 //!
-//! A collection is sync and holds no connection when it is over. It touches neither metrics nor logs: its result is a
-//! value, and `collection` decides what to do with it.
+//! A collection is sync and holds no connection when it is over. It touches neither metrics nor
+//! logs: its result is a value, and `collection` decides what to do with it.
 
 mod age;
 mod collector;

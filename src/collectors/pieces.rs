@@ -20,8 +20,9 @@ use super::unlocked::unlocked;
 /// How long a table is retried between two commits.
 const TABLE_RETRY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Reads one table at a time, because all together take longer than the owner pauses between two commits. A table that
-/// alone takes longer is estimated; one that cannot be read at all is missed. `None` when every table was missed.
+/// Reads one table at a time, because all together take longer than the owner pauses between two
+/// commits. A table that alone takes longer is estimated; one that cannot be read at all is missed.
+/// `None` when every table was missed.
 pub(super) fn read_in_pieces(
     database: &Database,
     limits: &QueryLimits,

@@ -1,5 +1,5 @@
-//! One sample of one database: file sizes, header, WAL, and the collectors that read in the same transaction. Collected
-//! at every `sample_interval`.
+//! One sample of one database: file sizes, header, WAL, and the collectors that read in the same
+//! transaction. Collected at every `sample_interval`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,13 +37,14 @@ pub const SAMPLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a sample retries to read a rollback database between two commits.
 const SAMPLE_RETRY_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// After this long a database is read even though its files have not moved, because the times of some file systems
-/// cannot be trusted.
+/// After this long a database is read even though its files have not moved, because the times of
+/// some file systems cannot be trusted.
 const MAX_UNCHANGED_AGE: Duration = Duration::from_secs(3600);
 
-/// A commit to a WAL moves the file's time when it writes its frames and is seen only after their fsync. A WAL that was
-/// written less than this long before a sample is read again, whether or not it moved. A longer fsync shows by the
-/// write lock that its writer holds, see [`crate::collectors::LockTableSnapshot::has_wal_writer`].
+/// A commit to a WAL moves the file's time when it writes its frames and is seen only after their
+/// fsync. A WAL that was written less than this long before a sample is read again, whether or not
+/// it moved. A longer fsync shows by the write lock that its writer holds, see
+/// [`crate::collectors::LockTableSnapshot::has_wal_writer`].
 const LONGEST_HIDDEN_FSYNC: Duration = Duration::from_secs(60);
 
 /// The result of a sample.
@@ -66,7 +67,8 @@ pub struct Collected {
     pub taken_at: SystemTime,
     /// How long the sample took.
     pub elapsed: Duration,
-    /// Sizes, also of a database that is busy or damaged; `None` when it is not there, or unchanged in WAL mode.
+    /// Sizes, also of a database that is busy or damaged; `None` when it is not there, or unchanged
+    /// in WAL mode.
     pub files: Option<FileFacts>,
     /// The evidence for the next sample.
     pub stamp: Option<DatabaseFingerprint>,
@@ -141,7 +143,8 @@ fn read_database(
         read_facts(reader, Some(settings), previous.map(|previous| &*previous.facts))
     });
     let read = match read {
-        // The collectors take longer than this owner rests between two commits; the header alone does not.
+        // The collectors take longer than this owner rests between two commits; the header alone
+        // does not.
         Ok(Consistent::Unstable) if reads_more => {
             unlocked(database, &limits, SAMPLE_RETRY_TIMEOUT, |reader| read_facts(reader, None, None))
         }
@@ -167,7 +170,8 @@ fn read_database(
     }
 }
 
-/// Reads the header, and with `settings` the values of the sample collectors. Those of `before` stay where they are current.
+/// Reads the header, and with `settings` the values of the sample collectors. Those of `before`
+/// stay where they are current.
 fn read_facts(
     reader: &Reader,
     settings: Option<&DatabaseSettings>,
@@ -204,8 +208,9 @@ fn read_facts(
     Ok(facts)
 }
 
-/// Sizes of the files of a rollback database that did not move: its journal grows while a transaction is in its owner's
-/// page cache. One more `stat` call. `None` in WAL mode, which has no journal.
+/// Sizes of the files of a rollback database that did not move: its journal grows while a
+/// transaction is in its owner's page cache. One more `stat` call. `None` in WAL mode, which has no
+/// journal.
 fn journal_facts(
     database: &Database,
     stamp: &DatabaseFingerprint,
@@ -219,7 +224,8 @@ fn journal_facts(
     Some(FileFacts { main, wal, shm: None, journal, last_write_seconds: stamp.last_write_seconds()? })
 }
 
-/// Sizes of all files. The -shm and -journal files cost two `stat` calls, which are made only when something moved.
+/// Sizes of all files. The -shm and -journal files cost two `stat` calls, which are made only when
+/// something moved.
 fn file_facts(database: &Database, stamp: &DatabaseFingerprint) -> Option<FileFacts> {
     let main = stamp.main.filter(|main| main.kind == FileKind::Regular)?;
     let sidecar = |path: &std::ffi::CStr| stat(path).ok().flatten().map(FileSize::from);

@@ -1,5 +1,5 @@
-//! Objects of the schema by kind. Parsing the schema costs more than the rest of a sample, so it is parsed again only
-//! when the schema cookie has moved.
+//! Objects of the schema by kind. Parsing the schema costs more than the rest of a sample, so it is
+//! parsed again only when the schema cookie has moved.
 
 use std::sync::Arc;
 

@@ -96,7 +96,8 @@ pub struct DatabaseSnapshot {
 pub struct Snapshot {
     /// Sorted by name, so that the exposition is stable.
     pub databases: Vec<DatabaseSnapshot>,
-    /// Whether every database was sampled at least once since the agent started or the set first changed.
+    /// Whether every database was sampled at least once since the agent started or the set first
+    /// changed.
     pub complete: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Whether a database can be read, and what it is: reachability, time of the last sample, path and modes, thresholds.
+//! Whether a database can be read, and what it is: reachability, time of the last sample, path and
+//! modes, thresholds.
 
 use std::fmt;
 

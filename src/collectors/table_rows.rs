@@ -82,7 +82,8 @@ pub struct TableCollection {
     pub errors: Vec<ErrorCode>,
     /// Row counts left out because of the series limit.
     pub dropped: u64,
-    /// Tables that could not be read between two commits of a writer; their values from before still stand.
+    /// Tables that could not be read between two commits of a writer; their values from before
+    /// still stand.
     pub missed: Vec<String>,
 }
 
@@ -123,7 +124,8 @@ pub(super) fn read_tables(reader: &mut Reader, database: &Database) -> Result<Ta
     Ok(collection)
 }
 
-/// The tables and views of the database; only those that are named where the configuration has no pattern.
+/// The tables and views of the database; only those that are named where the configuration has no
+/// pattern.
 pub(super) fn known_tables(
     reader: &Reader,
     settings: &DatabaseSettings,
@@ -261,7 +263,8 @@ impl TableCollection {
         readings
     }
 
-    /// Records an error of one table beside the values of others; a busy database ends the collection.
+    /// Records an error of one table beside the values of others; a busy database ends the
+    /// collection.
     fn record_error(&mut self, what: &str, error: SqliteError) -> Result<(), SqliteError> {
         match error.kind() {
             ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked)

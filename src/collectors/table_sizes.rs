@@ -1,4 +1,5 @@
-//! Sizes of tables and indexes from dbstat: the largest tables, selected so that the selection is stable.
+//! Sizes of tables and indexes from dbstat: the largest tables, selected so that the selection is
+//! stable.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -173,8 +174,9 @@ pub struct SizeCollection {
     pub dropped: u64,
 }
 
-/// Measures tables and indexes, each in a short transaction of its own unless the whole database fits one; `None` when the
-/// database was busy. What could not be measured in time keeps its value from `before`.
+/// Measures tables and indexes, each in a short transaction of its own unless the whole database
+/// fits one; `None` when the database was busy. What could not be measured in time keeps its value
+/// from `before`.
 ///
 /// # Errors
 /// What kept the database from being opened or its schema from being read.

@@ -4,11 +4,12 @@ use chrono::DateTime;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// The moment that an ISO 8601 text means, in seconds since 1970; UTC where it names no zone, as SQLite's own
-/// `datetime('now')` is.
+/// The moment that an ISO 8601 text means, in seconds since 1970; UTC where it names no zone, as
+/// SQLite's own `datetime('now')` is.
 ///
-/// Read are the extended form (`2026-11-26 15:30:00.123`), the basic one with a `T` (`20261126T153000Z`), zones as `Z`,
-/// `UTC`, `GMT`, `+01`, `+0100` and `+01:00`, and what Go (`… +0100 CET m=+0.5`) and Java (`…[Europe/Berlin]`) add.
+/// Read are the extended form (`2026-11-26 15:30:00.123`), the basic one with a `T`
+/// (`20261126T153000Z`), zones as `Z`, `UTC`, `GMT`, `+01`, `+0100` and `+01:00`, and what Go
+/// (`… +0100 CET m=+0.5`) and Java (`…[Europe/Berlin]`) add.
 pub fn iso_seconds(text: &str) -> Option<f64> {
     iso(text).map(|iso| iso.seconds)
 }
@@ -57,7 +58,8 @@ pub fn rfc2822_seconds(text: &str) -> Option<f64> {
     DateTime::parse_from_rfc2822(text.trim()).ok().map(|moment| moment.timestamp() as f64)
 }
 
-/// The moment that a number's decimal digits spell: `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, by their count.
+/// The moment that a number's decimal digits spell: `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`,
+/// by their count.
 pub fn digits_seconds(number: i64, count: u32) -> Option<f64> {
     let (date, time) = match count {
         8 => (number, 0),
@@ -74,8 +76,8 @@ pub fn digits_seconds(number: i64, count: u32) -> Option<f64> {
         .map(|time| days * SECONDS_PER_DAY + time)
 }
 
-/// A date whose year has more than four digits, as languages print their largest and smallest: whether it lies in the
-/// future. `None` for any other text.
+/// A date whose year has more than four digits, as languages print their largest and smallest:
+/// whether it lies in the future. `None` for any other text.
 pub fn beyond_four_digits(text: &str) -> Option<bool> {
     let text = text.trim();
     let (future, digits) = match text.strip_prefix('-') {
@@ -96,8 +98,8 @@ fn number_of(digits: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// Days since 1970 of a date of the Gregorian calendar. Every row of a table of texts is read by it, so that it is arithmetic
-/// alone.
+/// Days since 1970 of a date of the Gregorian calendar. Every row of a table of texts is read by
+/// it, so that it is arithmetic alone.
 fn days(year: u32, month: u32, day: u32) -> Option<f64> {
     let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let last = match month {
@@ -109,7 +111,8 @@ fn days(year: u32, month: u32, day: u32) -> Option<f64> {
     if !(1..=last).contains(&day) {
         return None;
     }
-    // Years that begin in March, so that the leap day is the last one; 719,468 days before 1970 the year 0 began so.
+    // Years that begin in March, so that the leap day is the last one; 719,468 days before 1970 the
+    // year 0 began so.
     let (year, month) =
         if month > 2 { (i64::from(year), month - 3) } else { (i64::from(year) - 1, month + 9) };
     let century_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);

@@ -1,9 +1,10 @@
 //! What moment a stored value means.
 //!
-//! SQLite has no type for time, so applications write text, or numbers of a unit since an epoch of their choice
-//! (<https://www.sqlite.org/lang_datefunc.html>). The format is detected from the data, and an unclear one is
-//! refused: a wrong guess would make a retention look proven that is not, or delete rows that are wanted.
-//! A value that stands for "not set" or for "never" is no time in any format.
+//! SQLite has no type for time, so applications write text, or numbers of a unit since an epoch of
+//! their choice (<https://www.sqlite.org/lang_datefunc.html>). The format is detected from the
+//! data, and an unclear one is refused: a wrong guess would make a retention look proven that is
+//! not, or delete rows that are wanted. A value that stands for "not set" or for "never" is no time
+//! in any format.
 
 use chrono::DateTime;
 use chrono::Utc;
@@ -19,7 +20,8 @@ use super::time_text::rfc2822_seconds;
 /// Seconds of a day.
 pub const DAY_SECONDS: f64 = 86_400.0;
 
-/// Before this moment (1973-03-03), no value is a time: zeros and small numbers of most epochs lie there.
+/// Before this moment (1973-03-03), no value is a time: zeros and small numbers of most epochs lie
+/// there.
 pub const FLOOR_SECONDS: f64 = 1e8;
 
 /// From so many seconds after now on, a value means "never".
@@ -28,7 +30,8 @@ const NEVER_AFTER: f64 = 366.0 * DAY_SECONDS;
 /// 2000-01-01, the year in which SQLite appeared. A log whose newest row is older is not believed.
 pub const OLDEST_PLAUSIBLE: f64 = 946_684_800.0;
 
-/// 2008-01-01. Small numbers that count something else lie in the first years after Apple's epoch of 2001.
+/// 2008-01-01. Small numbers that count something else lie in the first years after Apple's epoch
+/// of 2001.
 const OLDEST_APPLE: f64 = 1_199_145_600.0;
 
 /// 1980-01-01, the zero of FAT and ZIP.
@@ -176,8 +179,8 @@ impl Judge {
 
     /// The one format of a column's values; `None` where none of them is set.
     ///
-    /// A format is taken when the newest value is plausible in it, no other format explains a value that it does not,
-    /// and no second format can say the same.
+    /// A format is taken when the newest value is plausible in it, no other format explains a value
+    /// that it does not, and no second format can say the same.
     ///
     /// # Errors
     /// See [`TimestampError`].
@@ -245,8 +248,8 @@ impl Judge {
         words.collect::<Vec<_>>().join(", ")
     }
 
-    /// A format other than the given one in which the newest of the values is at most `age` seconds old: the given one is
-    /// likely wrong then. The answer says what the value would mean.
+    /// A format other than the given one in which the newest of the values is at most `age` seconds
+    /// old: the given one is likely wrong then. The answer says what the value would mean.
     #[must_use]
     pub fn better(&self, values: &[TimeValue], given: TimestampFormat, age: f64) -> Option<String> {
         let fresh = values.iter().flat_map(|value| self.plausible(value).map(move |found| (value, found)));

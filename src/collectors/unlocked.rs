@@ -1,8 +1,9 @@
 //! Reads a rollback database without a lock.
 //!
-//! Readers of a WAL database block no writer, so a WAL database is read under SQLite's locks. Without a `-wal` file the
-//! main file is read with `immutable=1` between two equal marks, and the result is discarded if anything changed. An owner
-//! without a busy timeout gets no error from such a read; a read may get no result, and then the old values stay.
+//! Readers of a WAL database block no writer, so a WAL database is read under SQLite's locks.
+//! Without a `-wal` file the main file is read with `immutable=1` between two equal marks, and the
+//! result is discarded if anything changed. An owner without a busy timeout gets no error from such
+//! a read; a read may get no result, and then the old values stay.
 
 use std::ffi::CStr;
 use std::io;
@@ -29,14 +30,16 @@ use super::consistent_read::ConsistentReadError;
 use super::consistent_read::OpenFailure;
 use super::consistent_read::read_consistently;
 
-/// The pause between two checks for an active writer: a commit takes fractions of a millisecond to some milliseconds.
+/// The pause between two checks for an active writer: a commit takes fractions of a millisecond to
+/// some milliseconds.
 const POLL: Duration = Duration::from_micros(200);
 
-/// A journal counts as left by a crash when this many checks in a row find its header and no writer.
+/// A journal counts as left by a crash when this many checks in a row find its header and no
+/// writer.
 const HOT_JOURNAL_CHECKS: u32 = 5;
 
-/// A commit undoes what was read of a rollback database, so a collector may take a tenth of the time there that it may
-/// take in a WAL database.
+/// A commit undoes what was read of a rollback database, so a collector may take a tenth of the
+/// time there that it may take in a WAL database.
 pub(super) const ROLLBACK_TIMEOUT_DIVISOR: u32 = 10;
 
 /// How long an interval collector retries to read a rollback database between two commits.
@@ -50,7 +53,8 @@ enum Attempt<T, E> {
     Changed,
     /// A writer was active all the time.
     Locked,
-    /// There is a WAL, a journal that a crash left, or no header: only SQLite's own locking can read that.
+    /// There is a WAL, a journal that a crash left, or no header: only SQLite's own locking can
+    /// read that.
     NeedsLocks,
 }
 
@@ -114,8 +118,8 @@ pub fn read_unlocked<T, E: From<SqliteError> + OpenFailure>(
     }
 }
 
-/// Runs `query` without a lock where that is possible, and under SQLite's locks where writers leave no time for it: for a
-/// short query of a task, which needs a result.
+/// Runs `query` without a lock where that is possible, and under SQLite's locks where writers leave
+/// no time for it: for a short query of a task, which needs a result.
 ///
 /// # Errors
 /// See [`ConsistentReadError`].
@@ -164,7 +168,8 @@ fn try_read<T, E: From<SqliteError>>(
         Err(CannotReadUnlocked) => return Ok(Attempt::NeedsLocks),
     };
     let answer = query(&mut reader);
-    // Page 1 alone is one state of the database whatever a writer does to the others, and errors prove nothing.
+    // Page 1 alone is one state of the database whatever a writer does to the others, and errors
+    // prove nothing.
     let is_page_one = answer.is_ok() && reader.has_read_page_one_alone();
     let Ok(after) = reader.activity(|| nonempty_journal(&journal)) else { return Ok(Attempt::Changed) };
     let is_proved = match after {
@@ -233,7 +238,8 @@ enum Quiescence {
 /// The database cannot be read without a lock.
 struct CannotReadUnlocked;
 
-/// Waits until no writer is active. The size that SQLite read when it opened the file may be old by then.
+/// Waits until no writer is active. The size that SQLite read when it opened the file may be old by
+/// then.
 fn wait_for_quiet(reader: &Reader, journal: &CStr, until: Instant) -> Result<Quiescence, CannotReadUnlocked> {
     let (mut hot_looks, mut has_waited) = (0, false);
     loop {

@@ -55,7 +55,8 @@ section! {
         pub sample_interval: Duration = 15 * SECOND => Between(SECOND, HOUR),
         /// How often the configured paths, globs and directories are scanned for files.
         pub discovery_interval: Duration = 30 * SECOND => Between(SECOND, DAY),
-        /// The most databases watched at once; files beyond it are reported and left out. A sample of each must fit into memory.
+        /// The most databases watched at once; files beyond it are reported and left out. A sample
+        /// of each must fit into memory.
         pub max_databases: usize = 20_000 => Between(1, 100_000),
         /// The most series that the table and custom collectors may publish for one database.
         pub series_limit: usize = 500 => Between(1, 100_000),
@@ -107,8 +108,9 @@ pub enum StateLocation {
 }
 
 impl StateLocation {
-    /// The file, if there is one: as configured, or `state.db` in the directory that systemd names, for root in
-    /// `/var/lib/litekeeper`, for others in `$XDG_STATE_HOME/litekeeper` (`~/.local/state/litekeeper`).
+    /// The file, if there is one: as configured, or `state.db` in the directory that systemd names,
+    /// for root in `/var/lib/litekeeper`, for others in `$XDG_STATE_HOME/litekeeper`
+    /// (`~/.local/state/litekeeper`).
     #[must_use]
     pub fn file(&self, environment: &dyn Fn(&str) -> Option<String>, is_root: bool) -> Option<PathBuf> {
         const NAME: &str = "state.db";
@@ -134,8 +136,8 @@ impl Config {
         Self { sources, ..Self::defaults() }
     }
 
-    /// Reads a whole file; relative paths are below `base`. What is wrong is noted in the decoder; the
-    /// result is of use only without errors.
+    /// Reads a whole file; relative paths are below `base`. What is wrong is noted in the decoder;
+    /// the result is of use only without errors.
     pub(super) fn read_file(tree: &Tree, base: &Path, decoder: &mut Decoder<'_>) -> Option<Self> {
         let root = Value { tree, key: String::new() };
         if matches!(tree.node, Node::Null) {
@@ -146,12 +148,12 @@ impl Config {
         Some(Self::read(&fields, &mut ParseContext::new(base), decoder).over(Self::defaults()))
     }
 
-    /// The configuration as YAML that [`Config::load`] reads to an equal one: every default is filled in,
-    /// what is not set is `null`, a task that is not named is `off`, profiles are laid into the databases that use them, and
-    /// paths stand as they were resolved. Two
-    /// file names of the command line cannot be written as they are: bytes that are no UTF-8 are
-    /// replaced, and a file with a `*` in its name becomes a `glob` for it alone. Values of `tracing.headers` are secrets
-    /// and not shown.
+    /// The configuration as YAML that [`Config::load`] reads to an equal one: every default is
+    /// filled in, what is not set is `null`, a task that is not named is `off`, profiles are laid
+    /// into the databases that use them, and paths stand as they were resolved. Two file names of
+    /// the command line cannot be written as they are: bytes that are no UTF-8 are replaced, and a
+    /// file with a `*` in its name becomes a `glob` for it alone. Values of `tracing.headers` are
+    /// secrets and not shown.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "the expectation below cannot fail")]
     pub fn to_yaml(&self) -> String {

@@ -1,5 +1,5 @@
-//! The key `alerts`: thresholds of alerts for one database or profile. The rules in `alerts/` have a
-//! default for each; a threshold from here reaches them as `litekeeper_alert_threshold`.
+//! The key `alerts`: thresholds of alerts for one database or profile. The rules in `alerts/` have
+//! a default for each; a threshold from here reaches them as `litekeeper_alert_threshold`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +45,8 @@ const ALERTS: [(&str, ThresholdUnit); 15] = [
     ("SqliteWriterVersionHasWalResetBug", ThresholdUnit::Switch),
 ];
 
-/// Thresholds by alert, in base units (seconds, bytes, ratios, counts). One that is switched off is never reached.
+/// Thresholds by alert, in base units (seconds, bytes, ratios, counts). One that is switched off is
+/// never reached.
 pub type AlertThresholds = BTreeMap<&'static str, f64>;
 
 /// A hold or a read may be expected to last a day; below a millisecond an alert would always fire.

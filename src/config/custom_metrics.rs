@@ -48,7 +48,8 @@ section! {
         pub interval: Duration = MINUTE => Between(SECOND, 7 * DAY),
         /// How long the query may run. Its read transaction holds back checkpoints for that long.
         pub timeout: Duration = 200 * MILLISECOND => Between(MILLISECOND, MINUTE),
-        /// The most rows taken. Rows are series; the bound keeps one query from being most of the exposition.
+        /// The most rows taken. Rows are series; the bound keeps one query from being most of the
+        /// exposition.
         pub max_rows: usize = 100 => Between(1, 10_000),
     }
 }

@@ -36,7 +36,8 @@ use crate::config::values::Switch;
 use crate::config::values::escape_all;
 
 section! {
-    /// How a database is watched: its profile with its own settings laid over it. By default no row is read.
+    /// How a database is watched: its profile with its own settings laid over it. By default no row
+    /// is read.
     #[derive(Debug, Clone, PartialEq)]
     pub struct DatabaseSettings {
         /// The profile's name, a label of `sqlite_db_info`; empty without one.
@@ -51,18 +52,21 @@ section! {
         pub custom_metrics: Vec<CustomMetric> = Vec::new() => Merged(Serialized(read_custom_metrics)),
         /// How often row counts and timestamps are read, when something changed.
         pub table_interval: Duration = 5 * MINUTE => Between(SECOND, 7 * DAY),
-        /// How long one table's exact count may take in a WAL database; a rollback database gets a tenth.
-        /// A count holds back checkpoints (WAL) or writers (rollback journal) while it runs.
+        /// How long one table's exact count may take in a WAL database; a rollback database gets a
+        /// tenth. A count holds back checkpoints (WAL) or writers (rollback journal) while it runs.
         pub count_timeout: Duration = 500 * MILLISECOND => Between(MILLISECOND, MINUTE),
-        /// How often the sizes of tables and indexes are measured, when something changed. It reads every page.
+        /// How often the sizes of tables and indexes are measured, when something changed. It reads
+        /// every page.
         pub table_sizes_interval: Duration = 6 * HOUR => Between(MINUTE, 30 * DAY),
         /// The number of tables whose sizes are published: the largest, with their indexes.
         pub table_sizes_top: usize = 20 => Between(1, 1_000),
-        /// How long one table or index may be measured in a WAL database; a rollback database gets a tenth.
+        /// How long one table or index may be measured in a WAL database; a rollback database gets
+        /// a tenth.
         pub table_sizes_timeout: Duration = 500 * MILLISECOND => Between(MILLISECOND, MINUTE),
         /// Which collectors run.
         pub collectors: Collectors = Collectors::default() => Nested,
-        /// How long the application waits for a lock (its `busy_timeout`); unknown where it is not configured.
+        /// How long the application waits for a lock (its `busy_timeout`); unknown where it is not
+        /// configured.
         pub owner_busy_timeout: Option<Duration> = None => Optional(Between(Duration::ZERO, HOUR)),
         /// The tasks that run on it.
         pub tasks: Tasks = Tasks::default() => Nested,
@@ -78,8 +82,8 @@ impl Default for DatabaseSettings {
 }
 
 section! {
-    /// Which collectors run on a database. All but the one that reads every page run by default; without
-    /// tables, columns or SQL most of them have nothing to do.
+    /// Which collectors run on a database. All but the one that reads every page run by default;
+    /// without tables, columns or SQL most of them have nothing to do.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Collectors {
         /// `sqlite_schema_objects`: reads the schema whenever it changed.

@@ -1,8 +1,8 @@
 //! Reads typed values out of a tree and collects errors.
 //!
-//! A method returns the value, or `None` after it has noted an error with its place. Reading goes on with
-//! the next key, so that all errors are reported at once. This file knows types, never a key of the
-//! configuration.
+//! A method returns the value, or `None` after it has noted an error with its place. Reading goes
+//! on with the next key, so that all errors are reported at once. This file knows types, never a
+//! key of the configuration.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -69,7 +69,8 @@ impl<'t> Fields<'t> {
         self.values.get(name).map(|(_, tree)| Value { tree, key: child(&self.key, name) })
     }
 
-    /// The value of a key that may be left out. A key with `null` or without a value counts as left out.
+    /// The value of a key that may be left out. A key with `null` or without a value counts as left
+    /// out.
     pub fn given(&self, name: &str) -> Option<Value<'t>> {
         self.find(name).filter(|value| !matches!(value.tree.node, Node::Null))
     }
@@ -84,8 +85,8 @@ impl<'t> Fields<'t> {
         self.values.get(name).map_or(self.position, |(_, tree)| tree.position)
     }
 
-    /// Whether a key is there, or an unknown one that was probably meant to be it. A typo is one error,
-    /// not one for the unknown key and one for the missing.
+    /// Whether a key is there, or an unknown one that was probably meant to be it. A typo is one
+    /// error, not one for the unknown key and one for the missing.
     pub fn intends(&self, name: &str) -> bool {
         self.values.contains_key(name) || self.meant.contains(&name)
     }
@@ -184,8 +185,8 @@ impl<'d> Decoder<'d> {
         Some(fields)
     }
 
-    /// A mapping with keys of the user's choice: each key, its position and its value. Duplicates are
-    /// noted, and the first one counts.
+    /// A mapping with keys of the user's choice: each key, its position and its value. Duplicates
+    /// are noted, and the first one counts.
     pub fn entries<'t>(&mut self, value: &Value<'t>) -> Option<Vec<(&'t str, Position, &'t Tree)>> {
         let Node::Mapping(entries) = &value.tree.node else {
             self.refuse_kind(value, "a mapping of keys to values");

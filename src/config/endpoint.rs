@@ -19,7 +19,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The URL for traces below the base URL of a collector; one that ends in the path for traces stays.
+    /// The URL for traces below the base URL of a collector; one that ends in the path for traces
+    /// stays.
     ///
     /// # Errors
     /// What is wrong with the URL.

@@ -1,15 +1,16 @@
 //! `${VAR}` and `${VAR:-default}` in values.
 //!
-//! A value is expanded after YAML is parsed and before it is typed, so that what a variable holds can
-//! never add a key, a list item or a comment. The value of a variable is not expanded again.
+//! A value is expanded after YAML is parsed and before it is typed, so that what a variable holds
+//! can never add a key, a list item or a comment. The value of a variable is not expanded again.
 
 use std::borrow::Cow;
 
 /// Returns the value of a variable; `None` when it is not set.
 pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
-/// Expands a value: `${VAR}`, `${VAR:-default}` (the default also when VAR is empty, as a shell does
-/// it), and `$$` for a `$`. Any other `$` stands for itself, since SQL has JSON paths such as `'$.a'`.
+/// Expands a value: `${VAR}`, `${VAR:-default}` (the default also when VAR is empty, as a shell
+/// does it), and `$$` for a `$`. Any other `$` stands for itself, since SQL has JSON paths such as
+/// `'$.a'`.
 ///
 /// # Errors
 /// Every reference that cannot be expanded, as messages.

@@ -24,7 +24,8 @@ impl RoutePrefix {
         path.strip_prefix(self.0.as_str()).filter(|route| route.starts_with('/'))
     }
 
-    /// The index page relative to a path from which visitors are redirected to it: `/` and the prefix without its slash.
+    /// The index page relative to a path from which visitors are redirected to it: `/` and the
+    /// prefix without its slash.
     #[must_use]
     pub fn index_seen_from(&self, path: &str) -> Option<String> {
         let below = self.0.strip_prefix('/')?;

@@ -1,7 +1,7 @@
 //! Where a configuration comes from: a file, a text, or the arguments of `litekeeper serve`.
 //!
-//! The one file that is read here is the configuration. A database file must never be opened and closed
-//! like this: closing it drops the POSIX locks that SQLite holds on it in this process.
+//! The one file that is read here is the configuration. A database file must never be opened and
+//! closed like this: closing it drops the POSIX locks that SQLite holds on it in this process.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -35,8 +35,8 @@ use crate::config::web_config::read_web;
 const COMMAND_LINE: &str = "command line";
 
 impl Config {
-    /// Reads a configuration file, with the environment of the process. Relative paths in it are below
-    /// its directory.
+    /// Reads a configuration file, with the environment of the process. Relative paths in it are
+    /// below its directory.
     ///
     /// # Errors
     /// Everything that is wrong with the file, or that it cannot be read.
@@ -44,7 +44,8 @@ impl Config {
         Self::load_with_directories(path).map(|(config, _)| config)
     }
 
-    /// The same, with the directories that must be there when a task runs, in the order of the file.
+    /// The same, with the directories that must be there when a task runs, in the order of the
+    /// file.
     ///
     /// # Errors
     /// As those of [`Config::load`].
@@ -56,8 +57,8 @@ impl Config {
         parse(&text, &file, base, &|name| std::env::var(name).ok())
     }
 
-    /// Reads the text of a configuration file called `file`: errors are about that name, and relative
-    /// paths are below its directory, which is not made absolute.
+    /// Reads the text of a configuration file called `file`: errors are about that name, and
+    /// relative paths are below its directory, which is not made absolute.
     ///
     /// # Errors
     /// Everything that is wrong with the text, in its order.
@@ -70,12 +71,13 @@ impl Config {
         parse(text, file, base, environment).map(|(config, _)| config)
     }
 
-    /// The configuration of `litekeeper serve TARGET…`, without a file. A target is a directory or file
-    /// that exists, else a pattern if it has a wildcard, else a file that may come later. Patterns in
-    /// `row_counts` name the tables that are counted in all of them (`all` for every table).
+    /// The configuration of `litekeeper serve TARGET…`, without a file. A target is a directory or
+    /// file that exists, else a pattern if it has a wildcard, else a file that may come later.
+    /// Patterns in `row_counts` name the tables that are counted in all of them (`all` for every
+    /// table).
     ///
-    /// A shell's wildcard also names the `-wal` and `-shm` files: they are passed over beside their main
-    /// file, and so is a target that is named twice.
+    /// A shell's wildcard also names the `-wal` and `-shm` files: they are passed over beside their
+    /// main file, and so is a target that is named twice.
     ///
     /// # Errors
     /// No target, a malformed pattern, or a sidecar without its main file.
@@ -117,7 +119,8 @@ impl Config {
 }
 
 impl WebConfig {
-    /// Reads a web configuration file. Relative paths in it are below its directory, as other exporters have it.
+    /// Reads a web configuration file. Relative paths in it are below its directory, as other
+    /// exporters have it.
     ///
     /// # Errors
     /// Everything that is wrong with the file, or that it cannot be read.
@@ -218,8 +221,9 @@ fn read_file(path: &Path) -> Result<String, String> {
     if metadata.len() > MAX_FILE_BYTES as u64 {
         return Err(too_large(metadata.len()));
     }
-    // A SQLite file begins with this name; one that is named by mistake must be refused unread, since
-    // closing it would drop the locks of a connection to it. Its name is the only thing to go by.
+    // A SQLite file begins with this name; one that is named by mistake must be refused unread,
+    // since closing it would drop the locks of a connection to it. Its name is the only thing to go
+    // by.
     if path.extension().and_then(OsStr::to_str).is_some_and(is_database_extension) {
         return Err("has the name of a database; name a YAML file, or pass databases as targets".to_owned());
     }

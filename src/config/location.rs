@@ -81,8 +81,9 @@ impl SourceLocation {
     /// Writes the keys with their values.
     pub(super) fn show<M: SerializeMap>(&self, entries: &mut Entries<M>) -> Result<(), M::Error> {
         match self {
-            // A shell can pass a file with a `*` in its name. In a file, such a `path` is refused, as it is
-            // nearly always meant as a pattern; a pattern that matches this file alone is equivalent.
+            // A shell can pass a file with a `*` in its name. In a file, such a `path` is refused,
+            // as it is nearly always meant as a pattern; a pattern that matches this file alone is
+            // equivalent.
             Self::File { path, name: None } if path.to_string_lossy().contains('*') => {
                 entries.add("glob", &escape(&globset::escape(&path.to_string_lossy())))?;
                 entries.add("exclude", &Vec::<String>::new())

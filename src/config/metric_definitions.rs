@@ -28,7 +28,8 @@ struct Definition {
 }
 
 impl MetricDefinitions {
-    /// Notes what is different from the first definition of the same metric, or keeps this one as first.
+    /// Notes what is different from the first definition of the same metric, or keeps this one as
+    /// first.
     pub fn compare(
         &mut self,
         name: &str,

@@ -1,12 +1,13 @@
 //! The configuration: YAML in, valid types out. Parsed means valid.
 //!
-//! `tree` parses YAML, `decode` reads typed values out of it and collects every error with its place.
-//! Each section has a file that declares its type, keys, defaults and bounds with `section!`; `values`
-//! and `kinds` hold how the values of keys are read and shown. `config show` serialises the same types.
+//! `tree` parses YAML, `decode` reads typed values out of it and collects every error with its
+//! place. Each section has a file that declares its type, keys, defaults and bounds with
+//! `section!`; `values` and `kinds` hold how the values of keys are read and shown. `config show`
+//! serialises the same types.
 //!
-//! No other module sees a raw value, and none of this one opens a database. Whether a path exists is not
-//! checked, since a file may come later; only the targets of the command line are looked at by `stat`,
-//! to tell a directory from a file.
+//! No other module sees a raw value, and none of this one opens a database. Whether a path exists
+//! is not checked, since a file may come later; only the targets of the command line are looked at
+//! by `stat`, to tell a directory from a file.
 
 mod agent;
 mod alerts;

@@ -39,8 +39,8 @@ pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-/// A path of the configuration, with relative ones below `base`. `.` and doubled slashes go, while `..`
-/// stays, as a link may stand before it.
+/// A path of the configuration, with relative ones below `base`. `.` and doubled slashes go, while
+/// `..` stays, as a link may stand before it.
 pub(super) fn resolve_path(base: &Path, path: &str) -> PathBuf {
     base.join(path).components().collect()
 }
@@ -56,8 +56,8 @@ pub(super) fn resolve_pattern(base: &Path, pattern: &str) -> String {
     format!("{}/{pattern}", base.trim_end_matches('/'))
 }
 
-/// A pattern of `exclude`: one with a slash is for whole paths and so begins at `base`, unless it says
-/// itself that it may begin anywhere.
+/// A pattern of `exclude`: one with a slash is for whole paths and so begins at `base`, unless it
+/// says itself that it may begin anywhere.
 pub(super) fn resolve_exclude(base: &Path, pattern: &str) -> String {
     if pattern.contains('/') && !pattern.starts_with("**") {
         resolve_pattern(base, pattern)

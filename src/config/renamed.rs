@@ -1,4 +1,5 @@
-//! Keys that had another name before the first release. An old name is refused with a hint; it is no alias.
+//! Keys that had another name before the first release. An old name is refused with a hint; it is
+//! no alias.
 
 /// Each old name, with the new one.
 const RENAMED: [(&str, &str); 13] = [

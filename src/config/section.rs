@@ -11,8 +11,8 @@ use crate::config::decode::Fields;
 /// Sets a field to what its key has in the file.
 pub(super) type Change<T> = Box<dyn Fn(&mut T)>;
 
-/// The keys of a section that a file has, as one change each. A layer has no defaults: filled in here,
-/// a database's default would hide the value of its profile.
+/// The keys of a section that a file has, as one change each. A layer has no defaults: filled in
+/// here, a database's default would hide the value of its profile.
 pub(super) struct Layer<T>(Vec<Change<T>>);
 
 impl<T> Default for Layer<T> {
@@ -120,9 +120,9 @@ impl<M: SerializeMap> Entries<M> {
     }
 }
 
-/// Declares a section: `pub field: Type = default => Kind,` for each key, with `as "key"` where the key
-/// is not the field's name. `hiding Type::method` after it names a method that lists the keys which
-/// `config show` leaves out.
+/// Declares a section: `pub field: Type = default => Kind,` for each key, with `as "key"` where the
+/// key is not the field's name. `hiding Type::method` after it names a method that lists the keys
+/// which `config show` leaves out.
 macro_rules! section {
     (
         $(#[$meta:meta])*

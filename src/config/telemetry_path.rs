@@ -1,6 +1,7 @@
 //! The path of the metrics.
 //!
-//! A path that another route of the server has is refused here; a test of the module `http` compares it with the routes.
+//! A path that another route of the server has is refused here; a test of the module `http`
+//! compares it with the routes.
 
 use std::fmt;
 use std::str::FromStr;

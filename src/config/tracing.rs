@@ -53,7 +53,8 @@ section! {
         pub gzip as "compression": bool = false => Choice(&[("none", false), ("gzip", true)]),
         /// The share of runs that are traced.
         pub sampling_fraction: f64 = 1.0 => Between(0.0, 1.0),
-        /// The share of sweeps that are traced. By default about one in 25 minutes: a sweep shows little that the metrics do not.
+        /// The share of sweeps that are traced. By default about one in 25 minutes: a sweep shows
+        /// little that the metrics do not.
         pub sweep_sampling_fraction: f64 = 0.01 => Between(0.0, 1.0),
         /// The collector's TLS.
         pub tls as "tls_config": CollectorTls = CollectorTls::default() => Given(CertificateAndKey),

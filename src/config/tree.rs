@@ -1,8 +1,8 @@
 //! Parses YAML into a tree of nodes with their positions.
 //!
-//! Scalars stay text as the file spells them: `1.10` is not 1.1, and `on` is not yet a boolean. What a
-//! scalar means is decided by the key it belongs to, after the environment is expanded. This file must
-//! never decide that, and must never let a small file become a large tree.
+//! Scalars stay text as the file spells them: `1.10` is not 1.1, and `on` is not yet a boolean.
+//! What a scalar means is decided by the key it belongs to, after the environment is expanded. This
+//! file must never decide that, and must never let a small file become a large tree.
 
 use std::fmt;
 
@@ -20,7 +20,8 @@ use serde_saphyr::UserMessageFormatter;
 
 use crate::config::error::Position;
 
-/// The most bytes of a configuration: some ten thousand entries. Anything above is no configuration.
+/// The most bytes of a configuration: some ten thousand entries. Anything above is no
+/// configuration.
 pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// The most nodes of the tree, those that aliases repeat included, and so its memory (about 30 MB).
@@ -138,8 +139,8 @@ fn tree(raw: Spanned<Raw>, text: &str) -> Tree {
     Tree { node, position }
 }
 
-/// The text of a plain scalar as the file has it. A plain number or boolean has no escapes or folds,
-/// so that the bytes of its span are its spelling.
+/// The text of a plain scalar as the file has it. A plain number or boolean has no escapes or
+/// folds, so that the bytes of its span are its spelling.
 fn spelling(location: Location, text: &str) -> &str {
     let span = location.span();
     let (Some(start), Some(length)) = (span.byte_offset(), span.byte_len()) else { return "" };

@@ -24,7 +24,8 @@ section! {
         pub external_url: Option<ExternalUrl> = None => Optional(Parsed::new()),
         /// The prefix of all routes; `None` for the path of the external URL.
         pub route_prefix: Option<RoutePrefix> = None => Optional(Parsed::new()),
-        /// Users of the web configuration file who may run, pause and resume tasks. When it is empty, no user may.
+        /// Users of the web configuration file who may run, pause and resume tasks. When it is
+        /// empty, no user may.
         pub operators: Vec<String> = Vec::new() => Texts,
     }
 }

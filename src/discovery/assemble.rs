@@ -1,5 +1,5 @@
-//! From the files that scans found to databases with unique names. Naming is pure; only the checks for hard links and
-//! mounts ask the file system.
+//! From the files that scans found to databases with unique names. Naming is pure; only the checks
+//! for hard links and mounts ask the file system.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -45,7 +45,8 @@ pub struct DiscoveryResult {
     /// sidecars follow the name, so writers through two of them corrupt the database
     /// (<https://www.sqlite.org/howtocorrupt.html>, 2.5).
     pub hard_links: Vec<(PathBuf, PathBuf)>,
-    /// Files that are a mount by themselves, so that their `-wal` and `-journal` are not visible here.
+    /// Files that are a mount by themselves, so that their `-wal` and `-journal` are not visible
+    /// here.
     pub mounted_alone: Vec<PathBuf>,
     /// The names that files got without the configuration giving one, to be kept.
     pub given_names: GivenNames,
@@ -58,7 +59,8 @@ pub struct ScanTarget {
     pub sources: Vec<(usize, Source)>,
 }
 
-/// Cuts a configuration into units: each glob and directory by itself, single files by their directory.
+/// Cuts a configuration into units: each glob and directory by itself, single files by their
+/// directory.
 #[must_use]
 pub fn scan_targets(config: &Config) -> Vec<ScanTarget> {
     let mut by_parent: BTreeMap<PathBuf, Vec<(usize, Source)>> = BTreeMap::new();
@@ -78,8 +80,9 @@ pub fn scan_targets(config: &Config) -> Vec<ScanTarget> {
     scan_targets
 }
 
-/// Scans once for the databases of a configuration, for a command that does its work and ends. `given_names` are those of
-/// the agent's state file, so that a command and the agent name a database alike.
+/// Scans once for the databases of a configuration, for a command that does its work and ends.
+/// `given_names` are those of the agent's state file, so that a command and the agent name a
+/// database alike.
 #[must_use]
 pub fn discover_once(config: &Config, given_names: &GivenNames) -> (Vec<Arc<Database>>, Vec<ScanError>) {
     let mut found = Vec::new();
@@ -93,8 +96,8 @@ pub fn discover_once(config: &Config, given_names: &GivenNames) -> (Vec<Arc<Data
     (result.databases, errors)
 }
 
-/// Makes one database of each file, with unique names. A file keeps the name in `given_names`; the names of the others
-/// depend on nothing but the files found and the configuration.
+/// Makes one database of each file, with unique names. A file keeps the name in `given_names`; the
+/// names of the others depend on nothing but the files found and the configuration.
 #[must_use]
 pub fn assemble(
     found: &[FoundFiles],
@@ -153,7 +156,8 @@ fn one_per_identity<'a>(
             };
             let kept = files[existing].1;
             if kept.path == file.path {
-                // The first source to name a file sets its settings, as the first match does in every such list.
+                // The first source to name a file sets its settings, as the first match does in
+                // every such list.
                 continue;
             }
             let better = file.name.is_some() && kept.name.is_none()
@@ -171,8 +175,8 @@ fn one_per_identity<'a>(
     files
 }
 
-/// Whether two paths are one entry of one directory, which is then mounted at two places: the files that SQLite keeps
-/// beside the database are the same under both.
+/// Whether two paths are one entry of one directory, which is then mounted at two places: the files
+/// that SQLite keeps beside the database are the same under both.
 fn is_same_directory_entry(a: &Path, b: &Path) -> bool {
     let identity_of_parent = |path: &Path| {
         let parent = CString::new(path.parent()?.as_os_str().as_bytes()).ok()?;

@@ -1,7 +1,8 @@
 //! The names of databases: unique, and stable while files come and go.
 //!
-//! A name is a label of every series, so a file keeps the one it has: a copy that somebody puts beside it takes another.
-//! Only where the configuration itself gives a name, or names files from another root, does a name change.
+//! A name is a label of every series, so a file keeps the one it has: a copy that somebody puts
+//! beside it takes another. Only where the configuration itself gives a name, or names files from
+//! another root, does a name change.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -14,8 +15,8 @@ use super::found::FoundFile;
 /// The name that a file got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenName {
-    /// The name that the file would have if it were alone; where that changes, the configuration names files in
-    /// another way now, and the name is made anew.
+    /// The name that the file would have if it were alone; where that changes, the configuration
+    /// names files in another way now, and the name is made anew.
     pub base: String,
     /// The name.
     pub name: String,
@@ -57,8 +58,8 @@ impl GivenNames {
 }
 
 /// The names of files: the path below the source's root without its extension, and as many parent
-/// more directories as distinguish it from the others. A name from the configuration stands as it is, and so does
-/// one that the file already has, unless the configuration now gives it to another.
+/// more directories as distinguish it from the others. A name from the configuration stands as it
+/// is, and so does one that the file already has, unless the configuration now gives it to another.
 pub(super) fn unique_names(files: &[&FoundFile], given_names: &GivenNames) -> Vec<String> {
     let configured: HashSet<&str> = files.iter().filter_map(|file| file.name.as_deref()).collect();
     let mut kept_names = HashSet::new();

@@ -155,7 +155,8 @@ impl Scanner {
         let root = std::fs::canonicalize(path).map_err(|error| directory_error(path, &error))?;
         let depth = if recursive { MAX_DEPTH } else { 0 };
         self.below(&root, depth, &mut |scanner, file| {
-            // As in a pattern, a leading dot must be written out: macOS leaves `._app.db` beside `app.db`.
+            // As in a pattern, a leading dot must be written out: macOS leaves `._app.db` beside
+            // `app.db`.
             let is_skipped = !names_hidden && file.file_name().is_some_and(hidden);
             if !is_skipped && include.matches(file) && !exclude.matches(file) {
                 scanner.take(file, &root);
@@ -274,7 +275,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// Reads a directory. One that cannot be read is noted and counts as empty; only the limit ends the walk.
+    /// Reads a directory. One that cannot be read is noted and counts as empty; only the limit ends
+    /// the walk.
     fn read(&mut self, directory: &Path) -> Result<Vec<PathBuf>, ScanError> {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,

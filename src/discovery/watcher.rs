@@ -32,7 +32,8 @@ use super::scan::scan;
 
 /// Scans at the same time.
 const THREADS: usize = 2;
-/// A scan of ten thousand files takes 50 ms; one that takes this long is in the hands of the file system.
+/// A scan of ten thousand files takes 50 ms; one that takes this long is in the hands of the file
+/// system.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// A change of this many databases is logged one by one, a larger one as a number.
 const MAX_NAMED: usize = 20;

@@ -99,7 +99,8 @@ fn directory_of(path: &Path) -> CString {
     CString::new(directory.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
 }
 
-/// The journal mode that the main file names, its `-wal` left aside: one that belongs to another file would be read over it.
+/// The journal mode that the main file names, its `-wal` left aside: one that belongs to another
+/// file would be read over it.
 fn main_file_journal_mode(path: &Path, limits: &QueryLimits) -> Option<JournalMode> {
     let header = Reader::open(path, Access::Immutable, limits).ok()?.header().ok()?;
     Some(header.journal_mode)

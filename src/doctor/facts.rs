@@ -49,7 +49,8 @@ pub(super) struct Facts {
     pub filesystem: Option<FilesystemFacts>,
     /// Its mount.
     pub mount: Option<Mount>,
-    /// What the main file itself says of its journal mode, where a `-wal` without `-shm` could say otherwise.
+    /// What the main file itself says of its journal mode, where a `-wal` without `-shm` could say
+    /// otherwise.
     pub main_file_journal_mode: Option<JournalMode>,
     /// What SQLite read.
     pub inside: Result<DatabaseFacts, ReadFailure>,

@@ -15,8 +15,8 @@ const WRITE: u32 = 0o2;
 const SEARCH: u32 = 0o1;
 const STICKY: u32 = 0o1000;
 
-/// What the owner of the main file may do with a file, as far as owner, group and mode tell. Where only the group could let
-/// them in, it is taken for one of theirs if the main file has it too.
+/// What the owner of the main file may do with a file, as far as owner, group and mode tell. Where
+/// only the group could let them in, it is taken for one of theirs if the main file has it too.
 fn owner_may(main: &Ownership, file: &Ownership, bits: u32) -> bool {
     let allows = |shift: u32| file.mode >> shift & bits == bits;
     if main.user == ROOT {

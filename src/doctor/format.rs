@@ -246,7 +246,8 @@ fn large_wal(facts: &Facts, inside: &DatabaseFacts, size: u64) -> Option<Finding
     };
     let what = format!("The -wal has {}, the database {}{state}.", bytes(size), bytes(database));
     let finding = Finding::new(FindingKind::LargeWal, Severity::Warning, what).remediation(remediation);
-    // A checkpoint of ours is not for a database that is replicated, and only the mildest kind is safe beside the bug.
+    // A checkpoint of ours is not for a database that is replicated, and only the mildest kind is
+    // safe beside the bug.
     Some(match (&inside.replicator, wal_reset_bug(facts, inside).is_some()) {
         (Some(_), _) => finding,
         (None, true) => finding.command(remediation::sql(facts, "PRAGMA wal_checkpoint(PASSIVE);")),

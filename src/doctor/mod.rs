@@ -1,7 +1,8 @@
 //! Diagnosis of a database and its environment: problems, reasons and remedies.
 //!
-//! The findings are pure functions over [`facts`]; only `collect` looks at anything. It is sync, reads only and leaves no
-//! trace. It must never change anything: the commands are for a person to read and copy.
+//! The findings are pure functions over [`facts`]; only `collect` looks at anything. It is sync,
+//! reads only and leaves no trace. It must never change anything: the commands are for a person to
+//! read and copy.
 
 use std::fs::canonicalize;
 use std::path::Path;
@@ -82,7 +83,8 @@ pub fn database_of(file: &Path, known: &[Arc<Database>]) -> Arc<Database> {
     })
 }
 
-/// Looks at a database once; `named` is the name by which somebody asked for it, `known` what they know already.
+/// Looks at a database once; `named` is the name by which somebody asked for it, `known` what they
+/// know already.
 #[must_use]
 pub fn diagnose(named: &Path, database: &Database, known: PriorState, limits: &QueryLimits) -> Diagnosis {
     let started = Instant::now();

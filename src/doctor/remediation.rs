@@ -13,8 +13,8 @@ fn as_user(facts: &Facts, owner: Option<u32>, command: &str) -> String {
     if may { command.to_owned() } else { format!("sudo {command}") }
 }
 
-/// SQL on the database, as its owner: sidecars that somebody else makes could lock the owner out. SQLite gives those that root
-/// makes to the owner by itself.
+/// SQL on the database, as its owner: sidecars that somebody else makes could lock the owner out.
+/// SQLite gives those that root makes to the owner by itself.
 pub(super) fn sql(facts: &Facts, text: &str) -> String {
     let command = format!("sqlite3 {} {}", shell_quote::path(&facts.path), shell_quote::word(text));
     match facts.main {

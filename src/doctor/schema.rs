@@ -99,7 +99,8 @@ pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
                 found.push(new(FindingKind::RetentionImpossible, Severity::Warning))
             }
             ProblemKind::RowsStay => found.push(new(FindingKind::RetentionKeepsRows, Severity::Info)),
-            // Where the index is missing altogether, the rule on indexes has said so with the command.
+            // Where the index is missing altogether, the rule on indexes has said so with the
+            // command.
             ProblemKind::SlowCleaning => {
                 let id = FindingKind::RetentionWithoutIndex.id();
                 if !found.iter().any(|finding| finding.id == id) {

@@ -21,7 +21,8 @@ fn word_of(bytes: &[u8]) -> String {
     }
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains(char::is_control) => format!("'{}'", text.replace('\'', "'\\''")),
-        // Control characters could play tricks in a terminal, and bytes that are no text cannot be shown.
+        // Control characters could play tricks in a terminal, and bytes that are no text cannot be
+        // shown.
         Ok(_) | Err(_) => escaped(bytes),
     }
 }
@@ -36,7 +37,8 @@ fn escaped(bytes: &[u8]) -> String {
                 word.push(char::from(*byte));
             }
             0x20..=0x7e => word.push(char::from(*byte)),
-            // Writing to a String cannot fail. Octal has three digits at the most, so that what follows is not taken for one.
+            // Writing to a String cannot fail. Octal has three digits at the most, so that what
+            // follows is not taken for one.
             _ => drop(write!(word, "\\{byte:03o}")),
         }
     }

@@ -179,7 +179,8 @@ fn retention(table: &str, column: &str) -> Retention {
     }
 }
 
-/// Changes a sound database and compares what is found: names, severities, and a part of what is said or to be done.
+/// Changes a sound database and compares what is found: names, severities, and a part of what is
+/// said or to be done.
 #[track_caller]
 fn check(change: impl FnOnce(&mut Facts), expected: &[(FindingKind, Severity, &str)]) {
     let mut facts = sound();

@@ -1,7 +1,7 @@
 //! The forms with which operators request actions on the pages.
 //!
-//! Every form carries a CSRF token of its user. To run a task that writes, a form needs a second token, which only the
-//! page of the dry run contains.
+//! Every form carries a CSRF token of its user. To run a task that writes, a form needs a second
+//! token, which only the page of the dry run contains.
 
 use std::time::SystemTime;
 

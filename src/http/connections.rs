@@ -1,5 +1,5 @@
-//! Tracks open connections. At the limit, the connection that has been idle for longest is evicted, of the
-//! client address that has the most connections.
+//! Tracks open connections. At the limit, the connection that has been idle for longest is evicted,
+//! of the client address that has the most connections.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -164,7 +164,8 @@ mod tests {
         }
         let busy = permits[1].connection().in_flight();
         first.connection.last_active_ms.store(0, Ordering::Relaxed);
-        // The oldest of the busy address has a request in flight, and the scraper is alone at its address.
+        // The oldest of the busy address has a request in flight, and the scraper is alone at its
+        // address.
         tracker.evict_idle();
         let left: Vec<bool> = permits.iter().map(|place| place.connection.evict.is_cancelled()).collect();
         assert_eq!((first.connection.evict.is_cancelled(), left), (false, vec![false, false, true]));

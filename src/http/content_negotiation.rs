@@ -39,8 +39,8 @@ fn accept_entries<'a>(headers: &'a HeaderMap, name: impl AsHeaderName) -> Vec<Ac
         .collect()
 }
 
-/// The exposition format that a client prefers; text 0.0.4 if it accepts none that is supported, as in every
-/// Prometheus client library. A scrape never fails with 406.
+/// The exposition format that a client prefers; text 0.0.4 if it accepts none that is supported, as
+/// in every Prometheus client library. A scrape never fails with 406.
 pub(super) fn format(headers: &HeaderMap) -> Format {
     let mut best = (0.0, Format::Text);
     for entry in accept_entries(headers, ACCEPT) {
@@ -65,7 +65,8 @@ pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
         accept_entries.iter().find(|entry| entry.value.eq_ignore_ascii_case(name)).map(|entry| entry.quality)
     };
     let gzip = database_at("gzip").or_else(|| database_at("*")).unwrap_or(0.0);
-    // An encoding that is not listed is acceptable and implies no preference (RFC 9110, section 12.5.3).
+    // An encoding that is not listed is acceptable and implies no preference (RFC 9110, section
+    // 12.5.3).
     gzip > 0.0 && gzip >= database_at("identity").unwrap_or(0.0)
 }
 

@@ -9,7 +9,8 @@ use super::content_negotiation::accepts_gzip;
 use super::content_negotiation::format;
 use super::query::Query;
 
-/// Reads a query in the first line, and in the others values of `Accept` and `Accept-Encoding` by turns.
+/// Reads a query in the first line, and in the others values of `Accept` and `Accept-Encoding` by
+/// turns.
 ///
 /// # Panics
 /// A query that is written again is read as another one.

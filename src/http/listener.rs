@@ -128,7 +128,8 @@ impl Listener {
     }
 
     fn inherited(passed: &mut listenfd::ListenFd, index: usize) -> anyhow::Result<Self> {
-        // The kind of a descriptor is found by trying; a descriptor of another kind is not consumed.
+        // The kind of a descriptor is found by trying; a descriptor of another kind is not
+        // consumed.
         if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;

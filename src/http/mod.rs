@@ -1,7 +1,7 @@
 //! The web server: listeners, connections, routes, pages and API. No other module serves HTTP.
 //!
-//! A handler formats what is already known. Only requests that name a database and ask for it read one, and reads of the
-//! state file have a time limit. A slow client must never delay another.
+//! A handler formats what is already known. Only requests that name a database and ask for it read
+//! one, and reads of the state file have a time limit. A slow client must never delay another.
 
 mod action_forms;
 mod actions;

@@ -9,7 +9,8 @@ use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::percent_decode_str;
 use percent_encoding::utf8_percent_encode;
 
-/// Everything but unreserved characters (RFC 3986, section 2.3) and `/`, which names of databases contain.
+/// Everything but unreserved characters (RFC 3986, section 2.3) and `/`, which names of databases
+/// contain.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Decoded names and values in order.

@@ -1,6 +1,7 @@
 //! Spans of requests: of those that change something, and of those that belong to a trace.
 //!
-//! A scrape outside of a trace makes no span, and the rate limit keeps clients from filling the span queue.
+//! A scrape outside of a trace makes no span, and the rate limit keeps clients from filling the
+//! span queue.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;

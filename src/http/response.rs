@@ -89,7 +89,8 @@ pub(super) fn not_found(web: &WebSettings) -> Response {
     text(StatusCode::NOT_FOUND, message)
 }
 
-/// Compresses pages and JSON if the client accepts gzip. A scrape is compressed once for all its clients, in `scrapes`.
+/// Compresses pages and JSON if the client accepts gzip. A scrape is compressed once for all its
+/// clients, in `scrapes`.
 pub(super) async fn compress(response: Response, accepts_gzip: bool) -> Response {
     let kind = response.headers().get(CONTENT_TYPE);
     if !kind.is_some_and(|kind| kind == HTML || kind == JSON) {

@@ -1,4 +1,5 @@
-//! A row of the route table: path, methods, the statuses of its responses, and its part of the OpenAPI document.
+//! A row of the route table: path, methods, the statuses of its responses, and its part of the
+//! OpenAPI document.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The route table, and the middleware around every route: authentication, tracing, counting, common headers.
+//! The route table, and the middleware around every route: authentication, tracing, counting,
+//! common headers.
 
 use std::sync::Arc;
 
@@ -137,7 +138,8 @@ fn without_prefix(uri: &Uri, prefix: &RoutePrefix) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Handles a path without a route: redirects from above the prefix to the index page, otherwise 404.
+/// Handles a path without a route: redirects from above the prefix to the index page, otherwise
+/// 404.
 async fn without_route(State(state): State<Arc<AppState>>, uri: Uri) -> Response {
     let index = state.web.prefix().index_seen_from(uri.path());
     let Some(location) = index.and_then(|index| HeaderValue::try_from(index).ok()) else {

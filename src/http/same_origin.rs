@@ -1,7 +1,8 @@
 //! Tells requests from pages of this server, or from no page at all, from cross-origin requests.
 //!
-//! Browsers attach the credentials of a user to cross-origin requests too. They also send the origin of the page, which
-//! the page cannot forge (<https://fetch.spec.whatwg.org/#origin-header>).
+//! Browsers attach the credentials of a user to cross-origin requests too. They also send the
+//! origin of the page, which the page cannot forge
+//! (<https://fetch.spec.whatwg.org/#origin-header>).
 
 use hyper::HeaderMap;
 use hyper::Uri;
@@ -11,8 +12,8 @@ use hyper::header::ORIGIN;
 /// The relation between the page's origin and the request's.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// Whether the request is not cross-origin. `external` is the authority under which a reverse proxy makes this server
-/// reachable, which can differ from the `Host` that the proxy forwards.
+/// Whether the request is not cross-origin. `external` is the authority under which a reverse proxy
+/// makes this server reachable, which can differ from the `Host` that the proxy forwards.
 pub(super) fn is_same_origin(headers: &HeaderMap, uri: &Uri, external: Option<&str>) -> bool {
     if let Some(state) = headers.get(FETCH_SITE) {
         // `none`: the user typed the address.

@@ -1,7 +1,8 @@
-//! Scrapes: concurrent scrapes share one rendering of the exposition, and at most two renderings are in memory.
+//! Scrapes: concurrent scrapes share one rendering of the exposition, and at most two renderings
+//! are in memory.
 //!
-//! A response does not own the text it sends. It copies small frames from a shared rendering, so that clients that
-//! read slowly or not at all cost one frame each instead of one exposition each.
+//! A response does not own the text it sends. It copies small frames from a shared rendering, so
+//! that clients that read slowly or not at all cost one frame each instead of one exposition each.
 
 use std::io::Write as _;
 use std::pin::Pin;
@@ -27,15 +28,16 @@ use crate::metrics::TextPart;
 use crate::metrics::text_parts;
 use crate::worker_pool::run_blocking;
 
-/// The fastest level: an exposition shrinks to a twentieth, and higher levels cost several times the CPU time for a
-/// few per cent.
+/// The fastest level: an exposition shrinks to a twentieth, and higher levels cost several times
+/// the CPU time for a few per cent.
 const GZIP_LEVEL: u32 = 1;
 
 /// The size of a frame. hyper queues at most 16 frames for a client that does not read.
 const FRAME_BYTES: usize = 8 * 1024;
 
-/// How long a rendering is kept for a client that is still reading it: Prometheus' default `scrape_timeout`. While
-/// clients hold two younger renderings, a further scrape gets the newer one.
+/// How long a rendering is kept for a client that is still reading it: Prometheus' default
+/// `scrape_timeout`. While clients hold two younger renderings, a further scrape gets the newer
+/// one.
 const MIN_LIFETIME: Duration = Duration::from_secs(10);
 
 /// Renders the exposition and keeps the renderings that are being sent.
@@ -137,8 +139,8 @@ impl Scrapes {
         &self.exposition
     }
 
-    /// The body of a response: from a rendering that began after the call, or from the newest one while clients hold two
-    /// that are younger than [`MIN_LIFETIME`]. `None` if rendering failed.
+    /// The body of a response: from a rendering that began after the call, or from the newest one
+    /// while clients hold two that are younger than [`MIN_LIFETIME`]. `None` if rendering failed.
     pub(super) async fn body(&self, format: Format, gzip: bool) -> Option<ScrapeBody> {
         let arrived_at = Instant::now();
         let form = Form { format, gzip };
@@ -147,7 +149,8 @@ impl Scrapes {
             Some(rendering) => rendering,
             None => {
                 renderings.drop_oldest();
-                // Rendering ten thousand databases takes about 100 ms, so it runs on a worker thread.
+                // Rendering ten thousand databases takes about 100 ms, so it runs on a worker
+                // thread.
                 let exposition = Arc::clone(&self.exposition);
                 let rendering = Arc::new(run_blocking(move || Rendering::new(&exposition)).await??);
                 renderings.newest = Some(Arc::clone(&rendering));
@@ -179,7 +182,8 @@ impl Renderings {
         (newest.began_at >= arrived_at || both_are_held).then(|| Arc::clone(newest))
     }
 
-    /// Keeps at most one rendering besides the next one. Responses that still read a dropped rendering end early.
+    /// Keeps at most one rendering besides the next one. Responses that still read a dropped
+    /// rendering end early.
     fn drop_oldest(&mut self) {
         let newest = self.newest.take().filter(|rendering| rendering.is_in_use());
         self.previous = newest.or_else(|| self.previous.take().filter(|rendering| rendering.is_in_use()));

@@ -34,8 +34,8 @@ use super::write_timeout::WriteTimeoutStream;
 
 /// Concurrent connections; beyond that, an idle one is evicted.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a client may take to send a request's head, which is also the keep-alive timeout: longer than usual scrape
-/// intervals, so that Prometheus can reuse its connection.
+/// How long a client may take to send a request's head, which is also the keep-alive timeout:
+/// longer than usual scrape intervals, so that Prometheus can reuse its connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -47,7 +47,8 @@ litekeeper speaks TLS here; use https (in Prometheus' scrape_configs: `scheme: h
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Concurrent requests per HTTP/2 connection.
 const MAX_STREAMS: u32 = 16;
-/// HTTP/2 keep-alive: ping after this much silence, and close without a response within the timeout.
+/// HTTP/2 keep-alive: ping after this much silence, and close without a response within the
+/// timeout.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_LIMIT: Duration = Duration::from_secs(20);
 /// The longest lifetime of a connection; Prometheus then opens another.
@@ -78,8 +79,8 @@ pub async fn serve(listeners: Vec<Listener>, state: Arc<AppState>, stop: Cancell
     }
     while loops.join_next().await.is_some() {
         if !stop.is_cancelled() {
-            // A listener must not stop on its own. Return, so that the caller shuts the agent down instead of serving
-            // only some addresses.
+            // A listener must not stop on its own. Return, so that the caller shuts the agent down
+            // instead of serving only some addresses.
             return;
         }
     }
@@ -147,7 +148,8 @@ async fn connection(
         };
         let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
             Ok(Ok(stream)) => stream,
-            // Logged so that a wrong certificate can be found; only at debug level because of port scans.
+            // Logged so that a wrong certificate can be found; only at debug level because of port
+            // scans.
             Ok(Err(error)) => {
                 tracing::debug!(%error, address = ?connection.address(), "TLS handshake failed");
                 return;
@@ -204,7 +206,8 @@ async fn serve_connection(
         }
     });
     let stream = TokioIo::new(stream);
-    /// Serves a connection until it is done; the types of both protocols have the same methods and no common trait.
+    /// Serves a connection until it is done; the types of both protocols have the same methods and
+    /// no common trait.
     macro_rules! serve_until_done {
         ($connection:expr) => {{
             let mut connection = std::pin::pin!($connection);

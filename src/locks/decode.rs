@@ -1,4 +1,5 @@
-//! What locked bytes mean to SQLite (`os_unix.c`, `os.h`, `wal.c`; <https://www.sqlite.org/fileformat2.html#wal_lock>).
+//! What locked bytes mean to SQLite (`os_unix.c`, `os.h`, `wal.c`;
+//! <https://www.sqlite.org/fileformat2.html#wal_lock>).
 
 use std::fmt;
 
@@ -31,7 +32,8 @@ pub enum Lock {
     Pending,
     /// Main file: the process reads.
     Shared,
-    /// Main file: the process writes pages, or is configured to exclude others (`locking_mode=EXCLUSIVE`).
+    /// Main file: the process writes pages, or is configured to exclude others
+    /// (`locking_mode=EXCLUSIVE`).
     Exclusive,
     /// The process appends to the WAL.
     WalWrite,
@@ -107,8 +109,9 @@ pub struct DecodedLocks {
 }
 
 impl DecodedLocks {
-    /// Reads the locks on main file and -shm file. Where the journal mode is unknown, locks on the -shm file
-    /// decide: in WAL mode every process that has the database open holds SHARED on the main file, and reads only under a read lock.
+    /// Reads the locks on main file and -shm file. Where the journal mode is unknown, locks on the
+    /// -shm file decide: in WAL mode every process that has the database open holds SHARED on the
+    /// main file, and reads only under a read lock.
     #[must_use]
     pub fn of(main: &[FileLock], shm: &[FileLock], mode: Option<JournalMode>) -> Self {
         let wal = mode.map_or(!shm.is_empty(), |mode| mode == JournalMode::Wal);
@@ -131,7 +134,8 @@ impl DecodedLocks {
         Self { held: merge_held(held), connected: wal.then(|| merge_owners(connected)) }
     }
 
-    /// Adds what another list of the same moment shows besides; the kernel can leave locks out of a long one.
+    /// Adds what another list of the same moment shows besides; the kernel can leave locks out of a
+    /// long one.
     pub fn join(&mut self, other: Self) {
         let more = other
             .held
@@ -169,13 +173,15 @@ fn shm_locks(lock: &FileLock) -> impl Iterator<Item = Lock> {
         [(WAL_WRITE, Lock::WalWrite), (WAL_CHECKPOINT, Lock::WalCheckpoint), (WAL_RECOVER, Lock::WalRecover)];
     let alone =
         alone.into_iter().filter(move |(byte, _)| lock.exclusive && covers(*byte)).map(|(_, lock)| lock);
-    // A read lock that is held exclusively is not a reader's: its mark is being moved, or the WAL begins anew.
+    // A read lock that is held exclusively is not a reader's: its mark is being moved, or the WAL
+    // begins anew.
     let reads = (0..WAL_READ_LOCKS)
         .filter(move |number| !lock.exclusive && covers(WAL_READ_FIRST + u64::from(*number)));
     alone.chain(reads.map(Lock::WalRead))
 }
 
-/// One entry a process and lock. RESERVED goes where the same process holds PENDING too, on two lines.
+/// One entry a process and lock. RESERVED goes where the same process holds PENDING too, on two
+/// lines.
 fn merge_held(mut held: Vec<HeldLock>) -> Vec<HeldLock> {
     held.sort_unstable();
     let mut one: Vec<HeldLock> = Vec::with_capacity(held.len());

@@ -1,4 +1,5 @@
-//! The locks of a database as JSON, for the API and for `litekeeper locks --json`. Unknown values are `null`, never 0.
+//! The locks of a database as JSON, for the API and for `litekeeper locks --json`. Unknown values
+//! are `null`, never 0.
 
 use std::time::SystemTime;
 
@@ -34,8 +35,8 @@ pub struct LocksJson {
     wal_checkpointed_frames: Option<u32>,
 }
 
-/// A process that has the database open without its locks, or writes to a deleted file of it: runbook
-/// SqliteOwnerLostLocks
+/// A process that has the database open without its locks, or writes to a deleted file of it:
+/// runbook SqliteOwnerLostLocks
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LostLocks)]
 pub struct LostLocksJson {

@@ -1,4 +1,5 @@
-//! Which process holds which lock on a database, and for how long, decoded from the byte ranges in `/proc/locks`.
+//! Which process holds which lock on a database, and for how long, decoded from the byte ranges in
+//! `/proc/locks`.
 //!
 //! Pure: lines and times come in, values go out. It must never touch a file, a process or a clock.
 
@@ -86,7 +87,8 @@ pub struct Hold {
     pub first_seen_at: SystemTime,
     /// The time from that sample to the last: the hold is at least this old.
     pub held: Duration,
-    /// Frames of the WAL that no checkpoint can copy because of it. `None` where it is no read lock of a WAL.
+    /// Frames of the WAL that no checkpoint can copy because of it. `None` where it is no read lock
+    /// of a WAL.
     pub pinned_frames: Option<u32>,
 }
 
@@ -113,7 +115,8 @@ impl Locks {
         u32::try_from(pids.len()).unwrap_or(u32::MAX).saturating_add(unnamed)
     }
 
-    /// The longest that a kind of lock has been seen held by one process; `None` while nobody holds it.
+    /// The longest that a kind of lock has been seen held by one process; `None` while nobody holds
+    /// it.
     #[must_use]
     pub fn longest(&self, kind: LockKind) -> Option<Duration> {
         self.of_kind(kind).map(|hold| hold.held).max()

@@ -1,8 +1,9 @@
 //! How long a lock has been held: one sample compared with the samples before.
 //!
-//! A sample shows an instant, and a process that takes a lock a hundred times a second looks like one that never releases
-//! it. So a hold counts as one only while nothing shows that it was broken: a commit ends the hold of a writer, and
-//! in rollback mode of everybody, as nobody can commit beside a reader; a reader of a WAL that has moved on ends with its mark.
+//! A sample shows an instant, and a process that takes a lock a hundred times a second looks like
+//! one that never releases it. So a hold counts as one only while nothing shows that it was broken:
+//! a commit ends the hold of a writer, and in rollback mode of everybody, as nobody can commit
+//! beside a reader; a reader of a WAL that has moved on ends with its mark.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,8 @@ use super::Locks;
 
 /// A write lock that is held longer than this is logged; applications usually wait 5 s for one.
 const LONG_HOLD: Duration = Duration::from_secs(30);
-/// A reader that is there as long and keeps this many frames in the WAL is logged too; SQLite checkpoints at as many by
-/// default.
+/// A reader that is there as long and keeps this many frames in the WAL is logged too; SQLite
+/// checkpoints at as many by default.
 pub const MANY_FRAMES: u32 = 1_000;
 
 /// The locks of a database at one instant.
@@ -88,8 +89,8 @@ impl LockTracker {
         self.tracked.is_empty()
     }
 
-    /// Whether a sample lacks a lock, or a process that has the database open, that the previous sample had. The kernel can
-    /// leave entries out of a long list.
+    /// Whether a sample lacks a lock, or a process that has the database open, that the previous
+    /// sample had. The kernel can leave entries out of a long list.
     #[must_use]
     pub fn lacks_any(&self, decoded: &DecodedLocks) -> bool {
         let is_there = |known: &TrackedHold| decoded.held.iter().any(|held| known.is_of(held.lock, held.pid));
@@ -98,7 +99,8 @@ impl LockTracker {
         !self.tracked.iter().all(is_there) || !self.connected.iter().all(is_connected)
     }
 
-    /// Takes over a sample, and returns the holds with their age and the events to log. `process` names a process.
+    /// Takes over a sample, and returns the holds with their age and the events to log. `process`
+    /// names a process.
     pub fn observe(
         &mut self,
         lock_sample: LockSample,
@@ -161,7 +163,8 @@ impl LockTracker {
 fn ends_with_a_commit(lock: Lock, wal: bool) -> bool {
     match lock {
         Lock::Reserved | Lock::Pending | Lock::WalWrite => true,
-        // The holder of an exclusive lock can commit and keep it; no other process could have committed.
+        // The holder of an exclusive lock can commit and keep it; no other process could have
+        // committed.
         Lock::Exclusive | Lock::WalRecover | Lock::WalCheckpoint | Lock::WalRead(_) => false,
         Lock::Shared => !wal,
     }
@@ -234,7 +237,8 @@ mod tests {
     fn a_hold_ages_while_nothing_breaks_it() {
         let mut play = Play::new();
         assert_eq!(play.look(0, &[(Lock::Reserved, WRITER)], counter(1), None).0, [0]);
-        // On the way from RESERVED to PENDING it is one hold; while it keeps us out nothing is read.
+        // On the way from RESERVED to PENDING it is one hold; while it keeps us out nothing is
+        // read.
         assert_eq!(play.look(15, &[(Lock::Pending, WRITER)], None, None).0, [15]);
         assert_eq!(play.look(20, &[(Lock::Pending, READER)], None, None).0, [0]);
         assert!(play.tracker.lacks_any(&DecodedLocks::default()));

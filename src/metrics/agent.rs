@@ -120,7 +120,8 @@ impl AgentMetrics {
         }
     }
 
-    /// A changed web configuration, or one of its certificates or keys, was taken over, or could not be.
+    /// A changed web configuration, or one of its certificates or keys, was taken over, or could
+    /// not be.
     pub fn web_reloaded(&self, successful: bool) {
         self.web_reload_ok.store(u64::from(successful), Ordering::Relaxed);
     }

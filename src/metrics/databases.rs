@@ -1,5 +1,5 @@
-//! The exposition of the last snapshot, from the families that the collectors declare: a database that is gone from the
-//! snapshot has no series any more.
+//! The exposition of the last snapshot, from the families that the collectors declare: a database
+//! that is gone from the snapshot has no series any more.
 
 use std::fmt;
 use std::sync::Arc;
@@ -91,7 +91,8 @@ fn encode_states(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::R
     Ok(())
 }
 
-/// The families whose names come from the configuration: one family per name, whichever databases have it.
+/// The families whose names come from the configuration: one family per name, whichever databases
+/// have it.
 fn encode_dynamic(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> fmt::Result {
     for family in collectors::collectors().flat_map(|collector| collector.dynamic_families(snapshot)) {
         let kind = metric_type(family.kind);

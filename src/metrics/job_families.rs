@@ -340,7 +340,8 @@ pub(super) static INTEGRITY_FAMILIES: &[IntegrityFamily] = &[
     },
 ];
 
-/// A number of b-trees; nothing for a check that looks at none, or whose last word is of an older version.
+/// A number of b-trees; nothing for a check that looks at none, or whose last word is of an older
+/// version.
 fn btrees(standing: Option<&CheckStatus>, number: impl Fn(&Notes) -> u64) -> Option<f64> {
     let notes = &standing?.notes;
     (notes.btrees > 0).then(|| number(notes) as f64)

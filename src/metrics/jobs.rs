@@ -1,4 +1,5 @@
-//! What maintenance did: counters since the start of the agent, and times and verdicts that outlive it.
+//! What maintenance did: counters since the start of the agent, and times and verdicts that outlive
+//! it.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -123,7 +124,8 @@ impl JobMetrics {
         }
     }
 
-    /// The tasks that are configured now. Those that stay keep their counts; a database that goes takes its own along.
+    /// The tasks that are configured now. Those that stay keep their counts; a database that goes
+    /// takes its own along.
     pub fn set_targets(&self, targets: &[JobTarget]) {
         let mut jobs = self.lock();
         let mut old = std::mem::take(&mut jobs.jobs);
@@ -133,7 +135,8 @@ impl JobMetrics {
             let taken = old.remove(&key);
             let known = jobs.jobs.contains_key(&key);
             let job = jobs.jobs.entry(key).or_insert_with(|| taken.unwrap_or_default());
-            // The quick check and the full one are one task: the shorter interval is when something is expected.
+            // The quick check and the full one are one task: the shorter interval is when something
+            // is expected.
             job.expected_interval = if known {
                 job.expected_interval.min(target.expected_interval)
             } else {
@@ -163,7 +166,8 @@ impl JobMetrics {
         }
     }
 
-    /// What is known from before the start: the last run that was not skipped, and the last that did its work.
+    /// What is known from before the start: the last run that was not skipped, and the last that
+    /// did its work.
     pub fn restore(
         &self,
         database: &DatabaseName,

@@ -16,8 +16,9 @@ use crate::collectors;
 /// The maximum number of characters of a label's value, as in a metric of the user's own.
 const MAX_LABEL_CHARACTERS: usize = 200;
 
-/// A label's value as it is published. A long one is cut and ends in a hash of the whole, so that two that begin alike stay
-/// two series: sixty names of 400 kB in a hostile schema made each scrape 24 MB.
+/// A label's value as it is published. A long one is cut and ends in a hash of the whole, so that
+/// two that begin alike stay two series: sixty names of 400 kB in a hostile schema made each scrape
+/// 24 MB.
 pub(super) fn label_value(value: &str) -> Cow<'_, str> {
     const HASH_DIGITS: usize = 16;
     if value.len() <= MAX_LABEL_CHARACTERS || value.chars().count() <= MAX_LABEL_CHARACTERS {
@@ -58,7 +59,8 @@ pub(super) struct SampleWriter<'a, 'e> {
 }
 
 impl SampleWriter<'_, '_> {
-    /// One sample of a gauge. Values are f64: prometheus-client fails the whole text on a u64 above `i64::MAX`.
+    /// One sample of a gauge. Values are f64: prometheus-client fails the whole text on a u64 above
+    /// `i64::MAX`.
     pub(super) fn gauge(&mut self, extra: &[(&str, &str)], value: f64) -> fmt::Result {
         let labels = Labels { db: Some(self.db), extra };
         ConstGauge::new(value).encode(self.encoder.encode_family(&labels)?)

@@ -1,4 +1,5 @@
-//! What people are shown of maintenance: the same numbers as in the metrics, of one database or in the order of time.
+//! What people are shown of maintenance: the same numbers as in the metrics, of one database or in
+//! the order of time.
 
 use std::collections::BTreeSet;
 

@@ -3,9 +3,11 @@
 /// A text form of the exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// OpenMetrics 1.0 (<https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>).
+    /// OpenMetrics 1.0
+    /// (<https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>).
     OpenMetrics,
-    /// Prometheus' text format 0.0.4 (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+    /// Prometheus' text format 0.0.4
+    /// (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
     Text,
 }
 
@@ -23,7 +25,8 @@ impl Format {
 /// A part of the text in format 0.0.4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TextPart {
-    /// Lines that both forms have, by their place in the OpenMetrics text: nearly all, so that they are not copied.
+    /// Lines that both forms have, by their place in the OpenMetrics text: nearly all, so that they
+    /// are not copied.
     Shared(std::ops::Range<usize>),
     /// Lines of this form alone.
     Own(String),
@@ -49,9 +52,9 @@ pub(super) fn to_text_format(openmetrics: &str) -> String {
     text
 }
 
-/// Format 0.0.4 as parts of the OpenMetrics text, the way Go's client writes it: HELP and TYPE of a counter
-/// stand on `…_total`, an info is a gauge on `…_info`, and there is neither UNIT nor EOF nor an exemplar.
-/// `promtool check metrics` requires it.
+/// Format 0.0.4 as parts of the OpenMetrics text, the way Go's client writes it: HELP and TYPE of a
+/// counter stand on `…_total`, an info is a gauge on `…_info`, and there is neither UNIT nor EOF
+/// nor an exemplar. `promtool check metrics` requires it.
 #[must_use]
 pub fn text_parts(openmetrics: &str) -> Vec<TextPart> {
     let mut pieces = Vec::new();

@@ -1,4 +1,5 @@
-//! Files of our own that are copies of databases: made aside, brought to the disk, and given their name when they are proved.
+//! Files of our own that are copies of databases: made aside, brought to the disk, and given their
+//! name when they are proved.
 
 use std::ffi::CStr;
 use std::fs::OpenOptions;
@@ -51,7 +52,8 @@ impl PendingFile {
         file.write_all_at(bytes, 0)
     }
 
-    /// Keeps a text beside its content, in an extended attribute; without effect where the file system has none.
+    /// Keeps a text beside its content, in an extended attribute; without effect where the file
+    /// system has none.
     pub fn set_xattr(&self, name: &str, value: &[u8]) {
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::setxattr(&self.path, name, value, rustix::fs::XattrFlags::empty());
@@ -68,8 +70,8 @@ impl PendingFile {
         OpenOptions::new().read(true).write(true).open(&self.path)
     }
 
-    /// Brings what was written to the disk, and lets go of what the system keeps of it in memory, so that it is read from
-    /// the disk next, and the owner's pages are not pushed out by ours.
+    /// Brings what was written to the disk, and lets go of what the system keeps of it in memory,
+    /// so that it is read from the disk next, and the owner's pages are not pushed out by ours.
     ///
     /// # Errors
     /// The disk's: then nothing is known of the content.
@@ -82,8 +84,8 @@ impl PendingFile {
         Ok(())
     }
 
-    /// Gives it the owner and the mode of a file, or less: where the owner or the group cannot be given, as only root can,
-    /// the group of the copy may not read it.
+    /// Gives it the owner and the mode of a file, or less: where the owner or the group cannot be
+    /// given, as only root can, the group of the copy may not read it.
     ///
     /// # Errors
     /// The system does not let its mode be changed.

@@ -1,6 +1,7 @@
 //! Which processes have files of databases open, in one pass over `/proc/*/fd`.
 //!
-//! Links alone are read, which never waits for a file system; what they name is for the caller to confirm.
+//! Links alone are read, which never waits for a file system; what they name is for the caller to
+//! confirm.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -49,8 +50,8 @@ pub(super) struct DescriptorScan {
 }
 
 impl DescriptorScan {
-    /// Processes that may have lost something of a database. One that has the shared memory open has lost its locks only where
-    /// nobody has the main file locked.
+    /// Processes that may have lost something of a database. One that has the shared memory open
+    /// has lost its locks only where nobody has the main file locked.
     pub(super) fn suspects(&self, database: usize, is_unlocked: bool) -> impl Iterator<Item = u32> {
         let matches = self.matches.get(&database).into_iter().flatten();
         matches.filter(move |(_, role)| *role == Role::Deleted || is_unlocked).map(|(pid, _)| *pid)
@@ -119,7 +120,8 @@ impl DescriptorScan {
     }
 }
 
-/// The file's own name in a link of `/proc`, and whether the file is deleted; `None` for a socket, pipe and the like.
+/// The file's own name in a link of `/proc`, and whether the file is deleted; `None` for a socket,
+/// pipe and the like.
 fn parse_link(link: &Path) -> Option<(OsString, bool)> {
     if !link.has_root() {
         return None;
@@ -131,7 +133,8 @@ fn parse_link(link: &Path) -> Option<(OsString, bool)> {
     })
 }
 
-/// The names to look for. The directory is not compared, as it may have another name in another mount namespace.
+/// The names to look for. The directory is not compared, as it may have another name in another
+/// mount namespace.
 fn names_to_find(databases: &[&DatabaseFiles]) -> HashMap<OsString, Vec<(usize, Role)>> {
     let mut names: HashMap<OsString, Vec<(usize, Role)>> = HashMap::new();
     for (index, files) in databases.iter().enumerate() {

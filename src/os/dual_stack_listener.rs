@@ -19,8 +19,8 @@ use rustix::net::sockopt;
 /// Connections that may wait to be accepted, as tokio's listeners have it.
 const BACKLOG: i32 = 1_024;
 
-/// A socket that takes connections to this port of every address: IPv6 and IPv4, or IPv4 alone where the machine has no
-/// other. It does not block.
+/// A socket that takes connections to this port of every address: IPv6 and IPv4, or IPv4 alone
+/// where the machine has no other. It does not block.
 ///
 /// # Errors
 /// The port is taken, or not allowed.
@@ -38,7 +38,8 @@ fn listen_on(family: AddressFamily, port: u16) -> rustix::io::Result<TcpListener
     // A restart must not wait for the last connections of the one before.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if family == AddressFamily::INET6 {
-        // The system's own default can be changed (net.ipv6.bindv6only), and would leave IPv4 out unheard.
+        // The system's own default can be changed (net.ipv6.bindv6only), and would leave IPv4 out
+        // unheard.
         sockopt::set_ipv6_v6only(&socket, false)?;
         bind(&socket, &SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0))?;
     } else {

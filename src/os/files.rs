@@ -57,14 +57,15 @@ pub struct FileStat {
     pub modified: i64,
     /// Last change of content, owner, mode or name.
     pub changed: i64,
-    /// When the inode was made, where the file system keeps that. A file that is deleted and made anew can get the
-    /// old inode number at once (ext4), but not the old time.
+    /// When the inode was made, where the file system keeps that. A file that is deleted and made
+    /// anew can get the old inode number at once (ext4), but not the old time.
     pub born: Option<i64>,
     /// What it is.
     pub kind: FileKind,
 }
 
-/// What makes a file this one and no other, whatever its content: device, inode, and the time it was made.
+/// What makes a file this one and no other, whatever its content: device, inode, and the time it
+/// was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileIdentity {
     device: u64,
@@ -145,7 +146,8 @@ const RACY_WINDOW: Duration = Duration::from_millis(20);
 /// The same for file systems that keep whole seconds (FAT: two).
 const RACY_WINDOW_COARSE: Duration = Duration::from_secs(3);
 
-/// The state of main file and WAL at one instant: equal stamps that are not racy mean equal content.
+/// The state of main file and WAL at one instant: equal stamps that are not racy mean equal
+/// content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DatabaseFingerprint {
     /// The main file.
@@ -176,7 +178,8 @@ impl DatabaseFingerprint {
         })
     }
 
-    /// Whether a commit that was written to the WAL within `fsync` before `taken_at` could have become visible after it.
+    /// Whether a commit that was written to the WAL within `fsync` before `taken_at` could have
+    /// become visible after it.
     #[must_use]
     pub fn may_hide_a_commit(&self, taken_at: SystemTime, fsync: Duration) -> bool {
         let taken_at = taken_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -14,8 +14,9 @@ pub struct FilesystemFacts {
     pub size_bytes: u64,
     /// The type as the mount table names it.
     pub fstype: Arc<str>,
-    /// Whether it is shared between machines or virtual ones, so that the shared memory of a WAL
-    /// is not shared by all (<https://www.sqlite.org/wal.html>, "WAL does not work over a network filesystem").
+    /// Whether it is shared between machines or virtual ones, so that the shared memory of a WAL is
+    /// not shared by all (<https://www.sqlite.org/wal.html>, "WAL does not work over a network
+    /// filesystem").
     pub network: bool,
 }
 
@@ -54,7 +55,8 @@ pub struct MountTable {
 }
 
 impl MountTable {
-    /// Reads `/proc/self/mountinfo`. Empty where there is none; the types then come from `statfs` alone.
+    /// Reads `/proc/self/mountinfo`. Empty where there is none; the types then come from `statfs`
+    /// alone.
     #[must_use]
     pub fn read() -> Self {
         #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
@@ -80,11 +82,13 @@ impl MountTable {
         mounts
     }
 
-    /// The device under which the kernel lists locks on a file: that of the superblock. Btrfs gives every subvolume
-    /// a device of its own to `stat`, an overlay every layer; then the file's mount tells. It costs nothing where
-    /// `stat` gives a mount's device, and otherwise one system call that may hang with the file system.
+    /// The device under which the kernel lists locks on a file: that of the superblock. Btrfs gives
+    /// every subvolume a device of its own to `stat`, an overlay every layer; then the file's mount
+    /// tells. It costs nothing where `stat` gives a mount's device, and otherwise one system call
+    /// that may hang with the file system.
     ///
-    /// `None` where the kernel does not tell (before Linux 5.8): locks on such a file cannot be found.
+    /// `None` where the kernel does not tell (before Linux 5.8): locks on such a file cannot be
+    /// found.
     #[must_use]
     pub fn lock_device(&self, path: &CStr, device: u64) -> Option<u64> {
         if self.types.contains_key(&device) {
@@ -114,8 +118,9 @@ pub fn filesystem_facts(directory: &CStr, mounts: &MountTable) -> io::Result<Fil
     })
 }
 
-/// Whether a file is a mount by itself, as `docker run -v app.db:/app.db` makes one: the files that SQLite keeps beside it
-/// (`-wal`, `-shm`, `-journal`) are then not visible here. False where the kernel does not tell (before Linux 5.8).
+/// Whether a file is a mount by itself, as `docker run -v app.db:/app.db` makes one: the files that
+/// SQLite keeps beside it (`-wal`, `-shm`, `-journal`) are then not visible here. False where the
+/// kernel does not tell (before Linux 5.8).
 #[must_use]
 pub fn is_mounted_alone(file: &CStr) -> bool {
     use std::os::unix::ffi::OsStrExt as _;
@@ -166,7 +171,8 @@ mod tests {
         assert_eq!(&*mounts.types[&rustix::fs::makedev(98, 3)], "ext3");
         assert_eq!(&*mounts.types[&rustix::fs::makedev(0, 52)], "fuse.sshfs");
         assert_eq!(mounts.devices[&36], rustix::fs::makedev(98, 3));
-        // The device of a mount is taken as it is; of another the file's own mount tells, here one that is not listed.
+        // The device of a mount is taken as it is; of another the file's own mount tells, here one
+        // that is not listed.
         assert_eq!(mounts.lock_device(c"/tmp", 13_371_337), None);
         assert_eq!(
             mounts.lock_device(c"/nowhere", rustix::fs::makedev(0, 52)),

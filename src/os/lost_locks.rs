@@ -1,9 +1,12 @@
-//! Processes that use a database without the locks that SQLite relies on, or write to files that have no name any more.
+//! Processes that use a database without the locks that SQLite relies on, or write to files that
+//! have no name any more.
 //!
-//! A process that opens and closes its own database file, to copy it for example, drops all its POSIX locks on it
-//! (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>). The next
-//! process that closes the database takes itself for the last one and unlinks the `-wal`, into which the first
-//! goes on writing. No database file is opened here; `/proc` has what is needed.
+//! A process that opens and closes its own database file, to copy it for example, drops all its
+//! POSIX locks on it
+//! (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
+//! The next process that closes the database takes itself for the last one and unlinks the `-wal`,
+//! into which the first goes on writing. No database file is opened here; `/proc` has what is
+//! needed.
 
 use std::ffi::CStr;
 use std::ffi::OsStr;
@@ -29,7 +32,8 @@ use super::proc_locks::LockTable;
 use super::proc_locks::LockView;
 use super::proc_locks::LockedFile;
 
-/// The byte of the `-shm` that each connection to a WAL database holds (`UNIX_SHM_DMS` in SQLite's os_unix.c).
+/// The byte of the `-shm` that each connection to a WAL database holds (`UNIX_SHM_DMS` in SQLite's
+/// os_unix.c).
 const SHM_OPEN: u64 = 128;
 
 /// How long one pass over the descriptors of all processes may take.
@@ -101,7 +105,8 @@ pub struct OwnerState {
 }
 
 impl OwnerState {
-    /// How many processes have lost what a label names; `None` where none was seen, and one may be hidden.
+    /// How many processes have lost what a label names; `None` where none was seen, and one may be
+    /// hidden.
     #[must_use]
     pub fn lost_processes(&self, label: &str) -> Option<usize> {
         let mut pids: Vec<u32> =
@@ -129,8 +134,9 @@ pub fn lost_locks(files: &DatabaseFiles) -> Vec<LostLocks> {
     owner_states(&[files]).states.pop().unwrap_or_default().lost
 }
 
-/// Looks at the processes of many databases, with one list of locks and one pass over all descriptors. A process that opens or
-/// closes a database can look for a moment as if it had lost something; only what several looks show is returned.
+/// Looks at the processes of many databases, with one list of locks and one pass over all
+/// descriptors. A process that opens or closes a database can look for a moment as if it had lost
+/// something; only what several looks show is returned.
 #[must_use]
 pub fn owner_states(databases: &[&DatabaseFiles]) -> OwnerStates {
     let table = LockTable::read().ok();
@@ -169,7 +175,8 @@ fn confirm(files: &DatabaseFiles, suspects: &[u32]) -> Vec<LostLocks> {
     lost
 }
 
-/// Whether another process may have a database open: it holds a lock on it, has it open for writing, or could hide that.
+/// Whether another process may have a database open: it holds a lock on it, has it open for
+/// writing, or could hide that.
 #[must_use]
 pub fn may_be_open_elsewhere(files: &DatabaseFiles) -> bool {
     const LIMIT: Duration = Duration::from_millis(200);
@@ -220,8 +227,8 @@ impl DatabaseLocks {
 fn inspect(files: &DatabaseFiles, pids: &[u32]) -> Vec<LostLocks> {
     let locks = DatabaseLocks::read(files);
     let mut without_lock: Vec<u32> = locks.iter().flat_map(pids_without_main_lock).collect();
-    // If nobody holds a lock on the main file, every process with the -shm open has lost its lock. With a holder, it can be a
-    // process forked from it that does not use what it has inherited.
+    // If nobody holds a lock on the main file, every process with the -shm open has lost its lock.
+    // With a holder, it can be a process forked from it that does not use what it has inherited.
     let is_unlocked = locks.as_ref().is_some_and(DatabaseLocks::is_main_unlocked);
     let mut lost = Vec::new();
     for &pid in pids {
@@ -237,8 +244,8 @@ fn inspect(files: &DatabaseFiles, pids: &[u32]) -> Vec<LostLocks> {
     lost
 }
 
-/// Processes with the open lock of the `-shm` and no lock on the main file. Everybody who has a WAL database open
-/// keeps SHARED on the main file, from before that lock until after it.
+/// Processes with the open lock of the `-shm` and no lock on the main file. Everybody who has a WAL
+/// database open keeps SHARED on the main file, from before that lock until after it.
 fn pids_without_main_lock(locks: &DatabaseLocks) -> Vec<u32> {
     // A lock without a process may be anybody's.
     if locks.main.iter().any(|lock| lock.pid.is_none()) {

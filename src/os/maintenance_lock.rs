@@ -1,7 +1,8 @@
 //! A lock between the processes of litekeeper: one of them maintains a database at a time.
 //!
-//! The database itself cannot carry it, as opening the file would drop SQLite's locks; a file of our own beside the state
-//! file does. The system lets go of it when the process ends, however it ends.
+//! The database itself cannot carry it, as opening the file would drop SQLite's locks; a file of
+//! our own beside the state file does. The system lets go of it when the process ends, however it
+//! ends.
 
 use std::fs::File;
 use std::fs::OpenOptions;
@@ -48,7 +49,8 @@ impl MaintenanceLock {
 
 impl Drop for MaintenanceLock {
     fn drop(&mut self) {
-        // The name goes while the lock is held, so that nobody holds a lock without a name for long.
+        // The name goes while the lock is held, so that nobody holds a lock without a name for
+        // long.
         let _ = std::fs::remove_file(&self.path);
         let _ = self.file.unlock();
     }

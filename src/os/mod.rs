@@ -1,5 +1,5 @@
-//! What the system knows of a database without opening it: `stat`, `statvfs`, the mount table, `/proc/locks`; and sockets
-//! as only a system call makes them.
+//! What the system knows of a database without opening it: `stat`, `statvfs`, the mount table,
+//! `/proc/locks`; and sockets as only a system call makes them.
 //!
 //! It must never open a file of a database. Each call may hang with the file system behind it, so
 //! all of them run on threads that the sampler can do without.

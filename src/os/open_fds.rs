@@ -14,12 +14,13 @@ use super::proc_locks::in_first_pid_namespace;
 use super::process::Credentials;
 use super::process::field;
 
-/// How many descriptors of other processes are open for writing on a file; SQLite has one for each connection. `None`
-/// where a process that may have one hides it: in a PID namespace of one's own, with `hidepid`, a process of the file's owner
-/// to another user, before Linux 5.14; and where the count takes longer than `limit`.
+/// How many descriptors of other processes are open for writing on a file; SQLite has one for each
+/// connection. `None` where a process that may have one hides it: in a PID namespace of one's own,
+/// with `hidepid`, a process of the file's owner to another user, before Linux 5.14; and where the
+/// count takes longer than `limit`.
 ///
-/// To a user who is not root, root's own processes are hidden too, and are taken to have none unless the file is root's; so
-/// are those that an access control list permits.
+/// To a user who is not root, root's own processes are hidden too, and are taken to have none
+/// unless the file is root's; so are those that an access control list permits.
 #[must_use]
 pub fn count_write_descriptors(file: &CStr, limit: Duration) -> Option<usize> {
     if !in_first_pid_namespace().unwrap_or(false) {
@@ -95,8 +96,8 @@ pub(super) fn is_writable(pid: u32, number: u32) -> bool {
     flags.is_some_and(|flags| flags & ACCESS_MODE != 0)
 }
 
-/// Whether a descriptor is this file, open for writing. What the kernel itself says is asked first: `stat` may hang with
-/// the file system of a file, so it is left for the one that has the inode.
+/// Whether a descriptor is this file, open for writing. What the kernel itself says is asked first:
+/// `stat` may hang with the file system of a file, so it is left for the one that has the inode.
 fn is_write_descriptor(pid: u32, number: &str, link: &Path, file: &Stat) -> io::Result<bool> {
     // Sockets, pipes and the like have a name without a slash.
     if !std::fs::read_link(link)?.has_root() {
@@ -131,7 +132,8 @@ mod tests {
         (made, file)
     }
 
-    /// Counts until it is as expected: a child that another test forks has our descriptors until it runs a program.
+    /// Counts until it is as expected: a child that another test forks has our descriptors until it
+    /// runs a program.
     fn expect(file: &Stat, expected: usize) {
         let end = Instant::now() + Duration::from_secs(20);
         loop {

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use crate::database_files::DatabaseFiles;
 
-/// What keeps this process from writing a database: SQLite needs the main file and, for the sidecars, its directory.
+/// What keeps this process from writing a database: SQLite needs the main file and, for the
+/// sidecars, its directory.
 #[must_use]
 pub fn write_denied(files: &DatabaseFiles, directory: &CStr) -> Option<(&'static str, io::Error)> {
     let needed = [("main file", files.main.as_c_str()), ("directory", directory)];
@@ -59,9 +60,10 @@ impl SidecarObstacle {
 
 /// What keeps the database's owner from using sidecar files that this process makes.
 ///
-/// SQLite gives a new `-wal`, `-shm` or `-journal` the mode of the main file, and as root its owner too. Anybody else
-/// makes them in its own name; if this process were killed then, they would stay, and an owner who cannot
-/// write them could not open the database any more. A file in a setgid directory gets the directory's group, open(2).
+/// SQLite gives a new `-wal`, `-shm` or `-journal` the mode of the main file, and as root its owner
+/// too. Anybody else makes them in its own name; if this process were killed then, they would stay,
+/// and an owner who cannot write them could not open the database any more. A file in a setgid
+/// directory gets the directory's group, open(2).
 ///
 /// # Errors
 /// What the system says of the main file or the directory.

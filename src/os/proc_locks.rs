@@ -1,11 +1,12 @@
 //! `/proc/locks`: which process holds which bytes of which file, without opening one of them.
 //!
-//! What the bytes mean to SQLite is said in `locks`; here are lines and numbers. It must never open a database file.
+//! What the bytes mean to SQLite is said in `locks`; here are lines and numbers. It must never open
+//! a database file.
 
 use std::io;
 
-/// A file as the kernel lists it. The device is that of the file system's superblock, which `stat` does not always
-/// tell: see [`super::MountTable::lock_device`].
+/// A file as the kernel lists it. The device is that of the file system's superblock, which `stat`
+/// does not always tell: see [`super::MountTable::lock_device`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockedFile {
     /// Device of the superblock.
@@ -19,10 +20,11 @@ pub struct LockedFile {
 pub struct FileLock {
     /// On which file.
     pub file: LockedFile,
-    /// Who holds it; `None` for a lock of an open file description (the kernel says -1), of a process of another
-    /// machine, and of one that this process may not see.
+    /// Who holds it; `None` for a lock of an open file description (the kernel says -1), of a
+    /// process of another machine, and of one that this process may not see.
     pub pid: Option<u32>,
-    /// Whether it keeps all others out; a shared one keeps out only those who want it for themselves.
+    /// Whether it keeps all others out; a shared one keeps out only those who want it for
+    /// themselves.
     pub exclusive: bool,
     /// First byte.
     pub first: u64,
@@ -31,7 +33,8 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Whether it covers any of these bytes. The kernel joins neighbouring locks of one process to one line.
+    /// Whether it covers any of these bytes. The kernel joins neighbouring locks of one process to
+    /// one line.
     #[must_use]
     pub fn covers(&self, first: u64, last: u64) -> bool {
         self.first <= last && first <= self.last
@@ -43,7 +46,8 @@ impl FileLock {
 pub enum LockView {
     /// Every lock on this machine.
     Whole,
-    /// The locks of this process's own PID namespace, a container's; the kernel leaves out all others.
+    /// The locks of this process's own PID namespace, a container's; the kernel leaves out all
+    /// others.
     OwnNamespace,
 }
 
@@ -54,8 +58,8 @@ pub struct LockTable {
     locks: Vec<FileLock>,
     /// What the kernel leaves out.
     pub view: LockView,
-    /// Whether it came in one piece. The kernel lists a page at a time, and a lock that goes meanwhile can make it
-    /// skip another, so that one missing in a long list is not surely gone.
+    /// Whether it came in one piece. The kernel lists a page at a time, and a lock that goes
+    /// meanwhile can make it skip another, so that one missing in a long list is not surely gone.
     pub is_single_read: bool,
 }
 
@@ -78,15 +82,16 @@ impl LockTable {
     pub fn read() -> io::Result<Self> {
         #[expect(clippy::disallowed_methods, reason = "a file of /proc, never a database")]
         let text = std::fs::read("/proc/locks")?;
-        // The number that this very /proc gives us, which may belong to another namespace than ours.
+        // The number that this very /proc gives us, which may belong to another namespace than
+        // ours.
         let own = std::fs::read_link("/proc/self")?.to_string_lossy().parse().ok();
         let view = if in_first_pid_namespace()? { LockView::Whole } else { LockView::OwnNamespace };
         Ok(Self::parse(&text, own, view))
     }
 
-    /// Takes the lines apart, as proc_locks(5) describes them:
-    /// `1: POSIX  ADVISORY  WRITE 4711 fe:00:10102674 1073741824 1073742335`.
-    /// Lines of other forms (waiters, `flock`, leases, files without a name) say nothing about SQLite and are left out.
+    /// Takes the lines apart, as proc_locks(5) describes them: `1: POSIX  ADVISORY  WRITE 4711
+    /// fe:00:10102674 1073741824 1073742335`. Lines of other forms (waiters, `flock`, leases, files
+    /// without a name) say nothing about SQLite and are left out.
     #[must_use]
     pub fn parse(text: &[u8], own: Option<u32>, view: LockView) -> Self {
         let mut locks: Vec<FileLock> = text

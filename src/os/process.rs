@@ -1,7 +1,7 @@
 //! What the system knows of another process, by its number.
 //!
-//! Reading a command line can hang while the process is in the hands of a file system, so it belongs on a thread that
-//! can be done without.
+//! Reading a command line can hang while the process is in the hands of a file system, so it
+//! belongs on a thread that can be done without.
 
 use std::time::Duration;
 use std::time::SystemTime;
@@ -10,7 +10,8 @@ use rustix::fs::Stat;
 
 /// The most of a command line that is kept, in characters.
 const MAX_COMMAND: usize = 200;
-/// The kernel tells times to user space in hundredths of a second, whatever its own tick is (`USER_HZ`).
+/// The kernel tells times to user space in hundredths of a second, whatever its own tick is
+/// (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Who a process is.
@@ -116,7 +117,8 @@ fn user_name(id: u32) -> String {
     users.lines().find_map(named).unwrap_or_else(|| id.to_string())
 }
 
-/// When a process was started, from the 22nd field of proc_pid_stat(5): ticks since the machine was.
+/// When a process was started, from the 22nd field of proc_pid_stat(5): ticks since the machine
+/// was.
 fn started_at(stat: &str) -> Option<SystemTime> {
     // The name, in brackets, may hold anything.
     let ticks: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;

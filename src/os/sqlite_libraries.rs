@@ -1,7 +1,8 @@
 //! The versions of SQLite that processes have mapped as shared libraries.
 //!
-//! A library's own version string is what counts; its file name has it only where it was built that way. A program with SQLite
-//! linked into it shows nothing. Only executable mappings are read: a database that is mapped is none, and must not be opened.
+//! A library's own version string is what counts; its file name has it only where it was built that
+//! way. A program with SQLite linked into it shows nothing. Only executable mappings are read: a
+//! database that is mapped is none, and must not be opened.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -37,7 +38,8 @@ pub struct MappedSqlite {
     pub version: u32,
 }
 
-/// The versions of SQLite in these processes, as far as they can be seen: as the same user, or as root.
+/// The versions of SQLite in these processes, as far as they can be seen: as the same user, or as
+/// root.
 #[must_use]
 pub fn mapped_sqlite(pids: &[u32]) -> Vec<MappedSqlite> {
     let mut found = Vec::new();
@@ -110,7 +112,8 @@ fn version_of(pid: u32, mapping: &Mapping) -> Option<u32> {
     if let Some(version) = name.split_once(".so.").and_then(|(_, version)| number_of(version.as_bytes())) {
         return Some(version);
     }
-    // A library that was replaced since can only be reached by its mapping, which takes more rights.
+    // A library that was replaced since can only be reached by its mapping, which takes more
+    // rights.
     let path = if mapping.is_deleted {
         PathBuf::from(format!("/proc/{pid}/map_files/{}", mapping.range))
     } else {
@@ -141,7 +144,8 @@ fn read_library(path: &Path) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// The version in a library that has SQLite in it: the one string that is a version number of SQLite 3.
+/// The version in a library that has SQLite in it: the one string that is a version number of
+/// SQLite 3.
 fn version_in(content: &[u8]) -> Option<u32> {
     const MAGIC: &[u8] = b"SQLite format 3\0";
     const LONGEST: usize = "3.999.999".len();

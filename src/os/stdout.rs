@@ -5,8 +5,8 @@ use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::event::poll;
 
-/// Whether nobody can read standard output any more: the other end of a pipe is closed, or a terminal has hung up.
-/// It does not wait. Where the system does not tell, somebody may.
+/// Whether nobody can read standard output any more: the other end of a pipe is closed, or a
+/// terminal has hung up. It does not wait. Where the system does not tell, somebody may.
 #[must_use]
 pub fn stdout_is_closed() -> bool {
     /// Errors and hang-ups are reported even if not requested.

@@ -167,8 +167,8 @@ impl TaskExecutor {
         Ok((everything || one).then(|| "`litekeeper resume` ends the pause".to_owned()))
     }
 
-    /// Locks a database for maintenance; the outer `None` says that another process has it locked, the inner one that no lock
-    /// is needed.
+    /// Locks a database for maintenance; the outer `None` says that another process has it locked,
+    /// the inner one that no lock is needed.
     fn lock(&self, database: &Database) -> std::io::Result<Option<Option<MaintenanceLock>>> {
         // In memory, nothing that writes is configured, and two health checks do no harm.
         let Some(state) = self.state_store.file() else { return Ok(Some(None)) };

@@ -1,7 +1,7 @@
 //! The loop that has maintenance done when it is due.
 //!
-//! It asks the planner what to start, has each run done on a thread of its own, and tells the planner when it is over. It
-//! must never decide itself what runs, nor write down what came of it.
+//! It asks the planner what to start, has each run done on a thread of its own, and tells the
+//! planner when it is over. It must never decide itself what runs, nor write down what came of it.
 
 mod execute;
 mod persistence;
@@ -197,7 +197,8 @@ impl RunnerState {
                 Decision::Skip { key, due_at, cause } => self.skip(&key, due_at, cause).await,
                 Decision::Missed { key, count } => {
                     let (db, task) = (key.database.as_str(), key.task.to_string());
-                    // A light task that waited for a long job has missed nothing that its next run does not do.
+                    // A light task that waited for a long job has missed nothing that its next run
+                    // does not do.
                     if tasks::task(key.task).is_light() {
                         tracing::debug!(db, task, count, "due times passed without a run");
                     } else {
@@ -333,7 +334,8 @@ impl RunnerState {
         .await;
     }
 
-    /// Stops what is under way and waits for it. A full VACUUM that copies its result back cannot be stopped.
+    /// Stops what is under way and waits for it. A full VACUUM that copies its result back cannot
+    /// be stopped.
     async fn drain(&mut self) {
         const WARN_AFTER: Duration = Duration::from_secs(1);
         self.active.values().for_each(|run| run.cancel.cancel());

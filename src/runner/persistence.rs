@@ -1,5 +1,5 @@
-//! What the runner asks of the state file and the file system. Everything here may wait for a disk, so it is sync and runs on
-//! threads of its own.
+//! What the runner asks of the state file and the file system. Everything here may wait for a disk,
+//! so it is sync and runs on threads of its own.
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -109,8 +109,9 @@ fn load(
     })
 }
 
-/// Does an order that fell due. Its due time counts as handled from the start, so that a run that ends the agent is not begun
-/// again and again; only one that a stop of the agent cut short is made up for.
+/// Does an order that fell due. Its due time counts as handled from the start, so that a run that
+/// ends the agent is not begun again and again; only one that a stop of the agent cut short is made
+/// up for.
 pub(super) fn execute_once(
     executor: &TaskExecutor,
     request: &RunRequest,

@@ -1,4 +1,5 @@
-//! How a run goes on, for metrics and log: the same for the schedule and for users of the web server.
+//! How a run goes on, for metrics and log: the same for the schedule and for users of the web
+//! server.
 
 use std::sync::Arc;
 

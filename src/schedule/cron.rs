@@ -1,6 +1,6 @@
-//! A cron expression in a time zone. croner searches the calendar without a zone: its own handling of clock changes
-//! depends on whether minute and hour are single numbers, so that `*/15 2 * * *` would be skipped on one day of spring
-//! and run twice in an hour of autumn.
+//! A cron expression in a time zone. croner searches the calendar without a zone: its own handling
+//! of clock changes depends on whether minute and hour are single numbers, so that `*/15 2 * * *`
+//! would be skipped on one day of spring and run twice in an hour of autumn.
 
 use std::sync::Arc;
 
@@ -54,7 +54,8 @@ impl Cron {
             return Err(ScheduleError::Fields { text: text.to_owned(), count: fields.len() });
         }
         let pattern = read(text).ok_or_else(|| first_invalid_field(&fields))?;
-        // The calendar repeats after 400 years, so what does not occur in the 3000 that croner searches never does.
+        // The calendar repeats after 400 years, so what does not occur in the 3000 that croner
+        // searches never does.
         let begin = NaiveDate::default().and_time(NaiveTime::MIN);
         if pattern.find_next_occurrence(&begin, true).is_err() {
             return Err(ScheduleError::Never { text: text.to_owned() });
@@ -72,7 +73,8 @@ impl Cron {
 
     /// The first occurrence strictly after a time.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        // An earlier wall time never means a later instant, so no occurrence before this one is missed.
+        // An earlier wall time never means a later instant, so no occurrence before this one is
+        // missed.
         let mut wall = dst::wall_at(self.zone, after);
         loop {
             wall = self.pattern.find_next_occurrence(&wall, false).ok()?;

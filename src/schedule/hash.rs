@@ -1,7 +1,8 @@
-//! A hash that is the same in every release and on every platform, because times in state files depend on it. It must
-//! never change, and it does not resist an attacker.
+//! A hash that is the same in every release and on every platform, because times in state files
+//! depend on it. It must never change, and it does not resist an attacker.
 
-/// FNV-1a over the parts, each ended so that moving a letter from one to the next makes a difference, and then mixed.
+/// FNV-1a over the parts, each ended so that moving a letter from one to the next makes a
+/// difference, and then mixed.
 #[must_use]
 pub fn stable_hash(parts: &[&str]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
@@ -11,8 +12,8 @@ pub fn stable_hash(parts: &[&str]) -> u64 {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
-    // FNV-1a gives near hashes to names that differ in one digit, as those of a fleet do: the last step of
-    // MurmurHash3 separates them.
+    // FNV-1a gives near hashes to names that differ in one digit, as those of a fleet do: the last
+    // step of MurmurHash3 separates them.
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)

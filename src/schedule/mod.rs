@@ -1,7 +1,8 @@
 //! Schedules: a cron expression in a time zone, or an interval.
 //!
-//! Pure: no clock and no file is read, and databases and tasks are texts from which the spread is computed.
-//! The next occurrence is always strictly after the given time, and no occurrence is returned twice.
+//! Pure: no clock and no file is read, and databases and tasks are texts from which the spread is
+//! computed. The next occurrence is always strictly after the given time, and no occurrence is
+//! returned twice.
 
 mod cron;
 mod dst;
@@ -28,22 +29,23 @@ pub use self::window::Window;
 /// How far ahead `Schedule::interval` searches.
 const HORIZON: TimeDelta = TimeDelta::days(31);
 
-/// The number of distances between occurrences that `Schedule::interval` compares at least: four of a monthly
-/// schedule include a long month, four of a yearly one a leap year.
+/// The number of distances between occurrences that `Schedule::interval` compares at least: four of
+/// a monthly schedule include a long month, four of a yearly one a leap year.
 const MIN_DISTANCES: u32 = 4;
 
-/// The most steps of `Schedule::interval`: enough for a schedule of each minute to come to the end of its day.
+/// The most steps of `Schedule::interval`: enough for a schedule of each minute to come to the end
+/// of its day.
 const MAX_STEPS: u32 = 1500;
 
 /// A schedule, to the second.
 ///
-/// Where the clock of the time zone changes, an occurrence in the skipped hour falls on its end, as one, and in a
-/// repeated hour only the first occurrence counts.
+/// Where the clock of the time zone changes, an occurrence in the skipped hour falls on its end, as
+/// one, and in a repeated hour only the first occurrence counts.
 #[derive(Clone, PartialEq)]
 pub struct Schedule {
     form: Form,
-    /// By how many whole seconds each occurrence is shifted. Whole ones, as a state file that keeps seconds must not
-    /// turn an occurrence that was handled into a later one.
+    /// By how many whole seconds each occurrence is shifted. Whole ones, as a state file that keeps
+    /// seconds must not turn an occurrence that was handled into a later one.
     shift: i64,
 }
 
@@ -55,7 +57,8 @@ enum Form {
 }
 
 impl Schedule {
-    /// A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`, in a time zone.
+    /// A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`,
+    /// in a time zone.
     ///
     /// # Errors
     /// What is wrong with it and what would be right, also when it can never occur.
@@ -69,8 +72,8 @@ impl Schedule {
         Self { form: Form::Every(whole_seconds(interval).max(1)), shift: 0 }
     }
 
-    /// Shifts every occurrence by a time that stays the same for this database and task: within `width` for a cron
-    /// expression, within the whole interval for `every`.
+    /// Shifts every occurrence by a time that stays the same for this database and task: within
+    /// `width` for a cron expression, within the whole interval for `every`.
     #[must_use]
     pub fn spread(self, width: Duration, database: &str, task: &str) -> Self {
         let width = match &self.form {
@@ -100,8 +103,8 @@ impl Schedule {
         }
     }
 
-    /// How many intervals have begun since the epoch. A time is never in a second before its own, so the fraction
-    /// of a second does not matter.
+    /// How many intervals have begun since the epoch. A time is never in a second before its own,
+    /// so the fraction of a second does not matter.
     fn ticks(&self, at: DateTime<Utc>, interval: i64) -> i64 {
         (at.timestamp() - self.shift).div_euclid(interval)
     }
@@ -132,9 +135,11 @@ impl Schedule {
         count
     }
 
-    /// The longest time between two occurrences to expect: among those of a month, and among the next four.
+    /// The longest time between two occurrences to expect: among those of a month, and among the
+    /// next four.
     ///
-    /// This is work of up to some milliseconds for a dense cron expression, to be done once and not for every scrape.
+    /// This is work of up to some milliseconds for a dense cron expression, to be done once and not
+    /// for every scrape.
     #[must_use]
     pub fn interval(&self, now: DateTime<Utc>) -> Duration {
         if let Form::Every(interval) = &self.form {
@@ -144,7 +149,8 @@ impl Schedule {
         let mut last = self.next_after(now);
         for step in 0..MAX_STEPS {
             let Some(from) = last.filter(|from| step < MIN_DISTANCES || *from - now < HORIZON) else { break };
-            // No pause within a stretch as long as the longest known can be longer, so such stretches are leapt over.
+            // No pause within a stretch as long as the longest known can be longer, so such
+            // stretches are leapt over.
             let leap = (step >= MIN_DISTANCES).then(|| self.last_until(from + longest)).flatten();
             last = leap.filter(|to| *to > from).or_else(|| {
                 let next = self.next_after(from)?;

@@ -63,7 +63,8 @@ fn a_clock_change_neither_loses_nor_repeats_an_occurrence() {
         (New_York, "30 2 * * *", "2026-03-07 12:00", ["08 07:00", "09 06:30"]),
         (New_York, "30 1 * * *", "2026-10-31 12:00", ["01 05:30", "02 06:30"]),
         (New_York, "0 * * * *", "2026-11-01 04:30", ["01 05:00", "01 07:00"]),
-        // Lord Howe: half an hour, 4 October 2026 at 15:30 UTC of the 3rd, and 5 April 2026 at 15:00 UTC of the 4th.
+        // Lord Howe: half an hour, 4 October 2026 at 15:30 UTC of the 3rd, and 5 April 2026 at
+        // 15:00 UTC of the 4th.
         (Lord_Howe, "15 2 * * *", "2026-10-03 00:00", ["03 15:30", "04 15:15"]),
         (Lord_Howe, "45 1 * * *", "2026-04-04 00:00", ["04 14:45", "05 15:15"]),
         (Lord_Howe, "*/15 * * * *", "2026-04-04 14:30", ["04 14:45", "04 15:30"]),

@@ -1,5 +1,6 @@
-//! The hours in which maintenance may run. Their instants are computed day by day, by the function that also computes the
-//! occurrences of a schedule. Whether an instant is inside and when the window closes must follow from the same rules.
+//! The hours in which maintenance may run. Their instants are computed day by day, by the function
+//! that also computes the occurrences of a schedule. Whether an instant is inside and when the
+//! window closes must follow from the same rules.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,14 +21,16 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 const DAY_MINUTES: i64 = 24 * 60;
 
-/// The days searched for an opening: a window may open once a week, and a clock change may remove that once.
+/// The days searched for an opening: a window may open once a week, and a clock change may remove
+/// that once.
 const SEARCH_DAYS: u64 = 16;
 
-/// Hours of some days of the week, in a time zone: `22:00-06:00`, `Sat-Sun 00:00-24:00`, `Mon,Wed 01:00-05:00`.
+/// Hours of some days of the week, in a time zone: `22:00-06:00`, `Sat-Sun 00:00-24:00`,
+/// `Mon,Wed 01:00-05:00`.
 ///
-/// An end before the beginning is on the next day; the days are those of the beginning. Where one day's hours meet
-/// the next one's they are one opening. When the clock changes, hours that are left out are not there, and an end that
-/// comes twice is the first one.
+/// An end before the beginning is on the next day; the days are those of the beginning. Where one
+/// day's hours meet the next one's they are one opening. When the clock changes, hours that are
+/// left out are not there, and an end that comes twice is the first one.
 #[derive(Clone, PartialEq)]
 pub struct Window {
     text: Arc<str>,
@@ -91,7 +94,8 @@ impl Window {
             .find(|&open| open > after && !self.contains(open - TimeDelta::nanoseconds(1)))
     }
 
-    /// When it closes, for an instant inside. None when the instant is outside, and when it is never closed.
+    /// When it closes, for an instant inside. None when the instant is outside, and when it is
+    /// never closed.
     #[must_use]
     pub fn closes(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if self.is_always_open() {
@@ -112,7 +116,8 @@ impl Window {
         self.days == [true; 7] && self.end - self.begin == DAY_MINUTES
     }
 
-    /// The opening of one day that an instant is in; the longest when a change of the clock makes two overlap.
+    /// The opening of one day that an instant is in; the longest when a change of the clock makes
+    /// two overlap.
     fn opening_at(&self, at: DateTime<Utc>) -> Option<Opening> {
         let today = dst::wall_at(self.zone, at).date();
         // Two days back, for a zone that left out a whole day while a window crossed it.

@@ -1,5 +1,5 @@
-//! Where one key stands between two runs, and the rules that need to know nothing of the other keys. It must never
-//! look at what is running.
+//! Where one key stands between two runs, and the rules that need to know nothing of the other
+//! keys. It must never look at what is running.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use super::target::MIN_WINDOW_LEFT;
 use super::target::ScheduleTarget;
 use super::target::TaskKey;
 
-/// An occurrence that is looked at so much later, because the machine slept, has its start deadline from then on.
+/// An occurrence that is looked at so much later, because the machine slept, has its start deadline
+/// from then on.
 const LATE_START: TimeDelta = TimeDelta::minutes(1);
 
 /// How often `next_run` leaps from an occurrence to an opening and back.
@@ -160,8 +161,8 @@ fn has_time_left(window: &Window, at: DateTime<Utc>) -> bool {
     window.contains(at) && window.closes(at).is_none_or(|closes| closes - at >= MIN_WINDOW_LEFT)
 }
 
-/// The delay of a catch-up after a restart: once, and a part of once more that is the key's own, so that a thousand
-/// databases do not begin together.
+/// The delay of a catch-up after a restart: once, and a part of once more that is the key's own, so
+/// that a thousand databases do not begin together.
 pub fn catch_up_delay(delay: Duration, key: &TaskKey) -> TimeDelta {
     let hash = stable_hash(&["catch-up", key.database.as_str(), &key.task.to_string()]);
     let part = delay.mul_f64(hash as f64 / u64::MAX as f64 / (1.0 + f64::EPSILON));

@@ -1,7 +1,8 @@
 //! Which maintenance starts when: over all databases, within the limits, within the windows.
 //!
-//! Pure: the time is an argument, and what is decided is returned. It must never let two runs of one database go at
-//! once, never start outside a window, and never answer to a pause or a clock that jumped with more than one run a key.
+//! Pure: the time is an argument, and what is decided is returned. It must never let two runs of
+//! one database go at once, never start outside a window, and never answer to a pause or a clock
+//! that jumped with more than one run a key.
 
 mod entry_state;
 mod queue;
@@ -29,7 +30,8 @@ use self::queue::Entry;
 use self::queue::Queue;
 use self::running::Running;
 
-/// The clock is corrected by seconds all the time; by more, backwards, every due time is computed anew.
+/// The clock is corrected by seconds all the time; by more, backwards, every due time is computed
+/// anew.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
 /// Missed occurrences are counted up to here, so that a year's absence does not hold up a start.
@@ -64,8 +66,9 @@ pub enum Decision {
     },
     /// Occurrences that had no run and no skip of their own, counted up to 1000.
     ///
-    /// Those that passed while a run waited, ran or the machine slept are counted without the one that the run or the
-    /// skip then names. Those that passed while litekeeper did not run are all counted, and a catch-up is on top.
+    /// Those that passed while a run waited, ran or the machine slept are counted without the one
+    /// that the run or the skip then names. Those that passed while litekeeper did not run are all
+    /// counted, and a catch-up is on top.
     Missed {
         /// What was missed.
         key: TaskKey,
@@ -117,9 +120,10 @@ impl Scheduler {
 
     /// Replaces what is to be run.
     ///
-    /// A key whose schedule and window are what they were keeps its place. One with another schedule or window waits
-    /// for its next occurrence. A new one catches up when an occurrence fell after its `last_scheduled`. What is
-    /// running stays so until it finishes, also when its key is gone.
+    /// A key whose schedule and window are what they were keeps its place. One with another
+    /// schedule or window waits for its next occurrence. A new one catches up when an occurrence
+    /// fell after its `last_scheduled`. What is running stays so until it finishes, also when its
+    /// key is gone.
     pub fn set_targets(&mut self, targets: BTreeMap<TaskKey, ScheduleTarget>, now: DateTime<Utc>) {
         self.observe(now);
         let gone: Vec<TaskKey> =
@@ -158,13 +162,15 @@ impl Scheduler {
         )
     }
 
-    /// What is to be started, skipped and reported as missed now; what is started counts as running.
+    /// What is to be started, skipped and reported as missed now; what is started counts as
+    /// running.
     ///
     /// The starts are in order of the time since which they are due, then of their keys.
     pub fn start_due(&mut self, now: DateTime<Utc>) -> Vec<Decision> {
         self.observe(now);
         let mut decisions = std::mem::take(&mut self.unreported);
-        // Before the starts go those whose time is past, after them those that may try at this moment for the last time.
+        // Before the starts go those whose time is past, after them those that may try at this
+        // moment for the last time.
         while let Some(key) = self.queue.first_deadline().filter(|(at, _)| *at < now).map(|(_, key)| key) {
             self.expire(&key, &mut decisions);
         }
@@ -263,8 +269,8 @@ impl Scheduler {
         });
     }
 
-    /// The runner could not start it, as another process has the database: it is not running, and is started again at
-    /// `until` unless its start deadline comes first.
+    /// The runner could not start it, as another process has the database: it is not running, and
+    /// is started again at `until` unless its start deadline comes first.
     pub fn postpone(&mut self, start: &Start, until: DateTime<Utc>) {
         let Some(mut run) = self.running.end(&start.key) else { return };
         let mut merged = false;

@@ -1,5 +1,5 @@
-//! All keys, and the ordered sets in which the next one is found without looking at the others. A key is in the sets
-//! exactly as its phase says: nothing but `insert` and `remove` may touch them.
+//! All keys, and the ordered sets in which the next one is found without looking at the others. A
+//! key is in the sets exactly as its phase says: nothing but `insert` and `remove` may touch them.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -28,7 +28,8 @@ pub struct Queue {
     entries: BTreeMap<TaskKey, Entry>,
     /// By the time for which they wait.
     waiting: QueueOrder,
-    /// By the time since which they are due, for each file system: thousands may wait for a slow one.
+    /// By the time since which they are due, for each file system: thousands may wait for a slow
+    /// one.
     ready: BTreeMap<u64, QueueOrder>,
     /// By the time at which they are given up.
     deadlines: QueueOrder,

@@ -1,5 +1,5 @@
-//! What is running, counted as the limits count it. It must never forget a run before its end, whatever becomes of its
-//! key meanwhile.
+//! What is running, counted as the limits count it. It must never forget a run before its end,
+//! whatever becomes of its key meanwhile.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

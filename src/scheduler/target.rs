@@ -34,7 +34,8 @@ pub struct ScheduleTarget {
     pub start_deadline: Duration,
     /// The number of the file system that it reads.
     pub filesystem: u64,
-    /// The last due time that was handled, by a run or a skip, as the state file knows it. None when it was never seen.
+    /// The last due time that was handled, by a run or a skip, as the state file knows it. None
+    /// when it was never seen.
     pub last_scheduled: Option<DateTime<Utc>>,
 }
 

@@ -1,4 +1,5 @@
-//! How much to do at once, so that one hold of the write lock takes about as long as it is meant to.
+//! How much to do at once, so that one hold of the write lock takes about as long as it is meant
+//! to.
 
 use std::time::Duration;
 
@@ -8,15 +9,16 @@ const MAX_UNITS: u32 = 50_000;
 /// A hold that lasts so many times its target is broken off.
 const MAX_HOLD_FACTOR: u32 = 5;
 
-/// What a hold costs beside its units, mostly the syncs of its commit, does not shrink with them. However long that
-/// lasts, the units get this part of the target: fewer would not spare the owner, but keep the job from ever ending.
+/// What a hold costs beside its units, mostly the syncs of its commit, does not shrink with them.
+/// However long that lasts, the units get this part of the target: fewer would not spare the owner,
+/// but keep the job from ever ending.
 const MIN_UNIT_SHARE: f64 = 0.5;
 
 /// How much of what was learnt is kept at each hold: about the last five count.
 const DECAY: f64 = 0.8;
 
-/// A single unit that was broken off is tried so often again: any can meet a disk that stalls, and finds its pages in
-/// memory at the next try.
+/// A single unit that was broken off is tried so often again: any can meet a disk that stalls, and
+/// finds its pages in memory at the next try.
 const RETRIES: u32 = 5;
 
 /// The size of the next piece of work, learnt from the last ones.
@@ -82,12 +84,14 @@ impl BatchSizer {
         let work = (hold - commit).max(1e-7) / f64::from(units);
         self.holds.observe(f64::from(units), hold);
         let (fixed, unit) = self.holds.fit(work);
-        // Up slowly, as the next rows may be larger; down at once. Rounded, so that a single unit can become two.
+        // Up slowly, as the next rows may be larger; down at once. Rounded, so that a single unit
+        // can become two.
         let factor = (self.remaining_seconds(fixed) / (unit * f64::from(units))).clamp(0.1, 1.5);
         self.units = ((f64::from(units) * factor).round() as u32).clamp(1, MAX_UNITS);
     }
 
-    /// Learns from a hold that was broken off; `false` when there is nothing smaller, and trying again did not help.
+    /// Learns from a hold that was broken off; `false` when there is nothing smaller, and trying
+    /// again did not help.
     pub(super) fn shrink(&mut self) -> bool {
         if self.units == 1 {
             self.broken_off += 1;
@@ -98,8 +102,8 @@ impl BatchSizer {
     }
 }
 
-/// A line through holds of different sizes: what a hold costs by itself, and what each unit adds. The last holds
-/// weigh most.
+/// A line through holds of different sizes: what a hold costs by itself, and what each unit adds.
+/// The last holds weigh most.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct LinearFit {
     weight: f64,
@@ -122,8 +126,9 @@ impl LinearFit {
         }
     }
 
-    /// The seconds of a hold without units, and those that each unit adds: never less than its `work` before the commit,
-    /// which is known. Where that alone is believed, the sizes grow, and show what the commit adds.
+    /// The seconds of a hold without units, and those that each unit adds: never less than its
+    /// `work` before the commit, which is known. Where that alone is believed, the sizes grow, and
+    /// show what the commit adds.
     fn fit(self, work: f64) -> (f64, f64) {
         let (units, seconds) = (self.units / self.weight, self.seconds / self.weight);
         let variance = self.units_squared / self.weight - units * units;
@@ -141,7 +146,8 @@ mod tests {
 
     const TARGET: Duration = Duration::from_millis(20);
 
-    /// Holds of so many milliseconds, plus microseconds of work and of commit for each unit, with a tenth of noise.
+    /// Holds of so many milliseconds, plus microseconds of work and of commit for each unit, with a
+    /// tenth of noise.
     fn read_consistently(fixed_ms: f64, work_us: f64, commit_us: f64) -> (u32, f64) {
         let mut sizer = BatchSizer::new(100, TARGET);
         let mut noise = 1_u32;
@@ -165,14 +171,16 @@ mod tests {
 
     #[test]
     fn a_hold_comes_near_its_target() {
-        // (fixed, work a unit, commit a unit), then the least units and the longest holds but for a tenth of them, in ms.
+        // (fixed, work a unit, commit a unit), then the least units and the longest holds but for a
+        // tenth of them, in ms.
         for (case, least, longest) in [
             ((0.0, 100.0, 0.0), 180, 20.0),
             ((0.0, 1000.0, 0.0), 18, 20.0),
             ((2.0, 10.0, 2.0), 1300, 21.0),
             // As an incremental vacuum has it: nearly all of the work is the commit's.
             ((2.0, 1.0, 40.0), 200, 24.0),
-            // A disk that needs longer for a sync than the target: the units get their part all the same.
+            // A disk that needs longer for a sync than the target: the units get their part all the
+            // same.
             ((25.0, 10.0, 2.0), 500, 42.0),
             ((25.0, 1.0, 40.0), 100, 55.0),
             ((200.0, 10.0, 2.0), 500, 240.0),

@@ -1,8 +1,9 @@
 //! SQLite's word that a database is malformed, confirmed by a check before it becomes a verdict.
 //!
-//! SQLITE_CORRUPT is also what a statement gets from a full-text index that is out of step with its table, from a value that a
-//! trigger cannot read, or from a file that was replaced under it. The verdict `corrupt` stops every task that writes and the
-//! rotation of backups, so it belongs to a check, which finds out whether the file is damaged.
+//! SQLITE_CORRUPT is also what a statement gets from a full-text index that is out of step with its
+//! table, from a value that a trigger cannot read, or from a file that was replaced under it. The
+//! verdict `corrupt` stops every task that writes and the rotation of backups, so it belongs to a
+//! check, which finds out whether the file is damaged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,8 @@ const DEFAULT_LIMITS: ImpactLimits = ImpactLimits {
     owner_busy_timeout: None,
 };
 
-/// Confirms a failed run: its database counts as damaged only where a check finds damage, or cannot be made.
+/// Confirms a failed run: its database counts as damaged only where a check finds damage, or cannot
+/// be made.
 pub(super) fn confirm(task: &dyn Task, stop: Stop, context: &TaskContext<'_>) -> Stop {
     if stop.reason != StopReason::Failed(FailureReason::Corrupt) || task.is_check() {
         return stop;
@@ -49,7 +51,8 @@ pub(super) fn confirm(task: &dyn Task, stop: Stop, context: &TaskContext<'_>) ->
     if found.has(FindingCategory::Damage) {
         return stop;
     }
-    // What only the application can check is no damage; a check that could not be made says nothing.
+    // What only the application can check is no damage; a check that could not be made says
+    // nothing.
     if found.status == Status::Unknown && (found.error.is_some() || found.checks.is_empty()) {
         let why = found.error.as_deref().unwrap_or("it gave no result");
         let message = format!("{}; whether the file is damaged could not be checked: {why}", stop.message);

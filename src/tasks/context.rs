@@ -25,11 +25,13 @@ pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct TaskHistory {
     /// What the last failed integrity check found, until a full one passes.
     pub unhealthy: Option<String>,
-    /// How fast the task's last run went: bytes a second for a vacuum or check, rows for a cleaning.
+    /// How fast the task's last run went: bytes a second for a vacuum or check, rows for a
+    /// cleaning.
     pub rate: Option<f64>,
     /// The clocks at the last run of any job.
     pub clock: Option<ClockReading>,
-    /// The version of SQLite with which another program wrote last; 0 while unknown. A look at the database renews it.
+    /// The version of SQLite with which another program wrote last; 0 while unknown. A look at the
+    /// database renews it.
     pub foreign_writer: Arc<AtomicU32>,
     /// Of which database its backups are; `None` outside a run of a backup.
     pub backup_identity: Option<BackupIdentity>,

@@ -93,7 +93,8 @@ impl DryRun {
         result.map_err(|stop| self.note(stop.message)).ok()
     }
 
-    /// Estimates the duration from the size of the database and the rate of an earlier run, in bytes per second.
+    /// Estimates the duration from the size of the database and the rate of an earlier run, in
+    /// bytes per second.
     pub(super) fn estimate_by_size(&mut self, rate: Option<f64>) {
         self.expected_seconds = self.size_bytes.zip(rate).map(|(size, rate)| size as f64 / rate.max(1.0));
     }

@@ -60,9 +60,9 @@ pub fn dry_run(kind: TaskKind, context: &TaskContext<'_>) -> Result<DryRun, Stop
     Ok(dry_run)
 }
 
-/// Problems that the configured tasks will meet when they run on the database as it is now: a time format that is not
-/// known, foreign keys that are not decided, a table or directory that is missing. Their dry runs say the same; here, no
-/// row is counted.
+/// Problems that the configured tasks will meet when they run on the database as it is now: a time
+/// format that is not known, foreign keys that are not decided, a table or directory that is
+/// missing. Their dry runs say the same; here, no row is counted.
 ///
 /// # Errors
 /// Why the database could not be read.

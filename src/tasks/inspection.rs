@@ -90,8 +90,8 @@ pub(super) fn inspect_for_write(context: &TaskContext<'_>) -> Result<Inspection,
     Ok(found)
 }
 
-/// The version of the last writer of a database that was not litekeeper, as far as it is known: the header tells
-/// that of the last writer, which is litekeeper itself after a task that wrote.
+/// The version of the last writer of a database that was not litekeeper, as far as it is known: the
+/// header tells that of the last writer, which is litekeeper itself after a task that wrote.
 fn writer_of(header: u32, foreign: &AtomicU32) -> u32 {
     if header != own_version() {
         foreign.store(header, Ordering::Relaxed);

@@ -20,26 +20,30 @@ use crate::tasks::owner_writes::HoldDecision;
 use crate::tasks::owner_writes::OwnerWrites;
 use crate::tasks::progress::Progress;
 
-/// A job that holds the lock for less, some thousand rows, is not worth a count. Each of its holds is followed by a long pause.
+/// A job that holds the lock for less, some thousand rows, is not worth a count. Each of its holds
+/// is followed by a long pause.
 const MIN_HOLD_TO_COUNT: Duration = Duration::from_millis(5);
 
 /// How often the connections are counted: one that comes meanwhile is seen so late.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest count, some thousands of descriptors; with more on the machine the number stays unknown.
+/// The longest count, some thousands of descriptors; with more on the machine the number stays
+/// unknown.
 const COUNT_LIMIT: Duration = Duration::from_millis(20);
 
-/// The longest count before the first hold. It is made once and decides how careful the whole run is, so that it may take
-/// longer: on a busy machine some milliseconds of work take ten times as long.
+/// The longest count before the first hold. It is made once and decides how careful the whole run
+/// is, so that it may take longer: on a busy machine some milliseconds of work take ten times as
+/// long.
 const FIRST_COUNT_LIMIT: Duration = Duration::from_millis(250);
 
-/// The hold aimed at while several connections may wait: after less than 8 ms, who waits sleeps 5 ms at the most. Measured
-/// with two owners that commit a row every 5 ms each (1 million rows, WAL / rollback): the worst commit was 34 / 54 to
-/// 180 ms late; with holds of 20 ms that only every eighth time were followed by a whole pause 79 to 330 / 104 to 700 ms.
+/// The hold aimed at while several connections may wait: after less than 8 ms, who waits sleeps 5
+/// ms at the most. Measured with two owners that commit a row every 5 ms each (1 million rows, WAL
+/// / rollback): the worst commit was 34 / 54 to 180 ms late; with holds of 20 ms that only every
+/// eighth time were followed by a whole pause 79 to 330 / 104 to 700 ms.
 const CONTENDED_TARGET_HOLD: Duration = Duration::from_millis(7);
 
-/// An application that waits for a lock at least as long as this gets its turn by pauses; the shortest one that common
-/// drivers have is a second.
+/// An application that waits for a lock at least as long as this gets its turn by pauses; the
+/// shortest one that common drivers have is a second.
 const MIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// An application that has not written for so long is taken to be idle.
@@ -91,9 +95,9 @@ impl LockContention {
         }
     }
 
-    /// Waits until a hold may begin, and returns how long it is to last, where `target` is the user's wish. Where the
-    /// application may not wait for locks and has written lately, that is between two of its writes. It ends early with the
-    /// time limit.
+    /// Waits until a hold may begin, and returns how long it is to last, where `target` is the
+    /// user's wish. Where the application may not wait for locks and has written lately, that is
+    /// between two of its writes. It ends early with the time limit.
     pub(super) fn await_turn(&mut self, writer: &Writer, target: Duration, limits: &QueryLimits) -> Duration {
         if self.owner_waits {
             return self.target_hold(target);
@@ -188,12 +192,14 @@ impl LockContention {
     }
 }
 
-/// Whether an application with this busy timeout gets its turn by pauses alone; one of which nothing is known may not.
+/// Whether an application with this busy timeout gets its turn by pauses alone; one of which
+/// nothing is known may not.
 pub(super) fn owner_waits(busy_timeout: Option<Duration>) -> bool {
     busy_timeout.is_some_and(|timeout| timeout >= MIN_BUSY_TIMEOUT)
 }
 
-/// Says what the application would notice of a task that writes, if it may be one that does not wait for locks.
+/// Says what the application would notice of a task that writes, if it may be one that does not
+/// wait for locks.
 pub(super) fn owner_notice(context: &TaskContext<'_>) -> Option<String> {
     let busy_timeout = context.database.settings.owner_busy_timeout;
     if owner_waits(busy_timeout) {

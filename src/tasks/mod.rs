@@ -1,8 +1,9 @@
-//! The maintenance tasks: when one is worth running, when it must not run, what it does and what it reports.
+//! The maintenance tasks: when one is worth running, when it must not run, what it does and what it
+//! reports.
 //!
-//! Each task is a directory that implements [`Task`] and is listed in `registry.rs`; the other files are what they share.
-//! Everything here is synchronous. A task holds no SQL, which belongs to `sqlite`, and writes neither metrics nor the log of a
-//! run, which belong to `record`.
+//! Each task is a directory that implements [`Task`] and is listed in `registry.rs`; the other
+//! files are what they share. Everything here is synchronous. A task holds no SQL, which belongs to
+//! `sqlite`, and writes neither metrics nor the log of a run, which belong to `record`.
 
 mod access;
 mod backup;

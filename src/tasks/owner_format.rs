@@ -1,4 +1,5 @@
-//! Databases that litekeeper's own SQLite can read and must not write: their owner keeps more in them than SQLite does.
+//! Databases that litekeeper's own SQLite can read and must not write: their owner keeps more in
+//! them than SQLite does.
 
 use crate::database::Database;
 use crate::os::stat;
@@ -12,13 +13,14 @@ use crate::tasks::stop::Stop;
 /// Why only the owner may write a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerFormat {
-    /// Each page ends with a checksum, or with the bytes for one (SQLite's cksumvfs): a page that a writer without that VFS leaves
-    /// has the wrong one, and its owner gets an error for it.
+    /// Each page ends with a checksum, or with the bytes for one (SQLite's cksumvfs): a page that a
+    /// writer without that VFS leaves has the wrong one, and its owner gets an error for it.
     PageChecksums {
         /// Whether the first page has one that fits.
         verified: bool,
     },
-    /// Processes that use Turso coordinate by a `-tshm` of their own, which a writer or checkpoint of SQLite does not see.
+    /// Processes that use Turso coordinate by a `-tshm` of their own, which a writer or checkpoint
+    /// of SQLite does not see.
     Turso,
 }
 

@@ -1,12 +1,14 @@
-//! When the application writes, as it is seen between our holds of the write lock, and when a hold fits in between.
+//! When the application writes, as it is seen between our holds of the write lock, and when a hold
+//! fits in between.
 //!
-//! An application without a busy timeout (SQLite's default) gets "database is locked" for each try that meets a hold, and
-//! nobody sees such a try. What is seen are its writes. The time from the end of one to the begin of the next is learnt,
-//! and a hold is placed right after a write and kept shorter than any gap of late: an application that writes every
-//! few milliseconds then hardly ever meets one. What a hold may have cost all the same is estimated from the gaps and
-//! has to be paid with writes of the application that went through, so that the refused ones stay a small share of all.
-//! While no write is seen, the share of time in which the lock is held is the share of writes that would be refused, and
-//! is kept as small.
+//! An application without a busy timeout (SQLite's default) gets "database is locked" for each try
+//! that meets a hold, and nobody sees such a try. What is seen are its writes. The time from the
+//! end of one to the begin of the next is learnt, and a hold is placed right after a write and kept
+//! shorter than any gap of late: an application that writes every few milliseconds then hardly ever
+//! meets one. What a hold may have cost all the same is estimated from the gaps and has to be paid
+//! with writes of the application that went through, so that the refused ones stay a small share of
+//! all. While no write is seen, the share of time in which the lock is held is the share of writes
+//! that would be refused, and is kept as small.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,19 +17,20 @@ use std::time::Instant;
 use crate::sqlite::ForeignWrites;
 use crate::sqlite::JournalMode;
 
-/// The part of an application's writes that may be refused, in WAL mode and else, with a margin: less
-/// than 0.01 and 0.05 are promised. A commit of a rollback database waits for the disk, so its holds are longer.
+/// The part of an application's writes that may be refused, in WAL mode and else, with a margin:
+/// less than 0.01 and 0.05 are promised. A commit of a rollback database waits for the disk, so its
+/// holds are longer.
 const MAX_REFUSED_SHARE: (f64, f64) = (0.005, 0.035);
 
-/// So many of the last gaps are known. The next one is shorter than all of them in one case of `MAX_GAPS` + 1, whatever the
-/// application does.
+/// So many of the last gaps are known. The next one is shorter than all of them in one case of
+/// `MAX_GAPS` + 1, whatever the application does.
 const MAX_GAPS: usize = 100;
 
 /// The part of a short gap, the tenth part of all are shorter, in which holds are placed.
 const WINDOW_SHARE: f64 = 0.4;
 
-/// A moment is known if the last look was so short a time ago, or a tenth of the gap: between two looks the processor may
-/// have been somebody else's.
+/// A moment is known if the last look was so short a time ago, or a tenth of the gap: between two
+/// looks the processor may have been somebody else's.
 const PROMPT_WITHIN: Duration = Duration::from_millis(1);
 
 /// The part of a window that a hold may last; it begins in the rest.
@@ -176,7 +179,8 @@ impl OwnerWrites {
         }
         let window = WINDOW_SHARE * self.short;
         let fits = window >= MIN_WINDOW && self.min_commit() <= window / 2.0;
-        // Always as long as the last ones where the gaps are: what is done at once is learnt from holds of one length.
+        // Always as long as the last ones where the gaps are: what is done at once is learnt from
+        // holds of one length.
         let hold = HOLD_SHARE * window;
         let expected = if fits { self.usual.min(hold) } else { self.usual };
         if fits && since <= window - hold || self.refused(since, expected) <= NEGLIGIBLE_REFUSALS {
@@ -186,8 +190,8 @@ impl OwnerWrites {
                 HoldDecision::Start
             };
         }
-        // No hold is as short as that, and no better moment came: whatever it costs is owed, and it is least right after
-        // a write.
+        // No hold is as short as that, and no better moment came: whatever it costs is owed, and it
+        // is least right after a write.
         let waited = now.duration_since(self.held_at).as_secs_f64() > 2.0 * self.longest;
         if !fits && waited && since <= (self.short / 10.0).max(200e-6) {
             HoldDecision::Start
@@ -247,9 +251,9 @@ impl OwnerWrites {
         self.commits.iter().copied().min_by(f64::total_cmp).unwrap_or(0.0)
     }
 
-    /// About how many tries a hold meets that begins so many seconds after the last write: the next one by the gaps that are
-    /// longer than that (by the rule of succession, as the coming gap may be unlike all that are known), and those after
-    /// it, each of which comes after a gap again.
+    /// About how many tries a hold meets that begins so many seconds after the last write: the next
+    /// one by the gaps that are longer than that (by the rule of succession, as the coming gap may
+    /// be unlike all that are known), and those after it, each of which comes after a gap again.
     fn refused(&self, start: f64, hold: f64) -> f64 {
         const MAX_TRIES: u32 = 1_000;
         let late = MARGIN * hold + LATENESS_SECONDS;
@@ -279,9 +283,9 @@ mod tests {
     /// What an application leaves between two writes, in milliseconds, from a number from 0 to 1.
     type Gap = fn(f64) -> f64;
 
-    /// Plays an application without a busy timeout that needs `write` milliseconds for a write, and holds that need `fixed`
-    /// milliseconds and as much again of work as fits. Returns its tries, those refused, our holds, and
-    /// their milliseconds of work in a minute.
+    /// Plays an application without a busy timeout that needs `write` milliseconds for a write, and
+    /// holds that need `fixed` milliseconds and as much again of work as fits. Returns its tries,
+    /// those refused, our holds, and their milliseconds of work in a minute.
     fn played(mode: JournalMode, gap: Gap, write: f64, fixed: f64) -> (u32, u32, u32, f64) {
         const END: f64 = 60_000.0;
         let start = Instant::now();

@@ -62,8 +62,9 @@ pub(super) fn check_writable(
     Ok(())
 }
 
-/// Refuses what would cost commits of a process that has lost its locks on the database. A backup, which only
-/// reads, is refused once a file that the process writes is deleted: the copy would lack what is written there.
+/// Refuses what would cost commits of a process that has lost its locks on the database. A backup,
+/// which only reads, is refused once a file that the process writes is deleted: the copy would lack
+/// what is written there.
 ///
 /// # Errors
 /// The outcome of a run that may not.
@@ -87,7 +88,8 @@ pub(super) fn check_locks(access: Access, database: &Database) -> Result<(), Sto
     Err(Stop::skipped(SkipReason::OwnerLostLocks, format!("{first}; {rescue}")))
 }
 
-/// Opens a database for writing. When it is closed, SQLite removes the sidecars only if nobody else can have it open.
+/// Opens a database for writing. When it is closed, SQLite removes the sidecars only if nobody else
+/// can have it open.
 ///
 /// # Errors
 /// Those of [`Writer::open`].
@@ -97,10 +99,11 @@ pub(super) fn open_writer(context: &TaskContext<'_>, lock_timeout: Duration) -> 
     Ok(Writer::open(path, lock_timeout, context.limits)?.checkpoint_on_close_if(is_alone))
 }
 
-/// The program that replicates a database, by its marks: a vacuum or a foreign checkpoint would make it send all again.
+/// The program that replicates a database, by its marks: a vacuum or a foreign checkpoint would
+/// make it send all again.
 ///
-/// Litestream keeps its state in `.NAME-litestream` beside the database and, in older versions, in tables of its own
-/// (<https://litestream.io/how-it-works/>); LiteFS is a FUSE file system.
+/// Litestream keeps its state in `.NAME-litestream` beside the database and, in older versions, in
+/// tables of its own (<https://litestream.io/how-it-works/>); LiteFS is a FUSE file system.
 #[must_use]
 pub fn replicator(database: &Database, tables: &[String]) -> Option<String> {
     const TABLES: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
@@ -119,8 +122,8 @@ pub fn replicator(database: &Database, tables: &[String]) -> Option<String> {
     facts.fstype.contains("litefs").then(|| "LiteFS (the database is on its file system)".to_owned())
 }
 
-/// The version of SQLite that counts for the WAL-reset bug: one with the bug that a process has mapped which has the database open,
-/// as it may checkpoint next, or else that of the last writer.
+/// The version of SQLite that counts for the WAL-reset bug: one with the bug that a process has
+/// mapped which has the database open, as it may checkpoint next, or else that of the last writer.
 pub(super) fn checkpointer_version(files: &DatabaseFiles, writer: u32) -> u32 {
     if has_wal_reset_bug(writer) {
         return writer;
@@ -129,8 +132,9 @@ pub(super) fn checkpointer_version(files: &DatabaseFiles, writer: u32) -> u32 {
     mapped.into_iter().map(|one| one.version).find(|version| has_wal_reset_bug(*version)).unwrap_or(writer)
 }
 
-/// Whether a SQLite version has the bug by which a WAL can be reset while another process checkpoints it: 3.7.0 to 3.51.2,
-/// but for the versions with the fix (<https://www.sqlite.org/wal.html#walresetbug>).
+/// Whether a SQLite version has the bug by which a WAL can be reset while another process
+/// checkpoints it: 3.7.0 to 3.51.2, but for the versions with the fix
+/// (<https://www.sqlite.org/wal.html#walresetbug>).
 #[must_use]
 pub fn has_wal_reset_bug(version: u32) -> bool {
     const FIRST: u32 = 3_007_000;

@@ -1,4 +1,5 @@
-//! Why a run was skipped or failed: the label values of `litekeeper_job_skips_total` and `litekeeper_job_failures_total`.
+//! Why a run was skipped or failed: the label values of `litekeeper_job_skips_total` and
+//! `litekeeper_job_failures_total`.
 
 use serde::Serialize;
 

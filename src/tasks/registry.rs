@@ -1,4 +1,5 @@
-//! Every task: the one list from which the command line, the runner, the page, the API and the metrics take them.
+//! Every task: the one list from which the command line, the runner, the page, the API and the
+//! metrics take them.
 
 use crate::task::TaskKind;
 
@@ -11,8 +12,8 @@ use super::report::Report;
 use super::task::Task;
 use super::vacuum::Vacuum;
 
-/// Every task, in the order in which `run all` runs them: the backup precedes every change, log cleaning frees the pages
-/// that a vacuum gives back, and the health check sees the result.
+/// Every task, in the order in which `run all` runs them: the backup precedes every change, log
+/// cleaning frees the pages that a vacuum gives back, and the health check sees the result.
 pub static TASKS: [&dyn Task; TaskKind::ALL.len()] = [
     &Backup,
     &LogCleaning,
@@ -29,7 +30,8 @@ pub fn task(kind: TaskKind) -> &'static dyn Task {
     TASKS.into_iter().find(|task| task.kind() == kind).expect("every kind of task is registered")
 }
 
-/// Parses the stored JSON of a run's report; `None` where an older version wrote it in another form.
+/// Parses the stored JSON of a run's report; `None` where an older version wrote it in another
+/// form.
 #[must_use]
 pub fn parse_report(kind: TaskKind, json: &serde_json::Value) -> Option<Report> {
     Report::from_json(json, kind.label(), |details| task(kind).parse_report(details))
@@ -71,7 +73,8 @@ mod tests {
         }
     }
 
-    /// The settings of `example` enable the task with a default schedule, and `label: off` disables it.
+    /// The settings of `example` enable the task with a default schedule, and `label: off` disables
+    /// it.
     #[test]
     fn each_task_has_a_default_schedule() {
         for task in TASKS {

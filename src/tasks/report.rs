@@ -1,4 +1,5 @@
-//! What a run did: the part that all tasks share, and the trait by which each task's own part is shown, logged and measured.
+//! What a run did: the part that all tasks share, and the trait by which each task's own part is
+//! shown, logged and measured.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ pub trait TaskReport: Debug + Send + Sync {
     /// The result in one line, as in `3 rows deleted`.
     fn summary(&self) -> String;
 
-    /// Further lines for a terminal. What `message`, the reason of a failure, says already is left out.
+    /// Further lines for a terminal. What `message`, the reason of a failure, says already is left
+    /// out.
     fn lines(&self, _message: &str) -> Vec<String> {
         Vec::new()
     }
@@ -96,8 +98,9 @@ pub struct BackupMeasurement {
 /// What a run did.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The longest that it kept other writers from committing at once: by the write lock, or for a check or backup of a
-    /// rollback database by a reader's lock. Whether somebody waited does not matter.
+    /// The longest that it kept other writers from committing at once: by the write lock, or for a
+    /// check or backup of a rollback database by a reader's lock. Whether somebody waited does not
+    /// matter.
     pub max_hold: Duration,
     /// The part of the task.
     pub details: Arc<dyn TaskReport>,

@@ -18,8 +18,9 @@ use super::stop::Stop;
 
 /// A task: when it may run, what a run does, and what is reported of it.
 ///
-/// Implementations are unit structs in a directory of their own; a run gets everything from its [`TaskContext`]. They hold
-/// no SQL, which belongs to `sqlite`, and write neither metrics nor the log of a run, which belong to `record`.
+/// Implementations are unit structs in a directory of their own; a run gets everything from its
+/// [`TaskContext`]. They hold no SQL, which belongs to `sqlite`, and write neither metrics nor the
+/// log of a run, which belong to `record`.
 pub trait Task: Sync {
     /// The task's name and its place in the configuration.
     fn kind(&self) -> TaskKind;
@@ -70,8 +71,9 @@ pub trait Task: Sync {
         Ok(Vec::new())
     }
 
-    /// Whether the task runs every few minutes and does next to nothing. A missed run of it is not caught up, and one with
-    /// the same result as the last leaves no further trace in log and state file.
+    /// Whether the task runs every few minutes and does next to nothing. A missed run of it is not
+    /// caught up, and one with the same result as the last leaves no further trace in log and state
+    /// file.
     fn is_light(&self) -> bool {
         false
     }
@@ -81,7 +83,8 @@ pub trait Task: Sync {
         false
     }
 
-    /// Whether a clock that was set makes the task dangerous, so that the clocks of each run are kept.
+    /// Whether a clock that was set makes the task dangerous, so that the clocks of each run are
+    /// kept.
     fn depends_on_clock(&self) -> bool {
         false
     }
@@ -91,7 +94,8 @@ pub trait Task: Sync {
         false
     }
 
-    /// The name of [`Report::max_hold`] for a person; `None` where a run holds no lock that a person has to know of.
+    /// The name of [`Report::max_hold`] for a person; `None` where a run holds no lock that a
+    /// person has to know of.
     fn hold_label(&self) -> Option<&'static str> {
         Some("longest hold of the write lock")
     }

@@ -10,7 +10,8 @@ use crate::sqlite::Check;
 pub struct Verdict {
     /// Which check.
     pub check: Check,
-    /// Whether the database is sound: no damage, and of the foreign-key check no row without its parent.
+    /// Whether the database is sound: no damage, and of the foreign-key check no row without its
+    /// parent.
     pub ok: bool,
     /// Whether it looked at the whole database at once.
     pub whole: bool,

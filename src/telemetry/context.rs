@@ -72,7 +72,8 @@ impl Extractor for HeaderCarrier<'_> {
 }
 
 impl RemoteContext {
-    /// Parses the headers, or environment variables, of a trace context; `None` if invalid, and without a collector.
+    /// Parses the headers, or environment variables, of a trace context; `None` if invalid, and
+    /// without a collector.
     #[must_use]
     pub fn from_headers(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         if !PROPAGATE.load(Ordering::Relaxed) {

@@ -4,7 +4,8 @@ use std::io;
 
 use crate::tls::TlsError;
 
-/// Settings that would send traces to the wrong place or nowhere, or a failure to start the exporter.
+/// Settings that would send traces to the wrong place or nowhere, or a failure to start the
+/// exporter.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// An environment variable with an invalid URL.

@@ -1,7 +1,7 @@
 //! Batches finished spans and sends them to the collector, on a dedicated thread.
 //!
-//! A finished span is put into a bounded queue, or counted as dropped; nothing waits for it. Export failures are logged
-//! once, and again on recovery.
+//! A finished span is put into a bounded queue, or counted as dropped; nothing waits for it. Export
+//! failures are logged once, and again on recovery.
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! Exports traces over OTLP. No other module uses OpenTelemetry.
 //!
-//! A tracing layer exports the spans of the module `span`; it is installed only if the configuration or the environment sets
-//! a collector. A collector that is down, slow or faulty costs spans, which are counted, and nothing else: no run, no scrape
-//! and no collection waits for it, and shutdown waits for at most three seconds.
+//! A tracing layer exports the spans of the module `span`; it is installed only if the
+//! configuration or the environment sets a collector. A collector that is down, slow or faulty
+//! costs spans, which are counted, and nothing else: no run, no scrape and no collection waits for
+//! it, and shutdown waits for at most three seconds.
 
 mod context;
 mod error;
@@ -88,7 +89,8 @@ impl Telemetry {
         Arc::clone(&self.counts)
     }
 
-    /// The layer that exports spans; `None` without a collector, so that creating a span then costs nothing.
+    /// The layer that exports spans; `None` without a collector, so that creating a span then costs
+    /// nothing.
     pub fn layer<S>(&self) -> Option<impl Layer<S> + Send + Sync + use<S>>
     where
         S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
@@ -120,7 +122,8 @@ impl Telemetry {
         pipeline.stop.cancel();
         let ended = pipeline.ended.lock().take();
         if let Some(ended) = ended {
-            // The thread keeps to the limit itself, except during a DNS lookup, which cannot be cancelled.
+            // The thread keeps to the limit itself, except during a DNS lookup, which cannot be
+            // cancelled.
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT + GRACE, ended).await;
         }
     }

@@ -1,8 +1,9 @@
 //! Exporter settings from the configuration and the standard environment variables
 //! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
 //!
-//! The environment takes precedence: a cluster operator sets it for all programs alike. An invalid value is ignored with a
-//! warning, as the specification requires; it is an error only where traces would go to the wrong place, or nowhere.
+//! The environment takes precedence: a cluster operator sets it for all programs alike. An invalid
+//! value is ignored with a warning, as the specification requires; it is an error only where traces
+//! would go to the wrong place, or nowhere.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -156,8 +157,8 @@ impl EnvReader<'_> {
         Ok(file.endpoint.clone())
     }
 
-    /// The headers of the environment override those of the file. The file's may be secrets, so they are sent to no other host
-    /// than the file's.
+    /// The headers of the environment override those of the file. The file's may be secrets, so
+    /// they are sent to no other host than the file's.
     fn headers(&mut self, file: &TracingSettings, endpoint: &Endpoint) -> BTreeMap<String, String> {
         let mut headers =
             if is_configured_host(endpoint, file) { file.headers.clone() } else { BTreeMap::new() };

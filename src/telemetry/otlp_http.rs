@@ -1,7 +1,8 @@
-//! Sends one export request: OTLP over HTTP with protobuf (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>).
+//! Sends one export request: OTLP over HTTP with protobuf
+//! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>).
 //!
-//! Each request opens a new connection, as batches are rare. Timeout and response size are limited, whatever the collector
-//! does.
+//! Each request opens a new connection, as batches are rare. Timeout and response size are limited,
+//! whatever the collector does.
 
 use std::time::Duration;
 
@@ -165,7 +166,8 @@ impl OtlpHttpClient {
     }
 }
 
-/// Parses the body of a success response. A web server that is not a collector may respond with 200 to everything.
+/// Parses the body of a success response. A web server that is not a collector may respond with 200
+/// to everything.
 fn parse_response(kind: &str, response: &[u8]) -> Result<ExportResponse, ExportError> {
     match kind.split(';').next().unwrap_or_default().trim() {
         PROTOBUF => {

@@ -1,6 +1,7 @@
 //! TLS to the OTLP collector, the only server that litekeeper connects to by itself.
 //!
-//! A connection is established only if a trusted authority has signed the server's certificate for the requested name.
+//! A connection is established only if a trusted authority has signed the server's certificate for
+//! the requested name.
 
 use std::io;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ impl std::fmt::Debug for TlsClient {
 }
 
 impl TlsClient {
-    /// Loads the files that `tls` names. The server's certificate must be valid for `server_name`, or else for `host`.
+    /// Loads the files that `tls` names. The server's certificate must be valid for `server_name`,
+    /// or else for `host`.
     ///
     /// # Errors
     /// A file cannot be used, or the name is not a valid server name.

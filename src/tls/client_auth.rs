@@ -1,4 +1,5 @@
-//! Verifies client certificates: signed by the configured authority, and issued for an allowed name.
+//! Verifies client certificates: signed by the configured authority, and issued for an allowed
+//! name.
 
 use std::sync::Arc;
 
@@ -59,8 +60,9 @@ fn chain_verifier(
     Ok(verifier)
 }
 
-/// Requests a certificate and accepts those that the configuration allows. The handshake's signature is verified in every
-/// case, so that a client always owns the key of the certificate it presents.
+/// Requests a certificate and accepts those that the configuration allows. The handshake's
+/// signature is verified in every case, so that a client always owns the key of the certificate it
+/// presents.
 #[derive(Debug)]
 struct Verifier {
     chain_verifier: Option<Arc<dyn ClientCertVerifier>>,

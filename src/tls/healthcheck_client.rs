@@ -1,7 +1,8 @@
-//! TLS of `litekeeper healthcheck`: trusts exactly the certificate that the web configuration file names.
+//! TLS of `litekeeper healthcheck`: trusts exactly the certificate that the web configuration file
+//! names.
 //!
-//! Client and server run on the same machine and read the same file, so neither an authority nor a host name would add
-//! anything. This client must never be used to connect to another server.
+//! Client and server run on the same machine and read the same file, so neither an authority nor a
+//! host name would add anything. This client must never be used to connect to another server.
 
 use std::io;
 use std::net::IpAddr;
@@ -77,7 +78,8 @@ impl PinnedTlsClient {
         self.connector.connect(name, stream).await
     }
 
-    /// Whether the server rejected this client only because it requires a client certificate, which shows that it is running.
+    /// Whether the server rejected this client only because it requires a client certificate, which
+    /// shows that it is running.
     #[must_use]
     pub fn requires_client_certificate(&self, error: &io::Error) -> bool {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());

@@ -1,4 +1,5 @@
-//! TLS of the web server, of the OTLP exporter and of `litekeeper healthcheck`. No other module uses rustls.
+//! TLS of the web server, of the OTLP exporter and of `litekeeper healthcheck`. No other module
+//! uses rustls.
 //!
 //! Keys and certificates are read from the files that the configuration names and are never logged.
 

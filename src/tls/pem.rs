@@ -1,4 +1,5 @@
-//! Loads certificates and private keys from PEM files, or from PEM text inside a configuration file.
+//! Loads certificates and private keys from PEM files, or from PEM text inside a configuration
+//! file.
 
 use std::path::Path;
 

@@ -53,7 +53,8 @@ impl TlsServer {
         Ok(Self(Arc::new(config)))
     }
 
-    /// Accepts connections with these settings, also after a reload has replaced them for later connections.
+    /// Accepts connections with these settings, also after a reload has replaced them for later
+    /// connections.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.0))
@@ -65,7 +66,8 @@ fn provider(tls: &TlsConfig) -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();
     if !tls.cipher_suites.is_empty() {
         let available = std::mem::take(&mut provider.cipher_suites);
-        // All TLS 1.3 suites stay enabled: as in Go's exporters, `cipher_suites` applies to TLS 1.2 only.
+        // All TLS 1.3 suites stay enabled: as in Go's exporters, `cipher_suites` applies to TLS 1.2
+        // only.
         let tls13 = available.iter().filter(|suite| suite.tls13().is_some()).copied();
         let find =
             |name: &&str| available.iter().find(|suite| format!("{:?}", suite.suite()) == **name).copied();

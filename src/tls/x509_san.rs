@@ -1,4 +1,5 @@
-//! The subject alternative names of a certificate (RFC 5280, 4.2.1.6), to compare with the allowed client names.
+//! The subject alternative names of a certificate (RFC 5280, 4.2.1.6), to compare with the allowed
+//! client names.
 
 use std::net::IpAddr;
 
@@ -6,7 +7,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
-/// DNS names, mail addresses, URIs and IP addresses, formatted as Go formats them; `None` for an invalid certificate.
+/// DNS names, mail addresses, URIs and IP addresses, formatted as Go formats them; `None` for an
+/// invalid certificate.
 pub(super) fn subject_names(certificate: &[u8]) -> Option<Vec<String>> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let Some(extension) = certificate.subject_alternative_name().ok()? else { return Some(Vec::new()) };

@@ -1,7 +1,9 @@
-//! The loop that records sizes of databases over time, and keeps those of the last day in memory for the list of databases.
+//! The loop that records sizes of databases over time, and keeps those of the last day in memory
+//! for the list of databases.
 //!
-//! It reads the snapshot, never a database. What it keeps is bounded: 25 sizes per database in memory, and in the state
-//! file the retention of each resolution. Without a state file it keeps one point per half hour for a day.
+//! It reads the snapshot, never a database. What it keeps is bounded: 25 sizes per database in
+//! memory, and in the state file the retention of each resolution. Without a state file it keeps
+//! one point per half hour for a day.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,7 +29,8 @@ use crate::worker_pool::run_blocking;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Hours in the list's small charts, the present one included.
 const HOURS: usize = 25;
-/// An unchanged point is written after this many fine periods, so that a chart can distinguish it from a gap.
+/// An unchanged point is written after this many fine periods, so that a chart can distinguish it
+/// from a gap.
 const UNCHANGED_PERIODS: u64 = 12;
 /// Fine periods between two points where all is kept in memory.
 const MEMORY_PERIODS: u64 = 6;
@@ -151,7 +154,8 @@ impl Trends {
                 }
                 kept.insert(path.clone(), entry);
             }
-            // The sizes of a database that is gone are dropped here; the state file keeps them for their retention.
+            // The sizes of a database that is gone are dropped here; the state file keeps them for
+            // their retention.
             *recent = kept;
         }
         for batch in points.chunks(BATCH) {
@@ -171,7 +175,8 @@ impl Trends {
         }
     }
 
-    /// The sizes of a database in each of the last hours that is known: hours since 1970, and bytes.
+    /// The sizes of a database in each of the last hours that is known: hours since 1970, and
+    /// bytes.
     #[must_use]
     pub fn hours(&self, path: &std::path::Path) -> Vec<(u64, u64)> {
         let recent = self.recent.lock();

@@ -7,7 +7,8 @@ use crate::header::RawHeader;
 /// The smallest usable size of a page that SQLite accepts.
 const MIN_USABLE_BYTES: usize = 480;
 
-/// Reads a page of a b-tree, and the database's header if it is page 1; counts what the page refers to.
+/// Reads a page of a b-tree, and the database's header if it is page 1; counts what the page refers
+/// to.
 #[must_use]
 pub fn page(page: &[u8], number: u32, reserved_bytes: usize) -> usize {
     if let Some(header) = page.first_chunk::<HEADER_BYTES>().filter(|_| number == 1) {

@@ -6,7 +6,8 @@ use super::error::SqliteError;
 use super::reader::Reader;
 use super::writer::Writer;
 
-/// A connection of either kind that runs queries within its limits. Not named outside of this crate.
+/// A connection of either kind that runs queries within its limits. Not named outside of this
+/// crate.
 pub trait QuerySource {
     /// Asks, and says which operation it was when that fails.
     ///

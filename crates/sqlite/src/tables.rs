@@ -162,7 +162,8 @@ impl Reader {
         let counted = self.within(timeout, |reader| reader.count(&sql));
         match counted {
             Ok(rows) => Ok(RowCount::Exact(rows)),
-            // The time limit of the table was reached; if it is that of the whole collection, the estimate fails too.
+            // The time limit of the table was reached; if it is that of the whole collection, the
+            // estimate fails too.
             Err(error) if error.kind() == ErrorKind::DeadlineExceeded => self.row_estimate(table),
             Err(error) => Err(error),
         }

@@ -49,7 +49,8 @@ pub(super) struct Arguments {
     /// Database files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Sample every INTERVAL seconds until Ctrl-C or until the output is closed; if the output is not a terminal, print one line per change
+    /// Sample every INTERVAL seconds until Ctrl-C or until the output is closed; if the output is
+    /// not a terminal, print one line per change
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1", value_parser = interval)]
     watch: Option<Duration>,
     /// Print JSON instead of text; with --watch, one document per line
@@ -110,7 +111,8 @@ impl Watch {
         Ok(if failed { Exit::Failure } else { Exit::Success })
     }
 
-    /// Samples repeatedly until a signal arrives. A file that disappears is reported, and may reappear.
+    /// Samples repeatedly until a signal arrives. A file that disappears is reported, and may
+    /// reappear.
     async fn keep_on(&self, interval: Duration) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         app::stop_on_signals(stop.clone())?;

@@ -21,7 +21,8 @@ use super::target::Observation;
 /// Clears a terminal.
 pub(super) const CLEAR_SCREEN: &str = "\x1b[2J";
 
-/// A text over the one before, without flicker: from the top, each line cleared to its end, and all below.
+/// A text over the one before, without flicker: from the top, each line cleared to its end, and all
+/// below.
 pub(super) fn redrawn(text: &str) -> String {
     format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
 }

@@ -1,4 +1,5 @@
-//! One file of `litekeeper locks`, and what is seen of it. It is opened by `sample::collected` alone.
+//! One file of `litekeeper locks`, and what is seen of it. It is opened by `sample::collected`
+//! alone.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -84,7 +85,8 @@ impl LockTarget {
         let there_before: Vec<_> = earlier.held.iter().map(|held| (held.lock, held.pid)).collect();
         let lock_sample = after.sample(now, facts_now);
         let (mut locks, _) = self.follower.observe(lock_sample, |pid| processes.process(pid));
-        // A mark belongs to its holder only if that held the lock before and after the mark was read.
+        // A mark belongs to its holder only if that held the lock before and after the mark was
+        // read.
         for hold in &mut locks.holds {
             if !there_before.contains(&(hold.lock, hold.owner.pid)) {
                 hold.pinned_frames = None;
@@ -121,7 +123,8 @@ pub(super) fn observe(targets: &mut [LockTarget]) -> anyhow::Result<Vec<LockRepo
     Ok(targets.iter_mut().zip(found).map(report).collect())
 }
 
-/// Looks for processes that have lost locks, with one pass over their descriptors, at most every few seconds.
+/// Looks for processes that have lost locks, with one pass over their descriptors, at most every
+/// few seconds.
 fn update_lost_locks(targets: &mut [LockTarget], found: &[Result<OpenedFile, String>]) {
     const EVERY: Duration = Duration::from_secs(5);
     if targets.iter().all(|target| target.lost.0.is_some_and(|at| at.elapsed() < EVERY)) {

@@ -28,8 +28,8 @@ section! {
         pub keep: usize = 7 => Between(1, 10_000),
         /// Bytes that stay free on the file system of the copies.
         pub min_free_space: u64 = 100 * MIB => Bytes,
-        /// How long writers of a rollback database may be kept from committing; up to five times as long once, to make the copy one
-        /// state.
+        /// How long writers of a rollback database may be kept from committing; up to five times as
+        /// long once, to make the copy one state.
         pub max_writer_wait: Duration = MAX_WRITER_WAIT => Between(5 * MILLISECOND, HOUR),
         /// How far a WAL may grow while the copy is made; then the run ends.
         pub max_wal_growth: u64 = GIB => Bytes,

@@ -57,7 +57,8 @@ section! {
     pub struct WriteLimits {
         /// The longest that the write lock is to be held at once.
         pub target_lock_hold: Duration = 20 * MILLISECOND => Between(MILLISECOND, 10 * SECOND),
-        /// The pause after a hold, as a part of the hold. It is never shorter than what a waiting writer needs.
+        /// The pause after a hold, as a part of the hold. It is never shorter than what a waiting
+        /// writer needs.
         pub pause_ratio: f64 = 0.0 => Between(0.0, 100.0),
         /// How long the task waits for a lock that another process holds.
         pub lock_timeout: Duration = 5 * MINUTE => Between(SECOND, DAY),

@@ -37,7 +37,8 @@ section! {
         pub quick: Option<Timing> = None => QuickCheck,
         /// Whether foreign keys are checked too.
         pub foreign_keys: bool = true => Switch,
-        /// How long writers of a rollback database may be kept from committing; up to five times as long once, to make a private copy.
+        /// How long writers of a rollback database may be kept from committing; up to five times as
+        /// long once, to make a private copy.
         pub max_writer_wait: Duration = MAX_WRITER_WAIT => Between(5 * MILLISECOND, HOUR),
         /// How far a WAL may grow while the check reads; then it goes on table by table.
         pub max_wal_growth: u64 = 64 * MIB => Bytes,

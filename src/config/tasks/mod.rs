@@ -1,5 +1,5 @@
-//! The tasks of a database: what may be done to it, when, and within which bounds. Each task has its
-//! file with type, keys, defaults and bounds.
+//! The tasks of a database: what may be done to it, when, and within which bounds. Each task has
+//! its file with type, keys, defaults and bounds.
 //!
 //! Only what the file names is ever done.
 
@@ -31,7 +31,8 @@ use crate::config::section::section;
 use crate::task::TaskKind;
 
 section! {
-    /// The tasks that are configured for a database; a database replaces those of its profile one by one.
+    /// The tasks that are configured for a database; a database replaces those of its profile one
+    /// by one.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Tasks {
         /// Checks and statistics.
@@ -56,7 +57,8 @@ impl Default for Tasks {
 }
 
 impl Tasks {
-    /// The health check alone, with its defaults: what runs on databases that the command line names.
+    /// The health check alone, with its defaults: what runs on databases that the command line
+    /// names.
     pub(super) fn health_check_only() -> Self {
         Self { health_check: Some(HealthCheck::defaults()), ..Self::default() }
     }

@@ -57,9 +57,11 @@ section! {
         pub column: Option<String> = None => Column,
         /// How the column writes a time.
         pub format: TimestampFormat = TimestampFormat::Auto => Serialized(read_format),
-        /// Whether the column holds the time at which a row expires, and not that at which it was made.
+        /// Whether the column holds the time at which a row expires, and not that at which it was
+        /// made.
         pub expires: bool = false => Switch,
-        /// The age at which rows go; with `expires`, how long they stay after they have expired. `None` where age does not count.
+        /// The age at which rows go; with `expires`, how long they stay after they have expired.
+        /// `None` where age does not count.
         pub retention: Option<Duration> = None => Age,
         /// The number of newest rows that stay, while all others go.
         pub max_rows: Option<u64> = None => Optional(Between(1, MAX_ROWS)),
@@ -77,14 +79,16 @@ section! {
         pub cascade: Vec<String> = Vec::new() => Texts,
         /// Tables whose references to a deleted row are set to NULL first.
         pub set_null: Vec<String> = Vec::new() => Texts,
-        /// The greatest age of the newest row. When it is older, the clock is taken for wrong. By default it depends on the retention.
+        /// The greatest age of the newest row. When it is older, the clock is taken for wrong. By
+        /// default it depends on the retention.
         pub max_newest_age: Duration = Duration::ZERO => Between(SECOND, MAX_RETENTION),
     }
     hiding Retention::unused_keys
 }
 
 impl Retention {
-    /// Keys that have no effect beside the others. A file that has them is refused, so they are not shown.
+    /// Keys that have no effect beside the others. A file that has them is refused, so they are not
+    /// shown.
     fn unused_keys(&self) -> Vec<&'static str> {
         let mut keys = Vec::new();
         if self.expires {
@@ -196,8 +200,8 @@ impl Kind<Option<Duration>> for Age {
     }
 }
 
-/// Reads the age at which rows go, or how long they stay after they have expired. Beside a number of rows
-/// or bytes there is no default.
+/// Reads the age at which rows go, or how long they stay after they have expired. Beside a number
+/// of rows or bytes there is no default.
 fn read_age(fields: &Fields<'_>, expires: bool, decoder: &mut Decoder<'_>) -> Option<Option<Duration>> {
     if expires {
         return read_grace(fields, decoder).map(Some);
@@ -215,7 +219,8 @@ fn read_age(fields: &Fields<'_>, expires: bool, decoder: &mut Decoder<'_>) -> Op
     }
 }
 
-/// Reads how long a row stays after it has expired. `retention` and `max_newest_age` have no effect beside it.
+/// Reads how long a row stays after it has expired. `retention` and `max_newest_age` have no effect
+/// beside it.
 fn read_grace(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Option<Duration> {
     for name in
         ["retention", "max_rows", "max_bytes", "allow_short_retention", "max_newest_age", "keep_latest"]

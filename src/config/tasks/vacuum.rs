@@ -27,8 +27,8 @@ section! {
         pub min_reclaimable: Reclaimable = Reclaimable::defaults() => Nested,
         /// Whether a full vacuum sets `auto_vacuum` to incremental.
         pub convert_auto_vacuum: bool = false => Choice(&[("incremental", true), ("off", false)]),
-        /// The longest that a full vacuum may hold the write lock, by its estimate; without it the application's busy
-        /// timeout where that is configured, else a second.
+        /// The longest that a full vacuum may hold the write lock, by its estimate; without it the
+        /// application's busy timeout where that is configured, else a second.
         pub max_lock_hold: Option<Duration> = None => Optional(Between(MILLISECOND, DAY)),
         /// Bytes that stay free on every file system on which the vacuum needs space.
         pub min_free_space: u64 = 100 * MIB => Bytes,

@@ -1,4 +1,5 @@
-//! What a sound configuration comes to: defaults, layers, the environment, and the way back to YAML.
+//! What a sound configuration comes to: defaults, layers, the environment, and the way back to
+//! YAML.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use super::refuse;
 
-/// Checks the errors of one metric; what is given is added to (and may repeat no key of) a sound one. An
-/// error is its key below the metric and its message.
+/// Checks the errors of one metric; what is given is added to (and may repeat no key of) a sound
+/// one. An error is its key below the metric and its message.
 #[track_caller]
 fn check(cases: &[(&str, &[(&str, &str)])]) {
     for (metric, expected) in cases {

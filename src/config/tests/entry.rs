@@ -5,8 +5,8 @@ use super::refuse;
 /// The column, the key below the entry, and the message of each error.
 type Findings<'f> = &'f [(u32, &'f str, &'f str)];
 
-/// Checks the errors of a sound entry with one line added, the fourth. An error is its column, its key
-/// below the entry, and its message.
+/// Checks the errors of a sound entry with one line added, the fourth. An error is its column, its
+/// key below the entry, and its message.
 #[track_caller]
 pub(super) fn check_entry(cases: &[(&str, Findings<'_>)]) {
     for (line, expected) in cases {

@@ -182,7 +182,8 @@ fn every_section_is_listed() {
             }
         }
     }
-    // The keys of `Maintenance` and `WriteLimits` stand among those of other sections; `Source` is not declared.
+    // The keys of `Maintenance` and `WriteLimits` stand among those of other sections; `Source` is
+    // not declared.
     assert_eq!(declared, sections().len() - 1 + 2, "add the section to `sections()`");
 }
 

@@ -21,8 +21,8 @@ fn check(cases: &[(&str, &[&str])]) {
     }
 }
 
-/// Checks the one error of a single line in front of a sound list of databases. The error begins with
-/// its column; the line is the first, and the key is the line's.
+/// Checks the one error of a single line in front of a sound list of databases. The error begins
+/// with its column; the line is the first, and the key is the line's.
 #[track_caller]
 fn check_top(cases: &[(&str, &str)]) {
     for (line, expected) in cases {

@@ -37,7 +37,8 @@ fn a_target_is_what_exists_else_a_pattern_else_a_file_to_come() {
     assert_eq!(config.listen, ["127.0.0.1:10321".parse().unwrap()]);
     let all = Config::for_targets(&[at("a.db")], &["all".to_owned()]).unwrap();
     assert_eq!(all.sources[0].settings.row_counts, ["*"]);
-    // A path with `*` would be refused as a pattern that was meant; as a pattern it can be loaded again.
+    // A path with `*` would be refused as a pattern that was meant; as a pattern it can be loaded
+    // again.
     let shown = Config::parse(&config.to_yaml(), "/etc/lk.yml", &|_| None).unwrap();
     let pattern = globset::escape(at("odd*.db").to_str().unwrap());
     assert_eq!(shown.sources[1].location, SourceLocation::Glob { pattern, exclude: Vec::new() });

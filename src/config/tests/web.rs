@@ -1,4 +1,5 @@
-//! Web configuration files: those that other exporters take are taken, and what would weaken access control is refused.
+//! Web configuration files: those that other exporters take are taken, and what would weaken access
+//! control is refused.
 
 use std::path::Path;
 use std::path::PathBuf;

@@ -1,10 +1,11 @@
 //! The web configuration file, in the format of Prometheus' exporter-toolkit
-//! (<https://github.com/prometheus/exporter-toolkit/blob/v0.14.0/docs/web-configuration.md>): TLS, users,
-//! headers and limits.
+//! (<https://github.com/prometheus/exporter-toolkit/blob/v0.14.0/docs/web-configuration.md>): TLS,
+//! users, headers and limits.
 //!
-//! A file that works with Prometheus and its exporters works here: every key of theirs is known, and what this server does
-//! in another way (old protocols, old ciphers) is noted. Nothing that weakens security may be ignored without a note.
-//! The module `tls` checks whether the certificates can be loaded.
+//! A file that works with Prometheus and its exporters works here: every key of theirs is known,
+//! and what this server does in another way (old protocols, old ciphers) is noted. Nothing that
+//! weakens security may be ignored without a note. The module `tls` checks whether the certificates
+//! can be loaded.
 
 mod tls;
 
@@ -150,7 +151,8 @@ fn read_users(value: &Value<'_>, decoder: &mut Decoder<'_>) -> BTreeMap<String, 
 
 /// `$2y$10$`, 22 letters of salt and 31 of hash.
 fn is_bcrypt(hash: &str) -> bool {
-    /// A login of more than some seconds is a mistake in the cost, and a way to keep the processor busy.
+    /// A login of more than some seconds is a mistake in the cost, and a way to keep the processor
+    /// busy.
     const MAX_COST: u32 = 16;
     let rest = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().find_map(|kind| hash.strip_prefix(kind));
     let Some((cost, tail)) = rest.and_then(|rest| rest.split_once('$')) else { return false };

@@ -96,7 +96,8 @@ const TLS_KEYS: [&str; 13] = [
     "prefer_server_cipher_suites",
 ];
 
-/// Suites of TLS 1.2 that are supported here, by the registered names, which Go's are too but for two older spellings.
+/// Suites of TLS 1.2 that are supported here, by the registered names, which Go's are too but for
+/// two older spellings.
 const SUITES: [(&str, &str); 8] = [
     ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
     ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),

@@ -1,7 +1,7 @@
 //! `/api/v1/`: what the pages show, as JSON, and the actions of operators.
 //!
-//! The route table is also the source of the OpenAPI document: `documented` adds what `#[utoipa::path]` generates from
-//! a handler and from the types of its responses.
+//! The route table is also the source of the OpenAPI document: `documented` adds what
+//! `#[utoipa::path]` generates from a handler and from the types of its responses.
 
 mod actions;
 mod handlers;

@@ -86,7 +86,8 @@ fn error_response(description: &str) -> Response {
         .build()
 }
 
-/// Objects have no other fields than the documented ones, and responses have all of them: unknown values are `null`.
+/// Objects have no other fields than the documented ones, and responses have all of them: unknown
+/// values are `null`.
 fn close(name: &str, schema: &mut Schema) {
     match schema {
         Schema::Object(object) if !object.properties.is_empty() => {

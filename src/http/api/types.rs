@@ -35,8 +35,8 @@ pub(super) struct Databases {
     pub databases: Vec<Database>,
 }
 
-/// A database. Only the response for a single database has `locks` and `lost_locks`; `locks` is null if the operating
-/// system does not report them
+/// A database. Only the response for a single database has `locks` and `lost_locks`; `locks` is
+/// null if the operating system does not report them
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Database {
     name: String,
@@ -87,7 +87,8 @@ struct TableSizes {
     other_tables: usize,
     /// The size of the other tables and their indexes
     other_bytes: u64,
-    /// Tables and indexes that were not measured within the time limit: their values are old or missing
+    /// Tables and indexes that were not measured within the time limit: their values are old or
+    /// missing
     timed_out: Vec<String>,
 }
 

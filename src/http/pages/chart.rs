@@ -89,7 +89,8 @@ pub(super) fn chart(
     }
 }
 
-/// Draws a series as steps: a value lasts until the next point. Intervals longer than `gap` stay empty.
+/// Draws a series as steps: a value lasts until the next point. Intervals longer than `gap` stay
+/// empty.
 fn draw(series_item: &Series<'_>, (from, until): (u64, u64), gap: u64, most: f64) -> String {
     let width = until.saturating_sub(from).max(1) as f64;
     let x = |at: u64| at.clamp(from, until).saturating_sub(from) as f64 / width * CHART.0;

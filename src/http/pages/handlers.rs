@@ -1,7 +1,8 @@
 //! Handlers of the pages.
 //!
-//! Pages show what is in memory, and what the state file returns within a time limit: if its disk hangs, the page says
-//! so and shows the rest. Only `?debug=true` and `?doctor=true` read a database, for one client at a time.
+//! Pages show what is in memory, and what the state file returns within a time limit: if its disk
+//! hangs, the page says so and shows the rest. Only `?debug=true` and `?doctor=true` read a
+//! database, for one client at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,8 @@ pub(in crate::http) fn page(uri: &Uri, html: &str) -> Response {
     response
 }
 
-/// Makes the links of a page relative to its path, so that they work below any prefix that a reverse proxy adds.
+/// Makes the links of a page relative to its path, so that they work below any prefix that a
+/// reverse proxy adds.
 ///
 /// `="/` occurs only at the beginning of a link, because maud escapes quotation marks in text.
 fn with_relative_links(path: &str, html: &str) -> String {

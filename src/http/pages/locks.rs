@@ -1,4 +1,5 @@
-//! The section "Locks" on the page of a database: holders, their age, and reads that block checkpoints.
+//! The section "Locks" on the page of a database: holders, their age, and reads that block
+//! checkpoints.
 
 use std::time::SystemTime;
 

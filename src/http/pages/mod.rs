@@ -1,6 +1,7 @@
 //! The pages, for people without Grafana. They work without JavaScript.
 //!
-//! A page formats what is known and never waits for a database. Its handler reads the state file, with a time limit.
+//! A page formats what is known and never waits for a database. Its handler reads the state file,
+//! with a time limit.
 
 mod chart;
 mod database;

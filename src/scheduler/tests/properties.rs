@@ -27,7 +27,8 @@ struct World {
     targets: BTreeMap<TaskKey, ScheduleTarget>,
     limits: ConcurrencyLimits,
     events: Vec<Event>,
-    /// For each start in turn, how many minutes it takes; None is another process that has the database.
+    /// For each start in turn, how many minutes it takes; None is another process that has the
+    /// database.
     durations: Vec<Option<i64>>,
 }
 
@@ -228,7 +229,8 @@ impl Simulation {
         }
     }
 
-    /// Nothing holds up a run any more: each key starts at the first occurrence that its window admits.
+    /// Nothing holds up a run any more: each key starts at the first occurrence that its window
+    /// admits.
     fn unblock(&mut self) {
         self.durations = vec![Some(0)].into_iter().cycle();
         self.limits = ConcurrencyLimits { jobs: 1, jobs_per_filesystem: 1, ..self.limits };
@@ -337,7 +339,8 @@ fn worlds(calm: bool) -> impl Strategy<Value = World> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 1000, ..ProptestConfig::default() })]
 
-    /// One run a database, the limits, the windows, one catch-up a restart, no storm, and no key is forgotten.
+    /// One run a database, the limits, the windows, one catch-up a restart, no storm, and no key is
+    /// forgotten.
     #[test]
     fn the_rules_hold_whatever_happens(world in worlds(false)) {
         let mut simulation = Simulation::new(world.clone());
@@ -349,7 +352,8 @@ proptest! {
         simulation.check();
     }
 
-    /// While the clock only goes forward, each occurrence is one start, one skip, or one counted as missed.
+    /// While the clock only goes forward, each occurrence is one start, one skip, or one counted as
+    /// missed.
     #[test]
     fn every_occurrence_is_accounted_for(world in worlds(true)) {
         let mut simulation = Simulation::new(world.clone());

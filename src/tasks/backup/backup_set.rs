@@ -1,7 +1,8 @@
 //! The backups of one database in a directory: their names, whose they are, and which of them go.
 //!
-//! A name says of which database a backup is by the identity that the state file keeps for the database's path. Another database
-//! that has the same name later, or on another host that shares the directory, has another identity, and so never removes them.
+//! A name says of which database a backup is by the identity that the state file keeps for the
+//! database's path. Another database that has the same name later, or on another host that shares
+//! the directory, has another identity, and so never removes them.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +23,8 @@ use crate::os::xattr;
 
 use crate::tasks::backup::copy::PENDING_SUFFIX;
 
-/// The end of a backup's name. It is none that a directory is searched for: a backup is not a database to watch.
+/// The end of a backup's name. It is none that a directory is searched for: a backup is not a
+/// database to watch.
 const SUFFIX: &str = ".backup";
 
 /// When a copy was begun, UTC, so that names sort by time. The length is fixed.
@@ -40,7 +42,8 @@ const ID_LENGTH: usize = 12;
 pub struct BackupIdentity {
     /// Random hexadecimal digits, made once for the database's path and kept in the state file.
     pub id: String,
-    /// Whether backups that earlier versions made, whose names have no identity, are known to be of this database.
+    /// Whether backups that earlier versions made, whose names have no identity, are known to be of
+    /// this database.
     pub owns_unmarked: bool,
 }
 
@@ -117,7 +120,8 @@ impl<'s> BackupSet<'s> {
         self.directory.join(format!("{}{time}-{}{SUFFIX}", self.prefix, self.identity.id))
     }
 
-    /// Removes the oldest backups of this database until `keep` are left, the new one among them whatever time its name says.
+    /// Removes the oldest backups of this database until `keep` are left, the new one among them
+    /// whatever time its name says.
     pub(super) fn prune(&self, new: &Path, keep: usize) -> io::Result<Vec<PathBuf>> {
         let mut older = self.backups()?.own;
         older.retain(|path| path != new);
@@ -133,8 +137,8 @@ impl<'s> BackupSet<'s> {
     }
 }
 
-/// The identity in the part of a name that follows the database's, `None` for a backup of an earlier version; nothing at all for
-/// a name that is not ours.
+/// The identity in the part of a name that follows the database's, `None` for a backup of an
+/// earlier version; nothing at all for a name that is not ours.
 fn id_after_time(text: &str) -> Option<Option<&str>> {
     let (time, rest) = text.split_at_checked(TIME_LENGTH)?;
     chrono::NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok()?;
@@ -158,7 +162,8 @@ pub fn backup_id(backup: &Path) -> Option<&str> {
     is_id(id).then_some(id)
 }
 
-/// Writes down in an attribute of a new backup's file whose it is, where the file system keeps such attributes.
+/// Writes down in an attribute of a new backup's file whose it is, where the file system keeps such
+/// attributes.
 pub(super) fn describe(file: &PendingFile, identity: &BackupIdentity, database: &Database) {
     let owner = BackupOwner {
         id: identity.id.clone(),

@@ -1,7 +1,8 @@
-//! The copy of a rollback database: in blocks, without a lock but for a moment, see [`consistent_copy`].
+//! The copy of a rollback database: in blocks, without a lock but for a moment, see
+//! [`consistent_copy`].
 //!
-//! What proves it: the hash of each block that was read. So the copy is the database as it was at one moment, byte for byte, and
-//! its rows need not be counted in both.
+//! What proves it: the hash of each block that was read. So the copy is the database as it was at
+//! one moment, byte for byte, and its rows need not be counted in both.
 
 use std::path::Path;
 use std::time::Instant;

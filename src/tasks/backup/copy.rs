@@ -18,8 +18,9 @@ use crate::tasks::progress::Progress;
 use crate::tasks::reason::FailureReason;
 use crate::tasks::stop::Stop;
 
-/// So much is written between two syncs of a copy: the owner's own syncs wait for what a file system has gathered. Where the
-/// copy is made under a lock for which writers wait, everything is synced at the end.
+/// So much is written between two syncs of a copy: the owner's own syncs wait for what a file
+/// system has gathered. Where the copy is made under a lock for which writers wait, everything is
+/// synced at the end.
 pub(super) const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The share of the work that the copy is; the rest is its check.
@@ -53,7 +54,8 @@ pub(super) struct DatabaseCopy {
     /// The longest that writers were kept from committing.
     pub max_hold: Duration,
     pub elapsed: Duration,
-    /// The hashes of what was read, where the main file was copied in blocks: then the rows need not be counted twice.
+    /// The hashes of what was read, where the main file was copied in blocks: then the rows need
+    /// not be counted twice.
     pub blocks: Option<BlockCopy>,
 }
 

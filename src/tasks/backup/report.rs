@@ -20,13 +20,16 @@ pub struct BackupReport {
     pub path: PathBuf,
     /// Its size.
     pub size_bytes: u64,
-    /// Tables whose rows are as many in the copy as in the database: counted in both, or copied byte for byte.
+    /// Tables whose rows are as many in the copy as in the database: counted in both, or copied
+    /// byte for byte.
     pub tables: u64,
     /// Their rows.
     pub rows: u64,
-    /// Tables that were not counted in the database in time, so that only the copy's own check speaks for them.
+    /// Tables that were not counted in the database in time, so that only the copy's own check
+    /// speaks for them.
     pub not_compared: Vec<String>,
-    /// What could not be checked in the copy, with the reason: it needs what only the application has.
+    /// What could not be checked in the copy, with the reason: it needs what only the application
+    /// has.
     #[serde(default)]
     pub not_checked: Vec<String>,
     /// Constraints that rows of the copy break, as those of the database do.
@@ -42,7 +45,8 @@ pub struct BackupReport {
     pub verified_at: f64,
     /// Backups of the database in the directory.
     pub files: u64,
-    /// Backups in the directory that have its name and are of another database, or not known to be of this one; they stay.
+    /// Backups in the directory that have its name and are of another database, or not known to be
+    /// of this one; they stay.
     #[serde(default)]
     pub files_of_others: u64,
     /// Those that went.

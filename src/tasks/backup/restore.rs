@@ -1,7 +1,7 @@
 //! Restore: a verified copy of a backup under a name that nothing has yet.
 //!
-//! It puts nothing in an application's place: a database that is replaced while it is open is the surest way to damage it, so
-//! that last step is the operator's.
+//! It puts nothing in an application's place: a database that is replaced while it is open is the
+//! surest way to damage it, so that last step is the operator's.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -85,7 +85,8 @@ pub fn restore(
     })
 }
 
-/// Refuses a target with anything at its name, or with a sidecar that SQLite would take for the new file's.
+/// Refuses a target with anything at its name, or with a sidecar that SQLite would take for the new
+/// file's.
 fn check_target_free(target: &Path) -> Result<(), Stop> {
     for suffix in ["", "-wal", "-shm", "-journal", "-tshm"] {
         let mut name = OsString::from(target.as_os_str());

@@ -120,7 +120,8 @@ pub(super) fn run(task: &Backup, context: &TaskContext<'_>) -> Result<Report, St
     })
 }
 
-/// What a flaw of the copy says: of the database where that is damaged too, else of the disk under the copy.
+/// What a flaw of the copy says: of the database where that is damaged too, else of the disk under
+/// the copy.
 fn verify_failure(error: VerifyError, impact_limits: ImpactLimits, context: &TaskContext<'_>) -> Stop {
     let kept = "it is thrown away, and the backups before it stay";
     match error {
@@ -142,8 +143,8 @@ fn verify_failure(error: VerifyError, impact_limits: ImpactLimits, context: &Tas
                 },
             };
             let report = health_report::report(&request, &ReportProgress(Arc::clone(&context.progress)));
-            // Until somebody looked, a database whose copy is damaged counts as damaged. Broken constraints, and what only the
-            // application can check, are no damage.
+            // Until somebody looked, a database whose copy is damaged counts as damaged. Broken
+            // constraints, and what only the application can check, are no damage.
             let unchecked = report.error.is_some() || report.checks.is_empty();
             match report.has(FindingCategory::Damage) || unchecked {
                 false => {

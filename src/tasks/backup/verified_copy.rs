@@ -1,10 +1,12 @@
 //! A verified copy of a database: what a backup and a restore have in common.
 //!
-//! Procedure: in one read transaction copy every page and count the rows of every table; end it, bring the copy to the
-//! disk, and there check all of it and count again. Price: the transaction lasts as long as the copy
-//! and as much again for the counts; it keeps a WAL growing, and gives way when
-//! that becomes too much. A rollback database, whose writers could not commit meanwhile, is copied as `block_copy` says. Why not VACUUM INTO: it reads for longer, leaves out what is damaged in an index, changes row ids,
-//! and allows no question about the same state of the database.
+//! Procedure: in one read transaction copy every page and count the rows of every table; end it,
+//! bring the copy to the disk, and there check all of it and count again. Price: the transaction
+//! lasts as long as the copy and as much again for the counts; it keeps a WAL growing, and gives
+//! way when that becomes too much. A rollback database, whose writers could not commit meanwhile,
+//! is copied as `block_copy` says. Why not VACUUM INTO: it reads for longer, leaves out what is
+//! damaged in an index, changes row ids, and allows no question about the same state of the
+//! database.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -186,14 +188,16 @@ fn copy_once(
     if let Some(error) = failed {
         return Err(error.into());
     }
-    // The backup API changes counters in page 1, and a checksum in the reserved bytes is not renewed: the owner could not read it.
+    // The backup API changes counters in page 1, and a checksum in the reserved bytes is not
+    // renewed: the owner could not read it.
     if go.is_continue() && header.reserved_bytes > 0 {
         file.overwrite_start(&reader.page(FIRST_PAGE)?)?;
     }
     Ok(go)
 }
 
-/// Counts every table in the transaction of the copy, as many as fit the time and do not keep a writer waiting.
+/// Counts every table in the transaction of the copy, as many as fit the time and do not keep a
+/// writer waiting.
 fn count(
     reader: &mut Reader,
     source: &Source<'_>,
@@ -267,7 +271,8 @@ pub(super) fn verify(
         return Err(VerifyError::Differs(format!("the copy has {size_bytes} bytes in place of {expected}")));
     }
     ensure_as_written(copy, copied, size_bytes)?;
-    // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL mode.
+    // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL
+    // mode.
     let mut reader = Reader::open(copy, Access::Immutable, limits)?;
     reader.prepare_check(Check::Full, header)?;
     let (reporter, pages) = (Arc::clone(progress), f64::from(header.pages.max(1)));

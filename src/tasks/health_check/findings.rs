@@ -10,7 +10,8 @@ use crate::tasks::reason::FailureReason;
 use crate::tasks::verdict::Notes;
 use crate::tasks::verdict::Verdict;
 
-/// What the report says for one check. What the file's size or the opening tells belongs to the `main` check.
+/// What the report says for one check. What the file's size or the opening tells belongs to the
+/// `main` check.
 pub(super) fn verdict(report: &health_report::Report, check: Check, main: Check) -> Option<Verdict> {
     let belongs =
         |label: &str| label == check.label() || check == main && ["file_size", "open"].contains(&label);

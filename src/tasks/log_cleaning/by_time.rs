@@ -1,4 +1,5 @@
-//! Which rows go by the times in a column: what its values are taken for, and whether that is to be believed.
+//! Which rows go by the times in a column: what its values are taken for, and whether that is to be
+//! believed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -202,8 +203,8 @@ fn detect(
     judge.detect(samples).map_err(Undetected::Values)
 }
 
-/// Why nothing is deleted from a table to which nothing seems to be written any more. Moments of expiry are of such a table
-/// before `long_ago`.
+/// Why nothing is deleted from a table to which nothing seems to be written any more. Moments of
+/// expiry are of such a table before `long_ago`.
 fn inactivity(
     retention: &Retention,
     judge: &Judge,
@@ -218,8 +219,8 @@ fn inactivity(
     }))
 }
 
-/// Whether the values are to be believed and anything may be deleted by them; `false` with a note in `notes` where they
-/// are and nothing should.
+/// Whether the values are to be believed and anything may be deleted by them; `false` with a note
+/// in `notes` where they are and nothing should.
 fn check_plausible(
     retention: &Retention,
     judge: &Judge,

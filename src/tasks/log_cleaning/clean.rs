@@ -50,7 +50,8 @@ const MAX_REPLANS: u32 = 5;
 enum DeleteProgress {
     /// To its end, or to the end of the time.
     Done,
-    /// To a change of the schema, after which the table may have other columns, indexes or triggers.
+    /// To a change of the schema, after which the table may have other columns, indexes or
+    /// triggers.
     SchemaChanged,
 }
 
@@ -158,7 +159,8 @@ impl<'r> Cleaner<'r> {
             };
             match drained? {
                 DeleteProgress::Done => {
-                    // A walk by key reads the whole table again, for which a writer of a rollback database waits.
+                    // A walk by key reads the whole table again, for which a writer of a rollback
+                    // database waits.
                     let limit = scan_timeout(self.database, self.writer.journal_mode());
                     let (writer, times) = (&mut *self.writer, (self.write_limits.lock_timeout, limit));
                     let words =
@@ -200,7 +202,8 @@ impl<'r> Cleaner<'r> {
         })
     }
 
-    /// Goes over the table; over one whose rows refer to each other again, the other way round, until no row goes any more.
+    /// Goes over the table; over one whose rows refer to each other again, the other way round,
+    /// until no row goes any more.
     fn drain_all(
         &mut self,
         plan: &mut Plan,
@@ -213,7 +216,8 @@ impl<'r> Cleaner<'r> {
             let before = table.deleted_rows;
             table.finished = false;
             let drained = match self.drain(plan, archive.as_deref_mut(), table, (transactions, refusal)) {
-                // From this end, the deletion of one row takes a chain of rows along that is too long for SQLite or for a hold.
+                // From this end, the deletion of one row takes a chain of rows along that is too
+                // long for SQLite or for a hold.
                 Err(_) if may_turn && !self.limits.is_exceeded() => {
                     may_turn = false;
                     plan.walk = plan.walk.clone().reversed();
@@ -296,7 +300,8 @@ impl<'r> Cleaner<'r> {
             } else {
                 self.contention.pause(self.writer, kept, held.commit, pause_ratio);
             }
-            // The pause also notes our last commit, which the next table would otherwise take for an application's write.
+            // The pause also notes our last commit, which the next table would otherwise take for
+            // an application's write.
             if cursor.is_none() {
                 table.finished = true;
                 return Ok(DeleteProgress::Done);

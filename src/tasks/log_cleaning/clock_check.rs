@@ -1,4 +1,5 @@
-//! Whether the machine's clock can be believed. A clock that is a year ahead would make every row look old.
+//! Whether the machine's clock can be believed. A clock that is a year ahead would make every row
+//! look old.
 
 use crate::config::Retention;
 use crate::os::ClockReading;
@@ -27,8 +28,8 @@ pub(super) fn clock_jump(earlier: &ClockReading, now: &ClockReading) -> Option<S
     })
 }
 
-/// Compares the clock with the newest row of a log: one that is written to has a fresh one. Says why nothing should be
-/// deleted where that is no error.
+/// Compares the clock with the newest row of a log: one that is written to has a fresh one. Says
+/// why nothing should be deleted where that is no error.
 ///
 /// # Errors
 /// The newest row is of the future.

@@ -101,7 +101,8 @@ fn archive_space(task: &LogCleaning, tables: &[TableDryRun]) -> Vec<SpaceRequire
     task.tables.iter().zip(tables).filter_map(need).collect()
 }
 
-/// What is known of each table; rows are counted where `is_counted` says so. Otherwise, why nothing could be read.
+/// What is known of each table; rows are counted where `is_counted` says so. Otherwise, why nothing
+/// could be read.
 fn tables(
     task: &LogCleaning,
     context: &TaskContext<'_>,

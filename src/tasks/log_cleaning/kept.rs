@@ -1,4 +1,5 @@
-//! Rows that stay although they have expired, and rows that are changed along with the deleted ones.
+//! Rows that stay although they have expired, and rows that are changed along with the deleted
+//! ones.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,8 @@ pub enum KeptBy {
     Condition,
     /// The configured `keep_latest`.
     KeepLatest,
-    /// The configured `max_newest_age`, beyond which nothing is written to the table any more, or the clock is ahead.
+    /// The configured `max_newest_age`, beyond which nothing is written to the table any more, or
+    /// the clock is ahead.
     Quiet,
 }
 
@@ -55,7 +57,8 @@ pub struct KeptRows {
 pub struct OtherRows {
     /// The table.
     pub table: String,
-    /// What was done: `cascade` by the schema's ON DELETE CASCADE, `deleted_first` or `set_null` by the configuration.
+    /// What was done: `cascade` by the schema's ON DELETE CASCADE, `deleted_first` or `set_null` by
+    /// the configuration.
     pub action: String,
     /// Rows.
     pub rows: u64,

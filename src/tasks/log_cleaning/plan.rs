@@ -33,11 +33,13 @@ pub(super) struct Plan {
     /// How the column writes a time, in words.
     pub format: Option<String>,
     pub(super) kind: TimestampFormat,
-    /// Rows older than this go, in seconds since 1970; `None` where they go in the order of their row ids.
+    /// Rows older than this go, in seconds since 1970; `None` where they go in the order of their
+    /// row ids.
     pub cutoff: Option<f64>,
     /// What says so.
     pub expired_by: ExpiredBy,
-    /// Whether the order of the values is that of the times, so that an index on the column would help.
+    /// Whether the order of the values is that of the times, so that an index on the column would
+    /// help.
     pub ordered: bool,
     /// The oldest time that the table is known to hold.
     pub(super) oldest: f64,

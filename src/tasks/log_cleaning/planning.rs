@@ -1,7 +1,7 @@
 //! Which rows of a table have expired, and whether that can be known for sure.
 //!
-//! Nothing is guessed here: a column that is written in two ways, a clock that the newest row contradicts, or a
-//! table that others refer to is refused with the reason.
+//! Nothing is guessed here: a column that is written in two ways, a clock that the newest row
+//! contradicts, or a table that others refer to is refused with the reason.
 
 use crate::config::Retention;
 use crate::config::TimestampFormat;
@@ -25,7 +25,8 @@ use crate::tasks::log_cleaning::plan::limits;
 use crate::tasks::log_cleaning::references::references;
 use crate::tasks::log_cleaning::time_bounds::Bounds;
 
-/// Works out which rows have expired; `None` where none is to be deleted, with a note in `notes` where that needs one.
+/// Works out which rows have expired; `None` where none is to be deleted, with a note in `notes`
+/// where that needs one.
 pub(super) fn plan(
     source: &mut (impl TimeColumn + NewestRows),
     retention: &Retention,
@@ -91,8 +92,8 @@ fn by_key(
     Ok(Some(Planned { expiry, expired_by, kind, format: None, cutoff: None, oldest: 0.0, keys }))
 }
 
-/// Deleting a row that others refer to deletes them too, breaks them, or fails, as foreign keys are enforced or not;
-/// only the application knows which it means.
+/// Deleting a row that others refer to deletes them too, breaks them, or fails, as foreign keys are
+/// enforced or not; only the application knows which it means.
 fn check_references(shape: &ScanTable, foreign_keys: Option<bool>) -> Result<(), PlanError> {
     if shape.referenced_by.is_empty() || foreign_keys.is_some() {
         return Ok(());

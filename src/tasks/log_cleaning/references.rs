@@ -1,4 +1,5 @@
-//! What a cleaning says about rows that stay because others refer to them, and about rows that go along with the deleted ones.
+//! What a cleaning says about rows that stay because others refer to them, and about rows that go
+//! along with the deleted ones.
 
 use std::path::Path;
 use std::time::Duration;
@@ -123,8 +124,8 @@ pub(super) fn note(note: &mut Option<String>, words: Option<String>) {
     }
 }
 
-/// Looks whether expired rows stay at the end of a walk, where a trigger, a foreign key or a condition may keep some.
-/// Returns why they stay.
+/// Looks whether expired rows stay at the end of a walk, where a trigger, a foreign key or a
+/// condition may keep some. Returns why they stay.
 pub(super) fn note_remaining_rows(
     writer: &mut Writer,
     (lock_timeout, limit): (Duration, Duration),
@@ -208,7 +209,8 @@ pub(super) fn note_unarchived_rows(table: &mut TableReport) {
     }
 }
 
-/// A file of its own for each run and shape of the table, so that none can spoil what another has put away.
+/// A file of its own for each run and shape of the table, so that none can spoil what another has
+/// put away.
 pub(super) fn archive_file(
     database: &Database,
     directory: &Path,

@@ -25,8 +25,8 @@ pub struct TableReport {
     pub deleted_rows: u64,
     /// Transactions.
     pub batches: u64,
-    /// Whether no expired row is left. One that a foreign key, a trigger or a doubtful clock keeps is left; one that the
-    /// `condition` or `keep_latest` selects to stay is not.
+    /// Whether no expired row is left. One that a foreign key, a trigger or a doubtful clock keeps
+    /// is left; one that the `condition` or `keep_latest` selects to stay is not.
     pub complete: bool,
     /// Whether every row was judged, so that those left are those in `kept`.
     #[serde(default)]

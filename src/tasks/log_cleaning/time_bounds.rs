@@ -18,7 +18,8 @@ use crate::sqlite::TimeValue;
 use crate::tasks::log_cleaning::time_tally::Spelling;
 use crate::tasks::log_cleaning::time_tally::Tally;
 
-/// How long all values of a time column may be looked at. A writer of a rollback database waits meanwhile.
+/// How long all values of a time column may be looked at. A writer of a rollback database waits
+/// meanwhile.
 pub(super) fn scan_timeout(database: &Database, journal_mode: JournalMode) -> Duration {
     match journal_mode {
         JournalMode::Wal => database.settings.count_timeout * 10,
@@ -57,7 +58,8 @@ impl Bounds {
         };
         if let Some(pattern) = pattern {
             let at = |seconds: f64| TimeValue::Integer(spelled(seconds, pattern).parse().unwrap_or(0));
-            // The number of the minute or day of the cutoff itself has not expired in full; each row is read.
+            // The number of the minute or day of the cutoff itself has not expired in full; each
+            // row is read.
             let below = at(cutoff + DAY_SECONDS);
             let form = TimeForm::PerRow { ordered: !tally.texts };
             return Self { floor: at(FLOOR_SECONDS), below, never: at(never), form };

@@ -194,7 +194,8 @@ fn zone(offset: f64) -> String {
     format!("zone {sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
-/// The spelling of all values, the next one among them; `None` stands for a text that is no ISO 8601.
+/// The spelling of all values, the next one among them; `None` stands for a text that is no ISO
+/// 8601.
 fn merge_spelling(before: Option<Spelling>, next: Option<Iso>) -> Spelling {
     let Some(Iso { extended, separator, offset, .. }) = next else { return Spelling::Unordered };
     let same = Spelling::Same { extended, separator, offset };

@@ -13,7 +13,8 @@ pub struct OptimizeReport {
     pub analyzed: Vec<String>,
     /// Tables that could not be analyzed within a bearable hold.
     pub too_slow: Vec<String>,
-    /// Tables that SQLite cannot analyze without the application, each with the reason, such as a collation of its own.
+    /// Tables that SQLite cannot analyze without the application, each with the reason, such as a
+    /// collation of its own.
     #[serde(default)]
     pub not_possible: Vec<String>,
 }

@@ -16,7 +16,8 @@ use crate::tasks::reason::SkipReason;
 use crate::tasks::report::Report;
 use crate::tasks::stop::Stop;
 
-/// The fewest rows of an index that still tell something: what a table that takes too long is tried with.
+/// The fewest rows of an index that still tell something: what a table that takes too long is tried
+/// with.
 const MIN_ANALYSIS_ROWS: u32 = 100;
 
 /// An analysis that takes so many times the target hold is broken off, as in every other job.

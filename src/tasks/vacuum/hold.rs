@@ -1,7 +1,7 @@
 //! How long a full VACUUM holds the write lock, and the bound above which it does not begin.
 //!
-//! The hold cannot be ended once VACUUM copies its result back, so it is judged before, from the size of the content and the
-//! rate of this database's last vacuum.
+//! The hold cannot be ended once VACUUM copies its result back, so it is judged before, from the
+//! size of the content and the rate of this database's last vacuum.
 
 use std::time::Duration;
 
@@ -16,11 +16,12 @@ use crate::tasks::stop::Stop;
 /// Bytes a second that a full VACUUM is expected to write where no earlier run tells, as measured.
 const DEFAULT_RATE: f64 = 110.0 * 1024.0 * 1024.0;
 
-/// A hold is allowed for if so many times its estimate is within the bound: with a rate of this database's last vacuum, and
-/// with none.
+/// A hold is allowed for if so many times its estimate is within the bound: with a rate of this
+/// database's last vacuum, and with none.
 const MARGIN: (f64, f64) = (1.5, 2.0);
 
-/// The longest hold of a full VACUUM where neither the task nor the application's busy timeout says otherwise.
+/// The longest hold of a full VACUUM where neither the task nor the application's busy timeout says
+/// otherwise.
 const MAX_LOCK_HOLD: Duration = Duration::from_secs(1);
 
 /// Bytes that stay.

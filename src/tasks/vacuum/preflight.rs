@@ -75,7 +75,8 @@ fn check_replication(task: &Vacuum, context: &TaskContext<'_>, tables: &[String]
     }
 }
 
-/// A VACUUM numbers the rows anew where no INTEGER PRIMARY KEY is their id (<https://www.sqlite.org/lang_vacuum.html>).
+/// A VACUUM numbers the rows anew where no INTEGER PRIMARY KEY is their id
+/// (<https://www.sqlite.org/lang_vacuum.html>).
 pub(super) fn check_row_ids(broken: &[(String, String)]) -> Result<(), Stop> {
     let Some((table, index)) = broken.first() else { return Ok(()) };
     let more = if broken.len() > 1 { format!(" (and {} more)", broken.len() - 1) } else { String::new() };
@@ -87,7 +88,8 @@ pub(super) fn check_row_ids(broken: &[(String, String)]) -> Result<(), Stop> {
     Err(Stop::skipped(SkipReason::UnstableRowIds, detail))
 }
 
-/// A full VACUUM makes every table and index anew, and ends where SQLite needs what only the application has.
+/// A full VACUUM makes every table and index anew, and ends where SQLite needs what only the
+/// application has.
 pub(super) fn check_schema(context: &TaskContext<'_>) -> Result<(), Stop> {
     let database = context.database;
     let read = read_consistently(&database.path, &database.files, context.limits, |reader| {

@@ -112,7 +112,8 @@ fn full(
     Ok(())
 }
 
-/// Slice after slice, until as many pages as were free at the beginning are gone: the owner may free more meanwhile.
+/// Slice after slice, until as many pages as were free at the beginning are gone: the owner may
+/// free more meanwhile.
 fn incremental(
     writer: &mut Writer,
     task: &Vacuum,
@@ -168,7 +169,8 @@ fn run_slices(
     Ok(())
 }
 
-/// Brings the WAL into the main file, which only then becomes shorter, and empties it if nobody is in the way.
+/// Brings the WAL into the main file, which only then becomes shorter, and empties it if nobody is
+/// in the way.
 fn truncate_wal(
     writer: &mut Writer,
     context: &TaskContext<'_>,

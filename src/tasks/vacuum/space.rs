@@ -14,8 +14,8 @@ use crate::tasks::space::filesystem;
 use crate::tasks::stop::Stop;
 use crate::tasks::vacuum::hold::content;
 
-/// The space that a full VACUUM needs, by directory: the copy in the temporary directory, and beside the database the WAL
-/// with the whole copy, or the rollback journal with what was there
+/// The space that a full VACUUM needs, by directory: the copy in the temporary directory, and
+/// beside the database the WAL with the whole copy, or the rollback journal with what was there
 /// (<https://www.sqlite.org/lang_vacuum.html>).
 ///
 /// # Errors

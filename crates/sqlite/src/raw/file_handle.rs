@@ -30,8 +30,8 @@ pub(crate) fn read_header(connection: &Connection) -> Result<[u8; HEADER_BYTES],
     if code == ffi::SQLITE_OK { Ok(header) } else { Err(code) }
 }
 
-/// Reads from the main file in its current state, even while others write to it. What is behind its end
-/// is zeros.
+/// Reads from the main file in its current state, even while others write to it. What is behind its
+/// end is zeros.
 ///
 /// # Errors
 /// SQLite's code.
@@ -184,9 +184,9 @@ pub enum ChangeCounter {
     Wal(u32, u32),
 }
 
-/// The change counter of a connection's database in its current state, after any writer. In WAL mode it
-/// is that of the wal-index, and `None` while none is mapped: the counter in the main file does not
-/// change then.
+/// The change counter of a connection's database in its current state, after any writer. In WAL
+/// mode it is that of the wal-index, and `None` while none is mapped: the counter in the main file
+/// does not change then.
 pub(crate) fn change_counter(connection: &Connection, journal_mode: JournalMode) -> Option<ChangeCounter> {
     match journal_mode {
         JournalMode::Wal => {
