@@ -92,7 +92,7 @@ const ODD: [Odd; 12] = [
         "SQLITE_NOTADB",
         "file is not a database",
     ),
-    ("noise", |path| std::fs::write(path, noise()).unwrap(), "SQLITE_NOTADB", "file is not a database"),
+    ("noise", |path| std::fs::write(path, noise()).unwrap(), "other", "looks encrypted"),
     ("magic", |path| damage(path, 0, b"SQLite format 2"), "SQLITE_NOTADB", "file is not a database"),
     ("pagesize", |path| damage(path, 16, &[0, 3]), "SQLITE_NOTADB", "file is not a database"),
     (
@@ -140,7 +140,7 @@ fn odd_files_are_down_with_their_reason() {
         eventually(&format!("{name}: three errors"), || {
             let scrape = agent.metrics();
             assert_eq!(scrape.value("sqlite_up", &[("db", name)]), Some(0.0), "{name}");
-            let met: f64 = ["SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_IOERR"]
+            let met: f64 = ["SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_IOERR", "other"]
                 .into_iter()
                 .filter(|label| label.starts_with(code))
                 .filter_map(|label| scrape.value("sqlite_errors_total", &[("db", name), ("code", label)]))

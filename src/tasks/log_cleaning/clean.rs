@@ -300,8 +300,7 @@ impl<'r> Cleaner<'r> {
             } else {
                 self.contention.pause(self.writer, kept, held.commit, pause_ratio);
             }
-            // The pause also notes our last commit, which the next table would otherwise take for
-            // an application's write.
+            // The pause also notes our last commit: for the next table, it is no foreign write.
             if cursor.is_none() {
                 table.finished = true;
                 return Ok(DeleteProgress::Done);
