@@ -279,9 +279,12 @@ fn a_long_hold_is_logged_once() {
     let lines = |words: &str| -> Vec<String> {
         agent.log().into_iter().filter(|line| line.contains(words)).collect()
     };
-    let told =
+    let reported =
         eventually("the log tells of the hold", || lines("has held a write lock for a long time").pop());
-    assert!(told.contains(&format!("\"pid\":{}", writer.pid())) && told.contains("RESERVED"), "{told}");
+    assert!(
+        reported.contains(&format!("\"pid\":{}", writer.pid())) && reported.contains("RESERVED"),
+        "{reported}"
+    );
     let held = || agent.metrics().value("sqlite_lock_held_seconds", &[("lock", "writer")]);
     let now = held().unwrap();
     eventually("two more sweeps", || held().filter(|seconds| *seconds >= now + 2.0));

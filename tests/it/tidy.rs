@@ -165,7 +165,7 @@ fn no_circle_between_the_files_of_a_module() {
 
 /// Crates that only some modules may use, and the reason.
 const CRATE_BOUNDARIES: [(&str, &str, &str); 16] = [
-    ("rusqlite::", "sqlite state_store demo", "every use of SQLite has a budget and cannot write"),
+    ("rusqlite::", "sqlite state_store demo", "every use of SQLite has limits and cannot write"),
     ("libsqlite3_sys", "", "rusqlite's ffi is the way, in sqlite/raw/"),
     ("prometheus_client::", "metrics", "names are an interface, kept in one place"),
     ("hyper::", "http telemetry", "limits on what others send are in few places"),

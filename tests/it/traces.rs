@@ -436,7 +436,7 @@ fn a_collector_that_is_ill_is_told_of_once(python: &str) {
                 (lost > Some(1.0)).then_some(())
             });
         }
-        let told = || {
+        let logged = || {
             agent
                 .log()
                 .iter()
@@ -445,13 +445,13 @@ fn a_collector_that_is_ill_is_told_of_once(python: &str) {
                 })
                 .count()
         };
-        eventually("it is told of", || (told() > 0).then_some(()));
+        eventually("it is logged", || (logged() > 0).then_some(()));
         assert!(agent.log().iter().any(|line| line.contains(words)), "{mode}: {:#?}", agent.log());
         collector.become_("take");
         eventually("it is well again", || {
             agent.log().iter().any(|line| line.contains("trace export recovered")).then_some(())
         });
-        assert_eq!(told(), 1, "{mode}: {:#?}", agent.log());
+        assert_eq!(logged(), 1, "{mode}: {:#?}", agent.log());
         // What was refused for now was sent again.
         eventually("spans are taken", || {
             (agent.metrics().value("litekeeper_trace_spans_exported_total", &[]) > Some(0.0)).then_some(())

@@ -9,7 +9,7 @@ use rustix::net::AddressFamily;
 use rustix::net::SocketType;
 
 /// A port of 127.0.0.1, held by a socket that is bound and does not listen: connecting to it is refused. No other program
-/// is given it by chance, and one that is told to listen on it can, because both allow the address to be used again.
+/// is given it by chance, and one that is configured to listen on it can, because both allow the address to be used again.
 pub struct ReservedPort {
     _socket: OwnedFd,
     pub address: SocketAddr,
