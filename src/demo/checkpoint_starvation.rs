@@ -8,9 +8,10 @@ use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::input_end;
-use super::open;
-use super::queue;
+use super::databases::open;
+use super::databases::queue;
+use super::writer::WRITER_COMMAND;
+use super::writer::input_end;
 
 /// The hidden subcommand under which the reader runs.
 pub const READER_COMMAND: &str = "demo-reader";
@@ -36,7 +37,7 @@ impl CheckpointStarvation {
         let start = |arguments: &[&str]| {
             Command::new(&program).args(arguments).arg(path).stdin(Stdio::piped()).spawn()
         };
-        let mut writer = start(&[super::WRITER_COMMAND, "--pause-milliseconds", WRITER_PAUSE_MILLISECONDS])?;
+        let mut writer = start(&[WRITER_COMMAND, "--pause-milliseconds", WRITER_PAUSE_MILLISECONDS])?;
         match start(&[READER_COMMAND]) {
             Ok(reader) => Ok(Self([writer, reader])),
             Err(error) => {

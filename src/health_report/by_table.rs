@@ -15,10 +15,10 @@ use crate::sqlite::Header;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
-use super::CheckProgress;
-use super::CheckReport;
-use super::Report;
-use super::Request;
+use super::progress::CheckProgress;
+use super::report::CheckReport;
+use super::report::Report;
+use super::report::Request;
 use super::impact_limits::ImpactMonitor;
 use super::impact_limits::yield_to_writers;
 use super::sqlite_check::checked_or_damage;

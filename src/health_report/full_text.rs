@@ -8,7 +8,7 @@ use crate::sqlite::Header;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
-use super::Report;
+use super::report::Report;
 use super::impact_limits::ImpactMonitor;
 
 /// Adds what the comparison finds to the full check. Damage comes first: where there is any,

@@ -39,8 +39,8 @@ use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 use crate::sqlite::temporary_directory;
 
-use super::Report;
-use super::Request;
+use super::report::Report;
+use super::report::Request;
 
 /// How long a moment without a writer is waited for, before the read without a lock.
 const UNLOCKED_TIMEOUT: Duration = Duration::from_millis(20);

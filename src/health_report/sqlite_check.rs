@@ -9,8 +9,8 @@ use crate::sqlite::Finding;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
-use super::CheckReport;
-use super::Report;
+use super::report::CheckReport;
+use super::report::Report;
 use super::failure::Failure;
 
 /// A check that fails as a whole is a finding when the file is to blame for it.

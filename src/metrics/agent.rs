@@ -44,7 +44,7 @@ pub struct AgentMetrics {
     web_reload_ok: AtomicU64,
     sample_interval: AtomicU64,
     series_limit: AtomicU64,
-    pub(super) requests: HttpRequests,
+    requests: HttpRequests,
     spans: Arc<SpanCounts>,
 }
 
@@ -124,6 +124,16 @@ impl AgentMetrics {
     /// not be.
     pub fn web_reloaded(&self, successful: bool) {
         self.web_reload_ok.store(u64::from(successful), Ordering::Relaxed);
+    }
+
+    /// Creates the counters of the statuses with which a handler can respond, at 0.
+    pub fn declare_requests(&self, handler: &'static str, statuses: impl IntoIterator<Item = u16>) {
+        self.requests.declare(handler, statuses);
+    }
+
+    /// Counts a response.
+    pub fn count_request(&self, handler: &'static str, status: u16) {
+        self.requests.count(handler, status);
     }
 
     /// How often every database is sampled.

@@ -8,28 +8,24 @@ use prometheus_client::encoding::EncodeMetric as _;
 use prometheus_client::encoding::MetricEncoder;
 use prometheus_client::metrics::counter::ConstCounter;
 
-use super::agent::AgentMetrics;
-
 /// A counter for each handler and status. Statuses that were not declared are counted too.
 #[derive(Debug, Default)]
 pub(super) struct HttpRequests(Mutex<BTreeMap<(&'static str, u16), u64>>);
 
-impl AgentMetrics {
+impl HttpRequests {
     /// Creates the counters of the statuses with which a handler can respond, at 0.
-    pub fn declare_requests(&self, handler: &'static str, statuses: impl IntoIterator<Item = u16>) {
-        let mut counts = self.requests.0.lock();
+    pub fn declare(&self, handler: &'static str, statuses: impl IntoIterator<Item = u16>) {
+        let mut counts = self.0.lock();
         for status in statuses {
             counts.entry((handler, status)).or_insert(0);
         }
     }
 
     /// Counts a response.
-    pub fn count_request(&self, handler: &'static str, status: u16) {
-        *self.requests.0.lock().entry((handler, status)).or_insert(0) += 1;
+    pub fn count(&self, handler: &'static str, status: u16) {
+        *self.0.lock().entry((handler, status)).or_insert(0) += 1;
     }
-}
 
-impl HttpRequests {
     pub fn encode(&self, mut metric: MetricEncoder) -> fmt::Result {
         for ((handler, status), count) in &*self.0.lock() {
             let status = status.to_string();
@@ -46,11 +42,11 @@ mod tests {
 
     #[test]
     fn every_status_is_counted() {
-        let metrics = AgentMetrics::default();
-        metrics.declare_requests("/", [200, 408]);
-        metrics.count_request("/", 408);
-        metrics.count_request("/", 418);
-        let counts: Vec<_> = metrics.requests.0.lock().clone().into_iter().collect();
+        let requests = HttpRequests::default();
+        requests.declare("/", [200, 408]);
+        requests.count("/", 408);
+        requests.count("/", 418);
+        let counts: Vec<_> = requests.0.lock().clone().into_iter().collect();
         assert_eq!(counts, [(("/", 200), 0), (("/", 408), 1), (("/", 418), 1)]);
     }
 }
