@@ -15,12 +15,12 @@ use crate::sqlite::Header;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
+use super::impact_limits::ImpactMonitor;
+use super::impact_limits::yield_to_writers;
 use super::progress::CheckProgress;
 use super::report::CheckReport;
 use super::report::Report;
 use super::report::Request;
-use super::impact_limits::ImpactMonitor;
-use super::impact_limits::yield_to_writers;
 use super::sqlite_check::checked_or_damage;
 use super::sqlite_check::operation_of;
 

@@ -31,22 +31,22 @@ use crate::sqlite::WalFrames;
 use crate::sqlite::is_of_encrypted_file;
 use crate::sqlite::version_text;
 
-use super::progress::CheckProgress;
-use super::report::CheckReport;
-use super::report::FactsReport;
-use super::report::Files;
-use super::report::Report;
-use super::report::Request;
-use super::report::RowCountReport;
 use super::by_table::check_by_table;
 use super::failure::Failure;
 use super::full_text;
 use super::impact_limits::ImpactLimits;
 use super::impact_limits::ImpactMonitor;
 use super::impact_limits::yield_to_writers;
+use super::progress::CheckProgress;
 use super::progress::ProgressEstimate;
 use super::reading::Source;
 use super::reading::read_beside_owner;
+use super::report::CheckReport;
+use super::report::FactsReport;
+use super::report::Files;
+use super::report::Report;
+use super::report::Request;
+use super::report::RowCountReport;
 use super::sqlite_check::run_check;
 
 /// How long a row count may take before its estimate is given, when a person waits for it.

@@ -8,8 +8,8 @@ use crate::sqlite::Header;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
-use super::report::Report;
 use super::impact_limits::ImpactMonitor;
+use super::report::Report;
 
 /// Adds what the comparison finds to the full check. Damage comes first: where there is any,
 /// nothing is compared. Where the owner needs its turn, the comparison is left out.

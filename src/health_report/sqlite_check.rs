@@ -9,9 +9,9 @@ use crate::sqlite::Finding;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
+use super::failure::Failure;
 use super::report::CheckReport;
 use super::report::Report;
-use super::failure::Failure;
 
 /// A check that fails as a whole is a finding when the file is to blame for it.
 pub(super) fn run_check(reader: &Reader, check: Check, report: &mut Report) -> Result<(), SqliteError> {
