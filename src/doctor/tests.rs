@@ -342,7 +342,7 @@ fn place_and_space() {
     check(backup(None), &[]);
     for (problem, words) in [
         (DirectoryError::Missing, "sudo install -d -m 750 -o 1000 '/srv/my backups'"),
-        (DirectoryError::NoDirectory(FileKind::Regular), "it is a file, no directory"),
+        (DirectoryError::NoDirectory(FileKind::Regular), "this is a file, not a directory"),
         (DirectoryError::ReadOnly, "findmnt --target '/srv/my backups'"),
         (
             DirectoryError::Denied("no".to_owned()),

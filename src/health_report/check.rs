@@ -91,7 +91,7 @@ pub(super) fn check_database(
     match read {
         Ok(Consistent::Read { .. }) => Ok(()),
         Ok(Consistent::Unstable) => {
-            Err(Failure::unknown("the database's files come and go while they are read; try again"))
+            Err(Failure::unknown("the files of the database are created and removed while they are read; try again"))
         }
         Err(ConsistentReadError::Query(error)) => match read_denied(&files) {
             Some((file, denied)) => {

@@ -67,7 +67,7 @@ pub(super) fn inspect(context: &TaskContext<'_>) -> Result<Inspection, Stop> {
             Ok(answer)
         }
         Ok(Consistent::Unstable) => {
-            let message = "the database's files come and go while they are read";
+            let message = "the files of the database are created and removed while they are read";
             Err(Stop::failed(FailureReason::Busy, message))
         }
         Err(ConsistentReadError::Query(error)) => {

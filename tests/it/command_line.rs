@@ -110,7 +110,7 @@ fn a_directory_that_takes_no_backup_is_told_before() {
     };
     let mend = refused("there is no such directory");
     std::fs::write(&backups, "").unwrap();
-    refused("it is a file, no directory");
+    refused("this is a file, not a directory");
     std::fs::remove_file(&backups).unwrap();
     // As somebody else than root, the command begins with sudo, for which there may be no password.
     shell(mend.strip_prefix("sudo ").unwrap_or(&mend));
@@ -138,7 +138,7 @@ fn a_directory_of_others_takes_no_backup(setpriv: &str) {
     };
     let check = || as_nobody(&["config", "check", &config]).stderr;
     let doctor = || as_nobody(&["doctor", "--json", "--config", &config]).stdout;
-    assert!(check().contains("litekeeper may not keep files there: Permission denied"), "{}", check());
+    assert!(check().contains("litekeeper may not create, list or remove files there: Permission denied"), "{}", check());
     let finding = impossible(&doctor()).unwrap();
     let command = finding["command"].as_str().unwrap().to_owned();
     assert!(command.starts_with("sudo chown 65534 "), "{finding}");

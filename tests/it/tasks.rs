@@ -413,7 +413,7 @@ fn a_backup_is_restored_and_a_damaged_one_found() {
     assert_eq!(mode, "wal");
     let before = std::fs::read(&target).unwrap();
     let refused = Output::of(&["restore", "--json", good, to]);
-    assert!(refused.code == Some(2) && refused.stdout.contains("exists already"), "{refused:?}");
+    assert!(refused.code == Some(2) && refused.stdout.contains("already exists"), "{refused:?}");
     assert_eq!(std::fs::read(&target).unwrap(), before);
     assert_eq!(Output::of(&["restore", good]).code, Some(2));
 }

@@ -1,8 +1,8 @@
-//! The backups of one database in a directory: their names, whose they are, and which of them go.
+//! The backups of one database in a directory: names, identity and rotation.
 //!
-//! A name says of which database a backup is by the identity that the state file keeps for the
-//! database's path. Another database that has the same name later, or on another host that shares
-//! the directory, has another identity, and so never removes them.
+//! The name of a backup contains the identity that the state file keeps for the database's path.
+//! A database that gets the same name later, or one on another host that shares the directory, has
+//! a different identity, so it never removes these backups.
 
 use std::io;
 use std::path::Path;
@@ -23,49 +23,49 @@ use crate::os::xattr;
 
 use crate::tasks::backup::copy::PENDING_SUFFIX;
 
-/// The end of a backup's name. It is none that a directory is searched for: a backup is not a
-/// database to watch.
+/// The extension of backups. Discovery does not search directories for it, because a backup is not
+/// a database to monitor.
 const SUFFIX: &str = ".backup";
 
-/// When a copy was begun, UTC, so that names sort by time. The length is fixed.
+/// The start time of the copy in UTC. Names sort by time because the length is fixed.
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%S%.3fZ";
 const TIME_LENGTH: usize = "20260102T030405.678Z".len();
 
-/// The extended attribute (xattr(7)) of a backup's file that says whose it is.
+/// The extended attribute (xattr(7)) of a backup file that names the database.
 const OWNER_ATTRIBUTE: &str = "user.litekeeper.database";
 
 /// Hexadecimal digits of an identity.
 const ID_LENGTH: usize = 12;
 
-/// Of which database backups are.
+/// Identifies the database to which backups belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupIdentity {
-    /// Random hexadecimal digits, made once for the database's path and kept in the state file.
+    /// Random hexadecimal digits, generated once for the database's path and kept in the state file.
     pub id: String,
-    /// Whether backups that earlier versions made, whose names have no identity, are known to be of
+    /// Whether backups of earlier versions, whose names contain no identity, are known to belong to
     /// this database.
     pub owns_unmarked: bool,
 }
 
-/// What a backup's file says of where it comes from.
+/// The origin of a backup, as recorded in the attribute of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupOwner {
-    /// The identity.
+    /// See [`BackupIdentity::id`].
     pub id: String,
-    /// The database's name.
+    /// The name of the database in the configuration.
     pub database: String,
-    /// Its path.
+    /// The path of the database.
     pub path: String,
-    /// The host.
+    /// The name of the host that made the backup.
     pub host: String,
 }
 
-/// Backups by whose they are, each list the oldest first.
+/// Backups of this database and of others, each list oldest first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Of this database.
+    /// Backups of this database.
     pub own: Vec<PathBuf>,
-    /// Of others, or not known to be of this one.
+    /// Backups of other databases, or not known to be of this one.
     pub others: Vec<PathBuf>,
 }
 
@@ -78,12 +78,12 @@ pub(super) struct BackupSet<'s> {
 
 impl<'s> BackupSet<'s> {
     pub(super) fn new(directory: &'s Path, name: &DatabaseName, identity: &'s BackupIdentity) -> Self {
-        // One character for one, so that no two databases have the same.
+        // The encoding is injective, so that no two databases have the same prefix.
         let safe = name.as_str().replace('%', "%25").replace('/', "%2F").replace('\0', "%00");
         Self { directory, prefix: format!("{safe}-"), identity }
     }
 
-    /// What stands in the directory with this begin and end and a time of ours.
+    /// Lists the files whose name has this start and end around a timestamp.
     fn list(&self, before: &str, end: &str) -> io::Result<Found> {
         let mut found = Found::default();
         for entry in std::fs::read_dir(self.directory)? {
@@ -108,20 +108,20 @@ impl<'s> BackupSet<'s> {
         self.list("", SUFFIX)
     }
 
-    /// Removes what runs that were killed have left.
+    /// Removes incomplete files of runs that were killed.
     pub(super) fn remove_incomplete(&self) -> io::Result<()> {
         let end = format!("{SUFFIX}{PENDING_SUFFIX}");
         self.list(".", &end)?.own.iter().try_for_each(std::fs::remove_file)
     }
 
-    /// Where a backup that begins now is to be.
+    /// Returns the path of a backup that starts now.
     pub(super) fn new_path(&self, now: SystemTime) -> PathBuf {
         let time = DateTime::<Utc>::from(now).format(TIME_FORMAT);
         self.directory.join(format!("{}{time}-{}{SUFFIX}", self.prefix, self.identity.id))
     }
 
-    /// Removes the oldest backups of this database until `keep` are left, the new one among them
-    /// whatever time its name says.
+    /// Removes the oldest backups of this database until `keep` remain. The new one always remains,
+    /// whatever time its name contains.
     pub(super) fn prune(&self, new: &Path, keep: usize) -> io::Result<Vec<PathBuf>> {
         let mut older = self.backups()?.own;
         older.retain(|path| path != new);
@@ -137,8 +137,8 @@ impl<'s> BackupSet<'s> {
     }
 }
 
-/// The identity in the part of a name that follows the database's, `None` for a backup of an
-/// earlier version; nothing at all for a name that is not ours.
+/// Returns the identity in the part of a file name that follows the database's name: `Some(None)`
+/// for a backup of an earlier version, `None` if the name is not a backup's.
 fn id_after_time(text: &str) -> Option<Option<&str>> {
     let (time, rest) = text.split_at_checked(TIME_LENGTH)?;
     chrono::NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok()?;
@@ -152,7 +152,7 @@ fn is_id(text: &str) -> bool {
     text.len() == ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The identity in the name of a backup; `None` for one of an earlier version, or that was renamed.
+/// Returns the identity in the name of a backup; `None` if it is of an earlier version or renamed.
 #[must_use]
 pub fn backup_id(backup: &Path) -> Option<&str> {
     let name = backup.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
@@ -162,8 +162,8 @@ pub fn backup_id(backup: &Path) -> Option<&str> {
     is_id(id).then_some(id)
 }
 
-/// Writes down in an attribute of a new backup's file whose it is, where the file system keeps such
-/// attributes.
+/// Records the origin of a new backup in an attribute of its file, if the file system supports
+/// extended attributes.
 pub(super) fn describe(file: &PendingFile, identity: &BackupIdentity, database: &Database) {
     let owner = BackupOwner {
         id: identity.id.clone(),
@@ -176,7 +176,7 @@ pub(super) fn describe(file: &PendingFile, identity: &BackupIdentity, database: 
     }
 }
 
-/// Whose a backup is, by the attribute of its file.
+/// Reads the origin of a backup from the attribute of its file.
 #[must_use]
 pub(super) fn owner_of(backup: &Path) -> Option<BackupOwner> {
     serde_json::from_slice(&xattr(backup, OWNER_ATTRIBUTE)?).ok()
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_of_one_database_and_the_oldest_go_first() {
+    fn rotation_removes_the_oldest_backups_of_this_database_only() {
         let directory = tempfile::tempdir().unwrap();
         let identity = |id: &str| BackupIdentity { id: id.to_owned(), owns_unmarked: false };
         let (own, other) = (identity(OWN), identity(OTHER));
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!((found.own.len(), found.others.len()), (4, 2), "{found:?}");
         app.remove_incomplete().unwrap();
         assert!(!incomplete.exists());
-        // The clock was set back: the new one is not the oldest, whatever its name says.
+        // The clock was set back: the new backup remains although its name sorts first.
         let new = app.new_path(at(0));
         make(&new);
         assert_eq!(app.prune(&new, 3).unwrap(), [app.new_path(at(1)), app.new_path(at(2))]);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn backups_of_earlier_versions_go_only_where_they_are_known_to_be_its_own() {
+    fn backups_of_earlier_versions_are_removed_only_if_known_to_be_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let old = directory.path().join("app-19700101T000001.000Z.backup");
         for (owns_unmarked, removed) in [(false, 0), (true, 1)] {

@@ -1,8 +1,7 @@
-//! The copy of a rollback database: in blocks, without a lock but for a moment, see
-//! [`consistent_copy`].
+//! Copies a rollback database in blocks, with at most one short lock; see [`consistent_copy`].
 //!
-//! What proves it: the hash of each block that was read. So the copy is the database as it was at
-//! one moment, byte for byte, and its rows need not be counted in both.
+//! The hash of each block that was read verifies the copy. The copy therefore equals the database
+//! at one moment byte for byte, and the rows of both need not be counted and compared.
 
 use std::path::Path;
 use std::time::Instant;
@@ -32,7 +31,7 @@ use crate::tasks::backup::copy::file_failed;
 use crate::tasks::reason::FailureReason;
 use crate::tasks::stop::Stop;
 
-/// Copies a rollback database; `None` where it has to be copied under SQLite's locks.
+/// Copies a rollback database. Returns `None` if it must be copied under SQLite's locks.
 pub(super) fn copy_blocks(
     source: &Source<'_>,
     impact_limits: ImpactLimits,
@@ -60,9 +59,9 @@ pub(super) fn copy_blocks(
         Ok(CopyOutcome::NotHere) => return Ok(None),
         Ok(CopyOutcome::TooLong(needed)) => {
             let message = format!(
-                "the application commits all the time, and to make the copy one state nobody could commit for {} ms, while {} ms \
-                 are allowed (five times max_writer_wait, or half of owner_busy_timeout); raise one of them if the application can wait, or back up \
-                 when it rests",
+                "the application commits without a pause: a consistent copy needs a lock that blocks commits for {} ms, and {} ms are \
+                 allowed (five times max_writer_wait, or half of owner_busy_timeout); raise one of these settings if the application \
+                 can wait, or schedule the backup for a time when it is idle",
                 needed.as_millis(),
                 max_hold.as_millis()
             );
@@ -75,7 +74,7 @@ pub(super) fn copy_blocks(
         Err(BlockError::Write(error)) => return Err(failed(error)),
     };
     let (header, tables) = contents(pending, limits)?;
-    // What is behind the pages is no part of the database (`SQLITE_FCNTL_CHUNK_SIZE`).
+    // Bytes after the last page are not part of the database (`SQLITE_FCNTL_CHUNK_SIZE`).
     let size = u64::from(header.pages) * u64::from(header.page_size);
     if size < made.size_bytes {
         target.set_len(size).map_err(failed)?;
@@ -91,11 +90,11 @@ pub(super) fn copy_blocks(
     Ok(Some((file, copied)))
 }
 
-/// The header of the copy and the tables that have rows of their own.
+/// Reads the header of the copy and lists the tables that store rows themselves.
 fn contents(copy: &Path, limits: &QueryLimits) -> Result<(Header, Vec<TableRowCount>), SqliteError> {
     let reader = Reader::open(copy, Access::Immutable, limits)?;
     let header = reader.header()?;
-    // What the damage of a schema means is the check's to say.
+    // A damaged schema is not an error here: the check that follows reports it.
     let listed = match reader.tables_with_indexes() {
         Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
         other => other?,
@@ -104,14 +103,15 @@ fn contents(copy: &Path, limits: &QueryLimits) -> Result<(Header, Vec<TableRowCo
     Ok((header, tables))
 }
 
-/// Holds the blocks of a copy, as they come from the disk, against what was read from the database.
+/// Compares the blocks of a copy, read from the disk, with the hashes of what was read from the
+/// database.
 pub(super) fn ensure_as_written(copy: &Path, copied: &DatabaseCopy, size: u64) -> Result<(), VerifyError> {
     let Some(blocks) = &copied.blocks else { return Ok(()) };
     #[expect(clippy::disallowed_methods, reason = "a copy of our own, which no application has open")]
     let matches = std::fs::File::open(copy).and_then(|file| blocks.matches(&file, size));
     match matches {
         Ok(true) => Ok(()),
-        Ok(false) => Err(VerifyError::Differs("the disk does not hold what was written to it".to_owned())),
-        Err(error) => Err(VerifyError::Differs(format!("it cannot be read: {error}"))),
+        Ok(false) => Err(VerifyError::Differs("the disk returned other bytes than were written".to_owned())),
+        Err(error) => Err(VerifyError::Differs(format!("the copy cannot be read: {error}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! What the two ways to copy a database share: the source, the copy, and why a copy is refused.
+//! Types that both ways to copy a database share: the source, the copy and the errors.
 
 use std::io;
 use std::path::Path;
@@ -18,62 +18,62 @@ use crate::tasks::progress::Progress;
 use crate::tasks::reason::FailureReason;
 use crate::tasks::stop::Stop;
 
-/// So much is written between two syncs of a copy: the owner's own syncs wait for what a file
-/// system has gathered. Where the copy is made under a lock for which writers wait, everything is
-/// synced at the end.
+/// Bytes written between two syncs of a copy. Frequent syncs keep the application's own syncs
+/// short, because these wait for all dirty data of the file system. If writers wait for the copy,
+/// it is synced only at the end.
 pub(super) const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The share of the work that the copy is; the rest is its check.
+/// Fraction of the progress bar for the copy; the rest is for its check.
 pub(super) const COPY_SHARE: f64 = 0.4;
 
-/// What is copied, and how.
+/// A database to copy, with the limits that apply.
 pub(super) struct Source<'s> {
     pub path: &'s Path,
     pub files: &'s DatabaseFiles,
-    /// How the owner is spared; `None` for a file that nobody else uses.
+    /// Limits on the effect on the application; `None` for a file that no other process uses.
     pub impact_limits: Option<ImpactLimits>,
     pub limits: &'s QueryLimits,
     pub progress: &'s Arc<dyn Progress>,
 }
 
-/// A table and its rows; unknown where they were not counted in time.
+/// A table and its number of rows, which is `None` if they were not counted in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TableRowCount {
     pub table: String,
     pub rows: Option<u64>,
 }
 
-/// A copy that is not proved yet.
+/// A copy that is not verified yet.
 #[derive(Debug)]
 pub(super) struct DatabaseCopy {
     pub header: Header,
-    /// Every table that has rows of its own, also SQLite's and those of virtual tables.
+    /// Every table that stores rows itself, including SQLite's own and those of virtual tables.
     pub tables: Vec<TableRowCount>,
-    /// How often it began.
+    /// How many times the copy was started.
     pub attempts: u32,
-    /// The longest that writers were kept from committing.
+    /// The longest time for which writers could not commit.
     pub max_hold: Duration,
     pub elapsed: Duration,
-    /// The hashes of what was read, where the main file was copied in blocks: then the rows need
-    /// not be counted twice.
+    /// The hashes of what was read if the main file was copied in blocks. They make comparing row
+    /// counts unnecessary.
     pub blocks: Option<BlockCopy>,
 }
 
-/// The failure behind an error of the system.
+/// Converts an I/O error to a failure of the run.
 pub(super) fn file_failed(what: &str, error: &io::Error) -> Stop {
     let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
     let reason = if full { FailureReason::NoSpace } else { FailureReason::Io };
     Stop::failed(reason, format!("{what}: {error}"))
 }
 
-/// Why a copy is not good.
+/// Why a copy failed verification.
 #[derive(Debug)]
 pub(super) enum VerifyError {
-    /// Its own check finds it damaged, as may be what it was copied from.
+    /// The integrity check of the copy found damage; the source may be damaged as well.
     Damaged(String),
-    /// It is not what was copied.
+    /// The copy differs from what was read.
     Differs(String),
-    /// It could not be looked at.
+    /// The copy could not be read.
     Unread(SqliteError),
 }
 
@@ -86,7 +86,7 @@ impl From<SqliteError> for VerifyError {
     }
 }
 
-/// The name under which a copy is made.
+/// Returns the temporary path of a copy until it is verified.
 pub(super) fn pending_path(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -94,5 +94,5 @@ pub(super) fn pending_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The end of the name of a copy that is not complete.
+/// The suffix of an incomplete copy.
 pub(super) const PENDING_SUFFIX: &str = ".incomplete";

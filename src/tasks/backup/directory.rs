@@ -1,4 +1,4 @@
-//! Whether backups and archives can be kept in a directory.
+//! Checks whether a directory can store backups and archives.
 
 use std::path::Path;
 
@@ -7,18 +7,18 @@ use crate::os::directory_denied;
 use crate::os::stat;
 use crate::tasks::space::c_path;
 
-/// Why nothing can be kept in a directory.
+/// Why a directory cannot store files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirectoryError {
-    /// There is none.
+    /// The directory does not exist.
     Missing,
-    /// Something else has its name.
+    /// The path is not a directory.
     NoDirectory(FileKind),
     /// Its file system is mounted read-only.
     ReadOnly,
-    /// This process may not make, list or remove files in it; the system's words.
+    /// This process may not create, list or remove files in it; contains the system's message.
     Denied(String),
-    /// The system does not tell; its words.
+    /// The directory could not be examined; contains the system's message.
     Unknown(String),
 }
 
@@ -26,18 +26,20 @@ impl std::fmt::Display for DirectoryError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Missing => formatter.write_str(
-                "there is no such directory; make it, or mount what belongs there (litekeeper makes none, as it would fill \
-                 the wrong disk)",
+                "the directory does not exist; create it, or mount its file system (litekeeper does not create it, because it \
+                 would fill the wrong disk if a mount is missing)",
             ),
-            Self::NoDirectory(kind) => write!(formatter, "it is {}, no directory", kind.describe()),
-            Self::ReadOnly => formatter.write_str("its file system is mounted read-only"),
-            Self::Denied(error) => write!(formatter, "litekeeper may not keep files there: {error}"),
+            Self::NoDirectory(kind) => write!(formatter, "this is {}, not a directory", kind.describe()),
+            Self::ReadOnly => formatter.write_str("the file system is mounted read-only"),
+            Self::Denied(error) => {
+                write!(formatter, "litekeeper may not create, list or remove files there: {error}")
+            }
             Self::Unknown(error) => formatter.write_str(error),
         }
     }
 }
 
-/// What keeps backups from being kept in a directory.
+/// Returns why files cannot be stored in a directory, or `None` if they can.
 #[must_use]
 pub fn directory_error(directory: &Path) -> Option<DirectoryError> {
     let path = c_path(directory);

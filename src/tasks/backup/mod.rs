@@ -1,10 +1,10 @@
-//! Backup: a verified copy of the database in a directory, of which the newest are kept.
+//! Backup: copies the database into a directory, verifies the copy, and keeps the newest copies.
 //!
 //! A run checks the free space, makes a copy under a temporary name, verifies it (see
-//! `verified_copy`), renames it, and only then removes the oldest. Each copy needs as much disk as
-//! the database has pages, and a read transaction while it is made. A file under the name of a
-//! backup is therefore complete, on the disk and verified, no matter when a run was killed. A
-//! missing directory is not created: it may be a disk that is not mounted.
+//! `verified_copy`), renames it, and only then removes the oldest backups. A copy needs as much
+//! disk space as the pages of the database, and a read transaction while it is made. A file with
+//! the name of a backup is therefore complete, on the disk and verified, no matter when a run was
+//! killed. A missing directory is not created, because its disk may not be mounted.
 
 pub(super) mod backup_set;
 mod block_copy;
@@ -86,7 +86,7 @@ impl Task for Backup {
         let needed = check_directory(settings).and_then(|()| required_space(settings, &inspection.header));
         if let Some(needed) = dry_run.note_stop(needed) {
             if needed.available_bytes < needed.bytes {
-                dry_run.note("the disk of the backups has too little free space");
+                dry_run.note("the file system of the backups has too little free space");
             }
             dry_run.needs = vec![needed];
         }
@@ -113,7 +113,7 @@ impl Task for Backup {
             Err(stop) => Some(stop.message),
             Ok(need) => (need.available_bytes < need.bytes).then(|| {
                 let (needed, free) = (bytes(need.bytes), bytes(need.available_bytes));
-                format!("{}: a backup needs {needed}, and {free} are free", need.directory)
+                format!("{}: a backup needs {needed}, but {free} are free", need.directory)
             }),
         };
         let problem =

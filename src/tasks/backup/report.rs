@@ -1,4 +1,4 @@
-//! What a backup did.
+//! The report of a backup.
 
 use std::path::PathBuf;
 
@@ -13,43 +13,44 @@ use crate::tasks::report::Measurements;
 use crate::tasks::report::TaskReport;
 use crate::tasks::report::to_json;
 
-/// What was kept.
+/// The new backup and the state of its directory.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackupReport {
     /// The new backup.
     pub path: PathBuf,
-    /// Its size.
+    /// The size of the new backup.
     pub size_bytes: u64,
-    /// Tables whose rows are as many in the copy as in the database: counted in both, or copied
-    /// byte for byte.
+    /// Tables with the same number of rows in the copy and in the database: counted in both, or
+    /// copied byte for byte.
     pub tables: u64,
-    /// Their rows.
+    /// Rows of these tables.
     pub rows: u64,
-    /// Tables that were not counted in the database in time, so that only the copy's own check
-    /// speaks for them.
+    /// Tables that were not counted in the database in time, so that only the integrity check
+    /// verifies them.
     pub not_compared: Vec<String>,
-    /// What could not be checked in the copy, with the reason: it needs what only the application
-    /// has.
+    /// What could not be checked in the copy, with the reason: it needs a function or collation
+    /// that only the application has.
     #[serde(default)]
     pub not_checked: Vec<String>,
-    /// Constraints that rows of the copy break, as those of the database do.
+    /// Constraints that rows of the copy violate, as those of the database do.
     #[serde(default)]
     pub broken_constraints: Vec<String>,
-    /// How often the copy began; of a rollback database, how many times its file was read.
+    /// How many times the copy was started, or how many times the file of a rollback database was
+    /// read.
     pub attempts: u32,
-    /// How long the database was read.
+    /// How long the copy took.
     pub copy_seconds: f64,
     /// How long the check of the copy took.
     pub verify_seconds: f64,
-    /// When it was proved, in seconds since 1970.
+    /// When the copy was verified, in seconds since 1970.
     pub verified_at: f64,
     /// Backups of the database in the directory.
     pub files: u64,
-    /// Backups in the directory that have its name and are of another database, or not known to be
-    /// of this one; they stay.
+    /// Backups in the directory with the database's name that belong to another database, or are
+    /// not known to belong to this one. They are never removed.
     #[serde(default)]
     pub files_of_others: u64,
-    /// Those that went.
+    /// Backups that the rotation removed.
     pub removed: Vec<PathBuf>,
 }
 
@@ -72,7 +73,7 @@ impl TaskReport for BackupReport {
         let others = match self.files_of_others {
             0 => String::new(),
             more => format!(
-                "; {} with the name of this database stay, as they are not known to be its own",
+                "; {} with this database's name are not removed, because they are not known to belong to it",
                 counted(more, "backup")
             ),
         };
@@ -82,7 +83,7 @@ impl TaskReport for BackupReport {
     fn lines(&self, _message: &str) -> Vec<String> {
         let mut lines = vec![self.path.display().to_string()];
         lines.extend(
-            self.not_compared.iter().map(|table| format!("not counted in the database in time: {table}")),
+            self.not_compared.iter().map(|table| format!("not compared, as counting took too long: {table}")),
         );
         lines.extend(self.broken_constraints.iter().chain(&self.not_checked).cloned());
         lines.extend(self.removed.iter().map(|path| format!("removed: {}", path.display())));

@@ -1,7 +1,7 @@
-//! Restore: a verified copy of a backup under a name that nothing has yet.
+//! Restore: copies a backup to a new path and verifies the copy.
 //!
-//! It puts nothing in an application's place: a database that is replaced while it is open is the
-//! surest way to damage it, so that last step is the operator's.
+//! Restore never replaces a database, because replacing one that an application has open damages
+//! it. This last step is the operator's.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -26,20 +26,20 @@ use crate::tasks::progress::Progress;
 use crate::tasks::reason::FailureReason;
 use crate::tasks::stop::Stop;
 
-/// What was restored.
+/// A restored backup and how far it is verified.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RestoreReport {
-    /// From where.
+    /// The file that was read.
     pub backup: PathBuf,
-    /// Whose it is, where its file says so.
+    /// The database of the backup, if the file's attribute names it.
     pub backup_of: Option<BackupOwner>,
-    /// To where.
+    /// The file that was written.
     pub target: PathBuf,
-    /// The size of the file.
+    /// The size of the restored file.
     pub size_bytes: u64,
-    /// Tables that were counted in both.
+    /// Tables whose rows were counted in the backup and in the copy.
     pub tables: u64,
-    /// Their rows.
+    /// Rows of these tables.
     pub rows: u64,
     /// Tables that could not be counted.
     pub not_compared: Vec<String>,
@@ -47,10 +47,11 @@ pub struct RestoreReport {
     pub not_checked: Vec<String>,
 }
 
-/// Writes a proved copy of a backup.
+/// Copies a backup to `target` and verifies the copy.
 ///
 /// # Errors
-/// Something stands at the target already; the backup is damaged; a disk fails or is full. Nothing is left then.
+/// The target exists, the backup is damaged, or a disk fails or is full. No file is left in these
+/// cases.
 pub fn restore(
     backup: &Path,
     target: &Path,
@@ -67,9 +68,10 @@ pub fn restore(
         VerifyError::Damaged(problem) => {
             Stop::failed(FailureReason::Corrupt, format!("the backup is damaged: {problem}"))
         }
-        VerifyError::Differs(words) => {
-            Stop::failed(FailureReason::Io, format!("the copy is not what was read: {words}"))
-        }
+        VerifyError::Differs(detail) => Stop::failed(
+            FailureReason::Io,
+            format!("the copy differs from the backup: {detail}; check the disk of the target"),
+        ),
         VerifyError::Unread(error) => Stop::from(error),
     })?;
     pending.rename_noreplace(target).map_err(|error| file_failed(&target.display().to_string(), &error))?;
@@ -85,22 +87,22 @@ pub fn restore(
     })
 }
 
-/// Refuses a target with anything at its name, or with a sidecar that SQLite would take for the new
-/// file's.
+/// Refuses a target that exists, or that has a `-wal` or journal file beside it, which SQLite would
+/// apply to the restored file.
 fn check_target_free(target: &Path) -> Result<(), Stop> {
     for suffix in ["", "-wal", "-shm", "-journal", "-tshm"] {
         let mut name = OsString::from(target.as_os_str());
         name.push(suffix);
         let path = PathBuf::from(name);
-        // A link that leads nowhere is something, too.
+        // A dangling symbolic link counts as an existing file.
         let taken = path.is_symlink()
             || stat(&crate::tasks::space::c_path(&path))
                 .map_err(|error| file_failed(&path.display().to_string(), &error))?
                 .is_some();
         if taken {
             let what = match suffix {
-                "" => "exists already; nothing is ever overwritten, so give a name that is free",
-                _ => "exists, and SQLite would take it for a part of the restored file; move it away",
+                "" => "the file already exists, and restore never overwrites a file; choose another name",
+                _ => "the file exists, and SQLite would apply it to the restored database; move it to another directory",
             };
             return Err(Stop::failed(FailureReason::Config, format!("{}: {what}", path.display())));
         }

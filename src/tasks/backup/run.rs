@@ -1,4 +1,4 @@
-//! Runs a backup: copy, verification, name, and the removal of the oldest.
+//! Runs a backup: copies, verifies, renames, and removes the oldest backups.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,7 +36,7 @@ use crate::tasks::space::c_path;
 use crate::tasks::space::filesystem;
 use crate::tasks::stop::Stop;
 
-/// Refuses a directory in which nothing can be kept.
+/// Fails if the directory cannot store backups.
 pub(super) fn check_directory(task: &Backup) -> Result<(), Stop> {
     match directory_error(&task.to) {
         None => Ok(()),
@@ -44,7 +44,7 @@ pub(super) fn check_directory(task: &Backup) -> Result<(), Stop> {
     }
 }
 
-/// The space that a backup needs.
+/// Returns the space that a backup needs and what is free.
 pub(super) fn required_space(task: &Backup, header: &Header) -> Result<SpaceRequirement, Stop> {
     let directory = c_path(&task.to);
     let facts = filesystem(&directory)?;
@@ -54,13 +54,13 @@ pub(super) fn required_space(task: &Backup, header: &Header) -> Result<SpaceRequ
     Ok(SpaceRequirement { purpose: "backup", directory, bytes, available_bytes })
 }
 
-/// Backs the database up.
 pub(super) fn run(task: &Backup, context: &TaskContext<'_>) -> Result<Report, Stop> {
     let Inspection { header, .. } = inspect(context)?;
     check_directory(task)?;
     let failed = |error: std::io::Error| file_failed(&task.to.display().to_string(), &error);
     let Some(identity) = context.history.backup_identity.as_ref() else {
-        let message = "the state file keeps no identity for the database's backups, so none is made";
+        let message = "no backup is made, because the state file contains no identity for the backups of this database: without one, \
+                       rotation could remove backups of another database; check that the state file can be written (`litekeeper doctor`)";
         return Err(Stop::failed(FailureReason::Io, message));
     };
     let set = BackupSet::new(&task.to, &context.database.name, identity);
@@ -68,7 +68,8 @@ pub(super) fn run(task: &Backup, context: &TaskContext<'_>) -> Result<Report, St
     let required_space = required_space(task, &header)?;
     if required_space.available_bytes < required_space.bytes {
         let detail = format!(
-            "{}: the backup needs {}, min_free_space included, and {} are free; older ones stay until a new one is proved",
+            "{}: the backup needs {} including min_free_space, but {} are free; older backups are removed only after a new one \
+             is verified, so free some space or lower `keep`",
             required_space.directory,
             bytes(required_space.bytes),
             bytes(required_space.available_bytes)
@@ -115,22 +116,25 @@ pub(super) fn run(task: &Backup, context: &TaskContext<'_>) -> Result<Report, St
     (backup.files, backup.files_of_others) = (found.own.len() as u64, found.others.len() as u64);
     let report = Report::new(copied.max_hold, backup);
     rotated.map(|_| report.clone()).map_err(|error| {
-        let message = format!("the backup is made and proved, but older ones could not be removed: {error}");
+        let message = format!(
+            "the backup is complete and verified, but older backups could not be removed: {error}; check the permissions of the directory"
+        );
         Stop::failed(FailureReason::Io, message).with_report(report)
     })
 }
 
-/// What a flaw of the copy says: of the database where that is damaged too, else of the disk under
-/// the copy.
+/// Attributes a failed verification: to the database if that is damaged too, otherwise to the disk
+/// of the copy.
 fn verify_failure(error: VerifyError, impact_limits: ImpactLimits, context: &TaskContext<'_>) -> Stop {
-    let kept = "it is thrown away, and the backups before it stay";
+    let kept = "the copy is deleted, and earlier backups are kept";
     match error {
         VerifyError::Unread(error) => Stop::from(error),
-        VerifyError::Differs(words) => {
-            Stop::failed(FailureReason::Io, format!("the copy is not what was read: {words}; {kept}"))
-        }
+        VerifyError::Differs(detail) => Stop::failed(
+            FailureReason::Io,
+            format!("the copy differs from the database as read: {detail}; {kept}; check the disk of the backups"),
+        ),
         VerifyError::Damaged(problem) => {
-            context.progress.message("the copy is damaged; the database is checked");
+            context.progress.message("the copy is damaged; checking the database");
             let request = Request {
                 path: context.database.path.clone(),
                 rows: Vec::new(),
@@ -143,15 +147,15 @@ fn verify_failure(error: VerifyError, impact_limits: ImpactLimits, context: &Tas
                 },
             };
             let report = health_report::report(&request, &ReportProgress(Arc::clone(&context.progress)));
-            // Until somebody looked, a database whose copy is damaged counts as damaged. Broken
-            // constraints, and what only the application can check, are no damage.
+            // A database whose copy is damaged counts as damaged unless a check passes. Violated
+            // constraints, and content that only the application can check, are not damage.
             let unchecked = report.error.is_some() || report.checks.is_empty();
             match report.has(FindingCategory::Damage) || unchecked {
                 false => {
-                    let words = "though the database is sound; look at the disk under the backups";
+                    let cause = "although the database is sound; check the disk of the backups";
                     Stop::failed(
                         FailureReason::Io,
-                        format!("the copy is damaged ({problem}) {words}; {kept}"),
+                        format!("the copy is damaged ({problem}) {cause}; {kept}"),
                     )
                 }
                 true => {
@@ -174,9 +178,9 @@ mod tests {
     use crate::tasks::stop::StopReason;
     use crate::tasks::tests::owner_runs;
 
-    /// A damaged copy of a sound database is the disk's fault, and says nothing of the database.
+    /// A damaged copy of a sound database indicates a failing disk, not a damaged database.
     #[test]
-    fn a_damaged_copy_is_blamed_on_the_right_one() {
+    fn a_damaged_copy_is_attributed_to_the_disk_or_the_database() {
         const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");

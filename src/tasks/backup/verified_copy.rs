@@ -1,12 +1,12 @@
-//! A verified copy of a database: what a backup and a restore have in common.
+//! Makes a verified copy of a database, for backups and restores.
 //!
-//! Procedure: in one read transaction copy every page and count the rows of every table; end it,
-//! bring the copy to the disk, and there check all of it and count again. Price: the transaction
-//! lasts as long as the copy and as much again for the counts; it keeps a WAL growing, and gives
-//! way when that becomes too much. A rollback database, whose writers could not commit meanwhile,
-//! is copied as `block_copy` says. Why not VACUUM INTO: it reads for longer, leaves out what is
-//! damaged in an index, changes row ids, and allows no question about the same state of the
-//! database.
+//! In one read transaction, every page is copied and the rows of every table are counted. The copy
+//! is then synced, checked completely and counted again. The transaction lasts as long as the copy
+//! and up to the same time again for the counts. It keeps the WAL from being reset, and is aborted
+//! when the WAL has grown by `max_wal_growth`. A rollback database, whose writers could not commit
+//! during the transaction, is copied by `block_copy`. `VACUUM INTO` is not used: it reads for
+//! longer, omits what is damaged in an index, changes row ids, and permits no query on the same
+//! state of the database.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -49,16 +49,16 @@ use crate::tasks::progress::Progress;
 use crate::tasks::reason::FailureReason;
 use crate::tasks::stop::Stop;
 
-/// How often the copy of a rollback database begins anew because a writer wants to commit.
+/// How many times the copy of a rollback database is started, as a waiting writer aborts it.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// What the count of all rows may take at the least, beside as long as the copy took.
+/// Minimum time limit for counting all rows; the limit is longer if the copy took longer.
 const MIN_COUNT_TIME: Duration = Duration::from_secs(1);
 
-/// The page with the header.
+/// The page that contains the header.
 const FIRST_PAGE: u32 = 1;
 
-/// Why there is no copy.
+/// Why the copy failed.
 #[derive(Debug, thiserror::Error)]
 enum CopyError {
     #[error(transparent)]
@@ -86,7 +86,7 @@ pub(super) fn copy(source: &Source<'_>, pending: &Path) -> Result<(PendingFile, 
     }
     let mut file = None;
     let read = read_consistently(source.path, source.files, &limits, |reader| {
-        // The file of an earlier try goes before another takes its name.
+        // The file of an earlier attempt is removed before another gets the same name.
         file = None;
         attempts(reader, source, pending).map(|(made, copied)| {
             file = Some(made);
@@ -96,7 +96,7 @@ pub(super) fn copy(source: &Source<'_>, pending: &Path) -> Result<(PendingFile, 
     let copied = match read {
         Ok(Consistent::Read { answer, .. }) => answer,
         Ok(Consistent::Unstable) => {
-            let message = "the database's files come and go while they are read";
+            let message = "the files of the database are created and removed while they are read";
             return Err(Stop::failed(FailureReason::Busy, message));
         }
         Err(ConsistentReadError::Query(CopyError::Sqlite(error))) => return Err(Stop::from(error)),
@@ -115,14 +115,14 @@ pub(super) fn copy(source: &Source<'_>, pending: &Path) -> Result<(PendingFile, 
     on_disk(file, source, pending).map(|file| (file, copied))
 }
 
-/// Brings a copy to the disk, to be read from there.
+/// Syncs a copy, so that verification reads it from the disk.
 fn on_disk(file: PendingFile, source: &Source<'_>, pending: &Path) -> Result<PendingFile, Stop> {
     let synced = file.restrict_permissions_like(&source.files.main).and_then(|()| file.sync());
     synced.map_err(|error| file_failed(&pending.display().to_string(), &error))?;
     Ok(file)
 }
 
-/// Tries until no writer had to wait for too long.
+/// Repeats the copy until no writer had to wait for too long.
 fn attempts(
     reader: &mut Reader,
     source: &Source<'_>,
@@ -150,17 +150,17 @@ fn attempts(
             (ControlFlow::Break(()), JournalMode::Wal) => {
                 let growth = source.impact_limits.map_or(0, |impact_limits| impact_limits.max_wal_growth);
                 return Err(CopyError::TooMuch(format!(
-                    "the WAL grew by {} while the copy was made, which keeps it from starting anew; raise max_wal_growth, or \
-                     back up when the application rests",
+                    "the WAL grew by {} (max_wal_growth) during the copy, which prevents it from being reset; raise max_wal_growth, or \
+                     schedule the backup for a time when the application is idle",
                     bytes(growth)
                 )));
             }
             (ControlFlow::Break(()), JournalMode::Rollback) => yield_to_writers(reader, source.limits)?,
         }
     }
-    let words = "the copy could not be made under a lock of max_writer_wait, and in rollback mode nobody can commit meanwhile; raise \
-                 max_writer_wait, or back up when the application rests";
-    Err(CopyError::TooMuch(words.to_owned()))
+    let message = "the copy takes longer than max_writer_wait, and a database in rollback mode cannot be written meanwhile; raise \
+                   max_writer_wait, or schedule the backup for a time when the application is idle";
+    Err(CopyError::TooMuch(message.to_owned()))
 }
 
 fn copy_once(
@@ -188,16 +188,16 @@ fn copy_once(
     if let Some(error) = failed {
         return Err(error.into());
     }
-    // The backup API changes counters in page 1, and a checksum in the reserved bytes is not
-    // renewed: the owner could not read it.
+    // The backup API changes counters in page 1 without updating a checksum in the reserved bytes,
+    // so that the application could not read the page.
     if go.is_continue() && header.reserved_bytes > 0 {
         file.overwrite_start(&reader.page(FIRST_PAGE)?)?;
     }
     Ok(go)
 }
 
-/// Counts every table in the transaction of the copy, as many as fit the time and do not keep a
-/// writer waiting.
+/// Counts the rows of tables in the transaction of the copy, until the time limit or until a writer
+/// waits.
 fn count(
     reader: &mut Reader,
     source: &Source<'_>,
@@ -205,12 +205,12 @@ fn count(
     header: &Header,
     limit: Duration,
 ) -> Result<Vec<TableRowCount>, SqliteError> {
-    // What the damage of a schema means is the check's to say.
+    // A damaged schema is not an error here: the check that follows reports it.
     let listed = match reader.tables_with_indexes() {
         Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Vec::new(),
         other => other?,
     };
-    // A table is counted by its smallest index, in whatever order.
+    // A table is counted by its smallest index, whose order does not matter.
     reader.stand_in_collations()?;
     let until = Instant::now() + limit;
     let mut may_count = true;
@@ -218,7 +218,7 @@ fn count(
     for (table, _) in listed {
         may_count = may_count && monitor.should_continue(reader.work_done()).is_continue();
         let left = until.saturating_duration_since(Instant::now());
-        // A count does not see who waits for it, so it is kept as short as a wait may be.
+        // A running count does not notice a waiting writer, so it may not exceed the longest wait.
         let most = match (source.impact_limits, header.journal_mode) {
             (Some(impact_limits), JournalMode::Rollback) => left.min(impact_limits.max_writer_wait),
             (Some(_), JournalMode::Wal) | (None, _) => left,
@@ -229,7 +229,7 @@ fn count(
     Ok(tables)
 }
 
-/// The rows of a table; nothing where damage or the time keeps them from being counted.
+/// Counts the rows of a table. Returns `None` if damage or the time limit prevents it.
 fn counted(reader: &mut Reader, table: &str, limit: Duration) -> Result<Option<u64>, SqliteError> {
     match reader.count_rows_exactly(table, limit) {
         Err(error) if matches!(error.kind(), ErrorKind::Sqlite(_)) => Ok(None),
@@ -237,25 +237,24 @@ fn counted(reader: &mut Reader, table: &str, limit: Duration) -> Result<Option<u
     }
 }
 
-/// What is known of a copy that was proved.
+/// The result of a successful verification.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Verification {
-    /// Bytes of the file.
     pub size_bytes: u64,
-    /// Tables whose rows are as many in both.
+    /// Tables with the same number of rows in the copy and in the source.
     pub tables: u64,
-    /// Their rows.
+    /// Rows of these tables.
     pub rows: u64,
-    /// Tables that were not compared.
+    /// Tables that could not be counted in both.
     pub not_compared: Vec<String>,
-    /// What could not be checked here, with the reason.
+    /// What only the application can check, with the reason.
     pub not_checked: Vec<String>,
-    /// Rules that rows of the copy break, as those of the database do.
+    /// Constraints that rows of the copy violate, as those of the source do.
     pub broken_constraints: Vec<String>,
     pub elapsed: Duration,
 }
 
-/// Opens a copy, checks all of it, and compares it with what was copied.
+/// Checks a copy completely and compares it with what was read from the source.
 pub(super) fn verify(
     copy: &Path,
     copied: &DatabaseCopy,
@@ -268,11 +267,11 @@ pub(super) fn verify(
     let expected = u64::from(header.pages) * u64::from(header.page_size);
     let size_bytes = stat(&crate::tasks::space::c_path(copy)).ok().flatten().map_or(0, |stat| stat.size);
     if size_bytes != expected {
-        return Err(VerifyError::Differs(format!("the copy has {size_bytes} bytes in place of {expected}")));
+        return Err(VerifyError::Differs(format!("the copy has {size_bytes} bytes instead of {expected}")));
     }
     ensure_as_written(copy, copied, size_bytes)?;
-    // Nobody else has the file, so no lock and no sidecar is needed, also where it is one in WAL
-    // mode.
+    // No other process has the file open, so neither a lock nor a -wal or -shm file is needed, even
+    // in WAL mode.
     let mut reader = Reader::open(copy, Access::Immutable, limits)?;
     reader.prepare_check(Check::Full, header)?;
     let (reporter, pages) = (Arc::clone(progress), f64::from(header.pages.max(1)));
@@ -307,17 +306,17 @@ pub(super) fn verify(
     Ok(verification)
 }
 
-/// Counts the rows of the copy, and compares them with those that were counted in the database.
+/// Counts the rows of the copy and compares them with the counts from the source.
 fn compare_rows(
     reader: &mut Reader,
     copied: &DatabaseCopy,
     verification: &mut Verification,
 ) -> Result<(), VerifyError> {
-    /// The time limit of the run alone ends the counts.
+    /// Only the time limit of the run ends the counts.
     const UNLIMITED: Duration = Duration::from_secs(366 * 86_400);
     for TableRowCount { table, rows: expected } in &copied.tables {
         let expected = *expected;
-        // Equal blocks are equal rows.
+        // Equal blocks contain equal rows.
         if expected.is_none() && copied.blocks.is_none() {
             verification.not_compared.push(table.clone());
             continue;
@@ -333,7 +332,7 @@ fn compare_rows(
             && rows != expected
         {
             return Err(VerifyError::Differs(format!(
-                "{table} has {rows} rows in the copy in place of {expected}"
+                "{table} has {rows} rows in the copy instead of {expected}"
             )));
         }
         verification.tables += 1;
@@ -354,10 +353,10 @@ mod tests {
     use crate::tasks::progress::NoProgress;
     use crate::tasks::tests::owner_runs;
 
-    /// A copy that is spoiled between the copying and the proof, each in its own way.
+    /// Copies are modified in various ways between copy and verification.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the test plays a failing disk")]
-    fn what_is_wrong_with_a_copy_is_found() {
+    #[expect(clippy::disallowed_methods, reason = "the test simulates a failing disk")]
+    fn verification_finds_every_modification_of_a_copy() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
         owner_runs(
@@ -398,10 +397,10 @@ mod tests {
         let fewer = check(&|path, _| owner_runs(path, "DELETE FROM t WHERE a = 7"));
         assert!(matches!(fewer, Err(VerifyError::Differs(words)) if words.contains("t has 2999 rows")));
         let longer = check(&|path, _| owner_runs(path, "CREATE TABLE more (a)"));
-        assert!(matches!(longer, Err(VerifyError::Differs(words)) if words.contains("bytes in place of")));
+        assert!(matches!(longer, Err(VerifyError::Differs(words)) if words.contains("bytes instead of")));
         let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
         assert_eq!(uncounted.not_compared.len(), 1);
-        // Copied in blocks, of which each is held against what was read.
+        // A copy in blocks, each of which is compared with what was read.
         let verification = check_with(impact_limits, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
         assert_eq!((verification.tables, verification.rows, verification.not_compared.len()), (2, 3000, 0));
         for at in [0, 3 * 4096, 100_000] {
