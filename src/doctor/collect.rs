@@ -143,9 +143,9 @@ fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, Re
     });
     match read {
         Ok(Consistent::Read { answer, .. }) => Ok(answer),
-        Ok(Consistent::Unstable) => {
-            Err(ReadFailure::Other("its files are created and removed while they are read; try again".to_owned()))
-        }
+        Ok(Consistent::Unstable) => Err(ReadFailure::Other(
+            "its files are created and removed while they are read; try again".to_owned(),
+        )),
         Err(ConsistentReadError::Query(error))
             if is_of_encrypted_file(&error, &database.path, main.size, limits) =>
         {

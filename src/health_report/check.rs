@@ -90,9 +90,9 @@ pub(super) fn check_database(
     });
     match read {
         Ok(Consistent::Read { .. }) => Ok(()),
-        Ok(Consistent::Unstable) => {
-            Err(Failure::unknown("the files of the database are created and removed while they are read; try again"))
-        }
+        Ok(Consistent::Unstable) => Err(Failure::unknown(
+            "the files of the database are created and removed while they are read; try again",
+        )),
         Err(ConsistentReadError::Query(error)) => match read_denied(&files) {
             Some((file, denied)) => {
                 Err(Failure::unknown(format!("this user may not read the {file}: {denied}")))

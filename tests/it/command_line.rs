@@ -138,7 +138,11 @@ fn a_directory_of_others_takes_no_backup(setpriv: &str) {
     };
     let check = || as_nobody(&["config", "check", &config]).stderr;
     let doctor = || as_nobody(&["doctor", "--json", "--config", &config]).stdout;
-    assert!(check().contains("litekeeper may not create, list or remove files there: Permission denied"), "{}", check());
+    assert!(
+        check().contains("litekeeper may not create, list or remove files there: Permission denied"),
+        "{}",
+        check()
+    );
     let finding = impossible(&doctor()).unwrap();
     let command = finding["command"].as_str().unwrap().to_owned();
     assert!(command.starts_with("sudo chown 65534 "), "{finding}");

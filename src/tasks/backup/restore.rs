@@ -102,7 +102,9 @@ fn check_target_free(target: &Path) -> Result<(), Stop> {
         if taken {
             let what = match suffix {
                 "" => "the file already exists, and restore never overwrites a file; choose another name",
-                _ => "the file exists, and SQLite would apply it to the restored database; move it to another directory",
+                _ => {
+                    "the file exists, and SQLite would apply it to the restored database; move it to another directory"
+                }
             };
             return Err(Stop::failed(FailureReason::Config, format!("{}: {what}", path.display())));
         }

@@ -131,7 +131,9 @@ fn verify_failure(error: VerifyError, impact_limits: ImpactLimits, context: &Tas
         VerifyError::Unread(error) => Stop::from(error),
         VerifyError::Differs(detail) => Stop::failed(
             FailureReason::Io,
-            format!("the copy differs from the database as read: {detail}; {kept}; check the disk of the backups"),
+            format!(
+                "the copy differs from the database as read: {detail}; {kept}; check the disk of the backups"
+            ),
         ),
         VerifyError::Damaged(problem) => {
             context.progress.message("the copy is damaged; checking the database");

@@ -116,7 +116,9 @@ fn tables(
     });
     match read {
         Ok(Consistent::Read { answer, .. }) => Ok(answer),
-        Ok(Consistent::Unstable) => Err("the files of the database are created and removed while they are read".to_owned()),
+        Ok(Consistent::Unstable) => {
+            Err("the files of the database are created and removed while they are read".to_owned())
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -77,7 +77,9 @@ impl Task for Optimize {
             Ok(Consistent::Read { answer, .. }) => {
                 dry_run.analyze = answer.into_iter().map(|analysis| analysis.table).collect();
             }
-            Ok(Consistent::Unstable) => dry_run.note("the files of the database are created and removed while they are read"),
+            Ok(Consistent::Unstable) => {
+                dry_run.note("the files of the database are created and removed while they are read")
+            }
             Err(error) => dry_run.note(error.to_string()),
         }
         Ok(())
