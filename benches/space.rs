@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use litekeeper::collectors::TableSizes;
-use litekeeper::collectors::collect_table_sizes;
-use litekeeper::config::DatabaseSettings;
-use litekeeper::database::Database;
-use litekeeper::database::DatabaseName;
+use litekeeper::internals::collectors::TableSizes;
+use litekeeper::internals::collectors::collect_table_sizes;
+use litekeeper::internals::config::DatabaseSettings;
+use litekeeper::internals::database::Database;
+use litekeeper::internals::database::DatabaseName;
 use rusqlite::Connection;
 
 const ROUNDS: usize = 7;

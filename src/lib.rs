@@ -1,6 +1,6 @@
 //! litekeeper monitors and maintains SQLite databases that other programs own.
 //!
-//! The binary is one line, [`cli::main`]. This page is the map of the code; ARCHITECTURE.md has the
+//! The binary is one line, [`main`]. This page is the map of the code; ARCHITECTURE.md has the
 //! rules and decisions, and CONTRIBUTING.md the recipes.
 //!
 //! # How data flows
@@ -45,38 +45,43 @@
 //! Support
 //! - [`worker_pool`]: the bridge from asynchronous to blocking code
 //! - [`demo`]: the databases of `litekeeper demo`
+//! - [`internals`]: what tests, benchmarks and fuzz targets use
 
-pub mod actions;
-pub mod app;
-pub mod auth;
-pub mod cli;
-pub mod collection;
-pub mod collectors;
-pub mod config;
-pub mod database;
-pub mod database_files;
-pub mod demo;
-pub mod discovery;
-pub mod doctor;
-pub mod health_report;
-pub mod http;
-pub mod humanize;
-pub mod locks;
-pub mod metrics;
-pub mod os;
-pub mod record;
-pub mod runbooks;
-pub mod runner;
-pub mod schedule;
-pub mod scheduler;
-pub mod span;
-pub mod state_store;
-pub mod task;
-pub mod tasks;
-pub mod telemetry;
-pub mod tls;
-pub mod trends;
-pub mod worker_pool;
+mod actions;
+mod app;
+mod auth;
+mod cli;
+mod collection;
+mod collectors;
+mod config;
+mod database;
+mod database_files;
+mod demo;
+mod discovery;
+mod doctor;
+mod health_report;
+mod http;
+mod humanize;
+#[doc(hidden)]
+pub mod internals;
+mod locks;
+mod metrics;
+mod os;
+mod record;
+mod runbooks;
+mod runner;
+mod schedule;
+mod scheduler;
+mod span;
+mod state_store;
+mod task;
+mod tasks;
+mod telemetry;
+mod tls;
+mod trends;
+mod worker_pool;
 
-pub use litekeeper_sqlite as sqlite;
-pub use litekeeper_sqlite::limits;
+use litekeeper_sqlite as sqlite;
+use litekeeper_sqlite::limits;
+
+pub use cli::main;

@@ -8,9 +8,9 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 
-use litekeeper::collectors::LockTableSnapshot;
-use litekeeper::locks::LockTracker;
-use litekeeper::os::stat;
+use litekeeper::internals::collectors::LockTableSnapshot;
+use litekeeper::internals::locks::LockTracker;
+use litekeeper::internals::os::stat;
 use rusqlite::Connection;
 
 /// Names the part of the databases that a holder keeps open: directory, first, last.

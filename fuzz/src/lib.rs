@@ -7,24 +7,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use litekeeper::collectors::Judge;
-use litekeeper::collectors::Reading;
-use litekeeper::collectors::TableSizes;
-use litekeeper::collectors::collect_table_sizes;
-use litekeeper::collectors::collect_tables;
-use litekeeper::collectors::convert;
-use litekeeper::collectors::describe;
-use litekeeper::collectors::sample_database;
-use litekeeper::config::Config;
-use litekeeper::config::DatabaseSettings;
-use litekeeper::config::TimestampColumn;
-use litekeeper::config::TimestampFormat;
-use litekeeper::config::WebConfig;
-use litekeeper::database::Database;
-use litekeeper::database::DatabaseName;
-use litekeeper::os::LockTable;
-use litekeeper::os::LockView;
-use litekeeper::sqlite::TimeValue;
+use litekeeper::internals::collectors::Judge;
+use litekeeper::internals::collectors::Reading;
+use litekeeper::internals::collectors::TableSizes;
+use litekeeper::internals::collectors::collect_table_sizes;
+use litekeeper::internals::collectors::collect_tables;
+use litekeeper::internals::collectors::convert;
+use litekeeper::internals::collectors::describe;
+use litekeeper::internals::collectors::sample_database;
+use litekeeper::internals::config::Config;
+use litekeeper::internals::config::DatabaseSettings;
+use litekeeper::internals::config::TimestampColumn;
+use litekeeper::internals::config::TimestampFormat;
+use litekeeper::internals::config::WebConfig;
+use litekeeper::internals::database::Database;
+use litekeeper::internals::database::DatabaseName;
+use litekeeper::internals::os::LockTable;
+use litekeeper::internals::os::LockView;
+use litekeeper::internals::sqlite::TimeValue;
 
 /// A name and what it calls.
 pub type Target = (&'static str, fn(&[u8]));
@@ -68,7 +68,7 @@ pub fn database_file(data: &[u8]) {
 /// bytes.
 pub fn database_page(data: &[u8]) {
     let [number, reserved, page @ ..] = data else { return };
-    let references = litekeeper::sqlite::fuzzing::page(page, u32::from(*number), usize::from(*reserved));
+    let references = litekeeper::internals::sqlite::fuzzing::page(page, u32::from(*number), usize::from(*reserved));
     assert!(references <= page.len(), "{references} references from {} bytes", page.len());
 }
 
@@ -92,13 +92,13 @@ pub fn configuration(data: &[u8]) {
 /// What a client sends: a query or form in the first line, then values of `Accept` and
 /// `Accept-Encoding`.
 pub fn http_text(data: &[u8]) {
-    litekeeper::http::fuzzing::request_text(data);
+    litekeeper::internals::http::fuzzing::request_text(data);
 }
 
 /// A certificate in DER: its subject alternative names, each of which takes at least a tag and a
 /// length.
 pub fn certificate(data: &[u8]) {
-    let names = litekeeper::tls::fuzzing::certificate(data);
+    let names = litekeeper::internals::tls::fuzzing::certificate(data);
     assert!(names.is_none_or(|names| names * 2 <= data.len()), "{names:?} names from {} bytes", data.len());
 }
 

@@ -16,7 +16,5 @@ mod security_config;
 pub use access_control::AccessControl;
 pub use access_control::Principal;
 pub use access_control::warn_insecure_listen;
-pub use csrf::CsrfTokens;
-pub use error::AccessConfigError;
 pub use error::AuthError;
 pub use reload::watch_files;

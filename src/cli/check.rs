@@ -166,7 +166,7 @@ async fn lost_locks_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
         .iter()
         .map(|file| DatabaseFiles::of(&std::fs::canonicalize(file).unwrap_or_else(|_| file.clone())))
         .collect();
-    let look = move || owner_states(&files.iter().collect::<Vec<_>>()).states;
+    let look = move || owner_states(&files.iter().collect::<Vec<_>>());
     run_blocking(look).await.unwrap_or_default().into_iter().map(|state| state.lost).collect()
 }
 

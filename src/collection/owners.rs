@@ -67,7 +67,7 @@ fn collect(set: &DatabaseSet) {
     let files: Vec<_> = set.iter().map(|monitored| &monitored.database.files).collect();
     // Nearly all are like one another, and need no object each.
     let mut shared: Arc<OwnerState> = Arc::default();
-    for (monitored, state) in set.iter().zip(owner_states(&files).states) {
+    for (monitored, state) in set.iter().zip(owner_states(&files)) {
         log_changes(monitored, &state);
         if *shared != state {
             shared = Arc::new(state);

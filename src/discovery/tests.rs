@@ -8,6 +8,12 @@ use crate::config::DatabaseSettings;
 use crate::config::Source;
 use crate::config::SourceLocation;
 
+use super::assemble::DiscoveryResult;
+use super::assemble::FoundFiles;
+use super::assemble::assemble;
+use super::found::FoundFile;
+use super::scan::ScanError;
+use super::scan::scan;
 use super::*;
 
 fn settings() -> Arc<DatabaseSettings> {

@@ -33,9 +33,7 @@ mod tests;
 
 pub use facts::PriorState;
 pub use finding::Finding;
-pub use rules::FindingKind;
 pub use rules::Severity;
-pub use rules::reference;
 
 use facts::Facts;
 use facts::ReadFailure;

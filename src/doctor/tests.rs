@@ -1,8 +1,10 @@
 //! Cases as data: what is different from a sound database, and what it gives rise to.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 use std::time::SystemTime;
 
+use super::rules::FindingKind;
 use super::*;
 use crate::config::Retention;
 use crate::config::TimestampFormat;
@@ -684,6 +686,24 @@ fn full_text_indexes() {
     bare.schema.primary_key = vec!["id".to_owned()];
     bare.schema.columns[0].declared = "INT".to_owned();
     check(with_full_text(bare), &[(A::UnstableRowIds, Warning, "")]);
+}
+
+/// The table in docs/DOCTOR.md as Markdown.
+fn reference() -> String {
+    let mut text = String::from("| id | severity | when | why it matters |\n|---|---|---|---|\n");
+    for kind in FindingKind::ALL {
+        let severities: Vec<&str> = kind.severities().iter().map(|severity| severity.label()).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            kind.id(),
+            severities.join(", "),
+            kind.when(),
+            kind.why()
+        );
+    }
+    text
 }
 
 #[test]

@@ -19,7 +19,6 @@ pub use progress::CheckProgress;
 pub use report::CheckReport;
 pub use report::FORMAT_VERSION;
 pub use report::FactsReport;
-pub use report::Files;
 pub use report::Report;
 pub use report::Request;
 pub use report::RowCountReport;

@@ -8,7 +8,6 @@ mod json;
 mod tracker;
 
 pub use decode::DecodedLocks;
-pub use decode::HeldLock;
 pub use decode::Lock;
 pub use json::LocksJson;
 pub use json::LostLocksJson;

@@ -187,7 +187,7 @@ fn event_for(hold: &Hold, wal: Option<WalFrames>) -> Option<LockEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::locks::HeldLock;
+    use crate::locks::decode::HeldLock;
 
     struct Play {
         tracker: LockTracker,

@@ -43,10 +43,6 @@ pub(super) struct DescriptorScan {
     hidden_processes: Vec<Credentials>,
     /// Every process was reached in time.
     complete: bool,
-    /// Processes that were looked at.
-    pub(super) processes: usize,
-    /// Descriptors that were looked at.
-    pub(super) descriptors: usize,
 }
 
 impl DescriptorScan {
@@ -83,7 +79,6 @@ pub(super) fn scan_descriptors(databases: &[&DatabaseFiles], deadline: Instant) 
             scan.complete = false;
             break;
         }
-        scan.processes += 1;
         match scan.process(pid, &names, deadline) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid != INIT => {
                 scan.hidden_processes.extend(Credentials::of(pid).filter(|identity| !identity.dead));
@@ -107,7 +102,6 @@ impl DescriptorScan {
                 self.complete = false;
                 break;
             }
-            self.descriptors += 1;
             let Ok(link) = std::fs::read_link(descriptor?.path()) else { continue };
             let Some((name, is_deleted)) = parse_link(&link) else { continue };
             for (database, role) in names.get(&name).into_iter().flatten() {

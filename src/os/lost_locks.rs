@@ -22,7 +22,6 @@ use rustix::fs::Stat;
 use crate::database_files::DatabaseFiles;
 
 use super::descriptors::DELETED;
-use super::descriptors::DescriptorScan;
 use super::descriptors::scan_descriptors;
 use super::filesystem::MountTable;
 use super::open_fds::count_write_descriptors;
@@ -117,28 +116,17 @@ impl OwnerState {
     }
 }
 
-/// What several databases' processes have lost, and what the look cost.
-#[derive(Debug, Clone, Default)]
-pub struct OwnerStates {
-    /// One a database.
-    pub states: Vec<OwnerState>,
-    /// Processes that were looked at.
-    pub processes: usize,
-    /// Descriptors that were looked at.
-    pub descriptors: usize,
-}
-
 /// Processes that have lost their locks on a database or the name of its files.
 #[must_use]
 pub fn lost_locks(files: &DatabaseFiles) -> Vec<LostLocks> {
-    owner_states(&[files]).states.pop().unwrap_or_default().lost
+    owner_states(&[files]).pop().unwrap_or_default().lost
 }
 
 /// Looks at the processes of many databases, with one list of locks and one pass over all
 /// descriptors. A process that opens or closes a database can look for a moment as if it had lost
 /// something; only what several looks show is returned.
 #[must_use]
-pub fn owner_states(databases: &[&DatabaseFiles]) -> OwnerStates {
+pub fn owner_states(databases: &[&DatabaseFiles]) -> Vec<OwnerState> {
     let table = LockTable::read().ok();
     let mounts = MountTable::read();
     let scan = scan_descriptors(databases, Instant::now() + SCAN_LIMIT);
@@ -153,9 +141,7 @@ pub fn owner_states(databases: &[&DatabaseFiles]) -> OwnerStates {
         let is_whole = locks.as_ref().is_some_and(|locks| locks.view == LockView::Whole);
         OwnerState { lost, locks_seen: is_whole, files_seen: is_whole && scan.saw_every_writer(files) }
     });
-    let states = states.collect();
-    let DescriptorScan { processes, descriptors, .. } = scan;
-    OwnerStates { states, processes, descriptors }
+    states.collect()
 }
 
 /// What suspects have lost at each of several looks.

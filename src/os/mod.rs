@@ -45,7 +45,6 @@ pub use hostname::hostname;
 pub use lost_locks::Loss;
 pub use lost_locks::LostLocks;
 pub use lost_locks::OwnerState;
-pub use lost_locks::OwnerStates;
 pub use lost_locks::lock_holders;
 pub use lost_locks::lost_locks;
 pub use lost_locks::may_be_open_elsewhere;

@@ -13,7 +13,6 @@ mod target;
 mod tests;
 
 pub use self::target::ConcurrencyLimits;
-pub use self::target::MIN_WINDOW_LEFT;
 pub use self::target::ScheduleTarget;
 pub use self::target::TaskKey;
 

@@ -19,7 +19,6 @@ mod tests;
 
 pub use actions::ActionRecord;
 pub use check_status::CheckStatus;
-pub use check_status::apply_verdict;
 pub use error::StateStoreError;
 pub use names::NameRow;
 pub use runs::Recorded;

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::check_status::apply_verdict;
 use super::*;
 use crate::database::DatabaseName;
 use crate::sqlite::Check;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use libtest_mimic::Trial;
-use litekeeper::runbooks::RUNBOOKS;
-use litekeeper::runbooks::meaning;
+use litekeeper::internals::runbooks::RUNBOOKS;
+use litekeeper::internals::runbooks::meaning;
 use serde_json::Value;
 
 use crate::support::Agent;

@@ -442,10 +442,10 @@ fn an_interrupt_ends_a_check() {
 }
 
 fn a_count_out_of_time_is_an_estimate() {
-    use litekeeper::limits::QueryLimits;
-    use litekeeper::sqlite::Access;
-    use litekeeper::sqlite::Reader;
-    use litekeeper::sqlite::RowCount;
+    use litekeeper::internals::limits::QueryLimits;
+    use litekeeper::internals::sqlite::Access;
+    use litekeeper::internals::sqlite::Reader;
+    use litekeeper::internals::sqlite::RowCount;
     use std::time::Duration;
     let made = TestDatabase::new("slow")
         .rows(5_000)

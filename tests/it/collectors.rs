@@ -4,10 +4,10 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use libtest_mimic::Trial;
-use litekeeper::collectors::collectors;
-use litekeeper::collectors::families;
-use litekeeper::collectors::interval_collectors;
-use litekeeper::metrics::reference;
+use litekeeper::internals::collectors::collectors;
+use litekeeper::internals::collectors::families;
+use litekeeper::internals::collectors::interval_collectors;
+use litekeeper::internals::metrics::reference;
 
 use crate::support::test;
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use litekeeper::limits::QueryLimits;
-use litekeeper::sqlite::Access;
-use litekeeper::sqlite::CustomError;
-use litekeeper::sqlite::QueryResult;
-use litekeeper::sqlite::Reader;
+use litekeeper::internals::limits::QueryLimits;
+use litekeeper::internals::sqlite::Access;
+use litekeeper::internals::sqlite::CustomError;
+use litekeeper::internals::sqlite::QueryResult;
+use litekeeper::internals::sqlite::Reader;
 
 use crate::hostile_input::quick_agent;
 use crate::support::TestDatabase;

@@ -11,56 +11,56 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use libtest_mimic::Trial;
-use litekeeper::collectors::CountMethod;
-use litekeeper::collectors::DatabaseFacts;
-use litekeeper::collectors::DatabaseSnapshot;
-use litekeeper::collectors::DatabaseState;
-use litekeeper::collectors::ErrorCounts;
-use litekeeper::collectors::IndexSize;
-use litekeeper::collectors::Readings;
-use litekeeper::collectors::Snapshot;
-use litekeeper::collectors::TableAge;
-use litekeeper::collectors::TableReadings;
-use litekeeper::collectors::TableRows;
-use litekeeper::collectors::TableSize;
-use litekeeper::collectors::TableSizes;
-use litekeeper::config::CustomKind;
-use litekeeper::config::CustomMetric;
-use litekeeper::config::DatabaseSettings;
-use litekeeper::database::Database;
-use litekeeper::database::DatabaseName;
-use litekeeper::locks::Hold;
-use litekeeper::locks::Lock;
-use litekeeper::locks::LockOwner;
-use litekeeper::locks::Locks;
-use litekeeper::metrics::AgentMetrics;
-use litekeeper::metrics::Exposition;
-use litekeeper::metrics::Format;
-use litekeeper::metrics::JobMetrics;
-use litekeeper::metrics::JobTarget;
-use litekeeper::os::FileFacts;
-use litekeeper::os::FileSize;
-use litekeeper::os::FilesystemFacts;
-use litekeeper::os::LockView;
-use litekeeper::os::Loss;
-use litekeeper::os::LostLocks;
-use litekeeper::os::OwnerState;
-use litekeeper::sqlite::AutoVacuum;
-use litekeeper::sqlite::BTreeSize;
-use litekeeper::sqlite::Check;
-use litekeeper::sqlite::Encoding;
-use litekeeper::sqlite::ErrorCode;
-use litekeeper::sqlite::Header;
-use litekeeper::sqlite::JournalMode;
-use litekeeper::sqlite::QueryResult;
-use litekeeper::sqlite::SchemaObjects;
-use litekeeper::sqlite::WalFrames;
-use litekeeper::state_store::CheckStatus;
-use litekeeper::task::TaskKind;
-use litekeeper::tasks::Run;
-use litekeeper::tasks::RunStatus;
-use litekeeper::tasks::Trigger;
-use litekeeper::tasks::parse_report;
+use litekeeper::internals::collectors::CountMethod;
+use litekeeper::internals::collectors::DatabaseFacts;
+use litekeeper::internals::collectors::DatabaseSnapshot;
+use litekeeper::internals::collectors::DatabaseState;
+use litekeeper::internals::collectors::ErrorCounts;
+use litekeeper::internals::collectors::IndexSize;
+use litekeeper::internals::collectors::Readings;
+use litekeeper::internals::collectors::Snapshot;
+use litekeeper::internals::collectors::TableAge;
+use litekeeper::internals::collectors::TableReadings;
+use litekeeper::internals::collectors::TableRows;
+use litekeeper::internals::collectors::TableSize;
+use litekeeper::internals::collectors::TableSizes;
+use litekeeper::internals::config::CustomKind;
+use litekeeper::internals::config::CustomMetric;
+use litekeeper::internals::config::DatabaseSettings;
+use litekeeper::internals::database::Database;
+use litekeeper::internals::database::DatabaseName;
+use litekeeper::internals::locks::Hold;
+use litekeeper::internals::locks::Lock;
+use litekeeper::internals::locks::LockOwner;
+use litekeeper::internals::locks::Locks;
+use litekeeper::internals::metrics::AgentMetrics;
+use litekeeper::internals::metrics::Exposition;
+use litekeeper::internals::metrics::Format;
+use litekeeper::internals::metrics::JobMetrics;
+use litekeeper::internals::metrics::JobTarget;
+use litekeeper::internals::os::FileFacts;
+use litekeeper::internals::os::FileSize;
+use litekeeper::internals::os::FilesystemFacts;
+use litekeeper::internals::os::LockView;
+use litekeeper::internals::os::Loss;
+use litekeeper::internals::os::LostLocks;
+use litekeeper::internals::os::OwnerState;
+use litekeeper::internals::sqlite::AutoVacuum;
+use litekeeper::internals::sqlite::BTreeSize;
+use litekeeper::internals::sqlite::Check;
+use litekeeper::internals::sqlite::Encoding;
+use litekeeper::internals::sqlite::ErrorCode;
+use litekeeper::internals::sqlite::Header;
+use litekeeper::internals::sqlite::JournalMode;
+use litekeeper::internals::sqlite::QueryResult;
+use litekeeper::internals::sqlite::SchemaObjects;
+use litekeeper::internals::sqlite::WalFrames;
+use litekeeper::internals::state_store::CheckStatus;
+use litekeeper::internals::task::TaskKind;
+use litekeeper::internals::tasks::Run;
+use litekeeper::internals::tasks::RunStatus;
+use litekeeper::internals::tasks::Trigger;
+use litekeeper::internals::tasks::parse_report;
 
 use crate::support::Agent;
 use crate::support::TestDatabase;
@@ -296,7 +296,7 @@ fn jobs() -> Arc<JobMetrics> {
         first_problem: None,
         completed_at: at(1_795_000_002),
         whole_at: at(1_795_000_002),
-        notes: litekeeper::tasks::Notes {
+        notes: litekeeper::internals::tasks::Notes {
             constraints: 1,
             btrees: 7,
             btrees_checked: 6,
@@ -315,7 +315,7 @@ fn encoded(format: Format) -> String {
     let databases = vec![full(), down, observed("pending", DatabaseSettings::default())];
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { databases, complete: true }));
     let agent = Arc::new(AgentMetrics::default());
-    litekeeper::http::declare_requests(&agent);
+    litekeeper::internals::http::declare_requests(&agent);
     Exposition::new(snapshot, &jobs(), &agent).encode(format).unwrap()
 }
 
@@ -350,7 +350,7 @@ fn the_exposition_is_the_golden_one() {
 fn the_reference_is_fresh() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/METRICS.md");
     assert!(
-        std::fs::read_to_string(path).unwrap() == litekeeper::metrics::reference(),
+        std::fs::read_to_string(path).unwrap() == litekeeper::internals::metrics::reference(),
         "docs/METRICS.md is stale; write it anew: cargo run -- metrics > docs/METRICS.md"
     );
 }
@@ -449,7 +449,7 @@ const CONTRACT: [&str; 89] = [
 ];
 
 fn the_contract_is_kept() {
-    let reference = litekeeper::metrics::reference();
+    let reference = litekeeper::internals::metrics::reference();
     let mut named: Vec<&str> =
         reference.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     named.sort_unstable();

@@ -273,7 +273,7 @@ fn a_mapped_sqlite_with_the_bug_counts() {
         .unwrap();
     let mut mapped = String::new();
     BufReader::new(reader.stdout.take().unwrap()).read_line(&mut mapped).unwrap();
-    let has_bug = mapped.trim() != "0" && litekeeper::tasks::has_wal_reset_bug(version);
+    let has_bug = mapped.trim() != "0" && litekeeper::internals::tasks::has_wal_reset_bug(version);
     let config = made.directory().join("lk.yml");
     let text = format!(
         "state: {}\ndatabases: [{{name: app, path: {}, tasks: {{checkpoint: {{truncate_above: 1B}}}}}}]\n",

@@ -7,19 +7,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
-use litekeeper::collectors::CollectOutcome;
-use litekeeper::collectors::collect_tables;
-use litekeeper::collectors::sample_database;
-use litekeeper::config::DatabaseSettings;
-use litekeeper::config::TimestampColumn;
-use litekeeper::config::TimestampFormat;
-use litekeeper::database::Database;
-use litekeeper::database::DatabaseName;
-use litekeeper::health_report::CheckProgress;
-use litekeeper::health_report::Report;
-use litekeeper::health_report::Request;
-use litekeeper::health_report::report;
-use litekeeper::limits::QueryLimits;
+use litekeeper::internals::collectors::CollectOutcome;
+use litekeeper::internals::collectors::collect_tables;
+use litekeeper::internals::collectors::sample_database;
+use litekeeper::internals::config::DatabaseSettings;
+use litekeeper::internals::config::TimestampColumn;
+use litekeeper::internals::config::TimestampFormat;
+use litekeeper::internals::database::Database;
+use litekeeper::internals::database::DatabaseName;
+use litekeeper::internals::health_report::CheckProgress;
+use litekeeper::internals::health_report::Report;
+use litekeeper::internals::health_report::Request;
+use litekeeper::internals::health_report::report;
+use litekeeper::internals::limits::QueryLimits;
 use rusqlite::Connection;
 
 use crate::support::SecondProcess;
@@ -70,7 +70,7 @@ pub fn checked(path: &Path) -> Report {
         &Request {
             path: path.to_path_buf(),
             rows: vec!["items".to_owned()],
-            checks: vec![litekeeper::sqlite::Check::Full],
+            checks: vec![litekeeper::internals::sqlite::Check::Full],
             by_table: false,
             impact_limits: None,
             limits,
@@ -363,9 +363,9 @@ fn wal_frames_are_what_sqlite_says() {
 }
 
 fn a_huge_schema_is_parsed_once() {
-    use litekeeper::collectors::DatabaseFacts;
-    use litekeeper::collectors::PreviousCollection;
-    use litekeeper::sqlite::SchemaObjects;
+    use litekeeper::internals::collectors::DatabaseFacts;
+    use litekeeper::internals::collectors::PreviousCollection;
+    use litekeeper::internals::sqlite::SchemaObjects;
     let tables_of = |facts: &DatabaseFacts| facts.readings.get::<SchemaObjects>().unwrap().tables;
     let tables: String = (0..2_000).map(|index| format!("CREATE TABLE t{index} (a, b);")).collect();
     let made = TestDatabase::new("schema").sql(&format!("BEGIN; {tables} COMMIT;")).make();

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use litekeeper::collectors::SizeCollection;
-use litekeeper::collectors::TableSizes;
-use litekeeper::collectors::collect_table_sizes;
-use litekeeper::config::Collectors;
-use litekeeper::config::DatabaseSettings;
-use litekeeper::database::Database;
-use litekeeper::database::DatabaseName;
-use litekeeper::limits::QueryLimits;
-use litekeeper::sqlite::Access;
-use litekeeper::sqlite::Reader;
+use litekeeper::internals::collectors::SizeCollection;
+use litekeeper::internals::collectors::TableSizes;
+use litekeeper::internals::collectors::collect_table_sizes;
+use litekeeper::internals::config::Collectors;
+use litekeeper::internals::config::DatabaseSettings;
+use litekeeper::internals::database::Database;
+use litekeeper::internals::database::DatabaseName;
+use litekeeper::internals::limits::QueryLimits;
+use litekeeper::internals::sqlite::Access;
+use litekeeper::internals::sqlite::Reader;
 
 use crate::maintenance::serve;
 use crate::support::SecondProcess;

@@ -69,7 +69,7 @@ fn read(path: &Path) -> Source {
 }
 
 /// The modules that each module may use, as in the table of ARCHITECTURE.md.
-const MODULE_DEPENDENCIES: [(&str, &str); 32] = [
+const MODULE_DEPENDENCIES: [(&str, &str); 33] = [
     ("actions", "worker_pool limits database state_store tasks metrics runner task telemetry"),
     (
         "app",
@@ -97,6 +97,10 @@ const MODULE_DEPENDENCIES: [(&str, &str); 32] = [
         "actions worker_pool limits config database doctor auth tls state_store os tasks locks metrics runbooks collectors span sqlite task telemetry trends humanize",
     ),
     ("tasks", "limits config database os health_report collectors database_files span sqlite task humanize"),
+    (
+        "internals",
+        "collection collectors config database database_files health_report http locks metrics os runbooks state_store sqlite task tasks tls",
+    ),
     ("locks", "os sqlite"),
     ("main", ""),
     ("metrics", "config database state_store os tasks locks collectors sqlite task"),

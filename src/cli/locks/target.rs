@@ -136,7 +136,7 @@ fn update_lost_locks(targets: &mut [LockTarget], found: &[Result<OpenedFile, Str
         .filter_map(|(index, found)| Some((index, &found.as_ref().ok()?.database.files)))
         .collect();
     let files: Vec<&DatabaseFiles> = databases.iter().map(|(_, files)| *files).collect();
-    let states = owner_states(&files).states;
+    let states = owner_states(&files);
     let now = Instant::now();
     targets.iter_mut().for_each(|target| target.lost = (Some(now), Vec::new()));
     for ((index, _), state) in databases.iter().zip(states) {

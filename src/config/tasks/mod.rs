@@ -20,10 +20,11 @@ pub use crate::config::tasks::health_check::HealthCheck;
 pub use crate::config::tasks::log_cleaning::LogCleaning;
 pub use crate::config::tasks::optimize::Optimize;
 pub use crate::config::tasks::retention::Retention;
-pub use crate::config::tasks::vacuum::Reclaimable;
 pub use crate::config::tasks::vacuum::Vacuum;
 
 pub(super) use crate::config::tasks::common::read_zone;
+#[cfg(test)]
+pub(super) use crate::config::tasks::vacuum::Reclaimable;
 
 use crate::config::kinds::TaskOrOff;
 use crate::config::section::Section;

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::super::target::MIN_WINDOW_LEFT;
 use super::*;
 
 /// Shorter than what `unblock` allows a key to be late.
