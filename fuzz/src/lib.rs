@@ -68,7 +68,8 @@ pub fn database_file(data: &[u8]) {
 /// bytes.
 pub fn database_page(data: &[u8]) {
     let [number, reserved, page @ ..] = data else { return };
-    let references = litekeeper::internals::sqlite::fuzzing::page(page, u32::from(*number), usize::from(*reserved));
+    let references =
+        litekeeper::internals::sqlite::fuzzing::page(page, u32::from(*number), usize::from(*reserved));
     assert!(references <= page.len(), "{references} references from {} bytes", page.len());
 }
 
