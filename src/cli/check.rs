@@ -41,12 +41,12 @@ Examples:
   litekeeper check books.db --rows companies,vouchers,logs
   litekeeper check --quick --json /srv/tenants/*.db | jq '.databases[] | select(.status != \"healthy\") | .path'
 
-Exit codes: 0 healthy, 1 problems found (damage, or broken constraints), 2 usage, 3 something could not be checked. docs/CHECK.md describes the JSON format.")]
+Exit codes: 0 healthy, 1 problems found (damage or violated constraints), 2 usage error, 3 something could not be checked. docs/CHECK.md describes the JSON format.")]
 pub(super) struct Arguments {
     /// Database files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Tables to count rows of
+    /// Tables whose rows are counted, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "TABLE")]
     rows: Vec<String>,
     /// Run the quick check only: several times faster, but does not verify indexes against tables
@@ -160,7 +160,7 @@ pub(super) fn check_all(files: Vec<PathBuf>, options: &CheckOptions) -> anyhow::
     })
 }
 
-/// Finds processes that have lost their locks on any of the files.
+/// Finds processes that have lost their locks, for each file.
 async fn lost_locks_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
     let files: Vec<DatabaseFiles> = files
         .iter()
@@ -170,11 +170,15 @@ async fn lost_locks_of(files: &[PathBuf]) -> Vec<Vec<LostLocks>> {
     run_blocking(look).await.unwrap_or_default().into_iter().map(|state| state.lost).collect()
 }
 
-/// Commits to a deleted file are in no file that was checked, so the status is unknown.
+/// Adds processes that lost their locks. The status becomes unknown if one of them commits to a
+/// deleted file, which could not be checked.
 fn add_lost_locks(report: &mut Report, lost: Vec<LostLocks>) {
     if report.status == Status::Healthy && lost.iter().any(LostLocks::writes_to_deleted_file) {
         report.status = Status::Unknown;
-        report.error = Some("a process commits to a deleted file, which was not checked".to_owned());
+        report.error = Some(
+            "a process commits to a deleted file, which was not checked; see `litekeeper runbook SqliteOwnerLostLocks`"
+                .to_owned(),
+        );
     }
     report.lost_locks = lost.iter().map(ToString::to_string).collect();
 }
@@ -208,7 +212,7 @@ pub(super) fn text(report: &Report) -> String {
         let words = one_line(lost);
         let _ = writeln!(
             text,
-            "  URGENT: {words}; its commits are or will be lost: litekeeper runbook SqliteOwnerLostLocks"
+            "  URGENT: {words}; its commits are or will be lost: follow `litekeeper runbook SqliteOwnerLostLocks`"
         );
     }
     let mut lines: Vec<(String, String)> = Vec::new();
@@ -248,9 +252,9 @@ pub(super) fn text(report: &Report) -> String {
 fn kind_text(kind: FindingCategory) -> &'static str {
     match kind {
         FindingCategory::Damage => "damage",
-        FindingCategory::Constraint => "broken constraint",
+        FindingCategory::Constraint => "violated constraint",
         FindingCategory::NotCheckable => "not checked",
-        FindingCategory::Odd => "odd but legal",
+        FindingCategory::Odd => "unusual but legal",
     }
 }
 

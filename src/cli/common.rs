@@ -1,4 +1,4 @@
-//! Shared by the maintenance commands.
+//! Code that the maintenance commands share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ pub(super) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
     table
 }
 
-/// A run as JSON, as docs/MAINTENANCE.md describes it.
+/// Formats a run as JSON, as documented in docs/MAINTENANCE.md.
 pub(super) fn run_json(run: &Run) -> serde_json::Value {
     serde_json::json!({
         "database": run.database.as_str(),
@@ -110,7 +110,7 @@ pub(super) fn run_json(run: &Run) -> serde_json::Value {
     })
 }
 
-/// A run that did not begin, or a restore that failed, as JSON.
+/// Formats a run that was not started, or a failed restore, as JSON.
 pub(super) fn stop_json(stop: &Stop) -> serde_json::Value {
     let status = RunStatus::from(stop.reason);
     serde_json::json!({

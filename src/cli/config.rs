@@ -27,24 +27,24 @@ use super::output::print;
 pub(super) enum Command {
     /// Check a configuration file and list all its errors
     ///
-    /// Conditions of this machine are warnings: a directory that cannot take backups, and a task
-    /// that would fail, be slow or leave rows behind with the databases as they are now.
-    #[command(after_help = "Exit codes: 0 valid, 2 not valid.")]
+    /// Also warns of problems on this machine that do not make the file invalid: a directory that
+    /// cannot store backups, and a task that would currently fail, be slow or keep expired rows.
+    #[command(after_help = "Exit codes: 0 valid, 2 invalid.")]
     Check {
-        /// The file
+        /// The configuration file
         file: PathBuf,
     },
-    /// Check a web configuration file (TLS and users), with the certificates and keys that it names
-    #[command(name = "check-web", after_help = "Exit codes: 0 valid, 2 not valid.")]
+    /// Check a web configuration file (TLS and users) with the certificates and keys that it names
+    #[command(name = "check-web", after_help = "Exit codes: 0 valid, 2 invalid.")]
     CheckWeb {
-        /// The file
+        /// The web configuration file
         file: PathBuf,
     },
-    /// Print the effective configuration, every default filled in; what is not set is `null`, or
+    /// Print the effective configuration with all defaults; settings without a value are `null` or
     /// `off`
-    #[command(after_help = "Exit codes: 0 printed, 2 not valid.")]
+    #[command(after_help = "Exit codes: 0 printed, 2 invalid.")]
     Show {
-        /// The file
+        /// The configuration file
         file: PathBuf,
     },
 }
@@ -66,21 +66,23 @@ pub(super) fn run(command: &Command) -> Exit {
     }
 }
 
-/// Warns of directories that cannot take backups. The file is valid all the same, since it may be
-/// used on another machine.
+/// Warns of directories that cannot store backups. The configuration is valid nevertheless, because
+/// it may be used on another machine.
 fn warn_of_directories(directories: &[DirectoryReference]) {
     for directory in directories {
         if let Some(problem) = directory_error(&directory.path) {
-            let words =
-                format!("warning: here every backup would fail: {}: {problem}", directory.path.display());
+            let words = format!(
+                "warning: on this machine every backup would fail: {}: {problem}",
+                directory.path.display()
+            );
             print_error!("{}", directory.with_message(words));
         }
     }
 }
 
-/// Warns of what the tasks would run into now.
+/// Warns of problems that the tasks would currently have.
 fn warn_of_tasks(config: &Config) {
-    /// The time for all databases together.
+    /// Time limit for all databases together.
     const LIMIT: Duration = Duration::from_secs(30);
     let until = Instant::now() + LIMIT;
     let (databases, errors) = discover_once(config, &app::given_names(config));
@@ -88,7 +90,7 @@ fn warn_of_tasks(config: &Config) {
     for (place, database) in databases.iter().enumerate() {
         if Instant::now() >= until {
             print_error!(
-                "warning: the tasks of {} were not checked within {LIMIT:?}; `litekeeper doctor` checks one",
+                "warning: the tasks of {} were not checked within {LIMIT:?}; use `litekeeper doctor` to check a single database",
                 counted((databases.len() - place) as u64, "more database")
             );
             break;

@@ -28,7 +28,7 @@ const FIRST_RUNS_DELAY: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 stopped, 2 usage, 3 failure (the address is in use, or the directory exists already)."
+    after_help = "Exit codes: 0 stopped, 2 usage error, 3 failed (the address is in use, or the directory already exists)."
 )]
 pub(super) struct Arguments {
     /// Create the databases in this new directory and keep them
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
         result?;
         print_error!(
             "{}",
-            if kept { "The demo has ended." } else { "The demo has ended and removed its databases." }
+            if kept { "The demo has ended." } else { "The demo has ended; its databases are removed." }
         );
         Ok(Exit::Success)
     })
@@ -82,25 +82,26 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
 /// Parses an address that a browser can open.
 fn port_of(text: &str) -> Result<Listen, String> {
     match text.parse()? {
-        Listen::Unix(_) => Err("the demo needs an address with a port, for a browser".to_owned()),
+        Listen::Unix(_) => Err("a browser needs an address with a port, such as 127.0.0.1:10321".to_owned()),
         place @ (Listen::Tcp(_) | Listen::Everywhere(_)) => Ok(place),
     }
 }
 
 fn welcome(demo: &Demo, address: &Listen) -> String {
     format!(
-        "Demo databases in {directory}:\n\
+        "Databases of the demo, in {directory}:\n\
          {databases}\n\
          \n\
-         Open   http://{address}/          the databases and their state\n\
-         or     http://{address}/metrics   what Prometheus scrapes\n\
-         and, in another terminal,\n\
+         Open in a browser:\n\
+         \x20      http://{address}/          the databases and their state\n\
+         \x20      http://{address}/metrics   the metrics for Prometheus\n\
+         Run in another terminal:\n\
          \x20      litekeeper check {directory}/damaged.db\n\
          \x20      litekeeper doctor {directory}/bloated.db\n\
          \x20      litekeeper locks {directory}/pinned.db --watch\n\
          \x20      litekeeper run all --db books --config {directory}/litekeeper.yml\n\
          \n\
-         Every task runs once, {first_runs} s after the start. Ctrl-C ends the demo{end}.",
+         Every task runs once, {first_runs} s after the start. Press Ctrl-C to end the demo{end}.",
         first_runs = FIRST_RUNS_DELAY.as_secs(),
         directory = demo.directory().display(),
         databases = demo
@@ -109,6 +110,6 @@ fn welcome(demo: &Demo, address: &Listen) -> String {
             .map(|(name, words)| format!("  {name:<12} {words}"))
             .collect::<Vec<_>>()
             .join("\n"),
-        end = if demo.is_kept() { " and leaves the databases" } else { " and removes them" },
+        end = if demo.is_kept() { "; the databases are kept" } else { " and remove the databases" },
     )
 }

@@ -50,13 +50,13 @@ Examples:
   litekeeper doctor books.db
   litekeeper doctor --config /etc/litekeeper/litekeeper.yml --json | jq -r '.databases[].findings[].id'
 
-Exit codes: 0 nothing above info, 1 findings, 2 usage, 3 a database could not be examined. docs/DOCTOR.md lists all findings and the JSON format.")]
+Exit codes: 0 no finding above info, 1 warnings or critical findings, 2 usage error, 3 a database could not be examined. docs/DOCTOR.md lists all findings and describes the JSON format.")]
 pub(super) struct Arguments {
-    /// Database files; by default, with --config, all databases of the configuration
+    /// Database files; with --config the default is all databases of the configuration
     #[arg(required_unless_present = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Configuration file: also diagnoses what its tasks need (indexes, free space, directories)
-    /// and shows past check results
+    /// Configuration file: also examines what its tasks need (indexes, free space, directories) and
+    /// reports the last check results
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON instead of text

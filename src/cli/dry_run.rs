@@ -1,4 +1,4 @@
-//! A dry run, for a person.
+//! Formats the result of a dry run as text.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::tasks::TableDryRun;
 
 use super::escape::one_line;
 
-/// What a run would do.
+/// Describes what a run would do.
 pub(super) fn dry_run_text(forecast: &DryRun) -> String {
     let mut text = String::new();
     let mut line = |words: String| {
@@ -30,7 +30,7 @@ pub(super) fn dry_run_text(forecast: &DryRun) -> String {
     }
     for need in &forecast.needs {
         line(format!(
-            "{} in {}: needs {}, {} are free",
+            "{} in {}: needs {}; {} are free",
             need.purpose,
             need.directory,
             bytes(need.bytes),
@@ -47,10 +47,10 @@ pub(super) fn dry_run_text(forecast: &DryRun) -> String {
         table_lines(table).into_iter().for_each(&mut line);
     }
     if let Some(seconds) = forecast.expected_seconds {
-        line(format!("about {seconds:.1} s"));
+        line(format!("expected duration: about {seconds:.1} s"));
     }
     if let Some(bound) = forecast.max_lock_hold_seconds {
-        line(format!("the write lock would be held all that time; max_lock_hold is {bound:.1} s"));
+        line(format!("the write lock would be held for the whole duration; max_lock_hold is {bound:.1} s"));
     }
     if let Some(words) = &forecast.owner {
         line(words.clone());
@@ -58,7 +58,7 @@ pub(super) fn dry_run_text(forecast: &DryRun) -> String {
     text
 }
 
-/// What would be deleted from a table.
+/// Describes what would be deleted from a table.
 fn table_lines(table: &TableDryRun) -> Vec<String> {
     let rows = table.rows.map_or_else(|| "an unknown number of rows".to_owned(), |rows| counted(rows, "row"));
     let size = table.bytes.map(|size| format!(", about {}", bytes(size))).unwrap_or_default();
@@ -73,18 +73,21 @@ fn table_lines(table: &TableDryRun) -> Vec<String> {
     }];
     let details = [
         ("older than", &table.cutoff),
-        ("oldest", &table.oldest),
-        ("newest of them", &table.newest),
-        ("times", &table.format),
+        ("oldest row to delete", &table.oldest),
+        ("newest row to delete", &table.newest),
+        ("time format", &table.format),
         ("index", &table.index),
     ];
     let known = details.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
     lines.extend(known.map(|(name, value)| format!("  {name}: {value}")));
-    lines.extend(table.others.iter().map(|other| format!("  with them: {}", other.summary())));
+    lines.extend(table.others.iter().map(|other| format!("  in other tables: {}", other.summary())));
     lines.extend(table.times.iter().map(|times| format!("  {}", times.summary())));
     lines.extend(table.note.iter().map(|note| format!("  {note}")));
     lines.extend(
-        table.expected_seconds.iter().map(|seconds| format!("  about {seconds:.1} s, as the last run went")),
+        table
+            .expected_seconds
+            .iter()
+            .map(|seconds| format!("  expected duration: about {seconds:.1} s, at the rate of the last run")),
     );
     lines
 }

@@ -1,29 +1,28 @@
-//! Text that a database or a file name can contain, made safe for a terminal.
+//! Escapes untrusted text for a terminal.
 //!
-//! Names of tables and messages that quote them are whatever the writer of the file wanted: an
-//! escape sequence in them could hide a finding or print a false one. Everything that a command
-//! prints goes through here.
+//! Anyone who can write a database chooses its table names and the messages that quote them: an
+//! escape sequence in such a text could hide a finding or print a false one. All output of commands
+//! is escaped by this module.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a terminal could act on a character instead of showing it: control characters of both
-/// sets (C0, C1), DEL, and the marks that reverse the direction of text
-/// (<https://trojansource.codes>).
-fn acts_on_a_terminal(character: char) -> bool {
+/// Whether a terminal could interpret a character instead of showing it: control characters (C0,
+/// C1), DEL, and marks that change the direction of text (<https://trojansource.codes>).
+fn is_control_sequence(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let acts = |character: char| acts_on_a_terminal(character) && !is_kept(character);
-    if !text.contains(acts) {
+    let must_escape = |character: char| is_control_sequence(character) && !is_kept(character);
+    if !text.contains(must_escape) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        if acts(character) {
-            // JSON has the same escapes, so a document stays one. Writing to a String cannot fail.
+        if must_escape(character) {
+            // JSON has the same escapes, so JSON remains valid. Writing to a String cannot fail.
             let _ = write!(safe, "\\u{:04x}", u32::from(character));
         } else {
             safe.push(character);
@@ -32,20 +31,20 @@ fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// A text of several lines for a terminal: everything that could act on it is written as `\u001b`.
+/// Escapes a text of several lines: control characters other than line breaks and tabs are written
+/// as in `\u001b`.
 #[must_use]
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |character| matches!(character, '\n' | '\t'))
 }
 
-/// A part of a line: as [`printable`], and a line break in it cannot begin a line of its own.
+/// Escapes a part of a line: like [`printable`], and line breaks are escaped as well.
 #[must_use]
 pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
-/// Writes a line to standard error as `eprintln!` does, and leaves nothing in it that acts on a
-/// terminal.
+/// Writes a line to standard error as `eprintln!` does, with control characters escaped.
 macro_rules! print_error {
     ($($argument:tt)*) => {
         eprintln!("{}", $crate::cli::escape::printable(&format!($($argument)*)))

@@ -22,20 +22,20 @@ Examples:
   litekeeper history --db books --task vacuum
   litekeeper history --json | jq '.runs[] | select(.outcome == \"failed\")'
 
-Exit codes: 0 shown, 2 usage or configuration, 3 the state file could not be read.")]
+Exit codes: 0 shown, 2 usage or configuration error, 3 the state file could not be read.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
-    /// Databases by name, including removed ones
+    /// Only runs of this database, which may be removed; may be repeated
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
-    /// Tasks, by name
+    /// Only runs of this task; may be repeated
     #[arg(long, value_name = "TASK", value_parser = PossibleValuesParser::new(TaskKind::labels()))]
     task: Vec<String>,
-    /// Maximum number of runs, newest first
+    /// Maximum number of runs; the newest are shown first
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     limit: u32,
-    /// JSON instead of a table
+    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         return Ok(print(&(serde_json::to_string_pretty(&serde_json::json!({ "runs": runs }))? + "\n")));
     }
     if runs.is_empty() {
-        return Ok(print("no runs yet\n"));
+        return Ok(print("no runs are recorded\n"));
     }
     let mut table = table(["STARTED", "DATABASE", "TASK", "TRIGGER", "SECONDS", "OUTCOME", "WHAT"]);
     for past in &runs {
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 
 fn outcome(run: &Run) -> String {
     match run.status.reason() {
-        // As the log has it: nothing is wrong.
+        // A stopped run is not a failure, as in the log.
         Some(_) if run.is_stopped() => "stopped".to_owned(),
         Some(reason) => format!("{}: {reason}", run.status.outcome()),
         None => run.status.outcome().to_owned(),

@@ -29,7 +29,7 @@ use crate::telemetry::Telemetry;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Minimum level of log messages, or a filter such as `info,litekeeper::collection=debug`
+    /// Least severe level that is logged, or a filter such as `info,litekeeper::collection=debug`
     #[arg(
         id = "log_level",
         long = "log.level",

@@ -1,4 +1,4 @@
-//! The command line: one file per subcommand.
+//! The command-line interface: one file per subcommand.
 
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -56,8 +56,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     arg_required_else_help = true,
     max_term_width = 110,
     after_help = "\
-Exit codes: 0 ok, 1 problems found, 2 usage or configuration, 3 failed, 4 skipped. `litekeeper COMMAND --help` explains \
-them for each command; a command that cannot write its output exits with 3."
+Exit codes: 0 ok, 1 problems found, 2 usage or configuration error, 3 failed, 4 skipped. `litekeeper COMMAND --help` \
+explains them for each command; a command that cannot write its output exits with 3."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -77,31 +77,31 @@ enum Command {
     /// Check the health of databases once
     ///
     /// Reports size, pages, free space, journal mode, WAL, row counts, and the results of SQLite's
-    /// integrity and foreign-key checks. Reads only. A check can block commits to a database in
-    /// rollback mode for a moment, and keeps a WAL from being reset: docs/CHECK.md.
+    /// integrity and foreign-key checks. Reads only. A check can briefly block commits to a database
+    /// in rollback mode, and keeps a WAL from being reset: see docs/CHECK.md.
     Check(check::Arguments),
     /// Diagnose databases and their environment and suggest fixes
     ///
-    /// Covers permissions, links, file system, journal and WAL, space, statistics and missing
-    /// indexes. Reads only and changes nothing: each finding includes a command to copy.
+    /// Examines permissions, links, file system, journal and WAL, disk space, statistics and missing
+    /// indexes. Reads only: it suggests a command for each problem, but never runs it.
     Doctor(doctor::Arguments),
     /// Show which processes hold locks on databases, and which keep a WAL from being checkpointed
     ///
-    /// Lists process, user and command line of every reader, writer and checkpointer, from
-    /// /proc/locks (Linux). Takes no lock except to read the header, and waits for none.
+    /// Lists the process, user and command line of every reader, writer and checkpointer, as found
+    /// in /proc/locks (Linux). Takes a lock only to read the header, and never waits for one.
     Locks(locks::Arguments),
     /// Run one or all configured maintenance tasks now
     ///
-    /// Runs them exactly as the scheduler does, with the same settings and the same history. Safe
-    /// while the agent is running.
+    /// Runs them as the scheduler does, with the same settings and the same history. The agent may
+    /// be running at the same time.
     Run(run::Arguments),
     /// Restore a backup to a new file, or verify that backups can be restored
     ///
-    /// Checks the backup before and the restored file after. Never overwrites a file.
+    /// Verifies the restored file after copying. Never overwrites a file.
     Restore(restore::Arguments),
     /// Show past maintenance runs and why each was skipped or failed
     History(history::Arguments),
-    /// Show the next scheduled runs with their time zones
+    /// Show the next scheduled run of each task, in its time zone
     Schedule(schedule::Arguments),
     /// Pause maintenance: no task starts, and a running one stops at its next safe point
     Pause(pause::Arguments),
@@ -114,9 +114,9 @@ enum Command {
     Healthcheck(healthcheck::Arguments),
     /// Monitor a set of demo databases: healthy, busy, bloated and damaged ones
     ///
-    /// Creates them in a temporary directory that is removed at the end.
+    /// Creates the databases in a temporary directory, which is removed when the demo ends.
     Demo(demo::Arguments),
-    /// Writes to one of the demo databases
+    /// Write to a demo database
     #[command(name = crate::demo::WRITER_COMMAND, hide = true)]
     DemoWriter {
         /// The database
@@ -125,14 +125,14 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         pause_milliseconds: u64,
     },
-    /// Reads one of the demo databases for minutes
+    /// Read a demo database in a long transaction
     #[command(name = crate::demo::READER_COMMAND, hide = true)]
     DemoReader {
         /// The database
         path: std::path::PathBuf,
     },
     /// Print the reference of all metrics, as Markdown
-    #[command(after_help = "Exit codes: 0 printed, 2 usage.")]
+    #[command(after_help = "Exit codes: 0 printed, 2 usage error.")]
     Metrics,
     /// Print what to do when an alert fires
     Runbook(runbook::Arguments),
@@ -140,7 +140,7 @@ enum Command {
     #[command(after_help = "\
 For bash:  litekeeper completions bash > ~/.local/share/bash-completion/completions/litekeeper
 
-Exit codes: 0 printed, 2 usage.")]
+Exit codes: 0 printed, 2 usage error.")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,

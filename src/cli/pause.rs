@@ -12,12 +12,12 @@ use super::output::print;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 done, 2 usage or configuration, 3 the state file could not be written."
+    after_help = "Exit codes: 0 done, 2 usage or configuration error, 3 the state file could not be written."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
-    /// Databases by name; all if none is given
+    /// Name of a database; may be repeated; the default is all databases
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
 }
@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
         names.push(None);
     }
     for name in names {
-        let what = name.unwrap_or("everything");
+        let what = name.unwrap_or("all maintenance");
         if pause {
             history.pause(name, SystemTime::now())?;
             print(&format!("{what} is paused; a running agent applies this within seconds\n"));
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
             history.resume(name)?;
             let still = history.pauses()?.0;
             let note = if still {
-                ", but everything is still paused; run `litekeeper resume` without --db"
+                ", but all maintenance is still paused; run `litekeeper resume` without --db"
             } else {
                 ""
             };
@@ -49,7 +49,10 @@ pub(super) fn run(arguments: &Arguments, pause: bool) -> anyhow::Result<Exit> {
         }
     }
     if let Some(file) = executor.pause_file.filter(|file| !pause && file.exists()) {
-        print_error!("litekeeper: the pause file {} still exists and pauses everything", file.display());
+        print_error!(
+            "litekeeper: all maintenance is still paused, because the pause file {} exists; remove it",
+            file.display()
+        );
     }
     Ok(Exit::Success)
 }

@@ -11,10 +11,10 @@ use super::escape::print_error;
 use crate::health_report::CheckProgress;
 use crate::tasks;
 
-/// Steps of the bar.
+/// Resolution of the bar.
 const STEPS: u64 = 1_000;
 
-/// A bar that follows a check; invisible where standard error is no terminal.
+/// A progress bar, which is invisible if standard error is not a terminal.
 #[derive(Debug, Clone)]
 pub(super) struct TerminalProgress(ProgressBar);
 
@@ -27,7 +27,7 @@ impl TerminalProgress {
         } else {
             ProgressDrawTarget::hidden()
         });
-        let style = "{msg} {wide_bar} {percent:>3} %{prefix}, {elapsed} gone, about {eta} to go";
+        let style = "{msg} {wide_bar} {percent:>3} %{prefix}, {elapsed} elapsed, about {eta} left";
         bar.set_style(ProgressStyle::with_template(style).expect("the template is constant and valid"));
         Self(bar)
     }

@@ -40,18 +40,18 @@ Examples:
   litekeeper restore --verify /srv/backups/books-*.backup
   litekeeper restore /srv/backups/books-20260102T020000.123Z-5f0c9e1b7a42.backup /srv/books/restored.db
 
-Nothing is ever overwritten: put the restored file in the application's place yourself, as it says at the end.
+Restore never overwrites a file. To replace a database with the restored file, follow the steps that are printed at the end.
 
-Exit codes: 0 done, 1 a backup is damaged, 2 usage, or the target exists, 3 failed. The JSON of --verify is that of `litekeeper check`: docs/CHECK.md"
+Exit codes: 0 done, 1 a backup is damaged, 2 usage error or the target exists, 3 failed. --verify prints the same JSON as `litekeeper check`: see docs/CHECK.md."
 )]
 pub(super) struct Arguments {
-    /// A backup, and where a copy of it is to be made; with --verify, backups
+    /// The backup and the file to create; with --verify, one or more backups
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Prove that backups can be opened: the full check, and the rows of every table
+    /// Only verify the backups: run the full check and count the rows of every table
     #[arg(long)]
     verify: bool,
-    /// JSON instead of text
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 }
@@ -69,8 +69,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     }
     let [backup, target] = arguments.files.as_slice() else {
         print_error!(
-            "litekeeper: give a backup and the name of the file that it is to become, as in `litekeeper restore \
-             books.backup restored.db`; to look at backups alone, add --verify"
+            "litekeeper: give a backup and the name of the file to create, as in `litekeeper restore books.backup \
+             restored.db`; to verify backups without restoring them, add --verify"
         );
         return Ok(Exit::Usage);
     };
@@ -138,25 +138,25 @@ fn text(restored: &RestoreReport) -> String {
     );
     match backup_of {
         Some(BackupOwner { database, path, host, .. }) => {
-            let words = format!("a backup of {database}, the database at {path} on the host {host}");
+            let words = format!("this is a backup of the database {database} at {path} on host {host}");
             text.push_str(&format!("  {}\n", one_line(&words)));
         }
         None => text.push_str(
-            "  of which database this is a backup is not known beyond its name: the file lost the attribute user.litekeeper.database, or never had it\n",
+            "  only the file name identifies the database: the backup has no attribute user.litekeeper.database (`cp -a` and `rsync -X` copy it)\n",
         ),
     }
     for table in not_compared {
-        text.push_str(&format!("  not counted in the backup: {table}\n"));
+        text.push_str(&format!("  not compared, as its rows could not be counted in the backup: {table}\n"));
     }
     for note in not_checked {
         text.push_str(&format!("  {}\n", one_line(note)));
     }
     text.push_str(
-        "To put it in the place of a database:\n\
-         \x20 1. stop the application;\n\
-         \x20 2. move the old file away, and with it its -wal, -shm and -journal, all that are there;\n\
-         \x20 3. move this file to the old one's name, and give it the old one's owner and mode;\n\
-         \x20 4. start the application.\n",
+        "To replace a database with this file:\n\
+         \x20 1. Stop the application.\n\
+         \x20 2. Move the old file and its -wal, -shm and -journal, if they exist, to another directory.\n\
+         \x20 3. Move this file to the old path and give it the owner and mode of the old file.\n\
+         \x20 4. Start the application.\n",
     );
     text
 }

@@ -51,20 +51,20 @@ Examples:
   litekeeper run log_cleaning --db books --dry-run
   litekeeper run vacuum --json | jq '.runs[].details.vacuum.saved_bytes'
 
-Exit codes: 0 done or not needed, 1 a health check found problems, 2 usage or configuration, 3 failed, 4 not allowed now (paused, no space, another run, replicated, not writable, unhealthy, an unsafe version).")]
+Exit codes: 0 done, or nothing to do, 1 a health check found problems, 2 usage or configuration error, 3 failed, 4 skipped (for example paused, no free space, another run active, replicated, not writable, or damaged). docs/MAINTENANCE.md lists the reasons.")]
 pub(super) struct Arguments {
-    /// What to do
+    /// The task to run
     #[arg(value_parser = task_parser())]
     task: TaskSelection,
     #[command(flatten)]
     config: ConfigFile,
-    /// Databases, by name; all that have the task when none is given
+    /// Name of a database; may be repeated; the default is all databases that have the task
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
-    /// Say what would be done, and do nothing
+    /// Report what the run would do, without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// JSON instead of text
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 }
@@ -82,12 +82,12 @@ const ALL: &str = "all";
 /// Parses the name of a registered task, or `all`.
 fn task_parser() -> impl TypedValueParser<Value = TaskSelection> {
     let tasks = selectable().map(|task| PossibleValue::new(task.kind().label()).help(task.help()));
-    let all = PossibleValue::new(ALL).help("Every configured task: backups first, the health check last");
+    let all = PossibleValue::new(ALL).help("All configured tasks: the backup first, the health check last");
     PossibleValuesParser::new(tasks.chain([all]))
         .map(|name| TaskKind::from_label(&name).map_or(TaskSelection::All, TaskSelection::One))
 }
 
-/// The tasks that can be run by hand. The quick check is a part of the full one.
+/// The tasks that can be run manually. The quick check is part of the full one.
 fn selectable() -> impl Iterator<Item = &'static dyn Task> {
     TASKS.into_iter().filter(|task| task.kind() != TaskKind::QuickCheck)
 }
@@ -120,7 +120,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     let requests = requests(&arguments, &databases);
     if requests.is_empty() {
         print_error!(
-            "litekeeper: none of these databases has this task in the configuration; name it under `tasks`, as in \
+            "litekeeper: no selected database has this task in the configuration; add it under `tasks`, as in \
              `tasks: {{vacuum: {{}}}}`"
         );
         return Ok(Exit::Usage);
@@ -149,7 +149,7 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
     })
 }
 
-/// Every wanted task of every database that has it, database by database.
+/// Lists the selected tasks of each database that has them configured, database by database.
 fn requests(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunRequest> {
     let mut requests = Vec::new();
     for database in databases {
@@ -169,8 +169,7 @@ fn requests(arguments: &Arguments, databases: &[Arc<Database>]) -> Vec<RunReques
     requests
 }
 
-/// The trace that the calling program is in, as OpenTelemetry has it handed on to programs that are
-/// started.
+/// Reads the trace context of the calling program from the environment, as OpenTelemetry specifies.
 fn parent() -> Option<RemoteContext> {
     let traceparent = std::env::var("TRACEPARENT").ok()?;
     RemoteContext::from_headers(&traceparent, std::env::var("TRACESTATE").ok().as_deref())
@@ -195,8 +194,7 @@ async fn execute(
         match within(parent.as_ref(), || executor.execute(&owned_request, observer)) {
             RunResult::Done(run) => TaskResult::Run(run),
             RunResult::LockedElsewhere => {
-                let detail =
-                    "another litekeeper process is at work on the database; try again when it is done";
+                let detail = "another litekeeper process is running a task on the database; try again when it has finished";
                 TaskResult::NotStarted(Box::new(Stop::skipped(SkipReason::Overlap, detail)))
             }
         }
@@ -210,8 +208,8 @@ async fn execute(
                 Ok(done) => done,
                 Err(_) => {
                     print_error!(
-                        "litekeeper: waiting for the last part of the job, which cannot be stopped; Ctrl-C again ends \
-                         litekeeper at once, and SQLite rolls the job back when the database is opened next"
+                        "litekeeper: waiting for the last phase of the run, which cannot be stopped. A second Ctrl-C ends \
+                         litekeeper immediately; SQLite then rolls the run back when the database is opened next"
                     );
                     work.await
                 }
@@ -264,7 +262,7 @@ fn json(request: &RunRequest, result: &TaskResult) -> serde_json::Value {
     object
 }
 
-/// The result for a person.
+/// Formats the result as text.
 fn text(request: &RunRequest, result: &TaskResult) -> String {
     let head = format!("{}: {}", one_line(request.database.name.as_str()), request.task);
     match result {
@@ -295,7 +293,7 @@ fn text(request: &RunRequest, result: &TaskResult) -> String {
 
 fn status_line(head: &str, status: RunStatus, message: &str, seconds: &str) -> String {
     match status.reason() {
-        // As the log has it: nothing is wrong.
+        // A stopped run is not a failure, as in the log.
         _ if status == RunStatus::Failed(FailureReason::Canceled) => {
             format!("{head} stopped{seconds}: {}\n", one_line(message))
         }

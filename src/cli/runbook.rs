@@ -14,7 +14,7 @@ use super::output::print;
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 printed, 2 unknown alert.")]
 pub(super) struct Arguments {
-    /// Name of the alert; by default, all alerts are listed
+    /// Name of the alert; without it, all alerts are listed
     alert: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
     let hint = match closest(name, RUNBOOKS.iter().map(|(known, _)| *known)) {
         Some(guess) => format!("did you mean {guess}?"),
-        None => "`litekeeper runbook` lists all".to_owned(),
+        None => "`litekeeper runbook` lists all alerts".to_owned(),
     };
     print_error!("litekeeper: unknown alert {name}; {hint}");
     Exit::Usage

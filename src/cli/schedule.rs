@@ -20,16 +20,16 @@ use super::output::print;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Times follow from the schedules. A running agent may start later because of other runs, and runs what it missed.
+The times are calculated from the schedules. A running agent may start a run later if others are active, and makes up for missed runs.
 
-Exit codes: 0 shown, 2 usage or configuration, 3 the state file could not be read.")]
+Exit codes: 0 shown, 2 usage or configuration error, 3 the state file could not be read.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
-    /// Names of databases
+    /// Name of a database; may be repeated; the default is all databases
     #[arg(long, value_name = "NAME")]
     db: Vec<String>,
-    /// JSON instead of a table
+    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         return Ok(print(&(serde_json::to_string_pretty(&serde_json::json!({ "schedule": rows }))? + "\n")));
     }
     if rows.is_empty() {
-        return Ok(print("no task is configured; name some under `tasks` in the configuration\n"));
+        return Ok(print("no task is configured; add tasks under `tasks` in the configuration\n"));
     }
     let mut table = table(["NEXT", "ZONE", "DATABASE", "TASK", "SCHEDULE", "WINDOW", "LAST"]);
     for row in &rows {
@@ -109,7 +109,7 @@ fn row(
     }
 }
 
-/// The next time on the clock of its zone, as the schedule was written for it.
+/// Formats the next time in the time zone of the schedule.
 fn local(row: &ScheduleRow) -> String {
     let next = row.next.map(|next| next.with_timezone(&row.zone));
     next.map_or_else(|| "never".to_owned(), |next| next.format("%a %Y-%m-%d %H:%M:%S").to_string())

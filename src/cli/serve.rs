@@ -27,9 +27,9 @@ Examples:
   litekeeper serve --rows companies,vouchers books.db
   litekeeper serve --config /etc/litekeeper/litekeeper.yml
 
-SIGHUP reloads the configuration; an invalid file changes nothing.
+SIGHUP reloads the configuration. If the new file is invalid, the old configuration stays in effect.
 
-Exit codes: 0 stopped, 2 usage or configuration, 3 failure.")]
+Exit codes: 0 stopped, 2 usage or configuration error, 3 failed.")]
 pub(super) struct Arguments {
     /// Files, directories and patterns to monitor
     #[arg(required_unless_present = "config", conflicts_with = "config", value_name = "PATH|PATTERN")]
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Tables to count rows of, by name or pattern; only with paths on the command line
+    /// Tables whose rows are counted, as names or patterns separated by commas; not with --config
     #[arg(long, value_delimiter = ',', value_name = "TABLE", conflicts_with = "config")]
     rows: Vec<String>,
     /// Address to listen on, overriding the configuration (`:PORT` for all interfaces); may be
@@ -58,8 +58,8 @@ pub(super) struct Arguments {
     /// routes
     #[arg(long = "web.external-url", value_name = "URL")]
     external_url: Option<ExternalUrl>,
-    /// Prefix of all routes, by default the path of --web.external-url; `/` if the proxy strips the
-    /// path
+    /// Prefix of all routes (default: the path of --web.external-url); use `/` if the proxy strips
+    /// the prefix
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<RoutePrefix>,
     /// Enable POST /-/reload

@@ -1,6 +1,6 @@
-//! Gathers the facts: by `stat` and its like, and by one look through SQLite that leaves no trace.
+//! Collects the facts with system calls such as `stat`, and in one read through SQLite.
 //!
-//! It must not judge; the rules do.
+//! The read leaves no file behind. Collecting must not evaluate anything; the rules do that.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -51,10 +51,10 @@ use super::facts::PriorState;
 use super::facts::ReadFailure;
 use super::schema::needs_row_count;
 
-/// How long one table may be counted; a writer of a rollback database waits meanwhile.
+/// Time limit for counting one table: a writer of a rollback database waits meanwhile.
 const COUNT_LIMIT: Duration = Duration::from_millis(50);
 
-/// Looks at a database; `named` is the name by which somebody asked for it.
+/// Collects the facts about a database; `named` is the path that the user gave.
 pub(super) fn collect(named: &Path, database: &Database, known: PriorState, limits: &QueryLimits) -> Facts {
     let files = &database.files;
     let directory = directory_of(&database.path);
@@ -99,8 +99,8 @@ fn directory_of(path: &Path) -> CString {
     CString::new(directory.as_os_str().as_bytes()).expect("a path of the system holds no NUL byte")
 }
 
-/// The journal mode that the main file names, its `-wal` left aside: one that belongs to another
-/// file would be read over it.
+/// Reads the journal mode from the main file without its `-wal`, because a `-wal` that belongs to
+/// another file would replace the header.
 fn main_file_journal_mode(path: &Path, limits: &QueryLimits) -> Option<JournalMode> {
     let header = Reader::open(path, Access::Immutable, limits).ok()?.header().ok()?;
     Some(header.journal_mode)
@@ -117,7 +117,7 @@ fn configured(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
         vacuum: tasks.vacuum.as_ref().map(|vacuum| vacuum.allow_replicated),
         backup: tasks.backup.as_ref().map(|backup| (backup.to.clone(), directory_error(&backup.to))),
         retentions: tasks.log_cleaning.iter().flat_map(|task| task.tables.clone()).collect(),
-        // What keeps the database from being read is found by the look at it.
+        // An error here means that the database cannot be read, which another finding reports.
         foreseen: expected_problems(database, limits).unwrap_or_default(),
     }
 }
@@ -125,17 +125,17 @@ fn configured(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
 fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, ReadFailure> {
     let main = stat(&database.files.main)
         .map_err(|error| ReadFailure::Other(error.to_string()))?
-        .ok_or_else(|| ReadFailure::Other("there is no such file".to_owned()))?;
+        .ok_or_else(|| ReadFailure::Other("the file does not exist".to_owned()))?;
     // Opening a named pipe would wait for its writer.
     if main.kind != FileKind::Regular {
-        return Err(ReadFailure::Other(format!("it is {}, not a database file", main.kind.describe())));
+        return Err(ReadFailure::Other(format!("this is {}, not a database file", main.kind.describe())));
     }
     if let Some((what, error)) = read_denied(&database.files) {
         return Err(ReadFailure::Denied(format!("litekeeper may not read the {what}: {error}")));
     }
     if main.size == 0 {
         return Err(ReadFailure::Other(
-            "the file is empty: nothing was ever written to it, or it was truncated".to_owned(),
+            "the file is empty: no data was ever written to it, or it was truncated".to_owned(),
         ));
     }
     let read = read_preferably_unlocked(&database.path, &database.files, limits, |reader| {
@@ -160,14 +160,14 @@ fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, Re
 
 fn failure(error: &SqliteError) -> ReadFailure {
     match error.kind() {
-        // The one thing that a connection that cannot write is asked to write.
+        // Rolling back a hot journal is the only write that a read-only connection needs.
         ErrorKind::Sqlite(ErrorCode::ReadOnly) => ReadFailure::HotJournal,
         ErrorKind::Sqlite(ErrorCode::Corrupt | ErrorCode::NotADatabase) => {
             ReadFailure::Damaged(error.to_string())
         }
-        ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) => {
-            ReadFailure::Other(format!("another process holds the lock that reading needs ({error})"))
-        }
+        ErrorKind::Sqlite(ErrorCode::Busy | ErrorCode::Locked) => ReadFailure::Other(format!(
+            "another process holds a lock that blocks readers ({error}); try again"
+        )),
         ErrorKind::Sqlite(ErrorCode::Io | ErrorCode::Full | ErrorCode::CannotOpen | ErrorCode::Other)
         | ErrorKind::DeadlineExceeded
         | ErrorKind::Cancelled => ReadFailure::Other(error.to_string()),
@@ -182,7 +182,7 @@ fn read_database(reader: &mut Reader, database: &Database) -> Result<DatabaseFac
     };
     let has_checksums = header.reserved_bytes == CHECKSUM_BYTES && reader.has_page_checksums()?;
     let file_bytes = ownership(&database.files.main).ok().flatten().map(|main| main.size);
-    // The transaction ends here, as a writer may wait for it.
+    // The transaction ends here because a writer may be waiting for it.
     reader.end_transaction()?;
     let schema = match reader.database_schema(COUNT_LIMIT, needs_row_count) {
         Ok(schema) => Ok(schema),

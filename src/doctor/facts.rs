@@ -1,4 +1,4 @@
-//! What the rules look at: plain values, however they were come by.
+//! The input of the rules: plain values, independent of how they were collected.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,45 +22,43 @@ use crate::tasks::ExpectedProblem;
 use crate::tasks::OwnerFormat;
 use crate::tasks::SpaceRequirement;
 
-/// Everything that is known of a database and its surroundings.
+/// Everything that is known about a database and its environment.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
-    /// The main file, symlinks resolved.
+    /// The main file, with symbolic links resolved.
     pub path: PathBuf,
-    /// The symbolic link by which it was named.
+    /// The path that the user gave, if it is a symbolic link.
     pub link: Option<PathBuf>,
-    /// Whether the file is a mount by itself, so that its sidecars are not visible here.
+    /// Whether the file is a mount point itself, so that its `-wal` and `-shm` are not visible.
     pub mounted_alone: bool,
-    /// The user who runs litekeeper.
+    /// The user id of litekeeper.
     pub user: u32,
-    /// The main file; `None` when it is not there.
+    /// Owner and mode of the main file; `None` if it does not exist.
     pub main: Option<Ownership>,
-    /// Its directory.
+    /// Owner and mode of the directory.
     pub directory: Option<Ownership>,
-    /// The sidecars that are there, by their suffix.
+    /// The existing `-wal`, `-shm` and `-journal` files, with their suffix.
     pub sidecars: Vec<(&'static str, Ownership)>,
-    /// What litekeeper's user may not read, and the system's words.
+    /// The file that litekeeper's user may not read, and the system's message.
     pub read_denied: Option<(&'static str, String)>,
-    /// What litekeeper's user may not write.
+    /// The file or directory that litekeeper's user may not write.
     pub write_denied: Option<&'static str>,
-    /// Why the owner could not use sidecars that litekeeper makes.
+    /// Why the owner could not use a `-wal` or `-shm` that litekeeper creates.
     pub sidecar_obstacle: Option<SidecarObstacle>,
-    /// The file system.
     pub filesystem: Option<FilesystemFacts>,
-    /// Its mount.
     pub mount: Option<Mount>,
-    /// What the main file itself says of its journal mode, where a `-wal` without `-shm` could say
-    /// otherwise.
+    /// The journal mode in the header of the main file, if there is a `-wal` without a `-shm`: the
+    /// `-wal` could contain a different header.
     pub main_file_journal_mode: Option<JournalMode>,
-    /// What SQLite read.
+    /// The content that was read through SQLite.
     pub inside: Result<DatabaseFacts, ReadFailure>,
     /// Processes that lost their locks, or write to deleted files.
     pub lost_locks: Vec<LostLocks>,
-    /// Versions of SQLite that processes have mapped which have the database open.
+    /// SQLite libraries mapped by processes that have the database open.
     pub mapped: Vec<MappedSqlite>,
-    /// What the configuration wants done.
+    /// The tasks that the configuration names.
     pub configured: ConfiguredTasks,
-    /// What was known before the look.
+    /// What the caller knew already.
     pub known: PriorState,
 }
 
@@ -69,35 +67,34 @@ pub(super) struct Facts {
 pub struct PriorState {
     /// The last result of each check, from the state file.
     pub check_statuses: Vec<(Check, CheckStatus)>,
-    /// The locks that processes hold; `None` where the kernel does not list them.
+    /// The locks that processes hold; `None` if the kernel does not list them.
     pub locks: Option<Arc<Locks>>,
 }
 
-/// What kept the database from being read.
+/// Why the database could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReadFailure {
     /// A hot journal must be rolled back first.
     HotJournal,
     /// The content cannot be read.
     Damaged(String),
-    /// Litekeeper's user may not.
+    /// litekeeper's user has no permission.
     Denied(String),
-    /// Everything else, such as a lock, a missing file or an end of the time.
+    /// Any other reason, such as a lock, a missing file or a timeout.
     Other(String),
 }
 
-/// What SQLite read.
+/// The content of the database, as read through SQLite.
 #[derive(Debug, Clone)]
 pub(super) struct DatabaseFacts {
-    /// The header.
     pub header: Header,
-    /// Frames of the WAL, where that is known.
+    /// Frames of the WAL, if known.
     pub wal: Option<WalFrames>,
-    /// Bytes of the main file in the same transaction.
+    /// Size of the main file in the same transaction.
     pub file_bytes: Option<u64>,
-    /// The tables, or what kept the schema from being read.
+    /// The tables, or why the schema could not be read.
     pub schema: Result<DatabaseSchema, ReadFailure>,
-    /// What keeps all but the owner from writing.
+    /// The format that only the owner can write.
     pub owner_format: Option<OwnerFormat>,
     /// The program that replicates the database.
     pub replicator: Option<String>,
@@ -105,20 +102,20 @@ pub(super) struct DatabaseFacts {
     pub vacuum_needs: Vec<SpaceRequirement>,
 }
 
-/// What the configuration wants done to the database.
+/// The tasks that the configuration names for the database.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ConfiguredTasks {
     /// Whether a task that writes is configured.
     pub writes: bool,
-    /// Whether one of them writes the database itself, as a backup does not.
+    /// Whether one of them writes to the database itself, unlike a backup.
     pub writes_database: bool,
-    /// Whether a vacuum is configured, and whether it runs beside a replicator.
+    /// `allow_replicated` of the vacuum, if one is configured.
     pub vacuum: Option<bool>,
-    /// Where backups are kept, and what keeps them from being kept there.
+    /// The directory of the backups, and why it cannot be used.
     pub backup: Option<(PathBuf, Option<DirectoryError>)>,
-    /// What is cleaned.
+    /// The tables that log_cleaning cleans.
     pub retentions: Vec<Retention>,
-    /// What the tasks will meet when they run.
+    /// Problems that the next runs will have.
     pub foreseen: Vec<ExpectedProblem>,
 }
 

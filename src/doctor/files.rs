@@ -15,8 +15,8 @@ const WRITE: u32 = 0o2;
 const SEARCH: u32 = 0o1;
 const STICKY: u32 = 0o1000;
 
-/// What the owner of the main file may do with a file, as far as owner, group and mode tell. Where
-/// only the group could let them in, it is taken for one of theirs if the main file has it too.
+/// Whether owner, group and mode of `file` permit access to the owner of the main file. The owner
+/// is assumed to be a member of the main file's group.
 fn owner_may(main: &Ownership, file: &Ownership, bits: u32) -> bool {
     let allows = |shift: u32| file.mode >> shift & bits == bits;
     if main.user == ROOT {
@@ -28,7 +28,7 @@ fn owner_may(main: &Ownership, file: &Ownership, bits: u32) -> bool {
     }
 }
 
-/// What is wrong with the files.
+/// Adds the findings of these rules.
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     let Some(main) = facts.main else { return };
     found.extend(agent_cannot_read(facts, &main));
@@ -54,7 +54,7 @@ fn agent_cannot_read(facts: &Facts, main: &Ownership) -> Option<Finding> {
     };
     let owner = facts.sidecar(suffix).map_or(main.user, |file| file.user);
     let finding = finding.remediation(
-        "Run litekeeper as the owner, or let the file's group read it and put litekeeper's user into that group.",
+        "Run litekeeper as the owner of the file, or make the file readable for its group and add litekeeper's user to that group.",
     );
     Some(finding.command(remediation::chmod(facts, owner, "g+r", &facts.beside(suffix))))
 }
@@ -64,7 +64,7 @@ fn owner_locked_out(facts: &Facts, main: &Ownership, suffix: &str, file: &Owners
         return None;
     }
     let what = format!(
-        "The {suffix} file belongs to user {} with mode {:04o}; user {}, who owns the database, may not read and write it.",
+        "The {suffix} file belongs to user {} and has mode {:04o}: user {}, who owns the database, cannot read and write it.",
         file.user, file.mode, main.user
     );
     let finding = Finding::new(FindingKind::OwnerLockedOut, Severity::Critical, what);
@@ -75,8 +75,8 @@ fn owner_cannot_write(facts: &Facts, main: &Ownership) -> Option<Finding> {
     let finding = |what: String| Finding::new(FindingKind::OwnerCannotWrite, Severity::Warning, what);
     if !owner_may(main, main, READ | WRITE) {
         let what =
-            format!("Its owner, user {}, may not write the main file (mode {:04o}).", main.user, main.mode);
-        let finding = finding(what).remediation("Leave it if the database is meant to be read alone.");
+            format!("User {}, who owns the main file, may not write it (mode {:04o}).", main.user, main.mode);
+        let finding = finding(what).remediation("If the database is intended to be read-only, ignore this.");
         return Some(finding.command(remediation::chmod(facts, main.user, "u+rw", &facts.path)));
     }
     let directory = facts.directory?;
@@ -85,7 +85,7 @@ fn owner_cannot_write(facts: &Facts, main: &Ownership) -> Option<Finding> {
     }
     let path = facts.path.parent().unwrap_or(&facts.path);
     let what = format!(
-        "User {}, who owns the database, may not make files in its directory (user {}, mode {:04o}).",
+        "User {}, who owns the database, may not create files in its directory (owner {}, mode {:04o}).",
         main.user, directory.user, directory.mode
     );
     let command = remediation::as_root(facts, &format!("chown {} {}", main.user, shell_quote::path(path)));
@@ -93,26 +93,26 @@ fn owner_cannot_write(facts: &Facts, main: &Ownership) -> Option<Finding> {
 }
 
 fn world_writable(facts: &Facts, main: &Ownership, found: &mut Vec<Finding>) {
-    let anybody = |file: &Ownership| file.mode & WRITE != 0;
+    let is_world_writable = |file: &Ownership| file.mode & WRITE != 0;
     let files =
         std::iter::once(("", main)).chain(facts.sidecars.iter().map(|(suffix, file)| (*suffix, file)));
-    let open: Vec<_> = files.filter(|(_, file)| anybody(file)).collect();
+    let open: Vec<_> = files.filter(|(_, file)| is_world_writable(file)).collect();
     if let Some((_, first)) = open.first() {
         let names: Vec<&str> =
             open.iter().map(|(suffix, _)| if suffix.is_empty() { "main" } else { suffix }).collect();
         let paths: Vec<String> =
             open.iter().map(|(suffix, _)| shell_quote::path(&facts.beside(suffix))).collect();
-        let what = format!("Everybody may write the {} file.", names.join(" and the "));
+        let what = format!("All users may write the {} file.", names.join(" and the "));
         let command = format!("chmod o-w {}", paths.join(" "));
         let command = if first.user == facts.user { command } else { remediation::as_root(facts, &command) };
         found.push(Finding::new(FindingKind::WorldWritable, Severity::Warning, what).command(command));
     }
     if let Some(directory) =
-        facts.directory.filter(|directory| anybody(directory) && directory.mode & STICKY == 0)
+        facts.directory.filter(|directory| is_world_writable(directory) && directory.mode & STICKY == 0)
     {
         let path = facts.path.parent().unwrap_or(&facts.path);
         let what = format!(
-            "Everybody may make, rename and delete files in the directory (mode {:04o}).",
+            "All users may create, rename and delete files in the directory (mode {:04o}).",
             directory.mode
         );
         let command = remediation::chmod(facts, directory.user, "o-w", path);
@@ -128,14 +128,15 @@ fn agent_cannot_maintain(facts: &Facts) -> Option<Finding> {
             format!("User {} may write the database, but {}.", facts.user, failure.words())
         }
     };
-    // On a mount that is read-only nobody may, and that is a finding of its own.
+    // A read-only mount has a finding of its own.
     if facts.mount.is_some_and(|mount| mount.read_only) || facts.read_denied.is_some() {
         return None;
     }
     let severity = if facts.configured.writes { Severity::Warning } else { Severity::Info };
     let finding = Finding::new(FindingKind::AgentCannotMaintain, severity, what);
     Some(finding.remediation(
-        "Run litekeeper as root, as the database's owner, or in the group of file and directory with g+rw. For watching alone nothing is needed.",
+        "Run litekeeper as root or as the database's owner, or add its user to the group of file and directory and give the group \
+         write access (g+rw). If litekeeper only monitors the database, nothing needs to be done.",
     ))
 }
 
@@ -146,8 +147,8 @@ fn hard_links(facts: &Facts, main: &Ownership) -> Option<Finding> {
     let what = format!("The file has {} names (hard links).", main.links);
     let finding = Finding::new(FindingKind::HardLinks, Severity::Critical, what);
     let finding = finding.remediation(
-        "Find the names, which may be elsewhere on the file system, and remove all but the one that the programs use. A copy is \
-         made by sqlite3's .backup or VACUUM INTO, not by a link.",
+        "Find the other names, which may be anywhere on this file system, and remove all except the one that the programs use. To \
+         copy a database, use .backup of the sqlite3 shell or VACUUM INTO instead of a link.",
     );
     let directory = facts.path.parent().unwrap_or(&facts.path);
     let command =
@@ -159,14 +160,15 @@ fn mounted_alone(facts: &Facts) -> Option<Finding> {
     if !facts.mounted_alone {
         return None;
     }
-    let what = "The file is mounted by itself; its -wal, -shm and -journal are not visible here.".to_owned();
+    let what = "The file is mounted without its directory: its -wal, -shm and -journal are not visible here."
+        .to_owned();
     let finding = Finding::new(FindingKind::MountedAlone, Severity::Critical, what);
-    Some(finding.remediation("Mount the directory that holds the database instead of the file."))
+    Some(finding.remediation("Mount the directory of the database instead of the file."))
 }
 
 fn symlink(facts: &Facts) -> Option<Finding> {
     let link = facts.link.as_ref()?;
     let what = format!("{} is a symbolic link to {}.", link.display(), facts.path.display());
     let finding = Finding::new(FindingKind::Symlink, Severity::Info, what);
-    Some(finding.remediation("Have backups and permissions look after the target's directory."))
+    Some(finding.remediation("Apply backups and permissions to the directory of the target."))
 }

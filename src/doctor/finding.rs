@@ -9,17 +9,17 @@ use super::rules::Severity;
 /// One detected problem, or one fact worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
-    /// Its stable name.
+    /// The stable identifier of this kind of finding.
     pub id: &'static str,
-    /// How bad it is here.
+    /// The severity for this database.
     pub severity: Severity,
-    /// What was found, with names and numbers.
+    /// The problem, with names and numbers.
     pub what: String,
-    /// Why it matters.
+    /// The consequences of the problem.
     pub why: &'static str,
-    /// What to do, in words.
+    /// How to solve the problem, as text.
     pub remediation: Option<&'static str>,
-    /// What to do, as a command for a shell.
+    /// How to solve the problem, as a shell command.
     pub command: Option<String>,
 }
 

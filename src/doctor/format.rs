@@ -18,14 +18,14 @@ use super::rules::FindingKind;
 use super::rules::Severity;
 use super::shell_quote;
 
-/// A WAL is large from here on, and from this part of the database.
+/// A WAL is large if it exceeds both this size and this fraction of the database.
 const LARGE_WAL_BYTES: u64 = 64 * 1024 * 1024;
 const LARGE_WAL_DIVISOR: u64 = 4;
 /// SQLite's default since 3.12.0.
 const USUAL_PAGE_BYTES: u64 = 4096;
 const SMALLEST_PAGE_BYTES: u32 = 512;
 
-/// What is wrong with the format and the journal.
+/// Adds the findings of these rules.
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     found.extend(stray_wal(facts));
     match &facts.inside {
@@ -63,7 +63,7 @@ fn file_size(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
         return None;
     }
     let what = format!(
-        "The file has {} bytes; its {} of {} bytes make {}.",
+        "The file has {} bytes, but its {} of {} bytes have {} bytes.",
         count(actual),
         counted(u64::from(header.pages), "page"),
         header.page_size,
@@ -72,20 +72,23 @@ fn file_size(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     if actual > expected {
         let finding = Finding::new(FindingKind::FileSizeMismatch, Severity::Info, what);
         return Some(finding.remediation(
-            "Nothing needs to be done where the application sets a chunk size (SQLITE_FCNTL_CHUNK_SIZE), as Firefox does; else \
-             find out what appended to the file.",
+            "If the application sets a chunk size (SQLITE_FCNTL_CHUNK_SIZE), as Firefox does, nothing needs to be done; otherwise \
+             find out which program appended to the file.",
         ));
     }
     let finding = Finding::new(FindingKind::FileSizeMismatch, Severity::Critical, what);
     let finding = finding.remediation(
-        "Keep a copy of all its files first; then have it checked, and restore a backup if that fails.",
+        "First copy all files of the database; then check it, and restore a backup if the check fails.",
     );
     Some(finding.command(format!("litekeeper check {}", shell_quote::path(&facts.path))))
 }
 
 fn damaged(facts: &Facts, words: &str) -> Finding {
-    Finding::new(FindingKind::Damaged, Severity::Critical, format!("SQLite says: {words}."))
-        .remediation("Keep a copy of all its files, and restore a backup. What can still be read, .recover writes as SQL.")
+    Finding::new(FindingKind::Damaged, Severity::Critical, format!("SQLite reports: {words}."))
+        .remediation(
+            "Copy all files of the database, then restore a backup. The sqlite3 shell's .recover writes the rows that can still be \
+             read as SQL.",
+        )
         .command(format!("sqlite3 {} .recover > recovered.sql", shell_quote::path(&facts.path)))
 }
 
@@ -97,9 +100,13 @@ fn unreadable_schema(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
 }
 
 fn hot_journal(facts: &Facts) -> Finding {
-    let what = "The last writer died in a transaction; its journal waits to be rolled back.".to_owned();
+    let what =
+        "The last writer ended during a transaction, and its journal is not rolled back yet.".to_owned();
     Finding::new(FindingKind::HotJournal, Severity::Critical, what)
-        .remediation("Start the application, or open the database once by the command. Never delete the -journal, and copy both files together.")
+        .remediation(
+            "Start the application, or open the database once with the command. Never delete the -journal, and always copy it together \
+             with the main file.",
+        )
         .command(remediation::sql(facts, "PRAGMA schema_version;"))
 }
 
@@ -127,14 +134,14 @@ fn wal_reset_bug(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let what = said.join(" ");
     let finding = Finding::new(FindingKind::WalResetBug, Severity::Warning, what);
     Some(finding.remediation(
-        "Update the SQLite of every program that opens the database to 3.51.3 or later, or 3.50.7 or 3.44.6 of their branches; \
-         until then let one process alone write and checkpoint.",
+        "Update SQLite in every program that opens the database to 3.51.3 or later (or to 3.50.7 or 3.44.6); until then, let only one \
+         process write and checkpoint.",
     ))
 }
 
 fn rollback_journal(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let local = facts.filesystem.as_ref().is_some_and(|filesystem| !filesystem.network);
-    // A WAL that is left over must be dealt with first.
+    // A leftover WAL must be handled first.
     if inside.header.journal_mode != JournalMode::Rollback || !local || wal_bytes(facts) > 0 {
         return None;
     }
@@ -144,7 +151,8 @@ fn rollback_journal(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
         "The database is in rollback mode.".to_owned(),
     );
     let finding = finding.remediation(
-        "WAL suits most applications whose processes are on one machine. It stays set in the file; -wal and -shm then belong to it.",
+        "WAL mode suits most applications whose processes run on one machine. The mode is stored in the file; from then on, -wal and \
+         -shm are part of the database.",
     );
     Some(finding.command(remediation::sql(facts, "PRAGMA journal_mode = WAL;")))
 }
@@ -156,7 +164,7 @@ fn auto_vacuum_full(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let finding =
         Finding::new(FindingKind::AutoVacuumFull, Severity::Info, "auto_vacuum is FULL.".to_owned());
     let finding = finding.remediation(
-        "From FULL to INCREMENTAL no VACUUM is needed; litekeeper's task vacuum then does it in slices.",
+        "The change from FULL to INCREMENTAL needs no VACUUM. Afterwards litekeeper's task vacuum can return free pages in small steps.",
     );
     Some(finding.command(remediation::sql(facts, "PRAGMA auto_vacuum = INCREMENTAL;")))
 }
@@ -168,11 +176,11 @@ fn small_pages(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     }
     let tiny = inside.header.page_size == SMALLEST_PAGE_BYTES;
     let severity = if tiny { Severity::Warning } else { Severity::Info };
-    let what = format!("Its pages have {page} bytes, the blocks of the file system {block}.");
+    let what =
+        format!("The page size is {page} bytes, but the block size of the file system is {block} bytes.");
     let finding = Finding::new(FindingKind::SmallPages, severity, what);
     let finding = finding.remediation(
-        "The page size changes by a VACUUM, outside of WAL mode alone; it keeps every writer waiting, and nobody else may have the \
-         database open.",
+        "A VACUUM changes the page size, but not in WAL mode. It blocks all writers, and no other process may have the database open.",
     );
     let change = "PRAGMA page_size = 4096; VACUUM;";
     let text = match inside.header.journal_mode {
@@ -187,18 +195,18 @@ fn wal(facts: &Facts, inside: &DatabaseFacts) -> Vec<Finding> {
     if size == 0 {
         return Vec::new();
     }
-    // A WAL that does not belong here is found for itself.
+    // A WAL of another file has a finding of its own.
     if inside.header.journal_mode == JournalMode::Rollback {
         return Vec::new();
     }
     let mut found = Vec::new();
     if facts.sidecar("-shm").is_none() && facts.sidecar("-tshm").is_none() {
-        let what = format!("There is a -wal of {}, and no -shm.", bytes(size));
+        let what = format!("There is a -wal of {} without a -shm.", bytes(size));
         found.push(
             Finding::new(FindingKind::AbandonedWal, Severity::Warning, what)
                 .remediation(
-                    "Start the application, or open the database once by the command: SQLite takes the WAL over. Never delete a \
-                     -wal, and copy it together with the main file.",
+                    "Start the application, or open the database once with the command: SQLite then recovers the WAL. Never delete a \
+                     -wal, and always copy it together with the main file.",
                 )
                 .command(remediation::sql(facts, "PRAGMA wal_checkpoint(TRUNCATE);")),
         );
@@ -212,11 +220,11 @@ fn stray_wal(facts: &Facts) -> Option<Finding> {
     if facts.main_file_journal_mode != Some(JournalMode::Rollback) || size == 0 {
         return None;
     }
-    let what = format!("There is a -wal of {}, and the database is not in WAL mode.", bytes(size));
+    let what = format!("There is a -wal of {}, but the database is not in WAL mode.", bytes(size));
     let finding = Finding::new(FindingKind::StrayWal, Severity::Critical, what);
     let finding = finding.remediation(
-        "Find out where it comes from. If it belongs to another state of the database, stop every program that uses this one and \
-         move the -wal away; keep it until all is known to be there.",
+        "Find out where the -wal comes from. If it belongs to an earlier state of the file, stop every program that uses the database \
+         and move the -wal away. Do not delete it until you know that no data is missing.",
     );
     let (from, to) =
         (shell_quote::path(&facts.beside("-wal")), shell_quote::path(&facts.beside("-wal.aside")));
@@ -231,23 +239,23 @@ fn large_wal(facts: &Facts, inside: &DatabaseFacts, size: u64) -> Option<Finding
     let (state, remediation) = match inside.wal {
         Some(wal) if wal.checkpointed < wal.total => (
             format!(
-                "; {} of its {} frames are not yet in the database",
+                "; {} of the WAL's {} frames are not yet checkpointed",
                 count(u64::from(wal.total - wal.checkpointed)),
                 count(u64::from(wal.total))
             ),
-            "A reader that stays open, or a writer that never pauses, keeps checkpoints from finishing: look for a transaction that \
-             is not ended.",
+            "A reader that stays open, or a writer without pauses, prevents checkpoints from finishing: look for a transaction that \
+             does not end.",
         ),
         Some(_) | None => (
             String::new(),
-            "All of it is in the database; the file keeps the size of its worst day. PRAGMA journal_size_limit in the application \
-             bounds it.",
+            "All frames are checkpointed, but the file does not shrink by itself. Set PRAGMA journal_size_limit in the application to \
+             limit its size.",
         ),
     };
-    let what = format!("The -wal has {}, the database {}{state}.", bytes(size), bytes(database));
+    let what = format!("The -wal has {} and the database {}{state}.", bytes(size), bytes(database));
     let finding = Finding::new(FindingKind::LargeWal, Severity::Warning, what).remediation(remediation);
-    // A checkpoint of ours is not for a database that is replicated, and only the mildest kind is
-    // safe beside the bug.
+    // A replicated database must not be checkpointed by others, and with the WAL-reset bug only a
+    // passive checkpoint is safe.
     Some(match (&inside.replicator, wal_reset_bug(facts, inside).is_some()) {
         (Some(_), _) => finding,
         (None, true) => finding.command(remediation::sql(facts, "PRAGMA wal_checkpoint(PASSIVE);")),
@@ -260,12 +268,13 @@ fn owner_format(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let (kind, remediation) = match format {
         OwnerFormat::PageChecksums { .. } => (
             FindingKind::PageChecksums,
-            "Write it through the application alone, or with a SQLite that has the checksum VFS loaded; vacuum and cleaning are the \
-             application's. Backups of litekeeper keep the checksums, and a full check compares them.",
+            "Write to the database only through the application, or with a SQLite that has the checksum VFS loaded; the application must \
+             vacuum and clean it. litekeeper's backups keep the checksums, and its full check verifies them.",
         ),
         OwnerFormat::Turso => (
             FindingKind::Turso,
-            "Write it through Turso alone; let no sqlite3 shell and no other SQLite open it for writing while the application runs.",
+            "Write to the database only through Turso: do not open it for writing with the sqlite3 shell or another SQLite program while \
+             the application runs.",
         ),
     };
     let severity = if facts.configured.writes_database { Severity::Warning } else { Severity::Info };
@@ -278,7 +287,7 @@ fn owner_format(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     Some(Finding::new(kind, severity, format!("{what}.{words}")).remediation(remediation))
 }
 
-/// Reserved bytes that are no checksums.
+/// Reports reserved bytes that are not checksums.
 fn reserved_bytes(inside: &DatabaseFacts) -> Option<Finding> {
     let reserved = inside.header.reserved_bytes;
     if reserved == 0 || inside.owner_format.is_some() {
@@ -286,17 +295,17 @@ fn reserved_bytes(inside: &DatabaseFacts) -> Option<Finding> {
     }
     let what = format!("Each page has {reserved} reserved bytes.");
     let finding = Finding::new(FindingKind::ReservedBytes, Severity::Info, what);
-    Some(finding.remediation("Nothing needs to be done: SQLite leaves these bytes as they are."))
+    Some(finding.remediation("Nothing needs to be done: SQLite does not change these bytes."))
 }
 
 fn replicated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let program = inside.replicator.as_ref()?;
     let skipped = facts.configured.vacuum == Some(false);
     let severity = if skipped { Severity::Warning } else { Severity::Info };
-    let words = if skipped { ", and the configured vacuum is skipped for that" } else { "" };
-    let what = format!("It is replicated by {program}{words}.");
+    let consequence = if skipped { ", so that the configured vacuum is skipped" } else { "" };
+    let what = format!("{program} replicates the database{consequence}.");
     let finding = Finding::new(FindingKind::Replicated, severity, what);
     Some(finding.remediation(
-        "Leave checkpoints to the replicator. A vacuum that is worth a new snapshot runs with `allow_replicated: on`.",
+        "Leave checkpoints to the replicator. If a vacuum is worth a new snapshot, set `allow_replicated: on`.",
     ))
 }

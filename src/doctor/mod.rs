@@ -1,8 +1,8 @@
 //! Diagnosis of a database and its environment: problems, reasons and remedies.
 //!
-//! The findings are pure functions over [`facts`]; only `collect` looks at anything. It is sync,
-//! reads only and leaves no trace. It must never change anything: the commands are for a person to
-//! read and copy.
+//! The rules are pure functions over [`facts`]; only `collect` accesses files. Diagnosis is
+//! synchronous, only reads, and leaves no files behind. It never runs the suggested commands: a
+//! person reads and copies them.
 
 use std::fs::canonicalize;
 use std::path::Path;
@@ -38,39 +38,40 @@ pub use rules::Severity;
 use facts::Facts;
 use facts::ReadFailure;
 
-/// The version of the JSON shape; it grows when a field changes its meaning or goes.
+/// The version of the JSON format; it increases when a field is removed or changes its meaning.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// What a diagnosis comes down to, worst last.
+/// Overall result of a diagnosis, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Nothing above info.
+    /// No finding above info.
     Ok,
-    /// It could not be looked at, or not at all of it.
+    /// The database could not be examined completely.
     Unknown,
-    /// A warning.
+    /// The worst finding is a warning.
     Warning,
-    /// Something critical.
+    /// The worst finding is critical.
     Critical,
 }
 
 /// The diagnosis of one database.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Diagnosis {
-    /// The file as it was named.
+    /// The path as the user gave it.
     pub path: String,
-    /// What it comes down to.
+    /// The overall result.
     pub verdict: Verdict,
-    /// Why it could not be looked at, or not at all of it.
+    /// Why the database could not be examined completely.
     pub error: Option<String>,
-    /// What was found, the worst first.
+    /// The findings, worst first.
     pub findings: Vec<Finding>,
-    /// How long the look took.
+    /// How long the diagnosis took.
     pub elapsed_seconds: f64,
 }
 
-/// A database for a file of the command line, with its settings where a configuration knows it.
+/// Returns the database for a file on the command line, with its settings if a configuration names
+/// it.
 #[must_use]
 pub fn database_of(file: &Path, known: &[Arc<Database>]) -> Arc<Database> {
     let path = canonicalize(file).or_else(|_| std::path::absolute(file)).unwrap_or_else(|_| file.to_owned());
@@ -81,8 +82,8 @@ pub fn database_of(file: &Path, known: &[Arc<Database>]) -> Arc<Database> {
     })
 }
 
-/// Looks at a database once; `named` is the name by which somebody asked for it, `known` what they
-/// know already.
+/// Diagnoses a database once; `named` is the path that the user gave, `known` what the caller knows
+/// already.
 #[must_use]
 pub fn diagnose(named: &Path, database: &Database, known: PriorState, limits: &QueryLimits) -> Diagnosis {
     let started = Instant::now();
@@ -100,7 +101,7 @@ pub fn diagnose(named: &Path, database: &Database, known: PriorState, limits: &Q
     Diagnosis { path, verdict, error, findings, elapsed_seconds: started.elapsed().as_secs_f64() }
 }
 
-/// Everything that the facts give rise to, the worst first.
+/// Applies all rules. Returns the findings, worst first.
 fn evaluate(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     state_rules::findings(facts, &mut found);
@@ -116,31 +117,33 @@ fn evaluate(facts: &Facts) -> Vec<Finding> {
     if only_the_owner_may_write(facts) {
         found.iter_mut().for_each(withhold_writes);
     }
-    // A stable sort: within a severity the order of the rules stays.
+    // The sort is stable, so that findings of one severity keep the order of the rules.
     found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     found
 }
 
-/// Whether a write by another program than the owner would do harm.
+/// Whether a write by any program other than the owner would cause damage.
 fn only_the_owner_may_write(facts: &Facts) -> bool {
     !facts.lost_locks.is_empty() || facts.inside.as_ref().is_ok_and(|inside| inside.owner_format.is_some())
 }
 
-/// Takes away a command that would open the database by another program.
+/// Removes a suggested command that would open the database with another program.
 fn withhold_writes(finding: &mut Finding) {
     finding.command.take_if(|command| command.contains("sqlite3 "));
 }
 
-/// What could not be looked at.
+/// Returns why the database could not be examined completely.
 fn incomplete_reason(facts: &Facts) -> Option<String> {
     let words = |failure: &ReadFailure| match failure {
-        ReadFailure::HotJournal => "nobody can read it before its journal is rolled back".to_owned(),
+        ReadFailure::HotJournal => {
+            "it cannot be read until a program with write access rolls back its journal".to_owned()
+        }
         ReadFailure::Damaged(words) | ReadFailure::Denied(words) | ReadFailure::Other(words) => words.clone(),
     };
     match facts.inside.as_ref().and_then(|inside| inside.schema.as_ref()) {
         Ok(schema) => {
             let (seen, all) = (schema.tables.len(), schema.table_count);
-            (seen < all).then(|| format!("{seen} of {all} tables were looked at"))
+            (seen < all).then(|| format!("only {seen} of {all} tables were examined"))
         }
         Err(failure) => Some(words(failure)),
     }

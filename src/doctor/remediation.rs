@@ -1,4 +1,4 @@
-//! Commands that solve a problem, quoted for a shell, with sudo where another user is needed.
+//! Shell commands that solve a problem, quoted, with sudo if another user must run them.
 
 use std::path::Path;
 
@@ -7,14 +7,15 @@ use super::shell_quote;
 
 const ROOT: u32 = 0;
 
-/// A command that only the owner of a file, or root, may run.
+/// Prefixes a command with sudo unless this user is `owner` or root.
 fn as_user(facts: &Facts, owner: Option<u32>, command: &str) -> String {
     let may = facts.user == ROOT || owner == Some(facts.user);
     if may { command.to_owned() } else { format!("sudo {command}") }
 }
 
-/// SQL on the database, as its owner: sidecars that somebody else makes could lock the owner out.
-/// SQLite gives those that root makes to the owner by itself.
+/// Builds a command that runs SQL as the owner of the database: the owner may be unable to use a
+/// `-wal` or `-shm` that another user creates. SQLite changes the owner of such files if root
+/// creates them.
 pub(super) fn sql(facts: &Facts, text: &str) -> String {
     let command = format!("sqlite3 {} {}", shell_quote::path(&facts.path), shell_quote::word(text));
     match facts.main {
@@ -25,19 +26,19 @@ pub(super) fn sql(facts: &Facts, text: &str) -> String {
     }
 }
 
-/// Gives a sidecar the owner and the mode of the main file.
+/// Builds a command that gives a file beside the database the owner and mode of the main file.
 pub(super) fn like_main(facts: &Facts, suffix: &str) -> String {
     let (main, sidecar) = (shell_quote::path(&facts.path), shell_quote::path(&facts.beside(suffix)));
     let sudo = if facts.user == ROOT { "" } else { "sudo " };
     format!("{sudo}chown --reference={main} {sidecar} && {sudo}chmod --reference={main} {sidecar}")
 }
 
-/// Changes the mode of a file.
+/// Builds a command that changes the mode of a file.
 pub(super) fn chmod(facts: &Facts, owner: u32, change: &str, path: &Path) -> String {
     as_user(facts, Some(owner), &format!("chmod {change} {}", shell_quote::path(path)))
 }
 
-/// A command that root alone may run.
+/// Prefixes a command that only root may run with sudo.
 pub(super) fn as_root(facts: &Facts, command: &str) -> String {
     as_user(facts, None, command)
 }

@@ -15,20 +15,20 @@ use super::remediation::sql;
 use super::rules::FindingKind;
 use super::rules::Severity;
 
-/// From so many rows on, statistics and retention matter.
+/// Statistics and retention matter for tables with at least this many rows.
 const LARGE_TABLE_ROWS: i64 = 10_000;
-/// From so many rows on, looking at all of them for each change of a parent is felt.
+/// Scanning this many rows at each change of a parent row takes a noticeable time.
 const MIN_TABLE_ROWS: i64 = 1_000;
-/// Statistics that are further off than this mislead the planner.
+/// Statistics that are wrong by this factor mislead the planner.
 const STALE_FACTOR: i64 = 10;
-/// The most findings of one kind, and names in one.
+/// Limits for the findings of one kind, and for the names in one finding.
 const MAX_FINDINGS: usize = 20;
 const MAX_NAMES: usize = 3;
 
-/// Names of tables that hold a log, whole or as a part between underscores.
+/// Table names, or parts of names between underscores, that indicate a log.
 const LOG_NAMES: [&str; 10] =
     ["log", "logs", "event", "events", "audit", "audits", "history", "accesslog", "auditlog", "eventlog"];
-/// Names of columns that hold the time of a row.
+/// Column names that indicate the time of a row.
 const TIME_NAMES: [&str; 14] = [
     "created_at",
     "created",
@@ -46,7 +46,7 @@ const TIME_NAMES: [&str; 14] = [
     "datetime",
 ];
 
-/// Whether a rule here asks for the rows of a table.
+/// Whether a rule needs the number of rows of a table.
 pub(super) fn needs_row_count(table: &TableStatistics) -> bool {
     table.schema.complete_indexes().next().is_some()
         || !table.schema.foreign_keys.is_empty()
@@ -54,7 +54,7 @@ pub(super) fn needs_row_count(table: &TableStatistics) -> bool {
         || time_of_log(table).is_some()
 }
 
-/// The time column of a table that looks like a log.
+/// Returns the time column of a table that resembles a log.
 fn time_of_log(table: &TableStatistics) -> Option<&str> {
     let name = table.schema.name.to_ascii_lowercase();
     let is_log = name.split(|c: char| !c.is_alphanumeric()).any(|part| LOG_NAMES.contains(&part));
@@ -63,7 +63,7 @@ fn time_of_log(table: &TableStatistics) -> Option<&str> {
     time.filter(|_| is_log)
 }
 
-/// Rows, counted or about.
+/// Returns the number of rows, counted or estimated.
 fn rows(table: &TableStatistics) -> i64 {
     match table.rows {
         RowCount::Exact(rows) | RowCount::Estimate(rows) => rows,
@@ -79,7 +79,7 @@ fn row_count_text(table: &TableStatistics) -> String {
     }
 }
 
-/// What is wrong with the tables.
+/// Adds the findings of these rules.
 pub(super) fn findings(facts: &Facts, schema: &DatabaseSchema, found: &mut Vec<Finding>) {
     for retention in &facts.configured.retentions {
         found.extend(retention_without_index(facts, schema, retention));
@@ -90,7 +90,7 @@ pub(super) fn findings(facts: &Facts, schema: &DatabaseSchema, found: &mut Vec<F
     found.extend(foreign_keys(facts, schema).take(MAX_FINDINGS));
 }
 
-/// What the tasks of the configuration will meet when they run.
+/// Adds the problems that the configured tasks will have.
 pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
     for ExpectedProblem { kind, message, .. } in &facts.configured.foreseen {
         let new = |kind, severity| Finding::new(kind, severity, format!("{message}."));
@@ -99,15 +99,14 @@ pub(super) fn foreseen(facts: &Facts, found: &mut Vec<Finding>) {
                 found.push(new(FindingKind::RetentionImpossible, Severity::Warning))
             }
             ProblemKind::RowsStay => found.push(new(FindingKind::RetentionKeepsRows, Severity::Info)),
-            // Where the index is missing altogether, the rule on indexes has said so with the
-            // command.
+            // If there is no index at all, the rule on indexes has reported it with a command.
             ProblemKind::SlowCleaning => {
                 let id = FindingKind::RetentionWithoutIndex.id();
                 if !found.iter().any(|finding| finding.id == id) {
                     found.push(new(FindingKind::RetentionWithoutIndex, Severity::Warning));
                 }
             }
-            // A directory that cannot be used is found with the command that makes it usable.
+            // For a directory that cannot be used, another rule suggests a command.
             ProblemKind::BackupFails
                 if facts.configured.backup.as_ref().is_some_and(|(_, problem)| problem.is_none()) =>
             {
@@ -134,7 +133,7 @@ fn retention_without_index(facts: &Facts, schema: &DatabaseSchema, retention: &R
     );
     let finding = Finding::new(FindingKind::RetentionWithoutIndex, Severity::Warning, what);
     let finding = finding.remediation(
-        "The application's own migrations are the best place for the index. Making it holds the write lock for a while.",
+        "If possible, create the index in a migration of the application. Creating it holds the write lock until it is complete.",
     );
     Some(finding.command(sql(facts, &table.schema.create_index(std::slice::from_ref(column)))))
 }
@@ -150,12 +149,12 @@ fn logs<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterator<Item 
     schema.tables.iter().filter(move |table| !is_cleaned(table) && rows(table) >= LARGE_TABLE_ROWS).filter_map(|table| {
         let column = time_of_log(table)?;
         let what = format!(
-            "The table {} ({}) looks like a log with its time in {column}; this is a guess by the names.",
+            "The table {} ({}) may be a log with its time in {column}; this is a guess from the names.",
             table.schema.name,
             row_count_text(table)
         );
         let finding = Finding::new(FindingKind::LogWithoutRetention, Severity::Info, what);
-        Some(finding.remediation("If it is one, name it in the configuration: tasks.log_cleaning.tables, with table, column and retention."))
+        Some(finding.remediation("If it is a log, add it to tasks.log_cleaning.tables in the configuration, with table, column and retention."))
     })
 }
 
@@ -176,19 +175,24 @@ fn statistics(facts: &Facts, schema: &DatabaseSchema) -> Option<Finding> {
     }
     let described = |table: &&TableStatistics| match table.analyzed_rows {
         Some(known) => {
-            format!("{} has {}, its statistics say {known}", table.schema.name, row_count_text(table))
+            format!(
+                "{} has {}, but {known} according to its statistics",
+                table.schema.name,
+                row_count_text(table)
+            )
         }
         None => format!("{} ({}) has no statistics", table.schema.name, row_count_text(table)),
     };
     let mut names: Vec<String> = off.iter().take(MAX_NAMES).map(described).collect();
     if off.len() > MAX_NAMES {
-        names.push(format!("and so on for {} more", off.len() - MAX_NAMES));
+        names.push(format!("and {} more", off.len() - MAX_NAMES));
     }
-    let beginning = if schema.has_statistics { "" } else { "The database was never analysed: " };
+    let beginning = if schema.has_statistics { "" } else { "The database was never analyzed: " };
     let what = format!("{beginning}{}.", names.join("; "));
     let finding = Finding::new(FindingKind::StaleStatistics, Severity::Warning, what);
     let finding = finding.remediation(
-        "Better still, the application runs PRAGMA optimize before it closes a connection. The limit keeps the ANALYZE short.",
+        "Configure litekeeper's task optimize, or let the application run PRAGMA optimize before it closes a connection. The limit in \
+         the command keeps the ANALYZE short.",
     );
     Some(finding.command(sql(facts, "PRAGMA analysis_limit = 1000; ANALYZE;")))
 }
@@ -202,8 +206,8 @@ fn unstable_row_ids(schema: &DatabaseSchema) -> impl Iterator<Item = Finding> + 
         let what = format!("{index} indexes the rows of {}, which has no INTEGER PRIMARY KEY.", table.schema.name);
         let finding = Finding::new(FindingKind::UnstableRowIds, Severity::Warning, what);
         Some(finding.remediation(
-            "Have the application make the table anew with an INTEGER PRIMARY KEY. Until then, have the full-text index rebuilt after \
-             each VACUUM, by its command 'rebuild'.",
+            "Recreate the table with an INTEGER PRIMARY KEY, in a migration of the application. Until then, rebuild the full-text index \
+             after each VACUUM with its command 'rebuild'.",
         ))
     })
 }
@@ -214,7 +218,7 @@ fn foreign_keys<'f>(facts: &'f Facts, schema: &'f DatabaseSchema) -> impl Iterat
         bare.map(move |ForeignKey { parent, columns }| {
             let severity = if rows(table) >= MIN_TABLE_ROWS { Severity::Warning } else { Severity::Info };
             let what = format!(
-                "No index finds the rows of {} ({}) by {}, which refers to {parent}.",
+                "No index of {} ({}) begins with {}, which refers to {parent}.",
                 table.schema.name,
                 row_count_text(table),
                 columns.join(", ")

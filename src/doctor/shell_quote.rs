@@ -1,15 +1,15 @@
-//! Text as a shell takes it for one word.
+//! Quotes text for a shell.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A word of a command, quoted where it must be.
+/// Quotes text as one word of a command, if necessary.
 pub(super) fn word(text: &str) -> String {
     word_of(text.as_bytes())
 }
 
-/// A path as a word of a command.
+/// Quotes a path as one word of a command, if necessary.
 pub(super) fn path(path: &Path) -> String {
     word_of(path.as_os_str().as_bytes())
 }
@@ -21,13 +21,13 @@ fn word_of(bytes: &[u8]) -> String {
     }
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains(char::is_control) => format!("'{}'", text.replace('\'', "'\\''")),
-        // Control characters could play tricks in a terminal, and bytes that are no text cannot be
+        // Control characters could manipulate the terminal, and bytes that are not UTF-8 cannot be
         // shown.
         Ok(_) | Err(_) => escaped(bytes),
     }
 }
 
-/// `$'…'` with octal escapes, which POSIX 2024, bash, zsh and ksh read.
+/// Quotes with `$'…'` and octal escapes, which POSIX 2024, bash, zsh and ksh support.
 fn escaped(bytes: &[u8]) -> String {
     let mut word = String::from("$'");
     for byte in bytes {
@@ -37,8 +37,8 @@ fn escaped(bytes: &[u8]) -> String {
                 word.push(char::from(*byte));
             }
             0x20..=0x7e => word.push(char::from(*byte)),
-            // Writing to a String cannot fail. Octal has three digits at the most, so that what
-            // follows is not taken for one.
+            // Writing to a String cannot fail. An octal escape has at most three digits, so that a
+            // digit that follows is not part of it.
             _ => drop(write!(word, "\\{byte:03o}")),
         }
     }

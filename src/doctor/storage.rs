@@ -14,13 +14,13 @@ use super::rules::FindingKind;
 use super::rules::Severity;
 use super::shell_quote;
 
-/// With less space than this, larger transactions fail.
+/// With less free space than this, larger transactions fail.
 const FULL_BYTES: u64 = 16 * 1024 * 1024;
-/// Free pages are worth a word from here on, both.
+/// Free pages are reported if they exceed both limits.
 const BLOATED_BYTES: u64 = 10 * 1024 * 1024;
 const BLOATED_SHARE: f64 = 0.25;
 
-/// What is wrong with the place and the space.
+/// Adds the findings of these rules.
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     let inside = facts.inside.as_ref().ok();
     if let Some(filesystem) = &facts.filesystem {
@@ -48,7 +48,7 @@ fn network(inside: Option<&DatabaseFacts>, filesystem: &FilesystemFacts) -> Opti
     let what = format!("The file system is {}{words}.", filesystem.fstype);
     let finding = Finding::new(FindingKind::NetworkFilesystem, severity, what);
     Some(finding.remediation(
-        "Move the database to a local disk. Where it must stay, let programs of one machine alone use it, and in rollback mode.",
+        "Move the database to a local disk. If that is impossible, use it from one machine only, and in rollback mode.",
     ))
 }
 
@@ -58,7 +58,7 @@ fn read_only(facts: &Facts) -> Option<Finding> {
     let what = format!("The file system of {} is mounted read-only.", directory.display());
     let finding = Finding::new(FindingKind::ReadOnlyMount, Severity::Warning, what);
     let finding = finding.remediation(
-        "Leave it if that is meant. If it is not, see the kernel's log for an error of the disk before it is made writable again.",
+        "If this is intended, ignore it. Otherwise look for a disk error in the kernel's log before you remount it writable.",
     );
     Some(finding.command(format!("findmnt --target {}", shell_quote::path(directory))))
 }
@@ -79,7 +79,7 @@ fn disk_full(facts: &Facts, filesystem: &FilesystemFacts) -> Option<Finding> {
     let directory = facts.path.parent().unwrap_or(&facts.path);
     let finding = Finding::new(FindingKind::DiskFull, Severity::Critical, what);
     let finding = finding.remediation(
-        "Free space by other files than those of the database: its -wal and -journal are part of it.",
+        "Delete or move files that do not belong to the database. Its -wal and -journal are part of it: never delete them.",
     );
     Some(finding.command(format!("du -xh --max-depth=1 {}", shell_quote::path(directory))))
 }
@@ -94,18 +94,20 @@ fn bloated(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
     let what = format!("{} ({:.0} %) of the file are free pages.", bytes(free), share * 100.0);
     let finding = Finding::new(FindingKind::Bloated, Severity::Warning, what);
     if inside.replicator.is_some() {
-        return Some(
-            finding.remediation("It is replicated: a vacuum makes the replicator send all of it again."),
-        );
+        return Some(finding.remediation(
+            "The database is replicated: after a vacuum the replicator transfers all of it again.",
+        ));
     }
     Some(match header.auto_vacuum {
         AutoVacuum::Incremental => finding
-            .remediation("It is vacuumed incrementally: nobody has done it for a while. litekeeper's task vacuum does it in slices.")
+            .remediation(
+                "Run an incremental vacuum. litekeeper's task vacuum does so regularly, in steps that hold the write lock only briefly.",
+            )
             .command(remediation::sql(facts, "PRAGMA incremental_vacuum;")),
         AutoVacuum::None | AutoVacuum::Full => finding
             .remediation(
-                "A VACUUM keeps every writer waiting for all of its time; litekeeper's task vacuum does it in a window, and with \
-                 `convert_auto_vacuum: incremental` it is the last one.",
+                "A VACUUM blocks all writers until it ends. litekeeper's task vacuum runs it in a time window; with \
+                 `convert_auto_vacuum: incremental`, later vacuums are incremental and hold the write lock only briefly.",
             )
             .command(remediation::sql(facts, "VACUUM;")),
     })
@@ -119,7 +121,7 @@ fn vacuum_lacks_space(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> O
     let wanted = bloated || facts.configured.vacuum.is_some();
     let severity = if wanted { Severity::Warning } else { Severity::Info };
     let what = format!(
-        "A VACUUM needs {} in {} ({}), where {} are free.",
+        "A VACUUM needs {} in {} ({}), but {} are free.",
         bytes(short.bytes),
         short.directory,
         short.purpose,
@@ -127,35 +129,35 @@ fn vacuum_lacks_space(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> O
     );
     let finding = Finding::new(FindingKind::NoRoomForVacuum, severity, what);
     Some(finding.remediation(
-        "Free space, or make SQLite put the copy on another disk: SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
+        "Free some space, or make SQLite use another disk for the copy: set SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
     ))
 }
 
 fn backup_impossible(facts: &Facts) -> Option<Finding> {
     let (directory, problem) = facts.configured.backup.as_ref()?;
     let problem = problem.as_ref()?;
-    let what = format!("Backups are to be kept in {}: {problem}.", directory.display());
+    let what = format!("The backup directory {} cannot be used: {problem}.", directory.display());
     let finding = Finding::new(FindingKind::BackupImpossible, Severity::Warning, what);
     let path = shell_quote::path(directory);
     Some(match problem {
         DirectoryError::Missing => {
             let command = format!("install -d -m 750 -o {} {path}", facts.user);
             finding
-                .remediation("Where it is a mount point, mount the disk instead.")
+                .remediation("If it is a mount point, mount the disk instead.")
                 .command(remediation::as_root(facts, &command))
         }
-        DirectoryError::NoDirectory(_) => {
-            finding.remediation("Name a directory in the configuration.").command(format!("ls -ld {path}"))
-        }
+        DirectoryError::NoDirectory(_) => finding
+            .remediation("Change `to` of the task backup in the configuration to a directory.")
+            .command(format!("ls -ld {path}")),
         DirectoryError::ReadOnly => finding.command(format!("findmnt --target {path}")),
         DirectoryError::Denied(_) => {
             let chown = remediation::as_root(facts, &format!("chown {} {path}", facts.user));
             let chmod = remediation::as_root(facts, &format!("chmod u+rwx {path}"));
             finding
-                .remediation("Or name a directory of litekeeper's own in the configuration.")
+                .remediation("Alternatively, configure a directory that belongs to litekeeper's user.")
                 .command(format!("{chown} && {chmod}"))
         }
-        // Most often a directory above it that may not be entered.
+        // The usual cause is a parent directory without search permission.
         DirectoryError::Unknown(_) => {
             finding.command(remediation::as_root(facts, &format!("namei -l {path}")))
         }

@@ -1,4 +1,4 @@
-//! Cases as data: what is different from a sound database, and what it gives rise to.
+//! Test cases as data: a change to a sound database, and the findings that are expected.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -88,7 +88,7 @@ fn indexed(mut table: TableStatistics, indexes: &[&[&str]]) -> TableStatistics {
     table
 }
 
-/// A WAL database of 100 MiB of which nothing can be said.
+/// The facts of a WAL database of 100 MiB without findings.
 fn sound() -> Facts {
     let header = Header {
         page_size: 4096,
@@ -181,8 +181,8 @@ fn retention(table: &str, column: &str) -> Retention {
     }
 }
 
-/// Changes a sound database and compares what is found: names, severities, and a part of what is
-/// said or to be done.
+/// Applies a change to a sound database and compares the findings: kinds, severities, and a part of
+/// the text or command.
 #[track_caller]
 fn check(change: impl FnOnce(&mut Facts), expected: &[(FindingKind, Severity, &str)]) {
     let mut facts = sound();
@@ -192,8 +192,8 @@ fn check(change: impl FnOnce(&mut Facts), expected: &[(FindingKind, Severity, &s
     let wanted: Vec<_> = expected.iter().map(|(kind, severity, _)| (kind.id(), *severity)).collect();
     assert_eq!(names, wanted, "{found:#?}");
     for (finding, (_, _, words)) in found.iter().zip(expected) {
-        let said = format!("{} {}", finding.what, finding.command.as_deref().unwrap_or_default());
-        assert!(said.contains(words), "{said:?} has {words:?}");
+        let text = format!("{} {}", finding.what, finding.command.as_deref().unwrap_or_default());
+        assert!(text.contains(words), "{text:?} does not contain {words:?}");
     }
 }
 
@@ -203,7 +203,7 @@ use Severity::Info;
 use Severity::Warning;
 
 #[test]
-fn a_sound_database_gives_rise_to_nothing() {
+fn a_sound_database_has_no_findings() {
     check(|_| {}, &[]);
     assert_eq!(incomplete_reason(&sound()), None);
 }
@@ -214,9 +214,9 @@ fn files() {
     let shm = move |mode| move |facts: &mut Facts| facts.sidecars[1].1 = foreign(mode);
     let like_main = "sudo chown --reference='/srv/it'\\''s/books.db' '/srv/it'\\''s/books.db-shm' && sudo chmod --reference=";
     check(shm(0o644), &[(A::OwnerLockedOut, Critical, like_main)]);
-    check(shm(0o660), &[(A::OwnerLockedOut, Critical, "user 0 with mode 0660")]);
+    check(shm(0o660), &[(A::OwnerLockedOut, Critical, "user 0 and has mode 0660")]);
     check(shm(0o666), &[(A::WorldWritable, Warning, "sudo chmod o-w '/srv/it'\\''s/books.db-shm'")]);
-    // In the same group, with the right to write, the owner is taken for a member.
+    // The owner is assumed to be a member of the main file's group.
     check(|facts| facts.sidecars[1].1 = Ownership { user: 5, ..file(0o660, 9) }, &[]);
     check(|facts| facts.sidecars[0].1.mode = 0o440, &[(A::OwnerLockedOut, Critical, "-wal file")]);
     // Root is never locked out.
@@ -269,18 +269,18 @@ fn files() {
         |facts| facts.link = Some("/srv/link.db".into()),
         &[(A::Symlink, Info, "/srv/link.db is a symbolic link")],
     );
-    // What is not there has no findings, and says so.
-    let mut gone = sound();
-    (gone.main, gone.sidecars) = (None, Vec::new());
-    gone.inside = Err(ReadFailure::Other("there is no such file".to_owned()));
+    // A missing file has no findings, but an error.
+    let mut missing = sound();
+    (missing.main, missing.sidecars) = (None, Vec::new());
+    missing.inside = Err(ReadFailure::Other("the file does not exist".to_owned()));
     assert_eq!(
-        (evaluate(&gone), incomplete_reason(&gone).unwrap().as_str()),
-        (Vec::new(), "there is no such file")
+        (evaluate(&missing), incomplete_reason(&missing).unwrap().as_str()),
+        (Vec::new(), "the file does not exist")
     );
 }
 
 #[test]
-fn place_and_space() {
+fn file_systems_and_space() {
     fn filesystem(facts: &mut Facts) -> &mut FilesystemFacts {
         facts.filesystem.as_mut().unwrap()
     }
@@ -311,7 +311,7 @@ fn place_and_space() {
     let little_space = |facts: &mut Facts| inside(facts).vacuum_needs = vec![need(10, 20), need(210, 209)];
     check(
         little_space,
-        &[(A::NoRoomForVacuum, Info, "needs 210 MiB in /var/tmp (temporary copy), where 209 MiB are free")],
+        &[(A::NoRoomForVacuum, Info, "needs 210 MiB in /var/tmp (temporary copy), but 209 MiB are free")],
     );
     check(
         |facts| {
@@ -354,7 +354,7 @@ fn place_and_space() {
     ] {
         check(backup(Some(problem)), &[(A::BackupImpossible, Warning, words)]);
     }
-    // A tenth of a mebibyte is not worth a word, however large its share.
+    // A tenth of a mebibyte is not reported, however large its fraction.
     check(
         |facts| {
             (inside(facts).header.pages, inside(facts).header.freelist_pages) = (30, 25);
@@ -382,7 +382,7 @@ fn format_and_journal() {
     check(format(sums, true), &[(A::PageChecksums, Warning, "are skipped")]);
     check(format(OwnerFormat::Turso, true), &[(A::Turso, Warning, "There is a -tshm")]);
     check(|facts| inside(facts).header.reserved_bytes = 32, &[(A::ReservedBytes, Info, "32 reserved bytes")]);
-    // What another program would write is not recommended.
+    // A command that writes with another program is not suggested.
     let mut bloated = sound();
     format(sums, false)(&mut bloated);
     inside(&mut bloated).header.freelist_pages = 20_000;
@@ -396,11 +396,15 @@ fn format_and_journal() {
             inside(facts).file_bytes = Some(100 * MIB + 7);
         },
         &[
-            (A::FileSizeMismatch, Info, "104,857,607 bytes; its 25,600 pages of 4096 bytes make 104,857,600"),
+            (
+                A::FileSizeMismatch,
+                Info,
+                "104,857,607 bytes, but its 25,600 pages of 4096 bytes have 104,857,600",
+            ),
             info,
         ],
     );
-    // While a WAL holds pages, the main file may be behind.
+    // While a WAL contains pages, the main file may be older.
     check(|facts| inside(facts).file_bytes = Some(7), &[]);
     check(
         |facts| {
@@ -470,7 +474,7 @@ fn format_and_journal() {
             "journal_mode = DELETE; PRAGMA page_size = 4096; VACUUM; PRAGMA journal_mode = WAL;",
         )],
     );
-    check(pages(1024), &[(A::SmallPages, Info, "1024 bytes, the blocks of the file system 4096")]);
+    check(pages(1024), &[(A::SmallPages, Info, "1024 bytes, but the block size of the file system is 4096")]);
     check(pages(65_536), &[]);
     check(
         |facts| {
@@ -485,7 +489,7 @@ fn format_and_journal() {
         &[(
             A::LargeWal,
             Warning,
-            "100 of its 200 frames are not yet in the database. sqlite3 '/srv/it'\\''s/books.db' 'PRAGMA wal_checkpoint(TRUNCATE);'",
+            "100 of the WAL's 200 frames are not yet checkpointed. sqlite3 '/srv/it'\\''s/books.db' 'PRAGMA wal_checkpoint(TRUNCATE);'",
         )],
     );
     check(
@@ -505,7 +509,7 @@ fn format_and_journal() {
     );
     check(
         |facts| facts.sidecars.truncate(1),
-        &[(A::AbandonedWal, Warning, "a -wal of 1.0 MiB, and no -shm")],
+        &[(A::AbandonedWal, Warning, "a -wal of 1.0 MiB without a -shm")],
     );
     check(
         |facts| {
@@ -520,7 +524,7 @@ fn format_and_journal() {
         )],
     );
     let litestream = |facts: &mut Facts| inside(facts).replicator = Some("Litestream".to_owned());
-    check(litestream, &[(A::Replicated, Info, "by Litestream.")]);
+    check(litestream, &[(A::Replicated, Info, "Litestream replicates the database.")]);
     for (allowed, severity) in [(false, Warning), (true, Info)] {
         check(
             |facts| {
@@ -569,7 +573,7 @@ fn tables_and_indexes() {
     let schema = |found: TableStatistics| move |facts: &mut Facts| tables(facts, vec![found]);
     check(
         schema(logs(10_000, &[])),
-        &[(A::LogWithoutRetention, Info, "logs (10,000 rows) looks like a log with its time in created_at")],
+        &[(A::LogWithoutRetention, Info, "logs (10,000 rows) may be a log with its time in created_at")],
     );
     check(schema(logs(9_999, &[])), &[]);
     check(schema(table("catalogs", &["id", "created_at"], 50_000)), &[]);
@@ -588,7 +592,7 @@ fn tables_and_indexes() {
     check(schema(counted(exact(100_000), Some(10_001))), &[]);
     check(
         schema(counted(exact(100_000), Some(10_000))),
-        &[(A::StaleStatistics, Warning, "its statistics say 10000")],
+        &[(A::StaleStatistics, Warning, "but 10000 according to its statistics")],
     );
     check(schema(counted(exact(0), Some(10_000))), &[(A::StaleStatistics, Warning, "ANALYZE")]);
     check(schema(counted(RowCount::Estimate(10_000), Some(10_000))), &[]);
@@ -610,8 +614,8 @@ fn tables_and_indexes() {
 }
 
 #[test]
-fn what_was_known_before() {
-    let standing = |ok| CheckStatus {
+fn check_results_and_locks() {
+    let status = |ok| CheckStatus {
         ok,
         problems: if ok { 0 } else { 2 },
         first_problem: (!ok).then(|| "row 7 missing from index i".to_owned()),
@@ -622,20 +626,20 @@ fn what_was_known_before() {
     let message = |check_statuses: Vec<(Check, CheckStatus)>| {
         move |facts: &mut Facts| facts.known.check_statuses = check_statuses
     };
-    check(message(vec![(Check::Quick, standing(true)), (Check::Full, standing(true))]), &[]);
+    check(message(vec![(Check::Quick, status(true)), (Check::Full, status(true))]), &[]);
     let words =
-        "The last full check found 2 problems, the first: row 7 missing from index i. litekeeper check";
+        "The last full check found 2 problems; the first is: row 7 missing from index i. litekeeper check";
     check(
-        message(vec![(Check::Quick, standing(true)), (Check::Full, standing(false))]),
+        message(vec![(Check::Quick, status(true)), (Check::Full, status(false))]),
         &[(A::CheckFailed, Critical, words)],
     );
     check(
-        message(vec![(Check::Quick, standing(false)), (Check::Full, standing(true))]),
+        message(vec![(Check::Quick, status(false)), (Check::Full, status(true))]),
         &[(A::CheckFailed, Critical, "quick check")],
     );
-    // Foreign keys are the application's.
-    check(message(vec![(Check::ForeignKey, standing(false))]), &[]);
-    let mut noted = standing(true);
+    // Violated foreign keys are not damage.
+    check(message(vec![(Check::ForeignKey, status(false))]), &[]);
+    let mut noted = status(true);
     noted.notes.constraints = 1;
     noted.notes.first_constraint = Some("NULL value in t.a".to_owned());
     noted.notes.not_checked = 1;
@@ -665,7 +669,7 @@ fn what_was_known_before() {
     check(pinned(999, 60), &[]);
     let words = "pid 7 (not in /proc) pins 1,000 of 4,000 frames of the WAL. litekeeper locks '/srv/it'";
     check(pinned(1_000, 0), &[(A::WalPinned, Warning, words)]);
-    check(pinned(1_000, 90), &[(A::WalPinned, Warning, "of the WAL, seen for at least 1 min.")]);
+    check(pinned(1_000, 90), &[(A::WalPinned, Warning, "of the WAL and has done so for at least 1 min.")]);
 }
 
 #[test]
@@ -682,7 +686,7 @@ fn full_text_indexes() {
     let mut bare = table("items", &["id"], 5);
     bare.schema.primary_key.clear();
     check(with_full_text(bare.clone()), &[(A::UnstableRowIds, Warning, "found indexes the rows of items")]);
-    // A primary key that is no INTEGER is not the row id.
+    // A primary key of another type than INTEGER is not the row id.
     bare.schema.primary_key = vec!["id".to_owned()];
     bare.schema.columns[0].declared = "INT".to_owned();
     check(with_full_text(bare), &[(A::UnstableRowIds, Warning, "")]);
@@ -707,9 +711,9 @@ fn reference() -> String {
 }
 
 #[test]
-fn what_is_documented_is_what_is_there() {
+fn the_document_lists_every_kind_of_finding() {
     let document = include_str!("../../docs/DOCTOR.md");
-    assert!(document.contains(&reference()), "docs/DOCTOR.md is stale; its table is to be\n{}", reference());
+    assert!(document.contains(&reference()), "docs/DOCTOR.md is stale; its table must be\n{}", reference());
     let ids: std::collections::BTreeSet<_> = FindingKind::ALL.iter().map(|kind| kind.id()).collect();
     assert_eq!(ids.len(), FindingKind::ALL.len(), "names are unique");
 }

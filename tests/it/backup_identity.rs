@@ -84,7 +84,7 @@ fn another_database_leaves_them() {
         let target = made.path(&format!("{database}-restored.db"));
         let output = Output::of(&["restore", backup["path"].as_str().unwrap(), &target.to_string_lossy()]);
         assert_eq!(output.code, Some(0), "{output:?}");
-        let owner = format!("a backup of app, the database at {}", made.path(database).display());
+        let owner = format!("this is a backup of the database app at {}", made.path(database).display());
         assert!(output.stdout.contains(&owner), "{}", output.stdout);
     }
 }

@@ -36,7 +36,7 @@ pub fn trials() -> Vec<Trial> {
         test("the_json_of_the_doctor_has_its_shape", the_json_of_the_doctor_has_its_shape),
         test("a_page_and_the_api_show_the_findings", a_page_and_the_api_show_the_findings),
         test("looks_on_request_hold_up_nobody", looks_on_request_hold_up_nobody),
-        test_with_tool("the_commands_mend", tool("sqlite3"), the_commands_mend),
+        test_with_tool("the_commands_fix_the_findings", tool("sqlite3"), the_commands_fix),
         test_with_tool("who_may_not_read_is_told", tool("setpriv"), who_may_not_read_is_told),
         test_with_tool(
             "an_owner_who_is_locked_out_is_let_in",
@@ -165,7 +165,7 @@ fn findings_of_the_wal_and_journal() {
             "CREATE TABLE wide (body); INSERT INTO wide VALUES (zeroblob(68000000)); DELETE FROM wide",
         )
         .unwrap();
-    expect(&doctor(&path, &[]), "large-wal", "warning", "not yet in the database");
+    expect(&doctor(&path, &[]), "large-wal", "warning", "not yet checkpointed");
     drop(owner);
 
     let rollback = TestDatabase::new("rollback").rows(500).make();
@@ -201,7 +201,7 @@ fn findings_of_the_tables() {
         .make();
     let path = made.path();
     let found = doctor(&path, &[]);
-    expect(&found, "stale-statistics", "warning", "never analysed");
+    expect(&found, "stale-statistics", "warning", "never analyzed");
     expect(&found, "foreign-key-without-index", "warning", "item's id");
     assert_eq!(
         found["findings"]
@@ -212,7 +212,7 @@ fn findings_of_the_tables() {
             .count(),
         1
     );
-    expect(&found, "log-without-retention", "info", "a guess by the names");
+    expect(&found, "log-without-retention", "info", "a guess from the names");
     expect(&found, "unstable-row-ids", "warning", "found indexes the rows of notes");
     made.connect().execute_batch("ANALYZE").unwrap();
     assert_eq!(find(&doctor(&path, &[]), "stale-statistics"), None);
@@ -221,7 +221,7 @@ fn findings_of_the_tables() {
         &doctor(&path, &[]),
         "stale-statistics",
         "warning",
-        "items has 900 rows, its statistics say 10000",
+        "items has 900 rows, but 10000 according to its statistics",
     );
 
     let config = made.directory().join("lk.yml");
@@ -332,7 +332,7 @@ fn a_check_that_failed_is_remembered() {
         &with_config(),
         "check-failed",
         "critical",
-        "The last full check found 1 problem, the first: row 1",
+        "The last full check found 1 problem; the first is: row 1",
     );
     assert_eq!(trace(made.directory()), before);
     assert_eq!(
@@ -389,7 +389,8 @@ fn exit_codes_tell_findings_from_failures() {
     let missing = text(&["/nowhere/at-all.db"]);
     assert_eq!(missing.code, Some(3), "{missing:?}");
     assert!(
-        missing.stdout.contains("could not be examined") && missing.stdout.contains("no such file"),
+        missing.stdout.contains("could not be examined")
+            && missing.stdout.contains("the file does not exist"),
         "{missing:?}"
     );
     for usage in [text(&[]), text(&["--config", "/nowhere.yml"]), text(&["--what"])] {
@@ -424,7 +425,7 @@ fn the_json_of_the_doctor_has_its_shape() {
 }
 
 /// Copies each command into a shell, as a reader would, until there is nothing left to mend.
-fn the_commands_mend(_sqlite3: &str) {
+fn the_commands_fix(_sqlite3: &str) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("it's $(odd).db");
     let connection = rusqlite::Connection::open(&path).unwrap();
@@ -507,7 +508,7 @@ fn an_owner_who_is_locked_out_is_let_in(chown: &str) {
     let locked: Vec<&Value> =
         found["findings"].as_array().unwrap().iter().filter(|f| f["id"] == "owner-locked-out").collect();
     assert_eq!(locked.len(), 2, "-wal and -shm belong to root: {found:#}");
-    expect(&found, "owner-cannot-write", "warning", "make files in its directory");
+    expect(&found, "owner-cannot-write", "warning", "create files in its directory");
     for finding in found["findings"].as_array().unwrap() {
         let command = finding["command"].as_str().unwrap();
         assert!(Command::new("bash").arg("-c").arg(command).status().unwrap().success(), "{command}");
@@ -572,7 +573,7 @@ fn a_page_and_the_api_show_the_findings() {
         let answer = agent.get("/api/v1/databases/bo/o%20ks%3Cb%3E/doctor");
         (answer.status == 200).then(|| serde_json::from_slice::<Value>(&answer.body).unwrap())
     });
-    assert!(locked["error"].as_str().unwrap().contains("holds the lock"), "{locked:#}");
+    assert!(locked["error"].as_str().unwrap().contains("holds a lock"), "{locked:#}");
     expect(&locked, "hard-links", "critical", "has 2 names");
 }
 

@@ -32,7 +32,7 @@ use target::LockReport;
 use target::LockTarget;
 use target::observe;
 
-/// The version of the JSON shape; it grows when a field changes its meaning or goes.
+/// The version of the JSON format; it increases when a field is removed or changes its meaning.
 const FORMAT_VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
@@ -42,15 +42,15 @@ Examples:
   litekeeper locks books.db --watch 0.5
   litekeeper locks --json /srv/tenants/*.db | jq '.databases[] | select(.locks.holds != []) | .path'
 
-The kernel does not report when a lock was acquired. One sample shows the locks held now; --watch shows for how long it has seen each lock held without interruption. docs/LOCKS.md explains each lock.
+The kernel does not report when a lock was acquired. Without --watch, the output shows the locks held now; with --watch, it also shows for how long each lock has been seen held without interruption. docs/LOCKS.md explains each lock.
 
-Exit codes: 0 shown, 2 usage, 3 a file could not be examined")]
+Exit codes: 0 shown, 2 usage error, 3 a file could not be examined.")]
 pub(super) struct Arguments {
     /// Database files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Sample every INTERVAL seconds until Ctrl-C or until the output is closed; if the output is
-    /// not a terminal, print one line per change
+    /// Repeat every INTERVAL seconds until Ctrl-C or until the output is closed. On a terminal, the
+    /// display is updated; otherwise each change is one line
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1", value_parser = interval)]
     watch: Option<Duration>,
     /// Print JSON instead of text; with --watch, one document per line
@@ -63,7 +63,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     match text.strip_suffix('s').unwrap_or(text).parse() {
         Ok(seconds) if BOUNDS.contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         Ok(_) | Err(_) => Err(format!(
-            "give a number of seconds from {} to {}, or name the files before --watch",
+            "give a number of seconds from {} to {}, or put the files before --watch",
             BOUNDS.start(),
             BOUNDS.end()
         )),
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The locks on one file; `None` where the kernel does not list them.
+/// Samples the locks on one file; `None` if the kernel does not list them.
 pub(super) fn locks_of(file: &Path) -> Option<Locks> {
     let report = observe(&mut [LockTarget::new(file.to_owned())]).ok()?.pop()?;
     Some(report.observation.ok()?.locks)
@@ -94,14 +94,14 @@ struct Watch {
 
 impl Watch {
     /// Samples the locks of all files once.
-    async fn look(&self) -> anyhow::Result<Vec<LockReport>> {
+    async fn sample(&self) -> anyhow::Result<Vec<LockReport>> {
         let targets = Arc::clone(&self.targets);
-        let looked = run_blocking(move || observe(&mut targets.lock()));
-        looked.await.ok_or_else(|| anyhow::anyhow!("reading the locks panicked; please report this"))?
+        let sampled = run_blocking(move || observe(&mut targets.lock()));
+        sampled.await.ok_or_else(|| anyhow::anyhow!("reading the locks panicked; please report this"))?
     }
 
     async fn once(&self) -> anyhow::Result<Exit> {
-        let reports = self.look().await?;
+        let reports = self.sample().await?;
         if self.json {
             print(&(serde_json::to_string_pretty(&document(&reports))? + "\n"));
         } else {
@@ -126,13 +126,13 @@ impl Watch {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Success),
-                // Without changes nothing is written, so that a closed pipe would go unnoticed.
-                () = reader_leaves() => return Ok(Exit::Success),
+                // A closed pipe must be detected even if there is nothing to write.
+                () = output_closed() => return Ok(Exit::Success),
                 _ = ticks.tick() => {}
             }
             let reports = tokio::select! {
                 () = stop.cancelled() => return Ok(Exit::Success),
-                reports = self.look() => reports?,
+                reports = self.sample() => reports?,
             };
             let text = if self.json {
                 document(&reports).to_string() + "\n"
@@ -150,10 +150,10 @@ impl Watch {
 }
 
 /// Waits until standard output is closed.
-async fn reader_leaves() {
-    const OFTEN: Duration = Duration::from_millis(100);
+async fn output_closed() {
+    const POLL_INTERVAL: Duration = Duration::from_millis(100);
     while !stdout_is_closed() {
-        tokio::time::sleep(OFTEN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -21,8 +21,8 @@ use super::target::Observation;
 /// Clears a terminal.
 pub(super) const CLEAR_SCREEN: &str = "\x1b[2J";
 
-/// A text over the one before, without flicker: from the top, each line cleared to its end, and all
-/// below.
+/// Draws a text over the previous one without flicker: each line is cleared to its end, and then
+/// everything below.
 pub(super) fn redrawn(text: &str) -> String {
     format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
 }
@@ -31,8 +31,8 @@ fn path_of(report: &LockReport) -> String {
     one_line(&report.path.to_string_lossy()).into_owned()
 }
 
-/// Everything that one look saw.
-pub(super) fn page(reports: &[LockReport], followed: bool) -> String {
+/// Formats one sample of all files.
+pub(super) fn page(reports: &[LockReport], watched: bool) -> String {
     let mut text = String::new();
     let mut hidden = false;
     for (index, report) in reports.iter().enumerate() {
@@ -41,7 +41,7 @@ pub(super) fn page(reports: &[LockReport], followed: bool) -> String {
         }
         // Writing to a String cannot fail.
         let _ = match &report.observation {
-            Ok(observation) => write!(text, "{}", database(report, observation, followed)),
+            Ok(observation) => write!(text, "{}", database(report, observation, watched)),
             Err(error) => writeln!(text, "{}: {}", path_of(report), one_line(error)),
         };
         hidden |= report
@@ -51,13 +51,13 @@ pub(super) fn page(reports: &[LockReport], followed: bool) -> String {
     }
     if hidden {
         text.push_str(
-            "\nThis process runs in its own PID namespace (a container): the kernel hides locks of processes outside it.\n",
+            "\nlitekeeper runs in a PID namespace of its own (a container): the kernel does not show locks of processes outside it.\n",
         );
     }
     text
 }
 
-fn database(report: &LockReport, observation: &Observation, followed: bool) -> String {
+fn database(report: &LockReport, observation: &Observation, watched: bool) -> String {
     let mut text = format!("{}: {}\n", path_of(report), one_line(&state(observation)));
     for lost in &observation.lost {
         let _ = writeln!(text, "  URGENT: {}", one_line(&lost_text(lost)));
@@ -68,10 +68,10 @@ fn database(report: &LockReport, observation: &Observation, followed: bool) -> S
     if observation.locks.holds.is_empty() {
         text.push_str("  no locks held\n");
     } else {
-        let since = if followed { "HELD AT LEAST" } else { "SEEN" };
+        let since = if watched { "HELD AT LEAST" } else { "SEEN" };
         let mut rows = table(["LOCK", "SQLITE", "PID", "PROCESS", "USER", since, "PROCESS AGE", "COMMAND"]);
         for hold in &observation.locks.holds {
-            rows.add_row(row(hold, followed));
+            rows.add_row(row(hold, watched));
         }
         for line in rows.lines() {
             let _ = writeln!(text, "  {}", line.trim_end());
@@ -99,14 +99,14 @@ fn state(observation: &Observation) -> String {
     parts.join(", ")
 }
 
-/// `pid 123 python3 pins 4,200 of 9,000 frames of the WAL`
+/// Formats a pin, as in `pid 123 python3 pins 4,200 of 9,000 frames of the WAL`.
 fn pin(hold: &Hold, observation: &Observation) -> String {
     let total = observation.facts.as_ref().and_then(|facts| facts.wal).map_or(0, |wal| wal.total);
     let frames = counted_of(hold.pinned_frames.unwrap_or(0).into(), Some(total.into()), "frame");
     format!("{} pins {frames} of the WAL", hold.owner)
 }
 
-fn row(hold: &Hold, followed: bool) -> [String; 8] {
+fn row(hold: &Hold, watched: bool) -> [String; 8] {
     let process = hold.owner.process.as_deref();
     let unnamed = || if hold.owner.count > 1 { format!("? ({})", hold.owner.count) } else { "?".to_owned() };
     let age = process.and_then(|process| SystemTime::now().duration_since(process.started_at?).ok());
@@ -117,13 +117,13 @@ fn row(hold: &Hold, followed: bool) -> [String; 8] {
         hold.owner.pid.map_or_else(unnamed, |pid| pid.to_string()),
         or_unknown(process.map(|process| one_line(&process.name).into_owned())),
         or_unknown(process.and_then(|process| process.user.clone())),
-        if followed { span(hold.held.as_secs()) } else { "now".to_owned() },
+        if watched { span(hold.held.as_secs()) } else { "now".to_owned() },
         or_unknown(age.map(|age| span(age.as_secs()))),
         process.map(|process| one_line(&process.command).into_owned()).unwrap_or_default(),
     ]
 }
 
-/// A line for each lock that came or went since the look before, for a log or a pipe.
+/// Formats one line for each lock that was acquired or released since the previous sample.
 pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
     let mut text = String::new();
     let time = rfc3339(SystemTime::now());
@@ -182,9 +182,9 @@ pub(super) fn changes(before: &[LockReport], now: &[LockReport]) -> String {
     text
 }
 
-/// A process that lost its locks, and what to do.
+/// Describes a process that lost its locks, and what to do.
 fn lost_text(lost: &LostLocks) -> String {
-    format!("{lost}; its commits are or will be lost: litekeeper runbook SqliteOwnerLostLocks")
+    format!("{lost}; its commits are or will be lost: follow `litekeeper runbook SqliteOwnerLostLocks`")
 }
 
 fn held(hold: &Hold) -> String {

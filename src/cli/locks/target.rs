@@ -1,5 +1,4 @@
-//! One file of `litekeeper locks`, and what is seen of it. It is opened by `sample::collected`
-//! alone.
+//! Samples the locks on one file of `litekeeper locks`. Only `sample_database` opens the file.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,32 +27,32 @@ use crate::os::ProcessFacts;
 use crate::os::owner_states;
 use crate::sqlite::ErrorCode;
 
-/// A file that is asked about.
+/// A file of the command line.
 pub(super) struct LockTarget {
     path: PathBuf,
     follower: LockTracker,
-    /// What processes had lost at the last look for that, and when it was.
+    /// Processes that had lost their locks, and when this was last determined.
     lost: (Option<Instant>, Vec<LostLocks>),
 }
 
-/// What one look saw of a file.
+/// One sample of a file.
 pub(super) struct LockReport {
     pub path: PathBuf,
     pub observation: Result<Observation, String>,
 }
 
-/// Who holds what.
+/// The locks on a database, and what could be read from it.
 pub(super) struct Observation {
     pub locks: Locks,
     /// Processes that have lost their locks or files.
     pub lost: Vec<LostLocks>,
-    /// What the database says of itself, where it could be read.
+    /// The content of the header, if it could be read.
     pub facts: Option<Arc<DatabaseFacts>>,
-    /// Why it could not.
+    /// Why the header could not be read.
     pub note: Option<String>,
 }
 
-/// A file as it was found, before its locks are listed.
+/// A file that was read, before its locks are decoded.
 struct OpenedFile {
     database: Database,
     main: crate::os::FileStat,
@@ -66,8 +65,8 @@ impl LockTarget {
         Self { path, follower: LockTracker::default(), lost: (None, Vec::new()) }
     }
 
-    /// Joins two lists, from before and after the look into the database.
-    fn see(
+    /// Combines the lock tables from before and after reading the database.
+    fn combine(
         &mut self,
         found: OpenedFile,
         before: &LockTableSnapshot,
@@ -82,13 +81,13 @@ impl LockTarget {
             Ok::<DecodedLocks, String>(read_locks.decode(files, facts_now))
         };
         let (earlier, now) = (decoded(before)?, decoded(after)?);
-        let there_before: Vec<_> = earlier.held.iter().map(|held| (held.lock, held.pid)).collect();
+        let held_before: Vec<_> = earlier.held.iter().map(|held| (held.lock, held.pid)).collect();
         let lock_sample = after.sample(now, facts_now);
         let (mut locks, _) = self.follower.observe(lock_sample, |pid| processes.process(pid));
-        // A mark belongs to its holder only if that held the lock before and after the mark was
-        // read.
+        // A read mark belongs to a process only if it held the lock both before and after the mark
+        // was read.
         for hold in &mut locks.holds {
-            if !there_before.contains(&(hold.lock, hold.owner.pid)) {
+            if !held_before.contains(&(hold.lock, hold.owner.pid)) {
                 hold.pinned_frames = None;
             }
         }
@@ -96,7 +95,7 @@ impl LockTarget {
     }
 }
 
-/// Processes that have been asked about in one look.
+/// Caches facts about processes during one sample.
 #[derive(Default)]
 struct ProcessCache(HashMap<u32, Option<Arc<ProcessFacts>>>);
 
@@ -106,7 +105,7 @@ impl ProcessCache {
     }
 }
 
-/// Looks at every file once.
+/// Samples every file once.
 pub(super) fn observe(targets: &mut [LockTarget]) -> anyhow::Result<Vec<LockReport>> {
     let read_locks = || {
         LockTableSnapshot::read().context("/proc/locks cannot be read; this needs Linux with /proc mounted")
@@ -117,17 +116,17 @@ pub(super) fn observe(targets: &mut [LockTarget]) -> anyhow::Result<Vec<LockRepo
     update_lost_locks(targets, &found);
     let mut processes = ProcessCache::default();
     let report = |(target, found): (&mut LockTarget, Result<OpenedFile, String>)| {
-        let observation = found.and_then(|found| target.see(found, &before, &after, &mut processes));
+        let observation = found.and_then(|found| target.combine(found, &before, &after, &mut processes));
         LockReport { path: target.path.clone(), observation }
     };
     Ok(targets.iter_mut().zip(found).map(report).collect())
 }
 
-/// Looks for processes that have lost locks, with one pass over their descriptors, at most every
-/// few seconds.
+/// Finds processes that have lost locks in one pass over their file descriptors, at most every few
+/// seconds.
 fn update_lost_locks(targets: &mut [LockTarget], found: &[Result<OpenedFile, String>]) {
-    const EVERY: Duration = Duration::from_secs(5);
-    if targets.iter().all(|target| target.lost.0.is_some_and(|at| at.elapsed() < EVERY)) {
+    const INTERVAL: Duration = Duration::from_secs(5);
+    if targets.iter().all(|target| target.lost.0.is_some_and(|at| at.elapsed() < INTERVAL)) {
         return;
     }
     let databases: Vec<(usize, &DatabaseFiles)> = found
@@ -147,9 +146,7 @@ fn update_lost_locks(targets: &mut [LockTarget], found: &[Result<OpenedFile, Str
 fn find(path: &Path) -> Result<OpenedFile, String> {
     let resolved = std::fs::canonicalize(path).map_err(|error| error.to_string())?;
     if is_sidecar(&resolved) {
-        return Err(
-            "this is a file that SQLite creates beside a database; specify the database itself".to_owned()
-        );
+        return Err("SQLite creates this file beside a database; specify the database itself".to_owned());
     }
     let mut settings = DatabaseSettings::default();
     settings.collectors.schema = false;
@@ -159,20 +156,23 @@ fn find(path: &Path) -> Result<OpenedFile, String> {
     let (facts, note) = match collected.outcome {
         CollectOutcome::Up(facts) => (Some(facts), None),
         CollectOutcome::Unchanged => (None, None),
-        CollectOutcome::Busy(_) => (None, Some("locked: its header cannot be read now".to_owned())),
+        CollectOutcome::Busy(_) => {
+            (None, Some("the header cannot be read now, because the database is locked".to_owned()))
+        }
         CollectOutcome::Down(reason) => match cause(&reason) {
             Cause::NoDatabase => return Err(reason.to_string()),
             Cause::Unreadable => (None, Some(reason.to_string())),
         },
     };
-    let main = collected.stamp.and_then(|stamp| stamp.main).ok_or_else(|| "no such file".to_owned())?;
+    let main =
+        collected.stamp.and_then(|stamp| stamp.main).ok_or_else(|| "the file does not exist".to_owned())?;
     Ok(OpenedFile { database, main, facts, note })
 }
 
 enum Cause {
-    /// There is nothing whose locks could mean anything.
+    /// The file is not a database, so that its locks have no meaning.
     NoDatabase,
-    /// Its locks mean what they mean, though it cannot be read.
+    /// The database cannot be read, but its locks have their usual meaning.
     Unreadable,
 }
 
