@@ -108,7 +108,7 @@ fn a_directory_that_takes_no_backup_is_told_before() {
         assert!(run.code == Some(3) && run.stdout.contains(words), "{run:?}");
         finding["command"].as_str().unwrap().to_owned()
     };
-    let mend = refused("there is no such directory");
+    let mend = refused("the directory does not exist");
     std::fs::write(&backups, "").unwrap();
     refused("this is a file, not a directory");
     std::fs::remove_file(&backups).unwrap();

@@ -158,7 +158,7 @@ fn findings_of_the_wal_and_journal() {
     let copy = made.directory().join("copy.db");
     std::fs::copy(&path, &copy).unwrap();
     std::fs::copy(sidecar(&path, "-wal"), sidecar(&copy, "-wal")).unwrap();
-    expect(&doctor(&copy, &[]), "abandoned-wal", "warning", "no -shm");
+    expect(&doctor(&copy, &[]), "abandoned-wal", "warning", "without a -shm");
 
     owner
         .execute_batch(

@@ -473,7 +473,7 @@ fn what_will_fail_is_named_before() {
         (p.to_owned(), "log_cleaning: {tables: [{table: p, column: at}]}", "", ""),
         (p.to_owned(), "log_cleaning: {tables: [{table: q, column: at}]}", "would fail: q: there is no table q", "retention-impossible"),
         (p.to_owned(), "log_cleaning: {tables: [{table: p, column: then}]}", "would fail: p: the table p has no column then", "retention-impossible"),
-        (p.to_owned(), "log_cleaning: {tables: [{table: p, column: at, archive: nowhere}]}", "nowhere: there is no such directory", "retention-impossible"),
+        (p.to_owned(), "log_cleaning: {tables: [{table: p, column: at, archive: nowhere}]}", "nowhere: the directory does not exist", "retention-impossible"),
         (p.to_owned(), "backup: {to: nowhere}", "backup would fail", "backup-impossible"),
         (format!("{p} CREATE TABLE c (p REFERENCES p)"), "log_cleaning: {tables: [{table: p, column: at}]}", "write `foreign_keys: on` or `off`", "retention-impossible"),
         (format!("{p} CREATE TABLE c (p REFERENCES p)"), "log_cleaning: {foreign_keys: on, tables: [{table: p, column: at}]}", "would be slow: p: no index finds the rows of c", "retention-keeps-rows"),

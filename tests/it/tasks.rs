@@ -176,7 +176,7 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
     let config = configure(&made, "{backup: {to: not/mounted}}");
     let dry = Output::of(&["run", "backup", "--dry-run", "--config", &config]);
     assert!(
-        dry.stdout.contains("would not run") && dry.stdout.contains("no such directory"),
+        dry.stdout.contains("would not run") && dry.stdout.contains("the directory does not exist"),
         "{}",
         dry.stdout
     );
@@ -305,7 +305,7 @@ fn a_damaged_database_rotates_no_backup_out() {
     damage_index(&made.path());
     let (code, failed) = run("backup", &config);
     assert_eq!((code, &failed["reason"]), (Some(3), &"corrupt".into()), "{failed:#?}");
-    assert!(failed["message"].as_str().unwrap().contains("backups before it stay"), "{failed:#?}");
+    assert!(failed["message"].as_str().unwrap().contains("earlier backups are kept"), "{failed:#?}");
     assert_eq!(shelf(&made), good);
     // It counts as a failed check: nothing is written until a full one passes.
     let (code, skipped) = run("backup", &config);
@@ -406,7 +406,7 @@ fn a_backup_is_restored_and_a_damaged_one_found() {
     assert!(refused.code == Some(2) && refused.stderr.contains("restored.db-wal"), "{refused:?}");
     std::fs::remove_file(made.directory().join("restored.db-wal")).unwrap();
     let restored = Output::of(&["restore", good, to]);
-    assert!(restored.code == Some(0) && restored.stdout.contains("stop the application"), "{restored:?}");
+    assert!(restored.code == Some(0) && restored.stdout.contains("Stop the application"), "{restored:?}");
     let connection = Connection::open(&target).unwrap();
     assert_eq!(number(&connection, "SELECT count(*) FROM items"), 2000);
     let mode: String = connection.query_row("PRAGMA journal_mode", (), |row| row.get(0)).unwrap();
