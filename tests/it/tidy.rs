@@ -19,7 +19,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A source file: its path below `src`, its top-level module, its text without unit tests. All of crates/sqlite counts as the module `sqlite`.
+/// A source file: its path below `src`, its top-level module, its text without unit tests. Each of crates/* counts as the module of its name.
 #[derive(Debug, Clone)]
 struct Source {
     path: String,
@@ -27,8 +27,8 @@ struct Source {
     text: String,
 }
 
-/// Where the source of the crate `litekeeper-sqlite` is.
-const SQLITE_CRATE: &str = "crates/sqlite/src";
+/// The crates that count as modules, and where their source is.
+const CRATES: [(&str, &str); 2] = [("scrub", "crates/scrub/src"), ("sqlite", "crates/sqlite/src")];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -37,7 +37,9 @@ fn root() -> &'static Path {
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     collect(&root().join("src"), &mut files);
-    collect(&root().join(SQLITE_CRATE), &mut files);
+    for (_, source) in CRATES {
+        collect(&root().join(source), &mut files);
+    }
     files.sort();
     let is_test = |path: &PathBuf| path.ends_with("tests.rs") || path.iter().any(|part| part == "tests");
     files.iter().filter(|path| !is_test(path)).map(|path| read(path)).collect()
@@ -55,9 +57,12 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn read(path: &Path) -> Source {
-    let (below, module) = match path.strip_prefix(root().join(SQLITE_CRATE)) {
-        Ok(below) => (Path::new("sqlite").join(below), "sqlite".to_owned()),
-        Err(_) => {
+    let in_crate = CRATES.iter().find_map(|(module, source)| {
+        Some((Path::new(module).join(path.strip_prefix(root().join(source)).ok()?), (*module).to_owned()))
+    });
+    let (below, module) = match in_crate {
+        Some(found) => found,
+        None => {
             let below = path.strip_prefix(root().join("src")).unwrap().to_owned();
             let module = below.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
             (below, module)
@@ -78,7 +83,7 @@ const MODULE_DEPENDENCIES: [(&str, &str); 33] = [
     ("worker_pool", ""),
     (
         "cli",
-        "app worker_pool limits config database demo discovery doctor auth tls state_store os http tasks locks metrics health_report runbooks runner collectors database_files span sqlite task telemetry humanize",
+        "app worker_pool limits config database demo discovery doctor auth tls state_store os http tasks locks metrics health_report runbooks runner collectors database_files scrub span sqlite task telemetry humanize",
     ),
     ("config", "schedule database_files task"),
     ("database", "config database_files"),
@@ -96,7 +101,10 @@ const MODULE_DEPENDENCIES: [(&str, &str); 33] = [
         "http",
         "actions worker_pool limits config database doctor auth tls state_store os tasks locks metrics runbooks collectors span sqlite task telemetry trends humanize",
     ),
-    ("tasks", "limits config database os health_report collectors database_files span sqlite task humanize"),
+    (
+        "tasks",
+        "limits config database os health_report collectors database_files scrub span sqlite task humanize",
+    ),
     (
         "internals",
         "collection collectors config database database_files health_report http locks metrics os runbooks state_store sqlite task tasks tls",
@@ -124,11 +132,14 @@ const MODULE_DEPENDENCIES: [(&str, &str); 33] = [
 ];
 
 fn modules_use_only_the_modules_they_may() {
-    // The crate `sqlite` cannot use a module of the main crate: Cargo enforces that.
-    let is_free = |module: &str| ["lib", "humanize", "sqlite"].contains(&module);
+    // The crates cannot use a module of the main crate: Cargo enforces that.
+    let is_free = |module: &str| ["lib", "humanize", "scrub", "sqlite"].contains(&module);
     for source in sources().iter().filter(|source| !is_free(&source.module)) {
         let allowed = MODULE_DEPENDENCIES.iter().find(|(module, _)| *module == source.module);
-        let text = source.text.replace("litekeeper_sqlite::", "crate::sqlite::");
+        let text = source
+            .text
+            .replace("litekeeper_sqlite::", "crate::sqlite::")
+            .replace("litekeeper_scrub::", "crate::scrub::");
         let (_, allowed) = allowed
             .unwrap_or_else(|| panic!("{}: add the new module to ARCHITECTURE.md and here", source.path));
         for (line, used) in text.lines().enumerate().flat_map(|(line, text)| {
@@ -169,7 +180,7 @@ const CRATE_BOUNDARIES: [(&str, &str, &str); 16] = [
     ("axum::", "http", "every route is in one table"),
     ("utoipa::", "http doctor locks", "the API is described by its types"),
     ("clap::", "cli", "the library does not know the command line"),
-    ("rustix::", "os sqlite/raw", "system calls that may hang are in one place"),
+    ("rustix::", "os scrub sqlite/raw", "system calls that may hang are in one place"),
     ("rustls::", "tls", "what a handshake must prove is in one place"),
     ("rustls_native_certs::", "tls", "the choice of trusted authorities is in one place"),
     ("opentelemetry", "telemetry", "what takes traces can be left out, and nothing waits for it"),
@@ -273,7 +284,7 @@ fn functions(text: &str) -> Vec<(String, usize)> {
 }
 
 fn each_dependency_is_named_for_its_reason() {
-    let manifests = ["Cargo.toml", "crates/sqlite/Cargo.toml"]
+    let manifests = ["Cargo.toml", "crates/scrub/Cargo.toml", "crates/sqlite/Cargo.toml"]
         .map(|manifest| std::fs::read_to_string(root().join(manifest)).unwrap());
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let named =
