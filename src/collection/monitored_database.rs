@@ -56,6 +56,10 @@ struct State {
     device: Option<u64>,
     hung_on: Option<u64>,
     is_hung: bool,
+    /// Why it is down, for its metric.
+    down: Option<&'static str>,
+    /// It was read as a database since the agent watches it.
+    was_database: bool,
     identity: Option<FileIdentity>,
     stamp: Option<DatabaseFingerprint>,
     taken_at: Option<(SystemTime, Instant)>,
@@ -222,6 +226,8 @@ impl MonitoredDatabase {
                     state.errors.count(code);
                 }
                 state.database_state = Some(DatabaseState::Up);
+                state.was_database = true;
+                state.down = None;
                 state.reason = facts.failures.first().map(|failure| Arc::from(failure.message.as_str()));
                 state.confirmed_at = Some(sample.taken_at);
                 state.stamp = sample.stamp;
@@ -237,10 +243,13 @@ impl MonitoredDatabase {
                 state.stamp = None;
                 if state.database_state != Some(DatabaseState::Up) {
                     state.database_state = Some(DatabaseState::Pending);
+                    state.down = None;
                     state.reason = Some(Arc::from("locked by another process since it was found"));
                 }
             }
             CollectOutcome::Down(reason) => {
+                let reason = if state.was_database { reason.of_former_database() } else { reason };
+                state.down = Some(reason.label());
                 if let Some(code) = reason.code() {
                     state.errors.count(code);
                 }
@@ -345,6 +354,7 @@ impl MonitoredDatabase {
             database: Arc::clone(&self.database),
             state: state.database_state.unwrap_or(DatabaseState::Pending),
             reason: if state.is_hung { Some(Arc::from(HUNG_MESSAGE)) } else { state.reason.clone() },
+            down: state.down,
             confirmed_at: state.confirmed_at,
             facts: state.facts.clone(),
             files: state.files,

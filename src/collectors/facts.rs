@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::os::FileKind;
 use crate::sqlite::ChangeCounter;
-use crate::sqlite::ENCRYPTED;
 use crate::sqlite::ErrorCode;
+use crate::sqlite::FileFormat;
 use crate::sqlite::Header;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
@@ -44,30 +44,68 @@ pub enum DownReason {
     Missing,
     /// The name leads to something that is no regular file.
     NotAFile(FileKind),
-    /// The file has no content.
-    Empty,
     /// `stat` failed.
     Stat(Arc<std::io::Error>),
     /// This process may not read one of its files.
     Denied(&'static str, Arc<std::io::Error>),
-    /// The file looks encrypted, and has never been read as a database.
-    Encrypted,
+    /// The file is no database that SQLite can open.
+    Format(FileFormat),
+    /// The first page or its header is damaged.
+    Damaged(String),
     /// SQLite refused or failed.
     Sqlite(SqliteError),
 }
 
 impl DownReason {
-    /// The class for `sqlite_errors_total`; a timeout is no error of the database. An encrypted
-    /// file counts as `other`: the classes of damage page as corruption.
+    /// The class for `sqlite_errors_total`; a timeout is no error of the database. A file that
+    /// never was a database counts as `other`: the classes of damage page as corruption.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Missing | Self::NotAFile(_) | Self::Stat(_) | Self::Denied(..) => {
                 Some(ErrorCode::CannotOpen)
             }
-            Self::Empty => Some(ErrorCode::NotADatabase),
-            Self::Encrypted => Some(ErrorCode::Other),
+            Self::Damaged(_) => Some(ErrorCode::NotADatabase),
+            Self::Format(_) => Some(ErrorCode::Other),
             Self::Sqlite(error) => error.code(),
+        }
+    }
+
+    /// The same for a file that was read as a database before: whatever its bytes look like now, it
+    /// is damaged.
+    #[must_use]
+    pub fn of_former_database(self) -> Self {
+        match self {
+            Self::Format(FileFormat::Empty) => {
+                Self::Damaged("the file is empty and was a database before: it was truncated".to_owned())
+            }
+            Self::Format(format) => {
+                Self::Damaged(format!("the file was a database before, and now: {format}"))
+            }
+            Self::Missing
+            | Self::NotAFile(_)
+            | Self::Stat(_)
+            | Self::Denied(..)
+            | Self::Damaged(_)
+            | Self::Sqlite(_) => self,
+        }
+    }
+
+    /// The name of the reason in `sqlite_down_reason`.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NotAFile(_) => "not_a_file",
+            Self::Stat(_) => "io",
+            Self::Denied(..) => "denied",
+            Self::Format(format) => format.label(),
+            Self::Damaged(_) => "damaged",
+            Self::Sqlite(error) => match error.code() {
+                Some(ErrorCode::Corrupt | ErrorCode::NotADatabase) => "damaged",
+                Some(ErrorCode::Io | ErrorCode::Full) => "io",
+                Some(_) | None => "other",
+            },
         }
     }
 }
@@ -77,11 +115,9 @@ impl fmt::Display for DownReason {
         match self {
             Self::Missing => formatter.write_str("no such file"),
             Self::NotAFile(kind) => write!(formatter, "{}, not a database file", kind.describe()),
-            Self::Empty => formatter.write_str(
-                "the file is empty: its application has not written to it yet, or it was truncated",
-            ),
             Self::Stat(error) => write!(formatter, "stat: {error}"),
-            Self::Encrypted => formatter.write_str(ENCRYPTED),
+            Self::Format(format) => format.fmt(formatter),
+            Self::Damaged(words) => formatter.write_str(words),
             Self::Denied(file, error) => write!(formatter, "litekeeper may not read the {file}: {error}"),
             Self::Sqlite(error) => error.fmt(formatter),
         }

@@ -14,13 +14,14 @@ use crate::os::FileFacts;
 use crate::os::FileIdentity;
 use crate::os::FileKind;
 use crate::os::FileSize;
+use crate::os::nonempty_wal;
 use crate::os::read_denied;
 use crate::os::stat;
 use crate::sqlite::ErrorCode;
+use crate::sqlite::FileFormat;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
-use crate::sqlite::is_of_encrypted_file;
 
 use super::consistent_read::Consistent;
 use super::consistent_read::ConsistentReadError;
@@ -131,11 +132,13 @@ fn read_database(
         return down(DownReason::NotAFile(main.kind));
     }
     if main.size == 0 {
-        return down(DownReason::Empty);
+        return down(match nonempty_wal(&database.files) {
+            Some(words) => DownReason::Damaged(words),
+            None => DownReason::Format(FileFormat::Empty),
+        });
     }
     let settings = &database.settings;
     let reads_more = sample_collectors().any(|collector| collector.is_enabled(settings));
-    let was_database = previous.is_some();
     // Another file under the same name can have the same schema cookie.
     let previous = previous.filter(|previous| previous.file == Some(main.identity()));
     let limits = QueryLimits::with_timeout(SAMPLE_TIMEOUT);
@@ -159,11 +162,11 @@ fn read_database(
                 Some((file, error)) => DownReason::Denied(file, Arc::new(error)),
                 None => DownReason::Sqlite(error),
             }),
-            // What was read as a database before is damaged, however random its bytes look now.
-            _ if !was_database && is_of_encrypted_file(&error, &database.path, main.size, &limits) => {
-                down(DownReason::Encrypted)
-            }
-            _ => down(DownReason::Sqlite(error)),
+            _ => down(match FileFormat::of_refused(&error, &database.path, main.size, &limits) {
+                Some(format) if format.is_damaged() => DownReason::Damaged(format.to_string()),
+                Some(format) => DownReason::Format(format),
+                None => DownReason::Sqlite(error),
+            }),
         },
         Err(ConsistentReadError::Missing) => down(DownReason::Missing),
         Err(ConsistentReadError::Stat(error)) => down(DownReason::Stat(Arc::new(error))),

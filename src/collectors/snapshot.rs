@@ -71,6 +71,8 @@ pub struct DatabaseSnapshot {
     pub state: DatabaseState,
     /// Why it is down or pending, or what is wrong though it is up.
     pub reason: Option<Arc<str>>,
+    /// The label of the reason for which it is down.
+    pub down: Option<&'static str>,
     /// When its values were last read or found unchanged; `None` before the first time.
     pub confirmed_at: Option<SystemTime>,
     /// What was read; kept while the database is busy, gone when it is down.

@@ -25,7 +25,7 @@ impl Collector for StatusCollector {
     }
 }
 
-static FAMILIES: [Family; 4] = [
+static FAMILIES: [Family; 5] = [
     Family {
         group: FamilyGroup::Identity,
         ..Family::gauge(
@@ -35,6 +35,18 @@ static FAMILIES: [Family; 4] = [
                 DatabaseState::Up => writer.gauge(&[], 1.0),
                 DatabaseState::Down => writer.gauge(&[], 0.0),
                 DatabaseState::Pending => Ok(()),
+            },
+        )
+    },
+    Family {
+        labels: &["reason"],
+        group: FamilyGroup::Identity,
+        ..Family::gauge(
+            "sqlite_down_reason",
+            "1 for the reason for which the database is down (missing, not_a_file, denied, empty, not_a_database, encrypted, newer_version, damaged, io, other); absent while it is up",
+            |snapshot, writer| match snapshot.down {
+                Some(reason) => writer.gauge(&[("reason", reason)], 1.0),
+                None => Ok(()),
             },
         )
     },

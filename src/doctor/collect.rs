@@ -22,6 +22,7 @@ use crate::os::lock_holders;
 use crate::os::lost_locks;
 use crate::os::mapped_sqlite;
 use crate::os::mount;
+use crate::os::nonempty_wal;
 use crate::os::ownership;
 use crate::os::read_denied;
 use crate::os::sidecar_obstacle;
@@ -29,13 +30,12 @@ use crate::os::stat;
 use crate::os::write_denied;
 use crate::sqlite::Access;
 use crate::sqlite::CHECKSUM_BYTES;
-use crate::sqlite::ENCRYPTED;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
+use crate::sqlite::FileFormat;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
-use crate::sqlite::is_of_encrypted_file;
 use crate::sqlite::temporary_directory;
 use crate::tasks::OwnerFormat;
 use crate::tasks::directory_error;
@@ -134,9 +134,10 @@ fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, Re
         return Err(ReadFailure::Denied(format!("litekeeper may not read the {what}: {error}")));
     }
     if main.size == 0 {
-        return Err(ReadFailure::Other(
-            "the file is empty: no data was ever written to it, or it was truncated".to_owned(),
-        ));
+        return Err(match nonempty_wal(&database.files) {
+            Some(words) => ReadFailure::Damaged(words),
+            None => ReadFailure::Other(FileFormat::Empty.to_string()),
+        });
     }
     let read = read_preferably_unlocked(&database.path, &database.files, limits, |reader| {
         read_database(reader, database)
@@ -146,12 +147,13 @@ fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, Re
         Ok(Consistent::Unstable) => Err(ReadFailure::Other(
             "its files are created and removed while they are read; try again".to_owned(),
         )),
-        Err(ConsistentReadError::Query(error))
-            if is_of_encrypted_file(&error, &database.path, main.size, limits) =>
-        {
-            Err(ReadFailure::Other(ENCRYPTED.to_owned()))
+        Err(ConsistentReadError::Query(error)) => {
+            Err(match FileFormat::of_refused(&error, &database.path, main.size, limits) {
+                Some(format) if format.is_damaged() => ReadFailure::Damaged(format.to_string()),
+                Some(format) => ReadFailure::Other(format.to_string()),
+                None => failure(&error),
+            })
         }
-        Err(ConsistentReadError::Query(error)) => Err(failure(&error)),
         Err(error @ (ConsistentReadError::Missing | ConsistentReadError::Stat(_))) => {
             Err(ReadFailure::Other(error.to_string()))
         }

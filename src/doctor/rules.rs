@@ -127,7 +127,7 @@ finding_kinds! {
     /// Not readable as a database.
     Damaged, "damaged", [Critical],
         "SQLite cannot read the first page or the schema",
-        "The file is not a database, is encrypted, or is damaged in its header or schema.";
+        "The file is damaged in its header, its first page or its schema.";
     /// A process without the locks that protect its commits.
     OwnerLostLocks, "owner-lost-locks", [Critical],
         "a process has the database open in WAL mode and holds no lock on the main file, or writes to a deleted main file or `-wal` (Linux)",

@@ -14,13 +14,14 @@ use crate::database_files::is_sidecar;
 use crate::os::DatabaseFingerprint;
 use crate::os::FileKind;
 use crate::os::is_mounted_alone;
+use crate::os::nonempty_wal;
 use crate::os::read_denied;
 use crate::os::stat;
 use crate::span::Operation;
 use crate::sqlite::Checked;
-use crate::sqlite::ENCRYPTED;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::ErrorKind;
+use crate::sqlite::FileFormat;
 use crate::sqlite::Finding;
 use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
@@ -28,7 +29,6 @@ use crate::sqlite::Reader;
 use crate::sqlite::RowCount;
 use crate::sqlite::SqliteError;
 use crate::sqlite::WalFrames;
-use crate::sqlite::is_of_encrypted_file;
 use crate::sqlite::version_text;
 
 use super::by_table::check_by_table;
@@ -83,7 +83,10 @@ pub(super) fn check_database(
         ));
     }
     if main.size == 0 {
-        return Err(Failure::Damaged { check: "file_size", problem: "the file is empty".to_owned() });
+        return Err(match nonempty_wal(&files) {
+            Some(problem) => Failure::Damaged { check: "file_size", problem },
+            None => format_failure(FileFormat::Empty, report),
+        });
     }
     let read = read_beside_owner(request, &path, &files, report, |reader, source, inexact, report| {
         read_all(reader, source, inexact, request, &files, progress, report)
@@ -97,14 +100,30 @@ pub(super) fn check_database(
             Some((file, denied)) => {
                 Err(Failure::unknown(format!("this user may not read the {file}: {denied}")))
             }
-            None if is_of_encrypted_file(&error, &path, main.size, &request.limits) => {
-                let kind = Some(ErrorKind::Sqlite(ErrorCode::Other));
-                Err(Failure::Unknown { message: ENCRYPTED.to_owned(), kind })
-            }
-            None => Err(Failure::of(&error, "open")),
+            None => Err(match FileFormat::of_refused(&error, &path, main.size, &request.limits) {
+                Some(format) => format_failure(format, report),
+                None => Failure::of(&error, "open"),
+            }),
         },
         Err(error @ (ConsistentReadError::Missing | ConsistentReadError::Stat(_))) => {
             Err(Failure::unknown(error))
+        }
+    }
+}
+
+/// What the report says of a file that SQLite cannot open as a database.
+fn format_failure(format: FileFormat, report: &mut Report) -> Failure {
+    report.file_format = Some(format.label());
+    match format {
+        FileFormat::Damaged(_) => Failure::Damaged { check: "open", problem: format.to_string() },
+        FileFormat::Empty
+        | FileFormat::Encrypted
+        | FileFormat::NewerVersion(_)
+        | FileFormat::NewerSchema(_)
+        | FileFormat::Sqlite2
+        | FileFormat::OtherFile(_)
+        | FileFormat::Unrecognised => {
+            Failure::Unknown { message: format.to_string(), kind: Some(ErrorKind::Sqlite(ErrorCode::Other)) }
         }
     }
 }

@@ -44,6 +44,7 @@ pub fn report(request: &Request, progress: &impl CheckProgress) -> Report {
         path: request.path.display().to_string(),
         status: Status::Unknown,
         error: None,
+        file_format: None,
         files: None,
         facts: None,
         rows: Vec::new(),

@@ -38,6 +38,9 @@ pub struct Report {
     pub status: Status,
     /// Why something could not be checked.
     pub error: Option<String>,
+    /// What a file is that SQLite cannot open as a database: `empty`, `encrypted`,
+    /// `newer_version`, `not_a_database` or `damaged`.
+    pub file_format: Option<&'static str>,
     /// Sizes of the files in bytes.
     pub files: Option<Files>,
     /// What header and pager say.

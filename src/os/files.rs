@@ -117,6 +117,18 @@ pub fn stat(path: &CStr) -> io::Result<Option<FileStat>> {
     }))
 }
 
+/// The words for an empty main file beside a `-wal` with content, which hold what is left of a
+/// database: SQLite writes the first page before it begins a WAL.
+#[must_use]
+pub fn nonempty_wal(files: &DatabaseFiles) -> Option<String> {
+    let wal = stat(&files.wal).ok().flatten().filter(|wal| wal.size > 0)?;
+    Some(format!(
+        "the file is empty and its -wal has {} bytes: it was truncated. Open it with no program, as SQLite would delete the -wal, \
+         which may hold the latest pages: copy both files first",
+        wal.size
+    ))
+}
+
 /// Which of a database's files this process may not read, and why. SQLite says of all of them no
 /// more than "unable to open database file".
 #[must_use]

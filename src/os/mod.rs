@@ -35,6 +35,7 @@ pub use files::FileIdentity;
 pub use files::FileKind;
 pub use files::FileSize;
 pub use files::FileStat;
+pub use files::nonempty_wal;
 pub use files::read_denied;
 pub use files::stat;
 pub use filesystem::FilesystemFacts;

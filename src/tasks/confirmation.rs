@@ -15,9 +15,8 @@ use crate::health_report::Status;
 use crate::limits::QueryLimits;
 use crate::os::stat;
 use crate::sqlite::Check;
-use crate::sqlite::ENCRYPTED;
+use crate::sqlite::FileFormat;
 use crate::sqlite::FindingCategory;
-use crate::sqlite::is_encrypted;
 
 use crate::tasks::context::READ_BUSY_TIMEOUT;
 use crate::tasks::context::TaskContext;
@@ -37,14 +36,22 @@ const DEFAULT_LIMITS: ImpactLimits = ImpactLimits {
 /// Confirms a failed run: its database counts as damaged only where a check finds damage, or cannot
 /// be made.
 pub(super) fn confirm(task: &dyn Task, stop: Stop, context: &TaskContext<'_>) -> Stop {
-    if stop.reason != StopReason::Failed(FailureReason::Corrupt) || task.is_check() {
+    let StopReason::Failed(reason) = stop.reason else { return stop };
+    // SQLite says of a file that is shorter than a header that it cannot be read.
+    let may_be_no_database =
+        matches!(reason, FailureReason::Corrupt | FailureReason::Io | FailureReason::Other);
+    if task.is_check() || !may_be_no_database {
         return stop;
     }
     let other = |message| Stop { reason: StopReason::Failed(FailureReason::Other), message, ..stop.clone() };
     let path = &context.database.path;
     let size = stat(&context.database.files.main).ok().flatten().map_or(0, |main| main.size);
-    if is_encrypted(path, size, context.limits) {
-        return other(ENCRYPTED.to_owned());
+    if let Some(format) = FileFormat::detect(path, size, context.limits).filter(|format| !format.is_damaged())
+    {
+        return other(format.to_string());
+    }
+    if reason != FailureReason::Corrupt {
+        return stop;
     }
     context.progress.message("SQLite calls the database malformed; it is checked");
     let found = health_report::report(&request(context), &ReportProgress(Arc::clone(&context.progress)));

@@ -208,16 +208,19 @@ const DAMAGES: &[Damage] = &[
         true,
     ),
     damage(
-        "the file is no database",
-        |made| std::fs::write(made.path(), "words").unwrap(),
-        Some(("open", "not a database")),
+        "the first page is overwritten",
+        |made| overwrite(&made.path(), 0, &b"a line of a log\n".repeat(256)),
+        Some(("open", "its first page was overwritten")),
         true,
         true,
     ),
     damage(
-        "the file is empty",
-        |made| std::fs::write(made.path(), "").unwrap(),
-        Some(("file_size", "empty")),
+        "the file is cut to 0 bytes beside a WAL",
+        |made| {
+            std::fs::write(made.path(), "").unwrap();
+            std::fs::write(made.directory().join("checked.db-wal"), "frames").unwrap();
+        },
+        Some(("file_size", "its -wal has 6 bytes")),
         true,
         true,
     ),
@@ -322,7 +325,7 @@ fn what_cannot_be_checked_is_told_apart() {
     owner.run("COMMIT");
     // The worst of several counts; problems weigh more than what could not be checked.
     let noise = made.directory().join("noise.db");
-    std::fs::write(&noise, "noise").unwrap();
+    std::fs::write(&noise, "SQLite format 3").unwrap();
     let output = check(&["/nowhere.db", &noise.display().to_string()]);
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stdout.contains("No such file") && output.stdout.contains("healthy"), "{}", output.stdout);

@@ -132,12 +132,8 @@ fn findings_of_the_file() {
     let damaged = doctor(&path, &[]);
     expect(&damaged, "damaged", "critical", ".recover");
     assert!(damaged["error"].as_str().unwrap().contains("malformed"), "{damaged:#}");
-    std::fs::write(
-        &path,
-        "no database at all, but words that are longer than a header of a hundred bytes, which they must be",
-    )
-    .unwrap();
-    expect(&doctor(&path, &[]), "damaged", "critical", "not a database");
+    overwrite(&path, 0, b"no database any more");
+    expect(&doctor(&path, &[]), "damaged", "critical", "its first page was overwritten");
 }
 
 fn findings_of_the_wal_and_journal() {

@@ -89,6 +89,7 @@ fn observed(name: &str, settings: DatabaseSettings) -> DatabaseSnapshot {
         database: Arc::new(Database::new(DatabaseName::new(name), path, Arc::new(settings), 500)),
         state: DatabaseState::Pending,
         reason: None,
+        down: None,
         confirmed_at: None,
         facts: None,
         files: None,
@@ -310,6 +311,7 @@ fn jobs() -> Arc<JobMetrics> {
 fn encoded(format: Format) -> String {
     let down = DatabaseSnapshot {
         state: DatabaseState::Down,
+        down: Some("damaged"),
         ..observed("down \"quoted\"\nname\\", DatabaseSettings::default())
     };
     let databases = vec![full(), down, observed("pending", DatabaseSettings::default())];

@@ -61,7 +61,7 @@ fn damage(path: &Path, at: u64, bytes: &[u8]) {
 /// Name, how it is made, the class of its error, and a part of its log line.
 type Odd = (&'static str, fn(&Path), &'static str, &'static str);
 
-const ODD: [Odd; 12] = [
+const ODD: [Odd; 14] = [
     ("missing", |_| (), "SQLITE_CANTOPEN", "no such file"),
     (
         "directory",
@@ -85,16 +85,21 @@ const ODD: [Odd; 12] = [
         "no such file",
     ),
     ("loop", |path| std::os::unix::fs::symlink(path, path).unwrap(), "SQLITE_CANTOPEN", "symbolic link"),
-    ("empty", |path| std::fs::write(path, "").unwrap(), "SQLITE_NOTADB", "the file is empty"),
+    ("empty", |path| std::fs::write(path, "").unwrap(), "other", "the file is empty"),
+    ("text", |path| std::fs::write(path, "words ".repeat(999)).unwrap(), "other", "a text file"),
     (
-        "text",
-        |path| std::fs::write(path, "words ".repeat(999)).unwrap(),
-        "SQLITE_NOTADB",
-        "file is not a database",
+        "sqlite2",
+        |path| {
+            let header = b"** This file contains an SQLite 2.1 database **";
+            std::fs::write(path, [header as &[u8], &[0; 2000]].concat()).unwrap();
+        },
+        "other",
+        "a database of SQLite 2",
     ),
+    ("newer", |path| damage(path, 19, &[3]), "other", "needs version 3"),
     ("noise", |path| std::fs::write(path, noise()).unwrap(), "other", "looks encrypted"),
-    ("magic", |path| damage(path, 0, b"SQLite format 2"), "SQLITE_NOTADB", "file is not a database"),
-    ("pagesize", |path| damage(path, 16, &[0, 3]), "SQLITE_NOTADB", "file is not a database"),
+    ("magic", |path| damage(path, 0, b"SQLite format 2"), "SQLITE_NOTADB", "first 16 bytes"),
+    ("pagesize", |path| damage(path, 16, &[0, 3]), "SQLITE_NOTADB", "pages of 3 bytes"),
     (
         "truncated",
         |path| {
@@ -111,7 +116,7 @@ const ODD: [Odd; 12] = [
             std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
         },
         "SQLITE_",
-        "read the header",
+        "cut off after 100 bytes",
     ),
 ];
 

@@ -239,7 +239,7 @@ fn the_page_lists_the_worst_first() {
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'self'"), "{policy}");
     assert!(page.find(">zz<").unwrap() < page.find(">many000<").unwrap(), "the one that is down comes first");
-    assert!(page.contains("file is not a database") && page.contains("page 1 of 3"));
+    assert!(page.contains("a text file, not an SQLite database") && page.contains("page 1 of 3"));
     assert!(page.len() < 100_000, "{} bytes", page.len());
     let third = agent.get("/?page=3").text();
     assert!(third.contains(">many129<") && third.contains("page 3 of 3") && !third.contains(">zz<"));

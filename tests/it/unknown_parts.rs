@@ -17,6 +17,10 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("tasks_run_beside_unknown_parts", tasks_run_beside_unknown_parts),
         test("counts_need_no_collation", counts_need_no_collation),
+        test(
+            "a_file_that_never_was_a_database_is_not_damaged",
+            a_file_that_never_was_a_database_is_not_damaged,
+        ),
         test("an_encrypted_file_is_not_called_corrupt", an_encrypted_file_is_not_called_corrupt),
     ]
 }
@@ -148,6 +152,57 @@ fn counts_need_no_collation() {
         let done = &runs[0]["details"]["optimize"];
         assert_eq!(dry["runs"][0]["forecast"]["analyze"], done["analyzed"], "{table}: {dry:#} {runs:#?}");
         assert_eq!(done["not_possible"].as_array().unwrap().len(), 1, "{table}: {runs:#?}");
+    }
+}
+
+/// State, content, and a part of the message.
+const NO_DATABASE: [(&str, &[u8], &str); 6] = [
+    ("empty", b"", "for SQLite it is a database without tables"),
+    ("not_a_database", b"hello", "a text file"),
+    ("not_a_database", b"key,value\n1,2\n", "a text file"),
+    ("not_a_database", b"PK\x03\x04\0\0\0\0", "a zip archive"),
+    ("not_a_database", b"** This file contains an SQLite 2.1 database **\0", "SQLite 2"),
+    ("not_a_database", b"\x01\x80\0\xff", "neither the header nor pages"),
+];
+
+/// Every command names the state, none calls it damage, and none changes the file.
+fn a_file_that_never_was_a_database_is_not_damaged() {
+    let made = TestDatabase::new("app");
+    std::fs::create_dir(made.directory().join("backups")).unwrap();
+    let path = made.path().display().to_string();
+    let database = TestDatabase::new("other").rows(10).make();
+    let newer = {
+        let mut bytes = std::fs::read(database.path()).unwrap();
+        bytes[19] = 3;
+        bytes
+    };
+    let cases = NO_DATABASE.into_iter().chain([("newer_version", &*newer, "needs version 3")]);
+    let config = configure(
+        &made,
+        "{health_check: {}, backup: {to: backups}, vacuum: {}, optimize: {}, checkpoint: {}, \
+         log_cleaning: {tables: [{table: t, column: c, retention: 30d}]}}",
+    );
+    for (state, content, words) in cases {
+        std::fs::write(made.path(), content).unwrap();
+        for command in [&["check", &path][..], &["doctor", &path], &["check", "--by-table", "--quick", &path]]
+        {
+            let output = Output::of(command);
+            assert_eq!(output.code, Some(3), "{state}: {output:?}");
+            let said = output.stdout + &output.stderr;
+            assert!(said.contains(words) && !said.contains("DAMAGED"), "{state}: {said}");
+        }
+        let json: Value = serde_json::from_str(&Output::of(&["check", "--json", &path]).stdout).unwrap();
+        assert_eq!(json["databases"][0]["file_format"], state, "{json:#}");
+        for task in ["health_check", "backup", "vacuum", "optimize", "log_cleaning", "checkpoint"] {
+            let runs = run(task, &config).1;
+            assert_ne!(runs[0]["outcome"], "success", "{state}, {task}: {runs:#?}");
+            assert_ne!(runs[0]["reason"], "corrupt", "{state}, {task}: {runs:#?}");
+            let message = runs[0]["message"].as_str().unwrap();
+            assert!(message.contains(words), "{state}, {task}: {message}");
+        }
+        assert_eq!(std::fs::read(made.path()).unwrap(), content, "{state}");
+        let left: Vec<_> = std::fs::read_dir(made.directory().join("backups")).unwrap().collect();
+        assert!(left.is_empty(), "{state}: {left:?}");
     }
 }
 

@@ -43,6 +43,21 @@ impl PageHeader {
         Some(Self { is_interior, is_table, cells: short(page, at + 3)?, at })
     }
 
+    /// Whether the other fields can be those of a page: the first free block, where the cells begin,
+    /// and the bytes in fragments.
+    pub(super) fn fits(&self, page: &[u8], page_size: usize) -> bool {
+        const MAX_FRAGMENTS: u8 = 60;
+        let field = |at: usize| short(page, self.at + at).unwrap_or(usize::MAX);
+        // 65,536 does not fit the field.
+        let content = if field(5) == 0 { 65_536 } else { field(5) };
+        let after_pointers = self.pointers() + 2 * self.cells;
+        let free = field(1);
+        after_pointers <= content
+            && content <= page_size
+            && (free == 0 || (content..page_size).contains(&free))
+            && page.get(self.at + 7).is_some_and(|fragments| *fragments <= MAX_FRAGMENTS)
+    }
+
     /// Where the pointers to the cells begin.
     fn pointers(&self) -> usize {
         self.at + if self.is_interior { 12 } else { 8 }

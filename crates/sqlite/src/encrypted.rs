@@ -7,23 +7,21 @@
 use std::path::Path;
 
 use super::btree_page::PageHeader;
-use super::error::ErrorCode;
-use super::error::SqliteError;
 use super::raw;
 use super::reader::Access;
 use super::reader::Reader;
 use crate::limits::QueryLimits;
 
 /// What is said of an encrypted file.
-pub const ENCRYPTED: &str = "the file has no header of an SQLite database and looks encrypted (SQLCipher, SEE): only its application can \
+pub(super) const ENCRYPTED: &str = "the file has no header of an SQLite database and looks encrypted (SQLCipher, SEE): only its application can \
      read and check it. This is no sign of damage. Leave the file out of the configuration, or watch its size alone";
 
 /// The page sizes that occur.
-const PAGE_SIZES: [usize; 8] = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
+pub(super) const PAGE_SIZES: [usize; 8] = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 
 /// Bytes of a sample. Of random ones, all but 0.01 of the 256 values of a byte are in it on
 /// average.
-const SAMPLE: usize = 2048;
+pub(super) const SAMPLE: usize = 2048;
 
 /// The fewest different bytes of a random sample: text has less than 100, and pages of SQLite many
 /// zeros.
@@ -32,16 +30,9 @@ const MIN_VALUES: usize = 240;
 /// Places in the file at which samples are taken.
 const SAMPLES: u64 = 8;
 
-/// Whether SQLite refused a file with this error because it is encrypted.
-#[must_use]
-pub fn is_of_encrypted_file(error: &SqliteError, path: &Path, size_bytes: u64, limits: &QueryLimits) -> bool {
-    error.code() == Some(ErrorCode::NotADatabase) && is_encrypted(path, size_bytes, limits)
-}
-
 /// Whether a file looks encrypted. It is read through SQLite, without a lock; one that cannot be
 /// read does not.
-#[must_use]
-pub fn is_encrypted(path: &Path, size_bytes: u64, limits: &QueryLimits) -> bool {
+pub(super) fn is_encrypted(path: &Path, size_bytes: u64, limits: &QueryLimits) -> bool {
     let Ok(reader) = Reader::open(path, Access::Immutable, limits) else { return false };
     let sample = |at: u64| {
         let mut bytes = vec![0; SAMPLE];

@@ -26,6 +26,7 @@ use crate::os::LostLocks;
 use crate::os::ProcessFacts;
 use crate::os::owner_states;
 use crate::sqlite::ErrorCode;
+use crate::sqlite::FileFormat;
 
 /// A file of the command line.
 pub(super) struct LockTarget {
@@ -178,10 +179,12 @@ enum Cause {
 
 fn cause(reason: &DownReason) -> Cause {
     match reason {
-        DownReason::Missing | DownReason::NotAFile(_) | DownReason::Empty | DownReason::Stat(_) => {
-            Cause::NoDatabase
-        }
+        DownReason::Missing | DownReason::NotAFile(_) | DownReason::Stat(_) => Cause::NoDatabase,
         DownReason::Sqlite(error) if error.code() == Some(ErrorCode::NotADatabase) => Cause::NoDatabase,
-        DownReason::Sqlite(_) | DownReason::Denied(..) | DownReason::Encrypted => Cause::Unreadable,
+        DownReason::Format(
+            FileFormat::Encrypted | FileFormat::NewerVersion(_) | FileFormat::NewerSchema(_),
+        ) => Cause::Unreadable,
+        DownReason::Format(_) | DownReason::Damaged(_) => Cause::NoDatabase,
+        DownReason::Sqlite(_) | DownReason::Denied(..) => Cause::Unreadable,
     }
 }
