@@ -40,6 +40,7 @@
 //!   instructions; numbers for people
 //! - [`span`], [`telemetry`]: the spans that are created; their export over OTLP
 //! - [`http`]: listeners, routes, API and pages
+//! - [`http_client`]: single requests with limits, for `healthcheck` and OTLP
 //! - [`auth`], [`tls`]: passwords, rate limits, CSRF tokens; certificates and handshakes
 //!
 //! Support
@@ -61,6 +62,7 @@ mod discovery;
 mod doctor;
 mod health_report;
 mod http;
+mod http_client;
 mod humanize;
 #[doc(hidden)]
 pub mod internals;

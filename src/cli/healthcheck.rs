@@ -56,7 +56,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             return Ok(Exit::Problems);
         }
     };
-    let answer = block_on(async { Ok(query_health(&place, &prefix, client.as_ref(), limit).await) })?;
+    let answer = block_on(async { Ok(query_health(&place, &prefix, client, limit).await) })?;
     match answer {
         Ok(health) => Ok(print(&format!("{place}: {health}\n"))),
         Err(problem) => {

@@ -10,19 +10,22 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::net::UnixStream;
+use http_body_util::Full;
 
 use crate::config::Listen;
 use crate::config::RoutePrefix;
+use crate::http_client::HttpClient;
+use crate::http_client::HttpClientError;
+use crate::http_client::HttpResponse;
+use crate::http_client::Request;
+use crate::http_client::ServerAddress;
+use crate::http_client::StatusCode;
+use crate::http_client::header;
 use crate::tls::PinnedTlsClient;
+use crate::tls::is_tls_alert;
 
-use super::listener::Stream;
-
-/// A response is a head and a line of text; more is not read.
-const MAX_ANSWER_BYTES: u64 = 16 << 10;
+/// A response has a line of text; more is not read.
+const MAX_BODY_BYTES: usize = 16 << 10;
 /// Occurs in every response of this server.
 const SERVER_NAME: &str = "litekeeper";
 
@@ -50,6 +53,32 @@ impl fmt::Display for Health {
     }
 }
 
+/// Why a server does not count as healthy.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthcheckError {
+    /// The route prefix cannot be part of a URL.
+    #[error("the route prefix cannot be requested")]
+    InvalidPrefix,
+    /// Nothing accepts connections.
+    #[error("nobody listens: {0}")]
+    NotListening(io::Error),
+    /// The time limit has passed.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The connection broke.
+    #[error("no response: {0}")]
+    NoResponse(io::Error),
+    /// litekeeper's answer to plain HTTP.
+    #[error("speaks TLS; pass its web configuration file")]
+    ExpectsTls,
+    /// A status that litekeeper does not have for this path.
+    #[error("answers {0}, which litekeeper never does: is another program listening there?")]
+    AnotherProgram(u16),
+    /// Something else than a response.
+    #[error("the response is not HTTP; if it speaks TLS, pass its web configuration file")]
+    NotHttp,
+}
+
 /// The address at which this machine reaches a listener: loopback if it listens on all addresses.
 #[must_use]
 pub fn connect_address(place: &Listen) -> Listen {
@@ -74,100 +103,103 @@ pub fn connect_address(place: &Listen) -> Listen {
 pub async fn query_health(
     place: &Listen,
     prefix: &RoutePrefix,
-    client: Option<&PinnedTlsClient>,
-    limit: Duration,
-) -> Result<Health, String> {
-    match tokio::time::timeout(limit, request(place, prefix, client)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {limit:?}")),
-    }
-}
-
-async fn request(
-    place: &Listen,
-    prefix: &RoutePrefix,
-    client: Option<&PinnedTlsClient>,
-) -> Result<Health, String> {
-    let prefix = prefix.as_str();
-    let run_query =
-        format!("GET {prefix}/-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    let mut stream = connect(place).await.map_err(|error| format!("nobody listens: {error}"))?;
-    let Some(client) = client else { return parse_response(&exchange(&mut stream, &run_query).await) };
-    let exchanged = match client.connect(stream).await {
-        Ok(mut stream) => exchange(&mut stream, &run_query).await,
-        Err(error) => (Vec::new(), Some(error)),
+    tls: Option<PinnedTlsClient>,
+    timeout: Duration,
+) -> Result<Health, HealthcheckError> {
+    let address = match place {
+        Listen::Tcp(address) => ServerAddress::Tcp(address.ip().to_string(), address.port()),
+        Listen::Everywhere(port) => ServerAddress::Tcp(Ipv4Addr::LOCALHOST.to_string(), *port),
+        Listen::Unix(path) => ServerAddress::Unix(path.clone()),
     };
-    if exchanged.1.as_ref().is_some_and(|error| client.requires_client_certificate(error)) {
-        return Ok(Health::ClientCertRequired);
-    }
-    parse_response(&exchanged)
-}
-
-async fn connect(place: &Listen) -> io::Result<Box<dyn Stream>> {
-    Ok(match place {
-        Listen::Tcp(address) => Box::new(TcpStream::connect(address).await?),
-        Listen::Everywhere(port) => Box::new(TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await?),
-        Listen::Unix(path) => Box::new(UnixStream::connect(path).await?),
-    })
-}
-
-/// Sends a request. Returns the response so far, and the error that ended it.
-async fn exchange(stream: &mut (impl Stream + ?Sized), run_query: &str) -> (Vec<u8>, Option<io::Error>) {
-    let mut answer = Vec::new();
-    let result = async {
-        stream.write_all(run_query.as_bytes()).await?;
-        stream.flush().await?;
-        (&mut *stream).take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await
-    }
-    .await;
-    (answer, result.err())
-}
-
-fn parse_response((answer, error): &(Vec<u8>, Option<io::Error>)) -> Result<Health, String> {
-    let text = String::from_utf8_lossy(answer);
-    let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
-    let is_same_origin = text.contains(SERVER_NAME);
-    match (status, error) {
-        (Some("200"), _) if is_same_origin => Ok(Health::Healthy),
-        (Some("401"), _) if is_same_origin => Ok(Health::Unauthorized),
-        (Some("429"), _) => Ok(Health::RateLimited),
-        (Some("400"), _) if is_same_origin => Err("speaks TLS; pass its web configuration file".to_owned()),
-        (Some(status), _) => {
-            Err(format!("answers {status}, which litekeeper never does: is another program listening there?"))
+    let (tls, server_requires_certificate) =
+        tls.map_or((None, false), |tls| (Some(tls.client), tls.server_requires_certificate));
+    let request = Request::get(format!("{}/-/healthy", prefix.as_str()))
+        .header(header::HOST, "localhost")
+        .header(header::CONNECTION, "close")
+        .body(Full::default())
+        .map_err(|_| HealthcheckError::InvalidPrefix)?;
+    let client = HttpClient { address, tls, timeout, max_body_bytes: MAX_BODY_BYTES };
+    match client.send(request).await {
+        Ok(response) => parse_response(&response),
+        Err(error) if server_requires_certificate && error.io_error().is_some_and(is_tls_alert) => {
+            Ok(Health::ClientCertRequired)
         }
-        (None, Some(error)) => Err(format!("no response: {error}")),
-        (None, None) => {
-            Err("the response is not HTTP; if it speaks TLS, pass its web configuration file".to_owned())
-        }
+        Err(HttpClientError::Connect(error)) => Err(HealthcheckError::NotListening(error)),
+        Err(HttpClientError::Timeout(limit)) => Err(HealthcheckError::Timeout(limit)),
+        Err(HttpClientError::Tls(error)) => Err(HealthcheckError::NoResponse(error)),
+        Err(HttpClientError::Connection(error)) => Err(no_response(error)),
+    }
+}
+
+/// A server that closes the connection or sends something else probably expects TLS.
+fn no_response(error: hyper::Error) -> HealthcheckError {
+    if error.is_parse() || error.is_incomplete_message() {
+        HealthcheckError::NotHttp
+    } else {
+        HealthcheckError::NoResponse(io::Error::other(error))
+    }
+}
+
+fn parse_response(response: &HttpResponse) -> Result<Health, HealthcheckError> {
+    let names_litekeeper = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(SERVER_NAME);
+    let mut headers = response.headers.values();
+    let is_litekeeper =
+        names_litekeeper(&response.body) || headers.any(|value| names_litekeeper(value.as_bytes()));
+    match response.status {
+        StatusCode::OK if is_litekeeper => Ok(Health::Healthy),
+        StatusCode::UNAUTHORIZED if is_litekeeper => Ok(Health::Unauthorized),
+        StatusCode::TOO_MANY_REQUESTS => Ok(Health::RateLimited),
+        StatusCode::BAD_REQUEST if is_litekeeper => Err(HealthcheckError::ExpectsTls),
+        status => Err(HealthcheckError::AnotherProgram(status.as_u16())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
 
-    #[test]
-    fn responses_are_distinguished() {
-        let parsed = |answer: &str| parse_response(&(answer.as_bytes().to_vec(), None));
-        assert_eq!(parsed("HTTP/1.1 200 OK\r\n\r\nlitekeeper is healthy.\n"), Ok(Health::Healthy));
-        assert_eq!(
-            parsed("HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"litekeeper\"\r\n\r\n"),
-            Ok(Health::Unauthorized)
-        );
-        assert_eq!(parsed("HTTP/1.1 429 Too Many Requests\r\n\r\n"), Ok(Health::RateLimited));
+    /// What the health check says of a server that sends `answer` and closes the connection.
+    async fn health(answer: &str) -> Result<Health, HealthcheckError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = Listen::Tcp(listener.local_addr().unwrap());
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).await.unwrap();
+            assert!(request[..read].starts_with(b"GET /-/healthy HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let prefix = RoutePrefix::default();
+        tokio::join!(server, query_health(&place, &prefix, None, Duration::from_secs(60))).1
+    }
+
+    #[tokio::test]
+    async fn responses_are_distinguished() {
+        for (answer, expected) in [
+            ("HTTP/1.1 200 OK\r\n\r\nlitekeeper is healthy.\n", Health::Healthy),
+            (
+                "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"litekeeper\"\r\n\r\n",
+                Health::Unauthorized,
+            ),
+            ("HTTP/1.1 429 Too Many Requests\r\n\r\n", Health::RateLimited),
+        ] {
+            assert_eq!(health(answer).await.unwrap(), expected, "{answer:?}");
+        }
         for (answer, word) in [
             ("HTTP/1.1 200 OK\r\n\r\nwelcome to nginx", "another program"),
             ("HTTP/1.1 400 Bad Request\r\n\r\nlitekeeper speaks TLS here", "speaks TLS; pass"),
             ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "answers 503"),
-            ("SSH-2.0-OpenSSH", "not HTTP"),
+            ("SSH-2.0-OpenSSH\r\n", "not HTTP"),
             ("\u{15}\u{3}\u{3}", "TLS"),
             ("", "not HTTP"),
         ] {
-            let error = parsed(answer).unwrap_err();
+            let error = health(answer).await.unwrap_err().to_string();
             assert!(error.contains(word), "{answer:?}: {error}");
         }
-        let broken = parse_response(&(Vec::new(), Some(io::ErrorKind::ConnectionReset.into())));
-        assert!(broken.unwrap_err().contains("connection reset"));
     }
 
     #[test]

@@ -1,31 +1,25 @@
 //! Sends one export request: OTLP over HTTP with protobuf
 //! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>).
-//!
-//! Each request opens a new connection, as batches are rare. Timeout and response size are limited,
-//! whatever the collector does.
 
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
 use http_body_util::Full;
-use http_body_util::Limited;
-use hyper::Request;
-use hyper::StatusCode;
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::CONTENT_ENCODING;
-use hyper::header::CONTENT_TYPE;
-use hyper::header::HOST;
-use hyper::header::RETRY_AFTER;
-use hyper::header::USER_AGENT;
-use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
+use crate::http_client::Bytes;
+use crate::http_client::HttpClient;
+use crate::http_client::HttpClientError;
+use crate::http_client::HttpRequest;
+use crate::http_client::Request;
+use crate::http_client::ServerAddress;
+use crate::http_client::StatusCode;
+use crate::http_client::header::CONTENT_ENCODING;
+use crate::http_client::header::CONTENT_TYPE;
+use crate::http_client::header::HOST;
+use crate::http_client::header::HeaderValue;
+use crate::http_client::header::RETRY_AFTER;
+use crate::http_client::header::USER_AGENT;
 use crate::tls::TlsClient;
 use crate::tls::TlsError;
 
@@ -72,7 +66,7 @@ pub(super) struct ExportResponse {
 #[derive(Debug)]
 pub(super) struct OtlpHttpClient {
     settings: ExporterSettings,
-    tls: Option<TlsClient>,
+    client: HttpClient,
 }
 
 impl OtlpHttpClient {
@@ -82,59 +76,38 @@ impl OtlpHttpClient {
     /// A TLS file cannot be used.
     pub(super) fn new(settings: ExporterSettings) -> Result<Self, TlsError> {
         let endpoint = &settings.endpoint;
-        let tls = endpoint.tls.then(|| TlsClient::new(&endpoint.host, &settings.tls)).transpose()?;
-        Ok(Self { settings, tls })
+        let client = HttpClient {
+            address: ServerAddress::Tcp(endpoint.host.clone(), endpoint.port),
+            tls: endpoint.tls.then(|| TlsClient::new(&endpoint.host, &settings.tls)).transpose()?,
+            timeout: settings.timeout,
+            max_body_bytes: MAX_RESPONSE_BYTES,
+        };
+        Ok(Self { settings, client })
     }
 
     /// Sends a batch once.
     pub(super) async fn send(&self, body: Bytes) -> Result<ExportResponse, ExportError> {
-        let timeout = self.settings.timeout;
-        match tokio::time::timeout(timeout, self.connect_and_send(body)).await {
-            Ok(result) => result,
-            Err(_) => Err(ExportError::retryable(format!("no response within {} ms", timeout.as_millis()))),
-        }
-    }
-
-    async fn connect_and_send(&self, body: Bytes) -> Result<ExportResponse, ExportError> {
-        let endpoint = &self.settings.endpoint;
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await;
-        let stream = stream.map_err(|error| ExportError::retryable(error.to_string()))?;
-        match &self.tls {
-            None => self.send_request(stream, body).await,
-            Some(tls) => {
-                let secured = tls.connect(stream).await;
-                let secured = secured.map_err(|error| ExportError::retryable(format!("TLS: {error}")))?;
-                self.send_request(secured, body).await
-            }
-        }
-    }
-
-    async fn send_request<S>(&self, stream: S, body: Bytes) -> Result<ExportResponse, ExportError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let broken = |error: hyper::Error| ExportError::retryable(format!("connection failed: {error}"));
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // Aborts the connection task when this function returns.
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
-        let request = self.request(body)?;
-        let (head, response) = sender.send_request(request).await.map_err(broken)?.into_parts();
-        let response = Limited::new(response, MAX_RESPONSE_BYTES).collect().await.map(|body| body.to_bytes());
-        match head.status {
+        let response = self.client.send(self.request(body)?).await.map_err(|error| {
+            ExportError::retryable(match error {
+                HttpClientError::Connect(error) => error.to_string(),
+                HttpClientError::Timeout(limit) => format!("no response within {} ms", limit.as_millis()),
+                HttpClientError::Tls(_) | HttpClientError::Connection(_) => error.to_string(),
+            })
+        })?;
+        let text = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
+        match response.status {
+            status if status.is_success() && !response.is_complete => Err(ExportError::permanent(format!(
+                "cannot read the response: it breaks off, or is longer than {MAX_RESPONSE_BYTES} bytes"
+            ))),
             status if status.is_success() => {
-                let response = response
-                    .map_err(|error| ExportError::permanent(format!("cannot read the response: {error}")))?;
-                let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-                parse_response(kind.unwrap_or(PROTOBUF), &response)
+                parse_response(text(CONTENT_TYPE).unwrap_or(PROTOBUF), &response.body)
             }
             // The retryable status codes of the OTLP specification.
             status @ (StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT) => {
-                let seconds =
-                    head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+                let seconds = text(RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
                 let retry_after =
                     seconds.map(Duration::from_secs).map(|backoff| backoff.min(MAX_RETRY_AFTER));
                 Err(ExportError {
@@ -146,7 +119,7 @@ impl OtlpHttpClient {
         }
     }
 
-    fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, ExportError> {
+    fn request(&self, body: Bytes) -> Result<HttpRequest, ExportError> {
         let ExporterSettings { endpoint, headers, gzip, .. } = &self.settings;
         let mut request = Request::post(endpoint.path.as_str()).header(HOST, endpoint.authority());
         for (name, value) in headers {
@@ -156,12 +129,12 @@ impl OtlpHttpClient {
         let mut request =
             request.map_err(|error| ExportError::permanent(format!("invalid request: {error}")))?;
         let fixed = request.headers_mut();
-        fixed.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(PROTOBUF));
+        fixed.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
         if *gzip {
-            fixed.insert(CONTENT_ENCODING, hyper::header::HeaderValue::from_static("gzip"));
+            fixed.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         let agent = concat!("litekeeper/", env!("CARGO_PKG_VERSION"));
-        fixed.insert(USER_AGENT, hyper::header::HeaderValue::from_static(agent));
+        fixed.insert(USER_AGENT, HeaderValue::from_static(agent));
         Ok(request)
     }
 }

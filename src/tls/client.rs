@@ -1,6 +1,7 @@
-//! TLS to the OTLP collector, the only server that litekeeper connects to by itself.
+//! The TLS client, with the settings for the OTLP collector, the only server that litekeeper
+//! connects to by itself.
 //!
-//! A connection is established only if a trusted authority has signed the server's certificate for
+//! A connection to it is established only if a trusted authority has signed the server's certificate for
 //! the requested name.
 
 use std::io;
@@ -59,7 +60,12 @@ impl TlsClient {
         let name = tls.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| TlsError::InvalidServerName(name.to_owned()))?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+        Ok(Self::from_config(config, name))
+    }
+
+    /// A client for a server with this name.
+    pub(super) fn from_config(config: ClientConfig, name: ServerName<'static>) -> Self {
+        Self { connector: TlsConnector::from(Arc::new(config)), name }
     }
 
     /// Performs the handshake on an open connection.

@@ -23,22 +23,22 @@ use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::UnixTime;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::config::TlsConfig;
 use crate::config::WebConfig;
 
+use super::client::TlsClient;
 use super::error::TlsError;
 use super::error::WebConfigError;
 use super::pem::certificates;
 
 /// Connects to the server of one web configuration file.
+#[derive(Debug)]
 pub struct PinnedTlsClient {
-    connector: TlsConnector,
-    server_requires_certificate: bool,
+    /// Trusts the server's certificate alone.
+    pub client: TlsClient,
+    /// Whether the server rejects this client, which has no certificate.
+    pub server_requires_certificate: bool,
 }
 
 impl PinnedTlsClient {
@@ -62,29 +62,19 @@ impl PinnedTlsClient {
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
-        let connector = TlsConnector::from(Arc::new(config));
-        Ok(Self { connector, server_requires_certificate: tls.client_auth.requires() })
-    }
-
-    /// Performs the handshake on an open connection.
-    ///
-    /// # Errors
-    /// The server does not speak TLS, presents another certificate, or requires a client certificate.
-    pub async fn connect<S>(&self, stream: S) -> io::Result<TlsStream<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
         let name = ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        self.connector.connect(name, stream).await
+        Ok(Self {
+            client: TlsClient::from_config(config, name),
+            server_requires_certificate: tls.client_auth.requires(),
+        })
     }
+}
 
-    /// Whether the server rejected this client only because it requires a client certificate, which
-    /// shows that it is running.
-    #[must_use]
-    pub fn requires_client_certificate(&self, error: &io::Error) -> bool {
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
-        self.server_requires_certificate && matches!(cause, Some(Error::AlertReceived(_)))
-    }
+/// Whether the server ended the connection by an alert, which shows that it is running.
+#[must_use]
+pub fn is_tls_alert(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    matches!(cause, Some(Error::AlertReceived(_)))
 }
 
 /// Accepts exactly one certificate, if the server proves that it has its key.

@@ -17,6 +17,7 @@ pub use client::TlsClient;
 pub use error::TlsError;
 pub use error::WebConfigError;
 pub use healthcheck_client::PinnedTlsClient;
+pub use healthcheck_client::is_tls_alert;
 pub use server::TlsServer;
 
 pub use tokio_rustls::TlsAcceptor;

@@ -74,7 +74,7 @@ fn read(path: &Path) -> Source {
 }
 
 /// The modules that each module may use, as in the table of ARCHITECTURE.md.
-const MODULE_DEPENDENCIES: [(&str, &str); 33] = [
+const MODULE_DEPENDENCIES: [(&str, &str); 34] = [
     ("actions", "worker_pool limits database state_store tasks metrics runner task telemetry"),
     (
         "app",
@@ -99,12 +99,13 @@ const MODULE_DEPENDENCIES: [(&str, &str); 33] = [
     ("os", "database_files"),
     (
         "http",
-        "actions worker_pool limits config database doctor auth tls state_store os tasks locks metrics runbooks collectors span sqlite task telemetry trends humanize",
+        "actions worker_pool limits config database doctor auth tls http_client state_store os tasks locks metrics runbooks collectors span sqlite task telemetry trends humanize",
     ),
     (
         "tasks",
         "limits config database os health_report collectors database_files scrub span sqlite task humanize",
     ),
+    ("http_client", "tls"),
     (
         "internals",
         "collection collectors config database database_files health_report http locks metrics os runbooks state_store sqlite task tasks tls",
@@ -126,7 +127,7 @@ const MODULE_DEPENDENCIES: [(&str, &str); 33] = [
     ("database_files", ""),
     ("span", "sqlite"),
     ("task", ""),
-    ("telemetry", "config tls os tasks metrics span"),
+    ("telemetry", "config tls http_client os tasks metrics span"),
     ("trends", "worker_pool state_store collectors"),
     ("humanize", ""),
 ];
@@ -176,7 +177,7 @@ const CRATE_BOUNDARIES: [(&str, &str, &str); 16] = [
     ("rusqlite::", "sqlite state_store demo", "every use of SQLite has limits and cannot write"),
     ("libsqlite3_sys", "", "rusqlite's ffi is the way, in sqlite/raw/"),
     ("prometheus_client::", "metrics", "names are an interface, kept in one place"),
-    ("hyper::", "http telemetry", "limits on what others send are in few places"),
+    ("hyper::", "http http_client", "limits on what others send are in few places"),
     ("axum::", "http", "every route is in one table"),
     ("utoipa::", "http doctor locks", "the API is described by its types"),
     ("clap::", "cli", "the library does not know the command line"),
