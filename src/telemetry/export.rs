@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use hyper::body::Bytes;
 use opentelemetry::Context;
 use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -23,6 +22,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::http_client::Bytes;
 use crate::metrics::SpanCounts;
 use crate::metrics::SpanDrop;
 
