@@ -33,6 +33,7 @@ use crate::discovery::NameStore;
 use crate::http;
 use crate::http::AppState;
 use crate::http::Listener;
+use crate::http::ReloadError;
 use crate::http::ReloadRequest;
 use crate::http::Scrapes;
 use crate::metrics::AgentMetrics;
@@ -269,7 +270,7 @@ impl Reloader {
         }
     }
 
-    async fn reload(&self) -> Result<(), String> {
+    async fn reload(&self) -> Result<(), ReloadError> {
         let loader = Arc::clone(&self.loader);
         let loaded =
             run_blocking(move || loader()).await.unwrap_or_else(|| Err(anyhow::anyhow!("loading panicked")));
@@ -303,7 +304,7 @@ impl Reloader {
             }
             Err(error) => {
                 tracing::error!(%error, "configuration not reloaded; the previous one stays in force");
-                Err(error.to_string())
+                Err(ReloadError(error.to_string()))
             }
         }
     }

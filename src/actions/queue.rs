@@ -14,6 +14,7 @@ use crate::runner::RunRequest;
 use crate::runner::RunResult;
 use crate::runner::TaskExecutor;
 use crate::state_store::ActionRecord;
+use crate::state_store::StateStoreError;
 use crate::task::TaskKind;
 use crate::tasks::DryRun;
 use crate::tasks::NoProgress;
@@ -140,8 +141,9 @@ impl ActionQueue {
         let request = parent.clone();
         let record = move || within(request.as_ref(), || record_action(&executor, requester, &recorded));
         let record = run_blocking(record).await;
-        let record = record.unwrap_or_else(|| Err("an internal failure; see the log".to_owned()));
-        let record = record.map_err(ActionError::StateStore)?;
+        let record =
+            record.ok_or_else(|| ActionError::StateStore("an internal failure; see the log".to_owned()))?;
+        let record = record.map_err(|error| ActionError::StateStore(error.to_string()))?;
         let run = match action {
             Action::Run(database, task) => Some((database, task)),
             Action::Recheck(database) => Some((database, TaskKind::HealthCheck)),
@@ -220,8 +222,7 @@ fn record_action(
     executor: &TaskExecutor,
     requester: Requester,
     action: &Action,
-) -> Result<ActionRecord, String> {
-    let failed = |error: crate::state_store::StateStoreError| error.to_string();
+) -> Result<ActionRecord, StateStoreError> {
     let (state_store, now) = (&executor.state_store, SystemTime::now());
     let (kind, database, task) = action.parts();
     let mut record = ActionRecord {
@@ -234,7 +235,7 @@ fn record_action(
         task: task.map(|task| task.label().to_owned()),
         result: "waiting".to_owned(),
     };
-    record.id = state_store.record_action(&record).map_err(failed)?;
+    record.id = state_store.record_action(&record)?;
     let task = record.task.as_deref().unwrap_or_default();
     tracing::info!(
         user = record.user,
@@ -246,13 +247,13 @@ fn record_action(
     );
     match action {
         Action::Run(..) | Action::Recheck(_) => return Ok(record),
-        Action::Pause(_) => state_store.pause(database, now).map_err(failed)?,
-        Action::Resume(_) => state_store.resume(database).map(|_| ()).map_err(failed)?,
+        Action::Pause(_) => state_store.pause(database, now)?,
+        Action::Resume(_) => state_store.resume(database).map(|_| ())?,
     }
     "done".clone_into(&mut record.result);
-    state_store.finish_action(record.id, &record.result).map_err(failed)?;
+    state_store.finish_action(record.id, &record.result)?;
     // The runner would see it within seconds; who asked sees it at once.
-    let (everything, databases) = state_store.pauses().map_err(failed)?;
+    let (everything, databases) = state_store.pauses()?;
     let file = executor.pause_file.as_ref().is_some_and(|file| file.exists());
     executor.metrics.set_paused(everything || file, databases);
     Ok(record)

@@ -65,11 +65,11 @@ pub(super) struct Arguments {
     busy_timeout: f64,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+fn seconds(text: &str) -> anyhow::Result<f64> {
     const LIMIT: f64 = 86_400.0;
     match text.parse() {
         Ok(seconds) if (0.0..=LIMIT).contains(&seconds) => Ok(seconds),
-        _ => Err(format!("give a number of seconds from 0 to {LIMIT}")),
+        _ => anyhow::bail!("give a number of seconds from 0 to {LIMIT}"),
     }
 }
 

@@ -100,7 +100,7 @@ fn warn_of_tasks(config: &Config) {
             Ok(found) => found.iter().for_each(|ExpectedProblem { task, kind, message }| {
                 print_error!("warning: {}: {task} {}: {message}", database.name, kind.effect());
             }),
-            Err(words) => print_error!("warning: {}: its tasks were not checked: {words}", database.name),
+            Err(stop) => print_error!("warning: {}: its tasks were not checked: {stop}", database.name),
         }
     }
 }

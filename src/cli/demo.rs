@@ -80,9 +80,9 @@ pub(super) fn run(arguments: Arguments, log: &Log) -> anyhow::Result<Exit> {
 }
 
 /// Parses an address that a browser can open.
-fn port_of(text: &str) -> Result<Listen, String> {
+fn port_of(text: &str) -> anyhow::Result<Listen> {
     match text.parse()? {
-        Listen::Unix(_) => Err("a browser needs an address with a port, such as 127.0.0.1:10321".to_owned()),
+        Listen::Unix(_) => anyhow::bail!("a browser needs an address with a port, such as 127.0.0.1:10321"),
         place @ (Listen::Tcp(_) | Listen::Everywhere(_)) => Ok(place),
     }
 }

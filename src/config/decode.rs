@@ -272,7 +272,7 @@ impl<'d> Decoder<'d> {
         let duration = match parse_duration(&text) {
             Ok(duration) => duration,
             Err(problem) => {
-                self.refuse_value(value, problem);
+                self.refuse_value(value, problem.to_string());
                 return None;
             }
         };
@@ -308,7 +308,7 @@ impl<'d> Decoder<'d> {
         match parse_bytes(&text) {
             Ok(bytes) => Some(bytes),
             Err(problem) => {
-                self.refuse_value(value, problem);
+                self.refuse_value(value, problem.to_string());
                 None
             }
         }
@@ -329,9 +329,9 @@ impl<'d> Decoder<'d> {
     }
 
     /// A value that its own type parses.
-    pub fn parsed<T: FromStr<Err = String>>(&mut self, value: &Value<'_>) -> Option<T> {
+    pub fn parsed<T: FromStr<Err: Display>>(&mut self, value: &Value<'_>) -> Option<T> {
         let text = self.scalar(value)?;
-        text.parse().map_err(|problem| self.refuse_value(value, problem)).ok()
+        text.parse().map_err(|problem: T::Err| self.refuse_value(value, problem.to_string())).ok()
     }
 
     /// A variable of the environment.

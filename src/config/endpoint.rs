@@ -18,13 +18,36 @@ pub struct Endpoint {
     pub path: String,
 }
 
+/// What is wrong with the URL of a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Another scheme, or none.
+    #[error("must be a URL, as in `http://127.0.0.1:4318`")]
+    NotAUrl,
+    /// A user or a password.
+    #[error("must not hold a name or password; give an `authorization` among the headers")]
+    Credentials,
+    /// Characters that need an encoding, or a fragment.
+    #[error("has a path that cannot stand in a URL")]
+    Path,
+    /// No port after the colon.
+    #[error("has no port from 1 to 65535 after its `:`")]
+    Port,
+    /// Brackets without an address.
+    #[error("has no IPv6 address in its brackets")]
+    Ipv6,
+    /// No name and no address.
+    #[error("names no host; write it as in `http://127.0.0.1:4318`")]
+    Host,
+}
+
 impl Endpoint {
     /// The URL for traces below the base URL of a collector; one that ends in the path for traces
     /// stays.
     ///
     /// # Errors
     /// What is wrong with the URL.
-    pub fn from_base_url(url: &str) -> Result<Self, String> {
+    pub fn from_base_url(url: &str) -> Result<Self, EndpointError> {
         let mut endpoint = Self::from_url(url)?;
         if !endpoint.path.ends_with(TRACES_PATH) {
             let base = endpoint.path.trim_end_matches('/').len();
@@ -38,38 +61,36 @@ impl Endpoint {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn from_url(url: &str) -> Result<Self, String> {
+    pub fn from_url(url: &str) -> Result<Self, EndpointError> {
         let (tls, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),
-            (None, None) => return Err("must be a URL, as in `http://127.0.0.1:4318`".to_owned()),
+            (None, None) => return Err(EndpointError::NotAUrl),
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err(
-                "must not hold a name or password; give an `authorization` among the headers".to_owned()
-            );
+            return Err(EndpointError::Credentials);
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains('#') {
-            return Err("has a path that cannot stand in a URL".to_owned());
+            return Err(EndpointError::Path);
         }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => {
                 let port = port.parse().ok().filter(|port| *port > 0);
-                (host, port.ok_or("has no port from 1 to 65535 after its `:`")?)
+                (host, port.ok_or(EndpointError::Port)?)
             }
             Some(_) | None => (authority, if tls { 443 } else { 80 }),
         };
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(inner) if inner.parse::<std::net::Ipv6Addr>().is_ok() => inner,
-            Some(_) => return Err("has no IPv6 address in its brackets".to_owned()),
+            Some(_) => return Err(EndpointError::Ipv6),
             None => host,
         };
         let is_name =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') || byte == b':';
         if host.is_empty() || !host.bytes().all(is_name) {
-            return Err("names no host; write it as in `http://127.0.0.1:4318`".to_owned());
+            return Err(EndpointError::Host);
         }
         Ok(Self { tls, host: host.to_owned(), port, path })
     }
@@ -125,7 +146,7 @@ mod tests {
             let endpoint = Endpoint::from_base_url(url);
             match expected {
                 Ok(text) => assert_eq!(endpoint.unwrap().to_string(), text),
-                Err(words) => assert!(endpoint.unwrap_err().starts_with(words), "{url}"),
+                Err(words) => assert!(endpoint.unwrap_err().to_string().starts_with(words), "{url}"),
             }
         }
         let exact = Endpoint::from_url("http://a:1?key=b").unwrap();

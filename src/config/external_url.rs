@@ -43,10 +43,21 @@ impl fmt::Display for RoutePrefix {
     }
 }
 
-impl FromStr for RoutePrefix {
-    type Err = String;
+/// What is wrong with a route prefix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RoutePrefixError {
+    /// It has a segment that a client may write in another way.
+    #[error("`{0}` must be a plain path of letters, digits and `-._~`, as in `/litekeeper`")]
+    NotPlain(String),
+    /// It does not begin with a slash.
+    #[error("`{0}` must begin with `/`, as in `/litekeeper`")]
+    NoSlash(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for RoutePrefix {
+    type Err = RoutePrefixError;
+
+    fn from_str(text: &str) -> Result<Self, RoutePrefixError> {
         let path = text.strip_suffix('/').unwrap_or(text);
         if path.is_empty() {
             return Ok(Self::default());
@@ -56,10 +67,8 @@ impl FromStr for RoutePrefix {
         let is_plain = |segment: &str| !["", ".", ".."].contains(&segment) && segment.chars().all(plain);
         match path.strip_prefix('/') {
             Some(below) if below.split('/').all(is_plain) => Ok(Self(path.to_owned())),
-            Some(_) => Err(format!(
-                "`{text}` must be a plain path of letters, digits and `-._~`, as in `/litekeeper`"
-            )),
-            None => Err(format!("`{text}` must begin with `/`, as in `/litekeeper`")),
+            Some(_) => Err(RoutePrefixError::NotPlain(text.to_owned())),
+            None => Err(RoutePrefixError::NoSlash(text.to_owned())),
         }
     }
 }
@@ -92,22 +101,40 @@ impl fmt::Display for ExternalUrl {
     }
 }
 
-impl FromStr for ExternalUrl {
-    type Err = String;
+const EXAMPLE: &str = "as in `https://monitoring.example.org/litekeeper/`";
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        const EXAMPLE: &str = "as in `https://monitoring.example.org/litekeeper/`";
+/// What is wrong with an external URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExternalUrlError {
+    /// Another scheme, or none.
+    #[error("`{0}` must be an http or https URL, {EXAMPLE}")]
+    Scheme(String),
+    /// No host, or more than host and port.
+    #[error("`{0}` must name a host without user or password, {EXAMPLE}")]
+    Host(String),
+    /// A query or a fragment.
+    #[error("`{0}` must not have a query or a fragment, {EXAMPLE}")]
+    Query(String),
+    /// A path that cannot be the prefix of the routes.
+    #[error(transparent)]
+    Path(#[from] RoutePrefixError),
+}
+
+impl FromStr for ExternalUrl {
+    type Err = ExternalUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ExternalUrlError> {
         let (scheme, rest) = ["http://", "https://"]
             .into_iter()
             .find_map(|scheme| Some((scheme, text.strip_prefix(scheme)?)))
-            .ok_or_else(|| format!("`{text}` must be an http or https URL, {EXAMPLE}"))?;
+            .ok_or_else(|| ExternalUrlError::Scheme(text.to_owned()))?;
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-._:[]".contains(letter);
         if authority.is_empty() || authority.starts_with(':') || !authority.chars().all(allowed) {
-            return Err(format!("`{text}` must name a host without user or password, {EXAMPLE}"));
+            return Err(ExternalUrlError::Host(text.to_owned()));
         }
         if path.contains(['?', '#']) {
-            return Err(format!("`{text}` must not have a query or a fragment, {EXAMPLE}"));
+            return Err(ExternalUrlError::Query(text.to_owned()));
         }
         Ok(Self { scheme, authority: authority.to_ascii_lowercase(), path: path.parse()? })
     }
@@ -174,7 +201,7 @@ mod tests {
             ("http://a/lk?b", "query or a fragment"),
             ("http://a/l k", "plain path"),
         ] {
-            let problem = text.parse::<ExternalUrl>().unwrap_err();
+            let problem = text.parse::<ExternalUrl>().unwrap_err().to_string();
             assert!(problem.contains(words), "{text}: {problem}");
         }
     }

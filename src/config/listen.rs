@@ -48,19 +48,17 @@ impl fmt::Display for Listen {
 }
 
 impl FromStr for Listen {
-    type Err = String;
+    type Err = ListenError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ListenError> {
         if let Some(path) = text.strip_prefix(UNIX) {
             // systemd and curl write the same socket with two more slashes.
             let path = path.strip_prefix("//").unwrap_or(path);
             if !path.starts_with('/') {
-                return Err(format!("`{text}` needs the whole path, as in `unix:/run/litekeeper/web.sock`"));
+                return Err(ListenError::RelativePath(text.to_owned()));
             }
             if path.len() > MAX_UNIX_BYTES {
-                return Err(format!(
-                    "`{text}` is too long: the path of a socket has {MAX_UNIX_BYTES} bytes at the most"
-                ));
+                return Err(ListenError::TooLong(text.to_owned()));
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
@@ -72,15 +70,25 @@ impl FromStr for Listen {
         if let Some(Ok(port)) = text.strip_prefix("localhost:").map(str::parse) {
             return Ok(Self::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)));
         }
-        text.parse().map(Self::Tcp).map_err(|_| problem(text))
+        text.parse().map(Self::Tcp).map_err(|_| ListenError::NotAnAddress(text.to_owned()))
     }
 }
 
-/// What is wrong with an address.
-fn problem(text: &str) -> String {
-    format!(
-        "`{text}` is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for every network, or `unix:/run/litekeeper/web.sock`"
-    )
+/// What is wrong with a listen address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListenError {
+    /// The path of a socket is not absolute.
+    #[error("`{0}` needs the whole path, as in `unix:/run/litekeeper/web.sock`")]
+    RelativePath(String),
+    /// The path of a socket is longer than the kernel takes.
+    #[error("`{0}` is too long: the path of a socket has {MAX_UNIX_BYTES} bytes at the most")]
+    TooLong(String),
+    /// It is neither an address with a port nor a socket.
+    #[error(
+        "`{0}` is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for every network, or \
+         `unix:/run/litekeeper/web.sock`"
+    )]
+    NotAnAddress(String),
 }
 
 #[cfg(test)]
@@ -104,7 +112,13 @@ mod tests {
         assert_eq!("unix:///run/a".parse(), Ok(Listen::Unix("/run/a".into())));
         assert_eq!("localhost:9".parse(), "127.0.0.1:9".parse::<Listen>());
         assert!(format!("unix:/{}", "a".repeat(106)).parse::<Listen>().is_ok());
-        assert!(format!("unix:/{}", "a".repeat(107)).parse::<Listen>().unwrap_err().contains("107 bytes"));
+        assert!(
+            format!("unix:/{}", "a".repeat(107))
+                .parse::<Listen>()
+                .unwrap_err()
+                .to_string()
+                .contains("107 bytes")
+        );
         for text in [
             "",
             "unix:",

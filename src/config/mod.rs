@@ -50,6 +50,7 @@ pub use crate::config::custom_metrics::CustomMetric;
 pub use crate::config::databases::Collectors;
 pub use crate::config::databases::DatabaseSettings;
 pub use crate::config::endpoint::Endpoint;
+pub use crate::config::endpoint::EndpointError;
 pub use crate::config::endpoint::header_problem;
 pub use crate::config::error::ConfigErrors;
 pub use crate::config::error::DirectoryReference;

@@ -35,29 +35,43 @@ impl fmt::Display for TelemetryPath {
     }
 }
 
-impl FromStr for TelemetryPath {
-    type Err = String;
+/// What is wrong with a telemetry path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TelemetryPathError {
+    /// It does not begin with a slash.
+    #[error("`{0}` must begin with `/`, as in `/metrics`")]
+    NoSlash(String),
+    /// The web server answers there already.
+    #[error(
+        "`{0}` is taken: {taken} and all below {below} are the web server's own",
+        taken = quoted(&TAKEN).join(", "),
+        below = quoted(&TAKEN_BELOW).join(", ")
+    )]
+    Taken(String),
+    /// It has a segment that a client may write in another way.
+    #[error(
+        "`{0}` must be a plain path of letters, digits and `-._~`, as in `/metrics` or `/sqlite/metrics`"
+    )]
+    NotPlain(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for TelemetryPath {
+    type Err = TelemetryPathError;
+
+    fn from_str(text: &str) -> Result<Self, TelemetryPathError> {
         let Some(rest) = text.strip_prefix('/') else {
-            return Err(format!("`{text}` must begin with `/`, as in `/metrics`"));
+            return Err(TelemetryPathError::NoSlash(text.to_owned()));
         };
         let is_below =
             |root: &str| text.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if TAKEN.contains(&text) || TAKEN_BELOW.into_iter().any(is_below) {
-            return Err(format!(
-                "`{text}` is taken: {} and all below {} are the web server's own",
-                quoted(&TAKEN).join(", "),
-                quoted(&TAKEN_BELOW).join(", ")
-            ));
+            return Err(TelemetryPathError::Taken(text.to_owned()));
         }
         // What a client would write in another way, or leave out, would never be asked for.
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~".contains(letter);
         let parts: Vec<&str> = rest.strip_suffix('/').unwrap_or(rest).split('/').collect();
         if parts.iter().any(|part| ["", ".", ".."].contains(part) || !part.chars().all(plain)) {
-            return Err(format!(
-                "`{text}` must be a plain path of letters, digits and `-._~`, as in `/metrics` or `/sqlite/metrics`"
-            ));
+            return Err(TelemetryPathError::NotPlain(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
     }
@@ -95,7 +109,7 @@ mod tests {
             ("/métrics", "plain path"),
             ("/a b", "plain path"),
         ] {
-            let problem = text.parse::<TelemetryPath>().unwrap_err();
+            let problem = text.parse::<TelemetryPath>().unwrap_err().to_string();
             assert!(problem.contains(words), "{text}: {problem}");
         }
     }

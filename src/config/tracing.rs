@@ -171,7 +171,10 @@ fn read_endpoint(
     decoder: &mut Decoder<'_>,
 ) -> Option<Option<Endpoint>> {
     let text = decoder.text(value)?;
-    Endpoint::from_base_url(&text).map(Some).map_err(|problem| decoder.refuse_value(value, problem)).ok()
+    Endpoint::from_base_url(&text)
+        .map(Some)
+        .map_err(|problem| decoder.refuse_value(value, problem.to_string()))
+        .ok()
 }
 
 fn shown_endpoint(endpoint: &Option<Endpoint>) -> Option<String> {

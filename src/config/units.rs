@@ -22,14 +22,25 @@ const UNITS: [(&str, u64, bool); 7] = [
     ("ms", 1, false),
 ];
 
+/// What is wrong with a duration or a size, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UnitError {
+    #[error("`{0}` is no duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`")]
+    Duration(String),
+    #[error("`{0}` has no unit; write `{0}s` for seconds, or use ms, m, h, d or w")]
+    NoUnit(String),
+    #[error("`{0}` is no size; write it as in `4096`, `512KiB`, `10MiB` or `2GB`")]
+    Size(String),
+}
+
 /// Reads a duration.
 ///
 /// # Errors
-/// What is wrong with the text, as a message that also says what would be right.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`");
+/// It is none, or does not fit.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    let wrong = || UnitError::Duration(text.to_owned());
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("`{text}` has no unit; write `{text}s` for seconds, or use ms, m, h, d or w"));
+        return Err(UnitError::NoUnit(text.to_owned()));
     }
     let mut milliseconds: u64 = 0;
     let mut allowed = &UNITS[..];
@@ -79,9 +90,9 @@ const BYTE_UNITS: [(&str, u64); 8] = [
 /// Reads a size.
 ///
 /// # Errors
-/// What is wrong with the text, as a message that also says what would be right.
-pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no size; write it as in `4096`, `512KiB`, `10MiB` or `2GB`");
+/// It is none, or does not fit.
+pub(super) fn parse_bytes(text: &str) -> Result<u64, UnitError> {
+    let wrong = || UnitError::Size(text.to_owned());
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let count: u64 = digits.parse().map_err(|_| wrong())?;
     let unit = unit.trim_start();

@@ -266,7 +266,7 @@ impl<T> Parsed<T> {
     }
 }
 
-impl<T: FromStr<Err = String> + Display + Clone + 'static> Plain for Parsed<T> {
+impl<T: FromStr<Err: Display> + Display + Clone + 'static> Plain for Parsed<T> {
     type Value = T;
 
     fn parse(&self, value: &Value<'_>, _: &mut ParseContext<'_>, decoder: &mut Decoder<'_>) -> Option<T> {

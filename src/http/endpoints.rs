@@ -84,7 +84,7 @@ pub(super) async fn reload(
     };
     match result {
         Some(Ok(())) => text(StatusCode::OK, "reloaded\n"),
-        Some(Err(message)) => text(StatusCode::BAD_REQUEST, format!("{message}\n")),
+        Some(Err(error)) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         None => text(StatusCode::SERVICE_UNAVAILABLE, "litekeeper is shutting down\n"),
     }
 }

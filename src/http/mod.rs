@@ -28,6 +28,7 @@ mod same_origin;
 mod scrapes;
 mod server;
 mod state;
+mod state_reads;
 mod write_timeout;
 
 pub use healthcheck_client::connect_address;
@@ -39,4 +40,5 @@ pub use router::declare_requests;
 pub use scrapes::Scrapes;
 pub use server::serve;
 pub use state::AppState;
+pub use state::ReloadError;
 pub use state::ReloadRequest;

@@ -20,7 +20,12 @@ use crate::trends::Trends;
 use super::scrapes::Scrapes;
 
 /// A request for a reload, which is answered with the result.
-pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+pub type ReloadRequest = oneshot::Sender<Result<(), ReloadError>>;
+
+/// Why the configuration was not reloaded, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReloadError(pub String);
 
 /// The state that all handlers share.
 #[derive(Debug)]

@@ -66,7 +66,7 @@ pub fn dry_run(kind: TaskKind, context: &TaskContext<'_>) -> Result<DryRun, Stop
 ///
 /// # Errors
 /// Why the database could not be read.
-pub fn expected_problems(database: &Database, limits: &QueryLimits) -> Result<Vec<ExpectedProblem>, String> {
+pub fn expected_problems(database: &Database, limits: &QueryLimits) -> Result<Vec<ExpectedProblem>, Stop> {
     let configured = database.settings.tasks.timings().map(|(kind, _)| task(kind));
     let tasks: Vec<_> = configured.filter(|task| task.expects_problems()).collect();
     if tasks.is_empty() {
@@ -82,7 +82,7 @@ pub fn expected_problems(database: &Database, limits: &QueryLimits) -> Result<Ve
         history: &history,
         progress: Arc::new(NoProgress),
     };
-    let inspection = inspect(&context).map_err(|stop| stop.message)?;
+    let inspection = inspect(&context)?;
     let mut problems = Vec::new();
     for task in tasks {
         problems.extend(task.expected_problems(&context, &inspection)?);

@@ -68,7 +68,7 @@ pub trait Task: Sync {
         &self,
         _context: &TaskContext<'_>,
         _inspection: &Inspection,
-    ) -> Result<Vec<ExpectedProblem>, String> {
+    ) -> Result<Vec<ExpectedProblem>, Stop> {
         Ok(Vec::new())
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::config::EndpointError;
 use crate::tls::TlsError;
 
 /// Settings that would send traces to the wrong place or nowhere, or a failure to start the
@@ -14,7 +15,7 @@ pub enum TelemetryError {
         /// Name of the variable.
         variable: &'static str,
         /// What is wrong with its value.
-        problem: String,
+        problem: EndpointError,
     },
     /// An environment variable with a protocol other than `http/protobuf`.
     #[error(

@@ -23,6 +23,7 @@ use crate::collectors::Snapshot;
 use crate::state_store::Point;
 use crate::state_store::Resolution;
 use crate::state_store::StateStore;
+use crate::state_store::StateStoreError;
 use crate::worker_pool::run_blocking;
 
 /// How often the loop checks whether a new period has begun.
@@ -186,14 +187,14 @@ impl Trends {
     /// The points of a database since a moment, the oldest first. Waits for a disk.
     ///
     /// # Errors
-    /// The state file cannot be read; in words.
+    /// The state file cannot be read.
     pub fn points(
         &self,
         path: &std::path::Path,
         level: Resolution,
         since: SystemTime,
-    ) -> Result<Vec<Point>, String> {
-        self.store.points(path, level, since).map_err(|error| error.to_string())
+    ) -> Result<Vec<Point>, StateStoreError> {
+        self.store.points(path, level, since)
     }
 }
 

@@ -58,15 +58,15 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+fn interval(text: &str) -> anyhow::Result<Duration> {
     const BOUNDS: std::ops::RangeInclusive<f64> = 0.1..=3600.0;
     match text.strip_suffix('s').unwrap_or(text).parse() {
         Ok(seconds) if BOUNDS.contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        Ok(_) | Err(_) => Err(format!(
+        Ok(_) | Err(_) => anyhow::bail!(
             "give a number of seconds from {} to {}, or put the files before --watch",
             BOUNDS.start(),
             BOUNDS.end()
-        )),
+        ),
     }
 }
 

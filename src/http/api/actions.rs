@@ -20,7 +20,6 @@ use crate::tasks::DryRun;
 
 use super::super::caller::Caller;
 use super::super::error::HttpError;
-use super::super::pages::with_timeout;
 use super::super::query::Query;
 use super::super::request_body::read_body;
 use super::super::response::Error;
@@ -28,6 +27,7 @@ use super::super::response::JSON;
 use super::super::response::Json;
 use super::super::response::has_content_type;
 use super::super::state::AppState;
+use super::super::state_reads::with_timeout;
 use super::handlers::find;
 use super::parameters;
 use super::parameters::Limit;
@@ -93,9 +93,8 @@ pub(super) async fn actions(
     query: Query,
 ) -> Result<Json<Actions>, HttpError> {
     let limit = u32::try_from(Limit::from_query(&query)?.limit).unwrap_or(u32::MAX);
-    let actions =
-        with_timeout(move || state.state_store.actions(None, limit).map_err(|error| error.to_string()));
-    let actions = actions.await.map_err(HttpError::unavailable)?;
+    let actions = with_timeout(move || state.state_store.actions(None, limit));
+    let actions = actions.await.map_err(|error| HttpError::unavailable(error.to_string()))?;
     Ok(Json(Actions { actions: actions.iter().map(Action::new).collect() }))
 }
 

@@ -13,12 +13,12 @@ use crate::state_store::RunQuery;
 use crate::worker_pool::run_blocking;
 
 use super::super::error::HttpError;
-use super::super::pages::with_timeout;
 use super::super::query::Query;
 use super::super::query::percent_decode;
 use super::super::response::Error;
 use super::super::response::Json;
 use super::super::state::AppState;
+use super::super::state_reads::with_timeout;
 use super::openapi::ROOT;
 use super::parameters;
 use super::parameters::FilterParameters;
@@ -132,8 +132,8 @@ pub(super) async fn runs(State(state): State<Arc<AppState>>, query: Query) -> Re
         tasks: task.into_iter().collect(),
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
-    let runs = with_timeout(move || state.state_store.runs(&run_query).map_err(|error| error.to_string()));
-    let runs = runs.await.map_err(HttpError::unavailable)?;
+    let runs = with_timeout(move || state.state_store.runs(&run_query));
+    let runs = runs.await.map_err(|error| HttpError::unavailable(error.to_string()))?;
     Ok(Json(Runs { runs: runs.iter().map(Run::new).collect() }))
 }
 

@@ -18,6 +18,7 @@ use crate::state_store::StoredRun;
 
 use super::super::query::Query;
 use super::super::query::encode;
+use super::super::state_reads::StateReadError;
 use super::chart::Series;
 use super::chart::chart;
 use super::format::outcome_badge;
@@ -40,7 +41,7 @@ pub(in crate::http) struct DatabasePage<'p> {
     pub query: &'p Query,
     pub page_context: PageContext<'p>,
     /// From the state file; a message if it did not respond.
-    pub recent: Result<RecentHistory, String>,
+    pub recent: Result<RecentHistory, StateReadError>,
     /// Forms for operators.
     pub action_forms: Markup,
 }

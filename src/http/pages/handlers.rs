@@ -22,7 +22,6 @@ use crate::collectors::DatabaseSnapshot;
 use crate::collectors::sample_database;
 use crate::runbooks;
 use crate::state_store::RunQuery;
-use crate::state_store::StateStoreError;
 use crate::worker_pool::run_blocking;
 
 use super::super::action_forms::action_forms;
@@ -35,6 +34,8 @@ use super::super::response::not_found;
 use super::super::response::text;
 use super::super::response::with_type;
 use super::super::state::AppState;
+use super::super::state_reads::STATE_STORE_TIMEOUT;
+use super::super::state_reads::with_timeout;
 use super::database::DatabasePage;
 use super::database::RecentHistory;
 use super::doctor::DoctorPage;
@@ -45,8 +46,6 @@ use super::layout::SECURITY_POLICY;
 use super::layout::STYLE;
 use super::tasks::TasksPage;
 
-/// How long the state file may take, and an on-demand sample, whose own limit is 2 s.
-const STATE_STORE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most runs and actions on a page.
 const RECENT_ROWS: u32 = 30;
 
@@ -69,17 +68,6 @@ fn with_relative_links(path: &str, html: &str) -> String {
     ["href", "src", "action"].into_iter().fold(html.to_owned(), |html, attribute| {
         html.replace(&format!("{attribute}=\"/"), &format!("{attribute}=\"{root}"))
     })
-}
-
-/// Runs work that may wait for a disk; fails with a message when it takes too long.
-pub(in crate::http) async fn with_timeout<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    match tokio::time::timeout(STATE_STORE_TIMEOUT, run_blocking(work)).await {
-        Ok(Some(done)) => done,
-        Ok(None) => Err("internal error; see the log".to_owned()),
-        Err(_) => Err("the state file does not respond; its disk may hang".to_owned()),
-    }
 }
 
 /// The context of a page for this user.
@@ -128,9 +116,8 @@ pub(in crate::http) async fn tasks(
     let store = Arc::clone(&state.state_store);
     let recent = with_timeout(move || {
         let run_query = RunQuery { limit: RECENT_ROWS, ..RunQuery::default() };
-        let failed = |error: StateStoreError| error.to_string();
-        let runs = store.runs(&run_query).map_err(failed)?;
-        Ok((runs, store.actions(None, RECENT_ROWS).map_err(failed)?))
+        let runs = store.runs(&run_query)?;
+        Ok((runs, store.actions(None, RECENT_ROWS)?))
     })
     .await;
     let (upcoming, everything_paused) = (state.jobs.upcoming(), state.jobs.is_everything_paused());
@@ -177,11 +164,10 @@ async fn database_page(
         let since = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
         let name = database.name.as_str().to_owned();
         let run_query = RunQuery { databases: vec![name.clone()], limit: RECENT_ROWS, ..RunQuery::default() };
-        let failed = |error: StateStoreError| error.to_string();
         Ok(RecentHistory {
             points: shared.trends.points(&database.path, level, since)?,
-            runs: shared.state_store.runs(&run_query).map_err(failed)?,
-            actions: shared.state_store.actions(Some(&name), RECENT_ROWS).map_err(failed)?,
+            runs: shared.state_store.runs(&run_query)?,
+            actions: shared.state_store.actions(Some(&name), RECENT_ROWS)?,
         })
     })
     .await;

@@ -26,6 +26,5 @@ pub(super) use handlers::page_context;
 pub(super) use handlers::runbook;
 pub(super) use handlers::style;
 pub(super) use handlers::tasks;
-pub(super) use handlers::with_timeout;
 pub(super) use layout::ICON_PATH;
 pub(super) use layout::STYLE_PATH;

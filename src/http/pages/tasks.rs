@@ -12,6 +12,7 @@ use crate::state_store::StoredRun;
 
 use super::super::query::Query;
 use super::super::query::encode;
+use super::super::state_reads::StateReadError;
 use super::format::outcome_badge;
 use super::format::relative_time;
 use super::format::to_system_time;
@@ -30,7 +31,7 @@ pub(in crate::http) struct TasksPage<'p> {
     pub query: &'p Query,
     pub page_context: PageContext<'p>,
     /// The last runs and actions from the state file; a message if it did not respond.
-    pub recent: Result<(Vec<StoredRun>, Vec<ActionRecord>), String>,
+    pub recent: Result<(Vec<StoredRun>, Vec<ActionRecord>), StateReadError>,
     /// Forms for operators.
     pub action_forms: Markup,
 }

@@ -105,7 +105,7 @@ impl Task for Backup {
         &self,
         context: &TaskContext<'_>,
         inspection: &Inspection,
-    ) -> Result<Vec<ExpectedProblem>, String> {
+    ) -> Result<Vec<ExpectedProblem>, Stop> {
         let needed = context.settings(self.kind(), |tasks| tasks.backup.as_ref()).and_then(|settings| {
             check_directory(settings).and_then(|()| required_space(settings, &inspection.header))
         });

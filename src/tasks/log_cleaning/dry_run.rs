@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::collectors::Consistent;
+use crate::collectors::ConsistentReadError;
 use crate::collectors::read_preferably_unlocked;
 use crate::config::LogCleaning;
 use crate::config::Retention;
@@ -29,16 +30,18 @@ use crate::tasks::log_cleaning::time_bounds::scan_timeout;
 use crate::tasks::preflight;
 use crate::tasks::problem::ExpectedProblem;
 use crate::tasks::problem::ProblemKind;
+use crate::tasks::reason::FailureReason;
 use crate::tasks::space::SpaceRequirement;
 use crate::tasks::space::c_path;
 use crate::tasks::space::filesystem;
+use crate::tasks::stop::Stop;
 
 /// Problems that the tables of a log cleaning will meet, without a count of rows.
 pub(super) fn expected_problems(
     task: &LogCleaning,
     context: &TaskContext<'_>,
     inspection: &Inspection,
-) -> Result<Vec<ExpectedProblem>, String> {
+) -> Result<Vec<ExpectedProblem>, Stop> {
     let mut problems = Vec::new();
     for table in tables(task, context, inspection.header.journal_mode, false)? {
         let named = |words: String| {
@@ -81,7 +84,7 @@ pub(super) fn add(
             dry_run.needs = archive_space(task, &tables);
             dry_run.tables = tables;
         }
-        Err(message) => dry_run.note(message),
+        Err(stop) => dry_run.note(stop.message),
     }
 }
 
@@ -108,7 +111,7 @@ fn tables(
     context: &TaskContext<'_>,
     journal_mode: JournalMode,
     is_counted: bool,
-) -> Result<Vec<TableDryRun>, String> {
+) -> Result<Vec<TableDryRun>, Stop> {
     let database = context.database;
     let read = read_preferably_unlocked(&database.path, &database.files, context.limits, |reader| {
         let one = |retention| of_table(reader, (task, retention), context, (journal_mode, is_counted));
@@ -117,9 +120,13 @@ fn tables(
     match read {
         Ok(Consistent::Read { answer, .. }) => Ok(answer),
         Ok(Consistent::Unstable) => {
-            Err("the files of the database are created and removed while they are read".to_owned())
+            let message = "the files of the database are created and removed while they are read";
+            Err(Stop::failed(FailureReason::Busy, message))
         }
-        Err(error) => Err(error.to_string()),
+        Err(ConsistentReadError::Query(error)) => Err(error.into()),
+        Err(error @ (ConsistentReadError::Missing | ConsistentReadError::Stat(_))) => {
+            Err(Stop::failed(FailureReason::Io, error.to_string()))
+        }
     }
 }
 

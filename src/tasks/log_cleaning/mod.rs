@@ -95,8 +95,8 @@ impl Task for LogCleaning {
         &self,
         context: &TaskContext<'_>,
         inspection: &Inspection,
-    ) -> Result<Vec<ExpectedProblem>, String> {
+    ) -> Result<Vec<ExpectedProblem>, Stop> {
         let settings = context.settings(self.kind(), |tasks| tasks.log_cleaning.as_ref());
-        dry_run::expected_problems(settings.map_err(|stop| stop.message)?, context, inspection)
+        dry_run::expected_problems(settings?, context, inspection)
     }
 }
