@@ -16,6 +16,7 @@ use crate::support::test;
 pub fn trials() -> Vec<Trial> {
     vec![
         test("each_kind_of_finding_has_its_consequences", each_kind_of_finding_has_its_consequences),
+        test("the_text_of_a_large_index_is_compared", the_text_of_a_large_index_is_compared),
         test("broken_constraints_stop_no_maintenance", broken_constraints_stop_no_maintenance),
         test("corrupt_is_confirmed_by_a_check", corrupt_is_confirmed_by_a_check),
     ]
@@ -154,7 +155,50 @@ const CASES: &[Case] = &[
         "constraint",
         "refers to a missing row of p",
     ),
-    case("a collation of the application", unicase, "not_checkable", "collation unicase"),
+    case("a collation of the application", unicase, "not_checkable", "order of index by_both"),
+    case(
+        "a table WITHOUT ROWID whose primary key has a collation of the application",
+        unicase,
+        "not_checkable",
+        "tags: the order of its rows and whether their keys are unique were not checked: it is a table WITHOUT ROWID",
+    ),
+    case(
+        "an index of a table WITHOUT ROWID beside a collation of the application",
+        |connection| {
+            unicase(connection);
+            connection.execute_batch("CREATE INDEX by_number ON tags (number)").unwrap();
+        },
+        "not_checkable",
+        "by_number were not held beside their rows: its table is WITHOUT ROWID, and has no row ids",
+    ),
+    case(
+        "a partial index with a collation of the application",
+        |connection| {
+            unicase(connection);
+            connection.execute_batch("CREATE INDEX some ON decks (name) WHERE number > 3").unwrap();
+        },
+        "not_checkable",
+        "some were not held beside their rows: it holds some rows only",
+    ),
+    case(
+        "an index over an expression with a collation of the application",
+        |connection| {
+            unicase(connection);
+            connection.execute_batch("CREATE INDEX over ON decks (number + 1, name)").unwrap();
+        },
+        "not_checkable",
+        "over were not held beside their rows: it is over an expression",
+    ),
+    case(
+        "an index over a generated column with a collation of the application",
+        |connection| {
+            unicase(connection);
+            let sql = "ALTER TABLE decks ADD COLUMN twice AS (number * 2); CREATE INDEX by_twice ON decks (twice, name)";
+            connection.execute_batch(sql).unwrap();
+        },
+        "not_checkable",
+        "by_twice were not held beside their rows: it is over a generated column",
+    ),
     case(
         "a tokenizer of the application, FTS4",
         |connection| {
@@ -288,8 +332,40 @@ const CASES: &[Case] = &[
         "constraint",
         "full-text index f is out of step with its table t",
     ),
+    case(
+        "an FTS5 index without row ids, of a table that is not there",
+        |connection| {
+            let sql = "CREATE VIRTUAL TABLE f USING fts5(a, content='gone', columnsize=0)";
+            connection.execute_batch(sql).unwrap();
+        },
+        "not_checkable",
+        "full-text index f: it was not compared with its table gone",
+    ),
     case("a file that is longer than its pages", |_| {}, "odd", "SQLITE_FCNTL_CHUNK_SIZE"),
 ];
+
+/// Above 64 MiB a private copy is a file. Where there is none, a finding names what was not compared.
+fn the_text_of_a_large_index_is_compared() {
+    let made = TestDatabase::new("app").make();
+    let owner = made.connect();
+    owner
+        .execute_batch(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'one'), (7, 'seven');
+             CREATE VIRTUAL TABLE f USING fts5(a, content='t', content_rowid='id'); INSERT INTO f (f) VALUES ('rebuild');
+             CREATE TABLE large (body); INSERT INTO large VALUES (zeroblob(70000000))",
+        )
+        .unwrap();
+    let path = made.path().display().to_string();
+    let whole = Output::of(&["check", &path]);
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+    let by_table = Output::of(&["check", "--by-table", &path]);
+    assert_eq!(by_table.code, Some(3), "{by_table:?}");
+    assert!(by_table.stdout.contains("only the row ids were compared"), "{by_table:?}");
+    owner.execute_batch("UPDATE t SET a = 'other'").unwrap();
+    let whole = Output::of(&["check", &path]);
+    assert_eq!(whole.code, Some(1), "{whole:?}");
+    assert!(whole.stdout.contains("full-text index f is out of step with its table t"), "{whole:?}");
+}
 
 /// What the table in docs/CHECK.md says of each kind.
 fn each_kind_of_finding_has_its_consequences() {

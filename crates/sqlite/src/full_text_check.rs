@@ -3,17 +3,18 @@
 //! SQLite's own checks compare an FTS3 or FTS4 index with its table, and look at an FTS5 index
 //! alone. The comparison of FTS5 is an INSERT ('integrity-check' with rank 1), which needs the
 //! right to write: it is made on a copy in memory, so that the database is read for as long as the
-//! copy takes and no lock of a writer is taken. Of a database that is too large for that, the row
-//! ids in index and table are compared, which finds rows that came, went or got other numbers
-//! behind the index's back.
+//! copy takes and no lock of a writer is taken. A copy that is too large for memory is a file
+//! without a name in SQLite's temporary directory. Where a copy would hold a reader's lock for too
+//! long or take too much space, the row ids in index and table are compared, which finds rows that
+//! came, went or got other numbers behind the index's back; a finding says that the content was
+//! not.
 //!
 //! An index out of step is no damage of the file: searches return wrong rows, and a rebuild of
 //! the index corrects it.
 
-use std::time::Duration;
-
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
+use rusqlite::backup::StepResult;
 use rusqlite::config::DbConfig;
 
 use crate::limits::QueryLimits;
@@ -25,51 +26,67 @@ use super::findings::FindingCategory;
 use super::full_text::FullTextIndex;
 use super::full_text::full_text_indexes;
 use super::header::Header;
+use super::header::JournalMode;
 use super::names::is_not_utf8;
 use super::names::number_of;
 use super::query_source::QuerySource as _;
 use super::reader::Reader;
 use super::tables::quoted;
 
-/// The largest database that is copied into memory.
-const MAX_COPY_BYTES: u64 = 64 * 1024 * 1024;
+/// The largest database that is copied into memory, and under a lock.
+const MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The largest database that is copied into a temporary file.
+const MAX_COPY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Pages of a step of the copy, between which the limits are looked at.
+const STEP_PAGES: i32 = 2048;
 
 const OPERATION: &str = "compare the full-text indexes";
 
-/// A copy of a database in memory.
+/// A private copy of a database, in memory or in a file without a name.
 pub struct FullTextCopy {
     connection: Connection,
     limits: QueryLimits,
 }
 
 impl Reader {
-    /// The FTS5 indexes of other tables' rows.
+    /// The FTS5 indexes of other tables' rows, and what is said of those that cannot be compared.
     ///
     /// # Errors
     /// What any read can meet.
-    pub fn full_text_to_compare(&self) -> Result<Vec<FullTextIndex>, SqliteError> {
+    pub fn full_text_to_compare(&self) -> Result<(Vec<FullTextIndex>, Vec<Finding>), SqliteError> {
         let mut found = self.query("look for full-text indexes", full_text_indexes)?;
-        // Those that are not UTF-8 have no name that an INSERT could take.
-        found.retain(|index| {
-            index.module == "fts5" && !is_not_utf8(&index.name) && !is_not_utf8(&index.content)
-        });
-        Ok(found)
+        found.retain(|index| index.module == "fts5");
+        let (unnameable, found): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|index| is_not_utf8(&index.name) || is_not_utf8(&index.content));
+        let reason = "a name that is not UTF-8 cannot be given to the module";
+        Ok((found, unnameable.iter().map(|index| not_compared(index, reason)).collect()))
     }
 
-    /// Copies the database into memory, in the transaction that [`Reader::header`] began; nothing
-    /// where it is too large.
+    /// Copies the database, in the transaction that [`Reader::header`] began; nothing where it is
+    /// too large. Under a lock that keeps writers from committing, only a small one is copied.
     ///
     /// # Errors
-    /// What any read can meet.
+    /// What any read can meet, and a full disk.
     pub fn copy_for_full_text(&self, header: &Header) -> Result<Option<FullTextCopy>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
-        if u64::from(header.pages) * u64::from(header.page_size) > MAX_COPY_BYTES {
+        let size = u64::from(header.pages) * u64::from(header.page_size);
+        let is_locking = self.takes_locks() && header.journal_mode == JournalMode::Rollback;
+        if size > if is_locking { MAX_MEMORY_BYTES } else { MAX_COPY_BYTES } {
             return Ok(None);
         }
-        let mut connection = Connection::open_in_memory().map_err(failed)?;
-        Backup::new(&self.connection, &mut connection)
-            .and_then(|backup| backup.run_to_completion(std::ffi::c_int::MAX, Duration::ZERO, None))
-            .map_err(failed)?;
+        let memory = if size > MAX_MEMORY_BYTES { "" } else { ":memory:" };
+        #[expect(clippy::disallowed_methods, reason = "a private copy, which no application has open")]
+        let mut connection = Connection::open(memory).map_err(failed)?;
+        {
+            let backup = Backup::new(&self.connection, &mut connection).map_err(failed)?;
+            while backup.step(STEP_PAGES).map_err(failed)? != StepResult::Done {
+                if self.limits.is_exceeded() {
+                    return Err(SqliteError::limit_error(OPERATION, &self.limits));
+                }
+            }
+        }
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
         let limits = self.limits.clone();
         let spent = limits.clone();
@@ -77,12 +94,12 @@ impl Reader {
         Ok(Some(FullTextCopy { connection, limits }))
     }
 
-    /// Compares the row ids of an index with those of its table. Nothing where all are in both, or
-    /// the index keeps none.
+    /// Compares the row ids of an index with those of its table. Where all are in both, the content
+    /// is still not compared, which the finding says.
     ///
     /// # Errors
     /// The limits are exceeded, or a read fails.
-    pub fn compare_row_ids(&self, index: &FullTextIndex) -> Result<Option<Finding>, SqliteError> {
+    pub fn compare_row_ids(&self, index: &FullTextIndex) -> Result<Finding, SqliteError> {
         let documents = quoted(&format!("{}_docsize", index.name));
         let (content, row_id) = (quoted(&index.content), quoted(&index.row_id));
         let sql = format!(
@@ -94,9 +111,13 @@ impl Reader {
         let differs = number_of(&self.connection, &sql)
             .map_err(|error| SqliteError::new(OPERATION, &error, &self.limits));
         match differs {
-            Ok(differs) => Ok((differs == Some(1)).then(|| stale_index(&index.name, &index.content))),
+            Ok(Some(1)) => Ok(stale_index(&index.name, &index.content)),
+            Ok(_) => Ok(not_compared(
+                index,
+                "the database is too large for a private copy here, so only the row ids were compared, which are the same",
+            )),
             // columnsize=0 keeps no row ids, and a view may have none.
-            Err(error) if error.is_not_checkable() => Ok(None),
+            Err(error) if error.is_not_checkable() => Ok(not_compared(index, error.words())),
             Err(error) => Err(error),
         }
     }
@@ -142,12 +163,9 @@ impl FullTextCopy {
         match error.code() {
             None => Err(error),
             Some(ErrorCode::Corrupt) => Ok(Some(stale_index(&index.name, &index.content))),
-            Some(_) => Ok(Some(Finding::not_checkable(format!(
-                "full-text index {}: it was not compared with its table {}: {}",
-                index.name,
-                index.content,
-                self.read_error(&index.content).unwrap_or(error).words()
-            )))),
+            Some(_) => {
+                Ok(Some(not_compared(index, self.read_error(&index.content).unwrap_or(error).words())))
+            }
         }
     }
 }
@@ -160,6 +178,17 @@ impl FullTextCopy {
         let error = self.connection.prepare(&sql).err()?;
         Some(SqliteError::new(OPERATION, &error, &self.limits))
     }
+}
+
+/// An index whose content was not compared with its table.
+#[must_use]
+pub fn not_compared(index: &FullTextIndex, reason: &str) -> Finding {
+    let name = quoted(&index.name);
+    Finding::not_checkable(format!(
+        "full-text index {}: it was not compared with its table {}: {reason}; the application can: INSERT INTO {name} ({name}, rank) \
+         VALUES ('integrity-check', 1)",
+        index.name, index.content
+    ))
 }
 
 /// An index that does not fit its table.

@@ -15,6 +15,30 @@ use super::reader::Reader;
 use super::table_check::Index;
 use super::tables::quoted;
 
+/// The columns of an index and the name of its table's row id, or what keeps its entries from being
+/// held beside their rows.
+fn obstacle<'i>(
+    index: &'i Index,
+    computed: &BTreeSet<String>,
+    rowid: Option<&'static str>,
+) -> Result<(&'i [String], &'static str), &'static str> {
+    let Some(rowid) = rowid else {
+        return Err("its table is WITHOUT ROWID, and has no row ids by which its rows could be found");
+    };
+    let Some(columns) = &index.columns else {
+        return Err("it is over an expression, whose values only the application may be able to compute");
+    };
+    if index.is_partial {
+        return Err("it holds some rows only, and its WHERE clause may need the application");
+    }
+    if columns.iter().any(|column| computed.contains(column)) {
+        return Err(
+            "it is over a generated column, whose values only the application may be able to compute",
+        );
+    }
+    Ok((columns, rowid))
+}
+
 impl Reader {
     /// Holds every entry of each index beside its row, found by the row id, in place of looking it
     /// up in an order that is not known here.
@@ -26,51 +50,56 @@ impl Reader {
         left_out: &mut BTreeSet<String>,
     ) -> Result<(), SqliteError> {
         let computed = self.computed_columns(table)?;
+        let rowid = self.rowid_name(table)?;
         for index in indexes {
-            let stored = |columns: &&Vec<String>| !columns.iter().any(|column| computed.contains(column));
-            let compared = match index.columns.as_ref().filter(stored) {
-                Some(columns) => self.compare_index(table, &index.name, columns),
-                None => Ok(None),
+            let compared = match obstacle(index, &computed, rowid) {
+                Ok((columns, rowid)) => match self.compare_index(table, &index.name, columns, rowid) {
+                    Err(error) if error.is_not_checkable() => Err(error.words().to_owned()),
+                    other => Ok(other?),
+                },
+                Err(obstacle) => Err(obstacle.to_owned()),
             };
-            let compared = match compared {
-                Err(error) if error.is_not_checkable() => None,
-                other => other?,
-            };
-            findings.extend(compared.clone().unwrap_or_default());
-            let what = match (&index.unknown_collation, compared) {
-                (None, Some(_)) => continue,
-                (Some(collation), Some(_)) => format!(
+            let what = match (&index.unknown_collation, &compared) {
+                (None, Ok(_)) => String::new(),
+                (Some(collation), Ok(_)) => format!(
                     "{table}: the order of index {} and whether its keys are unique were not checked: its collation {collation} is the \
                      application's own; {ADVICE} (its pages, their number and each entry beside its row were checked)",
                     index.name
                 ),
-                (collation, None) => {
-                    let reason = collation.as_ref().map_or_else(
-                        || "it is over an expression, a computed column, some rows or a table without row ids".to_owned(),
-                        |collation| format!("its collation {collation} is the application's own"),
-                    );
+                (Some(collation), Err(_)) if rowid.is_none() && index.is_primary_key => format!(
+                    "{table}: the order of its rows and whether their keys are unique were not checked: it is a table WITHOUT ROWID, and \
+                     the collation {collation} of its primary key is the application's own; {ADVICE} (its pages were checked)"
+                ),
+                (collation, Err(obstacle)) => {
+                    let order = collation.as_ref().map_or_else(String::new, |collation| {
+                        format!(", and its collation {collation} is the application's own")
+                    });
                     format!(
-                        "{table}: the entries of index {} were not held beside their rows: {reason}; {ADVICE} (its pages were checked)",
+                        "{table}: the entries of index {} were not held beside their rows: {obstacle}{order}; {ADVICE} (its pages were \
+                         checked)",
                         index.name
                     )
                 }
             };
+            findings.extend(compared.unwrap_or_default());
+            if what.is_empty() {
+                continue;
+            }
             findings.push(Finding::not_checkable(what));
             left_out.insert(index.name.clone());
         }
         Ok(())
     }
 
-    /// The findings on an index whose entries were held beside their rows; nothing where SQLite
-    /// does not read it by itself.
+    /// The findings on an index whose entries were held beside their rows.
     fn compare_index(
         &self,
         table: &str,
         index: &str,
         columns: &[String],
-    ) -> Result<Option<Vec<Finding>>, SqliteError> {
+        rowid: &str,
+    ) -> Result<Vec<Finding>, SqliteError> {
         let failed = |error: rusqlite::Error| SqliteError::new("compare an index", &error, &self.limits);
-        let Some(rowid) = self.rowid_name(table)? else { return Ok(None) };
         let (table_name, index_name) = (quoted(table), quoted(index));
         let values: Vec<String> = columns
             .iter()
@@ -110,7 +139,7 @@ impl Reader {
             findings
                 .push(Finding::damage(format!("index {index} has not one entry for each row of {table}")));
         }
-        Ok(Some(findings))
+        Ok(findings)
     }
 
     /// Generated columns that are computed whenever they are read, by whatever their expression

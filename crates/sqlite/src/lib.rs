@@ -99,6 +99,7 @@ pub use foreign_writes::WriteProbe;
 pub use full_text::FullTextIndex;
 pub use full_text::RowIdIndexes;
 pub use full_text_check::FullTextCopy;
+pub use full_text_check::not_compared;
 pub use header::AutoVacuum;
 pub use header::Encoding;
 pub use header::Header;

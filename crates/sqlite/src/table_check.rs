@@ -28,8 +28,12 @@ pub(super) struct Index {
     pub name: String,
     /// The collation that is not known here and decides its order.
     pub unknown_collation: Option<String>,
-    /// Its columns; nothing where one is an expression, or where it holds some rows only.
+    /// Its columns; nothing where one is an expression.
     pub columns: Option<Vec<String>>,
+    /// It holds some rows only.
+    pub is_partial: bool,
+    /// It was made for the primary key; in a table WITHOUT ROWID it is the table itself.
+    pub is_primary_key: bool,
 }
 
 impl Reader {
@@ -209,9 +213,11 @@ impl Reader {
         let stood_in = self.collations_stood_in_for()?;
         // The columns of these as <https://www.sqlite.org/pragma.html#pragma_index_list> has them.
         let sql = format!("PRAGMA main.index_list({})", quoted(table));
-        let listed = rows_of(&self.connection, &sql, |row| (text_in(row, 1), row.number(4) == Some(1)));
+        let listed = rows_of(&self.connection, &sql, |row| {
+            (text_in(row, 1), text_in(row, 3).as_deref() == Some("pk"), row.number(4) == Some(1))
+        });
         let mut indexes = Vec::new();
-        for (name, partial) in listed.map_err(failed)? {
+        for (name, is_primary_key, is_partial) in listed.map_err(failed)? {
             let name = name.unwrap_or_default();
             let sql = format!("PRAGMA main.index_xinfo({})", quoted(&name));
             let part =
@@ -223,7 +229,7 @@ impl Reader {
                 stood_in.iter().any(|name| name.eq_ignore_ascii_case(collation)).then(|| collation.clone())
             });
             let columns: Option<Vec<String>> = keys().map(|(_, column, _)| column.clone()).collect();
-            indexes.push(Index { name, unknown_collation, columns: columns.filter(|_| !partial) });
+            indexes.push(Index { name, unknown_collation, columns, is_partial, is_primary_key });
         }
         Ok(indexes)
     }
