@@ -9,7 +9,7 @@ macro_rules! runbooks {
 }
 
 /// Every alert with its runbook, by name.
-pub static RUNBOOKS: [(&str, &str); 37] = runbooks![
+pub static RUNBOOKS: [(&str, &str); 38] = runbooks![
     "LitekeeperAbsent",
     "LitekeeperBackupUnverified",
     "LitekeeperConfigReloadFailed",
@@ -21,6 +21,7 @@ pub static RUNBOOKS: [(&str, &str); 37] = runbooks![
     "LitekeeperMaintenanceHoldsLockTooLong",
     "LitekeeperMaintenancePausedTooLong",
     "LitekeeperRetentionBehind",
+    "LitekeeperRetentionKeepsRows",
     "LitekeeperSamplesStale",
     "LitekeeperSchedulesMissed",
     "LitekeeperSeriesDropped",

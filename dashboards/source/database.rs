@@ -159,6 +159,13 @@ fn locks() -> Section {
                     "sum by (instance, db, code) (increase(sqlite_errors_total{@db}[$__rate_interval]))",
                     "{{db}} @ {{instance}} {{code}}",
                 ),
+            Panel::steps(
+                "Owners that lost their locks",
+                "Processes that have the database open without their locks (main_lock), or write to a deleted file of it (deleted_file): their commits are or will be lost. See the runbook SqliteOwnerLostLocks.",
+                unit::SHORT,
+            )
+            .size(24, 6)
+            .query("sqlite_lost_lock_processes{@db}", "{{db}} @ {{instance}} {{loss}}"),
         ],
     )
 }

@@ -27,9 +27,10 @@ enum ThresholdUnit {
 }
 
 /// The alerts that have a threshold here.
-const ALERTS: [(&str, ThresholdUnit); 15] = [
+const ALERTS: [(&str, ThresholdUnit); 16] = [
     ("LitekeeperMaintenanceHoldsLockTooLong", ThresholdUnit::Time),
     ("LitekeeperRetentionBehind", ThresholdUnit::Number),
+    ("LitekeeperRetentionKeepsRows", ThresholdUnit::Number),
     ("SqliteBusyErrors", ThresholdUnit::Number),
     ("SqliteCheckpointStarved", ThresholdUnit::Size),
     ("SqliteDatabaseFileReplaced", ThresholdUnit::Switch),
