@@ -197,10 +197,12 @@ pub fn build_executor(config: &Config) -> anyhow::Result<TaskExecutor> {
 /// The state file of a configuration; `None` if the state is kept in memory.
 #[must_use]
 pub fn state_file(config: &Config) -> Option<PathBuf> {
-    // Without tasks there is no state to keep, so no file is created by default.
-    let has_tasks = config.sources.iter().any(|source| source.settings.tasks.timings().next().is_some());
+    // Without tasks and sealed rows there is no state to keep, so no file is created by default.
+    let has_state = config.sources.iter().any(|source| {
+        source.settings.tasks.timings().next().is_some() || !source.settings.sealed.is_empty()
+    });
     let address = match &config.maintenance.state {
-        StateLocation::Default if !has_tasks => &StateLocation::Memory,
+        StateLocation::Default if !has_state => &StateLocation::Memory,
         address => address,
     };
     address.file(&|name| std::env::var(name).ok(), is_root())

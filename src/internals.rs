@@ -51,6 +51,7 @@ pub mod config {
     pub use crate::config::CustomKind;
     pub use crate::config::CustomMetric;
     pub use crate::config::DatabaseSettings;
+    pub use crate::config::SealedRows;
     pub use crate::config::TimestampColumn;
     pub use crate::config::TimestampFormat;
     pub use crate::config::WebConfig;
@@ -117,6 +118,17 @@ pub mod os {
 pub mod runbooks {
     pub use crate::runbooks::RUNBOOKS;
     pub use crate::runbooks::meaning;
+}
+
+/// From `sealed`.
+pub mod sealed {
+    pub use crate::sealed::SealedError;
+    pub use crate::sealed::SealedFindingKind;
+    pub use crate::sealed::SealedRequest;
+    pub use crate::sealed::SealedTableReport;
+    pub use crate::sealed::compare_sealed_table;
+    pub use crate::sealed::sealed_problems;
+    pub use crate::sealed::sealed_status;
 }
 
 /// From `state_store`.

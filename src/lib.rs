@@ -29,6 +29,7 @@
 //! - [`health_report`]: checks one database; [`doctor`]: rules over facts, with remediation
 //!
 //! Maintenance
+//! - [`sealed`]: hashes of rows that are final, and their comparison
 //! - [`task`], [`tasks`]: names of the tasks; what each does, skips and reports
 //! - [`schedule`], [`scheduler`]: cron, intervals and windows; what starts when
 //! - [`runner`], [`actions`]: runs due tasks; runs what users request over HTTP
@@ -74,6 +75,7 @@ mod runbooks;
 mod runner;
 mod schedule;
 mod scheduler;
+mod sealed;
 mod span;
 mod state_store;
 mod task;

@@ -15,6 +15,7 @@ use crate::config::WebSettings;
 use crate::discovery::discover_once;
 use crate::humanize::counted;
 use crate::limits::QueryLimits;
+use crate::sealed::sealed_problems;
 use crate::tasks::ExpectedProblem;
 use crate::tasks::directory_error;
 use crate::tasks::expected_problems;
@@ -96,6 +97,9 @@ fn warn_of_tasks(config: &Config) {
             break;
         }
         let limits = QueryLimits::with_timeout(until.saturating_duration_since(Instant::now()));
+        for problem in sealed_problems(database, &limits) {
+            print_error!("warning: {}: sealed rows: {problem}", database.name);
+        }
         match expected_problems(database, &limits) {
             Ok(found) => found.iter().for_each(|ExpectedProblem { task, kind, message }| {
                 print_error!("warning: {}: {task} {}: {message}", database.name, kind.effect());

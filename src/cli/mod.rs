@@ -25,6 +25,7 @@ mod run;
 mod runbook;
 mod runtime;
 mod schedule;
+mod sealed;
 mod serve;
 
 use crate::sqlite;
@@ -99,6 +100,12 @@ enum Command {
     ///
     /// Verifies the restored file after copying. Never overwrites a file.
     Restore(restore::Arguments),
+    /// Compare sealed rows with their hashes, and seal those that are new
+    ///
+    /// Sealed rows are final, such as closed vouchers: `sealed` in the configuration says which. Finds
+    /// rows that were changed, deleted or unsealed since the last comparison. Reads only, in short
+    /// pieces.
+    Sealed(sealed::Arguments),
     /// Show past maintenance runs and why each was skipped or failed
     History(history::Arguments),
     /// Show the next scheduled run of each task, in its time zone
@@ -174,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Locks(arguments) => locks::run(arguments),
         Command::Restore(arguments) => restore::run(arguments),
+        Command::Sealed(arguments) => sealed::run(arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Pause(arguments) => pause::run(&arguments, true),

@@ -18,6 +18,8 @@ use crate::config::kinds::NoKey;
 use crate::config::kinds::Optional;
 use crate::config::messages::quoted;
 use crate::config::names::info_label_problem;
+use crate::config::sealed_rows::SealedRows;
+use crate::config::sealed_rows::read_sealed;
 use crate::config::section::Section;
 use crate::config::section::section;
 use crate::config::table_columns::TimestampColumn;
@@ -68,6 +70,8 @@ section! {
         /// How long the application waits for a lock (its `busy_timeout`); unknown where it is not
         /// configured.
         pub owner_busy_timeout: Option<Duration> = None => Optional(Between(Duration::ZERO, HOUR)),
+        /// Tables with rows that are final.
+        pub sealed: Vec<SealedRows> = Vec::new() => Serialized(read_sealed),
         /// The tasks that run on it.
         pub tasks: Tasks = Tasks::default() => Nested,
         /// Thresholds of alerts for this database.

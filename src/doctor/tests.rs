@@ -77,6 +77,7 @@ fn index(columns: &[&str]) -> Index {
     Index {
         name: "an_index".to_owned(),
         columns: columns.iter().map(column).collect(),
+        unique: false,
         partial: false,
         is_primary_key: false,
     }

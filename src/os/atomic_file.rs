@@ -115,10 +115,22 @@ impl PendingFile {
     pub fn rename_noreplace(mut self, path: &Path) -> io::Result<()> {
         rename_to_new(&self.path, path)?;
         self.is_renamed = true;
-        sync_directory(
-            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
-        )
+        sync_directory(parent_of(path))
     }
+
+    /// Gives it its name in place of what has it, in one step, and makes that last.
+    ///
+    /// # Errors
+    /// What the system says of the directory. The file is removed then.
+    pub fn replace(mut self, path: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, path)?;
+        self.is_renamed = true;
+        sync_directory(parent_of(path))
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Drop for PendingFile {

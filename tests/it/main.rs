@@ -41,6 +41,7 @@ mod readers;
 mod retention;
 mod rows;
 mod safety_guarantees;
+mod sealed;
 mod smoke;
 mod space;
 mod supply_chain;
@@ -90,6 +91,7 @@ fn main() {
     trials.extend(safety_guarantees::trials());
     trials.extend(alert_scenarios::trials());
     trials.extend(readers::trials());
+    trials.extend(sealed::trials());
     trials.extend(smoke::trials());
     trials.extend(space::trials());
     trials.extend(supply_chain::trials());

@@ -76,6 +76,14 @@ impl ScanTable {
         separate_indexes(&self.schema, self.without_rowid)
     }
 
+    /// The indexes of which each entry is one row, in whose order SQLite's planner walks.
+    pub(super) fn unique_indexes(&self) -> impl Iterator<Item = &Index> {
+        let serves = |index: &&Index| {
+            index.unique && self.finds_range(index) && index.columns.iter().all(|column| column.name.is_some())
+        };
+        self.separate_indexes().filter(serves)
+    }
+
     /// Why the indexes that seem to be on a column do not find its ranges; `None` where there are
     /// none.
     #[must_use]

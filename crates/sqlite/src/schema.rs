@@ -45,6 +45,8 @@ pub struct Index {
     pub columns: Vec<IndexColumn>,
     /// Whether a WHERE clause leaves rows out of it.
     pub partial: bool,
+    /// Whether no two rows may be equal in its columns, NULL aside.
+    pub unique: bool,
     /// Whether it exists for the primary key; in a table WITHOUT ROWID it is the table itself then.
     pub is_primary_key: bool,
 }
@@ -193,6 +195,7 @@ fn indexes_of(connection: &Connection, argument: &str) -> rusqlite::Result<Vec<I
     let mut indexes = rows_of(connection, &format!("PRAGMA main.index_list({argument})"), |row| Index {
         name: text(row, 1),
         columns: Vec::new(),
+        unique: row.number(2) == Some(1),
         partial: row.number(4) == Some(1),
         is_primary_key: text(row, 3) == "pk",
     })?;

@@ -26,13 +26,19 @@ pub enum StoredValue {
 
 impl FromSql for StoredValue {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Ok(match value {
+        Ok(value.into())
+    }
+}
+
+impl From<ValueRef<'_>> for StoredValue {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
             ValueRef::Null => Self::Null,
             ValueRef::Integer(integer) => Self::Integer(integer),
             ValueRef::Real(real) => Self::Real(real),
             ValueRef::Text(text) => Self::Text(text.to_vec()),
             ValueRef::Blob(blob) => Self::Blob(blob.to_vec()),
-        })
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::config::CustomKind;
 use crate::config::CustomMetric;
 use crate::config::DatabaseSettings;
 use crate::config::SourceLocation;
+use crate::config::SealedRows;
 use crate::config::TimestampColumn;
 use crate::config::TimestampFormat;
 use crate::config::section::Section;
@@ -54,6 +55,7 @@ databases:
     table_interval: 10m
     count_timeout: 1s
     owner_busy_timeout: 5s
+    sealed: [{table: vouchers, where: closed = 1}]
   - glob: tenants/*.db
     exclude: ["*-old.db", backup/*.db, "**/tmp/*.db", /abs/*.db]
     profile: tenant
@@ -194,6 +196,7 @@ fn settings_are_laid_over_the_profile_key_by_key() {
             table_interval: Duration::from_secs(600),
             count_timeout: Duration::from_secs(1),
             owner_busy_timeout: Some(Duration::from_secs(5)),
+            sealed: vec![SealedRows { table: "vouchers".to_owned(), condition: "closed = 1".to_owned() }],
             ..DatabaseSettings::default()
         }
     );

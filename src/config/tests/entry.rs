@@ -97,6 +97,13 @@ fn settings() {
             ],
         ),
         (
+            "sealed: [{table: t}, {table: u, where: a}, {table: U, where: b}]",
+            &[
+                (14, "sealed[0].where", "missing key; write `where: closed = 1`"),
+                (48, "sealed[2]", "the table `U` is listed already; join its conditions with OR"),
+            ],
+        ),
+        (
             "timestamps: [{table: t, column: a}, {table: t, column: b}]",
             &[(41, "timestamps[1]", "the table `t` is listed already; it has one time column")],
         ),

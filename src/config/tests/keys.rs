@@ -18,6 +18,7 @@ use crate::config::Optimize;
 use crate::config::Retention;
 use crate::config::Source;
 use crate::config::Tasks;
+use crate::config::SealedRows;
 use crate::config::TimestampColumn;
 use crate::config::Timing;
 use crate::config::TracingSettings;
@@ -45,6 +46,7 @@ databases:
     name: a
     profile: p
     timestamps: [{table: logs, column: at}]
+    sealed: [{table: vouchers, where: closed = 1}]
     custom_metrics: [{name: jobs, type: gauge, help: Jobs., sql: SELECT 1 AS value}]
     tasks:
       health_check: {quick: on}
@@ -70,6 +72,7 @@ fn sections() -> Vec<Case> {
         (DatabaseSettings::keys(), &["databases.0"]),
         (Collectors::keys(), &["databases.0.collectors"]),
         (TimestampColumn::keys(), &["databases.0.timestamps.0"]),
+        (SealedRows::keys(), &["databases.0.sealed.0"]),
         (CustomMetric::keys(), &["databases.0.custom_metrics.0"]),
         (Tasks::keys(), &["databases.0.tasks"]),
         (HealthCheck::keys(), &["databases.0.tasks.health_check"]),

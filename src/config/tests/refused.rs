@@ -9,7 +9,7 @@ const TOP_KEYS: &str = "the keys here are `listen`, `web`, `state`, `timezone`, 
 
 const ENTRY_KEYS: &str = "the keys here are `path`, `glob`, `directory`, `name`, `exclude`, `include`, \
      `recursive`, `profile`, `labels`, `row_counts`, `timestamps`, `custom_metrics`, `table_interval`, \
-     `count_timeout`, `table_sizes_interval`, `table_sizes_top`, `table_sizes_timeout`, `collectors`, `owner_busy_timeout`, `tasks` and `alerts`";
+     `count_timeout`, `table_sizes_interval`, `table_sizes_top`, `table_sizes_timeout`, `collectors`, `owner_busy_timeout`, `sealed`, `tasks` and `alerts`";
 
 /// Checks the errors of whole files; `TOP` and `ENTRY` stand for the lists of keys.
 #[track_caller]
@@ -119,7 +119,7 @@ fn keys() {
             "profiles: {a: {path: /x}, a: {}, '': {}}\ndatabases: [{path: /a.db}]\n",
             &[
                 "1:16: profiles.a.path: unknown key; the keys here are `labels`, `row_counts`, `timestamps`, \
-             `custom_metrics`, `table_interval`, `count_timeout`, `table_sizes_interval`, `table_sizes_top`, `table_sizes_timeout`, `collectors`, `owner_busy_timeout`, `tasks` and `alerts`",
+             `custom_metrics`, `table_interval`, `count_timeout`, `table_sizes_interval`, `table_sizes_top`, `table_sizes_timeout`, `collectors`, `owner_busy_timeout`, `sealed`, `tasks` and `alerts`",
                 "1:27: profiles.a: duplicate key; it already stands on line 1",
                 "1:34: profiles.: a profile needs a name",
             ],
