@@ -198,9 +198,10 @@ pub fn build_executor(config: &Config) -> anyhow::Result<TaskExecutor> {
 #[must_use]
 pub fn state_file(config: &Config) -> Option<PathBuf> {
     // Without tasks and sealed rows there is no state to keep, so no file is created by default.
-    let has_state = config.sources.iter().any(|source| {
-        source.settings.tasks.timings().next().is_some() || !source.settings.sealed.is_empty()
-    });
+    let has_state = config
+        .sources
+        .iter()
+        .any(|source| source.settings.tasks.timings().next().is_some() || !source.settings.sealed.is_empty());
     let address = match &config.maintenance.state {
         StateLocation::Default if !has_state => &StateLocation::Memory,
         address => address,

@@ -86,7 +86,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let databases: Vec<_> =
         databases.into_iter().filter(|database| !database.settings.sealed.is_empty()).collect();
     if databases.is_empty() {
-        print_error!("litekeeper: no database has sealed rows; write `sealed: [{{table: vouchers, where: closed = 1}}]`");
+        print_error!(
+            "litekeeper: no database has sealed rows; write `sealed: [{{table: vouchers, where: closed = 1}}]`"
+        );
         return Ok(Exit::Usage);
     }
     let databases = compare_all(databases, &sealed_directory(&state), arguments.accept)?;
@@ -112,8 +114,7 @@ fn compare_all(
         let mut compared = Vec::new();
         for database in databases {
             let (work, directory) = (Arc::clone(&database), PathBuf::from(directory));
-            let limits =
-                QueryLimits { deadline: None, busy_timeout: Duration::ZERO, cancel: cancel.clone() };
+            let limits = QueryLimits { deadline: None, busy_timeout: Duration::ZERO, cancel: cancel.clone() };
             let progress = TerminalProgress::new();
             let observer = progress.clone();
             let tables = run_blocking(move || {

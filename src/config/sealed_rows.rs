@@ -33,10 +33,8 @@ pub(super) fn read_sealed(
         let Some(rows) = read_section::<SealedRows>(&fields, context, decoder) else { continue };
         // A table has one store, and the metrics have one series per table.
         if tables.iter().any(|other| other.table.eq_ignore_ascii_case(&rows.table)) {
-            let message = format!(
-                "the table {} is listed already; join its conditions with OR",
-                quoted(&rows.table)
-            );
+            let message =
+                format!("the table {} is listed already; join its conditions with OR", quoted(&rows.table));
             decoder.refuse_value(&item, message);
             continue;
         }

@@ -67,9 +67,16 @@ pub fn compare_sealed_table(request: &SealedRequest<'_>) -> Result<SealedTableRe
         return Err(SealedError::Busy(format!("another process compares the rows of {} now", request.table)));
     };
     for _ in 0..MAX_RESTARTS {
-        let table = match check_sealed_table(request.path, request.files, (request.table, request.condition), request.limits) {
+        let table = match check_sealed_table(
+            request.path,
+            request.files,
+            (request.table, request.condition),
+            request.limits,
+        ) {
             Ok(table) => Some(table),
-            Err(SealedError::Table(SealedTableError::NoTable(table))) if place.path.exists() && !request.accept => {
+            Err(SealedError::Table(SealedTableError::NoTable(table)))
+                if place.path.exists() && !request.accept =>
+            {
                 // Its sealed rows are gone with it.
                 tracing::debug!(table, "a table with sealed rows is gone");
                 None
@@ -113,7 +120,8 @@ impl<'pass> Pass<'pass> {
             for map in &maps {
                 old.notices.extend(map.notices("rows"));
             }
-            columns = current_set(&mut footer, &mut maps, table, self.request.accept).map_err(SealedError::Key)?;
+            columns =
+                current_set(&mut footer, &mut maps, table, self.request.accept).map_err(SealedError::Key)?;
             footer.key = table.key.iter().map(StoredColumn::from).collect();
         }
         old.notices.dedup();
@@ -125,7 +133,10 @@ impl<'pass> Pass<'pass> {
             columns,
         };
         if rules.condition_changed {
-            old.notices.push(format!("the condition was `{}` when the rows were last compared", old.footer.condition));
+            old.notices.push(format!(
+                "the condition was `{}` when the rows were last compared",
+                old.footer.condition
+            ));
         }
         let report = SealedTableReport {
             table: self.request.table.to_owned(),
@@ -237,7 +248,9 @@ impl<'pass> Pass<'pass> {
     ) -> Result<bool, SealedError> {
         let mut pending = 0;
         loop {
-            let Some(piece) = self.confirmed_piece(walk, block, pending, column_maps)? else { return Ok(false) };
+            let Some(piece) = self.confirmed_piece(walk, block, pending, column_maps)? else {
+                return Ok(false);
+            };
             let (end, is_complete, hold) = (piece.end.clone(), piece.is_complete, piece.hold);
             pending = piece.pending;
             outcome.add(piece, block).map_err(|error| self.failed(error))?;
@@ -333,7 +346,9 @@ impl<'pass> Pass<'pass> {
             ));
         }
         if released > 0 {
-            report.notices.push(format!("{} released, as the condition is another one", counted(released, "row")));
+            report
+                .notices
+                .push(format!("{} released, as the condition is another one", counted(released, "row")));
         }
         if report.accepted > 0 {
             footer.accepted.push(accepted);
@@ -342,7 +357,8 @@ impl<'pass> Pass<'pass> {
         }
         let SealedTableReport { rows, changed, deleted, unsealed, .. } = report;
         let condition = self.request.condition.to_owned();
-        let footer = Footer { condition, compared_at: self.request.now, rows, changed, deleted, unsealed, ..footer };
+        let footer =
+            Footer { condition, compared_at: self.request.now, rows, changed, deleted, unsealed, ..footer };
         report.store_bytes = writer.finish(&self.place.path, footer).map_err(|error| self.failed(error))?;
         Ok(report)
     }

@@ -130,8 +130,10 @@ mod tests {
     #[test]
     fn a_block_survives_and_a_cut_one_is_none() {
         let finding = EntryFinding { kind: SealedFindingKind::Unsealed, found_at: 7, last_matched_at: -1 };
-        let entry = |key: &[u8], finding| Entry { key: key.to_vec(), hash: [3; HASH_BYTES], columns: 2, finding };
-        let block = Block { end: b"z".to_vec(), entries: vec![entry(b"a", None), entry(b"bc", Some(finding))] };
+        let entry =
+            |key: &[u8], finding| Entry { key: key.to_vec(), hash: [3; HASH_BYTES], columns: 2, finding };
+        let block =
+            Block { end: b"z".to_vec(), entries: vec![entry(b"a", None), entry(b"bc", Some(finding))] };
         let bytes = block.encode();
         assert_eq!(Block::decode(&bytes), Some(block));
         for length in 0..bytes.len() {

@@ -105,7 +105,8 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     };
     let text = String::from_utf8_lossy(&text);
     let digits = text.strip_prefix(PREFIX).map(str::trim_end).filter(|digits| digits.len() == 2 * KEY_BYTES);
-    let byte = |place: usize| digits.and_then(|digits| u8::from_str_radix(digits.get(place..place + 2)?, 16).ok());
+    let byte =
+        |place: usize| digits.and_then(|digits| u8::from_str_radix(digits.get(place..place + 2)?, 16).ok());
     Ok((0..2 * KEY_BYTES).step_by(2).map(byte).collect())
 }
 

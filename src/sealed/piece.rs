@@ -36,7 +36,8 @@ impl IndexedBlock {
     /// `None` where the end is no key.
     pub fn new(block: Block) -> Option<Self> {
         let end = decode(&block.end)?;
-        let places = block.entries.iter().enumerate().map(|(place, entry)| (entry.key.clone(), place)).collect();
+        let places =
+            block.entries.iter().enumerate().map(|(place, entry)| (entry.key.clone(), place)).collect();
         Some(Self { block, end, places })
     }
 }

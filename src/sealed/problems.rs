@@ -48,7 +48,8 @@ fn table_problem(database: &Database, rows: &SealedRows, limits: &QueryLimits) -
         };
         let read = |reader: &mut Reader| reader.has_sealed_row_with(&table, condition);
         // An error is that of the condition, which log_cleaning itself reports.
-        if let Ok(Consistent::Read { answer: true, .. }) = read_preferably_unlocked(path, files, limits, read) {
+        if let Ok(Consistent::Read { answer: true, .. }) = read_preferably_unlocked(path, files, limits, read)
+        {
             return Some(format!(
                 "rows with `{}` are sealed, and log_cleaning with the condition `{condition}` would delete some of them",
                 rows.condition

@@ -97,7 +97,11 @@ impl SealedTableReport {
         let mut words = if self.previous_at == 0 {
             format!("{} sealed for the first time", counted(self.added, "row"))
         } else {
-            format!("{} of {} as sealed", count(self.matched), counted(self.rows - self.added.min(self.rows), "row"))
+            format!(
+                "{} of {} as sealed",
+                count(self.matched),
+                counted(self.rows - self.added.min(self.rows), "row")
+            )
         };
         if self.previous_at != 0 && self.added > 0 {
             words.push_str(&format!(", {} new", count(self.added)));

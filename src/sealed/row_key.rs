@@ -36,7 +36,9 @@ pub(super) fn decode(mut bytes: &[u8]) -> Option<RowKey> {
         key.push(match kind {
             b'n' => StoredValue::Null,
             b'i' => StoredValue::Integer(unzigzag(take_number(&mut bytes)?)),
-            b'r' => StoredValue::Real(f64::from_bits(u64::from_le_bytes(take(&mut bytes, 8)?.try_into().ok()?))),
+            b'r' => {
+                StoredValue::Real(f64::from_bits(u64::from_le_bytes(take(&mut bytes, 8)?.try_into().ok()?)))
+            }
             b't' => StoredValue::Text(take_counted(&mut bytes)?.to_vec()),
             b'b' => StoredValue::Blob(take_counted(&mut bytes)?.to_vec()),
             _ => return None,
@@ -49,7 +51,8 @@ pub(super) fn decode(mut bytes: &[u8]) -> Option<RowKey> {
 /// program wrote: nothing in them acts on a terminal.
 pub(super) fn shown(columns: &[SealedColumn], key: &RowKey) -> String {
     let name = |place: usize| columns.get(place).map_or("?", |column| column.name.as_str());
-    let part = |(place, value): (usize, &StoredValue)| format!("{}={}", escaped(name(place)), shown_value(value));
+    let part =
+        |(place, value): (usize, &StoredValue)| format!("{}={}", escaped(name(place)), shown_value(value));
     key.iter().enumerate().map(part).collect::<Vec<_>>().join(", ")
 }
 
@@ -58,7 +61,9 @@ fn shown_value(value: &StoredValue) -> String {
         StoredValue::Null => "NULL".to_owned(),
         StoredValue::Integer(integer) => integer.to_string(),
         StoredValue::Real(real) => format!("{real:?}"),
-        StoredValue::Text(text) => format!("'{}'", escaped(&String::from_utf8_lossy(text)).replace('\'', "''")),
+        StoredValue::Text(text) => {
+            format!("'{}'", escaped(&String::from_utf8_lossy(text)).replace('\'', "''"))
+        }
         StoredValue::Blob(blob) => {
             let shown = &blob[..blob.len().min(MAX_SHOWN_CHARS / 2)];
             let digits: String = shown.iter().map(|byte| format!("{byte:02X}")).collect();

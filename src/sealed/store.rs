@@ -184,7 +184,9 @@ impl<'key> StoreReader<'key> {
             self.next = self.footer.blocks;
             return Ok(if lost { NextBlock::Rotten } else { NextBlock::End });
         }
-        let Some(body) = read_part(self.key, "block", self.next, &mut self.file, self.footer_begins - self.place)? else {
+        let Some(body) =
+            read_part(self.key, "block", self.next, &mut self.file, self.footer_begins - self.place)?
+        else {
             self.place = self.footer_begins;
             return self.next_block();
         };
@@ -252,7 +254,9 @@ impl StorePlace {
         context.update(table.to_ascii_lowercase().as_bytes());
         let digest = context.finish();
         let number = |place: usize| {
-            digest.as_ref()[place..place + 8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+            digest.as_ref()[place..place + 8]
+                .iter()
+                .fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
         };
         let (high, low) = (number(0), number(8));
         Self { high, low, path: directory.join(format!("{high:016x}{low:016x}.seal")) }

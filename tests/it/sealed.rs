@@ -50,7 +50,9 @@ struct Sealed {
 impl Sealed {
     fn new(sql: &str) -> Self {
         let made = TestDatabase::new("sealed").sql(sql);
-        if let Some((encoding, _)) = sql.split_once(';').filter(|(first, _)| first.starts_with("PRAGMA encoding")) {
+        if let Some((encoding, _)) =
+            sql.split_once(';').filter(|(first, _)| first.starts_with("PRAGMA encoding"))
+        {
             // Before there is any table.
             made.connect().execute_batch(&format!("{encoding}; CREATE TABLE first (a)")).unwrap();
         }
@@ -117,7 +119,11 @@ const TABLES: [(&str, &str, &str); 9] = [
         "id=3, number='n3'",
     ),
     ("text key with a row id", "(id INTEGER, number TEXT PRIMARY KEY, closed)", "number='n3'"),
-    ("unique columns", "(id INTEGER NOT NULL, number TEXT NOT NULL, closed, UNIQUE (number, id))", "number='n3', id=3"),
+    (
+        "unique columns",
+        "(id INTEGER NOT NULL, number TEXT NOT NULL, closed, UNIQUE (number, id))",
+        "number='n3', id=3",
+    ),
     ("NOCASE", "(id INTEGER, number TEXT COLLATE NOCASE PRIMARY KEY, closed)", "number='n3'"),
     ("STRICT", "(id INTEGER PRIMARY KEY, number TEXT, closed ANY) STRICT", "id=3"),
     ("key of its own and unique", "(id INTEGER PRIMARY KEY DESC, number TEXT UNIQUE, closed)", "id=3"),
@@ -135,7 +141,9 @@ fn sealed_rows_of_every_kind_of_table() {
         assert_eq!(counts(&db.compare()), [20, 20, 0, 0, 0], "{kind}");
         db.sql("DELETE FROM vouchers WHERE closed = 0 AND id < 20; VACUUM");
         assert_eq!(counts(&db.compare()), [20, 0, 0, 0, 0], "{kind}: VACUUM, and rows that are not final go");
-        db.sql("INSERT INTO vouchers (id, number, closed) VALUES (2, 'n2', 1), (100, 'n100', 1), (-5, 'm', 1)");
+        db.sql(
+            "INSERT INTO vouchers (id, number, closed) VALUES (2, 'n2', 1), (100, 'n100', 1), (-5, 'm', 1)",
+        );
         assert_eq!(counts(&db.compare()), [23, 3, 0, 0, 0], "{kind}: additions at any place");
         db.sql("UPDATE vouchers SET closed = 1.0 WHERE id = 3");
         let report = db.compare();
@@ -151,7 +159,11 @@ fn sealed_rows_of_every_kind_of_table() {
         // A row with another key is gone under the old one.
         let key_changed = !columns.contains("id INTEGER PRIMARY KEY");
         let moved = u64::from(key_changed);
-        assert_eq!((report.changed, report.deleted, report.added), (1 - moved, 1 + moved, moved), "{kind}: {report:?}");
+        assert_eq!(
+            (report.changed, report.deleted, report.added),
+            (1 - moved, 1 + moved, moved),
+            "{kind}: {report:?}"
+        );
         assert_eq!(of_kind(Deleted) as u64, report.deleted, "{kind}");
     }
 }
@@ -225,7 +237,11 @@ fn sealed_rows_and_changes_of_the_schema() {
     db.compare();
     db.sql("ALTER TABLE vouchers ADD COLUMN tax DEFAULT 7; UPDATE vouchers SET closed = 1 WHERE id = 3");
     let report = db.compare();
-    assert_eq!((counts(&report), report.on_older_columns), ([3, 1, 0, 0, 0], 2), "a new column changes no row");
+    assert_eq!(
+        (counts(&report), report.on_older_columns),
+        ([3, 1, 0, 0, 0], 2),
+        "a new column changes no row"
+    );
     has(&report, "2 rows are compared over the columns that the table had");
     db.sql("UPDATE vouchers SET tax = 8");
     assert_eq!(named(&db.compare()), [(SealedFindingKind::Changed, "id=3")], "new rows have the new column");
@@ -238,7 +254,9 @@ fn sealed_rows_and_changes_of_the_schema() {
 
     let db = Sealed::new(PLAIN);
     db.compare();
-    db.sql("ALTER TABLE vouchers RENAME COLUMN note TO remark; ALTER TABLE vouchers RENAME COLUMN id TO number");
+    db.sql(
+        "ALTER TABLE vouchers RENAME COLUMN note TO remark; ALTER TABLE vouchers RENAME COLUMN id TO number",
+    );
     let report = db.compare();
     assert_eq!(counts(&report), [2, 0, 0, 0, 0]);
     has(&report, "column remark is taken for note");
@@ -282,10 +300,22 @@ fn tables_and_conditions_that_cannot_be_sealed() {
         db.try_compare(false).unwrap_err().to_string()
     };
     for (sql, condition, words) in [
-        ("CREATE TABLE vouchers (a, closed)", "closed = 1", "the rows of vouchers have no key of their own, and VACUUM may renumber"),
-        ("CREATE TABLE vouchers (a, closed); CREATE UNIQUE INDEX part ON vouchers (a) WHERE closed = 1", "closed = 1", "no key"),
+        (
+            "CREATE TABLE vouchers (a, closed)",
+            "closed = 1",
+            "the rows of vouchers have no key of their own, and VACUUM may renumber",
+        ),
+        (
+            "CREATE TABLE vouchers (a, closed); CREATE UNIQUE INDEX part ON vouchers (a) WHERE closed = 1",
+            "closed = 1",
+            "no key",
+        ),
         ("CREATE TABLE vouchers (a, closed); CREATE INDEX many ON vouchers (a)", "closed = 1", "no key"),
-        ("CREATE TABLE vouchers (a, closed); CREATE UNIQUE INDEX lower ON vouchers (lower(a))", "closed = 1", "no key"),
+        (
+            "CREATE TABLE vouchers (a, closed); CREATE UNIQUE INDEX lower ON vouchers (lower(a))",
+            "closed = 1",
+            "no key",
+        ),
         ("CREATE TABLE others (a)", "closed = 1", "there is no table vouchers"),
         ("CREATE VIEW vouchers AS SELECT 1 AS closed", "closed = 1", "vouchers is a view"),
         ("CREATE VIRTUAL TABLE vouchers USING fts5 (closed)", "closed = 1", "virtual table"),
@@ -306,7 +336,11 @@ fn tables_and_conditions_that_cannot_be_sealed() {
         assert!(error.contains(words), "{condition}: {error}");
     }
     // What depends on the database alone is right, a comment at its end too.
-    for condition in ["closed = 1 -- final", "id IN (SELECT id FROM vouchers WHERE closed)", "date(note) IS NULL AND closed"] {
+    for condition in [
+        "closed = 1 -- final",
+        "id IN (SELECT id FROM vouchers WHERE closed)",
+        "date(note) IS NULL AND closed",
+    ] {
         let db = Sealed { condition, ..Sealed::new(PLAIN) };
         assert_eq!(counts(&db.compare())[0], 2, "{condition}");
     }
@@ -382,7 +416,8 @@ fn sealed_rows_of_many_blocks() {
          DELETE FROM vouchers WHERE id BETWEEN 150000 AND 170000; UPDATE vouchers SET closed = 0 WHERE id % 7007 = 0;
          VACUUM",
     );
-    let expected = |sql: &str| db.made.connect().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap().unsigned_abs();
+    let expected =
+        |sql: &str| db.made.connect().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap().unsigned_abs();
     let still = expected("SELECT count(*) FROM vouchers WHERE closed");
     let report = db.compare();
     assert_eq!(report.rows, third.rows, "findings stay");
@@ -410,7 +445,13 @@ fn a_rotten_store_is_never_a_finding() {
     };
     let mut broken: Vec<Vec<u8>> = (0..40).map(|step| flipped(step * length / 40 + 9)).collect();
     broken.extend([0, 1, 8, 20, length - 20, length - 1].map(|cut| good[..cut].to_vec()));
-    broken.extend([flipped(length - 1), flipped(length - 12), flipped(8), flipped(11), b"something else".repeat(99)]);
+    broken.extend([
+        flipped(length - 1),
+        flipped(length - 12),
+        flipped(8),
+        flipped(11),
+        b"something else".repeat(99),
+    ]);
     for (case, bytes) in broken.iter().enumerate() {
         std::fs::write(&store, bytes).unwrap();
         let report = db.compare();
@@ -482,7 +523,11 @@ fn a_retention_of_sealed_rows_is_a_problem() {
         ("{table: logs, column: at}", "closed = 1", None),
         ("{table: Vouchers, column: note}", "closed = 1", Some("condition: NOT (closed = 1)")),
         ("{table: vouchers, column: note, condition: closed = 0}", "closed = 1", None),
-        ("{table: vouchers, column: note, condition: amount > 15}", "closed = 1", Some("would delete some of them")),
+        (
+            "{table: vouchers, column: note, condition: amount > 15}",
+            "closed = 1",
+            Some("would delete some of them"),
+        ),
         ("{table: logs, column: at, cascade: [vouchers]}", "closed = 1", Some("by `cascade`")),
         ("{table: logs, column: at, set_null: [vouchers]}", "closed = 1", Some("by `set_null`")),
         ("{table: logs, column: at}", "shut = 1", Some("no such column: shut")),
@@ -517,7 +562,12 @@ fn sealed_rows_at_the_command_line() {
     db.sql("UPDATE vouchers SET amount = 11 WHERE id = 1");
     let (code, text, _) = run(&[]);
     assert_eq!(code, Some(1));
-    assert!(text.starts_with("books: vouchers: 1 of 2 rows as sealed, 1 changed\n  changed id=1, as sealed until 20"), "{text}");
+    assert!(
+        text.starts_with(
+            "books: vouchers: 1 of 2 rows as sealed, 1 changed\n  changed id=1, as sealed until 20"
+        ),
+        "{text}"
+    );
     let (code, json, _) = run(&["--json", "--db", "books"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let table = &json["databases"][0]["tables"][0];
@@ -531,7 +581,10 @@ fn sealed_rows_at_the_command_line() {
     configure("vouchers", ", {table: keyless, where: closed = 1}");
     let (code, text, _) = run(&[]);
     assert_eq!(code, Some(3));
-    assert!(text.contains("books: keyless: not compared: the rows of keyless have no key of their own"), "{text}");
+    assert!(
+        text.contains("books: keyless: not compared: the rows of keyless have no key of their own"),
+        "{text}"
+    );
     let checked = litekeeper().args(["config", "check"]).arg(&file).output().unwrap();
     let warnings = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert!(warnings.contains("warning: books: sealed rows: the rows of keyless have no key"), "{warnings}");

@@ -32,7 +32,8 @@ const IMPURE_FUNCTIONS: [&str; 14] = [
 ];
 
 /// Functions that read the clock or the time zone, depending on their arguments.
-const DATE_FUNCTIONS: [&str; 7] = ["date", "datetime", "julianday", "strftime", "time", "timediff", "unixepoch"];
+const DATE_FUNCTIONS: [&str; 7] =
+    ["date", "datetime", "julianday", "strftime", "time", "timediff", "unixepoch"];
 
 /// Arguments of date functions that bring in the clock or the machine's time zone. `subsec` alone
 /// stands for the time of day.
@@ -117,18 +118,16 @@ fn clock_use(condition: &str) -> Option<String> {
             continue;
         }
         let arguments = arguments(&tokens[place + 2..]);
-        let is_clock = |token: &&Token| {
-            matches!(token, Token::Text(text) if CLOCK_ARGUMENTS.contains(&text.trim()))
-        };
+        let is_clock =
+            |token: &&Token| matches!(token, Token::Text(text) if CLOCK_ARGUMENTS.contains(&text.trim()));
         if let Some(Token::Text(argument)) = arguments.iter().find(is_clock) {
-            return Some(format!("calls {name}() with '{argument}', which depends on the clock or the time zone"));
+            return Some(format!(
+                "calls {name}() with '{argument}', which depends on the clock or the time zone"
+            ));
         }
         // `strftime` has a format first; without a time after it, it takes the time of day.
-        let has_time = if name == "strftime" {
-            arguments.contains(&Token::Other(','))
-        } else {
-            !arguments.is_empty()
-        };
+        let has_time =
+            if name == "strftime" { arguments.contains(&Token::Other(',')) } else { !arguments.is_empty() };
         if !has_time {
             return Some(format!("calls {name}() without a time, which is the time of day"));
         }

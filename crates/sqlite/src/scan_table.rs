@@ -79,7 +79,9 @@ impl ScanTable {
     /// The indexes of which each entry is one row, in whose order SQLite's planner walks.
     pub(super) fn unique_indexes(&self) -> impl Iterator<Item = &Index> {
         let serves = |index: &&Index| {
-            index.unique && self.finds_range(index) && index.columns.iter().all(|column| column.name.is_some())
+            index.unique
+                && self.finds_range(index)
+                && index.columns.iter().all(|column| column.name.is_some())
         };
         self.separate_indexes().filter(serves)
     }

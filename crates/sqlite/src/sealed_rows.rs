@@ -232,11 +232,7 @@ impl Reader {
 }
 
 /// The condition for what lies after a key and up to another, with its parameters.
-fn range(
-    table: &SealedTable,
-    after: Option<&RowKey>,
-    upto: Option<&RowKey>,
-) -> (String, Vec<StoredValue>) {
+fn range(table: &SealedTable, after: Option<&RowKey>, upto: Option<&RowKey>) -> (String, Vec<StoredValue>) {
     let mut parameters = Vec::new();
     let mut conditions = vec![table.has_key()];
     for (is_after, key) in [(true, after), (false, upto)] {

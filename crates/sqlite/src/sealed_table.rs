@@ -65,13 +65,17 @@ pub enum SealedTableError {
     #[error("{0} is a {1}; only the rows of ordinary tables can be sealed")]
     NoOrdinaryTable(String, &'static str),
     /// Its rows cannot be named in SQL that is UTF-8.
-    #[error("the name {1} of the table {0} or of one of its columns is not UTF-8, so that its rows cannot be sealed")]
+    #[error(
+        "the name {1} of the table {0} or of one of its columns is not UTF-8, so that its rows cannot be sealed"
+    )]
     ForeignName(String, String),
     /// Nothing names a row for good.
     #[error("the rows of {0} have no key of their own, and VACUUM may renumber them; {KEY_REMEDY}")]
     NoKey(String),
     /// The condition is no SQL expression, or depends on more than the database.
-    #[error("the condition of {0} {1}; write an SQL expression over the row that stays the same, as in `where: closed = 1`")]
+    #[error(
+        "the condition of {0} {1}; write an SQL expression over the row that stays the same, as in `where: closed = 1`"
+    )]
     Condition(String, String),
 }
 
@@ -126,7 +130,9 @@ impl SealedTable {
         let column = |column: &SealedColumn| {
             let name = quoted(&column.name);
             if self.is_utf16 {
-                format!("CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name}) = 'text'")
+                format!(
+                    "CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name}) = 'text'"
+                )
             } else {
                 name
             }
@@ -248,7 +254,8 @@ fn is_in_order(connection: &Connection, parts: &[KeyPart], from: &str) -> rusqli
         other => other?,
     };
     let nulls = parts.iter().map(|_| rusqlite::types::Null);
-    let details = statement.query_map(rusqlite::params_from_iter(nulls), |row| row.get::<_, String>("detail"))?;
+    let details =
+        statement.query_map(rusqlite::params_from_iter(nulls), |row| row.get::<_, String>("detail"))?;
     let details = details.collect::<rusqlite::Result<Vec<String>>>()?;
     Ok(details.iter().any(|detail| detail.starts_with("SEARCH"))
         && !details.iter().any(|detail| detail.contains("TEMP B-TREE")))
