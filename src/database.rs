@@ -36,7 +36,7 @@ impl fmt::Display for DatabaseName {
 pub struct Database {
     /// Its name in every metric.
     pub name: DatabaseName,
-    /// The main file, symlinks resolved: SQLite puts the sidecars beside that one.
+    /// The main file, symlinks resolved: SQLite puts the companion files beside that one.
     pub path: PathBuf,
     /// The main file and its WAL, ready for the system calls of every sweep.
     pub files: DatabaseFiles,

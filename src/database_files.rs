@@ -52,16 +52,16 @@ fn with_suffix(path: &[u8], suffix: &str) -> CString {
 }
 
 /// The files that SQLite or Turso keep beside a database: suffix and what it is.
-pub const SIDECARS: [(&str, &str); 4] = [
+pub const COMPANIONS: [(&str, &str); 4] = [
     ("-wal", "the write-ahead log"),
     ("-shm", "the shared memory"),
     ("-journal", "the rollback journal"),
     ("-tshm", "the shared memory of Turso"),
 ];
 
-/// Whether a file's name is that of a sidecar.
+/// Whether a file's name is that of a companion file.
 #[must_use]
-pub fn is_sidecar(path: &Path) -> bool {
+pub fn is_companion(path: &Path) -> bool {
     let name = path.as_os_str().as_bytes();
-    SIDECARS.iter().any(|(suffix, _)| name.ends_with(suffix.as_bytes()))
+    COMPANIONS.iter().any(|(suffix, _)| name.ends_with(suffix.as_bytes()))
 }

@@ -110,7 +110,7 @@ pub trait OpenFailure {
     /// SQLite's error, if it is one.
     fn sqlite_error(&self) -> Option<&SqliteError>;
 
-    /// True for `SQLITE_CANTOPEN`, which a missing sidecar causes.
+    /// True for `SQLITE_CANTOPEN`, which a missing companion file causes.
     fn cannot_open(&self) -> bool {
         self.sqlite_error().is_some_and(|error| error.code() == Some(ErrorCode::CannotOpen))
     }

@@ -231,12 +231,12 @@ fn journal_facts(
 /// something moved.
 fn file_facts(database: &Database, stamp: &DatabaseFingerprint) -> Option<FileFacts> {
     let main = stamp.main.filter(|main| main.kind == FileKind::Regular)?;
-    let sidecar = |path: &std::ffi::CStr| stat(path).ok().flatten().map(FileSize::from);
+    let companion = |path: &std::ffi::CStr| stat(path).ok().flatten().map(FileSize::from);
     Some(FileFacts {
         main: main.into(),
         wal: stamp.wal.map(FileSize::from),
-        shm: sidecar(&database.files.shm()),
-        journal: sidecar(&database.files.journal()),
+        shm: companion(&database.files.shm()),
+        journal: companion(&database.files.journal()),
         last_write_seconds: stamp.last_write_seconds()?,
     })
 }

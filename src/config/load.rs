@@ -18,11 +18,11 @@ use crate::config::error::ConfigErrors;
 use crate::config::error::DirectoryReference;
 use crate::config::location::DEFAULT_INCLUDE;
 use crate::config::location::SourceLocation;
+use crate::config::paths::companion_of;
+use crate::config::paths::companion_problem;
 use crate::config::paths::has_wildcard;
 use crate::config::paths::pattern_problem;
 use crate::config::paths::resolve_pattern;
-use crate::config::paths::sidecar_of;
-use crate::config::paths::sidecar_problem;
 use crate::config::sources::Source;
 use crate::config::tasks::Tasks;
 use crate::config::tree;
@@ -80,7 +80,7 @@ impl Config {
     /// main file, and so is a target that is named twice.
     ///
     /// # Errors
-    /// No target, a malformed pattern, or a sidecar without its main file.
+    /// No target, a malformed pattern, or a companion file without its main file.
     pub fn for_targets(targets: &[PathBuf], row_counts: &[String]) -> Result<Self, ConfigErrors> {
         let all = row_counts.iter().any(|pattern| pattern == "all");
         let row_counts = if all { vec!["*".to_owned()] } else { row_counts.to_vec() };
@@ -91,7 +91,7 @@ impl Config {
         let mut errors = Vec::new();
         for argument in targets {
             let path = std::path::absolute(argument).unwrap_or_else(|_| argument.clone());
-            if let Some((main, _)) = sidecar_of(&path)
+            if let Some((main, _)) = companion_of(&path)
                 && targets.iter().any(|other| names(other, &main))
             {
                 continue;
@@ -164,7 +164,7 @@ fn location(argument: &Path, path: PathBuf) -> Result<SourceLocation, String> {
             None => Ok(SourceLocation::Glob { pattern: absolute_pattern(pattern), exclude: Vec::new() }),
         };
     }
-    match sidecar_problem(&path) {
+    match companion_problem(&path) {
         Some(problem) => Err(problem),
         None => Ok(SourceLocation::File { path, name: None }),
     }

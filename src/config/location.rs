@@ -16,11 +16,11 @@ use crate::config::decode::Value;
 use crate::config::environment::escape;
 use crate::config::messages::listing;
 use crate::config::messages::quoted;
+use crate::config::paths::companion_problem;
 use crate::config::paths::pattern_problem;
 use crate::config::paths::resolve_exclude;
 use crate::config::paths::resolve_path;
 use crate::config::paths::resolve_pattern;
-use crate::config::paths::sidecar_problem;
 use crate::config::section::Entries;
 use crate::config::values::escape_all;
 use crate::config::values::on_or_off;
@@ -161,7 +161,7 @@ impl Locations {
             return None;
         }
         let path = resolve_path(base, &text);
-        if let Some(problem) = sidecar_problem(&path) {
+        if let Some(problem) = companion_problem(&path) {
             decoder.refuse_value(value, problem);
         }
         if let Some(first) = self.paths.get(&path) {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use globset::GlobBuilder;
 use globset::GlobMatcher;
 
-use crate::database_files::SIDECARS;
+use crate::database_files::COMPANIONS;
 
 /// Compiles a pattern as the configuration means it: `*` and `?` stop at `/`, `**` does not.
 ///
@@ -67,15 +67,15 @@ pub(super) fn resolve_exclude(base: &Path, pattern: &str) -> String {
 }
 
 /// What is wrong with naming a path as a database, if it is a file that belongs to one.
-pub(super) fn sidecar_problem(path: &Path) -> Option<String> {
-    let (main, what) = sidecar_of(path)?;
+pub(super) fn companion_problem(path: &Path) -> Option<String> {
+    let (main, what) = companion_of(path)?;
     Some(format!("is {what} of a database, not a database; name the main file: `{}`", main.display()))
 }
 
-/// The main file of a sidecar, and what the sidecar is.
-pub(super) fn sidecar_of(path: &Path) -> Option<(PathBuf, &'static str)> {
+/// The main file of a companion file, and what the companion file is.
+pub(super) fn companion_of(path: &Path) -> Option<(PathBuf, &'static str)> {
     let name = path.file_name()?.to_str()?;
     let (main, what) =
-        SIDECARS.iter().find_map(|(suffix, what)| name.strip_suffix(suffix).map(|main| (main, *what)))?;
+        COMPANIONS.iter().find_map(|(suffix, what)| name.strip_suffix(suffix).map(|main| (main, *what)))?;
     (!main.is_empty()).then(|| (path.with_file_name(main), what))
 }

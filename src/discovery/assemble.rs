@@ -42,7 +42,7 @@ pub struct DiscoveryResult {
     /// Files beyond `max_databases`.
     pub left_out: usize,
     /// Hard links: names under which a file is reachable besides the one that is watched. SQLite's
-    /// sidecars follow the name, so writers through two of them corrupt the database
+    /// companion files follow the name, so writers through two of them corrupt the database
     /// (<https://www.sqlite.org/howtocorrupt.html>, 2.5).
     pub hard_links: Vec<(PathBuf, PathBuf)>,
     /// Files that are a mount by themselves, so that their `-wal` and `-journal` are not visible
@@ -132,7 +132,7 @@ pub fn assemble(
 }
 
 /// Leaves one entry for each file. A name from the configuration wins, then the name that SQLite's
-/// sidecars stand beside, then the first.
+/// companion files stand beside, then the first.
 fn one_per_identity<'a>(
     found: &'a [FoundFiles],
     hard_links: &mut Vec<(PathBuf, PathBuf)>,
@@ -161,7 +161,7 @@ fn one_per_identity<'a>(
                 continue;
             }
             let better = file.name.is_some() && kept.name.is_none()
-                || kept.name.is_none() && has_sidecar(&file.path) && !has_sidecar(&kept.path);
+                || kept.name.is_none() && has_companion(&file.path) && !has_companion(&kept.path);
             if better {
                 files[existing] = (&entry.settings, file);
             }
@@ -190,7 +190,7 @@ fn has_own_mount(path: &Path) -> bool {
     CString::new(path.as_os_str().as_bytes()).is_ok_and(|path| is_mounted_alone(&path))
 }
 
-fn has_sidecar(path: &Path) -> bool {
+fn has_companion(path: &Path) -> bool {
     let files = DatabaseFiles::of(path);
-    [files.wal.clone(), files.journal()].iter().any(|sidecar| matches!(stat(sidecar), Ok(Some(_))))
+    [files.wal.clone(), files.journal()].iter().any(|companion| matches!(stat(companion), Ok(Some(_))))
 }

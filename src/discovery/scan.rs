@@ -15,7 +15,7 @@ use crate::config::Source;
 use crate::config::SourceLocation;
 use crate::config::compile_pattern;
 use crate::config::compile_pattern_ignoring_case;
-use crate::database_files::is_sidecar;
+use crate::database_files::is_companion;
 use crate::os::FileKind;
 use crate::os::FileStat;
 use crate::os::stat;
@@ -299,9 +299,9 @@ impl Scanner {
         Ok(paths)
     }
 
-    /// Takes a file that a pattern matched, unless it is a sidecar or a directory.
+    /// Takes a file that a pattern matched, unless it is a companion file or a directory.
     fn take(&mut self, path: &Path, root: &Path) {
-        if is_sidecar(path) {
+        if is_companion(path) {
             return;
         }
         // A symlink's target may be gone, or the file itself since the directory was read.

@@ -61,7 +61,8 @@ fn directory(path: &Path, recursive: bool) -> SourceLocation {
     }
 }
 
-/// A tree with what confuses a scan: sidecars, other files, directories with a database's name.
+/// A tree with what confuses a scan: companion files, other files, directories with a database's
+/// name.
 fn tree() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for directory in ["a", "b/deep", "b/named.db", ".hidden"] {

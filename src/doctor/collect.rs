@@ -11,10 +11,11 @@ use crate::collectors::Consistent;
 use crate::collectors::ConsistentReadError;
 use crate::collectors::read_preferably_unlocked;
 use crate::database::Database;
-use crate::database_files::SIDECARS;
+use crate::database_files::COMPANIONS;
 use crate::limits::QueryLimits;
 use crate::os::FileKind;
 use crate::os::MountTable;
+use crate::os::companion_obstacle;
 use crate::os::effective_user_id;
 use crate::os::filesystem_facts;
 use crate::os::is_mounted_alone;
@@ -25,7 +26,6 @@ use crate::os::mount;
 use crate::os::nonempty_wal;
 use crate::os::ownership;
 use crate::os::read_denied;
-use crate::os::sidecar_obstacle;
 use crate::os::stat;
 use crate::os::write_denied;
 use crate::sqlite::Access;
@@ -58,16 +58,16 @@ const COUNT_LIMIT: Duration = Duration::from_millis(50);
 pub(super) fn collect(named: &Path, database: &Database, known: PriorState, limits: &QueryLimits) -> Facts {
     let files = &database.files;
     let directory = directory_of(&database.path);
-    let sidecars = SIDECARS.iter().filter_map(|(suffix, _)| {
+    let companions = COMPANIONS.iter().filter_map(|(suffix, _)| {
         let path = [files.main.as_bytes(), suffix.as_bytes()].concat();
         let found = ownership(&CString::new(path).ok()?).ok()??;
         Some((*suffix, found))
     });
     let is_link = std::fs::symlink_metadata(named).is_ok_and(|found| found.file_type().is_symlink());
-    let sidecars: Vec<_> = sidecars.collect();
+    let companions: Vec<_> = companions.collect();
     let is_file = stat(&files.main).ok().flatten().is_some_and(|main| main.kind == FileKind::Regular);
-    let is_abandoned = sidecars.iter().any(|(suffix, file)| *suffix == "-wal" && file.size > 0)
-        && !sidecars.iter().any(|(suffix, _)| *suffix == "-shm");
+    let is_abandoned = companions.iter().any(|(suffix, file)| *suffix == "-wal" && file.size > 0)
+        && !companions.iter().any(|(suffix, _)| *suffix == "-shm");
     Facts {
         path: database.path.clone(),
         link: is_link.then(|| named.to_owned()),
@@ -75,10 +75,10 @@ pub(super) fn collect(named: &Path, database: &Database, known: PriorState, limi
         user: effective_user_id(),
         main: if is_file { ownership(&files.main).ok().flatten() } else { None },
         directory: ownership(&directory).ok().flatten(),
-        sidecars,
+        companions,
         read_denied: read_denied(files).map(|(what, error)| (what, error.to_string())),
         write_denied: write_denied(files, &directory).map(|(what, _)| what),
-        sidecar_obstacle: sidecar_obstacle(&files.main, &directory).ok().flatten(),
+        companion_obstacle: companion_obstacle(&files.main, &directory).ok().flatten(),
         filesystem: filesystem_facts(&directory, &MountTable::read()).ok(),
         mount: mount(&directory).ok(),
         main_file_journal_mode: if is_file && is_abandoned {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::config::Retention;
 use crate::locks::Locks;
+use crate::os::CompanionObstacle;
 use crate::os::FilesystemFacts;
 use crate::os::LostLocks;
 use crate::os::MappedSqlite;
 use crate::os::Mount;
 use crate::os::Ownership;
-use crate::os::SidecarObstacle;
 use crate::sqlite::Check;
 use crate::sqlite::DatabaseSchema;
 use crate::sqlite::Header;
@@ -38,13 +38,13 @@ pub(super) struct Facts {
     /// Owner and mode of the directory.
     pub directory: Option<Ownership>,
     /// The existing `-wal`, `-shm` and `-journal` files, with their suffix.
-    pub sidecars: Vec<(&'static str, Ownership)>,
+    pub companions: Vec<(&'static str, Ownership)>,
     /// The file that litekeeper's user may not read, and the system's message.
     pub read_denied: Option<(&'static str, String)>,
     /// The file or directory that litekeeper's user may not write.
     pub write_denied: Option<&'static str>,
     /// Why the owner could not use a `-wal` or `-shm` that litekeeper creates.
-    pub sidecar_obstacle: Option<SidecarObstacle>,
+    pub companion_obstacle: Option<CompanionObstacle>,
     pub filesystem: Option<FilesystemFacts>,
     pub mount: Option<Mount>,
     /// The journal mode in the header of the main file, if there is a `-wal` without a `-shm`: the
@@ -120,11 +120,11 @@ pub(super) struct ConfiguredTasks {
 }
 
 impl Facts {
-    pub(super) fn sidecar(&self, suffix: &str) -> Option<&Ownership> {
-        self.sidecars.iter().find(|(name, _)| *name == suffix).map(|(_, file)| file)
+    pub(super) fn companion(&self, suffix: &str) -> Option<&Ownership> {
+        self.companions.iter().find(|(name, _)| *name == suffix).map(|(_, file)| file)
     }
 
-    /// The path of a sidecar.
+    /// The path of a companion file.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
         path.push(suffix);

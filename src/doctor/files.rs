@@ -33,7 +33,7 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     let Some(main) = facts.main else { return };
     found.extend(agent_cannot_read(facts, &main));
     found.extend(
-        facts.sidecars.iter().filter_map(|(suffix, file)| owner_locked_out(facts, &main, suffix, file)),
+        facts.companions.iter().filter_map(|(suffix, file)| owner_locked_out(facts, &main, suffix, file)),
     );
     found.extend(owner_cannot_write(facts, &main));
     world_writable(facts, &main, found);
@@ -52,7 +52,7 @@ fn agent_cannot_read(facts: &Facts, main: &Ownership) -> Option<Finding> {
         "-shm file" => "-shm",
         _ => "",
     };
-    let owner = facts.sidecar(suffix).map_or(main.user, |file| file.user);
+    let owner = facts.companion(suffix).map_or(main.user, |file| file.user);
     let finding = finding.remediation(
         "Run litekeeper as the owner of the file, or make the file readable for its group and add litekeeper's user to that group.",
     );
@@ -95,7 +95,7 @@ fn owner_cannot_write(facts: &Facts, main: &Ownership) -> Option<Finding> {
 fn world_writable(facts: &Facts, main: &Ownership, found: &mut Vec<Finding>) {
     let is_world_writable = |file: &Ownership| file.mode & WRITE != 0;
     let files =
-        std::iter::once(("", main)).chain(facts.sidecars.iter().map(|(suffix, file)| (*suffix, file)));
+        std::iter::once(("", main)).chain(facts.companions.iter().map(|(suffix, file)| (*suffix, file)));
     let open: Vec<_> = files.filter(|(_, file)| is_world_writable(file)).collect();
     if let Some((_, first)) = open.first() {
         let names: Vec<&str> =
@@ -124,7 +124,7 @@ fn agent_cannot_maintain(facts: &Facts) -> Option<Finding> {
     let what = match facts.write_denied {
         Some(what) => format!("User {} may not write the {what}.", facts.user),
         None => {
-            let failure = facts.sidecar_obstacle?;
+            let failure = facts.companion_obstacle?;
             format!("User {} may write the database, but {}.", facts.user, failure.words())
         }
     };

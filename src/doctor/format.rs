@@ -48,7 +48,7 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 fn wal_bytes(facts: &Facts) -> u64 {
-    facts.sidecar("-wal").map_or(0, |wal| wal.size)
+    facts.companion("-wal").map_or(0, |wal| wal.size)
 }
 
 fn file_size(facts: &Facts, inside: &DatabaseFacts) -> Option<Finding> {
@@ -200,7 +200,7 @@ fn wal(facts: &Facts, inside: &DatabaseFacts) -> Vec<Finding> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    if facts.sidecar("-shm").is_none() && facts.sidecar("-tshm").is_none() {
+    if facts.companion("-shm").is_none() && facts.companion("-tshm").is_none() {
         let what = format!("There is a -wal of {} without a -shm.", bytes(size));
         found.push(
             Finding::new(FindingKind::AbandonedWal, Severity::Warning, what)

@@ -28,9 +28,9 @@ pub(super) fn sql(facts: &Facts, text: &str) -> String {
 
 /// Builds a command that gives a file beside the database the owner and mode of the main file.
 pub(super) fn like_main(facts: &Facts, suffix: &str) -> String {
-    let (main, sidecar) = (shell_quote::path(&facts.path), shell_quote::path(&facts.beside(suffix)));
+    let (main, companion) = (shell_quote::path(&facts.path), shell_quote::path(&facts.beside(suffix)));
     let sudo = if facts.user == ROOT { "" } else { "sudo " };
-    format!("{sudo}chown --reference={main} {sidecar} && {sudo}chmod --reference={main} {sidecar}")
+    format!("{sudo}chown --reference={main} {companion} && {sudo}chmod --reference={main} {companion}")
 }
 
 /// Builds a command that changes the mode of a file.

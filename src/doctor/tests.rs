@@ -12,6 +12,7 @@ use crate::locks::Hold;
 use crate::locks::Lock;
 use crate::locks::LockOwner;
 use crate::locks::Locks;
+use crate::os::CompanionObstacle;
 use crate::os::FileKind;
 use crate::os::FilesystemFacts;
 use crate::os::LockView;
@@ -20,7 +21,6 @@ use crate::os::LostLocks;
 use crate::os::MappedSqlite;
 use crate::os::Mount;
 use crate::os::Ownership;
-use crate::os::SidecarObstacle;
 use crate::sqlite::AutoVacuum;
 use crate::sqlite::Check;
 use crate::sqlite::Column;
@@ -111,10 +111,10 @@ fn sound() -> Facts {
         user: OWNER,
         main: Some(file(0o640, 100 * MIB)),
         directory: Some(file(0o750, 4096)),
-        sidecars: vec![("-wal", file(0o640, MIB)), ("-shm", file(0o640, 32_768))],
+        companions: vec![("-wal", file(0o640, MIB)), ("-shm", file(0o640, 32_768))],
         read_denied: None,
         write_denied: None,
-        sidecar_obstacle: None,
+        companion_obstacle: None,
         filesystem: Some(FilesystemFacts {
             available_bytes: 1 << 40,
             size_bytes: 1 << 41,
@@ -212,20 +212,20 @@ fn a_sound_database_has_no_findings() {
 #[test]
 fn files() {
     let foreign = |mode| Ownership { user: 0, group: 0, ..file(mode, 9) };
-    let shm = move |mode| move |facts: &mut Facts| facts.sidecars[1].1 = foreign(mode);
+    let shm = move |mode| move |facts: &mut Facts| facts.companions[1].1 = foreign(mode);
     let like_main = "sudo chown --reference='/srv/it'\\''s/books.db' '/srv/it'\\''s/books.db-shm' && sudo chmod --reference=";
     check(shm(0o644), &[(A::OwnerLockedOut, Critical, like_main)]);
     check(shm(0o660), &[(A::OwnerLockedOut, Critical, "user 0 and has mode 0660")]);
     check(shm(0o666), &[(A::WorldWritable, Warning, "sudo chmod o-w '/srv/it'\\''s/books.db-shm'")]);
     // The owner is assumed to be a member of the main file's group.
-    check(|facts| facts.sidecars[1].1 = Ownership { user: 5, ..file(0o660, 9) }, &[]);
-    check(|facts| facts.sidecars[0].1.mode = 0o440, &[(A::OwnerLockedOut, Critical, "-wal file")]);
+    check(|facts| facts.companions[1].1 = Ownership { user: 5, ..file(0o660, 9) }, &[]);
+    check(|facts| facts.companions[0].1.mode = 0o440, &[(A::OwnerLockedOut, Critical, "-wal file")]);
     // Root is never locked out.
     check(
         |facts| {
             facts.main = Some(foreign(0o640));
             facts.directory = Some(foreign(0o750));
-            facts.sidecars[0].1 = file(0o600, MIB);
+            facts.companions[0].1 = file(0o600, MIB);
         },
         &[],
     );
@@ -258,7 +258,7 @@ fn files() {
     );
     check(
         |facts| {
-            (facts.sidecar_obstacle, facts.configured.writes) = (Some(SidecarObstacle::Mode(0o600)), true)
+            (facts.companion_obstacle, facts.configured.writes) = (Some(CompanionObstacle::Mode(0o600)), true)
         },
         &[(A::AgentCannotMaintain, Warning, "could not use")],
     );
@@ -272,7 +272,7 @@ fn files() {
     );
     // A missing file has no findings, but an error.
     let mut missing = sound();
-    (missing.main, missing.sidecars) = (None, Vec::new());
+    (missing.main, missing.companions) = (None, Vec::new());
     missing.inside = Err(ReadFailure::Other("the file does not exist".to_owned()));
     assert_eq!(
         (evaluate(&missing), incomplete_reason(&missing).unwrap().as_str()),
@@ -291,7 +291,7 @@ fn file_systems_and_space() {
     check(
         |facts| {
             nfs(facts);
-            facts.sidecars.clear();
+            facts.companions.clear();
             inside(facts).header.journal_mode = JournalMode::Rollback;
         },
         &[(A::NetworkFilesystem, Warning, "nfs4.")],
@@ -359,7 +359,7 @@ fn file_systems_and_space() {
     check(
         |facts| {
             (inside(facts).header.pages, inside(facts).header.freelist_pages) = (30, 25);
-            facts.sidecars[0].1.size = 0;
+            facts.companions[0].1.size = 0;
         },
         &[],
     );
@@ -370,7 +370,7 @@ fn format_and_journal() {
     let rollback = |facts: &mut Facts| {
         inside(facts).header.journal_mode = JournalMode::Rollback;
         inside(facts).wal = None;
-        facts.sidecars.clear();
+        facts.companions.clear();
     };
     let format = |format, writes| {
         move |facts: &mut Facts| {
@@ -464,7 +464,7 @@ fn format_and_journal() {
     let pages = |size| {
         move |facts: &mut Facts| {
             inside(facts).header.page_size = size;
-            facts.sidecars[0].1.size = 0;
+            facts.companions[0].1.size = 0;
         }
     };
     check(
@@ -484,7 +484,7 @@ fn format_and_journal() {
         },
         &[],
     );
-    let large = |facts: &mut Facts| facts.sidecars[0].1.size = 65 * MIB;
+    let large = |facts: &mut Facts| facts.companions[0].1.size = 65 * MIB;
     check(
         large,
         &[(
@@ -509,13 +509,13 @@ fn format_and_journal() {
         &[],
     );
     check(
-        |facts| facts.sidecars.truncate(1),
+        |facts| facts.companions.truncate(1),
         &[(A::AbandonedWal, Warning, "a -wal of 1.0 MiB without a -shm")],
     );
     check(
         |facts| {
             rollback(facts);
-            facts.sidecars = vec![("-wal", file(0o640, 9_000))];
+            facts.companions = vec![("-wal", file(0o640, 9_000))];
             facts.main_file_journal_mode = Some(JournalMode::Rollback);
         },
         &[(

@@ -10,7 +10,7 @@ use crate::collectors::CountMethod;
 use crate::collectors::is_pattern;
 use crate::collectors::matching_tables;
 use crate::database_files::DatabaseFiles;
-use crate::database_files::is_sidecar;
+use crate::database_files::is_companion;
 use crate::os::DatabaseFingerprint;
 use crate::os::FileKind;
 use crate::os::is_mounted_alone;
@@ -58,7 +58,7 @@ pub(super) fn check_database(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let path = std::fs::canonicalize(&request.path).map_err(Failure::unknown)?;
-    if is_sidecar(&path) {
+    if is_companion(&path) {
         return Err(Failure::unknown(
             "this is a file that SQLite keeps beside a database; name the database itself",
         ));

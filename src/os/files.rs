@@ -140,7 +140,7 @@ pub fn read_denied(files: &DatabaseFiles) -> Option<(&'static str, io::Error)> {
     let files = [("main file", &files.main), ("-wal file", &files.wal), ("-shm file", &shm)];
     files.into_iter().find_map(|(name, path)| {
         match rustix::fs::accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS) {
-            // A sidecar that is not there is not denied.
+            // A companion file that is not there is not denied.
             Ok(()) | Err(Errno::NOENT) => None,
             Err(error) => Some((name, error.into())),
         }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::database_files::DatabaseFiles;
 
 /// What keeps this process from writing a database: SQLite needs the main file and, for the
-/// sidecars, its directory.
+/// companion files, its directory.
 #[must_use]
 pub fn write_denied(files: &DatabaseFiles, directory: &CStr) -> Option<(&'static str, io::Error)> {
     let needed = [("main file", files.main.as_c_str()), ("directory", directory)];
@@ -30,16 +30,16 @@ pub fn directory_denied(directory: &CStr) -> Option<io::Error> {
     rustix::fs::accessat(CWD, directory, needed, AtFlags::EACCESS).err().map(io::Error::from)
 }
 
-/// Why the database's owner could not use sidecar files that this process makes.
+/// Why the database's owner could not use companion files that this process makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SidecarObstacle {
+pub enum CompanionObstacle {
     /// The main file's mode, which they get, does not let the group read and write.
     Mode(u32),
     /// They would belong to the first group, the main file to the second.
     Group(u32, u32),
 }
 
-impl SidecarObstacle {
+impl CompanionObstacle {
     /// What is in the way, and what removes it.
     #[must_use]
     pub fn words(self) -> String {
@@ -58,7 +58,7 @@ impl SidecarObstacle {
     }
 }
 
-/// What keeps the database's owner from using sidecar files that this process makes.
+/// What keeps the database's owner from using companion files that this process makes.
 ///
 /// SQLite gives a new `-wal`, `-shm` or `-journal` the mode of the main file, and as root its owner
 /// too. Anybody else makes them in its own name; if this process were killed then, they would stay,
@@ -67,7 +67,7 @@ impl SidecarObstacle {
 ///
 /// # Errors
 /// What the system says of the main file or the directory.
-pub fn sidecar_obstacle(main: &CStr, directory: &CStr) -> io::Result<Option<SidecarObstacle>> {
+pub fn companion_obstacle(main: &CStr, directory: &CStr) -> io::Result<Option<CompanionObstacle>> {
     let stat = rustix::fs::stat(main)?;
     let home = rustix::fs::stat(directory)?;
     let user = rustix::process::geteuid();
@@ -83,7 +83,7 @@ fn obstacle(
     directory_mode: u32,
     directory_group: u32,
     own_group: u32,
-) -> Option<SidecarObstacle> {
+) -> Option<CompanionObstacle> {
     const GROUP: u32 = 0o060;
     const OTHERS: u32 = 0o006;
     const SETGID: u32 = 0o2000;
@@ -92,7 +92,7 @@ fn obstacle(
     if allows(OTHERS) || allows(GROUP) && made == group {
         return None;
     }
-    Some(if allows(GROUP) { SidecarObstacle::Group(made, group) } else { SidecarObstacle::Mode(mode) })
+    Some(if allows(GROUP) { CompanionObstacle::Group(made, group) } else { CompanionObstacle::Mode(mode) })
 }
 
 /// The first directory on the way to a file that this process may not search.
@@ -118,17 +118,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mode_and_group_decide_who_can_use_a_new_sidecar() {
+    fn mode_and_group_decide_who_can_use_a_new_companion_file() {
         const DATA: u32 = 1234;
         const OWN: u32 = 65534;
         for (name, mode, directory_mode, directory_group, own_group, expected) in [
             ("its own group", 0o660, 0o770, DATA, DATA, None),
             ("a setgid directory of the group", 0o660, 0o2770, DATA, OWN, None),
             ("everybody", 0o666, 0o777, OWN, OWN, None),
-            ("a directory without setgid", 0o660, 0o770, DATA, OWN, Some(SidecarObstacle::Group(OWN, DATA))),
-            ("setgid of another group", 0o660, 0o2770, 5, DATA, Some(SidecarObstacle::Group(5, DATA))),
-            ("a file for its owner alone", 0o600, 0o2770, DATA, DATA, Some(SidecarObstacle::Mode(0o600))),
-            ("a group that only reads", 0o640, 0o2770, DATA, OWN, Some(SidecarObstacle::Mode(0o640))),
+            (
+                "a directory without setgid",
+                0o660,
+                0o770,
+                DATA,
+                OWN,
+                Some(CompanionObstacle::Group(OWN, DATA)),
+            ),
+            ("setgid of another group", 0o660, 0o2770, 5, DATA, Some(CompanionObstacle::Group(5, DATA))),
+            ("a file for its owner alone", 0o600, 0o2770, DATA, DATA, Some(CompanionObstacle::Mode(0o600))),
+            ("a group that only reads", 0o640, 0o2770, DATA, OWN, Some(CompanionObstacle::Mode(0o640))),
         ] {
             let found = obstacle(mode, DATA, directory_mode, directory_group, own_group);
             assert_eq!(found, expected, "{name}");

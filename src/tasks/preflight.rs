@@ -11,12 +11,12 @@ use crate::os::FileKind;
 use crate::os::Loss;
 use crate::os::LostLocks;
 use crate::os::MountTable;
+use crate::os::companion_obstacle;
 use crate::os::filesystem_facts;
 use crate::os::lock_holders;
 use crate::os::lost_locks;
 use crate::os::mapped_sqlite;
 use crate::os::may_be_open_elsewhere;
-use crate::os::sidecar_obstacle;
 use crate::os::stat;
 use crate::os::write_denied;
 use crate::sqlite::JournalMode;
@@ -45,7 +45,7 @@ pub(super) fn check_writable(
         let detail = format!("litekeeper may not write the {what}: {error}");
         return Err(Stop::skipped(SkipReason::ReadOnly, detail));
     }
-    let obstacle = sidecar_obstacle(&database.files.main, &directory)
+    let obstacle = companion_obstacle(&database.files.main, &directory)
         .map_err(|error| Stop::failed(FailureReason::Io, format!("stat: {error}")))?;
     if let Some(obstacle) = obstacle {
         return Err(Stop::skipped(SkipReason::ReadOnly, obstacle.words()));
@@ -88,8 +88,8 @@ pub(super) fn check_locks(access: Access, database: &Database) -> Result<(), Sto
     Err(Stop::skipped(SkipReason::OwnerLostLocks, format!("{first}; {rescue}")))
 }
 
-/// Opens a database for writing. When it is closed, SQLite removes the sidecars only if nobody else
-/// can have it open.
+/// Opens a database for writing. When it is closed, SQLite removes the companion files only if
+/// nobody else can have it open.
 ///
 /// # Errors
 /// Those of [`Writer::open`].

@@ -329,9 +329,9 @@ fn what_cannot_be_checked_is_told_apart() {
     let output = check(&["/nowhere.db", &noise.display().to_string()]);
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stdout.contains("No such file") && output.stdout.contains("healthy"), "{}", output.stdout);
-    let sidecar = made.directory().join("checked.db-wal");
-    std::fs::write(&sidecar, "").unwrap();
-    let output = Output::of(&["check".as_ref(), sidecar.as_os_str()]);
+    let companion = made.directory().join("checked.db-wal");
+    std::fs::write(&companion, "").unwrap();
+    let output = Output::of(&["check".as_ref(), companion.as_os_str()]);
     assert!(output.stdout.contains("name the database itself"), "{}", output.stdout);
 }
 
@@ -345,7 +345,7 @@ fn what_may_not_be_read_is_named(setpriv: &str) {
         |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     let program = made.directory().join("litekeeper");
     std::fs::copy(env!("CARGO_BIN_EXE_litekeeper"), &program).unwrap();
-    let sidecar = |suffix: &str| made.directory().join(format!("denied.db{suffix}"));
+    let companion = |suffix: &str| made.directory().join(format!("denied.db{suffix}"));
     let check = || {
         let mut command = std::process::Command::new(setpriv);
         if rustix::process::geteuid().is_root() {
@@ -361,13 +361,13 @@ fn what_may_not_be_read_is_named(setpriv: &str) {
     let (code, text) = check();
     assert_eq!(code, Some(0), "{text}");
     for (suffix, name) in [("-shm", "-shm file"), ("-wal", "-wal file"), ("", "main file")] {
-        mode(&sidecar(suffix), 0o000);
+        mode(&companion(suffix), 0o000);
         let (code, text) = check();
         assert!(
             code == Some(3) && text.contains(&format!("may not read the {name}: Permission denied")),
             "{text}"
         );
-        mode(&sidecar(suffix), 0o644);
+        mode(&companion(suffix), 0o644);
     }
     mode(made.directory(), 0o755);
 }

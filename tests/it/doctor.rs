@@ -83,7 +83,7 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     std::fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
 }
 
-fn sidecar(path: &Path, suffix: &str) -> PathBuf {
+fn companion(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -153,7 +153,7 @@ fn findings_of_the_wal_and_journal() {
     assert_eq!(doctor(&path, &[])["findings"], serde_json::json!([]), "a WAL in use is sound");
     let copy = made.directory().join("copy.db");
     std::fs::copy(&path, &copy).unwrap();
-    std::fs::copy(sidecar(&path, "-wal"), sidecar(&copy, "-wal")).unwrap();
+    std::fs::copy(companion(&path, "-wal"), companion(&copy, "-wal")).unwrap();
     expect(&doctor(&copy, &[]), "abandoned-wal", "warning", "without a -shm");
 
     owner
@@ -165,9 +165,9 @@ fn findings_of_the_wal_and_journal() {
     drop(owner);
 
     let rollback = TestDatabase::new("rollback").rows(500).make();
-    std::fs::copy(sidecar(&copy, "-wal"), sidecar(&rollback.path(), "-wal")).unwrap();
+    std::fs::copy(companion(&copy, "-wal"), companion(&rollback.path(), "-wal")).unwrap();
     expect(&doctor(&rollback.path(), &[]), "stray-wal", "critical", "mv --no-clobber");
-    std::fs::remove_file(sidecar(&rollback.path(), "-wal")).unwrap();
+    std::fs::remove_file(companion(&rollback.path(), "-wal")).unwrap();
 
     // A writer that is killed in a transaction that has spilled into the file.
     let mut writer = SecondProcess::open(&rollback.path());
@@ -484,7 +484,7 @@ fn who_may_not_read_is_told(setpriv: &str) {
         expect(&may_read, "agent-cannot-maintain", "info", "may not write the main file");
     }
     for suffix in ["-shm", "-wal", ""] {
-        let file = sidecar(&made.path(), suffix);
+        let file = companion(&made.path(), suffix);
         mode(&file, 0o000);
         let denied = as_nobody(setpriv, &program, &made.path());
         expect(&denied, "agent-cannot-read", "critical", &format!("chmod g+r {}", file.display()));

@@ -32,7 +32,7 @@ pub fn trials() -> Vec<Trial> {
         test("looking_drops_no_lock_of_this_process", looking_drops_no_lock_of_this_process),
         test("looking_drops_no_lock_of_another_process", looking_drops_no_lock_of_another_process),
         test("nothing_beside_a_database_changes", nothing_beside_a_database_changes),
-        test("owners_and_modes_of_sidecars_stay", owners_and_modes_of_sidecars_stay),
+        test("owners_and_modes_of_companion_files_stay", owners_and_modes_of_companion_files_stay),
         test("an_owner_that_comes_and_goes_is_not_disturbed", an_owner_that_comes_and_goes_is_not_disturbed),
         test("wal_frames_are_what_sqlite_says", wal_frames_are_what_sqlite_says),
         test("a_huge_schema_is_parsed_once", a_huge_schema_is_parsed_once),
@@ -184,7 +184,7 @@ fn wal_writer(path: &Path) -> SecondProcess {
     owner
 }
 
-fn sidecar(path: &Path, suffix: &str) -> PathBuf {
+fn companion(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
@@ -202,7 +202,7 @@ const STATES: [State; 10] = [
         "WAL without its shared memory",
         |path| {
             wal_writer(path).kill();
-            std::fs::remove_file(sidecar(path, "-shm")).unwrap();
+            std::fs::remove_file(companion(path, "-shm")).unwrap();
             None
         },
         Some(2),
@@ -211,7 +211,7 @@ const STATES: [State; 10] = [
         "WAL at rest",
         |path| {
             drop(wal_writer(path));
-            assert!(!sidecar(path, "-wal").exists());
+            assert!(!companion(path, "-wal").exists());
             None
         },
         Some(2),
@@ -220,7 +220,7 @@ const STATES: [State; 10] = [
         "WAL at rest with an empty WAL",
         |path| {
             drop(wal_writer(path));
-            std::fs::write(sidecar(path, "-wal"), "").unwrap();
+            std::fs::write(companion(path, "-wal"), "").unwrap();
             None
         },
         Some(2),
@@ -229,7 +229,7 @@ const STATES: [State; 10] = [
         "empty main file beside a WAL, which SQLite would delete",
         |path| {
             wal_writer(path).kill();
-            std::fs::remove_file(sidecar(path, "-shm")).unwrap();
+            std::fs::remove_file(companion(path, "-shm")).unwrap();
             std::fs::write(path, "").unwrap();
             None
         },
@@ -239,7 +239,7 @@ const STATES: [State; 10] = [
         "empty main file beside a journal, which SQLite would delete",
         |path| {
             std::fs::write(path, "").unwrap();
-            std::fs::write(sidecar(path, "-journal"), "something").unwrap();
+            std::fs::write(companion(path, "-journal"), "something").unwrap();
             None
         },
         None,
@@ -256,7 +256,7 @@ const STATES: [State; 10] = [
         "hot journal of a killed writer",
         |path| {
             spilling_writer(path).kill();
-            assert!(sidecar(path, "-journal").exists());
+            assert!(companion(path, "-journal").exists());
             None
         },
         None,
@@ -301,12 +301,12 @@ fn nothing_beside_a_database_changes() {
 }
 
 /// As root, SQLite gives a `-shm` to the main file's owner and may change an empty one's mode; we must not.
-fn owners_and_modes_of_sidecars_stay() {
+fn owners_and_modes_of_companion_files_stay() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("owned.db");
     wal_writer(&path).kill();
-    let shm = sidecar(&path, "-shm");
+    let shm = companion(&path, "-shm");
     std::fs::write(&shm, "").unwrap();
     std::fs::set_permissions(&shm, std::fs::Permissions::from_mode(0o600)).unwrap();
     // Only root can give a file away; elsewhere the mode alone is tried.

@@ -74,7 +74,7 @@ fn shelf(made: &TestDatabase) -> Vec<PathBuf> {
     found
 }
 
-/// Opens a file that nobody else has open, without a sidecar.
+/// Opens a file that nobody else has open, without a companion file.
 fn open_still(path: &Path) -> Connection {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     Connection::open_with_flags(format!("file:{}?immutable=1", path.display()), flags).unwrap()

@@ -61,7 +61,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn sidecar(path: &Path, suffix: &str) -> PathBuf {
+fn companion(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
@@ -78,9 +78,9 @@ fn wal_of_two_frames(path: &Path) -> Vec<u8> {
     owner.run("PRAGMA journal_mode = WAL").run("CREATE TABLE items (id INTEGER PRIMARY KEY, text TEXT)");
     owner.run("INSERT INTO items VALUES (1, '2026-11-24')").run("PRAGMA wal_checkpoint(TRUNCATE)");
     owner.run("PRAGMA user_version = 1").run("INSERT INTO items VALUES (2, '2026-11-25')");
-    let wal = std::fs::read(sidecar(path, "-wal")).unwrap();
+    let wal = std::fs::read(companion(path, "-wal")).unwrap();
     owner.kill();
-    std::fs::remove_file(sidecar(path, "-shm")).unwrap();
+    std::fs::remove_file(companion(path, "-shm")).unwrap();
     wal
 }
 
@@ -111,7 +111,7 @@ fn a_wal_without_a_valid_frame_is_empty() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("left.db");
         let wal = make(&wal_of_two_frames(&path));
-        std::fs::write(sidecar(&path, "-wal"), wal).unwrap();
+        std::fs::write(companion(&path, "-wal"), wal).unwrap();
         let database = database(&path);
         facts_of(&sample_database(&database, None));
         let tables = collect_tables(&database).unwrap().unwrap_or_else(|| panic!("{what}: busy"));
@@ -146,7 +146,7 @@ fn a_shm_truncated_in_a_read_is_survived() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("cut.db");
         let owner = owner_with_wal(&path, ROWS);
-        let shm = sidecar(&path, "-shm");
+        let shm = companion(&path, "-shm");
         assert!(std::fs::metadata(&shm).unwrap().len() > 64 * 1024);
         let mut tries = 0;
         let limits = QueryLimits::with_timeout(Duration::from_secs(60));
@@ -189,14 +189,14 @@ fn a_shm_truncated_under_a_writer_is_survived() {
         let owner = owner_with_wal(&path, 9000);
         let limits = QueryLimits::with_timeout(Duration::from_secs(60));
         let mut writer = Writer::open(&path, Duration::from_secs(10), &limits).unwrap();
-        let shm = std::fs::OpenOptions::new().write(true).open(sidecar(&path, "-shm")).unwrap();
+        let shm = std::fs::OpenOptions::new().write(true).open(companion(&path, "-shm")).unwrap();
         shm.set_len(cut).unwrap();
         let checkpointed = writer.checkpoint(Checkpoint::Passive);
         assert!(checkpointed.is_err(), "{cut}: {checkpointed:?}");
         drop(writer);
         owner.kill();
         // Whoever opens it next builds the index anew from the WAL, and nothing is lost.
-        std::fs::remove_file(sidecar(&path, "-shm")).unwrap();
+        std::fs::remove_file(companion(&path, "-shm")).unwrap();
         let connection = rusqlite::Connection::open(&path).unwrap();
         let verdict: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
         assert_eq!(verdict, "ok", "{cut}");
@@ -249,7 +249,7 @@ fn a_commit_is_seen_however_long_its_fsync_takes(compiler: &str) {
     };
     writeln!(input, "INSERT INTO items VALUES (1, 'one')").unwrap();
     done();
-    let wal = sidecar(&path, "-wal");
+    let wal = companion(&path, "-wal");
     let written = std::fs::metadata(&wal).unwrap().len();
     std::fs::write(&hold, "").unwrap();
     writeln!(input, "PRAGMA user_version = 7").unwrap();

@@ -3,7 +3,7 @@
 //!
 //! Within one process SQLite shares the WAL's shared memory between connections, and the first
 //! decides how it is mapped: beside a reader, who maps it read-only, a writer could not write. And
-//! only the last to close tidies up the sidecars. So a writer opens and closes a database
+//! only the last to close tidies up the companion files. So a writer opens and closes a database
 //! exclusively; readers get "busy" meanwhile, as if another process held its lock. Between opening
 //! and closing, both work side by side.
 

@@ -42,9 +42,9 @@ const NO_WAIT_SLEEP_LIMIT: Duration = Duration::from_millis(50);
 /// How a database is opened without leaving a trace beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Under SQLite's locks, with the sidecar files that are there. Right for a rollback database
-    /// and for a WAL database whose `-shm` exists. Fails with `SQLITE_CANTOPEN` where a sidecar
-    /// would have to be made.
+    /// Under SQLite's locks, with the companion files that are there. Right for a rollback database
+    /// and for a WAL database whose `-shm` exists. Fails with `SQLITE_CANTOPEN` where a companion
+    /// file would have to be made.
     Shared,
     /// A WAL database at rest, without a `-wal`: its main file is all there is. No locks are taken,
     /// so the caller must check that nothing moved meanwhile and throw the answer away if it did.
@@ -115,8 +115,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a database for reading: no lock is waited for beyond the limits, no sidecar is made,
-    /// nothing in the file is trusted (<https://www.sqlite.org/security.html>).
+    /// Opens a database for reading: no lock is waited for beyond the limits, no companion file is
+    /// made, nothing in the file is trusted (<https://www.sqlite.org/security.html>).
     ///
     /// Cost: about 35 µs with the close.
     ///

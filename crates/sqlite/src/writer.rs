@@ -2,7 +2,7 @@
 //!
 //! Every transaction is short, measured, and followed by a pause for other writers. A writer must
 //! never wait for a lock while it holds one, change a mode that the application chose, or leave a
-//! new sidecar file behind.
+//! new companion file behind.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -139,8 +139,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Has the close checkpoint the WAL and remove the sidecars, as SQLite does by itself, if
-    /// `is_alone` then says that no other process has the database open. Without it they stay.
+    /// Has the close checkpoint the WAL and remove the companion files, as SQLite does by itself,
+    /// if `is_alone` then says that no other process has the database open. Without it they stay.
     #[must_use]
     pub fn checkpoint_on_close_if(mut self, is_alone: fn(&Path) -> bool) -> Self {
         self.is_alone = is_alone;
@@ -320,9 +320,9 @@ fn set_busy_poll_handler(looks: i32) -> bool {
 }
 
 impl Drop for Writer {
-    /// Closes the connection alone. SQLite removes the sidecars where it is known that no other
-    /// process has the database open; its own locks do not tell, as another process may have lost
-    /// them.
+    /// Closes the connection alone. SQLite removes the companion files where it is known that no
+    /// other process has the database open; its own locks do not tell, as another process may have
+    /// lost them.
     fn drop(&mut self) {
         /// Readers of this process end within milliseconds; a longer wait for a hung one is not
         /// worth it.

@@ -18,7 +18,7 @@ use crate::config::DatabaseSettings;
 use crate::database::Database;
 use crate::database::DatabaseName;
 use crate::database_files::DatabaseFiles;
-use crate::database_files::is_sidecar;
+use crate::database_files::is_companion;
 use crate::locks::DecodedLocks;
 use crate::locks::LockTracker;
 use crate::locks::Locks;
@@ -146,7 +146,7 @@ fn update_lost_locks(targets: &mut [LockTarget], found: &[Result<OpenedFile, Str
 
 fn find(path: &Path) -> Result<OpenedFile, String> {
     let resolved = std::fs::canonicalize(path).map_err(|error| error.to_string())?;
-    if is_sidecar(&resolved) {
+    if is_companion(&resolved) {
         return Err("SQLite creates this file beside a database; specify the database itself".to_owned());
     }
     let mut settings = DatabaseSettings::default();

@@ -123,8 +123,8 @@ thread_local! {
 }
 
 /// While it lives, SQLite may give the files that it makes on this thread to the owner of the
-/// database, as it does by itself when it runs as root: a writer's sidecars must not lock the owner
-/// out.
+/// database, as it does by itself when it runs as root: a writer's companion files must not lock
+/// the owner out.
 pub(crate) struct AllowChown(std::marker::PhantomData<*const ()>);
 
 impl AllowChown {
