@@ -5,9 +5,9 @@
 //!    `-journal` beside a zero-byte main file (`pagerOpenWalIfPresent`, `hasHotJournal` in
 //!    pager.c). Both would break the owner, so this VFS forbids it below everything else: it is the
 //!    default unix VFS with some methods replaced. When SQLite runs as root, it also gives
-//!    companion file files to the owner of the main file (`robustFchown`), and it may change an
-//!    empty one's mode: right for a writer, which creates them, and wrong for a reader. Both system
-//!    calls do nothing except on a thread that holds an [`AllowChown`].
+//!    companion files to the owner of the main file (`robustFchown`), and it may change an empty
+//!    one's mode: right for a writer, which creates them, and wrong for a reader. Both system calls
+//!    do nothing except on a thread that holds an [`AllowChown`].
 //! 2. The **header bytes** of the main file, read through SQLite's own file handle (`file_handle`,
 //!    `SQLITE_FCNTL_FILE_POINTER`). Closing a file handle of our own would drop SQLite's POSIX
 //!    locks.
