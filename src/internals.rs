@@ -134,6 +134,7 @@ pub mod sealed {
 /// From `state_store`.
 pub mod state_store {
     pub use crate::state_store::CheckStatus;
+    pub use crate::state_store::ScrubStatus;
 }
 
 /// From `task`.
@@ -146,6 +147,7 @@ pub mod tasks {
     pub use crate::tasks::Notes;
     pub use crate::tasks::Run;
     pub use crate::tasks::RunStatus;
+    pub use crate::tasks::ScrubResult;
     pub use crate::tasks::Trigger;
     pub use crate::tasks::has_wal_reset_bug;
     pub use crate::tasks::parse_report;

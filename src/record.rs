@@ -28,6 +28,10 @@ pub fn record(run: &Run, history: &StateStore, metrics: &JobMetrics) {
         Ok(check_statuses) => metrics.set_standings(&run.database, check_statuses),
         Err(error) => tracing::error!(db, task, %error, "the verdicts could not be read"),
     }
+    match history.scrub_status(&run.path) {
+        Ok(status) => metrics.set_scrub(&run.database, status),
+        Err(error) => tracing::error!(db, task, %error, "the result of the last scrub could not be read"),
+    }
 }
 
 fn log(run: &Run) {

@@ -9,7 +9,7 @@ macro_rules! runbooks {
 }
 
 /// Every alert with its runbook, by name.
-pub static RUNBOOKS: [(&str, &str); 38] = runbooks![
+pub static RUNBOOKS: [(&str, &str); 41] = runbooks![
     "LitekeeperAbsent",
     "LitekeeperBackupUnverified",
     "LitekeeperConfigReloadFailed",
@@ -42,6 +42,9 @@ pub static RUNBOOKS: [(&str, &str); 38] = runbooks![
     "SqliteLongReader",
     "SqliteOnNetworkFilesystem",
     "SqliteOwnerLostLocks",
+    "SqliteScrubCoverageLow",
+    "SqliteScrubFoundDamage",
+    "SqliteScrubOverdue",
     "SqliteVacuumCannotRun",
     "SqliteVacuumWorthwhile",
     "SqliteWalTooLarge",

@@ -19,11 +19,14 @@ pub enum TaskKind {
     Checkpoint,
     /// Brings the statistics of the query planner up to date.
     Optimize,
+    /// Compares each page on the disk with its hash of the last time.
+    Scrub,
 }
 
 impl TaskKind {
     /// Every task, in the order in which `run all` runs them; see `TASKS` in `tasks`.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Scrub,
         Self::Backup,
         Self::LogCleaning,
         Self::Vacuum,
@@ -58,6 +61,7 @@ impl TaskKind {
             Self::Backup => "backup",
             Self::Checkpoint => "checkpoint",
             Self::Optimize => "optimize",
+            Self::Scrub => "scrub",
         }
     }
 

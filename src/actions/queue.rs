@@ -19,6 +19,7 @@ use crate::task::TaskKind;
 use crate::tasks::DryRun;
 use crate::tasks::NoProgress;
 use crate::tasks::Trigger;
+use crate::tasks::task;
 use crate::telemetry::RemoteContext;
 use crate::telemetry::within;
 use crate::worker_pool::run_blocking;
@@ -70,8 +71,23 @@ struct QueuedRun {
 #[derive(Debug)]
 pub struct ActionQueue {
     executor: TaskExecutor,
+    exclusive: Lane,
+    /// Background tasks, whose runs take hours.
+    background: Lane,
+}
+
+/// Runs that are executed one at a time.
+#[derive(Debug)]
+struct Lane {
     queue: mpsc::Sender<QueuedRun>,
     waiting: Mutex<mpsc::Receiver<QueuedRun>>,
+}
+
+impl Lane {
+    fn new() -> Self {
+        let (queue, waiting) = mpsc::channel(MAX_QUEUED);
+        Self { queue, waiting: Mutex::new(waiting) }
+    }
 }
 
 impl std::fmt::Debug for QueuedRun {
@@ -103,8 +119,14 @@ impl ActionQueue {
     /// A queue whose runs `executor` executes.
     #[must_use]
     pub fn new(executor: TaskExecutor) -> Self {
-        let (queue, waiting) = mpsc::channel(MAX_QUEUED);
-        Self { executor, queue, waiting: Mutex::new(waiting) }
+        Self { executor, exclusive: Lane::new(), background: Lane::new() }
+    }
+
+    fn lane(&self, action: &Action) -> &Lane {
+        match action {
+            Action::Run(_, kind) if task(*kind).is_background() => &self.background,
+            Action::Run(..) | Action::Recheck(_) | Action::Pause(_) | Action::Resume(_) => &self.exclusive,
+        }
     }
 
     /// Says what a run would do.
@@ -135,7 +157,7 @@ impl ActionQueue {
         if let Action::Recheck(database) = &action {
             ensure_configured(database, TaskKind::HealthCheck)?;
         }
-        let permit = self.queue.try_reserve().map_err(|_| ActionError::QueueFull)?;
+        let permit = self.lane(&action).queue.try_reserve().map_err(|_| ActionError::QueueFull)?;
         let (executor, recorded) = (self.executor.clone(), action.clone());
         let parent = RemoteContext::current();
         let request = parent.clone();
@@ -155,21 +177,26 @@ impl ActionQueue {
         Ok(record)
     }
 
-    /// Executes runs one at a time until `stop`; the active one then ends at its next safe point.
+    /// Executes runs until `stop`, one at a time and beside it one of a background task; the active
+    /// ones then end at their next safe point.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let history = Arc::clone(&self.executor.state_store);
         let cut = run_blocking(move || history.mark_interrupted("cut off: litekeeper ended"));
         if let Some(Err(error)) = cut.await {
             tracing::warn!(%error, "actions of before could not be closed");
         }
-        let mut waiting = self.waiting.lock().await;
+        tokio::join!(self.run_lane(&self.exclusive, &stop), self.run_lane(&self.background, &stop));
+    }
+
+    async fn run_lane(&self, lane: &Lane, stop: &CancellationToken) {
+        let mut waiting = lane.waiting.lock().await;
         loop {
             let job = tokio::select! {
                 () = stop.cancelled() => break,
                 job = waiting.recv() => job,
             };
             let Some(job) = job else { break };
-            self.run_queued(job, &stop).await;
+            self.run_queued(job, stop).await;
         }
         while let Ok(job) = waiting.try_recv() {
             self.finish(job.id, "not begun: litekeeper was stopped".to_owned()).await;

@@ -1,6 +1,5 @@
 //! `litekeeper doctor`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -25,8 +24,6 @@ use crate::doctor::database_of;
 use crate::doctor::diagnose;
 use crate::limits::QueryLimits;
 use crate::sqlite;
-use crate::sqlite::Check;
-use crate::state_store::CheckStatus;
 use crate::state_store::StateStore;
 use crate::worker_pool::run_blocking;
 
@@ -75,7 +72,7 @@ struct Document<'a> {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
-    let (targets, history) = match targets(&arguments) {
+    let (targets, history, state_file) = match targets(&arguments) {
         Ok(found) => found,
         Err(exit) => return Ok(exit),
     };
@@ -91,10 +88,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
                 ..QueryLimits::with_timeout(DATABASE_TIMEOUT)
             };
             let name = file.display().to_string();
-            let check_statuses =
-                history.as_ref().map(|history| check_statuses(history, &database)).unwrap_or_default();
+            let mut known = prior_state(history.as_ref(), state_file.clone(), &database);
             let mut work = std::pin::pin!(run_blocking(move || {
-                let known = PriorState { check_statuses, locks: locks_of(&file).map(Arc::new) };
+                known.locks = locks_of(&file).map(Arc::new);
                 diagnose(&file, &database, known, &limits)
             }));
             let finished = tokio::select! {
@@ -125,12 +121,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The files to diagnose with their configured databases, and the state store with past check
-/// results.
-type Targets = (Vec<(PathBuf, Arc<Database>)>, Option<StateStore>);
+/// The files to diagnose with their configured databases, the state store with past results, and
+/// its file, which may not exist yet.
+type Targets = (Vec<(PathBuf, Arc<Database>)>, Option<StateStore>, Option<PathBuf>);
 
 fn targets(arguments: &Arguments) -> Result<Targets, Exit> {
-    let (mut known, mut history) = (Vec::new(), None);
+    let (mut known, mut history, mut state_file) = (Vec::new(), None, None);
     if let Some(file) = &arguments.config {
         let config = Config::load(file).map_err(|errors| {
             print_error!("litekeeper: the configuration is invalid\n{errors}");
@@ -144,14 +140,15 @@ fn targets(arguments: &Arguments) -> Result<Targets, Exit> {
         let (databases, errors) = discover_once(&config, &app::given_names(&config));
         errors.iter().for_each(|error| print_error!("litekeeper: {error}"));
         known = databases;
-        history = app::state_file(&config).and_then(|file| open_state_store(&file));
+        state_file = app::state_file(&config);
+        history = state_file.as_deref().and_then(open_state_store);
     }
     let targets = if arguments.files.is_empty() {
         known.into_iter().map(|database| (database.path.clone(), database)).collect()
     } else {
         arguments.files.iter().map(|file| (file.clone(), database_of(file, &known))).collect()
     };
-    Ok((targets, history))
+    Ok((targets, history, state_file))
 }
 
 /// Opens the state file, if it exists. Prints an error if it cannot be read.
@@ -162,12 +159,23 @@ fn open_state_store(file: &Path) -> Option<StateStore> {
     })
 }
 
-fn check_statuses(history: &StateStore, database: &Database) -> Vec<(Check, CheckStatus)> {
-    let known = history.check_statuses(&database.path).unwrap_or_else(|error| {
-        print_error!("litekeeper: {error}; past check results of {} are not available", database.name);
-        BTreeMap::new()
-    });
-    known.into_iter().collect()
+/// What the state file knows of a database.
+fn prior_state(history: Option<&StateStore>, state_file: Option<PathBuf>, database: &Database) -> PriorState {
+    let mut known = PriorState { state_file, ..PriorState::default() };
+    let Some(history) = history else { return known };
+    match history
+        .check_statuses(&database.path)
+        .and_then(|checks| Ok((checks, history.scrub_status(&database.path)?)))
+    {
+        Ok((checks, scrub)) => {
+            known.check_statuses = checks.into_iter().collect();
+            known.scrub = scrub;
+        }
+        Err(error) => {
+            print_error!("litekeeper: {error}; past check results of {} are not available", database.name);
+        }
+    }
+    known
 }
 
 fn json(diagnoses: &[Diagnosis], verdict: Verdict) -> anyhow::Result<String> {

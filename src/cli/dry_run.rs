@@ -40,6 +40,9 @@ pub(super) fn dry_run_text(forecast: &DryRun) -> String {
     if let Some(words) = &forecast.checkpoint {
         line(words.clone());
     }
+    if let Some(scrub) = &forecast.scrub {
+        scrub.lines().into_iter().for_each(&mut line);
+    }
     if !forecast.analyze.is_empty() {
         line(format!("would analyze: {}", forecast.analyze.join(", ")));
     }

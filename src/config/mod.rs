@@ -73,6 +73,7 @@ pub use crate::config::tasks::HealthCheck;
 pub use crate::config::tasks::LogCleaning;
 pub use crate::config::tasks::Optimize;
 pub use crate::config::tasks::Retention;
+pub use crate::config::tasks::Scrub;
 pub use crate::config::tasks::Tasks;
 pub use crate::config::tasks::Timing;
 pub use crate::config::tasks::Vacuum;

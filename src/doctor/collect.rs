@@ -37,9 +37,11 @@ use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 use crate::sqlite::temporary_directory;
+use crate::tasks::DirectoryError;
 use crate::tasks::OwnerFormat;
 use crate::tasks::directory_error;
 use crate::tasks::expected_problems;
+use crate::tasks::ledger_directory;
 use crate::tasks::replicator;
 use crate::tasks::task;
 use crate::tasks::vacuum_space;
@@ -47,6 +49,7 @@ use crate::tasks::vacuum_space;
 use super::facts::ConfiguredTasks;
 use super::facts::DatabaseFacts;
 use super::facts::Facts;
+use super::facts::LedgerDirectory;
 use super::facts::PriorState;
 use super::facts::ReadFailure;
 use super::schema::needs_row_count;
@@ -89,7 +92,7 @@ pub(super) fn collect(named: &Path, database: &Database, known: PriorState, limi
         inside: inside(database, limits),
         lost_locks: lost_locks(files),
         mapped: mapped_sqlite(&lock_holders(files)),
-        configured: configured(database, limits),
+        configured: configured(database, known.state_file.as_deref(), limits),
         known,
     }
 }
@@ -106,7 +109,7 @@ fn main_file_journal_mode(path: &Path, limits: &QueryLimits) -> Option<JournalMo
     Some(header.journal_mode)
 }
 
-fn configured(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
+fn configured(database: &Database, state_file: Option<&Path>, limits: &QueryLimits) -> ConfiguredTasks {
     let tasks = &database.settings.tasks;
     ConfiguredTasks {
         writes: tasks.timings().any(|(kind, _)| task(kind).writes()),
@@ -116,10 +119,21 @@ fn configured(database: &Database, limits: &QueryLimits) -> ConfiguredTasks {
             || tasks.optimize.is_some(),
         vacuum: tasks.vacuum.as_ref().map(|vacuum| vacuum.allow_replicated),
         backup: tasks.backup.as_ref().map(|backup| (backup.to.clone(), directory_error(&backup.to))),
+        scrub: tasks.scrub.as_ref().map(|_| state_file.map_or(LedgerDirectory::InMemory, ledgers)),
         retentions: tasks.log_cleaning.iter().flat_map(|task| task.tables.clone()).collect(),
         // An error here means that the database cannot be read, which another finding reports.
         foreseen: expected_problems(database, limits).unwrap_or_default(),
     }
+}
+
+/// The directory of the ledgers, which the first scrub makes.
+fn ledgers(state_file: &Path) -> LedgerDirectory {
+    let directory = ledger_directory(state_file);
+    let problem = match directory_error(&directory) {
+        Some(DirectoryError::Missing) => directory.parent().and_then(directory_error),
+        problem => problem,
+    };
+    LedgerDirectory::Path(directory, problem)
 }
 
 fn inside(database: &Database, limits: &QueryLimits) -> Result<DatabaseFacts, ReadFailure> {

@@ -17,6 +17,7 @@ use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::WalFrames;
 use crate::state_store::CheckStatus;
+use crate::state_store::ScrubStatus;
 use crate::tasks::DirectoryError;
 use crate::tasks::ExpectedProblem;
 use crate::tasks::OwnerFormat;
@@ -67,6 +68,10 @@ pub(super) struct Facts {
 pub struct PriorState {
     /// The last result of each check, from the state file.
     pub check_statuses: Vec<(Check, CheckStatus)>,
+    /// The last completed scrub, from the state file.
+    pub scrub: Option<ScrubStatus>,
+    /// The state file; `None` while the state is in memory.
+    pub state_file: Option<PathBuf>,
     /// The locks that processes hold; `None` if the kernel does not list them.
     pub locks: Option<Arc<Locks>>,
 }
@@ -113,10 +118,21 @@ pub(super) struct ConfiguredTasks {
     pub vacuum: Option<bool>,
     /// The directory of the backups, and why it cannot be used.
     pub backup: Option<(PathBuf, Option<DirectoryError>)>,
+    /// Where a configured scrub keeps its ledgers.
+    pub scrub: Option<LedgerDirectory>,
     /// The tables that log_cleaning cleans.
     pub retentions: Vec<Retention>,
     /// Problems that the next runs will have.
     pub foreseen: Vec<ExpectedProblem>,
+}
+
+/// The directory of the ledgers of scrubs.
+#[derive(Debug, Clone)]
+pub(super) enum LedgerDirectory {
+    /// The state is in memory, so there is none.
+    InMemory,
+    /// Its path, and what keeps ledgers from being kept there.
+    Path(PathBuf, Option<DirectoryError>),
 }
 
 impl Facts {

@@ -136,6 +136,10 @@ finding_kinds! {
     CheckFailed, "check-failed", [Critical],
         "according to the state file, the last integrity check of a health check failed, and no check that clears it has passed since",
         "Pages or indexes are damaged: reads may return wrong rows or errors, each further write can increase the damage, and no task that writes runs.";
+    /// A scrub whose finding is in force.
+    ScrubFailed, "scrub-failed", [Critical],
+        "according to the state file, the last scrub found bytes on the disk that nobody wrote, and nothing has cleared that since",
+        "The disk, a controller or memory changed the database: values may be wrong although every check of SQLite passes. No task that writes runs, and no backup is removed.";
     /// Rows that violate rules of their table.
     ConstraintsBroken, "constraints-broken", [Warning],
         "according to the state file, the last health check found rows that violate NOT NULL, the type of a column, CHECK or UNIQUE",
@@ -200,6 +204,14 @@ finding_kinds! {
     BackupImpossible, "backup-impossible", [Warning],
         "the configured directory of the backups does not exist, is not a directory, or cannot be written by the user that runs litekeeper",
         "Every backup fails, and there is none when it is needed.";
+    /// A ledger that cannot be kept.
+    ScrubImpossible, "scrub-impossible", [Warning],
+        "a scrub is configured, and the state is in memory only, or the directory `scrub` beside the state file cannot be written by the user that runs litekeeper",
+        "A scrub compares with the hashes of the last one. Every scrub fails, and silent damage is not found.";
+    /// A file system on which no scrub can verify anything.
+    ScrubBlind, "scrub-blind", [Warning],
+        "a scrub is configured for a database on a network or virtual file system (nfs, cifs, 9p, virtiofs, fuse, ...)",
+        "The times of a file do not prove there that nobody wrote it, so a scrub verifies no page and never reports damage.";
     /// A retention that does not fit the database.
     RetentionImpossible, "retention-impossible", [Warning],
         "the configured log cleaning would be refused: a missing table or column, times in an unknown or ambiguous format, undecided `foreign_keys`, an archive directory that is missing or full",

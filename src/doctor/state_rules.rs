@@ -7,6 +7,7 @@ use crate::locks::Hold;
 use crate::locks::MANY_FRAMES;
 use crate::sqlite::Check;
 use crate::state_store::CheckStatus;
+use crate::state_store::ScrubStatus;
 
 use super::facts::Facts;
 use super::finding::Finding;
@@ -18,6 +19,7 @@ use super::shell_quote;
 pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     found.extend(owner_lost_locks(facts));
     found.extend(check_failed(facts));
+    found.extend(scrub_failed(facts));
     found.extend(constraints_broken(facts));
     found.extend(not_checkable(facts));
     found.extend(wal_pinned(facts));
@@ -49,6 +51,15 @@ fn check_failed(facts: &Facts) -> Option<Finding> {
          when a full health check passes.",
     );
     Some(finding.command(format!("litekeeper check {}", shell_quote::path(&facts.path))))
+}
+
+fn scrub_failed(facts: &Facts) -> Option<Finding> {
+    let problem = facts.known.scrub.as_ref().and_then(ScrubStatus::problem)?;
+    let what = format!("The last scrub found damage: {problem}.");
+    let finding = Finding::new(FindingKind::ScrubFailed, Severity::Critical, what).remediation(
+        "Keep a copy of all its files and of its backups first; the runbook says which backup has the good page, and what then.",
+    );
+    Some(finding.command("litekeeper runbook SqliteScrubFoundDamage".to_owned()))
 }
 
 fn constraints_broken(facts: &Facts) -> Option<Finding> {

@@ -8,6 +8,7 @@ use crate::tasks::DirectoryError;
 
 use super::facts::DatabaseFacts;
 use super::facts::Facts;
+use super::facts::LedgerDirectory;
 use super::finding::Finding;
 use super::remediation;
 use super::rules::FindingKind;
@@ -29,6 +30,8 @@ pub(super) fn findings(facts: &Facts, found: &mut Vec<Finding>) {
     }
     found.extend(read_only(facts));
     found.extend(backup_impossible(facts));
+    found.extend(scrub_impossible(facts));
+    found.extend(scrub_blind(facts));
     if let Some(inside) = inside {
         let bloated = bloated(facts, inside);
         found.extend(vacuum_lacks_space(facts, inside, bloated.is_some()));
@@ -130,6 +133,37 @@ fn vacuum_lacks_space(facts: &Facts, inside: &DatabaseFacts, bloated: bool) -> O
     let finding = Finding::new(FindingKind::NoRoomForVacuum, severity, what);
     Some(finding.remediation(
         "Free some space, or make SQLite use another disk for the copy: set SQLITE_TMPDIR, or temp_directory in litekeeper's configuration.",
+    ))
+}
+
+fn scrub_impossible(facts: &Facts) -> Option<Finding> {
+    let finding = |what| Finding::new(FindingKind::ScrubImpossible, Severity::Warning, what);
+    match facts.configured.scrub.as_ref()? {
+        LedgerDirectory::InMemory => Some(
+            finding("A scrub is configured, and the state is in memory only.".to_owned())
+                .remediation("Name a state file by `state` in the configuration."),
+        ),
+        LedgerDirectory::Path(_, None) => None,
+        LedgerDirectory::Path(directory, Some(problem)) => {
+            let finding =
+                finding(format!("Scrubs keep their ledgers in {}: {problem}.", directory.display()));
+            let command = format!("install -d -m 750 -o {} {}", facts.user, shell_quote::path(directory));
+            Some(
+                finding
+                    .remediation("Make the directory writable, or name a state file in another directory.")
+                    .command(remediation::as_root(facts, &command)),
+            )
+        }
+    }
+}
+
+fn scrub_blind(facts: &Facts) -> Option<Finding> {
+    facts.configured.scrub.as_ref()?;
+    let filesystem = facts.filesystem.as_ref().filter(|filesystem| filesystem.network)?;
+    let what = format!("A scrub is configured, and the file system is {}.", filesystem.fstype);
+    let finding = Finding::new(FindingKind::ScrubBlind, Severity::Warning, what);
+    Some(finding.remediation(
+        "Run litekeeper on the machine that has the disk, or rely on the verified manifests of backups and write `scrub: off`.",
     ))
 }
 

@@ -36,6 +36,7 @@ use crate::sqlite::TableSchema;
 use crate::sqlite::TableStatistics;
 use crate::sqlite::WalFrames;
 use crate::state_store::CheckStatus;
+use crate::state_store::ScrubStatus;
 use crate::task::TaskKind;
 use crate::tasks::DirectoryError;
 use crate::tasks::ExpectedProblem;
@@ -640,6 +641,20 @@ fn check_results_and_locks() {
     );
     // Violated foreign keys are not damage.
     check(message(vec![(Check::ForeignKey, status(false))]), &[]);
+    let scrub = |damaged_since| {
+        move |facts: &mut Facts| {
+            let result = crate::tasks::ScrubResult {
+                mismatches: 1,
+                first_problem: Some("page 7 (table vouchers)".to_owned()),
+                ..crate::tasks::ScrubResult::default()
+            };
+            facts.known.scrub =
+                Some(ScrubStatus { result, completed_at: SystemTime::UNIX_EPOCH, damaged_since });
+        }
+    };
+    check(scrub(None), &[]);
+    let words = "page 7 (table vouchers). litekeeper runbook";
+    check(scrub(Some(SystemTime::UNIX_EPOCH)), &[(A::ScrubFailed, Critical, words)]);
     let mut noted = status(true);
     noted.notes.constraints = 1;
     noted.notes.first_constraint = Some("NULL value in t.a".to_owned());

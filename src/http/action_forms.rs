@@ -40,6 +40,12 @@ fn token(state: &AppState, principal: &Principal) -> Option<String> {
     Some(state.auth.tokens().issue(name, SystemTime::now()))
 }
 
+/// Whether a run is planned first: it writes, or takes hours.
+fn has_plan(task: TaskKind) -> bool {
+    let task = tasks::task(task);
+    task.writes() || task.is_background()
+}
+
 /// The forms on the page of a database; none for users who are not operators.
 pub(super) fn action_forms(
     state: &AppState,
@@ -55,7 +61,7 @@ pub(super) fn action_forms(
     };
     html! {
         div.actions role="group" aria-label="Actions" {
-            @for task in tasks.iter().filter(|task| tasks::task(**task).writes()) {
+            @for task in tasks.iter().filter(|task| has_plan(**task)) {
                 (form(&format!("Plan {task} …"), "plan", task.label()))
             }
             @if tasks.contains(&TaskKind::HealthCheck) { (form("Recheck integrity", "recheck", "")) }

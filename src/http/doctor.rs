@@ -1,5 +1,6 @@
 //! On-demand diagnosis. At most one on-demand diagnosis or sample runs at a time.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,11 @@ impl AppState {
             .try_acquire_owned()
             .map_err(|_| "another on-demand request is in progress or hangs")?;
         let database = Arc::clone(&observed.database);
+        let maintenance = self.jobs.upkeep(&database.name);
         let known = PriorState {
-            check_statuses: self.jobs.upkeep(&database.name).verdicts,
+            check_statuses: maintenance.verdicts,
+            scrub: maintenance.scrub,
+            state_file: self.state_store.file().map(Path::to_owned),
             locks: observed.locks.clone(),
         };
         let diagnosed = run_blocking(move || {

@@ -18,6 +18,7 @@ use super::jobs::JobMetrics;
 use super::jobs::Jobs;
 use super::sample_writer::Labels;
 use super::sample_writer::SampleWriter;
+use super::scrub_families::encode_scrubs;
 
 /// Formats what is known of maintenance at every scrape.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ impl Collector for JobCollector {
         {
             let jobs = self.0.lock();
             encode_integrity(&jobs, &mut encoder)?;
+            encode_scrubs(&jobs, &mut encoder)?;
             for family in JOB_FAMILIES {
                 let mut metric =
                     encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), family.kind)?;

@@ -22,6 +22,8 @@ use crate::tasks::Run;
 use crate::tasks::RunStatus;
 use crate::tasks::SkipReason;
 
+use super::scrubs::Scrubs;
+
 /// A task of a database that is configured.
 #[derive(Debug, Clone)]
 pub struct JobTarget {
@@ -88,6 +90,8 @@ pub(super) struct Integrity {
 pub(super) struct Jobs {
     pub jobs: BTreeMap<(DatabaseName, &'static str), Job>,
     pub integrity: BTreeMap<DatabaseName, Integrity>,
+    /// Databases with the task `scrub`.
+    pub scrubs: BTreeMap<DatabaseName, Scrubs>,
     pub everything_paused: bool,
     pub paused: BTreeSet<String>,
 }
@@ -130,6 +134,7 @@ impl JobMetrics {
         let mut jobs = self.lock();
         let mut old = std::mem::take(&mut jobs.jobs);
         let mut check_statuses = std::mem::take(&mut jobs.integrity);
+        let mut scrubs = std::mem::take(&mut jobs.scrubs);
         for target in targets {
             let key = (target.database.clone(), target.task.label());
             let taken = old.remove(&key);
@@ -152,6 +157,11 @@ impl JobMetrics {
                     let counts = tables.remove(table).unwrap_or_default();
                     job.tables.insert(table.clone(), TableCounts { window: *window, ..counts });
                 }
+            }
+            if target.task == TaskKind::Scrub {
+                let status = scrubs.remove(&target.database).and_then(|old| old.status);
+                let scrubs = Scrubs { interval: target.expected_interval, status };
+                jobs.scrubs.insert(target.database.clone(), scrubs);
             }
             for check in &target.checks {
                 let integrity = jobs.integrity.entry(target.database.clone()).or_insert_with(|| Integrity {

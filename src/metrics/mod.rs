@@ -21,6 +21,8 @@ mod labels;
 mod process;
 mod reference;
 mod sample_writer;
+mod scrub_families;
+mod scrubs;
 mod spans;
 mod status;
 mod text;

@@ -18,6 +18,7 @@ use super::job_families::INTEGRITY_FAMILIES;
 use super::job_families::JOB_FAMILIES;
 use super::job_families::PAUSED;
 use super::process::PROCESS_FAMILIES;
+use super::scrub_families::SCRUB_FAMILIES;
 
 const HEAD: &str = "\
 # Metrics
@@ -64,6 +65,14 @@ pub fn reference() -> String {
         })
         .collect();
     section("Integrity", "Updated by `health_check`, for databases that have it configured.", &integrity);
+    let scrubs: Vec<[String; 4]> = SCRUB_FAMILIES
+        .iter()
+        .map(|family| {
+            let labels: Vec<&str> = std::iter::once("db").chain(family.labels.iter().copied()).collect();
+            row(family.name, family.unit.as_ref(), MetricType::Gauge, &labels, family.help)
+        })
+        .collect();
+    section("Scrub", "Updated by `scrub`, for databases that have it configured.", &scrubs);
     section("Tasks", "For every configured task, from the start of the agent.", &jobs());
     let mut agent: Vec<[String; 4]> = AGENT_FAMILIES
         .iter()

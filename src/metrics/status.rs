@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use crate::database::DatabaseName;
 use crate::sqlite::Check;
 use crate::state_store::CheckStatus;
+use crate::state_store::ScrubStatus;
 use crate::task::TaskKind;
 
 use super::jobs::JobMetrics;
+use super::scrubs::Scrubs;
 
 /// A task of a database. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct MaintenanceStatus {
     pub tasks: Vec<TaskState>,
     /// The last word of each check.
     pub verdicts: Vec<(Check, CheckStatus)>,
+    /// The last completed scrub.
+    pub scrub: Option<ScrubStatus>,
     /// Whether it is paused.
     pub paused: bool,
 }
@@ -45,6 +49,15 @@ pub struct ScheduledRun {
     pub database: DatabaseName,
     /// The task.
     pub task: TaskKind,
+}
+
+impl MaintenanceStatus {
+    /// Whether a check or a scrub found damage that nothing has cleared since.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        let failed = self.verdicts.iter().any(|(check, status)| !status.ok && *check != Check::ForeignKey);
+        failed || self.scrub.as_ref().is_some_and(|scrub| !scrub.is_ok())
+    }
 }
 
 impl JobMetrics {
@@ -68,11 +81,12 @@ impl JobMetrics {
                 .flatten()
                 .map(|(check, standing)| (*check, standing.clone()))
                 .collect(),
+            scrub: jobs.scrubs.get(name).and_then(|scrubs| scrubs.status.clone()),
             paused: jobs.everything_paused || jobs.paused.contains(name.as_str()),
         }
     }
 
-    /// Databases of which a check failed and none that clears it has passed since.
+    /// Databases of which a check or a scrub found damage that nothing has cleared since.
     #[must_use]
     pub fn unsound(&self) -> BTreeSet<DatabaseName> {
         let jobs = self.lock();
@@ -82,7 +96,9 @@ impl JobMetrics {
                 .iter()
                 .any(|(check, standing)| !standing.ok && *check != Check::ForeignKey)
         });
-        unsound.map(|(name, _)| name.clone()).collect()
+        let damaged = |scrubs: &Scrubs| scrubs.status.as_ref().is_some_and(|status| !status.is_ok());
+        let scrubbed = jobs.scrubs.iter().filter(|(_, scrubs)| damaged(scrubs));
+        unsound.map(|(name, _)| name).chain(scrubbed.map(|(name, _)| name)).cloned().collect()
     }
 
     /// Whether all maintenance is paused.

@@ -28,13 +28,16 @@ use crate::tasks;
 use crate::tasks::DryRun;
 use crate::tasks::FailureReason;
 use crate::tasks::Progress;
+use crate::tasks::ReaderPool;
 use crate::tasks::Report;
 use crate::tasks::Run;
+use crate::tasks::ScrubResources;
 use crate::tasks::SkipReason;
 use crate::tasks::Stop;
 use crate::tasks::TaskContext;
 use crate::tasks::TaskHistory;
 use crate::tasks::Trigger;
+use crate::tasks::ledger_directory;
 use crate::telemetry;
 
 /// What every run needs.
@@ -46,6 +49,8 @@ pub struct TaskExecutor {
     pub metrics: Arc<JobMetrics>,
     /// While this file is there, nothing runs.
     pub pause_file: Option<PathBuf>,
+    /// The processes that read databases for scrubs.
+    pub readers: Arc<ReaderPool>,
 }
 
 /// A run to be done.
@@ -78,13 +83,13 @@ impl TaskExecutor {
     /// Takes the pause file from the configuration.
     #[must_use]
     pub fn new(state_store: Arc<StateStore>, metrics: Arc<JobMetrics>, maintenance: &Maintenance) -> Self {
-        Self { state_store, metrics, pause_file: maintenance.pause_file.clone() }
+        Self { state_store, metrics, pause_file: maintenance.pause_file.clone(), readers: Arc::default() }
     }
 
     /// Does an order, unless another process has the database.
     #[must_use]
     pub fn execute(&self, request: &RunRequest, progress: Arc<dyn Progress>) -> RunResult {
-        let _lock = match self.lock(&request.database) {
+        let _lock = match self.lock(request) {
             Ok(Some(lock)) => lock,
             Ok(None) => return RunResult::LockedElsewhere,
             Err(error) => {
@@ -169,7 +174,11 @@ impl TaskExecutor {
 
     /// Locks a database for maintenance; the outer `None` says that another process has it locked,
     /// the inner one that no lock is needed.
-    fn lock(&self, database: &Database) -> std::io::Result<Option<Option<MaintenanceLock>>> {
+    fn lock(&self, request: &RunRequest) -> std::io::Result<Option<Option<MaintenanceLock>>> {
+        let database = &request.database;
+        if tasks::task(request.task).is_background() {
+            return Ok(Some(None));
+        }
         // In memory, nothing that writes is configured, and two health checks do no harm.
         let Some(state) = self.state_store.file() else { return Ok(Some(None)) };
         let Some(main) = DatabaseFingerprint::read(&database.files)?.main else { return Ok(Some(None)) };
@@ -183,11 +192,15 @@ impl TaskExecutor {
         let path = &request.database.path;
         let (_, success) = self.state_store.last_runs(path, request.task)?;
         Ok(TaskHistory {
-            unhealthy: self.state_store.unhealthy(path)?,
+            damage: self.state_store.known_damage(path)?,
             rate: success.and_then(|stored| stored.run.rate()),
             clock: self.state_store.clock(path)?,
             foreign_writer: Arc::new(self.state_store.foreign_writer(path)?.unwrap_or(0).into()),
             backup_identity: None,
+            scrub: self.state_store.file().map(|file| ScrubResources {
+                ledgers: ledger_directory(file),
+                readers: Arc::clone(&self.readers),
+            }),
             temporary_directory: temporary_directory(),
         })
     }

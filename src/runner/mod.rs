@@ -4,6 +4,7 @@
 //! planner when it is over. It must never decide itself what runs, nor write down what came of it.
 
 mod execute;
+mod lanes;
 mod persistence;
 mod progress;
 
@@ -13,6 +14,7 @@ pub use execute::TaskExecutor;
 pub use progress::ProgressReporter;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +34,6 @@ use crate::database::DatabaseName;
 use crate::scheduler::ConcurrencyLimits;
 use crate::scheduler::Decision;
 use crate::scheduler::ScheduleTarget;
-use crate::scheduler::Scheduler;
 use crate::scheduler::SkipCause;
 use crate::scheduler::Start;
 use crate::scheduler::TaskKey;
@@ -43,6 +44,7 @@ use crate::tasks::Stop;
 use crate::tasks::Trigger;
 use crate::worker_pool::run_blocking;
 
+use lanes::Lanes;
 use persistence::PersistedTask;
 
 /// How often the state file is asked what others did: runs by hand, pauses.
@@ -69,12 +71,16 @@ struct ActiveRun {
 
 /// What is known while the loop runs.
 struct RunnerState {
-    scheduler: Scheduler,
+    lanes: Lanes,
     executor: TaskExecutor,
     databases: HashMap<DatabaseName, Arc<Database>>,
     persisted: HashMap<(DatabaseName, TaskKind), PersistedTask>,
     active: BTreeMap<TaskKey, ActiveRun>,
     ended: JoinSet<(Start, Option<RunResult>)>,
+    /// Background tasks whose runs a pause ended.
+    interrupted: BTreeSet<TaskKey>,
+    /// Databases whose maintenance was paused when the state file was last read.
+    paused: BTreeSet<DatabaseName>,
     last_seen: i64,
     /// Whether the state file could not be read when it was last asked.
     state_unreadable: bool,
@@ -95,12 +101,14 @@ impl Runner {
         let last_seen = run_blocking(move || history.last_id().unwrap_or(0)).await.unwrap_or(0);
         let maintenance = self.config.borrow().maintenance.clone();
         let mut state = RunnerState {
-            scheduler: Scheduler::new(limits(&maintenance)),
+            lanes: Lanes::new(limits(&maintenance)),
             executor: self.executor.clone(),
             databases: HashMap::new(),
             persisted: HashMap::new(),
             active: BTreeMap::new(),
             ended: JoinSet::new(),
+            interrupted: BTreeSet::new(),
+            paused: BTreeSet::new(),
             last_seen,
             state_unreadable: false,
         };
@@ -121,7 +129,7 @@ impl Runner {
                 changed = self.config.changed() => {
                     if changed.is_err() { break }
                     let maintenance = self.config.borrow_and_update().maintenance.clone();
-                    state.scheduler.set_limits(limits(&maintenance));
+                    state.lanes.set_limits(limits(&maintenance));
                     state.executor.pause_file = maintenance.pause_file;
                 }
                 Some(ended) = state.ended.join_next(), if running => state.finish(ended.ok()),
@@ -136,7 +144,7 @@ impl RunnerState {
     /// How long nothing is to be done; the clock may be set meanwhile, so never for long.
     fn until_next(&self) -> Duration {
         let now = Utc::now();
-        let next = self.scheduler.next_wakeup(now).map(|at| (at - now).to_std().unwrap_or_default());
+        let next = self.lanes.next_wakeup(now).map(|at| (at - now).to_std().unwrap_or_default());
         next.map_or(POLL_INTERVAL, |next| next.min(POLL_INTERVAL))
     }
 
@@ -180,18 +188,18 @@ impl RunnerState {
             }
         }
         let keys: Vec<TaskKey> = plan.keys().cloned().collect();
-        self.scheduler.set_targets(plan, Utc::now());
+        self.lanes.set_targets(plan, Utc::now());
         keys.iter().for_each(|key| self.publish_next_run(key));
         self.poll().await;
     }
 
     fn publish_next_run(&self, key: &TaskKey) {
-        let next = self.scheduler.next_run(key).map(SystemTime::from);
+        let next = self.lanes.next_run(key).map(SystemTime::from);
         self.executor.metrics.set_next_run(&key.database, key.task, next);
     }
 
     async fn start_due(&mut self) {
-        for decision in self.scheduler.start_due(Utc::now()) {
+        for decision in self.lanes.start_due(Utc::now()) {
             match decision {
                 Decision::Start(start) => self.start(start),
                 Decision::Skip { key, due_at, cause } => self.skip(&key, due_at, cause).await,
@@ -209,7 +217,7 @@ impl RunnerState {
                 }
             }
         }
-        if self.scheduler.was_rewound() {
+        if self.lanes.was_rewound() {
             for (name, database) in &self.databases {
                 for (task, _) in database.settings.tasks.timings() {
                     self.publish_next_run(&TaskKey { database: name.clone(), task });
@@ -220,9 +228,15 @@ impl RunnerState {
 
     fn start(&mut self, start: Start) {
         let Some(database) = self.databases.get(&start.key.database).cloned() else {
-            self.scheduler.finish(&start.key);
+            self.lanes.finish(&start.key);
             return;
         };
+        // Nothing is recorded meanwhile: the run is the one that the pause ended.
+        if self.interrupted.contains(&start.key) && self.paused.contains(&start.key.database) {
+            self.lanes.postpone(&start, Utc::now() + LOCKED_RETRY);
+            return;
+        }
+        self.interrupted.remove(&start.key);
         let cancel = CancellationToken::new();
         let trigger = if start.catch_up { Trigger::CatchUp } else { Trigger::Schedule };
         let request = RunRequest {
@@ -258,6 +272,9 @@ impl RunnerState {
         let Some(database) = self.databases.get(&key.database).cloned() else { return };
         let (reason, why) = match cause {
             SkipCause::OutsideWindow => (SkipReason::OutsideWindow, "it fell due outside its window"),
+            SkipCause::Overlap if self.interrupted.remove(key) => {
+                (SkipReason::Paused, "it was paused until its start deadline")
+            }
             SkipCause::Overlap => {
                 (SkipReason::Overlap, "other runs had the database or its disk until its start deadline")
             }
@@ -282,8 +299,17 @@ impl RunnerState {
         let Some((start, result)) = ended else { return };
         self.active.remove(&start.key);
         match result {
-            Some(RunResult::LockedElsewhere) => self.scheduler.postpone(&start, Utc::now() + LOCKED_RETRY),
-            Some(RunResult::Done(..)) | None => self.scheduler.finish(&start.key),
+            Some(RunResult::LockedElsewhere) => self.lanes.postpone(&start, Utc::now() + LOCKED_RETRY),
+            // It goes on where it was when the pause ends.
+            Some(RunResult::Done(run))
+                if run.is_stopped()
+                    && tasks::task(run.task).is_background()
+                    && self.paused.contains(&start.key.database) =>
+            {
+                self.interrupted.insert(start.key.clone());
+                self.lanes.postpone(&start, Utc::now() + LOCKED_RETRY);
+            }
+            Some(RunResult::Done(..)) | None => self.lanes.finish(&start.key),
         }
         self.publish_next_run(&start.key);
     }
@@ -291,8 +317,9 @@ impl RunnerState {
     /// Looks what other processes did, and what is paused.
     async fn poll(&mut self) {
         let (executor, last_seen) = (self.executor.clone(), self.last_seen);
-        let databases: Vec<Arc<Database>> =
-            self.active.values().map(|run| Arc::clone(&run.database)).collect();
+        let interrupted = self.interrupted.iter().filter_map(|key| self.databases.get(&key.database));
+        let active = self.active.values().map(|run| &run.database);
+        let databases: Vec<Arc<Database>> = active.chain(interrupted).map(Arc::clone).collect();
         let changes =
             run_blocking(move || persistence::poll_external_changes(&executor, last_seen, &databases)).await;
         let changes = match changes {
@@ -310,8 +337,9 @@ impl RunnerState {
             tracing::info!("the state file can be read again");
         }
         self.last_seen = changes.last_seen;
+        self.paused = changes.paused;
         for (key, run) in &self.active {
-            if changes.paused.contains(&key.database) && !run.cancel.is_cancelled() {
+            if self.paused.contains(&key.database) && !run.cancel.is_cancelled() {
                 tracing::info!(
                     db = key.database.as_str(),
                     task = key.task.to_string(),

@@ -101,6 +101,7 @@ fn load(
         success.as_ref().map(|past| &past.run),
     );
     metrics.set_standings(&database.name, history.check_statuses(&database.path)?);
+    metrics.set_scrub(&database.name, history.scrub_status(&database.path)?);
     let main = DatabaseFingerprint::read(&database.files).ok().and_then(|stamp| stamp.main);
     Ok(PersistedTask {
         path: database.path.clone(),
@@ -163,6 +164,9 @@ pub(super) fn poll_external_changes(
         executor.metrics.observe(&past.run);
         if let Ok(standings) = executor.state_store.check_statuses(&past.run.path) {
             executor.metrics.set_standings(&past.run.database, standings);
+        }
+        if let Ok(status) = executor.state_store.scrub_status(&past.run.path) {
+            executor.metrics.set_scrub(&past.run.database, status);
         }
     }
     let file = executor.pause_file.as_ref().is_some_and(|file| file.exists());

@@ -11,6 +11,7 @@ mod names;
 mod pauses;
 mod runs;
 mod schema;
+mod scrub_status;
 mod trends;
 mod writers;
 
@@ -24,6 +25,7 @@ pub use names::NameRow;
 pub use runs::Recorded;
 pub use runs::RunQuery;
 pub use runs::StoredRun;
+pub use scrub_status::ScrubStatus;
 pub use trends::Point;
 pub use trends::Resolution;
 

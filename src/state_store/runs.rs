@@ -148,6 +148,7 @@ impl StateStore {
             .map_err(&failed)?;
         let repeats = is_light && replace_equal(&transaction, run).map_err(&failed)?;
         super::check_status::apply(&transaction, run).map_err(&failed)?;
+        super::scrub_status::apply(&transaction, run).map_err(&failed)?;
         transaction.commit().map_err(failed)?;
         Ok(if repeats { Recorded::Repeated } else { Recorded::Added })
     }

@@ -66,6 +66,48 @@ fn a_failure_stays_until_a_check_that_could_see_it_passes() {
 }
 
 #[test]
+fn what_a_scrub_found_stays_until_a_scrub_finds_it_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("state.db");
+    let path = Path::new("/srv/books.db");
+    let scrub = |started_at, outcome: &str, mismatches: u64, is_first: bool| {
+        let report = serde_json::json!({"scrub": {"mode": "at_rest", "pages": 9, "wal_frames": 0, "healed_pages": 0,
+            "read_bytes": 9, "source": "disk", "findings": [], "mismatches": mismatches, "is_first": is_first,
+            "first_problem": (mismatches > 0).then_some("page 7")}});
+        let report_of = parse_report(TaskKind::Scrub, &report);
+        assert!(report_of.is_some(), "{report}");
+        Run { task: TaskKind::Scrub, report: report_of, ..run(started_at, outcome, report) }
+    };
+    let store = StateStore::open(Some(&file)).unwrap();
+    let damage = |store: &StateStore| store.known_damage(path).unwrap().map(|damage| damage.to_string());
+    store.record(&scrub(10, "success", 0, true)).unwrap();
+    assert_eq!(damage(&store), None);
+    store.record(&scrub(20, "failed", 1, false)).unwrap();
+    let problem = damage(&store).unwrap();
+    assert!(problem.contains("page 7") && problem.contains("--accept"), "{problem}");
+    // A check of SQLite does not see it, and a scrub is no check of SQLite.
+    let details = serde_json::json!({"health_check": {"checked_bytes": 1, "verdicts": [
+        {"check": "full", "ok": true, "whole": true, "problems": 0, "first_problem": null}]}});
+    store.record(&run(30, "success", details)).unwrap();
+    assert!(store.check_statuses(path).unwrap()[&Check::Full].ok);
+    drop(store);
+    let store = StateStore::open(Some(&file)).unwrap();
+    assert!(damage(&store).is_some(), "kept across a restart");
+    // The ledger was lost.
+    store.record(&scrub(40, "success", 0, true)).unwrap();
+    assert!(damage(&store).unwrap().contains("page 7"));
+    let status = store.scrub_status(path).unwrap().unwrap();
+    assert_eq!((status.completed_at, status.damaged_since), (at(42), Some(at(22))));
+    // A run that did not reach the end says nothing.
+    let partial = Run { report: None, task: TaskKind::Scrub, ..run(50, "failed", serde_json::Value::Null) };
+    let partial = Run { status: RunStatus::Failed(crate::tasks::FailureReason::Canceled), ..partial };
+    store.record(&partial).unwrap();
+    assert!(damage(&store).is_some());
+    store.record(&scrub(60, "success", 0, false)).unwrap();
+    assert_eq!(damage(&store), None);
+}
+
+#[test]
 fn verdicts_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("deep/state.db");

@@ -13,8 +13,10 @@ use crate::os::ClockReading;
 use crate::task::TaskKind;
 
 use crate::tasks::backup::backup_set::BackupIdentity;
+use crate::tasks::damage::KnownDamage;
 use crate::tasks::progress::Progress;
 use crate::tasks::reason::FailureReason;
+use crate::tasks::scrub::readers::ReaderPool;
 use crate::tasks::stop::Stop;
 
 /// How long a first look waits for a writer that is just committing.
@@ -23,8 +25,8 @@ pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is known of a database from earlier runs.
 #[derive(Debug, Clone, Default)]
 pub struct TaskHistory {
-    /// What the last failed integrity check found, until a full one passes.
-    pub unhealthy: Option<String>,
+    /// Damage for which nothing is written.
+    pub damage: Option<KnownDamage>,
     /// How fast the task's last run went: bytes a second for a vacuum or check, rows for a
     /// cleaning.
     pub rate: Option<f64>,
@@ -35,8 +37,19 @@ pub struct TaskHistory {
     pub foreign_writer: Arc<AtomicU32>,
     /// Of which database its backups are; `None` outside a run of a backup.
     pub backup_identity: Option<BackupIdentity>,
+    /// What a scrub needs; `None` while the state is in memory.
+    pub scrub: Option<ScrubResources>,
     /// The temporary directory that SQLite uses.
     pub temporary_directory: PathBuf,
+}
+
+/// What a scrub needs beside its database.
+#[derive(Debug, Clone)]
+pub struct ScrubResources {
+    /// The directory of the ledgers.
+    pub ledgers: PathBuf,
+    /// The processes that read databases.
+    pub readers: Arc<ReaderPool>,
 }
 
 /// One run's surroundings.

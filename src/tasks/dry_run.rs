@@ -1,6 +1,11 @@
 //! What a run would do, without doing it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+
+use crate::humanize::bytes;
+use crate::humanize::counted;
 
 use super::log_cleaning::kept::KeptRows;
 use super::log_cleaning::kept::OtherRows;
@@ -35,6 +40,8 @@ pub struct DryRun {
     pub tables: Vec<TableDryRun>,
     /// What a checkpoint would copy, in words.
     pub checkpoint: Option<String>,
+    /// What a scrub would read.
+    pub scrub: Option<ScrubDryRun>,
     /// Tables whose statistics would be made anew.
     pub analyze: Vec<String>,
 }
@@ -78,6 +85,50 @@ pub struct TableDryRun {
     /// Why each deletion looks at every row of another table; likewise.
     #[serde(skip)]
     pub(super) slow_references: Option<String>,
+}
+
+/// What a scrub would read, and what it could verify.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ScrubDryRun {
+    /// How pages would be judged: `first`, `at_rest`, `live_wal` or `rewritten`.
+    pub mode: &'static str,
+    /// Pages of the database.
+    pub pages: u32,
+    /// Bytes that are still to be read: less than the database after an interrupted run.
+    pub read_bytes: u64,
+    /// The configured rate.
+    pub bytes_per_second: u64,
+    /// Pages that could be verified, at least.
+    pub verifiable_pages: u32,
+    /// Why not more, by reason.
+    pub unverifiable_pages: BTreeMap<&'static str, u32>,
+}
+
+impl ScrubDryRun {
+    /// What would be read and verified, for a person.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let pages = u64::from(self.pages);
+        let share = f64::from(self.verifiable_pages) * 100.0 / f64::from(self.pages.max(1));
+        let mut lines = vec![
+            format!(
+                "would read: {} of {}, at {}/s",
+                bytes(self.read_bytes),
+                counted(pages, "page"),
+                bytes(self.bytes_per_second)
+            ),
+            format!(
+                "could verify: {} or more ({share:.1} %), in the mode {}",
+                counted(u64::from(self.verifiable_pages), "page"),
+                self.mode
+            ),
+        ];
+        let rest = self.unverifiable_pages.iter();
+        lines.extend(rest.map(|(reason, pages)| {
+            format!("could not verify, {reason}: {}", counted(u64::from(*pages), "page"))
+        }));
+        lines
+    }
 }
 
 impl DryRun {

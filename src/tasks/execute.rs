@@ -22,18 +22,17 @@ use super::registry::task;
 use super::report::Report;
 use super::stop::Stop;
 
-/// Runs a task on a database that is locked for maintenance by the caller.
+/// Runs a task on a database that is locked for maintenance by the caller, unless it is a background
+/// task.
 ///
 /// # Errors
 /// Why it was not needed, not allowed, or failed.
 pub fn run(kind: TaskKind, context: &TaskContext<'_>) -> Result<Report, Stop> {
     let task = task(kind);
     if task.writes()
-        && let Some(problem) = &context.history.unhealthy
+        && let Some(damage) = &context.history.damage
     {
-        let detail =
-            format!("an integrity check failed ({problem}); nothing is written until a full one passes");
-        return Err(Stop::skipped(SkipReason::Unhealthy, detail));
+        return Err(Stop::skipped(SkipReason::Unhealthy, damage.to_string()));
     }
     preflight::check_locks(task.access(), context.database)?;
     task.run(context).map_err(|stop| confirmation::confirm(task, stop, context))
@@ -50,9 +49,9 @@ pub fn dry_run(kind: TaskKind, context: &TaskContext<'_>) -> Result<DryRun, Stop
     let size = u64::from(header.pages) * u64::from(header.page_size);
     let mut dry_run = DryRun { size_bytes: Some(size), ..DryRun::default() };
     if task.writes()
-        && let Some(problem) = &context.history.unhealthy
+        && let Some(damage) = &context.history.damage
     {
-        dry_run.would_not_run = Some(format!("an integrity check failed: {problem}"));
+        dry_run.would_not_run = Some(damage.to_string());
     }
     dry_run.note_stop(preflight::check_locks(task.access(), context.database));
     dry_run.note_stop(check_owner_format(task.access(), inspection.owner_format));

@@ -9,12 +9,14 @@ use super::health_check::HealthCheck;
 use super::log_cleaning::LogCleaning;
 use super::optimize::Optimize;
 use super::report::Report;
+use super::scrub::Scrub;
 use super::task::Task;
 use super::vacuum::Vacuum;
 
-/// Every task, in the order in which `run all` runs them: the backup precedes every change, log
-/// cleaning frees the pages that a vacuum gives back, and the health check sees the result.
+/// Every task, in the order in which `run all` runs them: the scrub precedes what could rewrite or
+/// rotate away what it finds, the backup precedes every change, log cleaning frees the pages that a vacuum gives back, and the health check sees the result.
 pub static TASKS: [&dyn Task; TaskKind::ALL.len()] = [
+    &Scrub,
     &Backup,
     &LogCleaning,
     &Vacuum,

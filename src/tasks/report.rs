@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::health_report;
 
+use crate::tasks::scrub_result::ScrubResult;
 use crate::tasks::verdict::Verdict;
 
 /// The part of a report that each task has for itself.
@@ -40,6 +41,11 @@ pub trait TaskReport: Debug + Send + Sync {
 
     /// The verdicts on the database's integrity; `None` where the task checks none.
     fn verdicts(&self) -> Option<&[Verdict]> {
+        None
+    }
+
+    /// The result of a scrub that reached the end; `None` for every other run.
+    fn scrub(&self) -> Option<ScrubResult> {
         None
     }
 

@@ -35,7 +35,8 @@ pub trait Task: Sync {
     /// What the task does to the database's files. Only one that reads runs on a damaged database.
     fn access(&self) -> Access;
 
-    /// Runs the task on a database that the caller has locked for maintenance.
+    /// Runs the task on a database that the caller has locked for maintenance, unless it is a
+    /// background task.
     ///
     /// # Errors
     /// Why it was not needed, not allowed, or failed.
@@ -76,6 +77,13 @@ pub trait Task: Sync {
     /// caught up, and one with the same result as the last leaves no further trace in log and state
     /// file.
     fn is_light(&self) -> bool {
+        false
+    }
+
+    /// Whether the task reads slowly for hours beside the database's other tasks. It takes no
+    /// maintenance lock, neither waits for other tasks nor makes them wait, and a run that a pause
+    /// ended goes on after the pause.
+    fn is_background(&self) -> bool {
         false
     }
 

@@ -56,9 +56,11 @@ use litekeeper::internals::sqlite::QueryResult;
 use litekeeper::internals::sqlite::SchemaObjects;
 use litekeeper::internals::sqlite::WalFrames;
 use litekeeper::internals::state_store::CheckStatus;
+use litekeeper::internals::state_store::ScrubStatus;
 use litekeeper::internals::task::TaskKind;
 use litekeeper::internals::tasks::Run;
 use litekeeper::internals::tasks::RunStatus;
+use litekeeper::internals::tasks::ScrubResult;
 use litekeeper::internals::tasks::Trigger;
 use litekeeper::internals::tasks::parse_report;
 
@@ -247,7 +249,8 @@ fn jobs() -> Arc<JobMetrics> {
             | TaskKind::Vacuum
             | TaskKind::Backup
             | TaskKind::Checkpoint
-            | TaskKind::Optimize => Vec::new(),
+            | TaskKind::Optimize
+            | TaskKind::Scrub => Vec::new(),
         },
         checks: checks.to_vec(),
     };
@@ -256,6 +259,7 @@ fn jobs() -> Arc<JobMetrics> {
         target(TaskKind::LogCleaning, &[]),
         target(TaskKind::Vacuum, &[]),
         target(TaskKind::Backup, &[]),
+        target(TaskKind::Scrub, &[]),
     ];
     jobs.set_targets(&targets);
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -305,7 +309,23 @@ fn jobs() -> Arc<JobMetrics> {
         },
     };
     jobs.set_standings(&database, [(Check::Full, standing)].into());
+    jobs.set_scrub(&database, Some(scrub(at(1_795_000_003))));
     Arc::new(jobs)
+}
+
+/// A scrub that found a page that nobody wrote.
+fn scrub(completed_at: SystemTime) -> ScrubStatus {
+    let result = ScrubResult {
+        verified: 90,
+        rebased: 6,
+        unverified: 3,
+        reasons: vec![("written".to_owned(), 6), ("freelist".to_owned(), 3)],
+        verified_ratio: Some(0.9),
+        is_first: false,
+        mismatches: 1,
+        first_problem: Some("page 7".to_owned()),
+    };
+    ScrubStatus { result, completed_at, damaged_since: Some(completed_at) }
 }
 
 fn encoded(format: Format) -> String {

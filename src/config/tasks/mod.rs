@@ -10,6 +10,7 @@ mod health_check;
 mod log_cleaning;
 mod optimize;
 mod retention;
+mod scrub;
 mod vacuum;
 
 pub use crate::config::tasks::backup::Backup;
@@ -20,6 +21,7 @@ pub use crate::config::tasks::health_check::HealthCheck;
 pub use crate::config::tasks::log_cleaning::LogCleaning;
 pub use crate::config::tasks::optimize::Optimize;
 pub use crate::config::tasks::retention::Retention;
+pub use crate::config::tasks::scrub::Scrub;
 pub use crate::config::tasks::vacuum::Vacuum;
 
 pub(super) use crate::config::tasks::common::read_zone;
@@ -48,6 +50,8 @@ section! {
         pub checkpoint: Option<Checkpoint> = None => TaskOrOff,
         /// Renews the statistics of the query planner.
         pub optimize: Option<Optimize> = None => TaskOrOff,
+        /// Compares each page on the disk with its hash of the last time.
+        pub scrub: Option<Scrub> = None => TaskOrOff,
     }
 }
 
@@ -68,6 +72,7 @@ impl Tasks {
     pub fn timings(&self) -> impl Iterator<Item = (TaskKind, &Timing)> {
         let health = self.health_check.as_ref();
         [
+            (TaskKind::Scrub, self.scrub.as_ref().map(|task| &task.timing)),
             (TaskKind::Backup, self.backup.as_ref().map(|task| &task.timing)),
             (TaskKind::LogCleaning, self.log_cleaning.as_ref().map(|task| &task.timing)),
             (TaskKind::Vacuum, self.vacuum.as_ref().map(|task| &task.timing)),

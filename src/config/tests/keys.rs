@@ -16,6 +16,7 @@ use crate::config::HealthCheck;
 use crate::config::LogCleaning;
 use crate::config::Optimize;
 use crate::config::Retention;
+use crate::config::Scrub;
 use crate::config::SealedRows;
 use crate::config::Source;
 use crate::config::Tasks;
@@ -55,6 +56,7 @@ databases:
       backup: {to: /b}
       checkpoint: on
       optimize: on
+      scrub: on
   - glob: /b/*.db
   - directory: /c
 ";
@@ -87,6 +89,7 @@ fn sections() -> Vec<Case> {
         (Backup::keys(), &["databases.0.tasks.backup"]),
         (Checkpoint::keys(), &["databases.0.tasks.checkpoint"]),
         (Optimize::keys(), &["databases.0.tasks.optimize"]),
+        (Scrub::keys(), &["databases.0.tasks.scrub"]),
     ]
 }
 

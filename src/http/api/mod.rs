@@ -7,6 +7,8 @@ mod actions;
 mod handlers;
 mod openapi;
 mod parameters;
+mod scrub;
+mod time;
 mod types;
 
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! The responses of the API. Unknown values are `null`, never 0.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Map;
@@ -24,6 +22,9 @@ use crate::task::TaskKind;
 
 use super::parameters::one_of;
 use super::parameters::task_schema;
+use super::scrub::Scrub;
+use super::time::at;
+use super::time::iso;
 
 /// Databases that match a filter.
 #[derive(Debug, Serialize, ToSchema)]
@@ -61,6 +62,8 @@ pub(super) struct Database {
     paused: bool,
     tasks: Vec<Task>,
     checks: Vec<CheckResult>,
+    /// The last completed scrub; null before the first one, and without the task `scrub`
+    scrub: Option<Scrub>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<LocksJson>)]
     locks: Option<Option<LocksJson>>,
@@ -200,16 +203,6 @@ pub(super) struct Action {
     result: String,
 }
 
-/// A time in RFC 3339 format.
-fn iso(time: SystemTime) -> String {
-    chrono::DateTime::<chrono::Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-}
-
-/// Formats seconds since 1970.
-fn at(seconds: f64) -> String {
-    iso(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).unwrap_or_default())
-}
-
 impl Database {
     pub fn new(observed: &DatabaseSnapshot, maintenance: &MaintenanceStatus) -> Self {
         let database = &observed.database;
@@ -239,6 +232,7 @@ impl Database {
             paused: maintenance.paused,
             tasks: maintenance.tasks.iter().map(Task::new).collect(),
             checks: checks(maintenance),
+            scrub: maintenance.scrub.as_ref().map(Scrub::new),
             locks: None,
             lost_locks: None,
         }

@@ -30,6 +30,7 @@ use super::index::reclaimable;
 use super::layout::PageContext;
 use super::layout::layout;
 use super::locks::locks;
+use super::scrub::scrub_facts;
 use super::space::space_table;
 use super::tasks::actions_table;
 use super::tasks::runs_table;
@@ -77,8 +78,7 @@ impl DatabasePage<'_> {
         let observed = self.observed;
         let database = &observed.database;
         let name = database.name.as_str();
-        let unsound =
-            self.upkeep.verdicts.iter().any(|(check, standing)| !standing.ok && *check != Check::ForeignKey);
+        let unsound = self.upkeep.is_damaged();
         let content = html! {
             p.soft { a href="/" { "Databases" } " / " (name) }
             h1 { (name) " " (state_badge(observed.state, unsound)) }
@@ -97,6 +97,14 @@ impl DatabasePage<'_> {
                     @if let Some(problem) = &standing.first_problem { ": " (problem) }
                 }
             }
+            @if let Some(scrub) = &self.upkeep.scrub
+                && let (Some(problem), Some(since)) = (scrub.problem(), scrub.damaged_since) {
+                p.note.bad {
+                    "A scrub found damage on the disk that no check of SQLite sees, "
+                    (relative_time(since, now)) ": " (problem) ". Nothing is written and no backup is removed; see the runbook "
+                    a href="/runbooks/SqliteScrubFoundDamage" { "SqliteScrubFoundDamage" }
+                }
+            }
             @for note in self.notes() { p.note { (note) } }
             (self.action_forms)
             (self.facts(now))
@@ -105,7 +113,7 @@ impl DatabasePage<'_> {
             (locks(observed, now))
             div.two {
                 @if !observed.tables().rows.is_empty() { section { h2 { "Tables" } (self.tables(now)) } }
-                section { h2 { "Maintenance" } (self.maintenance(now)) }
+                section { h2 { "Maintenance" } (self.maintenance(now)) (self.upkeep.scrub.as_ref().map(|scrub| scrub_facts(scrub, now)).unwrap_or_default()) }
             }
             @if observed.table_sizes().is_known() { h2 { "Tables by size" } (space_table(observed.table_sizes())) }
             (self.recent_history(now))

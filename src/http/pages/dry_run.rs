@@ -30,6 +30,7 @@ pub(in crate::http) fn dry_run_page(
             @if let Some(size) = forecast.size_bytes { (fact("Database", bytes(size))) }
             @if let Some(free) = forecast.reclaimable_bytes { (fact("Space freed", bytes(free))) }
             @if let Some(seconds) = forecast.expected_seconds { (fact("Expected time (from the last run)", format!("{seconds:.1} s"))) }
+            @if let Some(scrub) = &forecast.scrub { @for line in scrub.lines() { (fact("Scrub", line)) } }
             @if let Some(message) = &forecast.checkpoint { (fact("WAL", message.clone())) }
             @if !forecast.analyze.is_empty() { (fact("New statistics", forecast.analyze.join(", "))) }
             @for need in &forecast.needs {

@@ -13,6 +13,7 @@ mod handlers;
 mod index;
 mod layout;
 mod locks;
+mod scrub;
 mod space;
 mod tasks;
 

@@ -1,0 +1,45 @@
+//! The processes that read databases for scrubs.
+
+use std::ops::ControlFlow;
+
+use litekeeper_scrub::Error;
+use litekeeper_scrub::Outcome;
+use litekeeper_scrub::Preview;
+use litekeeper_scrub::Progress;
+use litekeeper_scrub::Reader;
+use litekeeper_scrub::ScrubRequest;
+use parking_lot::Mutex;
+
+/// Idle reader processes. A scrub takes one, or starts one: as many are kept as scrubs ran at the
+/// same time, and each reads one database after the other.
+#[derive(Debug, Default)]
+pub struct ReaderPool(Mutex<Vec<Reader>>);
+
+impl ReaderPool {
+    /// Scrubs a database, or continues a scrub that was stopped.
+    pub(super) fn scrub(
+        &self,
+        request: &ScrubRequest,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Outcome, Error> {
+        self.with(|reader| reader.scrub(request, progress))
+    }
+
+    /// What a scrub would do.
+    pub(super) fn preview(&self, request: &ScrubRequest) -> Result<Preview, Error> {
+        self.with(|reader| reader.preview(request))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Reader) -> Result<T, Error>) -> Result<T, Error> {
+        let idle = std::iter::from_fn(|| self.0.lock().pop()).find_map(|mut reader| {
+            // One that ended meanwhile is replaced.
+            (!reader.is_gone()).then_some(reader)
+        });
+        let mut reader = idle.map_or_else(Reader::spawn, Ok)?;
+        let result = work(&mut reader);
+        if !reader.is_gone() {
+            self.0.lock().push(reader);
+        }
+        result
+    }
+}
