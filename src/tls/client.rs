@@ -1,8 +1,8 @@
 //! The TLS client, with the settings for the OTLP collector, the only server that litekeeper
 //! connects to by itself.
 //!
-//! A connection to it is established only if a trusted authority has signed the server's certificate for
-//! the requested name.
+//! A connection to it is established only if a trusted authority has signed the server's
+//! certificate for the requested name.
 
 use std::io;
 use std::sync::Arc;
