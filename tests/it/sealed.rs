@@ -32,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         test("sealed_findings_stay_until_accepted_or_healed", sealed_findings_stay_until_accepted_or_healed),
         test("sealed_rows_of_many_blocks", sealed_rows_of_many_blocks),
         test("a_rotten_store_is_never_a_finding", a_rotten_store_is_never_a_finding),
+        test("a_comparison_that_is_killed_loses_nothing", a_comparison_that_is_killed_loses_nothing),
         test("a_huge_sealed_value_is_compared", a_huge_sealed_value_is_compared),
         test("sealed_rows_beside_a_writer", sealed_rows_beside_a_writer),
         test("sealed_rows_at_the_command_line", sealed_rows_at_the_command_line),
@@ -467,6 +468,31 @@ fn a_rotten_store_is_never_a_finding() {
     let report = db.compare();
     assert_eq!((report.found(), report.added), (0, first.rows));
     assert!(report.notices[0].contains("made with another key"), "{report:?}");
+}
+
+fn a_comparison_that_is_killed_loses_nothing() {
+    let db = Sealed::new(MANY);
+    let file = db.store.path().join("litekeeper.yml");
+    let text = format!(
+        "state: {}\ndatabases: [{{name: books, path: {}, sealed: [{{table: vouchers, where: closed = 1}}]}}]",
+        db.store.path().join("state.db").display(),
+        db.made.path().display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let start = || litekeeper().args(["sealed", "--json", "--config"]).arg(&file).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    assert!(start().wait().unwrap().success());
+    // Moments all over a comparison; that it is over at some of them does no harm.
+    for step in 0..20 {
+        let mut running = start();
+        std::thread::sleep(Duration::from_millis(step * 15));
+        running.kill().unwrap();
+        running.wait().unwrap();
+    }
+    let output = start().wait_with_output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let table = &json["databases"][0]["tables"][0];
+    assert_eq!((output.status.code(), &table["matched"]), (Some(0), &table["rows"]), "{table}");
+    assert_eq!((&table["added"], &table["notices"]), (&0.into(), &serde_json::json!([])), "{table}");
 }
 
 fn a_huge_sealed_value_is_compared() {
