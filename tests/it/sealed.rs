@@ -479,7 +479,14 @@ fn a_comparison_that_is_killed_loses_nothing() {
         db.made.path().display()
     );
     std::fs::write(&file, text).unwrap();
-    let start = || litekeeper().args(["sealed", "--json", "--config"]).arg(&file).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let start = || {
+        litekeeper()
+            .args(["sealed", "--json", "--config"])
+            .arg(&file)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
     assert!(start().wait().unwrap().success());
     // Moments all over a comparison; that it is over at some of them does no harm.
     for step in 0..20 {
