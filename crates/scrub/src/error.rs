@@ -1,5 +1,7 @@
 //! Why a database could not be scrubbed.
 
+use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -87,6 +89,23 @@ impl Error {
             Self::Ledger { .. } => "ledger",
             Self::Reader { .. } => "reader",
         }
+    }
+
+    pub(crate) fn open(path: &Path, error: &io::Error) -> Self {
+        let (path, message) = (path.to_owned(), error.to_string());
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied { path, message },
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NotFound { path, message },
+            _ => Self::Read { path, offset: 0, message },
+        }
+    }
+
+    pub(crate) fn read(path: &Path, offset: u64, error: &io::Error) -> Self {
+        Self::Read { path: path.to_owned(), offset, message: error.to_string() }
+    }
+
+    pub(crate) fn ledger(path: &Path, error: &io::Error) -> Self {
+        Self::Ledger { path: path.to_owned(), message: error.to_string() }
     }
 
     pub(crate) fn reader(message: impl Into<String>) -> Self {

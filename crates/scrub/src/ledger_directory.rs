@@ -7,7 +7,14 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::hash::FileHasher;
+use crate::ledger::read_ledger_head;
+use crate::look::time;
+use crate::pass::read_pass_head;
+use crate::report::Report;
+use crate::report::Verdict;
+use crate::request::Progress;
 use crate::serde_formats::path_bytes;
 
 /// A directory of ledgers. A ledger is named by a hash of the resolved path of its database; the
@@ -35,5 +42,27 @@ impl LedgerDirectory {
         let mut hasher = FileHasher::new();
         hasher.update(resolved.as_os_str().as_bytes());
         self.0.join(format!("{}.ledger", hasher.finish()))
+    }
+
+    /// What the ledger of a database says; `None` where no scrub was completed. It opens the ledger
+    /// alone.
+    ///
+    /// # Errors
+    /// [`Error::Ledger`] if the ledger cannot be read.
+    pub fn verdict(&self, database: &Path) -> Result<Option<Verdict>, Error> {
+        let resolved = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+        let path = self.ledger(&resolved);
+        let Some(head) = read_ledger_head(&path, &resolved)? else { return Ok(None) };
+        let pass = read_pass_head(&path).map_err(|error| Error::ledger(&path, &error))?;
+        let bytes = |pages: u32, size: u32| u64::from(pages) * u64::from(size);
+        Ok(Some(Verdict {
+            completed_at: time(head.completed_at),
+            mismatches: head.mismatches.into_iter().take(Report::MAX_MISMATCHES).collect(),
+            mismatches_total: head.mismatches_total,
+            interrupted: pass.map(|pass| Progress {
+                bytes_done: bytes(pass.done, pass.page_size),
+                bytes_total: bytes(pass.pages, pass.page_size),
+            }),
+        }))
     }
 }

@@ -10,14 +10,32 @@
 
 #![forbid(unsafe_code)]
 
+mod conclusion;
+mod direct_file;
 mod error;
+mod follow;
+mod follower;
 mod hash;
+mod header;
+mod judge;
+mod ledger;
 mod ledger_directory;
+mod look;
+mod page_set;
+mod pass;
+mod preview;
 mod protocol;
 mod reader;
 mod report;
 mod request;
+mod scrub;
 mod serde_formats;
+mod serve;
+mod stored_file;
+mod wal;
+mod wal_file;
+mod wal_findings;
+mod written_file;
 
 pub use error::Error;
 pub use hash::FileHash;
@@ -40,6 +58,7 @@ pub use report::UnverifiedReason;
 pub use report::Verdict;
 pub use request::Progress;
 pub use request::ScrubRequest;
+pub use serve::serve;
 
 /// Version of the format of ledgers.
 pub const LEDGER_VERSION: u32 = 1;
