@@ -22,6 +22,7 @@
 //! - [`discovery`]: paths and patterns to named databases
 //!
 //! Reading
+//! - [`scrub`]: compares pages on disk with what they were (crate `litekeeper-scrub`)
 //! - [`sqlite`], [`limits`]: readers and writers with deadlines (crate `litekeeper-sqlite`)
 //! - [`os`]: what the kernel knows of files, locks and processes, without opening a database
 //! - [`locks`]: locked bytes as SQLite's locks, and how long each is held
@@ -85,6 +86,7 @@ mod tls;
 mod trends;
 mod worker_pool;
 
+use litekeeper_scrub as scrub;
 use litekeeper_sqlite as sqlite;
 use litekeeper_sqlite::limits;
 

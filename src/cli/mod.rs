@@ -25,6 +25,7 @@ mod run;
 mod runbook;
 mod runtime;
 mod schedule;
+mod scrub;
 mod sealed;
 mod serve;
 
@@ -96,6 +97,11 @@ enum Command {
     /// Runs them as the scheduler does, with the same settings and the same history. The agent may
     /// be running at the same time.
     Run(run::Arguments),
+    /// Find damage that no check of SQLite sees, by comparing pages with what they were
+    ///
+    /// Reads every page from the disk and compares it with its hash of the last scrub, where nobody
+    /// can have written it since. Reads only: docs/SCRUB.md.
+    Scrub(scrub::Arguments),
     /// Restore a backup to a new file, or verify that backups can be restored
     ///
     /// Verifies the restored file after copying. Never overwrites a file.
@@ -138,6 +144,9 @@ enum Command {
         /// The database
         path: std::path::PathBuf,
     },
+    /// Reads databases for scrubs
+    #[command(name = crate::scrub::READER_COMMAND, hide = true)]
+    ScrubReader,
     /// Print the reference of all metrics, as Markdown
     #[command(after_help = "Exit codes: 0 printed, 2 usage error.")]
     Metrics,
@@ -180,6 +189,8 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Locks(arguments) => locks::run(arguments),
+        Command::Scrub(arguments) => scrub::run(arguments),
+        Command::ScrubReader => read_for_scrubs(),
         Command::Restore(arguments) => restore::run(arguments),
         Command::Sealed(arguments) => sealed::run(arguments),
         Command::History(arguments) => history::run(&arguments),
@@ -202,6 +213,13 @@ pub fn main() -> ExitCode {
         Exit::Failure
     });
     exit.into()
+}
+
+/// Serves scrubs until its input ends.
+fn read_for_scrubs() -> anyhow::Result<Exit> {
+    sqlite::set_idle_io_priority();
+    crate::scrub::serve(std::io::stdin(), &mut std::io::stdout().lock())?;
+    Ok(Exit::Success)
 }
 
 fn completions(shell: clap_complete::Shell) -> Exit {

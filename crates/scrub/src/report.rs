@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::hash::PageHash;
 use crate::request::Progress;
 use crate::serde_formats::optional_unix_seconds;
+use crate::serde_formats::seconds;
 use crate::serde_formats::unix_seconds;
 
 /// How a scrub ended.
@@ -210,6 +211,7 @@ pub struct Report {
     pub unverified_pages: BTreeMap<UnverifiedReason, u32>,
     /// All mismatches, those of earlier scrubs that were not resolved too. The first
     /// [`Report::MAX_MISMATCHES`] by page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mismatches: Vec<Mismatch>,
     /// Their number.
     pub mismatches_total: u32,
@@ -224,6 +226,7 @@ pub struct Report {
     /// Bytes of the main file that were read, in all parts of an interrupted scrub.
     pub bytes: u64,
     /// Time that was spent reading, without the breaks of an interrupted scrub.
+    #[serde(rename = "elapsed_seconds", with = "seconds")]
     pub elapsed: Duration,
 }
 

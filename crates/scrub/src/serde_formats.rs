@@ -72,3 +72,21 @@ pub(crate) mod optional_unix_seconds {
         Ok(Option::deserialize(deserializer)?.map(|Seconds(time)| time))
     }
 }
+
+/// A time span as seconds.
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::Deserialize as _;
+    use serde::Deserializer;
+    use serde::Serialize as _;
+    use serde::Serializer;
+
+    pub(crate) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        span.as_secs_f64().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}

@@ -19,7 +19,8 @@
 //!    `sync_file_range`).
 //! 5. A **`-shm` that shrinks while it is mapped**, which would end the process (`shared_memory`).
 //! 6. **Statements whose text is not UTF-8**, as names of tables need not be (`statement`).
-//! 7. **Pages as SQLite reads them**, for a check that accounts for all of them (`page_reads`).
+//! 7. The **I/O priority** of the process, which rustix lacks (`io_priority`).
+//! 8. **Pages as SQLite reads them**, for a check that accounts for all of them (`page_reads`).
 //!
 //! A callback must never panic. No pointer is kept for longer than the connection it came from, and
 //! nothing is written through one.
@@ -31,6 +32,7 @@
 mod file_handle;
 mod file_pointer;
 mod io_methods;
+mod io_priority;
 mod journal;
 mod journal_flush;
 mod page_reads;
@@ -50,6 +52,7 @@ pub(super) use file_handle::read_at;
 pub(super) use file_handle::read_header;
 pub(super) use file_handle::read_impact;
 pub(super) use file_handle::set_progress_handler;
+pub use io_priority::set_idle_io_priority;
 pub(super) use journal::journal_has_header;
 pub(super) use journal_flush::JournalFlusher;
 pub(super) use page_reads::with_page_observer;

@@ -1,0 +1,412 @@
+//! `litekeeper scrub`.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::num::NonZeroU64;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::app;
+use crate::collectors::Consistent;
+use crate::collectors::ConsistentReadError;
+use crate::collectors::read_consistently;
+use crate::config::Config;
+use crate::config::StateLocation;
+use crate::database_files::DatabaseFiles;
+use crate::humanize::bytes;
+use crate::humanize::count;
+use crate::humanize::counted;
+use crate::limits::QueryLimits;
+use crate::scrub::Error;
+use crate::scrub::LedgerDirectory;
+use crate::scrub::Mismatch;
+use crate::scrub::MismatchKind;
+use crate::scrub::Outcome;
+use crate::scrub::Preview;
+use crate::scrub::Progress;
+use crate::scrub::Reader;
+use crate::scrub::Report;
+use crate::scrub::ScrubRequest;
+use crate::scrub::Source;
+use crate::scrub::UnverifiedReason;
+use crate::sqlite::PageName;
+use crate::sqlite::SqliteError;
+use crate::tasks::Progress as _;
+use crate::worker_pool::run_blocking;
+
+use super::common::rfc3339;
+use super::escape::one_line;
+use super::escape::print_error;
+use super::exit::Exit;
+use super::output::print;
+use super::progress::TerminalProgress;
+use super::runtime::block_on;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  litekeeper scrub books.db
+  litekeeper scrub --dry-run --rate 20M /srv/tenants/*.db
+
+The first scrub of a file only records hashes. A stopped scrub continues at its position. docs/SCRUB.md explains what can be verified and what a mismatch means.
+
+Exit codes: 0 no damage found, 1 damage found, 2 usage error, 3 something could not be scrubbed, or the scrub was stopped.")]
+pub(super) struct Arguments {
+    /// Database files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Show what would be read and verified, and read no page
+    #[arg(long, conflicts_with = "accept")]
+    dry_run: bool,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// Bytes to read per second, such as 20M (K, M and G are powers of 1024); default: no limit
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    rate: Option<NonZeroU64>,
+    /// Directory of the ledgers; default: `scrub` beside the state file of the agent
+    #[arg(long, value_name = "DIRECTORY")]
+    ledger_dir: Option<PathBuf>,
+    /// Accept the pages that earlier scrubs reported: they get the hash of their present content,
+    /// and are not reported again. Use it after a repair or a restore over the same file
+    #[arg(long)]
+    accept: bool,
+    /// Configuration file, for the default of --ledger-dir
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "LITEKEEPER_CONFIG",
+        default_value = "/etc/litekeeper/litekeeper.yml"
+    )]
+    config: PathBuf,
+}
+
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'K' | 'k')) => (&text[..at], 1 << 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 1 << 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 1 << 30),
+        _ => (text, 1_u64),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    number.and_then(NonZeroU64::new).ok_or_else(|| "give a number of bytes such as 500K or 20M".to_owned())
+}
+
+/// A mismatch with the name of its page.
+#[derive(Debug, Serialize)]
+struct NamedMismatch {
+    kind: &'static str,
+    page: u32,
+    frame: Option<u32>,
+    /// `None` where no b-tree leads to the page.
+    name: Option<PageName>,
+    expected: Option<String>,
+    found: String,
+    last_verified_at: Option<String>,
+    found_at: String,
+}
+
+/// The result for one file.
+#[derive(Debug, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+enum FileResult {
+    Scrubbed { path: String, is_ok: bool, report: Report, mismatches: Vec<NamedMismatch> },
+    Planned { path: String, plan: Preview },
+    Stopped { path: String, bytes_done: u64, bytes_total: u64 },
+    Failed { path: String, error: &'static str, message: String },
+}
+
+/// The JSON document.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    format_version: u32,
+    litekeeper_version: &'static str,
+    databases: &'a [FileResult],
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let Some(ledgers) = ledgers(&arguments) else {
+        print_error!("litekeeper: no directory for the ledgers is known: add --ledger-dir DIRECTORY");
+        return Ok(Exit::Usage);
+    };
+    block_on(async {
+        let stop = CancellationToken::new();
+        app::stop_on_signals(stop.clone())?;
+        let json = arguments.json;
+        let work = run_blocking(move || scrub_all(&arguments, &ledgers, &stop));
+        let Some(results) = work.await else { anyhow::bail!("the scrub panicked") };
+        if json {
+            let document = Document {
+                format_version: 1,
+                litekeeper_version: env!("CARGO_PKG_VERSION"),
+                databases: &results,
+            };
+            print(&(serde_json::to_string_pretty(&document)? + "\n"));
+        }
+        let is_bad = |result: &FileResult| matches!(result, FileResult::Scrubbed { is_ok: false, .. });
+        let is_incomplete =
+            |result: &FileResult| matches!(result, FileResult::Stopped { .. } | FileResult::Failed { .. });
+        Ok(if results.iter().any(is_bad) {
+            Exit::Problems
+        } else if results.iter().any(is_incomplete) {
+            Exit::Failure
+        } else {
+            Exit::Success
+        })
+    })
+}
+
+/// The directory of the agent, so that both continue each other's work.
+fn ledgers(arguments: &Arguments) -> Option<LedgerDirectory> {
+    if let Some(directory) = &arguments.ledger_dir {
+        return Some(LedgerDirectory::new(directory));
+    }
+    // An invalid configuration is no reason to refuse a scrub.
+    let location =
+        Config::load(&arguments.config).map_or(StateLocation::Default, |config| config.maintenance.state);
+    let file = location.file(&|name| std::env::var(name).ok(), crate::os::is_root())?;
+    Some(LedgerDirectory::new(file.parent()?.join("scrub")))
+}
+
+fn scrub_all(arguments: &Arguments, ledgers: &LedgerDirectory, stop: &CancellationToken) -> Vec<FileResult> {
+    let progress = TerminalProgress::new();
+    let mut reader: Option<Reader> = None;
+    let mut results = Vec::new();
+    for file in &arguments.files {
+        let request = ScrubRequest {
+            bytes_per_second: arguments.rate,
+            accept: arguments.accept,
+            ..ScrubRequest::new(file, ledgers.clone())
+        };
+        if reader.as_mut().is_some_and(Reader::is_gone) {
+            reader = None;
+        }
+        let usable = match reader.take() {
+            Some(usable) => Ok(usable),
+            None => Reader::spawn(),
+        };
+        let result = usable.and_then(|usable| {
+            let usable = reader.insert(usable);
+            if arguments.dry_run {
+                let plan = usable.preview(&request)?;
+                return Ok(FileResult::Planned { path: path_text(file), plan });
+            }
+            progress.begin(&path_text(file));
+            let mut show = |done: Progress| {
+                let share = done.bytes_done as f64 / done.bytes_total.max(1) as f64;
+                progress.update(share, "");
+                if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            Ok(match usable.scrub(&request, &mut show)? {
+                Outcome::Completed(report) => scrubbed(file, report, stop),
+                Outcome::Stopped(Progress { bytes_done, bytes_total }) => {
+                    FileResult::Stopped { path: path_text(file), bytes_done, bytes_total }
+                }
+            })
+        });
+        progress.clear();
+        let result = result.unwrap_or_else(|error| failed(file, &error));
+        if !arguments.json {
+            print(&text(&result));
+        }
+        results.push(result);
+        if stop.is_cancelled() {
+            break;
+        }
+    }
+    results
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn failed(file: &Path, error: &Error) -> FileResult {
+    FileResult::Failed { path: path_text(file), error: error.label(), message: error.to_string() }
+}
+
+fn scrubbed(file: &Path, mut report: Report, stop: &CancellationToken) -> FileResult {
+    let names = names(file, &report.mismatches, stop);
+    let mismatches = report
+        .mismatches
+        .iter()
+        .map(|mismatch| NamedMismatch {
+            kind: mismatch.kind.label(),
+            page: mismatch.page,
+            frame: mismatch.frame,
+            name: names.get(&mismatch.page).cloned(),
+            expected: mismatch.expected.map(|hash| hash.to_string()),
+            found: mismatch.found.to_string(),
+            last_verified_at: mismatch.last_verified_at.map(rfc3339),
+            found_at: rfc3339(mismatch.found_at),
+        })
+        .collect();
+    // They are listed with their names.
+    report.mismatches.clear();
+    FileResult::Scrubbed { path: path_text(file), is_ok: report.is_ok(), report, mismatches }
+}
+
+/// Names the pages of mismatches; none where the database cannot be read.
+fn names(file: &Path, mismatches: &[Mismatch], stop: &CancellationToken) -> BTreeMap<u32, PageName> {
+    const LIMIT: Duration = Duration::from_secs(600);
+    let wanted: BTreeSet<u32> = mismatches.iter().map(|mismatch| mismatch.page).collect();
+    if wanted.is_empty() {
+        return BTreeMap::new();
+    }
+    let path = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let limits = QueryLimits { cancel: stop.clone(), ..QueryLimits::with_timeout(LIMIT) };
+    let read: Result<_, ConsistentReadError<SqliteError>> =
+        read_consistently(&path, &DatabaseFiles::of(&path), &limits, |reader| {
+            reader.header()?;
+            reader.name_pages(&wanted)
+        });
+    match read {
+        Ok(Consistent::Read { answer, .. }) => answer,
+        Ok(Consistent::Unstable) | Err(_) => BTreeMap::new(),
+    }
+}
+
+fn text(result: &FileResult) -> String {
+    match result {
+        FileResult::Scrubbed { path, report, mismatches, .. } => report_text(path, report, mismatches),
+        FileResult::Planned { path, plan } => plan_text(path, plan),
+        FileResult::Stopped { path, bytes_done, bytes_total } => format!(
+            "{}: stopped after {} of {}; the next scrub continues there\n",
+            one_line(path),
+            bytes(*bytes_done),
+            bytes(*bytes_total)
+        ),
+        FileResult::Failed { message, .. } => format!("{}\n", one_line(message)),
+    }
+}
+
+fn report_text(path: &str, report: &Report, mismatches: &[NamedMismatch]) -> String {
+    let verdict = if report.is_ok() { "no silent damage found" } else { "SILENT DAMAGE" };
+    let mut text = format!("{}: {verdict}\n", one_line(path));
+    let source = match report.source {
+        Source::Disk => "from the disk",
+        Source::PageCache => "from the page cache: the file system does not let it be bypassed",
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "  read        {}, {} in {:.1} s {source}",
+        counted(u64::from(report.pages), "page"),
+        bytes(report.bytes),
+        report.elapsed.as_secs_f64()
+    );
+    let previous =
+        report.previous_at.map_or_else(String::new, |time| format!(", last scrub {}", rfc3339(time)));
+    let _ = writeln!(text, "  mode        {}{previous}", report.mode.label());
+    let _ = writeln!(text, "  verified    {}", counted(u64::from(report.verified_pages), "page"));
+    for (reason, pages) in &report.unverified_pages {
+        let _ =
+            writeln!(text, "  unverified  {}: {}", counted(u64::from(*pages), "page"), reason_text(*reason));
+    }
+    if report.wal_frames > 0 {
+        let _ = writeln!(text, "  WAL         {} verified", counted(u64::from(report.wal_frames), "frame"));
+    }
+    for (number, what) in [(report.healed_pages, "match again"), (report.accepted_pages, "accepted")] {
+        if number > 0 {
+            let _ = writeln!(text, "  {what}  {}", counted(u64::from(number), "page"));
+        }
+    }
+    for mismatch in mismatches {
+        let _ = writeln!(text, "  {}", mismatch_text(mismatch));
+    }
+    if mismatches.len() < report.mismatches_total as usize {
+        let _ = writeln!(
+            text,
+            "  … and {} more",
+            count(u64::from(report.mismatches_total) - mismatches.len() as u64)
+        );
+    }
+    if !report.is_ok() {
+        text.push_str("  What to do: docs/SCRUB.md, \"After a find\"\n");
+    }
+    text
+}
+
+fn mismatch_text(mismatch: &NamedMismatch) -> String {
+    let page = match mismatch.frame {
+        Some(frame) => format!("page {} (frame {frame} of the WAL)", mismatch.page),
+        None => format!("page {}", mismatch.page),
+    };
+    let place = match &mismatch.name {
+        Some(PageName { btree: Some(btree), table, role }) => {
+            let role = serde_json::to_value(role).ok().and_then(|role| role.as_str().map(str::to_owned));
+            let role = role.unwrap_or_default();
+            match table {
+                Some(table) if table != btree => format!("{role} of index {btree} on table {table}"),
+                _ => format!("{role} of table {btree}"),
+            }
+        }
+        Some(PageName { btree: None, role, .. }) => serde_json::to_value(role)
+            .ok()
+            .and_then(|role| role.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        None => "no b-tree leads to it".to_owned(),
+    };
+    let what = match mismatch.kind {
+        kind if kind == MismatchKind::WalFrame.label() => "a committed frame has the wrong checksum",
+        kind if kind == MismatchKind::LostCheckpointWrite.label() => "does not hold what a checkpoint wrote",
+        _ => "differs although nobody wrote it",
+    };
+    let since =
+        mismatch.last_verified_at.as_ref().map_or_else(String::new, |time| format!("; last right at {time}"));
+    one_line(&format!("{page}, {place}: {what}{since}, found {}", mismatch.found_at)).into_owned()
+}
+
+fn plan_text(path: &str, plan: &Preview) -> String {
+    let mut text = format!("{}: would read {}", one_line(path), bytes(plan.bytes));
+    if let Some(elapsed) = plan.elapsed {
+        let _ = write!(text, " in {:.0} s", elapsed.as_secs_f64());
+    }
+    let _ = writeln!(
+        text,
+        ", and can verify {} of {}",
+        count(u64::from(plan.verifiable_pages)),
+        counted(u64::from(plan.pages), "page")
+    );
+    for (reason, pages) in &plan.unverifiable_pages {
+        let _ = writeln!(text, "  not {}: {}", counted(u64::from(*pages), "page"), reason_text(*reason));
+    }
+    text
+}
+
+fn reason_text(reason: UnverifiedReason) -> &'static str {
+    match reason {
+        UnverifiedReason::FirstScrub => "this is the first scrub of the file",
+        UnverifiedReason::NewPage => "new since the last scrub",
+        UnverifiedReason::Written => "written since the last scrub",
+        UnverifiedReason::Rewritten => "the file was written since the last scrub",
+        UnverifiedReason::WalIncomplete => "the WAL no longer says which pages were written",
+        UnverifiedReason::Replaced => "another file is at the path",
+        UnverifiedReason::Freelist => "free pages, whose content has no meaning",
+        UnverifiedReason::Ledger => "this part of the ledger is damaged",
+        UnverifiedReason::Filesystem => "the file system does not prove that nobody wrote",
+        UnverifiedReason::Remounted => "the file system was mounted again while the database was in use",
+        UnverifiedReason::Unsettled => "the file was written during the last scrub",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_of_bytes() {
+        assert_eq!(rate("20M").map(NonZeroU64::get), Ok(20 << 20));
+        assert_eq!(rate("512").map(NonZeroU64::get), Ok(512));
+        for wrong in ["", "0", "M", "-1", "1.5M", "99999999999G"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}
