@@ -100,7 +100,7 @@ impl Opened {
             (Some(header), _) => header.page_size,
             (None, Some(head)) => head.page_size,
             // An encrypted database looks like noise, in whole pages.
-            (None, None) if size % 512 == 0 => OPAQUE_PAGE_SIZE,
+            (None, None) if size.is_multiple_of(512) => OPAQUE_PAGE_SIZE,
             (None, None) => return not_a_database("is no SQLite database"),
         };
         let pages = size / u64::from(page_size);
