@@ -197,10 +197,10 @@ mod tests {
     use crate::reader::Access;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a database of this test alone")]
     fn every_page_has_its_name_and_a_damaged_leaf_too() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
-        #[expect(clippy::disallowed_methods, reason = "a database of this test alone")]
         let owner = Connection::open(&path).unwrap();
         owner
             .execute_batch(
