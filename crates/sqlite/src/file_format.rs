@@ -127,6 +127,13 @@ impl FileFormat {
             let words = "its first page holds zeros only: its content was lost, as after a power failure, or never written";
             return Some(Self::damaged(words));
         }
+        if first.get(257..262) == Some(b"ustar") {
+            return Some(Self::OtherFile("a tar archive"));
+        }
+        // A transfer as text, or a byte that was lost or added, moves all pages.
+        if first.windows(MAGIC.len() - 1).any(|window| window == &MAGIC[1..]) {
+            return Some(Self::damaged("its header is not at its beginning: all of its content is shifted"));
+        }
         if let Some((_, kind)) = SIGNATURES.iter().find(|(signature, _)| first.starts_with(signature)) {
             return Some(Self::OtherFile(kind));
         }
@@ -320,6 +327,13 @@ mod tests {
             ("version 5 of the schema", set(47, &[5]), Some("newer_version")),
             ("version 3 for writing", set(18, &[3]), None),
             ("zeros", vec![0; 8192], Some("damaged")),
+            ("without its first byte", sound[1..].to_vec(), Some("damaged")),
+            ("behind a byte-order mark", [b"\xef\xbb\xbf" as &[u8], &sound].concat(), Some("damaged")),
+            (
+                "in a tar archive",
+                [&[b'n'; 257] as &[u8], b"ustar", &[0; 250], &sound].concat(),
+                Some("not_a_database"),
+            ),
             ("zeros on the first page", set(0, &[0; 4096]), Some("damaged")),
             ("text on the first page", set(0, &b"log line\n".repeat(456)[..4096]), Some("damaged")),
         ];
