@@ -217,8 +217,10 @@ impl Writer {
     /// # Errors
     /// What any read can meet; `DeadlineExceeded` after `limit`.
     pub fn left(&mut self, scan: &KeysetScan, limit: Duration) -> Result<RemainingRows, SqliteError> {
-        self.arm(Some(Instant::now() + limit))?;
+        let begun = Instant::now();
+        self.arm(Some(begun + limit))?;
         let result = left(self.connection(), scan);
+        self.note_read(begun);
         self.arm(None)?;
         result.map_err(self.failed("count the rows that stay"))
     }
@@ -231,7 +233,8 @@ impl Writer {
         after: Option<&Cursor>,
         size: BatchSize,
     ) -> Result<bool, SqliteError> {
-        self.arm(Some(Instant::now() + size.limit))?;
+        let begun = Instant::now();
+        self.arm(Some(begun + size.limit))?;
         let result = scan.nth_key_after(self.connection(), after, size.rows).and_then(|next| {
             for (sql, parameters) in scan.selects(after, next.as_ref()) {
                 if self.connection().prepare_cached(&sql)?.exists(params_from_iter(parameters))? {
@@ -240,6 +243,7 @@ impl Writer {
             }
             Ok(false)
         });
+        self.note_read(begun);
         self.arm(None)?;
         result.map_err(self.failed(OPERATION))
     }

@@ -4,6 +4,7 @@
 //! never wait for a lock while it holds one, change a mode that the application chose, or leave a
 //! new companion file behind.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,6 +76,7 @@ pub struct Writer {
     path: PathBuf,
     journal_mode: JournalMode,
     is_alone: fn(&Path) -> bool,
+    longest_read: Cell<Duration>,
     // Makes the writer stay on its thread, where it may make files in the owner's name.
     _rights: raw::AllowChown,
 }
@@ -116,6 +118,7 @@ impl Writer {
             path: path.to_owned(),
             journal_mode: JournalMode::Rollback,
             is_alone: |_| false,
+            longest_read: Cell::default(),
             _rights: rights,
         };
         writer.arm(None)?;
@@ -169,6 +172,21 @@ impl Writer {
     #[must_use]
     pub fn journal_mode(&self) -> JournalMode {
         self.journal_mode
+    }
+
+    /// The longest that a read of this connection kept writers of a rollback database from
+    /// committing.
+    #[must_use]
+    pub fn longest_read(&self) -> Duration {
+        self.longest_read.get()
+    }
+
+    /// Notes how long a read took: its SHARED lock keeps writers of a rollback database from
+    /// committing.
+    pub(super) fn note_read(&self, begun: Instant) {
+        if self.journal_mode == JournalMode::Rollback {
+            self.longest_read.set(self.longest_read.get().max(begun.elapsed()));
+        }
     }
 
     /// Whether and how the database gives free pages back, as `PRAGMA auto_vacuum` tells it now.

@@ -17,6 +17,7 @@ use crate::config::Retention;
 use crate::config::TimestampFormat;
 use crate::sqlite::ExpiryPredicate;
 use crate::sqlite::NewestRows;
+use crate::sqlite::RowTest;
 use crate::sqlite::ScanTable;
 use crate::sqlite::SqliteError;
 use crate::sqlite::TimeColumn;
@@ -102,7 +103,9 @@ pub(super) fn by_time(
     if let TimeForm::PerRow { .. } = form {
         let by_rank = last.is_some();
         let test = move |value: &TimeValue| matches!(judge.read(value, kind), Reading::Time(seconds) if by_rank || seconds < cutoff);
-        source.test_rows(Arc::new(test))?;
+        let test: RowTest = Arc::new(test);
+        source.test_rows(Arc::clone(&test))?;
+        notes.row_test = Some(test);
     }
     let (format, oldest) = (Some(tally.format()), tally.oldest.unwrap_or(cutoff));
     let keys = source.key_range(shape)?;

@@ -20,6 +20,7 @@ use crate::sqlite::Contention;
 use crate::sqlite::Cursor;
 use crate::sqlite::JournalMode;
 use crate::sqlite::SqliteError;
+use crate::sqlite::TimeColumn as _;
 use crate::sqlite::Writer;
 use crate::sqlite::is_own_timeout;
 
@@ -29,7 +30,9 @@ use crate::tasks::lock_contention::LockContention;
 use crate::tasks::log_cleaning::report::TableReport;
 use crate::tasks::progress::Progress;
 
+use crate::collectors::Consistent;
 use crate::collectors::date;
+use crate::collectors::read_unlocked;
 use crate::tasks::log_cleaning::kept;
 use crate::tasks::log_cleaning::plan::Plan;
 use crate::tasks::log_cleaning::plan::PlanError;
@@ -82,7 +85,7 @@ pub(super) struct Cleaner<'r> {
     progress: &'r Arc<dyn Progress>,
     identity: Option<(u64, u64)>,
     contention: LockContention,
-    pub(super) max_hold: Duration,
+    max_hold: Duration,
     now: SystemTime,
 }
 
@@ -103,6 +106,12 @@ impl<'r> Cleaner<'r> {
             max_hold: Duration::ZERO,
             now: context.now,
         }
+    }
+
+    /// The longest that the owner was kept from writing, by a transaction or, in a rollback database,
+    /// by a read.
+    pub(super) fn longest_hold(&self) -> Duration {
+        self.max_hold.max(self.writer.longest_read())
     }
 
     /// Deletes the expired rows of a table.
@@ -186,12 +195,19 @@ impl<'r> Cleaner<'r> {
     ) -> Result<Option<Plan>, CleaningError> {
         let scan_time = scan_timeout(self.database, self.writer.journal_mode());
         let inputs = PlanInputs { foreign_keys, now: self.now, scan_time };
-        let planned = self.writer.retry_while_busy(self.write_limits.lock_timeout, |writer| {
-            match plan(writer, retention, inputs, notes) {
-                Err(PlanError::Sqlite(error)) => Err(error),
-                other => Ok(other),
+        let planned = match self.plan_unlocked(retention, inputs, notes) {
+            Some(planned) => {
+                notes.row_test.take().map_or(Ok(()), |test| self.writer.test_rows(test))?;
+                planned
             }
-        })?;
+            None => self.writer.retry_while_busy(self.write_limits.lock_timeout, |writer| {
+                *notes = PlanNotes::default();
+                match plan(writer, retention, inputs, notes) {
+                    Err(PlanError::Sqlite(error)) => Err(error),
+                    other => Ok(other),
+                }
+            })?,
+        };
         planned.map_err(|error| match error {
             PlanError::Config(message) => CleaningError::Refused(FailureReason::Config, message),
             PlanError::Archive(message) => CleaningError::Refused(FailureReason::Io, message),
@@ -200,6 +216,33 @@ impl<'r> Cleaner<'r> {
             }
             PlanError::Sqlite(error) => error.into(),
         })
+    }
+
+    /// The plan of a rollback database, read without a lock, as a reader's lock keeps its owner from
+    /// committing; `None` where writers leave no time for that, and in WAL mode, whose readers block
+    /// nobody.
+    fn plan_unlocked(
+        &self,
+        retention: &Retention,
+        inputs: PlanInputs,
+        notes: &mut PlanNotes,
+    ) -> Option<Result<Option<Plan>, PlanError>> {
+        const TRY_FOR: Duration = Duration::from_secs(1);
+        if self.writer.journal_mode() != JournalMode::Rollback {
+            return None;
+        }
+        let Database { path, files, .. } = self.database;
+        let read = read_unlocked(path, files, self.limits, TRY_FOR, |reader| {
+            *notes = PlanNotes::default();
+            match plan(reader, retention, inputs, notes) {
+                Err(PlanError::Sqlite(error)) => Err(error),
+                other => Ok(other),
+            }
+        });
+        match read {
+            Ok(Consistent::Read { answer, .. }) => Some(answer),
+            Ok(Consistent::Unstable) | Err(_) => None,
+        }
     }
 
     /// Goes over the table; over one whose rows refer to each other again, the other way round,

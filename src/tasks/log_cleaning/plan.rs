@@ -15,6 +15,7 @@ use crate::sqlite::KeysetScan;
 use crate::sqlite::LimitBoundary;
 use crate::sqlite::NewestRows;
 use crate::sqlite::RowLimits;
+use crate::sqlite::RowTest;
 use crate::sqlite::ScanTable;
 use crate::sqlite::SqliteError;
 use crate::sqlite::TimeColumn;
@@ -60,7 +61,7 @@ pub enum ExpiredBy {
 }
 
 /// What was seen of a column's times while a plan was made, whether or not there is one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct PlanNotes {
     /// What the values were taken for.
     pub times: Option<TimeValues>,
@@ -70,6 +71,8 @@ pub(super) struct PlanNotes {
     pub is_doubtful: bool,
     /// Expired rows that stay because the configuration says so.
     pub kept: Vec<KeptRows>,
+    /// The test of each row, which the connection that deletes needs too.
+    pub row_test: Option<RowTest>,
 }
 
 /// Against what a plan is made.

@@ -60,7 +60,8 @@ pub(super) fn run(task: &LogCleaning, context: &TaskContext<'_>) -> Result<Repor
             break;
         }
     }
-    let report = Report::new(cleaner.max_hold, report);
+    let max_hold = cleaner.longest_hold();
+    let report = Report::new(max_hold, report);
     match failure {
         None => Ok(report),
         Some((reason, message)) => Err(Stop::failed(reason, message).with_report(report)),
