@@ -9,9 +9,11 @@ macro_rules! runbooks {
 }
 
 /// Every alert with its runbook, by name.
-pub static RUNBOOKS: [(&str, &str); 41] = runbooks![
+pub static RUNBOOKS: [(&str, &str); 43] = runbooks![
     "LitekeeperAbsent",
+    "LitekeeperBackupDamaged",
     "LitekeeperBackupUnverified",
+    "LitekeeperBackupVerificationOverdue",
     "LitekeeperConfigReloadFailed",
     "LitekeeperDown",
     "LitekeeperJobFailing",

@@ -263,5 +263,22 @@ fn backups() -> Vec<Panel> {
             "time() - (litekeeper_backup_last_verified_timestamp_seconds{@db} > 0)",
             "{{db}} @ {{instance}}",
         ),
+        Panel::steps(
+            "Kept backups by state",
+            "Verified: equal to the manifest when it was last read. Damaged: changed since it was made. Unverified: no usable manifest.",
+            unit::SHORT,
+        )
+        .size(12, 8)
+        .query("sum by (state) (litekeeper_backup_kept_files{@db})", "{{state}}"),
+        Panel::lines(
+            "Since kept backups were verified",
+            "Time since the kept backup was compared with its manifest that was not compared for longest.",
+            unit::SECONDS,
+        )
+        .size(12, 8)
+        .query(
+            "time() - litekeeper_backup_kept_verified_timestamp_seconds{@db, verification=\"oldest\"}",
+            "{{db}} @ {{instance}}",
+        ),
     ]
 }

@@ -29,6 +29,8 @@ use crate::sqlite::Check;
 use crate::sqlite::FindingCategory;
 use crate::worker_pool::run_blocking;
 
+use super::checked_file::CheckedFile;
+use super::checked_file::compare_with_manifest;
 use super::escape::one_line;
 use super::exit::Exit;
 use super::output::print;
@@ -80,7 +82,7 @@ struct Document<'a> {
     litekeeper_version: &'static str,
     sqlite_version: &'static str,
     status: Status,
-    databases: &'a [Report],
+    databases: &'a [CheckedFile],
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
@@ -90,6 +92,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         checks,
         by_table: arguments.by_table,
         busy_timeout: Duration::from_secs_f64(arguments.busy_timeout),
+        is_backup: false,
         json: arguments.json,
     };
     check_all(arguments.files, &options)
@@ -101,6 +104,8 @@ pub(super) struct CheckOptions {
     pub checks: Vec<Check>,
     pub by_table: bool,
     pub busy_timeout: Duration,
+    /// Whether the files are backups, which are compared with their manifests.
+    pub is_backup: bool,
     pub json: bool,
 }
 
@@ -127,7 +132,11 @@ pub(super) fn check_all(files: Vec<PathBuf>, options: &CheckOptions) -> anyhow::
             };
             let progress = TerminalProgress::new();
             let observer = progress.clone();
-            let mut work = std::pin::pin!(run_blocking(move || report(&request, &observer)));
+            let is_backup = options.is_backup;
+            let mut work = std::pin::pin!(run_blocking(move || {
+                let manifest = is_backup.then(|| compare_with_manifest(&request, &observer));
+                (manifest, report(&request, &observer))
+            }));
             let reported = tokio::select! {
                 reported = &mut work => reported,
                 () = stop.cancelled() => {
@@ -136,19 +145,20 @@ pub(super) fn check_all(files: Vec<PathBuf>, options: &CheckOptions) -> anyhow::
                 }
             };
             progress.clear();
-            let Some(mut reported) = reported else {
+            let Some((manifest, mut reported)) = reported else {
                 anyhow::bail!("{}: the check panicked", path.display())
             };
             add_lost_locks(&mut reported, owners.get_mut(index).map(std::mem::take).unwrap_or_default());
+            let checked = CheckedFile::new(reported, manifest);
             if !options.json {
-                print(&text(&reported));
+                print(&checked.text(text(&checked.report)));
             }
-            reports.push(reported);
+            reports.push(checked);
             if stop.is_cancelled() {
                 break;
             }
         }
-        let status = reports.iter().map(|report| report.status).max().unwrap_or(Status::Unknown);
+        let status = reports.iter().map(|checked| checked.report.status).max().unwrap_or(Status::Unknown);
         if options.json {
             print(&json(&reports, status)?);
         }
@@ -183,7 +193,7 @@ fn add_lost_locks(report: &mut Report, lost: Vec<LostLocks>) {
     report.lost_locks = lost.iter().map(ToString::to_string).collect();
 }
 
-fn json(reports: &[Report], status: Status) -> anyhow::Result<String> {
+fn json(reports: &[CheckedFile], status: Status) -> anyhow::Result<String> {
     let document = Document {
         format_version: FORMAT_VERSION,
         litekeeper_version: env!("CARGO_PKG_VERSION"),

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use clap::Parser;
 use clap::Subcommand;
 mod check;
+mod checked_file;
 mod common;
 mod config;
 mod demo;

@@ -63,6 +63,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             checks: vec![Check::Full],
             by_table: false,
             busy_timeout: READ_BUSY_TIMEOUT,
+            is_backup: true,
             json: arguments.json,
         };
         return check::check_all(arguments.files, &options);
@@ -126,8 +127,17 @@ fn report(backup: &Path, restored: &Result<RestoreReport, Stop>, json: bool) -> 
 }
 
 fn text(restored: &RestoreReport) -> String {
-    let RestoreReport { backup, backup_of, target, size_bytes, tables, rows, not_compared, not_checked } =
-        restored;
+    let RestoreReport {
+        backup,
+        backup_of,
+        manifest,
+        target,
+        size_bytes,
+        tables,
+        rows,
+        not_compared,
+        not_checked,
+    } = restored;
     let mut text = format!(
         "{}: restored from {}, {}, verified with {} in {}\n",
         target.display(),
@@ -145,6 +155,7 @@ fn text(restored: &RestoreReport) -> String {
             "  only the file name identifies the database: the backup has no attribute user.litekeeper.database (`cp -a` and `rsync -X` copy it)\n",
         ),
     }
+    text.push_str(&format!("  manifest {}\n", one_line(&manifest.summary())));
     for table in not_compared {
         text.push_str(&format!("  not compared, as its rows could not be counted in the backup: {table}\n"));
     }

@@ -11,7 +11,6 @@
 //! It must never hold the lock longer than allowed, or accept a copy that is not one state of the
 //! database.
 
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -31,6 +30,7 @@ use crate::sqlite::Header;
 use crate::sqlite::JournalMode;
 use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
+use crate::sqlite::WriteAt;
 
 use super::unlocked::StableState;
 
@@ -64,8 +64,6 @@ pub struct CopySource<'s> {
 /// A copy that is one state of the database.
 #[derive(Debug)]
 pub struct ConsistentCopy {
-    /// The hash of each block, against which the copy can be held.
-    pub blocks: BlockCopy,
     /// The size of the main file, which can be longer than its pages.
     pub size_bytes: u64,
     /// The longest that the lock was held; 0 where none was needed.
@@ -85,14 +83,14 @@ pub enum CopyOutcome {
     TooLong(Duration),
 }
 
-/// Copies a rollback database into an empty file. `progress` receives the bytes and the share that
-/// are copied.
+/// Copies a rollback database into an empty file, to which `write` writes: a block again if it has
+/// changed. `progress` receives the bytes and the share that are copied.
 ///
 /// # Errors
 /// The database cannot be read, the copy cannot be written, or a limit ended the copy.
 pub fn consistent_copy(
     source: CopySource<'_>,
-    copy: &File,
+    write: &WriteAt<'_>,
     progress: impl FnMut(u64, f64) -> io::Result<()>,
 ) -> Result<CopyOutcome, BlockError> {
     // It waits for locks by itself, so that the time of the wait is known.
@@ -103,7 +101,7 @@ pub fn consistent_copy(
         return Ok(CopyOutcome::NotHere);
     }
     let mut copying =
-        Copying { source, copy, readers: vec![reader], blocks: BlockCopy::default(), passes: 0 };
+        Copying { source, write, readers: vec![reader], blocks: BlockCopy::default(), passes: 0 };
     if let Some(size) = copying.unlocked_pass(progress)? {
         return Ok(CopyOutcome::Made(copying.made(size, Duration::ZERO)));
     }
@@ -153,7 +151,7 @@ enum Locked {
 
 struct Copying<'c> {
     source: CopySource<'c>,
-    copy: &'c File,
+    write: &'c WriteAt<'c>,
     /// The first takes the lock.
     readers: Vec<Reader>,
     blocks: BlockCopy,
@@ -174,7 +172,7 @@ impl Copying<'_> {
         let still = StableState::begin(&self.readers[0], self.source.files)?;
         let size = self.size()?;
         let mut failed = None;
-        let pass = self.blocks.update(&mut self.readers, self.copy, size, |done| {
+        let pass = self.blocks.update(&mut self.readers, self.write, size, |done| {
             failed = progress(done, done as f64 / size.max(1) as f64).err();
             if failed.is_some() || limits.is_exceeded() {
                 ControlFlow::Break(())
@@ -209,7 +207,7 @@ impl Copying<'_> {
             return Ok(Locked::NotHere);
         }
         let size = self.size()?;
-        let pass = self.blocks.update(&mut self.readers, self.copy, size, |_| {
+        let pass = self.blocks.update(&mut self.readers, self.write, size, |_| {
             if begun.elapsed() >= max_hold || limits.is_exceeded() {
                 ControlFlow::Break(())
             } else {
@@ -252,7 +250,7 @@ impl Copying<'_> {
     }
 
     fn made(self, size_bytes: u64, max_hold: Duration) -> ConsistentCopy {
-        ConsistentCopy { blocks: self.blocks, size_bytes, max_hold, passes: self.passes }
+        ConsistentCopy { size_bytes, max_hold, passes: self.passes }
     }
 }
 

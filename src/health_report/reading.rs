@@ -14,6 +14,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
@@ -163,7 +164,8 @@ fn private_copy(
     let stamp = crate::os::DatabaseFingerprint::read(files)?;
     let max_hold = request.impact_limits.map_or(MAX_COPY_HOLD, |impact_limits| impact_limits.max_copy_hold());
     let source = CopySource { path, files, max_hold, limits: &request.limits };
-    match consistent_copy(source, &file, |_, _| Ok(())) {
+    let write = |at: u64, bytes: &[u8]| file.write_all_at(bytes, at);
+    match consistent_copy(source, &write, |_, _| Ok(())) {
         Ok(CopyOutcome::Made(made)) => {
             let (main_bytes, max_hold) = (made.size_bytes, made.max_hold);
             Ok(CopyAttempt::Made(Box::new(PrivateCopy { reader, main_bytes, max_hold, stamp })))

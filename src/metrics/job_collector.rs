@@ -9,6 +9,7 @@ use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use super::backup_families::BACKUP_FAMILIES;
 use super::job_families::DURATION;
 use super::job_families::INTEGRITY_FAMILIES;
 use super::job_families::JOB_FAMILIES;
@@ -30,7 +31,7 @@ impl Collector for JobCollector {
             let jobs = self.0.lock();
             encode_integrity(&jobs, &mut encoder)?;
             encode_scrubs(&jobs, &mut encoder)?;
-            for family in JOB_FAMILIES {
+            for family in JOB_FAMILIES.iter().chain(BACKUP_FAMILIES) {
                 let mut metric =
                     encoder.encode_descriptor(family.name, family.help, family.unit.as_ref(), family.kind)?;
                 for ((database, task), job) in &jobs.jobs {

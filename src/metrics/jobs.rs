@@ -22,6 +22,7 @@ use crate::tasks::Run;
 use crate::tasks::RunStatus;
 use crate::tasks::SkipReason;
 
+use super::kept_backups::KeptBackups;
 use super::scrubs::Scrubs;
 
 /// A task of a database that is configured.
@@ -39,6 +40,8 @@ pub struct JobTarget {
     pub retentions: Vec<(String, Option<Duration>)>,
     /// Checks of a health check.
     pub checks: Vec<Check>,
+    /// After which time a kept backup is read again.
+    pub verify_interval: Option<Duration>,
 }
 
 /// One table of a log cleaning.
@@ -76,6 +79,8 @@ pub(super) struct Job {
     pub tables: BTreeMap<String, TableCounts>,
     /// The last verified backup.
     pub backup: Option<BackupMeasurement>,
+    pub kept_backups: Option<KeptBackups>,
+    pub verify_interval: Option<Duration>,
 }
 
 /// The integrity of one database.
@@ -148,6 +153,7 @@ impl JobMetrics {
                 target.expected_interval
             };
             job.timeout = if known { job.timeout.max(target.timeout) } else { target.timeout };
+            job.verify_interval = target.verify_interval;
             if !known {
                 job.next_runs.clear();
             }
@@ -290,6 +296,8 @@ impl Job {
         let measured = measurements(run);
         self.sizes = measured.sizes.or(self.sizes);
         self.backup = measured.backup.or(self.backup);
+        let kept = measured.kept_backups.as_deref().map(KeptBackups::of);
+        self.kept_backups = kept.or(self.kept_backups);
         for table in measured.tables {
             if let Some(counts) = self.tables.get_mut(&table.table) {
                 counts.complete = Some(table.complete);
@@ -299,7 +307,10 @@ impl Job {
     }
 
     fn keep_backup(&mut self, run: &Run) {
-        self.backup = measurements(run).backup.or(self.backup);
+        let measured = measurements(run);
+        self.backup = measured.backup.or(self.backup);
+        let kept = measured.kept_backups.as_deref().map(KeptBackups::of);
+        self.kept_backups = self.kept_backups.or(kept);
     }
 
     /// Adds to the counters what the run did.

@@ -12,11 +12,13 @@ use crate::collectors::DatabaseSnapshot;
 use crate::collectors::Snapshot;
 
 mod agent;
+mod backup_families;
 mod databases;
 mod http_requests;
 mod job_collector;
 mod job_families;
 mod jobs;
+mod kept_backups;
 mod labels;
 mod process;
 mod reference;

@@ -11,6 +11,7 @@ use crate::collectors::collectors;
 
 use super::agent::AGENT_FAMILIES;
 use super::agent::DATABASES;
+use super::backup_families::BACKUP_FAMILIES;
 use super::databases::metric_type;
 use super::databases::unit;
 use super::job_families::DURATION;
@@ -114,6 +115,7 @@ fn database_row(family: &Family) -> [String; 4] {
 fn jobs() -> Vec<[String; 4]> {
     let mut rows: Vec<[String; 4]> = JOB_FAMILIES
         .iter()
+        .chain(BACKUP_FAMILIES)
         .map(|family| {
             let labels: Vec<&str> = ["db", "task"].into_iter().chain(family.labels.iter().copied()).collect();
             row(family.name, family.unit.as_ref(), family.kind, &labels, family.help)

@@ -4,7 +4,6 @@
 use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -40,16 +39,6 @@ impl PendingFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Writes over the first bytes.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn overwrite_start(&self, bytes: &[u8]) -> io::Result<()> {
-        #[expect(clippy::disallowed_methods, reason = "as above; the copy is closed")]
-        let file = OpenOptions::new().write(true).open(&self.path)?;
-        file.write_all_at(bytes, 0)
     }
 
     /// Keeps a text beside its content, in an extended attribute; without effect where the file

@@ -7,6 +7,7 @@
 mod atomic_file;
 mod clock;
 mod descriptors;
+mod disk_reader;
 mod dual_stack_listener;
 mod file_fingerprint;
 mod files;
@@ -27,6 +28,7 @@ pub use atomic_file::PendingFile;
 pub use atomic_file::sync_directory;
 pub use atomic_file::xattr;
 pub use clock::ClockReading;
+pub use disk_reader::DiskReader;
 pub use dual_stack_listener::bind_dual_stack;
 pub use file_fingerprint::FileFingerprint;
 pub use files::DatabaseFingerprint;

@@ -190,7 +190,13 @@ impl TaskExecutor {
 
     fn history(&self, request: &RunRequest) -> Result<TaskHistory, StateStoreError> {
         let path = &request.database.path;
-        let (_, success) = self.state_store.last_runs(path, request.task)?;
+        let (last, success) = self.state_store.last_runs(path, request.task)?;
+        // A failed run may know more than the last success, or nothing.
+        let kept_backups = [last.as_ref(), success.as_ref()]
+            .into_iter()
+            .flatten()
+            .find_map(|stored| stored.run.report.as_ref()?.details.measurements().kept_backups)
+            .unwrap_or_default();
         Ok(TaskHistory {
             damage: self.state_store.known_damage(path)?,
             rate: success.and_then(|stored| stored.run.rate()),
@@ -201,6 +207,7 @@ impl TaskExecutor {
                 ledgers: ledger_directory(file),
                 readers: Arc::clone(&self.readers),
             }),
+            kept_backups,
             temporary_directory: temporary_directory(),
         })
     }

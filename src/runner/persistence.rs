@@ -56,8 +56,17 @@ pub(super) fn job_targets(databases: &[Arc<Database>]) -> Vec<JobTarget> {
             });
             let implementation = tasks::task(task);
             let (retentions, checks) = (implementation.retentions(settings), implementation.checks(settings));
+            let verify_interval = implementation.verify_interval(settings);
             let (database, timeout) = (database.name.clone(), timing.timeout);
-            targets.push(JobTarget { database, task, expected_interval, timeout, retentions, checks });
+            targets.push(JobTarget {
+                database,
+                task,
+                expected_interval,
+                timeout,
+                retentions,
+                checks,
+                verify_interval,
+            });
         }
     }
     targets

@@ -13,6 +13,7 @@ use crate::os::ClockReading;
 use crate::task::TaskKind;
 
 use crate::tasks::backup::backup_set::BackupIdentity;
+use crate::tasks::backup::kept_backup::KeptBackup;
 use crate::tasks::damage::KnownDamage;
 use crate::tasks::progress::Progress;
 use crate::tasks::reason::FailureReason;
@@ -39,6 +40,8 @@ pub struct TaskHistory {
     pub backup_identity: Option<BackupIdentity>,
     /// What a scrub needs; `None` while the state is in memory.
     pub scrub: Option<ScrubResources>,
+    /// The kept backups, as the last run of a backup left them.
+    pub kept_backups: Vec<KeptBackup>,
     /// The temporary directory that SQLite uses.
     pub temporary_directory: PathBuf,
 }

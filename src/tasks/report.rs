@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::health_report;
 
+use crate::tasks::backup::kept_backup::KeptBackup;
 use crate::tasks::scrub_result::ScrubResult;
 use crate::tasks::verdict::Verdict;
 
@@ -71,6 +72,8 @@ pub struct Measurements {
     pub tables: Vec<TableMeasurement>,
     /// The backup that was verified.
     pub backup: Option<BackupMeasurement>,
+    /// The kept backups of the database, the newest first.
+    pub kept_backups: Option<Vec<KeptBackup>>,
 }
 
 /// Numbers of one table.

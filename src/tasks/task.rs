@@ -114,6 +114,11 @@ pub trait Task: Sync {
         Vec::new()
     }
 
+    /// After which time the task reads a kept backup again.
+    fn verify_interval(&self, _settings: &Tasks) -> Option<Duration> {
+        None
+    }
+
     /// The checks that the task runs.
     fn checks(&self, _settings: &Tasks) -> Vec<Check> {
         Vec::new()

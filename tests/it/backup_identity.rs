@@ -57,6 +57,7 @@ impl Made {
     fn backups(&self) -> Vec<PathBuf> {
         let mut found: Vec<PathBuf> =
             std::fs::read_dir(self.path("backups")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        found.retain(|path| path.extension().is_some_and(|extension| extension == "backup"));
         found.sort();
         found
     }

@@ -253,6 +253,7 @@ fn jobs() -> Arc<JobMetrics> {
             | TaskKind::Scrub => Vec::new(),
         },
         checks: checks.to_vec(),
+        verify_interval: (task == TaskKind::Backup).then_some(Duration::from_secs(604_800)),
     };
     let targets = [
         target(TaskKind::HealthCheck, &[Check::Full, Check::ForeignKey]),
@@ -285,7 +286,12 @@ fn jobs() -> Arc<JobMetrics> {
           "cutoff": null, "format": null, "archive": null, "note": null } ] } });
     let backup = serde_json::json!({ "max_write_hold_seconds": 0.0, "backup": {
         "path": "/srv/backups/books.backup", "size_bytes": 4096, "tables": 1, "rows": 7, "not_compared": [], "attempts": 1,
-        "copy_seconds": 0.5, "verify_seconds": 0.5, "verified_at": 1795000001.5, "files": 3, "removed": [] } });
+        "copy_seconds": 0.5, "verify_seconds": 0.5, "verified_at": 1795000001.5, "files": 2, "removed": [],
+        "kept": [
+            { "path": "/srv/backups/3.backup", "size_bytes": 4096, "state": "verified", "verified_at": 1795000001.5, "checked_at": 1795000001.5, "problem": null, "changed_at": 3 },
+            { "path": "/srv/backups/2.backup", "size_bytes": 4096, "state": "verified", "verified_at": 1794000001.5, "checked_at": 1794000001.5, "problem": null, "changed_at": 2 },
+            { "path": "/srv/backups/1.backup", "size_bytes": 4096, "state": "damaged", "verified_at": 1793000001.5, "checked_at": 1794000002.5, "problem": "page 7 differs", "changed_at": 1 }
+        ] } });
     jobs.observe(&run(TaskKind::Backup, "success", None, backup));
     jobs.observe(&run(TaskKind::Vacuum, "success", None, vacuum));
     jobs.observe(&run(TaskKind::LogCleaning, "success", None, cleaning));
@@ -378,11 +384,14 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 89] = [
+const CONTRACT: [&str; 93] = [
     "litekeeper_alert_threshold",
     "litekeeper_backup_files",
+    "litekeeper_backup_kept_files",
+    "litekeeper_backup_kept_verified_timestamp_seconds",
     "litekeeper_backup_last_verified_timestamp_seconds",
     "litekeeper_backup_size_bytes",
+    "litekeeper_backup_verify_interval_seconds",
     "litekeeper_build_info",
     "litekeeper_config_last_reload_success_timestamp_seconds",
     "litekeeper_config_last_reload_successful",
@@ -432,6 +441,7 @@ const CONTRACT: [&str; 89] = [
     "process_virtual_memory_bytes",
     "sqlite_connected_processes",
     "sqlite_db_info",
+    "sqlite_down_reason",
     "sqlite_errors_total",
     "sqlite_file_allocated_bytes",
     "sqlite_file_replaced_total",

@@ -32,6 +32,7 @@ mod language;
 mod locks;
 mod lost_locks;
 mod maintenance;
+mod manifests;
 mod names;
 mod owner_formats;
 mod owners;
@@ -80,6 +81,7 @@ fn main() {
     trials.extend(locks::trials());
     trials.extend(lost_locks::trials());
     trials.extend(maintenance::trials());
+    trials.extend(manifests::trials());
     trials.extend(retention::trials());
     trials.extend(rows::trials());
     trials.extend(owner_formats::trials());

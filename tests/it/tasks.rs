@@ -64,14 +64,20 @@ fn run(task: &str, config: &str) -> (Option<i32>, Value) {
     (output.code, document["runs"][0].clone())
 }
 
-/// Everything in the directory of backups, sorted.
+/// Everything in the directory of backups but manifests, sorted.
 fn shelf(made: &TestDatabase) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(made.directory().join("backups"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_none_or(|extension| extension != "manifest"))
         .collect();
     found.sort();
     found
+}
+
+/// The manifest of a backup.
+fn manifest_of(backup: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.manifest", backup.display()))
 }
 
 /// Opens a file that nobody else has open, without a companion file.
@@ -166,10 +172,12 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
         let (copy, source) = (std::fs::metadata(&backup).unwrap(), std::fs::metadata(made.path()).unwrap());
         assert_eq!((copy.mode(), copy.uid(), copy.gid()), (source.mode(), source.uid(), source.gid()));
         // The same pages, and so the same journal mode, when it is put back.
-        let (copy, length) = (std::fs::read(&backup).unwrap(), 4096);
-        assert_eq!(copy.len(), before.len());
-        assert_eq!(copy[length..], before[length..]);
-        assert_eq!(copy[18..20], before[18..20]);
+        assert!(std::fs::read(&backup).unwrap() == before);
+        let manifest = std::fs::metadata(manifest_of(&backup)).unwrap();
+        assert_eq!(
+            (manifest.mode(), manifest.uid(), manifest.gid()),
+            (source.mode(), source.uid(), source.gid())
+        );
     }
     as_another_user_the_group_may_not_read();
     let made = TestDatabase::new("app").make();
@@ -250,15 +258,27 @@ fn a_backup_killed_at_any_moment_is_none() {
                 left += 1;
             } else {
                 assert_sound(&path);
+                assert!(manifest_of(&path).exists(), "{} has no manifest", path.display());
             }
         }
     }
     assert!(left > 0, "no kill met a copy");
+    let orphan = manifest_of(&shelf(&made)[0].with_file_name("app-20200102T030405.678Z-000000000000.backup"));
+    std::fs::write(&orphan, "of a backup of another database").unwrap();
     let other = made.directory().join("backups/.other-20260102T030405.678Z.backup.incomplete");
     std::fs::write(&other, "of another database").unwrap();
     assert_eq!(run("backup", &config).0, Some(0));
     let incomplete: Vec<PathBuf> = shelf(&made).into_iter().filter(|path| is_incomplete(path)).collect();
     assert_eq!(incomplete, [other], "the next run tidies up what is its own");
+    let directory = std::fs::read_dir(made.directory().join("backups")).unwrap();
+    let mut manifests: Vec<PathBuf> = directory.map(|entry| entry.unwrap().path()).collect();
+    manifests.retain(|path| path.extension().is_some_and(|extension| extension == "manifest"));
+    let mut expected: Vec<PathBuf> =
+        shelf(&made).iter().filter(|path| !is_incomplete(path)).map(|path| manifest_of(path)).collect();
+    expected.push(orphan);
+    manifests.sort();
+    expected.sort();
+    assert_eq!(manifests, expected, "each backup has a manifest, and no manifest of its own lacks a backup");
 }
 
 fn a_backup_that_is_stopped_leaves_nothing() {

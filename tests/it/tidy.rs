@@ -187,7 +187,7 @@ const CRATE_BOUNDARIES: [(&str, &str, &str); 16] = [
     ("rustls_native_certs::", "tls", "the choice of trusted authorities is in one place"),
     ("opentelemetry", "telemetry", "what takes traces can be left out, and nothing waits for it"),
     ("prost::", "telemetry", "only traces are protobuf"),
-    (" ring::", "auth sealed", "secrets are compared and hashes are made in few places"),
+    (" ring::", "auth scrub sealed", "secrets are compared and hashes are made in few places"),
     ("bcrypt::", "auth", "passwords are checked in one place"),
     ("x509_parser::", "tls", "certificates are parsed in one place"),
     ("spawn_blocking", "worker_pool", "a thread that hangs must be given up and replaced"),

@@ -21,6 +21,7 @@ mod judge;
 mod ledger;
 mod ledger_directory;
 mod look;
+pub mod manifest;
 mod page_set;
 mod pass;
 mod preview;

@@ -5,11 +5,9 @@
 //! that nobody wrote meanwhile. A pass over a copy that is nearly right reads the main file alone
 //! and writes little: so it is short, and the one that has to be proved can be done under a lock.
 
-use std::fs::File;
 use std::hash::BuildHasher as _;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,6 +27,9 @@ const BLOCK_BYTES: usize = 64 * 1024;
 /// holds.
 const BLOCKS_A_READ: usize = 4;
 
+/// Writes bytes to a copy at an offset; called by several threads at once.
+pub type WriteAt<'w> = dyn Fn(u64, &[u8]) -> io::Result<()> + Sync + 'w;
+
 /// The blocks of a copy, each with its hash.
 ///
 /// The hash is NH of UMAC (RFC 4418) with words of 64 bits and random keys: whatever the blocks
@@ -39,8 +40,6 @@ pub struct BlockCopy {
     keys: Vec<u64>,
     /// 0 for a block that was not copied yet.
     hashes: Vec<u128>,
-    /// Up to where the last pass went.
-    size: u64,
 }
 
 /// What one pass over the main file did.
@@ -69,33 +68,33 @@ impl Default for BlockCopy {
     fn default() -> Self {
         let random = std::hash::RandomState::new();
         let keys = (0..BLOCK_BYTES / 8).map(|place| random.hash_one(place)).collect();
-        Self { keys, hashes: Vec::new(), size: 0 }
+        Self { keys, hashes: Vec::new() }
     }
 }
 
 impl BlockCopy {
-    /// Brings a copy to what the first `size` bytes of the main file hold. Each reader works on a
-    /// thread of its own; `go` is asked between two blocks, with the bytes that are done.
+    /// Brings a copy to what the first `size` bytes of the main file hold: `write` receives each
+    /// block that differs from the last one that was written there. Each reader works on a thread
+    /// of its own; `go` is asked between two blocks, with the bytes that are done.
     ///
     /// # Errors
     /// The main file cannot be read, or the copy not written.
     pub fn update(
         &mut self,
         readers: &mut [Reader],
-        copy: &File,
+        write: &WriteAt<'_>,
         size: u64,
         mut go: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<BlockPass, BlockError> {
         let begun = Instant::now();
         let count = usize::try_from(size.div_ceil(BLOCK_BYTES as u64)).unwrap_or(usize::MAX);
         self.hashes.resize(count, 0);
-        self.size = size;
         let keys = &self.keys;
         let pass = Pass {
             blocks: Mutex::new(self.hashes.chunks_mut(BLOCKS_A_READ).enumerate()),
             has_stopped: AtomicBool::new(false),
             keys,
-            copy,
+            write,
             size,
         };
         let written = std::thread::scope(|scope| {
@@ -115,28 +114,6 @@ impl BlockCopy {
         let is_complete = !pass.has_stopped.load(Ordering::Relaxed);
         Ok(BlockPass { is_complete, written, elapsed: begun.elapsed() })
     }
-
-    /// Whether the first `size` bytes of a file are what was copied. Of a block that goes on behind
-    /// them nothing is known.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn matches(&self, file: &File, size: u64) -> io::Result<bool> {
-        let mut block = vec![0; BLOCK_BYTES];
-        for (number, hash) in self.hashes.iter().enumerate() {
-            let begin = number as u64 * BLOCK_BYTES as u64;
-            let copied = length_of(begin, self.size);
-            if length_of(begin, size) < copied {
-                break;
-            }
-            file.read_exact_at(&mut block[..copied], begin)?;
-            block[copied..].fill(0);
-            if hash_of(&block, &self.keys) != *hash {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }
 
 /// A pass that several threads share.
@@ -144,7 +121,7 @@ struct Pass<'p> {
     blocks: Mutex<std::iter::Enumerate<std::slice::ChunksMut<'p, u128>>>,
     has_stopped: AtomicBool,
     keys: &'p [u64],
-    copy: &'p File,
+    write: &'p WriteAt<'p>,
     size: u64,
 }
 
@@ -182,7 +159,7 @@ impl Pass<'_> {
                 if now != *hash {
                     // Not known any more until it is written.
                     *hash = 0;
-                    self.copy.write_all_at(&block[..length], begin)?;
+                    (self.write)(begin, &block[..length])?;
                     *hash = now;
                     written += 1;
                 }
@@ -215,6 +192,9 @@ fn hash_of(block: &[u8], keys: &[u64]) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
     use crate::Access;
     use crate::limits::QueryLimits;
@@ -237,13 +217,13 @@ mod tests {
         let place = directory.path().join("copy");
         let file = File::options().read(true).write(true).create_new(true).open(&place).unwrap();
         let mut copy = BlockCopy::default();
+        let write = |at: u64, bytes: &[u8]| file.write_all_at(bytes, at);
         let mut pass = |readers: &mut [Reader]| {
             let size = std::fs::metadata(&path).unwrap().len();
-            let pass = copy.update(readers, &file, size, |_| ControlFlow::Continue(())).unwrap();
+            let pass = copy.update(readers, &write, size, |_| ControlFlow::Continue(())).unwrap();
             assert!(pass.is_complete);
             file.set_len(size).unwrap();
             assert!(std::fs::read(&path).unwrap() == std::fs::read(&place).unwrap());
-            assert!(copy.matches(&file, size).unwrap());
             (pass.written, size)
         };
         let (all, size) = pass(&mut readers);
@@ -254,11 +234,9 @@ mod tests {
         assert!((1..=3).contains(&few), "page 1 and the row's: {few}");
         owner.execute_batch("DELETE FROM t WHERE rowid > 1000; VACUUM").unwrap();
         pass(&mut readers);
-        let stopped = copy.update(&mut readers[..1], &file, size, |done| {
+        let stopped = copy.update(&mut readers[..1], &write, size, |done| {
             if done > 1_000_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert!(!stopped.unwrap().is_complete);
-        file.write_all_at(&[7], 100_000).unwrap();
-        assert!(!copy.matches(&file, size).unwrap(), "the disk under the copy spoiled it");
     }
 }

@@ -1,71 +1,66 @@
-//! Copying a database, page by page, into a file of our own.
+//! Reading a database page by page, for a copy of our own.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
-use rusqlite::Connection;
-use rusqlite::OpenFlags;
-use rusqlite::backup::Backup;
-use rusqlite::backup::StepResult;
-
+use super::blocks::BlockError;
 use super::error::SqliteError;
+use super::header::Header;
+use super::pages::all_pages;
 use super::reader::ReadProgress;
 use super::reader::Reader;
-use super::reader::uri_of;
 
-/// Pages copied between two checks of the limits and of the impact on others.
-const STEP_BYTES: u32 = 1024 * 1024;
+/// Bytes between two checks of the limits and of the impact on others, and in one write.
+const STEP_BYTES: usize = 1024 * 1024;
 
 impl Reader {
-    /// Copies every page as it is in the transaction that [`Reader::header`] began, into an empty
-    /// file that is there already. `go` is called with each step: the bytes copied so far, the part
-    /// of the whole, and what the transaction does to others. The copy is not synced.
+    /// Reads every page as it is in the transaction that [`Reader::header`] began, in the order of
+    /// the file, and passes them to `write` with the offset in bytes. `go` is called after each
+    /// write: the bytes written so far, the part of the whole, and what the transaction does to
+    /// others.
     ///
-    /// The transaction stays open, so all steps copy one state of the database and never start
-    /// again because of other writers. Later queries of this reader see the same state.
+    /// SQLite's backup interface is not used: it changes fields of page 1, so that the copy is not
+    /// the database byte for byte, and its first page fits no checksum any more.
+    ///
+    /// The transaction stays open. Later queries of this reader see the same state.
     ///
     /// # Errors
-    /// `Full` when the disk under the copy is, `Cancelled`, and what reading can meet.
-    pub fn copy_into(
+    /// What `write` returns, `Cancelled`, and what reading can meet.
+    pub fn copy_pages(
         &self,
-        target: &Path,
-        page_size: u32,
+        header: &Header,
+        mut write: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
         mut go: impl FnMut(u64, f64, ReadProgress) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, SqliteError> {
+    ) -> Result<ControlFlow<()>, BlockError> {
         const OPERATION: &str = "copy the database";
         let failed = |error: rusqlite::Error| SqliteError::new(OPERATION, &error, &self.limits);
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        #[expect(clippy::disallowed_methods, reason = "the copy is our own file")]
-        let mut copy = Connection::open_with_flags(uri_of(target), flags).map_err(failed)?;
-        // Nothing of it counts before it is complete, synced and verified, so it needs neither
-        // journal nor syncs.
-        copy.execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF",
-        )
-        .map_err(failed)?;
-        let pages_a_step = i32::try_from((STEP_BYTES / page_size.max(1)).max(1)).unwrap_or(1);
-        let backup = Backup::new(&self.connection, &mut copy).map_err(failed)?;
-        loop {
+        let page_size = usize::try_from(header.page_size).unwrap_or(usize::MAX);
+        let size = u64::from(header.pages) * u64::from(header.page_size);
+        let mut statement = all_pages(&self.connection).map_err(failed)?;
+        let mut rows = statement.query(()).map_err(failed)?;
+        let mut step = Vec::with_capacity(STEP_BYTES);
+        let (mut read, mut written) = (0, 0);
+        while read < size {
+            let row = rows.next().map_err(failed)?;
+            let page = row.and_then(|row| row.get_ref(0).ok()?.as_blob().ok());
+            let Some(page) = page.filter(|page| page.len() == page_size) else {
+                let words = "the database has fewer pages than its header says".to_owned();
+                return Err(SqliteError::from_code(OPERATION, rusqlite::ffi::SQLITE_CORRUPT, words).into());
+            };
+            step.extend_from_slice(page);
+            read += page.len() as u64;
+            if step.len() < STEP_BYTES && read < size {
+                continue;
+            }
+            write(written, &step)?;
+            written = read;
+            step.clear();
             if self.limits.is_exceeded() {
-                return Err(SqliteError::limit_error(OPERATION, &self.limits));
+                return Err(SqliteError::limit_error(OPERATION, &self.limits).into());
             }
-            match backup.step(pages_a_step).map_err(failed)? {
-                StepResult::Done => return Ok(ControlFlow::Continue(())),
-                StepResult::More => {}
-                StepResult::Busy | StepResult::Locked | _ => {
-                    let code = rusqlite::ffi::SQLITE_BUSY;
-                    return Err(SqliteError::from_code(OPERATION, code, String::new()));
-                }
-            }
-            let progress = backup.progress();
-            // SQLite counts pages in 32 bits without a sign, and gives them as C ints.
-            let (all, left) = (progress.pagecount.cast_unsigned(), progress.remaining.cast_unsigned());
-            let done = all.saturating_sub(left);
-            let share = f64::from(done) / f64::from(all.max(1));
-            if go(u64::from(done) * u64::from(page_size), share, self.work_done()).is_break() {
+            if go(written, written as f64 / size as f64, self.work_done()).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -79,6 +79,7 @@ pub use archive::Archive;
 pub use blocks::BlockCopy;
 pub use blocks::BlockError;
 pub use blocks::BlockPass;
+pub use blocks::WriteAt;
 pub use btree_size::BTree;
 pub use btree_size::BTreeSize;
 pub use checkpoint::Checkpoint;

@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use chrono::DateTime;
 use chrono::Utc;
-use serde::Deserialize;
-use serde::Serialize;
+pub use litekeeper_scrub::manifest::Origin as BackupOwner;
+use litekeeper_scrub::manifest::SUFFIX as MANIFEST_SUFFIX;
 
 use crate::database::Database;
 use crate::database::DatabaseName;
@@ -22,6 +22,7 @@ use crate::os::sync_directory;
 use crate::os::xattr;
 
 use crate::tasks::backup::copy::PENDING_SUFFIX;
+use crate::tasks::backup::manifest_file::manifest_path;
 
 /// The extension of backups. Discovery does not search directories for it, because a backup is not
 /// a database to monitor.
@@ -45,19 +46,6 @@ pub struct BackupIdentity {
     /// Whether backups of earlier versions, whose names contain no identity, are known to belong to
     /// this database.
     pub owns_unmarked: bool,
-}
-
-/// The origin of a backup, as recorded in the attribute of its file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupOwner {
-    /// See [`BackupIdentity::id`].
-    pub id: String,
-    /// The name of the database in the configuration.
-    pub database: String,
-    /// The path of the database.
-    pub path: String,
-    /// The name of the host that made the backup.
-    pub host: String,
 }
 
 /// Backups of this database and of others, each list oldest first.
@@ -108,10 +96,17 @@ impl<'s> BackupSet<'s> {
         self.list("", SUFFIX)
     }
 
-    /// Removes incomplete files of runs that were killed.
+    /// Removes incomplete files of runs that were killed, and manifests whose backup is missing.
     pub(super) fn remove_incomplete(&self) -> io::Result<()> {
-        let end = format!("{SUFFIX}{PENDING_SUFFIX}");
-        self.list(".", &end)?.own.iter().try_for_each(std::fs::remove_file)
+        for end in [format!("{SUFFIX}{PENDING_SUFFIX}"), format!("{SUFFIX}{MANIFEST_SUFFIX}{PENDING_SUFFIX}")]
+        {
+            self.list(".", &end)?.own.iter().try_for_each(std::fs::remove_file)?;
+        }
+        let backups = self.backups()?.own;
+        let manifests = self.list("", &format!("{SUFFIX}{MANIFEST_SUFFIX}"))?.own;
+        let is_orphan =
+            |manifest: &&PathBuf| !backups.iter().any(|backup| manifest_path(backup) == **manifest);
+        manifests.iter().filter(is_orphan).try_for_each(std::fs::remove_file)
     }
 
     /// Returns the path of a backup that starts now.
@@ -120,20 +115,26 @@ impl<'s> BackupSet<'s> {
         self.directory.join(format!("{}{time}-{}{SUFFIX}", self.prefix, self.identity.id))
     }
 
-    /// Removes the oldest backups of this database until `keep` remain. The new one always remains,
-    /// whatever time its name contains.
-    pub(super) fn prune(&self, new: &Path, keep: usize) -> io::Result<Vec<PathBuf>> {
-        let mut older = self.backups()?.own;
-        older.retain(|path| path != new);
-        let surplus = (older.len() + 1).saturating_sub(keep);
-        let removed: Vec<PathBuf> = older.drain(..surplus).collect();
-        for path in &removed {
-            std::fs::remove_file(path)?;
+    /// Returns the origin of a backup of the database.
+    pub(super) fn origin(&self, database: &Database) -> BackupOwner {
+        BackupOwner {
+            id: self.identity.id.clone(),
+            database: database.name.as_str().to_owned(),
+            path: database.path.to_string_lossy().into_owned(),
+            host: hostname(),
         }
-        if !removed.is_empty() {
-            sync_directory(self.directory)?;
+    }
+
+    /// Removes backups with their manifests. A manifest goes last, so that no backup lacks one.
+    pub(super) fn remove(&self, backups: &[PathBuf]) -> io::Result<()> {
+        for backup in backups {
+            std::fs::remove_file(backup)?;
+            match std::fs::remove_file(manifest_path(backup)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
         }
-        Ok(removed)
+        if backups.is_empty() { Ok(()) } else { sync_directory(self.directory) }
     }
 }
 
@@ -164,14 +165,8 @@ pub fn backup_id(backup: &Path) -> Option<&str> {
 
 /// Records the origin of a new backup in an attribute of its file, if the file system supports
 /// extended attributes.
-pub(super) fn describe(file: &PendingFile, identity: &BackupIdentity, database: &Database) {
-    let owner = BackupOwner {
-        id: identity.id.clone(),
-        database: database.name.as_str().to_owned(),
-        path: database.path.to_string_lossy().into_owned(),
-        host: hostname(),
-    };
-    if let Ok(text) = serde_json::to_vec(&owner) {
+pub(super) fn describe(file: &PendingFile, origin: &BackupOwner) {
+    if let Ok(text) = serde_json::to_vec(origin) {
         file.set_xattr(OWNER_ATTRIBUTE, &text);
     }
 }
@@ -211,6 +206,7 @@ mod tests {
         let app = set("app", &own);
         for seconds in [3, 1, 2, 4] {
             make(&app.new_path(at(seconds)));
+            make(&manifest_path(&app.new_path(at(seconds))));
         }
         let kept = [
             set("app-2", &own).new_path(at(1)),
@@ -228,29 +224,43 @@ mod tests {
         assert_eq!((found.own.len(), found.others.len()), (4, 2), "{found:?}");
         app.remove_incomplete().unwrap();
         assert!(!incomplete.exists());
-        // The clock was set back: the new backup remains although its name sorts first.
-        let new = app.new_path(at(0));
-        make(&new);
-        assert_eq!(app.prune(&new, 3).unwrap(), [app.new_path(at(1)), app.new_path(at(2))]);
-        assert_eq!(app.backups().unwrap().own.len(), 3);
-        assert!(new.exists());
+        let removed = [app.new_path(at(1)), app.new_path(at(2))];
+        app.remove(&removed).unwrap();
+        assert!(removed.iter().all(|path| !path.exists() && !manifest_path(path).exists()));
+        assert_eq!(app.backups().unwrap().own, [app.new_path(at(3)), app.new_path(at(4))]);
         for path in kept {
             assert!(path.exists(), "{}", path.display());
         }
     }
 
     #[test]
-    fn backups_of_earlier_versions_are_removed_only_if_known_to_be_its_own() {
+    fn a_manifest_goes_with_its_backup_and_one_without_is_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let old = directory.path().join("app-19700101T000001.000Z.backup");
-        for (owns_unmarked, removed) in [(false, 0), (true, 1)] {
-            make(&old);
+        let identity = |id: &str| BackupIdentity { id: id.to_owned(), owns_unmarked: false };
+        let (own, other) = (identity(OWN), identity(OTHER));
+        let set = |identity| BackupSet { directory: directory.path(), prefix: "app-".to_owned(), identity };
+        let backup = set(&own).new_path(at(1));
+        let kept = [backup.clone(), manifest_path(&backup), manifest_path(&set(&other).new_path(at(2)))];
+        let orphans = [
+            manifest_path(&set(&own).new_path(at(2))),
+            pending_path(&manifest_path(&set(&own).new_path(at(3)))),
+        ];
+        kept.iter().chain(&orphans).for_each(|path| make(path));
+        set(&own).remove_incomplete().unwrap();
+        assert!(kept.iter().all(|path| path.exists()) && orphans.iter().all(|path| !path.exists()));
+        set(&own).remove(&[backup]).unwrap();
+        assert!(!kept[0].exists() && !kept[1].exists() && kept[2].exists());
+    }
+
+    #[test]
+    fn backups_of_earlier_versions_are_own_only_where_they_are_known_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        make(&directory.path().join("app-19700101T000001.000Z.backup"));
+        for (owns_unmarked, own) in [(false, 0), (true, 1)] {
             let identity = BackupIdentity { id: OWN.to_owned(), owns_unmarked };
             let set =
                 BackupSet { directory: directory.path(), prefix: "app-".to_owned(), identity: &identity };
-            let new = set.new_path(at(5));
-            make(&new);
-            assert_eq!(set.prune(&new, 1).unwrap().len(), removed);
+            assert_eq!(set.backups().unwrap().own.len(), own);
         }
     }
 

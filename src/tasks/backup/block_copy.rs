@@ -1,6 +1,6 @@
 //! Copies a rollback database in blocks, with at most one short lock; see [`consistent_copy`].
 //!
-//! The hash of each block that was read verifies the copy. The copy therefore equals the database
+//! The hash of each page that was read verifies the copy. The copy therefore equals the database
 //! at one moment byte for byte, and the rows of both need not be counted and compared.
 
 use std::path::Path;
@@ -26,8 +26,8 @@ use crate::tasks::backup::copy::DatabaseCopy;
 use crate::tasks::backup::copy::SYNC_BYTES;
 use crate::tasks::backup::copy::Source;
 use crate::tasks::backup::copy::TableRowCount;
-use crate::tasks::backup::copy::VerifyError;
 use crate::tasks::backup::copy::file_failed;
+use crate::tasks::backup::target::CopyTarget;
 use crate::tasks::reason::FailureReason;
 use crate::tasks::stop::Stop;
 
@@ -42,15 +42,16 @@ pub(super) fn copy_blocks(
     let begun = Instant::now();
     let operation = Operation::begin("backup", None);
     let file = PendingFile::create(pending).map_err(failed)?;
-    let target = file.open().map_err(failed)?;
+    let target = CopyTarget::open(&file, source.manifest).map_err(failed)?;
+    let write = |at: u64, bytes: &[u8]| target.write(at, bytes);
     let max_hold = impact_limits.max_copy_hold();
     let from = CopySource { path: source.path, files: source.files, max_hold, limits };
     let mut synced = 0;
-    let made = consistent_copy(from, &target, |done, share| {
+    let made = consistent_copy(from, &write, |done, share| {
         source.progress.update(share * COPY_SHARE, &format!("{} copied", bytes(done)));
         if done - synced >= SYNC_BYTES {
             synced = done;
-            target.sync_data()?;
+            target.sync()?;
         }
         Ok(())
     });
@@ -74,6 +75,10 @@ pub(super) fn copy_blocks(
         Err(BlockError::Write(error)) => return Err(failed(error)),
     };
     let (header, tables) = contents(pending, limits)?;
+    if source.manifest.is_some_and(|manifest| !manifest.has_page_size(header.page_size)) {
+        let message = "the page size of the database changed while it was copied, as VACUUM can do; run the backup again";
+        return Err(Stop::failed(FailureReason::Busy, message));
+    }
     // Bytes after the last page are not part of the database (`SQLITE_FCNTL_CHUNK_SIZE`).
     let size = u64::from(header.pages) * u64::from(header.page_size);
     if size < made.size_bytes {
@@ -85,7 +90,7 @@ pub(super) fn copy_blocks(
         attempts: made.passes,
         max_hold: made.max_hold,
         elapsed: begun.elapsed(),
-        blocks: Some(made.blocks),
+        is_block_copy: true,
     };
     Ok(Some((file, copied)))
 }
@@ -101,17 +106,4 @@ fn contents(copy: &Path, limits: &QueryLimits) -> Result<(Header, Vec<TableRowCo
     };
     let tables = listed.into_iter().map(|(table, _)| TableRowCount { table, rows: None }).collect();
     Ok((header, tables))
-}
-
-/// Compares the blocks of a copy, read from the disk, with the hashes of what was read from the
-/// database.
-pub(super) fn ensure_as_written(copy: &Path, copied: &DatabaseCopy, size: u64) -> Result<(), VerifyError> {
-    let Some(blocks) = &copied.blocks else { return Ok(()) };
-    #[expect(clippy::disallowed_methods, reason = "a copy of our own, which no application has open")]
-    let matches = std::fs::File::open(copy).and_then(|file| blocks.matches(&file, size));
-    match matches {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(VerifyError::Differs("the disk returned other bytes than were written".to_owned())),
-        Err(error) => Err(VerifyError::Differs(format!("the copy cannot be read: {error}"))),
-    }
 }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use litekeeper_scrub::manifest::ManifestWriter;
+
 use crate::database_files::DatabaseFiles;
 use crate::health_report::ImpactLimits;
 use crate::limits::QueryLimits;
-use crate::sqlite::BlockCopy;
 use crate::sqlite::ErrorCode;
 use crate::sqlite::Header;
 use crate::sqlite::SqliteError;
@@ -33,6 +34,8 @@ pub(super) struct Source<'s> {
     /// Limits on the effect on the application; `None` for a file that no other process uses.
     pub impact_limits: Option<ImpactLimits>,
     pub limits: &'s QueryLimits,
+    /// The manifest that is written with the copy.
+    pub manifest: Option<&'s ManifestWriter>,
     pub progress: &'s Arc<dyn Progress>,
 }
 
@@ -54,9 +57,9 @@ pub(super) struct DatabaseCopy {
     /// The longest time for which writers could not commit.
     pub max_hold: Duration,
     pub elapsed: Duration,
-    /// The hashes of what was read if the main file was copied in blocks. They make comparing row
+    /// Whether the main file was copied in blocks. The hashes of its pages make comparing row
     /// counts unnecessary.
-    pub blocks: Option<BlockCopy>,
+    pub is_block_copy: bool,
 }
 
 /// Converts an I/O error to a failure of the run.

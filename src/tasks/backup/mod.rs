@@ -8,15 +8,26 @@
 
 pub(super) mod backup_set;
 mod block_copy;
+pub(super) mod compare;
 mod copy;
 pub(super) mod directory;
+mod kept;
+pub(super) mod kept_backup;
+pub(super) mod manifest_check;
+mod manifest_file;
+mod new_manifest;
+mod page_list;
+mod recheck;
 pub(super) mod report;
 pub(super) mod restore;
 mod run;
+mod target;
 mod verified_copy;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::config::Tasks;
 use crate::humanize::bytes;
 use crate::sqlite::JournalMode;
 use crate::task::TaskKind;
@@ -59,6 +70,10 @@ impl Task for Backup {
 
     fn needs_backup_identity(&self) -> bool {
         true
+    }
+
+    fn verify_interval(&self, settings: &Tasks) -> Option<Duration> {
+        settings.backup.as_ref()?.verify_interval
     }
 
     fn hold_label(&self) -> Option<&'static str> {

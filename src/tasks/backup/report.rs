@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::humanize::bytes;
 use crate::humanize::count;
 use crate::humanize::counted;
+use crate::tasks::backup::kept_backup::KeptBackup;
 use crate::tasks::report::BackupMeasurement;
 use crate::tasks::report::Measurements;
 use crate::tasks::report::TaskReport;
@@ -20,6 +21,9 @@ pub struct BackupReport {
     pub path: PathBuf,
     /// The size of the new backup.
     pub size_bytes: u64,
+    /// SHA-256 of the new backup, as `sha256sum` prints it.
+    #[serde(default)]
+    pub sha256: String,
     /// Tables with the same number of rows in the copy and in the database: counted in both, or
     /// copied byte for byte.
     pub tables: u64,
@@ -50,6 +54,15 @@ pub struct BackupReport {
     /// not known to belong to this one. They are never removed.
     #[serde(default)]
     pub files_of_others: u64,
+    /// Kept backups of the database, the newest first, with the state of each.
+    #[serde(default)]
+    pub kept: Vec<KeptBackup>,
+    /// Kept backups that were read again and compared with their manifest.
+    #[serde(default)]
+    pub rechecked: u64,
+    /// Kept backups that were due for that, but the run was stopped before.
+    #[serde(default)]
+    pub not_rechecked: u64,
     /// Backups that the rotation removed.
     pub removed: Vec<PathBuf>,
 }
@@ -77,7 +90,18 @@ impl TaskReport for BackupReport {
                 counted(more, "backup")
             ),
         };
-        format!("{file}, {size}, verified{unchecked} with {rows}{rest}, {} kept{others}", count(self.files))
+        let rechecked = match self.rechecked {
+            0 => String::new(),
+            more => format!(", {} read again", count(more)),
+        };
+        let damaged = match self.kept.iter().filter(|kept| kept.is_damaged()).count() {
+            0 => String::new(),
+            more => format!("; {} DAMAGED", counted(more as u64, "older backup")),
+        };
+        format!(
+            "{file}, {size}, verified{unchecked} with {rows}{rest}, {} kept{rechecked}{damaged}{others}",
+            count(self.files)
+        )
     }
 
     fn lines(&self, _message: &str) -> Vec<String> {
@@ -86,6 +110,14 @@ impl TaskReport for BackupReport {
             self.not_compared.iter().map(|table| format!("not compared, as counting took too long: {table}")),
         );
         lines.extend(self.broken_constraints.iter().chain(&self.not_checked).cloned());
+        for kept in &self.kept {
+            let Some(problem) = &kept.problem else { continue };
+            lines.push(format!("{}: {}: {problem}", kept.state.label(), kept.path.display()));
+        }
+        if self.not_rechecked > 0 {
+            let number = counted(self.not_rechecked, "kept backup");
+            lines.push(format!("{number} could not be read again in time; the next run continues"));
+        }
         lines.extend(self.removed.iter().map(|path| format!("removed: {}", path.display())));
         lines
     }
@@ -96,8 +128,10 @@ impl TaskReport for BackupReport {
 
     fn measurements(&self) -> Measurements {
         let Self { size_bytes, files, verified_at, .. } = *self;
+        let kept_backups = (!self.kept.is_empty()).then(|| self.kept.clone());
         Measurements {
             backup: Some(BackupMeasurement { size_bytes, files, verified_at }),
+            kept_backups,
             ..Measurements::default()
         }
     }

@@ -8,18 +8,25 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use litekeeper_scrub::manifest::Blocks;
 use serde::Serialize;
 
 use crate::database_files::DatabaseFiles;
 use crate::limits::QueryLimits;
 use crate::os::stat;
+use crate::sqlite::SqliteError;
 
 use crate::tasks::backup::backup_set::BackupOwner;
 use crate::tasks::backup::backup_set::owner_of;
+use crate::tasks::backup::compare::CompareError;
 use crate::tasks::backup::copy::Source;
 use crate::tasks::backup::copy::VerifyError;
 use crate::tasks::backup::copy::file_failed;
 use crate::tasks::backup::copy::pending_path;
+use crate::tasks::backup::manifest_check::ManifestCheck;
+use crate::tasks::backup::manifest_check::ManifestStatus;
+use crate::tasks::backup::manifest_check::check_manifest;
+use crate::tasks::backup::manifest_check::open_manifest;
 use crate::tasks::backup::verified_copy::copy;
 use crate::tasks::backup::verified_copy::verify;
 use crate::tasks::progress::Progress;
@@ -31,8 +38,10 @@ use crate::tasks::stop::Stop;
 pub struct RestoreReport {
     /// The file that was read.
     pub backup: PathBuf,
-    /// The database of the backup, if the file's attribute names it.
+    /// The database of the backup, if the file's attribute or the manifest names it.
     pub backup_of: Option<BackupOwner>,
+    /// The comparison of the backup with its manifest.
+    pub manifest: ManifestCheck,
     /// The file that was written.
     pub target: PathBuf,
     /// The size of the restored file.
@@ -62,22 +71,32 @@ pub fn restore(
     let resolved =
         std::fs::canonicalize(backup).map_err(|error| file_failed(&backup.display().to_string(), &error))?;
     let files = DatabaseFiles::of(&resolved);
-    let source = Source { path: &resolved, files: &files, impact_limits: None, limits, progress };
+    let manifest_check = ensure_unchanged(&resolved, limits, progress)?;
+    let source =
+        Source { path: &resolved, files: &files, impact_limits: None, limits, manifest: None, progress };
     let (pending, copied) = copy(&source, &pending_path(target))?;
-    let verification = verify(pending.path(), &copied, limits, progress).map_err(|error| match error {
-        VerifyError::Damaged(problem) => {
-            Stop::failed(FailureReason::Corrupt, format!("the backup is damaged: {problem}"))
-        }
-        VerifyError::Differs(detail) => Stop::failed(
-            FailureReason::Io,
-            format!("the copy differs from the backup: {detail}; check the disk of the target"),
-        ),
-        VerifyError::Unread(error) => Stop::from(error),
-    })?;
+    let manifest = match manifest_check.status {
+        ManifestStatus::Matches => open_manifest(&resolved).ok().flatten(),
+        _ => None,
+    };
+    let blocks = manifest.as_ref().map(|manifest| |number: u64| manifest.block(number));
+    let blocks = blocks.as_ref().map(|blocks| blocks as &Blocks<'_>);
+    let verification =
+        verify(pending.path(), &copied, blocks, limits, progress).map_err(|error| match error {
+            VerifyError::Damaged(problem) => {
+                Stop::failed(FailureReason::Corrupt, format!("the backup is damaged: {problem}"))
+            }
+            VerifyError::Differs(detail) => Stop::failed(
+                FailureReason::Io,
+                format!("the copy differs from the backup: {detail}; check the disk of the target"),
+            ),
+            VerifyError::Unread(error) => Stop::from(error),
+        })?;
     pending.rename_noreplace(target).map_err(|error| file_failed(&target.display().to_string(), &error))?;
     Ok(RestoreReport {
         backup: backup.to_owned(),
-        backup_of: owner_of(backup),
+        backup_of: owner_of(backup).or_else(|| manifest_check.origin.clone()),
+        manifest: manifest_check,
         target: target.to_owned(),
         size_bytes: verification.size_bytes,
         tables: verification.tables,
@@ -85,6 +104,29 @@ pub fn restore(
         not_compared: verification.not_compared,
         not_checked: verification.not_checked,
     })
+}
+
+/// Compares the backup with its manifest, and refuses one that has changed since it was made.
+fn ensure_unchanged(
+    backup: &Path,
+    limits: &QueryLimits,
+    progress: &Arc<dyn Progress>,
+) -> Result<ManifestCheck, Stop> {
+    progress.begin("comparison with the manifest");
+    let checked = check_manifest(backup, None, limits, |share| progress.update(share, ""));
+    let checked = checked.map_err(|error| match error {
+        CompareError::Stopped => Stop::from(SqliteError::limit_error("restore the backup", limits)),
+        CompareError::Read(error) => file_failed(&backup.display().to_string(), &error),
+    })?;
+    if checked.is_damaged() {
+        let detail = checked.detail.unwrap_or_default();
+        let message = format!(
+            "the backup is damaged: {detail}; restore another one (`litekeeper restore --verify` says which are sound). If there is none, \
+             the backup is a database file by itself: copy it, and expect wrong content in these pages"
+        );
+        return Err(Stop::failed(FailureReason::Corrupt, message));
+    }
+    Ok(checked)
 }
 
 /// Refuses a target that exists, or that has a `-wal` or journal file beside it, which SQLite would

@@ -1,13 +1,17 @@
 //! Runs a backup: copies, verifies, renames, and removes the oldest backups.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
+
+use litekeeper_scrub::manifest::manifest_bytes;
 
 use crate::config::Backup;
 use crate::health_report;
 use crate::health_report::ImpactLimits;
 use crate::health_report::Request;
 use crate::humanize::bytes;
+use crate::humanize::counted;
 use crate::sqlite::Check;
 use crate::sqlite::FindingCategory;
 use crate::sqlite::Header;
@@ -25,6 +29,11 @@ use crate::tasks::backup::copy::VerifyError;
 use crate::tasks::backup::copy::file_failed;
 use crate::tasks::backup::copy::pending_path;
 use crate::tasks::backup::directory::directory_error;
+use crate::tasks::backup::kept::new_backup;
+use crate::tasks::backup::kept_backup::KeptBackup;
+use crate::tasks::backup::manifest_file::manifest_path;
+use crate::tasks::backup::new_manifest::NewManifest;
+use crate::tasks::backup::recheck::recheck_and_rotate;
 use crate::tasks::backup::report::BackupReport;
 use crate::tasks::backup::verified_copy::copy;
 use crate::tasks::backup::verified_copy::verify;
@@ -48,7 +57,7 @@ pub(super) fn check_directory(task: &Backup) -> Result<(), Stop> {
 pub(super) fn required_space(task: &Backup, header: &Header) -> Result<SpaceRequirement, Stop> {
     let directory = c_path(&task.to);
     let facts = filesystem(&directory)?;
-    let size = u64::from(header.pages) * u64::from(header.page_size);
+    let size = u64::from(header.pages) * u64::from(header.page_size) + manifest_bytes(header.pages);
     let directory = directory.to_string_lossy().into_owned();
     let (bytes, available_bytes) = (size.saturating_add(task.min_free_space), facts.available_bytes);
     Ok(SpaceRequirement { purpose: "backup", directory, bytes, available_bytes })
@@ -65,38 +74,95 @@ pub(super) fn run(task: &Backup, context: &TaskContext<'_>) -> Result<Report, St
     };
     let set = BackupSet::new(&task.to, &context.database.name, identity);
     set.remove_incomplete().map_err(failed)?;
-    let required_space = required_space(task, &header)?;
-    if required_space.available_bytes < required_space.bytes {
-        let detail = format!(
-            "{}: the backup needs {} including min_free_space, but {} are free; older backups are removed only after a new one \
-             is verified, so free some space or lower `keep`",
-            required_space.directory,
-            bytes(required_space.bytes),
-            bytes(required_space.available_bytes)
-        );
-        return Err(Stop::skipped(SkipReason::NoSpace, detail));
+    ensure_space(&required_space(task, &header)?, context)?;
+    let made = make(&set, task, context)?;
+    let mut backup = made.report;
+    let rotated = recheck_and_rotate(&set, &made.kept, task, context).map_err(failed)?;
+    backup.rechecked = rotated.rechecked;
+    backup.not_rechecked = rotated.not_rechecked;
+    backup.files = rotated.kept.iter().filter(|kept| !kept.is_damaged()).count() as u64;
+    backup.files_of_others = set.backups().map_err(failed)?.others.len() as u64;
+    backup.kept = rotated.kept;
+    if let Ok(removed) = &rotated.removed {
+        backup.removed.clone_from(removed);
     }
+    let report = Report::new(made.max_hold, backup);
+    rotated.removed.map(|_| report.clone()).map_err(|error| {
+        let message = format!(
+            "the backup is complete and verified, but older backups could not be removed: {error}; check the permissions of the directory"
+        );
+        Stop::failed(FailureReason::Io, message).with_report(report)
+    })
+}
+
+/// Skips the run if the file system has too little space.
+fn ensure_space(required: &SpaceRequirement, context: &TaskContext<'_>) -> Result<(), Stop> {
+    if required.available_bytes >= required.bytes {
+        return Ok(());
+    }
+    let damaged: Vec<&KeptBackup> =
+        context.history.kept_backups.iter().filter(|kept| kept.is_damaged()).collect();
+    let remove = match damaged.as_slice() {
+        [] => String::new(),
+        damaged => {
+            let size = damaged.iter().map(|kept| kept.size_bytes).sum();
+            let (number, size) = (counted(damaged.len() as u64, "damaged backup"), bytes(size));
+            format!(" ({number} could be removed, {size})")
+        }
+    };
+    let detail = format!(
+        "{}: the backup needs {} including min_free_space, but {} are free; older backups are removed only after a new one \
+         is verified, so free some space or lower `keep`{remove}",
+        required.directory,
+        bytes(required.bytes),
+        bytes(required.available_bytes)
+    );
+    Err(Stop::skipped(SkipReason::NoSpace, detail))
+}
+
+/// A backup under its name.
+struct Made {
+    report: BackupReport,
+    kept: KeptBackup,
+    max_hold: Duration,
+}
+
+/// Copies the database, verifies the copy, and gives it its name.
+fn make(set: &BackupSet<'_>, task: &Backup, context: &TaskContext<'_>) -> Result<Made, Stop> {
     let Backup { max_writer_wait, max_wal_growth, .. } = *task;
     let owner_busy_timeout = context.database.settings.owner_busy_timeout;
     let impact_limits = ImpactLimits { max_writer_wait, max_wal_growth, owner_busy_timeout };
+    let place = set.new_path(context.now);
+    let at = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: std::io::Error| file_failed(&path, &error)
+    };
+    let manifest_at = manifest_path(&place);
+    let origin = set.origin(context.database);
+    let manifest = NewManifest::create(&place, origin.clone(), context.now).map_err(at(&manifest_at))?;
     let source = Source {
         path: &context.database.path,
         files: &context.database.files,
         impact_limits: Some(impact_limits),
         limits: context.limits,
+        manifest: Some(manifest.writer()),
         progress: &context.progress,
     };
-    let place = set.new_path(context.now);
     let (pending, copied) = copy(&source, &pending_path(&place))?;
-    let verification = verify(pending.path(), &copied, context.limits, &context.progress)
+    let blocks = |number: u64| Ok(manifest.writer().block(number)?);
+    let verification = verify(pending.path(), &copied, Some(&blocks), context.limits, &context.progress)
         .map_err(|error| verify_failure(error, impact_limits, context))?;
-    backup_set::describe(&pending, identity, context.database);
-    pending.rename_noreplace(&place).map_err(|error| file_failed(&place.display().to_string(), &error))?;
-    let verified_at =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let mut backup = BackupReport {
-        path: place.clone(),
+    backup_set::describe(&pending, &origin);
+    let manifest = manifest.publish(&verification, &context.database.files.main).map_err(at(&manifest_at))?;
+    pending.rename_noreplace(&place).map_err(at(&place))?;
+    manifest.keep();
+    let verified_at = verification.verified_at;
+    let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+    let kept = new_backup(&place, verified_at).ok_or_else(|| at(&place)(gone))?;
+    let report = BackupReport {
+        path: place,
         size_bytes: verification.size_bytes,
+        sha256: verification.sha256,
         tables: verification.tables,
         rows: verification.rows,
         not_compared: verification.not_compared,
@@ -108,19 +174,7 @@ pub(super) fn run(task: &Backup, context: &TaskContext<'_>) -> Result<Report, St
         verified_at,
         ..BackupReport::default()
     };
-    let rotated = set.prune(&place, task.keep);
-    if let Ok(removed) = &rotated {
-        backup.removed.clone_from(removed);
-    }
-    let found = set.backups().map_err(failed)?;
-    (backup.files, backup.files_of_others) = (found.own.len() as u64, found.others.len() as u64);
-    let report = Report::new(copied.max_hold, backup);
-    rotated.map(|_| report.clone()).map_err(|error| {
-        let message = format!(
-            "the backup is complete and verified, but older backups could not be removed: {error}; check the permissions of the directory"
-        );
-        Stop::failed(FailureReason::Io, message).with_report(report)
-    })
+    Ok(Made { report, kept, max_hold: copied.max_hold })
 }
 
 /// Attributes a failed verification: to the database if that is damaged too, otherwise to the disk
@@ -170,6 +224,8 @@ fn verify_failure(error: VerifyError, impact_limits: ImpactLimits, context: &Tas
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::database::Database;
     use crate::database::DatabaseName;
@@ -183,7 +239,7 @@ mod tests {
     /// A damaged copy of a sound database indicates a failing disk, not a damaged database.
     #[test]
     fn a_damaged_copy_is_attributed_to_the_disk_or_the_database() {
-        const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+        const MINUTE: Duration = Duration::from_secs(60);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
         let database = Database::new(DatabaseName::new("a"), path.clone(), Arc::default(), 1);

@@ -14,19 +14,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
+
+use litekeeper_scrub::manifest::Blocks;
 
 use crate::collectors::Consistent;
 use crate::collectors::ConsistentReadError;
 use crate::collectors::OpenFailure;
 use crate::collectors::read_consistently;
+use crate::collectors::unix_seconds;
 use crate::health_report::ImpactMonitor;
 use crate::health_report::yield_to_writers;
 use crate::humanize::bytes;
 use crate::limits::QueryLimits;
+use crate::os::DiskReader;
 use crate::os::PendingFile;
 use crate::os::stat;
 use crate::span::Operation;
 use crate::sqlite::Access;
+use crate::sqlite::BlockError;
 use crate::sqlite::Check;
 use crate::sqlite::ErrorKind;
 use crate::sqlite::FindingCategory;
@@ -36,7 +42,9 @@ use crate::sqlite::Reader;
 use crate::sqlite::SqliteError;
 
 use crate::tasks::backup::block_copy::copy_blocks;
-use crate::tasks::backup::block_copy::ensure_as_written;
+use crate::tasks::backup::compare::CompareError;
+use crate::tasks::backup::compare::PageHashes;
+use crate::tasks::backup::compare::compare;
 use crate::tasks::backup::copy::COPY_SHARE;
 use crate::tasks::backup::copy::DatabaseCopy;
 use crate::tasks::backup::copy::SYNC_BYTES;
@@ -44,6 +52,8 @@ use crate::tasks::backup::copy::Source;
 use crate::tasks::backup::copy::TableRowCount;
 use crate::tasks::backup::copy::VerifyError;
 use crate::tasks::backup::copy::file_failed;
+use crate::tasks::backup::page_list::page_list;
+use crate::tasks::backup::target::CopyTarget;
 use crate::tasks::context::READ_BUSY_TIMEOUT;
 use crate::tasks::progress::Progress;
 use crate::tasks::reason::FailureReason;
@@ -54,9 +64,6 @@ const MAX_ATTEMPTS: u32 = 5;
 
 /// Minimum time limit for counting all rows; the limit is longer if the copy took longer.
 const MIN_COUNT_TIME: Duration = Duration::from_secs(1);
-
-/// The page that contains the header.
-const FIRST_PAGE: u32 = 1;
 
 /// Why the copy failed.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +151,7 @@ fn attempts(
                 let (attempts, elapsed) = (attempt, begun.elapsed());
                 return Ok((
                     file,
-                    DatabaseCopy { header, tables, attempts, max_hold, elapsed, blocks: None },
+                    DatabaseCopy { header, tables, attempts, max_hold, elapsed, is_block_copy: false },
                 ));
             }
             (ControlFlow::Break(()), JournalMode::Wal) => {
@@ -173,7 +180,9 @@ fn copy_once(
     let mut synced = 0;
     let mut failed = None;
     let operation = Operation::begin("backup", None);
-    let copied = reader.copy_into(file.path(), header.page_size, |done, share, work| {
+    let target = CopyTarget::open(file, source.manifest)?;
+    let write = |at: u64, bytes: &[u8]| target.write(at, bytes);
+    let copied = reader.copy_pages(header, write, |done, share, work| {
         source.progress.update(share * COPY_SHARE, &format!("{} copied", bytes(done)));
         if header.journal_mode == JournalMode::Wal && done - synced >= SYNC_BYTES {
             synced = done;
@@ -184,16 +193,13 @@ fn copy_once(
         }
         monitor.should_continue(work)
     });
+    let copied = match copied {
+        Err(BlockError::Write(error)) => return Err(error.into()),
+        Err(BlockError::Read(error)) => Err(error),
+        Ok(go) => Ok(go),
+    };
     let go = operation.record_result(copied)?;
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    // The backup API changes counters in page 1 without updating a checksum in the reserved bytes,
-    // so that the application could not read the page.
-    if go.is_continue() && header.reserved_bytes > 0 {
-        file.overwrite_start(&reader.page(FIRST_PAGE)?)?;
-    }
-    Ok(go)
+    failed.map_or(Ok(go), |error| Err(error.into()))
 }
 
 /// Counts the rows of tables in the transaction of the copy, until the time limit or until a writer
@@ -241,6 +247,12 @@ fn counted(reader: &mut Reader, table: &str, limit: Duration) -> Result<Option<u
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Verification {
     pub size_bytes: u64,
+    pub page_size: u32,
+    pub pages: u32,
+    /// SHA-256 of the copy; empty where it was not compared with hashes.
+    pub sha256: String,
+    /// When the verification ended, in seconds since 1970.
+    pub verified_at: f64,
     /// Tables with the same number of rows in the copy and in the source.
     pub tables: u64,
     /// Rows of these tables.
@@ -254,10 +266,12 @@ pub(super) struct Verification {
     pub elapsed: Duration,
 }
 
-/// Checks a copy completely and compares it with what was read from the source.
+/// Checks a copy completely and compares it with what was read from the source. `blocks` are the
+/// hashes of the pages that were read.
 pub(super) fn verify(
     copy: &Path,
     copied: &DatabaseCopy,
+    blocks: Option<&Blocks<'_>>,
     limits: &QueryLimits,
     progress: &Arc<dyn Progress>,
 ) -> Result<Verification, VerifyError> {
@@ -269,7 +283,10 @@ pub(super) fn verify(
     if size_bytes != expected {
         return Err(VerifyError::Differs(format!("the copy has {size_bytes} bytes instead of {expected}")));
     }
-    ensure_as_written(copy, copied, size_bytes)?;
+    let sha256 = match blocks {
+        Some(blocks) => ensure_as_read(copy, header, blocks, limits)?,
+        None => String::new(),
+    };
     // No other process has the file open, so neither a lock nor a -wal or -shm file is needed, even
     // in WAL mode.
     let mut reader = Reader::open(copy, Access::Immutable, limits)?;
@@ -297,13 +314,45 @@ pub(super) fn verify(
     }
     let mut verification = Verification {
         size_bytes,
+        page_size: header.page_size,
+        pages: header.pages,
+        sha256,
         not_checked: texts(FindingCategory::NotCheckable),
         ..Verification::default()
     };
     verification.broken_constraints = texts(FindingCategory::Constraint);
     compare_rows(&mut reader, copied, &mut verification)?;
     verification.elapsed = begun.elapsed();
+    verification.verified_at = unix_seconds(SystemTime::now());
     Ok(verification)
+}
+
+/// Reads a copy from the disk, and compares its pages with the hashes of what was read from the
+/// source. Returns the SHA-256 of the copy.
+fn ensure_as_read(
+    copy: &Path,
+    header: &Header,
+    blocks: &Blocks<'_>,
+    limits: &QueryLimits,
+) -> Result<String, VerifyError> {
+    let unread =
+        |error: io::Error| VerifyError::Differs(format!("the copy or its manifest cannot be read: {error}"));
+    let mut reader = DiskReader::open(copy).map_err(unread)?;
+    let hashes = PageHashes { blocks, page_size: header.page_size, pages: header.pages };
+    let compared = compare(&mut reader, &hashes, None, limits, |_| ()).map_err(|error| match error {
+        CompareError::Read(error) => unread(error),
+        CompareError::Stopped => VerifyError::Unread(SqliteError::limit_error("verify the copy", limits)),
+    })?;
+    if let Some(error) = compared.unknown_because {
+        return Err(VerifyError::Differs(error));
+    }
+    if compared.different > 0 {
+        let pages = page_list(&compared.first_different, compared.different);
+        return Err(VerifyError::Differs(format!(
+            "the disk returned other bytes than were written: {pages}"
+        )));
+    }
+    Ok(compared.sha256)
 }
 
 /// Counts the rows of the copy and compares them with the counts from the source.
@@ -317,7 +366,7 @@ fn compare_rows(
     for TableRowCount { table, rows: expected } in &copied.tables {
         let expected = *expected;
         // Equal blocks contain equal rows.
-        if expected.is_none() && copied.blocks.is_none() {
+        if expected.is_none() && !copied.is_block_copy {
             verification.not_compared.push(table.clone());
             continue;
         }
@@ -349,7 +398,10 @@ mod tests {
     use super::*;
     use crate::database_files::DatabaseFiles;
     use crate::health_report::ImpactLimits;
+    use litekeeper_scrub::manifest::Origin;
+
     use crate::tasks::backup::copy::pending_path;
+    use crate::tasks::backup::new_manifest::NewManifest;
     use crate::tasks::progress::NoProgress;
     use crate::tasks::tests::owner_runs;
 
@@ -375,6 +427,7 @@ mod tests {
             files: &files,
             impact_limits,
             limits: &limits,
+            manifest: None,
             progress: &progress,
         };
         let overwrite = |path: &Path, at: u64| {
@@ -386,7 +439,7 @@ mod tests {
             let (pending, mut copied) =
                 copy(&source(impact_limits), &pending_path(&directory.path().join("b"))).unwrap();
             spoil(pending.path(), &mut copied);
-            verify(pending.path(), &copied, &limits, &progress)
+            verify(pending.path(), &copied, None, &limits, &progress)
         };
         let check = |spoil: &dyn Fn(&Path, &mut DatabaseCopy)| check_with(None, spoil);
         let verification = check(&|_, _| {}).unwrap();
@@ -401,11 +454,34 @@ mod tests {
         let uncounted = check(&|_, copied| copied.tables[0].rows = None).unwrap();
         assert_eq!(uncounted.not_compared.len(), 1);
         // A copy in blocks, each of which is compared with what was read.
-        let verification = check_with(impact_limits, &|_, copied| assert!(copied.blocks.is_some())).unwrap();
+        let verification = check_with(impact_limits, &|_, copied| assert!(copied.is_block_copy)).unwrap();
         assert_eq!((verification.tables, verification.rows, verification.not_compared.len()), (2, 3000, 0));
-        for at in [0, 3 * 4096, 100_000] {
-            let spoiled = check_with(impact_limits, &|path, _| overwrite(path, at));
-            assert!(matches!(spoiled, Err(VerifyError::Differs(_))), "{at}: {spoiled:?}");
+        // With a manifest, both ways to copy compare each page with what was read.
+        let with_manifest = |impact_limits, spoil: &dyn Fn(&Path)| {
+            let place = directory.path().join("b");
+            let manifest = NewManifest::create(&place, Origin::default(), SystemTime::now()).unwrap();
+            let source = Source {
+                path: &path,
+                files: &files,
+                impact_limits,
+                limits: &limits,
+                manifest: Some(manifest.writer()),
+                progress: &progress,
+            };
+            let (pending, copied) = copy(&source, &pending_path(&place)).unwrap();
+            spoil(pending.path());
+            let blocks = |number: u64| Ok(manifest.writer().block(number)?);
+            verify(pending.path(), &copied, Some(&blocks), &limits, &progress)
+        };
+        for limits in [None, impact_limits] {
+            let verification = with_manifest(limits, &|_| ()).unwrap();
+            let expected = std::fs::metadata(&path).unwrap().len();
+            assert_eq!((verification.size_bytes, verification.sha256.len()), (expected, 64));
+            for (at, page) in [(0, 1), (3 * 4096, 4), (100_000, 25)] {
+                let spoiled = with_manifest(limits, &|path| overwrite(path, at));
+                let found = matches!(&spoiled, Err(VerifyError::Differs(words)) if words.ends_with(&format!("page {page}")));
+                assert!(found, "{at}: {spoiled:?}");
+            }
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the database is left");
     }
