@@ -42,7 +42,7 @@ pub struct SampleFailure {
 pub enum DownReason {
     /// No file has the name.
     Missing,
-    /// The name leads to something that is no regular file.
+    /// The name leads to something that is not a regular file.
     NotAFile(FileKind),
     /// `stat` failed.
     Stat(Arc<std::io::Error>),

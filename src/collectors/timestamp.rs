@@ -64,7 +64,7 @@ pub struct Judge {
 pub enum TimestampError {
     /// The values fit no format.
     #[error(
-        "{0} is no time in a format that litekeeper knows{1}; if the application counts from an epoch of its own, set `format`"
+        "{0} is not a time in a format that litekeeper knows{1}; if the application counts from an epoch of its own, set `format`"
     )]
     Unclear(String, String),
     /// The values fit several formats.

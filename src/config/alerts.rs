@@ -115,8 +115,8 @@ fn off(alert: &str) -> f64 {
 fn unknown(name: &str) -> String {
     let known = ALERTS.map(|(alert, _)| alert);
     match closest(name, known.into_iter()) {
-        Some(guess) => format!("no alert with a threshold of its own; did you mean `{guess}`?"),
-        None => format!("no alert with a threshold of its own; those are {}", listing(&known)),
+        Some(guess) => format!("no alert with a configurable threshold; did you mean `{guess}`?"),
+        None => format!("no alert with a configurable threshold; these alerts have one: {}", listing(&known)),
     }
 }
 

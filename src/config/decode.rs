@@ -176,7 +176,7 @@ impl<'d> Decoder<'d> {
             let guess = renamed.or_else(|| closest(name, known.iter().copied()));
             fields.meant.extend(guess);
             let message = match guess {
-                Some(new) if renamed.is_some() => format!("unknown key; it is called `{new}` now"),
+                Some(new) if renamed.is_some() => format!("unknown key; it is now called `{new}`"),
                 Some(guess) => format!("unknown key; did you mean `{guess}`?"),
                 None => format!("unknown key; the keys here are {}", listing(known)),
             };
@@ -201,7 +201,7 @@ impl<'d> Decoder<'d> {
                 continue;
             };
             if let Some(line) = lines.get(name.as_str()) {
-                let message = format!("duplicate key; it already stands on line {line}");
+                let message = format!("duplicate key; it is already on line {line}");
                 self.refuse(key.position, &child(&value.key, name), message);
                 continue;
             }

@@ -115,7 +115,7 @@ impl fmt::Display for Endpoint {
 pub fn header_problem(name: &str, value: &str) -> Option<String> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
-        return Some(format!("`{name}` is no name of a header"));
+        return Some(format!("`{name}` is not a header name"));
     }
     let visible = |byte: u8| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic();
     (!value.bytes().all(visible))

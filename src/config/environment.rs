@@ -53,7 +53,7 @@ fn resolve(reference: &str, environment: Environment<'_>) -> Result<String, Stri
     };
     if !is_name(name) || default.is_some_and(|default| default.contains("${")) {
         return Err(format!(
-            "`${{{reference}}}` is no variable; write `${{NAME}}` or `${{NAME:-default}}`, or `$$` for a plain `$`"
+            "`${{{reference}}}` is not a variable; write `${{NAME}}` or `${{NAME:-default}}`, or `$$` for a plain `$`"
         ));
     }
     let value = environment(name);

@@ -78,14 +78,14 @@ impl FromStr for Listen {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {
     /// The path of a socket is not absolute.
-    #[error("`{0}` needs the whole path, as in `unix:/run/litekeeper/web.sock`")]
+    #[error("`{0}` needs an absolute path, as in `unix:/run/litekeeper/web.sock`")]
     RelativePath(String),
     /// The path of a socket is longer than the kernel takes.
-    #[error("`{0}` is too long: the path of a socket has {MAX_UNIX_BYTES} bytes at the most")]
+    #[error("`{0}` is too long: the path of a socket may have at most {MAX_UNIX_BYTES} bytes")]
     TooLong(String),
     /// It is neither an address with a port nor a socket.
     #[error(
-        "`{0}` is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for every network, or \
+        "`{0}` is not an address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for all interfaces, or \
          `unix:/run/litekeeper/web.sock`"
     )]
     NotAnAddress(String),

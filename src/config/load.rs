@@ -198,7 +198,7 @@ fn tree_of(text: &str, file: &str) -> Result<Tree, ConfigErrors> {
     }
     tree::parse(text).map_err(|error| {
         let (file, key, message) =
-            (file.to_owned(), String::new(), format!("is no valid YAML: {}", error.message));
+            (file.to_owned(), String::new(), format!("is not valid YAML: {}", error.message));
         ConfigErrors::new(vec![ConfigError { file, position: error.position, key, message }])
     })
 }
@@ -210,7 +210,7 @@ fn too_large(bytes: u64) -> String {
 /// Reads a file. No other function of this module does.
 fn read_file(path: &Path) -> Result<String, String> {
     let describe = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::InvalidData => "is no text in UTF-8; is it a configuration?".to_owned(),
+        std::io::ErrorKind::InvalidData => "is not UTF-8 text; is it a configuration file?".to_owned(),
         _ => format!("cannot be read: {error}"),
     };
     let metadata = std::fs::metadata(path).map_err(describe)?;

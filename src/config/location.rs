@@ -135,7 +135,8 @@ impl Locations {
             if let Some(position) = fields.key_position(option)
                 && !targets.contains(kind)
             {
-                let message = format!("goes with {}, not with `{kind}`; remove it", listing(targets));
+                let message =
+                    format!("is valid only with {}, not with `{kind}`; remove it", listing(targets));
                 decoder.refuse(position, &fields.child(option), message);
             }
         }
@@ -165,7 +166,7 @@ impl Locations {
             decoder.refuse_value(value, problem);
         }
         if let Some(first) = self.paths.get(&path) {
-            let message = format!("is watched already, by `{first}`; remove one of the two");
+            let message = format!("is already monitored by `{first}`; remove one of the two");
             decoder.refuse_value(value, message);
         }
         self.paths.entry(path.clone()).or_insert_with(|| fields.key.clone());
@@ -181,11 +182,11 @@ impl Locations {
         let name = decoder.text(value)?;
         if name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
             let message =
-                format!("must be one line of at most {MAX_NAME_BYTES} bytes, as it is a label's value");
+                format!("must be one line of at most {MAX_NAME_BYTES} bytes, because it is a label value");
             decoder.refuse_value(value, message);
         }
         if let Some(first) = self.names.get(&name) {
-            let message = format!("{} is the name of `{first}` already; names are unique", quoted(&name));
+            let message = format!("{} is already the name of `{first}`; names must be unique", quoted(&name));
             decoder.refuse_value(value, message);
         }
         self.names.entry(name.clone()).or_insert_with(|| fields.key.clone());
@@ -233,11 +234,13 @@ fn read_exclude(fields: &Fields<'_>, base: &Path, decoder: &mut Decoder<'_>) -> 
 fn read_include(value: &Value<'_>, decoder: &mut Decoder<'_>) -> Vec<String> {
     let patterns = read_patterns(value, decoder);
     if patterns.iter().any(|pattern| pattern.contains('/')) {
-        decoder
-            .refuse_value(value, "takes file names, without `/`; for subdirectories write `recursive: on`");
+        decoder.refuse_value(
+            value,
+            "must contain file names without `/`; for subdirectories write `recursive: on`",
+        );
     }
     if patterns.is_empty() {
-        decoder.refuse_value(value, "must take at least one pattern, as in `include: [\"*.db\"]`");
+        decoder.refuse_value(value, "must contain at least one pattern, as in `include: [\"*.db\"]`");
     }
     patterns
 }
@@ -266,7 +269,8 @@ fn refuse_location(given: &[&str], fields: &Fields<'_>, decoder: &mut Decoder<'_
     let mut keys: BTreeSet<_> = given.iter().map(|name| (fields.key_position(name), *name)).collect();
     keys.pop_first();
     for (position, name) in keys {
-        let message = "an entry has one of `path`, `glob` and `directory`; make it two entries";
+        let message =
+            "an entry may have only one of `path`, `glob` and `directory`; split it into two entries";
         decoder.refuse(position.unwrap_or(fields.position), &fields.child(name), message);
     }
 }

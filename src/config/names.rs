@@ -39,7 +39,9 @@ pub(super) fn metric_label_problem(name: &str) -> Option<String> {
 
 fn label_problem(name: &str, reserved: &[&str]) -> Option<String> {
     if !is_identifier(name, |character| character.is_ascii_alphabetic() || character == '_') {
-        return Some("is no label name; use letters, digits and `_`, not beginning with a digit".to_owned());
+        return Some(
+            "is not a label name; use letters, digits and `_`, not beginning with a digit".to_owned(),
+        );
     }
     if name.starts_with("__") {
         return Some("is reserved: label names with `__` in front belong to Prometheus".to_owned());
@@ -53,7 +55,7 @@ pub(super) fn metric_name_problem(name: &str) -> Option<String> {
         return Some(format!("the prefix is added by itself; write `{rest}`"));
     }
     if !is_identifier(name, |character| character.is_ascii_lowercase()) || name.contains(char::is_uppercase) {
-        let message = "is no metric name; use small letters, digits and `_`, beginning with a letter";
+        let message = "is not a metric name; use small letters, digits and `_`, beginning with a letter";
         return Some(message.to_owned());
     }
     let suffix = RESERVED_SUFFIXES.iter().find(|suffix| name.ends_with(**suffix))?;

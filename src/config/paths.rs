@@ -31,7 +31,7 @@ pub fn compile_pattern_ignoring_case(pattern: &str) -> Result<GlobMatcher, globs
 
 /// What is wrong with a pattern, if anything.
 pub(super) fn pattern_problem(pattern: &str) -> Option<String> {
-    compile_pattern(pattern).err().map(|error| format!("is no valid pattern: {}", error.kind()))
+    compile_pattern(pattern).err().map(|error| format!("is not a valid pattern: {}", error.kind()))
 }
 
 /// Whether a text has a wildcard.

@@ -161,7 +161,8 @@ fn refuse_repeated_metrics(
     let inherited = metrics(profile);
     for metric in metrics(own) {
         if inherited.iter().any(|other| other.name == metric.name) {
-            let message = format!("{} comes from the profile {} already", quoted(&metric.name), quoted(name));
+            let message =
+                format!("{} is already defined by the profile {}", quoted(&metric.name), quoted(name));
             decoder.refuse(fields.position_of("custom_metrics"), &fields.child("custom_metrics"), message);
         }
     }

@@ -159,7 +159,7 @@ pub(super) fn read_timestamps(
         // The series have the table as their only label: a second column would be the same series.
         if columns.iter().any(|other| other.table == column.table) {
             let message =
-                format!("the table {} is listed already; it has one time column", quoted(&column.table));
+                format!("the table {} is already listed; a table has one time column", quoted(&column.table));
             decoder.refuse_value(&item, message);
             continue;
         }
@@ -184,7 +184,7 @@ pub(super) fn read_format(
         let text = decoder.text(&value)?;
         let seconds = parse_epoch(&text);
         if seconds.is_none() {
-            let words = "is no date; write it as in `2001-01-01` or `2001-01-01T12:00:00Z`";
+            let words = "is not a date; write it as in `2001-01-01` or `2001-01-01T12:00:00Z`";
             decoder.refuse_value(&value, format!("`{text}` {words}"));
         }
         seconds
@@ -193,7 +193,8 @@ pub(super) fn read_format(
         let text = decoder.text(&value)?;
         let unit = parse_unit(&text);
         if unit.is_none() {
-            let words = "is no unit; write it as in `1ns`, `100ns`, `1us`, `1ms`, `1s`, `1m`, `1h` or `1d`";
+            let words =
+                "is not a unit; write it as in `1ns`, `100ns`, `1us`, `1ms`, `1s`, `1m`, `1h` or `1d`";
             decoder.refuse_value(&value, format!("`{text}` {words}"));
         }
         unit

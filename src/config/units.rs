@@ -25,11 +25,11 @@ const UNITS: [(&str, u64, bool); 7] = [
 /// What is wrong with a duration or a size, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnitError {
-    #[error("`{0}` is no duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`")]
+    #[error("`{0}` is not a duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`")]
     Duration(String),
     #[error("`{0}` has no unit; write `{0}s` for seconds, or use ms, m, h, d or w")]
     NoUnit(String),
-    #[error("`{0}` is no size; write it as in `4096`, `512KiB`, `10MiB` or `2GB`")]
+    #[error("`{0}` is not a size; write it as in `4096`, `512KiB`, `10MiB` or `2GB`")]
     Size(String),
 }
 

@@ -289,7 +289,7 @@ impl Plain for TimeZone {
         let zone = text.parse().ok();
         if zone.is_none() {
             let message =
-                format!("{} is no time zone; write it as in `Europe/Berlin` or `UTC`", quoted(&text));
+                format!("{} is not a time zone; write it as in `Europe/Berlin` or `UTC`", quoted(&text));
             decoder.refuse_value(value, message);
         }
         zone

@@ -23,7 +23,7 @@ pub enum ScheduleError {
         text: String,
     },
     /// One field cannot be read.
-    #[error("`{field}` is no {name}: {allowed}; `{example}` {meaning}")]
+    #[error("`{field}` is not a valid {name}: {allowed}; `{example}` {meaning}")]
     Field {
         /// As written.
         field: String,
@@ -46,7 +46,7 @@ pub enum ScheduleError {
     },
     /// A window that cannot be read.
     #[error(
-        "`{text}` is no window: {wrong}; write `22:00-06:00`, `Sat-Sun 00:00-24:00` or `Mon,Wed 01:00-05:00`"
+        "`{text}` is not a window: {wrong}; write `22:00-06:00`, `Sat-Sun 00:00-24:00` or `Mon,Wed 01:00-05:00`"
     )]
     Window {
         /// As written.

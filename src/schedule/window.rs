@@ -151,7 +151,7 @@ fn parse_days(text: &str) -> Result<[bool; 7], String> {
 
 fn parse_day(text: &str) -> Result<usize, String> {
     let known = DAYS.iter().position(|day| day.eq_ignore_ascii_case(text));
-    known.ok_or_else(|| format!("`{text}` is no day; the days are Mon, Tue, Wed, Thu, Fri, Sat and Sun"))
+    known.ok_or_else(|| format!("`{text}` is not a day; the days are Mon, Tue, Wed, Thu, Fri, Sat and Sun"))
 }
 
 /// Minutes of the day, up to 24:00.
@@ -164,7 +164,7 @@ fn parse_time(text: &str) -> Result<i64, String> {
         .and_then(|(hour, minute)| Some((number(hour)?, number(minute)?)))
         .filter(|&(hour, minute)| minute < 60 && hour * 60 + minute <= DAY_MINUTES)
         .map(|(hour, minute)| hour * 60 + minute)
-        .ok_or_else(|| format!("`{text}` is no time of the day from 00:00 to 24:00"))
+        .ok_or_else(|| format!("`{text}` is not a time of the day from 00:00 to 24:00"))
 }
 
 impl fmt::Display for Window {

@@ -1,9 +1,8 @@
-//! SQLite's word that a database is malformed, confirmed by a check before it becomes a verdict.
+//! Confirms SQLITE_CORRUPT with a check before a database counts as damaged.
 //!
-//! SQLITE_CORRUPT is also what a statement gets from a full-text index that is out of step with its
-//! table, from a value that a trigger cannot read, or from a file that was replaced under it. The
-//! verdict `corrupt` stops every task that writes and the rotation of backups, so it belongs to a
-//! check, which finds out whether the file is damaged.
+//! A statement also gets SQLITE_CORRUPT if a full-text index does not match its table, if a trigger
+//! cannot read a value, or if the file was replaced. The verdict `corrupt` stops every task that
+//! writes and the rotation of backups, so only a check that finds damage may set it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,15 +25,15 @@ use crate::tasks::stop::Stop;
 use crate::tasks::stop::StopReason;
 use crate::tasks::task::Task;
 
-/// How the owner is spared where no health check is configured: as one does by default.
+/// Impact limits of the check if no health check is configured: the defaults of a health check.
 const DEFAULT_LIMITS: ImpactLimits = ImpactLimits {
     max_writer_wait: Duration::from_millis(100),
     max_wal_growth: 64 * 1024 * 1024,
     owner_busy_timeout: None,
 };
 
-/// Confirms a failed run: its database counts as damaged only where a check finds damage, or cannot
-/// be made.
+/// Confirms a failed run: its database counts as damaged only if a check finds damage or cannot be
+/// made.
 pub(super) fn confirm(task: &dyn Task, stop: Stop, context: &TaskContext<'_>) -> Stop {
     let StopReason::Failed(reason) = stop.reason else { return stop };
     // SQLite says of a file that is shorter than a header that it cannot be read.
@@ -53,22 +52,22 @@ pub(super) fn confirm(task: &dyn Task, stop: Stop, context: &TaskContext<'_>) ->
     if reason != FailureReason::Corrupt {
         return stop;
     }
-    context.progress.message("SQLite calls the database malformed; it is checked");
+    context.progress.message("SQLite reports that the database is malformed; checking it");
     let found = health_report::report(&request(context), &ReportProgress(Arc::clone(&context.progress)));
     if found.has(FindingCategory::Damage) {
         return stop;
     }
-    // What only the application can check is no damage; a check that could not be made says
-    // nothing.
+    // Content that only the application can check is not damage. A check that could not be made
+    // proves nothing.
     if found.status == Status::Unknown && (found.error.is_some() || found.checks.is_empty()) {
-        let why = found.error.as_deref().unwrap_or("it gave no result");
-        let message = format!("{}; whether the file is damaged could not be checked: {why}", stop.message);
+        let why = found.error.as_deref().unwrap_or("the check gave no result");
+        let message = format!("{}; it could not be checked whether the file is damaged: {why}", stop.message);
         return Stop { message, ..stop };
     }
     other(format!(
-        "{}; a full check finds no damage, so this is not the file: a full-text index that is out of step with its \
-         table gives this error in a trigger (INSERT INTO i(i) VALUES('integrity-check') tells, 'rebuild' makes it anew), as does a \
-         file that was replaced meanwhile",
+        "{}; a full check finds no damage in the file. The error occurs in a trigger if a full-text index does not match its \
+         table (check it with INSERT INTO i(i) VALUES('integrity-check') and rebuild it with 'rebuild'), or if the file was replaced \
+         during the run",
         stop.message
     ))
 }

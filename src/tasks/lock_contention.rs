@@ -1,4 +1,4 @@
-//! Who else may want the write lock, as far as it decides how it is shared with them.
+//! Decides how the write lock is shared with the other processes that may want it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,8 +142,8 @@ impl LockContention {
             tracing::debug!(%error, "commits are synced one by one");
         }
         self.progress.message(
-            "the application writes, and whether it waits for locks is not known: holds are short and placed between its \
-             writes, which takes longer; where it has a busy timeout, `owner_busy_timeout` says so",
+            "the application writes, and it is not known whether it waits for locks: holds are short and placed between its \
+             writes, which takes longer; if it has a busy timeout, set `owner_busy_timeout`",
         );
     }
 
@@ -207,9 +207,9 @@ pub(super) fn owner_notice(context: &TaskContext<'_>) -> Option<String> {
     }
     let known = if busy_timeout.is_some() { "is short" } else { "is not known" };
     Some(format!(
-        "the application's busy timeout {known}: without one, its writes that meet a hold of the write lock are refused (database \
-         is locked), all of them while a full VACUUM lasts. Holds of other work are placed between its writes, which takes \
-         longer. Give it a busy timeout, and say so with `owner_busy_timeout`"
+        "the application's busy timeout {known}: without one, its writes fail with \"database is locked\" while litekeeper holds the \
+         write lock, which is the whole duration of a full VACUUM. Other holds are placed between its writes, which takes longer. Set \
+         a busy timeout in the application, and `owner_busy_timeout` in the configuration"
     ))
 }
 
@@ -224,8 +224,8 @@ pub(super) fn owner_notice_for_reader(
         return None;
     }
     Some(format!(
-        "the database is read without a lock while nobody commits; beside an application that commits all the time one lock is held, for \
-         {} ms at the most, and writes that meet it are refused (database is locked) where the application has no busy timeout",
+        "the database is read without a lock while nobody commits. If an application commits without a pause, one lock is held for at \
+         most {} ms; without a busy timeout, the application's writes fail with \"database is locked\" meanwhile",
         max_hold.as_millis()
     ))
 }

@@ -40,15 +40,15 @@ impl OwnerFormat {
     pub fn describe(self) -> &'static str {
         match self {
             Self::PageChecksums { verified: true } => {
-                "each page ends with a checksum (SQLite's cksumvfs), which litekeeper's SQLite would leave wrong: the application \
-                 could not read such a page"
+                "each page ends with a checksum (SQLite's cksumvfs), which litekeeper's SQLite does not update: the application could \
+                 not read a page that litekeeper wrote"
             }
             Self::PageChecksums { verified: false } => {
-                "each page has 8 reserved bytes, as databases with page checksums have (SQLite's cksumvfs), though the first page's \
-                 checksum does not fit; an application with that VFS could not read a page that litekeeper wrote"
+                "each page has 8 reserved bytes, as in databases with page checksums (SQLite's cksumvfs), although the first page has \
+                 a wrong checksum; an application with that VFS could not read a page that litekeeper wrote"
             }
             Self::Turso => {
-                "there is a -tshm beside the database: processes that use Turso coordinate by it, and do not see the locks and \
+                "there is a -tshm beside the database: processes that use Turso coordinate through it, and ignore the locks and \
                  checkpoints of SQLite"
             }
         }
@@ -59,7 +59,7 @@ impl OwnerFormat {
 pub(super) fn check_owner_format(access: Access, format: Option<OwnerFormat>) -> Result<(), Stop> {
     match format {
         Some(format) if access == Access::Writes => {
-            let detail = format!("{}; let the application do this itself", format.describe());
+            let detail = format!("{}; only the application can do this", format.describe());
             Err(Stop::skipped(SkipReason::OwnerFormat, detail))
         }
         Some(_) | None => Ok(()),

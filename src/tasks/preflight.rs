@@ -1,4 +1,4 @@
-//! What else uses the database, and whether a job may write beside it.
+//! Checks whether a task may write to a database that other processes use.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -31,10 +31,10 @@ use crate::tasks::space::directory_of;
 use crate::tasks::space::filesystem;
 use crate::tasks::stop::Stop;
 
-/// Whether a job may write a database at all.
+/// Checks whether a task may write to the database at all.
 ///
 /// # Errors
-/// The outcome of a run that may not.
+/// The reason why the run is skipped or fails.
 pub(super) fn check_writable(
     database: &Database,
     journal_mode: JournalMode,
@@ -53,8 +53,8 @@ pub(super) fn check_writable(
     let facts = filesystem(&directory)?;
     if facts.network && journal_mode == JournalMode::Wal && !allow_network_filesystem {
         let message = format!(
-            "the database is in WAL mode on {}, a network or virtual file system, where its locks do not reach every \
-             machine; nothing is written there unless the task says `allow_network_filesystem: on`",
+            "the database is in WAL mode on {}, a network or virtual file system, where SQLite's locks do not protect it from \
+             other machines; if only this machine uses it, set `allow_network_filesystem: on` in the task",
             facts.fstype
         );
         return Err(Stop::failed(FailureReason::Config, message));
@@ -62,12 +62,12 @@ pub(super) fn check_writable(
     Ok(())
 }
 
-/// Refuses what would cost commits of a process that has lost its locks on the database. A backup,
-/// which only reads, is refused once a file that the process writes is deleted: the copy would lack
-/// what is written there.
+/// Skips a task that could lose commits of a process that has lost its locks on the database. A
+/// backup, which only reads, is skipped only if the process writes to a deleted file, whose content
+/// the copy would lack.
 ///
 /// # Errors
-/// The outcome of a run that may not.
+/// The reason why the run is skipped or fails.
 pub(super) fn check_locks(access: Access, database: &Database) -> Result<(), Stop> {
     if access == Access::Reads {
         return Ok(());
@@ -77,12 +77,12 @@ pub(super) fn check_locks(access: Access, database: &Database) -> Result<(), Sto
     let Some(first) = lost.iter().find(stops) else { return Ok(()) };
     let rescue = match first.loss {
         Loss::Locks => {
-            "a program that closes the database now may delete the -wal from under it; back the database up now, then restart \
-             that process"
+            "the next program that closes the database may delete the -wal that the process uses; back the database up now, then \
+             restart that process"
         }
         Loss::Name(..) => {
-            "what it commits is lost when it ends; copy that content before you stop it, as `litekeeper runbook SqliteOwnerLostLocks` \
-             says"
+            "what it commits is lost when it ends; before you stop it, save that content as described by `litekeeper runbook \
+             SqliteOwnerLostLocks`"
         }
     };
     Err(Stop::skipped(SkipReason::OwnerLostLocks, format!("{first}; {rescue}")))
@@ -99,8 +99,8 @@ pub(super) fn open_writer(context: &TaskContext<'_>, lock_timeout: Duration) -> 
     Ok(Writer::open(path, lock_timeout, context.limits)?.checkpoint_on_close_if(is_alone))
 }
 
-/// The program that replicates a database, by its marks: a vacuum or a foreign checkpoint would
-/// make it send all again.
+/// Detects the program that replicates a database. After a vacuum or a checkpoint by another
+/// process, it would transfer the whole database again.
 ///
 /// Litestream keeps its state in `.NAME-litestream` beside the database and, in older versions, in
 /// tables of its own (<https://litestream.io/how-it-works/>); LiteFS is a FUSE file system.
@@ -122,8 +122,9 @@ pub fn replicator(database: &Database, tables: &[String]) -> Option<String> {
     facts.fstype.contains("litefs").then(|| "LiteFS (the database is on its file system)".to_owned())
 }
 
-/// The version of SQLite that counts for the WAL-reset bug: one with the bug that a process has
-/// mapped which has the database open, as it may checkpoint next, or else that of the last writer.
+/// The version of SQLite that determines whether the WAL-reset bug can occur: a version with the bug
+/// in a process that has the database open, which may checkpoint next, or else that of the last
+/// writer.
 pub(super) fn checkpointer_version(files: &DatabaseFiles, writer: u32) -> u32 {
     if has_wal_reset_bug(writer) {
         return writer;

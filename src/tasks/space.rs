@@ -43,7 +43,8 @@ pub(super) fn directory_of(path: &Path) -> CString {
 /// A failed run, with what the system said.
 pub(super) fn filesystem(directory: &CString) -> Result<FilesystemFacts, Stop> {
     filesystem_facts(directory, &MountTable::read()).map_err(|error| {
-        let message = format!("{}: cannot tell the free space: {error}", directory.to_string_lossy());
+        let message =
+            format!("{}: the free space cannot be determined: {error}", directory.to_string_lossy());
         Stop::failed(FailureReason::Io, message)
     })
 }

@@ -213,7 +213,7 @@ fn certificates_and_users_are_read_again() {
     assert!(scrape().contains("litekeeper_web_config_last_reload_successful 1.0"));
     // Neither an invalid file nor an empty one removes protection.
     for (text, words) in [
-        ("tls_server_config: {", "is no valid YAML"),
+        ("tls_server_config: {", "is not valid YAML"),
         ("", "without `tls_server_config` the server would no longer use TLS"),
         (&format!("{TLS}}}"), "without `basic_auth_users` the server would no longer require a password"),
     ] {

@@ -225,7 +225,7 @@ const DAMAGES: &[Damage] = &[
         true,
     ),
     damage(
-        "a bit of a text that no index holds is flipped",
+        "a bit is flipped in a text that is in no index",
         |made| {
             let at = place_of(made, "unindexed words");
             overwrite(&made.path(), at, b"t");

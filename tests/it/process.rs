@@ -40,7 +40,7 @@ fn mistakes_are_told_apart_by_exit_code() {
         (&["serve", "a.db", "--log.level=nonsense=x"], 2, "--log.level"),
         (&["serve", "a.db", "--log.level=debu"], 2, "`debu` is not a level"),
         (&["serve", "a.db", "--log.level=warn,litekeeper::collection"], 2, "is not a level"),
-        (&["serve", "a.db", "--web.listen-address=nowhere"], 2, "is no address with a port"),
+        (&["serve", "a.db", "--web.listen-address=nowhere"], 2, "is not an address with a port"),
         (&["serve", "--config", "/nowhere.yml"], 2, "/nowhere.yml: cannot be read: No such file"),
         (&["serve", "a.db", "--web.listen-address=203.0.113.1:1"], 3, "cannot listen on 203.0.113.1:1"),
         (&["config", "check", "/nowhere.yml"], 2, "cannot be read"),

@@ -597,7 +597,7 @@ fn statistics_are_made_once_and_when_stale() {
         assert_eq!(number(&made.connect(), "SELECT count(*) FROM sqlite_stat1 WHERE tbl = 'items'"), 1);
         let (code, second) = run("optimize", &config);
         assert_eq!((code, &second["reason"]), (Some(0), &"below_threshold".into()), "{second:#?}");
-        assert!(dry().contains("would not run: every table has statistics"), "{}", dry());
+        assert!(dry().contains("would not run: the statistics of every table are up to date"), "{}", dry());
         owner.run(
             "WITH RECURSIVE n (i) AS (SELECT 2000 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
              INSERT INTO items SELECT i, 'item ' || i FROM n",

@@ -114,8 +114,8 @@ const EXPECTED: &[Expected] = &[
 const NOTHING_TO_DO: &[&str] = &[
     "the database has no free page",
     "the database is not in WAL mode",
-    "everything is copied, and the WAL has",
-    "every table has statistics that fit its size",
+    "all frames are copied, and the WAL has",
+    "the statistics of every table are up to date",
 ];
 
 pub fn trials() -> Vec<Trial> {

@@ -13,7 +13,7 @@ use crate::serde_formats::path_bytes;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Error {
-    /// There is no such file, or it is no regular file.
+    /// There is no such file, or it is not a regular file.
     #[error("{}: {message}", path.display())]
     NotFound {
         /// The file.

@@ -136,7 +136,7 @@ impl Reader {
     }
 }
 
-/// A name as it can be shown; one that is no text must not keep all others from being measured.
+/// A name as it can be shown; one that is not a text must not keep all others from being measured.
 fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     Ok(row.get_ref(column)?.as_bytes_or_null()?.map(decode))
 }

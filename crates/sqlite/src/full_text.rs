@@ -67,7 +67,7 @@ fn triggers(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(Strin
 }
 
 /// Whether rows of a table keep their ids in a VACUUM: an INTEGER PRIMARY KEY is one, and WITHOUT
-/// ROWID there are none. `None` for what is no ordinary table.
+/// ROWID there are none. `None` for what is not an ordinary table.
 fn keeps_row_ids(connection: &Connection, table: &str) -> rusqlite::Result<Option<bool>> {
     let sql = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name = ?1 COLLATE NOCASE";
     let mut statement = connection.prepare(sql)?;

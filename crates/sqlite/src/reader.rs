@@ -265,7 +265,7 @@ impl Reader {
         ReadProgress::new(raw::read_impact(&self.connection, self.locked_journal_mode()), 0)
     }
 
-    /// Fails if the `-shm` was truncated while it was mapped: what was read is no state of the
+    /// Fails if the `-shm` was truncated while it was mapped: what was read is not a state of the
     /// database then.
     ///
     /// # Errors

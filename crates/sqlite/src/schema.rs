@@ -77,7 +77,7 @@ pub enum SchemaError {
     /// There is none of that name.
     #[error("there is no table {0}")]
     NoTable(String),
-    /// It is no ordinary table.
+    /// It is not an ordinary table.
     #[error("{0} is a {1}; only ordinary tables can be cleaned")]
     NoOrdinaryTable(String, &'static str),
     /// The table has none of that name.

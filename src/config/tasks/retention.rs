@@ -117,7 +117,7 @@ pub(super) fn read_retention(
     let mut retention = Retention::read(&fields, context, decoder).over(Retention::defaults());
     let is_short = retention.retention.is_some_and(|age| age < SHORT_RETENTION);
     if is_short && !retention.allow_short_retention && !retention.expires {
-        let message = "is below one day; if that is meant, write `allow_short_retention: on` beside it";
+        let message = "is below one day; if that is intended, add `allow_short_retention: on`";
         decoder.refuse(fields.position_of("retention"), &fields.child("retention"), message);
     }
     let by_age = retention.expires || !is_limited(&fields) || fields.given("retention").is_some();
@@ -207,7 +207,8 @@ fn read_age(fields: &Fields<'_>, expires: bool, decoder: &mut Decoder<'_>) -> Op
         return read_grace(fields, decoder).map(Some);
     }
     if fields.given("grace").is_some() {
-        let message = "goes with `expires: on`, where it is how long a row stays after its time; write `retention` for the age";
+        let message = "is valid only with `expires: on`, where it is the time for which a row is kept after it expired; for the age of \
+                       rows write `retention`";
         decoder.refuse(fields.position_of("grace"), &fields.child("grace"), message);
     }
     let is_limited = is_limited(fields);
@@ -243,13 +244,12 @@ fn refuse_unused(fields: &Fields<'_>, by_age: bool, by_column: bool, decoder: &m
     let of_column = [("format", !by_column, "column")];
     for (name, is_unused, with) in of_age.into_iter().chain(of_column) {
         if is_unused && fields.given(name).is_some() {
-            let message = format!("means nothing without `{with}`; write that too, or remove this");
+            let message = format!("has no effect without `{with}`; add that, or remove this");
             decoder.refuse(fields.position_of(name), &fields.child(name), message);
         }
     }
     if is_limited(fields) && fields.given("keep_latest").is_some() {
-        let message =
-            "does not go with `max_rows` and `max_bytes`, which say already how many of the newest rows stay";
+        let message = "cannot be combined with `max_rows` and `max_bytes`, which already limit the table to its newest rows";
         decoder.refuse(fields.position_of("keep_latest"), &fields.child("keep_latest"), message);
     }
 }

@@ -24,7 +24,7 @@ const SOUND: &str = "type: gauge, help: A., sql: SELECT 1";
 
 #[test]
 fn names() {
-    let shape = "is no metric name; use small letters, digits and `_`, beginning with a letter";
+    let shape = "is not a metric name; use small letters, digits and `_`, beginning with a letter";
     let reserved = |name: &str, suffix: &str, rest: &str| {
         format!(
             "`{name}` must not end in `{suffix}`, which is reserved by OpenMetrics; write for example `{rest}`"
@@ -57,7 +57,7 @@ fn names() {
 
 #[test]
 fn fields() {
-    let label = "is no label name; use letters, digits and `_`, not beginning with a digit";
+    let label = "is not a label name; use letters, digits and `_`, not beginning with a digit";
     let with = |more: &str| format!("name: a, {SOUND}, {more}");
     check(&[
         (
@@ -142,7 +142,7 @@ databases:
             format!("10:9: databases[1].custom_metrics[0].labels: {}", has_another("labels")),
             format!("10:25: databases[1].custom_metrics[0].type: {}", has_another("type")),
             format!("10:40: databases[1].custom_metrics[0].help: {}", has_another("help")),
-            "14:7: databases[2].custom_metrics: `a` comes from the profile `p` already".to_owned(),
+            "14:7: databases[2].custom_metrics: `a` is already defined by the profile `p`".to_owned(),
             "16:16: databases[2].custom_metrics[2].name: `b` is listed already; a database has a metric once"
                 .to_owned(),
         ]

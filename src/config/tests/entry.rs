@@ -21,7 +21,7 @@ pub(super) fn check_entry(cases: &[(&str, Findings<'_>)]) {
 
 #[test]
 fn settings() {
-    let label = "is no label name; use letters, digits and `_`, not beginning with a digit";
+    let label = "is not a label name; use letters, digits and `_`, not beginning with a digit";
     check_entry(&[
         (
             "labels: {job: a, a-b: c, 1a: d}",
@@ -87,12 +87,12 @@ fn settings() {
                 (
                     56,
                     "timestamps[0].format.epoch",
-                    "`2001-13-01` is no date; write it as in `2001-01-01` or `2001-01-01T12:00:00Z`",
+                    "`2001-13-01` is not a date; write it as in `2001-01-01` or `2001-01-01T12:00:00Z`",
                 ),
                 (
                     74,
                     "timestamps[0].format.unit",
-                    "`1 fortnight` is no unit; write it as in `1ns`, `100ns`, `1us`, `1ms`, `1s`, `1m`, `1h` or `1d`",
+                    "`1 fortnight` is not a unit; write it as in `1ns`, `100ns`, `1us`, `1ms`, `1s`, `1m`, `1h` or `1d`",
                 ),
             ],
         ),
@@ -105,7 +105,7 @@ fn settings() {
         ),
         (
             "timestamps: [{table: t, column: a}, {table: t, column: b}]",
-            &[(41, "timestamps[1]", "the table `t` is listed already; it has one time column")],
+            &[(41, "timestamps[1]", "the table `t` is already listed; a table has one time column")],
         ),
     ]);
 }
@@ -152,7 +152,7 @@ fn the_environment() {
             &[(
                 17,
                 "labels.a",
-                "`${}` is no variable; write `${NAME}` or `${NAME:-default}`, or `$$` for a plain `$`",
+                "`${}` is not a variable; write `${NAME}` or `${NAME:-default}`, or `$$` for a plain `$`",
             )],
         ),
         (
@@ -160,7 +160,7 @@ fn the_environment() {
             &[(
                 17,
                 "labels.a",
-                "`${A:?no}` is no variable; write `${NAME}` or `${NAME:-default}`, or `$$` for a plain `$`",
+                "`${A:?no}` is not a variable; write `${NAME}` or `${NAME:-default}`, or `$$` for a plain `$`",
             )],
         ),
         // What a variable holds is typed like any other text, and is quoted on one line.
@@ -169,7 +169,7 @@ fn the_environment() {
             &[(
                 21,
                 "table_interval",
-                "`a\\n  - path: /injected.db # ${PORT}` is no duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`",
+                "`a\\n  - path: /injected.db # ${PORT}` is not a duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`",
             )],
         ),
     ]);

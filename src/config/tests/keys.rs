@@ -253,7 +253,7 @@ fn an_old_name_is_refused_with_the_new_one() {
         (entry("collectors: {space: on}"), "space", "table_sizes"),
         (entry(&format!("custom_metrics: [{{{metric}, budget: 1s}}]")), "budget", "timeout"),
     ] {
-        let expected = format!("{old}: unknown key; it is called `{new}` now");
+        let expected = format!("{old}: unknown key; it is now called `{new}`");
         let errors = refuse(&text);
         assert!(errors.len() == 1 && errors[0].ends_with(&expected), "{text}: {errors:#?}");
     }

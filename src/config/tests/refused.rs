@@ -63,21 +63,21 @@ fn the_file_as_a_whole() {
 #[test]
 fn what_is_no_yaml() {
     check(&[
-        ("listen: [1\nb: 2\n", &["2:2: is no valid YAML: illegal placement of ':' indicator"]),
-        ("a: \"open\n", &["1:4: is no valid YAML: unclosed quote"]),
-        ("a: *nope\n", &["1:4: is no valid YAML: reference to unknown value"]),
-        ("a: &a [*a]\n", &["1:8: is no valid YAML: Recursive reference not allowed here"]),
+        ("listen: [1\nb: 2\n", &["2:2: is not valid YAML: illegal placement of ':' indicator"]),
+        ("a: \"open\n", &["1:4: is not valid YAML: unclosed quote"]),
+        ("a: *nope\n", &["1:4: is not valid YAML: reference to unknown value"]),
+        ("a: &a [*a]\n", &["1:8: is not valid YAML: Recursive reference not allowed here"]),
         (
             "a: 1\n---\nb: 2\n",
-            &["3:1: is no valid YAML: only single YAML document expected but multiple found"],
+            &["3:1: is not valid YAML: only single YAML document expected but multiple found"],
         ),
         (
             "databases: [{path: ${PORT}}]\n",
             &[
-                "1:21: is no valid YAML: while parsing a flow mapping, did not find expected ',' or '}'; inside `{ }` and `[ ]`, quote a value with `${…}`",
+                "1:21: is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'; inside `{ }` and `[ ]`, quote a value with `${…}`",
             ],
         ),
-        ("databases: !all []\n", &["1:17: is no valid YAML: unsupported tag `!all`"]),
+        ("databases: !all []\n", &["1:17: is not valid YAML: unsupported tag `!all`"]),
     ]);
 }
 
@@ -95,7 +95,7 @@ fn small_files_that_would_be_large_trees() {
     {
         let errors = refuse(&text);
         let [error] = errors.as_slice() else { panic!("one error, not {errors:?}") };
-        assert!(error.starts_with(&format!("{position}: is no valid YAML: ")), "{error}");
+        assert!(error.starts_with(&format!("{position}: is not valid YAML: ")), "{error}");
         assert!(error.contains("too large or too complex") || error.contains("recursion limit"), "{error}");
     }
     let large = " ".repeat(MAX_FILE_BYTES + 1);
@@ -111,8 +111,8 @@ fn keys() {
         (
             "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\ndatabases: [{path: /a.db, path: /b.db}]\n",
             &[
-                "2:1: listen: duplicate key; it already stands on line 1",
-                "3:27: databases[0].path: duplicate key; it already stands on line 3",
+                "2:1: listen: duplicate key; it is already on line 1",
+                "3:27: databases[0].path: duplicate key; it is already on line 3",
             ],
         ),
         (
@@ -120,7 +120,7 @@ fn keys() {
             &[
                 "1:16: profiles.a.path: unknown key; the keys here are `labels`, `row_counts`, `timestamps`, \
              `custom_metrics`, `table_interval`, `count_timeout`, `table_sizes_interval`, `table_sizes_top`, `table_sizes_timeout`, `collectors`, `owner_busy_timeout`, `sealed`, `tasks` and `alerts`",
-                "1:27: profiles.a: duplicate key; it already stands on line 1",
+                "1:27: profiles.a: duplicate key; it is already on line 1",
                 "1:34: profiles.: a profile needs a name",
             ],
         ),
@@ -136,8 +136,8 @@ fn keys() {
 
 #[test]
 fn addresses_durations_and_numbers() {
-    let no_duration = "is no duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`";
-    let listen = "is no address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for every network, or `unix:/run/litekeeper/web.sock`";
+    let no_duration = "is not a duration; write it as in `250ms`, `15s`, `5m`, `1h30m` or `2d`";
+    let listen = "is not an address with a port; write it as in `127.0.0.1:10321` or `[::1]:10321`, `:10321` for all interfaces, or `unix:/run/litekeeper/web.sock`";
     check_top(&[
         ("listen: :99999", &format!("9 `:99999` {listen}")),
         ("listen: example.org:80", &format!("9 `example.org:80` {listen}")),
@@ -172,15 +172,15 @@ fn targets() {
         (
             "databases: [{glob: /b, path: /a.db}]\n",
             &[
-                "1:24: databases[0].path: an entry has one of `path`, `glob` and `directory`; make it two entries",
+                "1:24: databases[0].path: an entry may have only one of `path`, `glob` and `directory`; split it into two entries",
             ],
         ),
         (
             "databases:\n  - {glob: /b, name: x}\n  - {path: /a, exclude: [], recursive: on}\n",
             &[
-                "2:16: databases[0].name: goes with `path`, not with `glob`; remove it",
-                "3:16: databases[1].exclude: goes with `glob` and `directory`, not with `path`; remove it",
-                "3:29: databases[1].recursive: goes with `directory`, not with `path`; remove it",
+                "2:16: databases[0].name: is valid only with `path`, not with `glob`; remove it",
+                "3:16: databases[1].exclude: is valid only with `glob` and `directory`, not with `path`; remove it",
+                "3:29: databases[1].recursive: is valid only with `directory`, not with `path`; remove it",
             ],
         ),
         (
@@ -194,8 +194,8 @@ fn targets() {
         (
             "databases:\n  - {path: a.db, name: x}\n  - {path: /etc/./a.db}\n  - {path: b.db, name: x}\n",
             &[
-                "3:12: databases[1].path: is watched already, by `databases[0]`; remove one of the two",
-                "4:24: databases[2].name: `x` is the name of `databases[0]` already; names are unique",
+                "3:12: databases[1].path: is already monitored by `databases[0]`; remove one of the two",
+                "4:24: databases[2].name: `x` is already the name of `databases[0]`; names must be unique",
             ],
         ),
         (
@@ -215,11 +215,11 @@ fn patterns_profiles_and_long_names() {
         (
             "databases:\n  - {glob: '/x/[a.db', exclude: ['{a', b]}\n  - {directory: /x, include: [a/b]}\n  - {directory: /y, include: []}\n",
             &[
-                "2:12: databases[0].glob: `/x/[a.db` is no valid pattern: unclosed character class; missing ']'",
-                "2:34: databases[0].exclude[0]: `{a` is no valid pattern: unclosed alternate group; missing '}' \
+                "2:12: databases[0].glob: `/x/[a.db` is not a valid pattern: unclosed character class; missing ']'",
+                "2:34: databases[0].exclude[0]: `{a` is not a valid pattern: unclosed alternate group; missing '}' \
              (maybe escape '{' with '[{]'?)",
-                "3:30: databases[1].include: takes file names, without `/`; for subdirectories write `recursive: on`",
-                "4:30: databases[2].include: must take at least one pattern, as in `include: [\"*.db\"]`",
+                "3:30: databases[1].include: must contain file names without `/`; for subdirectories write `recursive: on`",
+                "4:30: databases[2].include: must contain at least one pattern, as in `include: [\"*.db\"]`",
             ],
         ),
         (
@@ -236,8 +236,8 @@ fn patterns_profiles_and_long_names() {
     check(&[(
         &long,
         &[
-            "1:30: databases[0].name: must be one line of at most 200 bytes, as it is a label's value",
-            "1:251: databases[1].name: must be one line of at most 200 bytes, as it is a label's value",
+            "1:30: databases[0].name: must be one line of at most 200 bytes, because it is a label value",
+            "1:251: databases[1].name: must be one line of at most 200 bytes, because it is a label value",
         ],
     )]);
 }
@@ -299,7 +299,7 @@ fn traces_that_would_go_nowhere() {
                 "tracing: {{endpoint: \"http://a\", headers: {{\"a b\": c}}, sampling_fraction: 2, tls_config: {{key_file: k}}}}\n{databases}"
             ),
             &[
-                "1:43: tracing.headers.a b: `a b` is no name of a header",
+                "1:43: tracing.headers.a b: `a b` is not a header name",
                 "1:73: tracing.sampling_fraction: must be a number from 0 to 1, not `2`",
                 "1:88: tracing.tls_config: `cert_file` and `key_file` go together",
             ],

@@ -63,7 +63,7 @@ fn wrong_targets_are_refused_together() {
     let errors = Config::for_targets(&targets, &[]).unwrap_err();
     assert_eq!(
         errors.to_string(),
-        "command line: /no/[a: is no valid pattern: unclosed character class; missing ']'\n\
+        "command line: /no/[a: is not a valid pattern: unclosed character class; missing ']'\n\
          command line: /no/b.db-wal: is the write-ahead log of a database, not a database; name the main file: \
          `/no/b.db`"
     );
@@ -101,7 +101,7 @@ fn what_cannot_be_a_configuration_is_refused_with_its_name() {
     };
     check(&directory.path().join("none.yml"), "cannot be read: No such file or directory (os error 2)");
     check(directory.path(), "is a directory; name the configuration file in it");
-    check(&write("latin.yml", b"a: \xe4\n"), "is no text in UTF-8; is it a configuration?");
+    check(&write("latin.yml", b"a: \xe4\n"), "is not UTF-8 text; is it a configuration file?");
     check(
         &write("app.db", b"SQLite format 3\0"),
         "has the name of a database; name a YAML file, or pass databases as targets",
@@ -112,7 +112,7 @@ fn what_cannot_be_a_configuration_is_refused_with_its_name() {
     let error = Config::load(&wrong).unwrap_err();
     let place = error.iter().next().unwrap().position.unwrap();
     assert!(error.to_string().starts_with(&format!(
-        "{}:{}:{}: is no valid YAML",
+        "{}:{}:{}: is not valid YAML",
         wrong.display(),
         place.line,
         place.column

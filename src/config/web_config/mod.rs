@@ -137,11 +137,12 @@ fn read_users(value: &Value<'_>, decoder: &mut Decoder<'_>) -> BTreeMap<String, 
         // A hash in a message would end up in logs, so keys are named and values never.
         let user = Value { tree, key: format!("{}.{name}", value.key) };
         if name.is_empty() || name.contains(':') || name.chars().any(char::is_control) {
-            decoder.refuse(position, &user.key, "a user's name is not empty and has no `:` in it");
+            decoder.refuse(position, &user.key, "a user's name must not be empty or contain `:`");
         }
         let Some(hash) = decoder.scalar(&user) else { continue };
         if !is_bcrypt(&hash) {
-            let message = "is no bcrypt hash; `htpasswd -nBC 10 \"\"` makes one, without the colon in front";
+            let message =
+                "is not a bcrypt hash; `htpasswd -nBC 10 \"\"` prints one (omit the colon in front)";
             decoder.refuse_value(&user, message);
         }
         users.insert(name.to_owned(), hash.into_owned());

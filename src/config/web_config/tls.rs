@@ -182,7 +182,7 @@ fn read_pem(
     let text = fields.given(inline).and_then(|value| decoder.text(&value)).map(Pem::Text);
     let path = fields.given(file).and_then(|value| decoder.text(&value));
     if let (Some(_), Some(_), Some(value)) = (&text, &path, fields.find(file)) {
-        decoder.refuse_value(&value, format!("`{inline}` stands there already; keep one of the two"));
+        decoder.refuse_value(&value, format!("`{inline}` is set as well; remove one of the two"));
     }
     path.map(|path| Pem::File(resolve_path(base, &path))).or(text)
 }
@@ -224,7 +224,7 @@ fn check_clients(
         decoder.refuse(position("client_allowed_sans"), &fields.child("client_allowed_sans"), message);
     }
     if auth.verifies() && authority.is_none() && !fields.intends("client_ca_file") {
-        let message = "needs `client_ca_file`: by whose signature certificates are to be verified";
+        let message = "needs `client_ca_file`, which certificates are verified with";
         decoder.refuse(position("client_auth_type"), &fields.child("client_auth_type"), message);
     }
 }
@@ -265,7 +265,7 @@ fn read_suites(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decod
             notes.push(format!("cipher_suites: {name} is not secure enough to be supported"));
         } else {
             let known: Vec<&str> = SUITES[..6].iter().map(|(name, _)| *name).collect();
-            let message = format!("{} is no cipher suite; there are {}", quoted(&name), listing(&known));
+            let message = format!("{} is not a cipher suite; there are {}", quoted(&name), listing(&known));
             decoder.refuse_value(&item, message);
         }
     }
@@ -288,7 +288,7 @@ fn read_curves(fields: &Fields<'_>, notes: &mut Vec<String>, decoder: &mut Decod
         } else {
             decoder.refuse_value(
                 &item,
-                format!("{} is no curve; there are {}", quoted(&name), listing(&CURVES)),
+                format!("{} is not a curve; there are {}", quoted(&name), listing(&CURVES)),
             );
         }
     }

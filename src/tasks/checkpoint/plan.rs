@@ -35,7 +35,7 @@ impl Plan {
             Some(frames) => {
                 format!("{} of {} frames would be copied", frames.total - frames.checkpointed, frames.total)
             }
-            None => "the WAL that a dead owner left would be copied".to_owned(),
+            None => "the WAL that a killed application left would be copied".to_owned(),
         };
         let empty = if self.truncate { ", and the file emptied if nobody uses it" } else { "" };
         format!("{copy}{empty}; the WAL has {}", bytes(self.wal_bytes))
@@ -53,14 +53,14 @@ pub(super) fn plan(task: &Checkpoint, context: &TaskContext<'_>, found: &Inspect
     let is_large = wal_bytes >= task.truncate_above && wal_bytes > 0;
     let is_copied = found.wal.is_some_and(|frames| frames.total == frames.checkpointed);
     if is_copied && !is_large {
-        let detail = format!("everything is copied, and the WAL has {}", bytes(wal_bytes));
+        let detail = format!("all frames are copied, and the WAL has {}", bytes(wal_bytes));
         return skipped(SkipReason::BelowThreshold, detail);
     }
     if let Some(replicator) =
         preflight::replicator(context.database, &found.tables).filter(|_| !task.allow_replicated)
     {
         let detail = format!(
-            "{replicator} replicates the database and does its checkpoints itself; `allow_replicated: on` does them all the same"
+            "{replicator} replicates the database and makes its own checkpoints; `allow_replicated: on` permits others"
         );
         return skipped(SkipReason::Replicated, detail);
     }

@@ -40,19 +40,19 @@ impl TaskReport for CheckpointReport {
         match self.truncated {
             Some(true) => {
                 summary = format!(
-                    "everything copied and the WAL emptied, which had {}",
+                    "all frames copied, and the WAL of {} emptied",
                     bytes(self.wal_size_before_bytes)
                 );
             }
-            Some(false) => summary.push_str(", the WAL could not be emptied"),
+            Some(false) => summary.push_str(", but the WAL could not be emptied"),
             None => {}
         }
         if self.reader_in_the_way {
-            summary.push_str(", a reader is in the way");
+            summary.push_str(", a reader blocks the rest");
         }
         let left_undone = self.version_unsafe;
         if left_undone {
-            summary.push_str(", and not emptied for the application's version of SQLite");
+            summary.push_str(", not emptied because the application's SQLite has the WAL-reset bug");
         }
         summary
     }

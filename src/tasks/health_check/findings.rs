@@ -48,7 +48,7 @@ pub(super) fn verdict(report: &health_report::Report, check: Check, main: Check)
     })
 }
 
-/// What failed checks come down to. A row that breaks a rule is no damage of the file.
+/// Summarizes failed checks. A row that violates a constraint is not damage.
 pub(super) fn findings(verdicts: &[Verdict]) -> Option<(FailureReason, String)> {
     let damaged = |verdict: &Verdict| !verdict.ok && verdict.check != Check::ForeignKey;
     let words = |check: Check, number: u32, what: &str, first: Option<&String>| {
@@ -56,7 +56,7 @@ pub(super) fn findings(verdicts: &[Verdict]) -> Option<(FailureReason, String)> 
         let check = check.label();
         match number {
             1 => format!("{check}: {first}"),
-            more => format!("{check}: {more} {what}, the first: {first}"),
+            more => format!("{check}: {more} {what}; the first is: {first}"),
         }
     };
     let mut said = Vec::new();
@@ -66,10 +66,10 @@ pub(super) fn findings(verdicts: &[Verdict]) -> Option<(FailureReason, String)> 
     let reason = if said.is_empty() { FailureReason::Constraint } else { FailureReason::Corrupt };
     for verdict in verdicts.iter().filter(|verdict| verdict.notes.constraints > 0) {
         let first = verdict.notes.first_constraint.as_ref();
-        said.push(words(verdict.check, verdict.notes.constraints, "broken constraints", first));
+        said.push(words(verdict.check, verdict.notes.constraints, "violated constraints", first));
     }
     let sound = if reason == FailureReason::Constraint {
-        "; the file is sound, and maintenance goes on: the application has to repair the rows"
+        "; the file is not damaged, and maintenance continues: correct the rows in the application"
     } else {
         ""
     };

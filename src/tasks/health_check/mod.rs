@@ -52,7 +52,7 @@ impl Task for HealthCheck {
     }
 
     fn help(&self) -> &'static str {
-        "Run every check and show the statistics"
+        "Check integrity and foreign keys, and report sizes and row counts"
     }
 
     fn example(&self) -> &'static str {

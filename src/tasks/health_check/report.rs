@@ -41,8 +41,10 @@ impl TaskReport for HealthReport {
                 let sliced = if verdict.whole { "" } else { " (table by table)" };
                 let mut rest = String::new();
                 if verdict.check != Check::ForeignKey && verdict.notes.constraints > 0 {
-                    rest +=
-                        &format!(", {}", counted(u64::from(verdict.notes.constraints), "broken constraint"));
+                    rest += &format!(
+                        ", {}",
+                        counted(u64::from(verdict.notes.constraints), "violated constraint")
+                    );
                 }
                 if verdict.notes.btrees_checked < verdict.notes.btrees {
                     rest += &format!(

@@ -40,7 +40,7 @@ use crate::tasks::log_cleaning::time_tally::Spelling;
 use crate::tasks::log_cleaning::time_tally::Tally;
 
 /// What is said of a table without a time.
-const NOTHING_SET: &str = "no row has a time that is set";
+const NOTHING_SET: &str = "no row has a time";
 
 /// Which rows go by the times in a column.
 pub(super) fn by_time(
@@ -238,7 +238,7 @@ fn check_plausible(
     let misread = |what: &str| {
         judge.better(samples, kind, age).map(|better| {
             PlanError::Config(format!(
-                "{name}: read as {}, {what}, but {better}; the format is likely wrong, so nothing is deleted",
+                "{name}: with the format {}, {what}, but {better}; the format is probably wrong, so nothing is deleted",
                 kind.name()
             ))
         })
@@ -248,8 +248,8 @@ fn check_plausible(
             return Err(error);
         }
         if tally.not_understood() > 0 {
-            let words = format!("{name}: no value is a time as {} writes it", kind.name());
-            return Err(PlanError::Config(format!("{words}; nothing is deleted")));
+            let message = format!("{name}: no value is a time in the format {}", kind.name());
+            return Err(PlanError::Config(format!("{message}; nothing is deleted")));
         }
         notes.note = Some(NOTHING_SET.to_owned());
         return Ok(false);
@@ -263,7 +263,7 @@ fn check_plausible(
         let what = format!("the newest row is of {}", date(newest));
         return Err(misread(&what).unwrap_or_else(|| {
             PlanError::Config(format!(
-                "{name}: read as {}, {what}, before SQLite existed; the format is likely wrong, so nothing is deleted",
+                "{name}: with the format {}, {what}, before SQLite existed; the format is probably wrong, so nothing is deleted",
                 kind.name()
             ))
         }));
@@ -279,15 +279,15 @@ fn check_plausible(
     // With a detected epoch that is wrong after all, the newest row would be the first to say so.
     let guessed = (counts && all_expired && retention.format == TimestampFormat::Auto && !retention.expires)
         .then(|| {
-            format!("the newest row of {table} would be deleted too, by an epoch that was only detected")
+            format!("the newest row of {table} would be deleted too, based on a format that was only detected; set `format`")
         });
     if let Some(reason) = inactivity {
-        notes.note = Some(format!("{reason}; its rows stay"));
+        notes.note = Some(format!("{reason}; its rows are kept"));
         notes.kept.push(KeptRows { reason: KeptBy::Quiet, referenced_by: None, rows: tally.expired() });
         return Ok(false);
     }
     if let Some(reason) = guessed {
-        notes.note = Some(format!("{reason}; its rows stay"));
+        notes.note = Some(format!("{reason}; its rows are kept"));
         notes.is_doubtful = true;
         return Ok(false);
     }

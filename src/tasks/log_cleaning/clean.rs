@@ -181,8 +181,7 @@ impl<'r> Cleaner<'r> {
                 DeleteProgress::SchemaChanged => {}
             }
         }
-        let message =
-            format!("{}: the schema changes again and again; the next run goes on", retention.table);
+        let message = format!("{}: the schema changes repeatedly; the next run continues", retention.table);
         Err(CleaningError::Refused(FailureReason::Other, message))
     }
 
@@ -293,8 +292,9 @@ impl<'r> Cleaner<'r> {
         let begun = Instant::now();
         loop {
             if self.limits.is_exceeded() && !self.limits.cancel.is_cancelled() {
-                let words = "the time was used up before every expired row was deleted";
-                self.progress.message(&format!("{}: {words}", table.table));
+                let message =
+                    "the timeout ended before every expired row was deleted; the next run continues";
+                self.progress.message(&format!("{}: {message}", table.table));
                 return Ok(DeleteProgress::Done);
             }
             self.check_same_file()?;

@@ -17,7 +17,7 @@ pub(super) fn clock_jump(earlier: &ClockReading, now: &ClockReading) -> Option<S
     let wall = now.wall - earlier.wall;
     if wall < -JUMP_SECONDS {
         return Some(format!(
-            "the clock was set back: it is {}, and the last run was at {}",
+            "the clock was set back: it shows {}, but the last run was at {}",
             date(now.wall),
             date(earlier.wall)
         ));
@@ -41,7 +41,7 @@ pub(super) fn compare_with_newest_row(
     let table = &retention.table;
     if newest > now + AHEAD_SECONDS {
         return Err(format!(
-            "the newest row of {table} is of {}, and the clock says {}: one of them is wrong, so nothing is deleted",
+            "the newest row of {table} is from {}, but the clock shows {}: one of them is wrong, so nothing is deleted",
             date(newest),
             date(now)
         ));

@@ -30,20 +30,20 @@ use crate::tasks::log_cleaning::report::TableReport;
 use crate::tasks::space::c_path;
 use crate::tasks::space::filesystem;
 
-/// Why rows stay, and what can be done; `None` where none do.
+/// Explains why expired rows are kept, and what can be done; `None` if no rows are kept.
 pub(super) fn words(table: &str, kept: &[KeptRows], refusal: Option<&str>) -> Option<String> {
-    let mut said: Vec<String> = Vec::new();
+    let mut reasons: Vec<String> = Vec::new();
     for KeptRows { reason, referenced_by, rows } in kept {
         let rows = counted(*rows, "expired row");
-        said.push(match (reason, referenced_by) {
+        reasons.push(match (reason, referenced_by) {
             (KeptBy::ForeignKey, Some(other)) if other.eq_ignore_ascii_case(table) => format!(
-                "{rows} of {table} stay, because newer rows of the same table refer to them by a foreign key; \
+                "{rows} of {table} kept, because newer rows of the same table refer to them with a foreign key; \
                  `set_null: [{table}]` sets these references to NULL and deletes the rows"
             ),
             (KeptBy::ForeignKey, other) => {
                 let other = other.as_deref().unwrap_or_default();
                 format!(
-                    "{rows} of {table} stay, because rows of {other} refer to them by a foreign key; `cascade: [{other}]` deletes \
+                    "{rows} of {table} kept, because rows of {other} refer to them with a foreign key; `cascade: [{other}]` deletes \
                      those rows too, `set_null: [{other}]` sets their reference to NULL"
                 )
             }
@@ -52,18 +52,18 @@ pub(super) fn words(table: &str, kept: &[KeptRows], refusal: Option<&str>) -> Op
                     Some(words) => format!("was refused ({words})"),
                     None => "had no effect, as with a trigger that has RAISE(IGNORE)".to_owned(),
                 };
-                format!("{rows} of {table} stay: their deletion {why}; a `condition` can leave them out")
+                format!("{rows} of {table} kept: their deletion {why}; a `condition` can exclude them")
             }
-            (KeptBy::Condition, _) => format!("{rows} of {table} stay, because the `condition` is not true for them"),
-            (KeptBy::KeepLatest, _) => format!("{rows} of {table} stay as the newest ones (keep_latest)"),
-            // The note says so already.
+            (KeptBy::Condition, _) => format!("{rows} of {table} kept, because the `condition` is not true for them"),
+            (KeptBy::KeepLatest, _) => format!("{rows} of {table} kept as the newest ones (keep_latest)"),
+            // The note contains this already.
             (KeptBy::Quiet, _) => continue,
         });
     }
-    (!said.is_empty()).then(|| said.join("; "))
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-/// What refers to a table, read as the configuration has it.
+/// Reads the foreign keys that refer to a table, with the configuration applied.
 pub(super) fn references(
     source: &impl TimeColumn,
     shape: &ScanTable,
@@ -85,9 +85,9 @@ pub(super) fn references(
     for table in &losing {
         if let Some((index, trigger)) = source.left_behind(table)?.into_iter().next() {
             return Err(PlanError::Config(format!(
-                "the full-text index {index} holds the words of the rows of {table}, and no trigger takes them out when rows are \
-                 deleted: searches would find rows that are gone, and later writes could damage the index. Have the application \
-                 make {trigger}"
+                "the full-text index {index} indexes the rows of {table}, and no trigger removes deleted rows from it: searches would \
+                 find deleted rows, and later writes could damage the index. Create this trigger, in a migration of the application: \
+                 {trigger}"
             )));
         }
     }
@@ -95,10 +95,10 @@ pub(super) fn references(
     Ok(found)
 }
 
-/// Below this, not even an archive of a few rows fits beside its journal.
+/// With less free space, not even an archive of a few rows and its journal fit.
 const MIN_ARCHIVE_BYTES: u64 = 64 * 1024;
 
-/// Refuses an archive directory in which nothing can be kept.
+/// Fails if the archive directory cannot store files.
 fn check_archive(retention: &Retention) -> Result<(), PlanError> {
     let Some(directory) = &retention.archive else { return Ok(()) };
     let problem = match directory_error(directory) {
@@ -106,7 +106,7 @@ fn check_archive(retention: &Retention) -> Result<(), PlanError> {
         None => match filesystem(&c_path(directory)) {
             // Some virtual file systems have no size.
             Ok(facts) if facts.size_bytes == 0 || facts.available_bytes >= MIN_ARCHIVE_BYTES => return Ok(()),
-            Ok(facts) => format!("its file system is full ({} are free)", bytes(facts.available_bytes)),
+            Ok(facts) => format!("the file system is full ({} are free)", bytes(facts.available_bytes)),
             Err(stop) => stop.message,
         },
     };
@@ -117,15 +117,15 @@ fn check_archive(retention: &Retention) -> Result<(), PlanError> {
     )))
 }
 
-/// Puts words before a note.
+/// Prepends a text to a note.
 pub(super) fn note(note: &mut Option<String>, words: Option<String>) {
     if let Some(words) = words {
         *note = Some(note.take().map_or(words.clone(), |note| format!("{words}; {note}")));
     }
 }
 
-/// Looks whether expired rows stay at the end of a walk, where a trigger, a foreign key or a
-/// condition may keep some. Returns why they stay.
+/// Counts the expired rows that remain at the end of a cleaning if a trigger, a foreign key or a
+/// condition may keep some. Returns the reasons.
 pub(super) fn note_remaining_rows(
     writer: &mut Writer,
     (lock_timeout, limit): (Duration, Duration),
@@ -142,7 +142,7 @@ pub(super) fn note_remaining_rows(
                 table.kept.extend(kept(&left));
                 words(&table.table, &table.kept, refusal)
             }
-            Err(error) => Some(format!("whether expired rows stay is not known: {error}")),
+            Err(error) => Some(format!("expired rows that are kept could not be counted: {error}")),
         }
     } else {
         words(&table.table, &table.kept, refusal)
@@ -151,31 +151,33 @@ pub(super) fn note_remaining_rows(
     words
 }
 
-/// Says what would make the walk cheaper, if anything would.
+/// Explains why the cleaning scans all rows, and what would avoid it.
 pub(super) fn slow_walk(plan: &Plan, column: Option<&str>) -> Option<String> {
     let column = column.filter(|_| !plan.walk.is_by_time())?;
     let table = &plan.shape.name;
     if !plan.ordered {
         return Some(format!(
-            "every row of {table} is looked at, since the order of the texts in {column} is not that of their times"
+            "every row of {table} is scanned, because the texts in {column} do not sort in the order of their times"
         ));
     }
     let problem = plan.shape.index_problem(column).map(|problem| format!(" ({problem})")).unwrap_or_default();
     Some(format!(
-        "no index on {table}.{column} finds old rows{problem}: every row is looked at; the application should have {}",
+        "no index on {table}.{column} can find expired rows{problem}, so that every row is scanned; create an index: {}",
         plan.shape.create_index(&[column])
     ))
 }
 
-/// Says which foreign keys make the deletion of a row slow.
+/// Names the foreign keys that make the deletion of a row slow.
 pub(super) fn slow_references(plan: &Plan) -> Option<String> {
     let reference = |UnindexedReference { table, create_index }: UnindexedReference| {
         let remedy = match create_index {
-            Some(statement) => format!("the application should have {statement}"),
-            None => "the index there is of no use, as its column has another type or collation than what it refers to".to_owned(),
+            Some(statement) => format!("create an index: {statement}"),
+            None => "the existing index cannot be used, because its column has a different type or collation than the one that it \
+                     refers to"
+                .to_owned(),
         };
         format!(
-            "no index finds the rows of {table} that refer to a row of {}: all of them are looked at for each deleted row; {remedy}",
+            "no index finds the rows of {table} that refer to a row of {}, so that all rows are scanned for each deleted one; {remedy}",
             plan.shape.name
         )
     };
@@ -183,34 +185,35 @@ pub(super) fn slow_references(plan: &Plan) -> Option<String> {
     (!found.is_empty()).then(|| found.join("; "))
 }
 
-/// Says which tables keep rows that they refer to, and what can be done.
+/// Names the tables whose references keep rows, and what can be done.
 pub(super) fn protection_note(plan: &Plan) -> Option<String> {
     let tables = plan.walk.references().protecting_tables();
     (!tables.is_empty()).then(|| {
         format!(
-            "rows of {} to which rows of {} refer by a foreign key stay; `cascade` deletes those rows too, `set_null` sets their \
-             reference to NULL",
+            "rows of {} are kept if rows of {} refer to them with a foreign key; `cascade` deletes those rows too, `set_null` sets \
+             their reference to NULL",
             plan.shape.name,
             tables.join(", ")
         )
     })
 }
 
-/// Says what an archive leaves out.
+/// Notes which deleted rows the archive does not contain.
 pub(super) fn note_unarchived_rows(table: &mut TableReport) {
     let is_lost =
         |row: &&OtherRows| row.action != "set_null" && !row.table.eq_ignore_ascii_case(&table.table);
     let tables: Vec<&str> = table.others.iter().filter(is_lost).map(|row| row.table.as_str()).collect();
     if table.archive.is_some() && !tables.is_empty() {
         let (own, others) = (&table.table, tables.join(", "));
-        let words =
-            format!("the archive has the rows of {own} alone, and not those of {others} that go along");
+        let words = format!(
+            "the archive contains the rows of {own}, but not the rows of {others} that were deleted with them"
+        );
         note(&mut table.note, Some(words));
     }
 }
 
-/// A file of its own for each run and shape of the table, so that none can spoil what another has
-/// put away.
+/// Returns the archive of a run. Each run and schema of a table has a separate file, so that none
+/// can overwrite rows of another.
 pub(super) fn archive_file(
     database: &Database,
     directory: &Path,
@@ -226,11 +229,11 @@ pub(super) fn archive_file(
     Archive::new(&path, shape)
 }
 
-/// Why a table was given up whose rows cannot be deleted within the limit of a hold.
+/// Explains why a table whose rows cannot be deleted within the limit of a hold is not cleaned.
 pub(super) fn row_exceeds_limit(table: &str, limit: Duration) -> String {
     format!(
-        "{table}: deleting a single row takes longer than {} ms, mostly the work of a trigger or of foreign keys without an \
-         index; raise target_lock_hold if the application can bear it",
+        "{table}: deleting a single row takes longer than {} ms, usually because of a trigger or of foreign keys without an \
+         index; raise target_lock_hold if the application can wait longer",
         limit.as_millis()
     )
 }

@@ -75,7 +75,7 @@ impl TableReport {
         let older = self.cutoff.as_ref().map(|cutoff| format!(" older than {cutoff}")).unwrap_or_default();
         let (rows, batches) = (counted(self.deleted_rows, "row"), counted(self.batches, "transaction"));
         let mut lines = vec![format!("{}: {rows}{older} in {batches}{state}", self.table)];
-        lines.extend(self.others.iter().map(|other| format!("  with them: {}", other.summary())));
+        lines.extend(self.others.iter().map(|other| format!("  in other tables: {}", other.summary())));
         lines.extend(self.archive.iter().map(|archive| format!("  archived in {}", archive.display())));
         let note = self.note.iter().filter(|note| !message.ends_with(note.as_str()));
         lines.extend(note.map(|note| format!("  {note}")));
@@ -110,7 +110,7 @@ impl TaskReport for LogCleaningReport {
 
     fn summary(&self) -> String {
         let incomplete = self.tables.iter().any(TableReport::has_ended_early);
-        let rest = if incomplete { ", more is left" } else { "" };
+        let rest = if incomplete { ", more remain" } else { "" };
         format!("{} deleted{rest}", counted(self.deleted_rows, "row"))
     }
 

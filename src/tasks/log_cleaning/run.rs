@@ -24,7 +24,7 @@ pub(super) fn run(task: &LogCleaning, context: &TaskContext<'_>) -> Result<Repor
         context.history.clock.as_ref().and_then(|earlier| clock_check::clock_jump(earlier, &context.clock))
     {
         let message = format!(
-            "{problem}; nothing is deleted by a clock that was just set. If it is right now, the next run goes on"
+            "{problem}; nothing is deleted right after such a change. If the clock is correct now, the next run deletes as usual"
         );
         return Err(Stop::failed(FailureReason::Other, message));
     }

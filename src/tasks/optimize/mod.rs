@@ -38,7 +38,7 @@ impl Task for Optimize {
     }
 
     fn help(&self) -> &'static str {
-        "Bring the statistics of the query planner up to date"
+        "Update the statistics of the query planner"
     }
 
     fn example(&self) -> &'static str {

@@ -20,17 +20,17 @@ use crate::tasks::stop::Stop;
 /// with.
 const MIN_ANALYSIS_ROWS: u32 = 100;
 
-/// An analysis that takes so many times the target hold is broken off, as in every other job.
+/// An analysis that takes this many times the target hold is aborted, as in every other task.
 const MAX_HOLD_FACTOR: u32 = 5;
 
-/// What to say of tables that are left out.
+/// Message for tables that are omitted.
 const NEEDS_APPLICATION: &str =
-    "not analyzed, because only the application's own SQLite can (PRAGMA optimize there does)";
+    "not analyzed, because only the application can do so (with PRAGMA optimize on its own connection)";
 
-/// What to say when there is nothing to do.
-pub(super) const UP_TO_DATE: &str = "every table has statistics that fit its size";
+/// Message if there is nothing to do.
+pub(super) const UP_TO_DATE: &str = "the statistics of every table are up to date";
 
-/// Brings the statistics up to date.
+/// Updates outdated statistics.
 pub(super) fn run(task: &Optimize, context: &TaskContext<'_>) -> Result<Report, Stop> {
     let Inspection { header, .. } = inspect_for_write(context)?;
     let write_limits = task.write_limits;
@@ -82,7 +82,7 @@ pub(super) fn run(task: &Optimize, context: &TaskContext<'_>) -> Result<Report, 
     }
     if !done.too_slow.is_empty() {
         context.progress.message(&format!(
-            "not analyzed within {} ms, raise target_lock_hold if the application can bear it: {}",
+            "not analyzed within {} ms; raise target_lock_hold if the application can wait longer: {}",
             longest.as_millis(),
             done.too_slow.join(", ")
         ));

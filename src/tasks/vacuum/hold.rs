@@ -40,7 +40,7 @@ pub(super) fn max_lock_hold(task: &Vacuum, context: &TaskContext<'_>) -> Duratio
     task.max_lock_hold.or(owner).unwrap_or(MAX_LOCK_HOLD)
 }
 
-/// A full VACUUM begins only where its hold is within the bound, by an estimate with a margin.
+/// Checks that the estimated hold of a full VACUUM, with a margin, does not exceed its limit.
 pub(super) fn check_max_hold(task: &Vacuum, context: &TaskContext<'_>, header: &Header) -> Result<(), Stop> {
     let (expected, bound) = (expected(header, context.history.rate), max_lock_hold(task, context));
     let margin = if context.history.rate.is_some() { MARGIN.0 } else { MARGIN.1 };
@@ -51,7 +51,7 @@ pub(super) fn check_max_hold(task: &Vacuum, context: &TaskContext<'_>, header: &
     let detail = format!(
         "a full VACUUM of {} would hold the write lock for about {:.1} s ({:.1} s with a margin), longer than `max_lock_hold` \
          ({:.1} s); to run it, set a `window` in which the application can wait together with `max_lock_hold: {:.0}s`; to \
-         avoid it, set `convert_auto_vacuum: incremental`, which needs one such run and then reclaims space in short slices, or have the \
+         avoid it, set `convert_auto_vacuum: incremental`, which needs one such run and then reclaims space in short steps, or let the \
          application create its database with `auto_vacuum = INCREMENTAL`",
         bytes(content(header)),
         expected.as_secs_f64(),

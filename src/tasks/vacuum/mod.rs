@@ -41,7 +41,7 @@ impl Task for Vacuum {
     }
 
     fn help(&self) -> &'static str {
-        "Give free pages back to the file system"
+        "Return free pages to the file system"
     }
 
     fn example(&self) -> &'static str {
@@ -83,7 +83,7 @@ impl Task for Vacuum {
         dry_run.needs =
             space::space_requirements(&context.database.path, header, temporary, settings.min_free_space)?;
         if dry_run.needs.iter().any(|need| need.available_bytes < need.bytes) {
-            dry_run.note("a disk has too little free space");
+            dry_run.note("a file system has too little free space");
         }
         Ok(())
     }

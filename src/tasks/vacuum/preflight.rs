@@ -67,7 +67,7 @@ fn check_replication(task: &Vacuum, context: &TaskContext<'_>, tables: &[String]
     match preflight::replicator(context.database, tables) {
         Some(replicator) if !task.allow_replicated => {
             let detail = format!(
-                "{replicator} replicates the database and would send all of it again; `allow_replicated: on` vacuums it all the same"
+                "{replicator} replicates the database and would transfer all of it again; `allow_replicated: on` permits the vacuum"
             );
             Err(Stop::skipped(SkipReason::Replicated, detail))
         }
@@ -75,37 +75,38 @@ fn check_replication(task: &Vacuum, context: &TaskContext<'_>, tables: &[String]
     }
 }
 
-/// A VACUUM numbers the rows anew where no INTEGER PRIMARY KEY is their id
+/// Checks for indexes that depend on row ids. A VACUUM renumbers the rows of a table without an
+/// INTEGER PRIMARY KEY
 /// (<https://www.sqlite.org/lang_vacuum.html>).
 pub(super) fn check_row_ids(broken: &[(String, String)]) -> Result<(), Stop> {
     let Some((table, index)) = broken.first() else { return Ok(()) };
     let more = if broken.len() > 1 { format!(" (and {} more)", broken.len() - 1) } else { String::new() };
     let detail = format!(
-        "{index} finds the rows of {table} by their row ids{more}, and a VACUUM changes these, as {table} has no INTEGER PRIMARY \
-         KEY: searches would find the wrong rows. Have the application make the table anew with an INTEGER PRIMARY KEY; or \
-         stop it, run VACUUM by hand and rebuild the index after it, as by INSERT INTO index(index) VALUES ('rebuild')"
+        "{index} finds the rows of {table} by their row ids{more}. A VACUUM changes these, because {table} has no INTEGER PRIMARY \
+         KEY, and searches would find the wrong rows. Recreate the table with an INTEGER PRIMARY KEY, in a migration of the \
+         application; or stop the application, run VACUUM manually and then rebuild the index, as with INSERT INTO index(index) \
+         VALUES ('rebuild')"
     );
     Err(Stop::skipped(SkipReason::UnstableRowIds, detail))
 }
 
-/// A full VACUUM makes every table and index anew, and ends where SQLite needs what only the
-/// application has.
+/// Checks that the schema needs nothing that only the application has. A full VACUUM rebuilds every
+/// table and index, and fails otherwise.
 pub(super) fn check_schema(context: &TaskContext<'_>) -> Result<(), Stop> {
     let database = context.database;
     let read = read_consistently(&database.path, &database.files, context.limits, |reader| {
         reader.unknown_to_rebuild()
     });
-    // Whatever keeps the schema from being read keeps the vacuum from beginning too, which says so.
+    // If the schema cannot be read, the vacuum cannot start either, and reports the reason.
     let Ok(Consistent::Read { answer: Some(part), .. }) = read else { return Ok(()) };
     let detail = format!(
-        "a full VACUUM makes every table and index anew, and SQLite cannot do that without the application: {part}. Have the \
-         application run VACUUM; with auto_vacuum = INCREMENTAL, which it would set before that, litekeeper gives free pages back \
-         without it"
+        "a full VACUUM rebuilds every table and index, which SQLite cannot do without the application: {part}. Let the \
+         application run VACUUM itself; if it sets auto_vacuum = INCREMENTAL before that, litekeeper can run later vacuums"
     );
     Err(Stop::skipped(SkipReason::NeedsApplication, detail))
 }
 
-/// Checks that a full VACUUM can end: there is space in every directory and time in its window.
+/// Checks that a full VACUUM has enough space in every directory, and enough time in its window.
 pub(super) fn check_space_and_window(
     task: &Vacuum,
     context: &TaskContext<'_>,
@@ -115,7 +116,7 @@ pub(super) fn check_space_and_window(
     for need in space_requirements(&context.database.path, header, temporary, task.min_free_space)? {
         if need.available_bytes < need.bytes {
             let detail = format!(
-                "{} in {} needs {}, {} of them as min_free_space, and {} are free",
+                "{} in {} needs {} including min_free_space ({}), but {} are free",
                 need.purpose,
                 need.directory,
                 bytes(need.bytes),
@@ -132,7 +133,8 @@ pub(super) fn check_space_and_window(
         expected.as_secs_f64()
     ));
     if context.must_end_by.is_some_and(|end| SystemTime::now() + expected > end) {
-        let detail = format!("it would take about {} s, longer than its window is open", expected.as_secs());
+        let detail =
+            format!("a full VACUUM would take about {} s, and the window ends earlier", expected.as_secs());
         return Err(Stop::skipped(SkipReason::OutsideWindow, detail));
     }
     Ok(())

@@ -107,7 +107,9 @@ fn full(
     if let Some(kind) = convert
         && writer.auto_vacuum()? != kind
     {
-        context.progress.message("the database was vacuumed, but did not become one with incremental vacuum");
+        context
+            .progress
+            .message("the database was vacuumed, but auto_vacuum could not be changed to INCREMENTAL");
     }
     Ok(())
 }

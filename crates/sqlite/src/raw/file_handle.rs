@@ -144,7 +144,7 @@ pub(crate) fn is_reserved(connection: &Connection) -> bool {
 }
 
 /// Whether the wal-index that the connection has mapped was truncated by another process: what it
-/// read is no state of the database then.
+/// read is not a state of the database then.
 pub(crate) fn has_lost_shared_memory(connection: &Connection) -> bool {
     // SAFETY: the file is open as long as the connection is.
     main_file(connection).is_ok_and(|file| unsafe { shared_memory::is_lost(file) })
