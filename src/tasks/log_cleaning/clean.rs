@@ -292,9 +292,8 @@ impl<'r> Cleaner<'r> {
         let begun = Instant::now();
         loop {
             if self.limits.is_exceeded() && !self.limits.cancel.is_cancelled() {
-                let message =
-                    "the timeout ended before every expired row was deleted; the next run continues";
-                self.progress.message(&format!("{}: {message}", table.table));
+                let ended = "the timeout ended before every expired row was deleted";
+                self.progress.message(&format!("{}: {ended}; the next run continues", table.table));
                 return Ok(DeleteProgress::Done);
             }
             self.check_same_file()?;
