@@ -26,7 +26,7 @@ struct Case {
     /// Labels beside those that every alert of a database has.
     labels: &'static [(&'static str, &'static str)],
     harm: fn(&Path),
-    mend: fn(&Path),
+    remedy: fn(&Path),
     /// What makes litekeeper notice either; empty where it does so by itself.
     notice: &'static [&'static str],
 }
@@ -38,7 +38,7 @@ const CASES: [Case; 2] = [
         receiver: "pager",
         labels: &[("check", "full"), ("severity", "critical")],
         harm: damage_a_page,
-        mend: restore_the_backup,
+        remedy: restore_the_backup,
         notice: &["run", "health_check"],
     },
     Case {
@@ -47,7 +47,7 @@ const CASES: [Case; 2] = [
         receiver: "ticket",
         labels: &[("check", "foreign_key"), ("severity", "warning")],
         harm: |path| execute(path, "PRAGMA foreign_keys = OFF; INSERT INTO rows VALUES (1000, 7777)"),
-        mend: |path| execute(path, "DELETE FROM rows WHERE id = 1000"),
+        remedy: |path| execute(path, "DELETE FROM rows WHERE id = 1000"),
         notice: &["run", "health_check"],
     },
 ];
@@ -95,7 +95,7 @@ fn restore_the_backup(path: &Path) {
     std::fs::rename(path.with_extension("backup"), path).unwrap();
 }
 
-/// The shipped routes, with our receiver and no patience.
+/// The shipped routes, with the receiver of the test and without waiting times.
 fn routes(pages: &Pages) -> String {
     let mut text = std::fs::read_to_string(alerts_directory().join("alertmanager.yml")).unwrap();
     for (receiver, url) in [
@@ -237,11 +237,11 @@ fn damage_pages_and_a_restore_resolves(programs: &str) {
         );
         assert_eq!(page["annotations"]["grafana_path"], expected.as_str());
 
-        (case.mend)(&at(case.database));
+        (case.remedy)(&at(case.database));
         let after = notice();
-        let mended = Instant::now();
+        let fixed = Instant::now();
         pages.until(case.receiver, "resolved", case.alert, Some(case.database));
-        println!("{}: {:.1} s from the check to \"resolved\"", case.alert, mended.elapsed().as_secs_f64());
+        println!("{}: {:.1} s from the check to \"resolved\"", case.alert, fixed.elapsed().as_secs_f64());
         assert!(after.is_none_or(|output| output.code == Some(0)), "the check passes");
     }
     assert!(

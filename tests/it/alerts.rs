@@ -240,17 +240,17 @@ fn alerts_and_runbooks_hold_together() {
 fn check_command(runbook: &str, command: &str, help: &mut BTreeMap<String, String>) {
     let words: Vec<&str> = command.split([' ', '|', '\n']).filter(|word| !word.is_empty()).collect();
     let subcommands = if words[0] == "config" { 2 } else { 1 };
-    let told = help.entry(words[..subcommands].join(" ")).or_insert_with(|| {
+    let reported = help.entry(words[..subcommands].join(" ")).or_insert_with(|| {
         let output = Output::of(&[&words[..subcommands], &["--help"]].concat());
         assert_eq!(output.code, Some(0), "{runbook}: `litekeeper {command}`: {}", output.stderr);
         output.stdout
     });
     for option in words.iter().filter(|word| word.starts_with("--")) {
-        assert!(told.contains(option), "{runbook}: `litekeeper {command}`: there is no {option}");
+        assert!(reported.contains(option), "{runbook}: `litekeeper {command}`: there is no {option}");
     }
     match (words[0], words.get(1)) {
         ("runbook", Some(name)) => assert!(alerts().contains_key(*name), "{runbook} points to {name}"),
-        ("run", Some(task)) => assert!(told.contains(task), "{runbook}: there is no task {task}"),
+        ("run", Some(task)) => assert!(reported.contains(task), "{runbook}: there is no task {task}"),
         _ => {}
     }
 }
@@ -329,7 +329,7 @@ fn thresholds_of_rules_can_be_configured() {
         .filter(|word| word.starts_with(char::is_uppercase))
         .count();
     assert_eq!((listed, count), (named.clone(), named.len()), "{}", output.stderr);
-    for (wrong, told) in [
+    for (wrong, reported) in [
         ("SqliteWalTooLarg: 1GiB", "did you mean `SqliteWalTooLarge`?"),
         ("SqliteDatabaseVanished: 3", "it can only be switched `off`"),
         ("SqliteGrowthAnomalous: much", "must be a number above 0"),
@@ -337,7 +337,7 @@ fn thresholds_of_rules_can_be_configured() {
     ] {
         let (output, _) = check(wrong);
         assert_eq!(output.code, Some(2), "{wrong}");
-        assert!(output.stderr.contains(told), "{wrong}: {}", output.stderr);
+        assert!(output.stderr.contains(reported), "{wrong}: {}", output.stderr);
     }
     // What is set arrives in base units, and is shown as it was written.
     let (output, file) = check(

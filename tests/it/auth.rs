@@ -43,7 +43,7 @@ pub fn trials() -> Vec<Trial> {
             a_port_alone_is_every_address,
         ),
         test("sockets_are_taken_from_systemd", sockets_are_taken_from_systemd),
-        test("slow_clients_make_room", slow_clients_make_room),
+        test("slow_clients_are_evicted", slow_clients_are_evicted),
         test("slow_and_wrong_handshakes_hold_up_nobody", slow_and_wrong_handshakes_hold_up_nobody),
         test("acting_in_plain_text_is_warned_of", acting_in_plain_text_is_warned_of),
         test_with_tool(
@@ -57,19 +57,19 @@ pub fn trials() -> Vec<Trial> {
 
 /// A database with a web configuration file beside it.
 struct TestServer {
-    made: TestDatabase,
+    fixture: TestDatabase,
 }
 
 impl TestServer {
     fn new(web: &str) -> Self {
-        let made = TestDatabase::new("books").rows(3).make();
-        let premises = Self { made };
-        premises.write("web.yml", web);
-        premises
+        let fixture = TestDatabase::new("books").rows(3).make();
+        let test_server = Self { fixture };
+        test_server.write("web.yml", web);
+        test_server
     }
 
     fn directory(&self) -> &Path {
-        self.made.directory()
+        self.fixture.directory()
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -81,7 +81,7 @@ impl TestServer {
 
     fn command(&self) -> Command {
         let mut command = litekeeper();
-        command.arg("serve").arg(self.made.path());
+        command.arg("serve").arg(self.fixture.path());
         command.arg("--web.config.file").arg(self.directory().join("web.yml"));
         command
     }
@@ -107,11 +107,11 @@ const TLS: &str = "tls_server_config: {cert_file: server.crt, key_file: server.k
 
 fn tls_is_spoken_as_the_file_says() {
     let authority = Authority::new();
-    let premises = TestServer::new(&format!(
+    let test_server = TestServer::new(&format!(
         "{TLS}, min_version: TLS13}}\nhttp_server_config: {{headers: {{Strict-Transport-Security: max-age=9}}}}"
     ));
-    authority.write_server(premises.directory(), "server");
-    let agent = premises.start();
+    authority.write_server(test_server.directory(), "server");
+    let agent = test_server.start();
     let new = TlsClient::new(&authority, None, &[&TLS13]);
     let answer = new.request(agent.address(), "GET /metrics HTTP/1.1").unwrap();
     assert_eq!((answer.status, answer.header("strict-transport-security")), (200, Some("max-age=9")));
@@ -134,11 +134,11 @@ fn tls_is_spoken_as_the_file_says() {
     assert_eq!(asked.code, Some(1));
     assert!(asked.stderr.contains("speaks TLS; pass its web configuration file"), "{}", asked.stderr);
 
-    let premises = TestServer::new(&format!(
+    let test_server = TestServer::new(&format!(
         "{TLS}, max_version: TLS12, cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256], curve_preferences: [CurveP384]}}"
     ));
-    authority.write_server(premises.directory(), "server");
-    let agent = premises.start();
+    authority.write_server(test_server.directory(), "server");
+    let agent = test_server.start();
     assert!(old.request(agent.address(), "GET /metrics HTTP/1.1").is_ok());
     assert!(new.request(agent.address(), "GET /metrics HTTP/1.1").is_err(), "max_version keeps TLS 1.3 out");
 }
@@ -150,10 +150,10 @@ fn a_client_certificate_must_be_signed_and_named() {
     let nameless = authority.sign(&[]);
     let forged = strangers.sign(&["scraper.test"]);
     let request = |kind: &str, more: &str, own| {
-        let premises = TestServer::new(&format!("{TLS}, client_auth_type: {kind}{more}}}"));
-        authority.write_server(premises.directory(), "server");
-        premises.write("ca.crt", &authority.pem());
-        let agent = premises.start();
+        let test_server = TestServer::new(&format!("{TLS}, client_auth_type: {kind}{more}}}"));
+        authority.write_server(test_server.directory(), "server");
+        test_server.write("ca.crt", &authority.pem());
+        let agent = test_server.start();
         let result = [&TLS12, &TLS13].map(|version| {
             let client = TlsClient::new(&authority, own, &[version]);
             client.request(agent.address(), "GET /-/healthy HTTP/1.1").is_ok()
@@ -188,9 +188,9 @@ fn a_client_certificate_must_be_signed_and_named() {
 fn certificates_and_users_are_read_again() {
     let authority = Authority::new();
     let web = |password: &str| format!("{TLS}}}\nbasic_auth_users: {{anna: '{}'}}", hash(password));
-    let premises = TestServer::new(&web("first"));
-    authority.write_server(premises.directory(), "server");
-    let agent = premises.start();
+    let test_server = TestServer::new(&web("first"));
+    authority.write_server(test_server.directory(), "server");
+    let agent = test_server.start();
     let client = TlsClient::new(&authority, None, &[&TLS13]);
     let ask = |password: &str| {
         let head = format!("GET /-/healthy HTTP/1.1\r\nAuthorization: {}", basic("anna", password));
@@ -198,13 +198,13 @@ fn certificates_and_users_are_read_again() {
     };
     let (answer, first) = ask("first");
     assert_eq!(answer.status, 200);
-    premises.write("web.yml", &web("second"));
+    test_server.write("web.yml", &web("second"));
     eventually("the new password counts", || {
         agent.log().iter().any(|line| line.contains("web configuration reloaded")).then_some(())
     });
     assert_eq!(ask("second").0.status, 200);
     assert_eq!(ask("first").0.status, 401, "the old one, though remembered, is right no longer");
-    authority.write_server(premises.directory(), "server");
+    authority.write_server(test_server.directory(), "server");
     eventually("the new certificate is shown", || (ask("second").1 != first).then_some(()));
     let scrape = || {
         let head = format!("GET /metrics HTTP/1.1\r\nAuthorization: {}", basic("anna", "second"));
@@ -217,7 +217,7 @@ fn certificates_and_users_are_read_again() {
         ("", "without `tls_server_config` the server would no longer use TLS"),
         (&format!("{TLS}}}"), "without `basic_auth_users` the server would no longer require a password"),
     ] {
-        premises.write("web.yml", text);
+        test_server.write("web.yml", text);
         eventually(words, || agent.log().iter().any(|line| line.contains(words)).then_some(()));
         let nobody = client.request(agent.address(), "GET /-/healthy HTTP/1.1").unwrap();
         assert_eq!((ask("second").0.status, nobody.status), (200, 401), "{text}");
@@ -226,12 +226,12 @@ fn certificates_and_users_are_read_again() {
 }
 
 fn only_users_with_their_password_come_in() {
-    let premises = TestServer::new(&format!(
+    let test_server = TestServer::new(&format!(
         "basic_auth_users: {{anna: '{}', bert: '{}'}}",
         hash("right"),
         hash("other")
     ));
-    let agent = premises.start();
+    let agent = test_server.start();
     for path in ["/", "/metrics", "/-/healthy", "/style.css", "/nowhere"] {
         let answer = agent.get(path);
         assert_eq!(answer.status, 401, "{path}");
@@ -259,8 +259,8 @@ fn only_users_with_their_password_come_in() {
 }
 
 fn guessing_is_slowed_down() {
-    let premises = TestServer::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
-    let agent = premises.start();
+    let test_server = TestServer::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
+    let agent = test_server.start();
     assert_eq!(sign_in(&agent, "/-/healthy", "anna", "right").status, 200);
     let began = std::time::Instant::now();
     let codes: Vec<u16> = (0..200)
@@ -276,8 +276,8 @@ fn guessing_is_slowed_down() {
 }
 
 fn requests_are_limited_as_configured() {
-    let premises = TestServer::new("rate_limit: {burst: 3, interval: 1h}");
-    let agent = premises.start();
+    let test_server = TestServer::new("rate_limit: {burst: 3, interval: 1h}");
+    let agent = test_server.start();
     let codes: Vec<u16> = (0..5).map(|_| agent.get("/-/healthy").status).collect();
     assert_eq!(codes, [200, 200, 200, 429, 429]);
 }
@@ -288,40 +288,40 @@ fn mistakes_in_web_files_are_usage_errors() {
         ("tls_server_config: {cert_file: web.yml, key_file: web.yml}", "contains no certificate"),
         ("users: {}", "web.yml:1:1: users: unknown key"),
     ] {
-        let premises = TestServer::new(web);
-        let output = premises.command().stdin(Stdio::null()).output().unwrap();
+        let test_server = TestServer::new(web);
+        let output = test_server.command().stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{web}: {text}");
         assert!(text.contains(words), "{web}: {text}");
     }
     let (one, two) = (Authority::new(), Authority::new());
-    let premises = TestServer::new(&format!("{TLS}}}"));
-    one.write_server(premises.directory(), "server");
-    two.write_server(premises.directory(), "other");
-    let file = |name| premises.directory().join(name);
+    let test_server = TestServer::new(&format!("{TLS}}}"));
+    one.write_server(test_server.directory(), "server");
+    two.write_server(test_server.directory(), "other");
+    let file = |name| test_server.directory().join(name);
     std::fs::rename(file("other.key"), file("server.key")).unwrap();
-    let output = premises.command().stdin(Stdio::null()).output().unwrap();
+    let output = test_server.command().stdin(Stdio::null()).output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("does the key belong to the certificate?"));
     let check = || Output::of(&["config".as_ref(), "check-web".as_ref(), file("web.yml").as_os_str()]);
     assert_eq!(check().code, Some(2));
-    one.write_server(premises.directory(), "server");
+    one.write_server(test_server.directory(), "server");
     let checked = check();
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.stdout.ends_with("web.yml: valid, TLS, no authentication\n"), "{checked:?}");
-    premises.write("web.yml", &format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
+    test_server.write("web.yml", &format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
     assert!(check().stdout.ends_with("web.yml: valid, plain text, 1 user\n"), "{:?}", check());
     // Who acts has to sign in.
-    premises.write("lk.yml", "web: {operators: [anna]}\ndatabases: [{path: books.db}]");
+    test_server.write("lk.yml", "web: {operators: [anna]}\ndatabases: [{path: books.db}]");
     let output = Output::of(&["serve".as_ref(), "--config".as_ref(), file("lk.yml").as_os_str()]);
     assert_eq!(output.code, Some(2));
     assert!(output.stderr.contains("`anna` cannot sign in"), "{}", output.stderr);
 }
 
 fn several_places_are_listened_on() {
-    let premises = TestServer::new("");
-    let socket = premises.directory().join("web.sock");
+    let test_server = TestServer::new("");
+    let socket = test_server.directory().join("web.sock");
     let serve = || {
-        let mut command = premises.command();
+        let mut command = test_server.command();
         command.arg(format!("--web.listen-address=unix:{}", socket.display()));
         command.arg("--web.listen-address=[::1]:0");
         command
@@ -353,7 +353,7 @@ fn several_places_are_listened_on() {
     agent.signal(rustix::process::Signal::TERM);
     assert_eq!(agent.wait(), Some(0));
     assert!(!socket.exists(), "an agent that ends takes its socket along");
-    let nowhere = premises.directory().join("none/web.sock").display().to_string();
+    let nowhere = test_server.directory().join("none/web.sock").display().to_string();
     let lost = Output::of(&["serve", "books.db", &format!("--web.listen-address=unix:{nowhere}")]);
     assert_eq!(lost.code, Some(3));
     assert!(lost.stderr.contains("its directory must exist"), "{}", lost.stderr);
@@ -374,7 +374,7 @@ const NETWORK: [&str; 3] = ["--user", "--map-root-user", "--net"];
 
 /// Also where the system would have a socket of IPv6 take no IPv4.
 fn a_port_alone_is_every_address(unshare: &str) {
-    let premises = TestServer::new("");
+    let test_server = TestServer::new("");
     let script = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/bindv6only || exit 1
         \"$0\" serve \"$1\" --web.listen-address=:9100 & agent=$!
         for address in 127.0.0.1:9100 [::1]:9100 :9100; do
@@ -386,25 +386,25 @@ fn a_port_alone_is_every_address(unshare: &str) {
         .args(["180", unshare])
         .args(NETWORK)
         .args(["sh", "-c", script, env!("CARGO_BIN_EXE_litekeeper")])
-        .arg(premises.made.path())
+        .arg(test_server.fixture.path())
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (told, log) = (text(output.stdout), text(output.stderr));
+    let (reported, log) = (text(output.stdout), text(output.stderr));
     let expected = "127.0.0.1:9100: healthy\n[::1]:9100: healthy\n127.0.0.1:9100: healthy\n";
-    assert_eq!((output.status.code(), told.as_str()), (Some(0), expected), "{log}");
+    assert_eq!((output.status.code(), reported.as_str()), (Some(0), expected), "{log}");
     assert!(log.contains("cannot listen on 127.0.0.1:9100: the port is in use"), "{log}");
 }
 
 fn sockets_are_taken_from_systemd() {
-    let premises = TestServer::new("");
+    let test_server = TestServer::new("");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // What systemd does: the socket as descriptor 3, and the number and the process in the environment.
     let script = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
     let mut child = Command::new("sh")
         .args(["-c", script, "sh", env!("CARGO_BIN_EXE_litekeeper"), "serve"])
-        .arg(premises.made.path())
+        .arg(test_server.fixture.path())
         .args(["--web.systemd-socket", "--log.level=error"])
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
         .spawn()
@@ -418,14 +418,14 @@ fn sockets_are_taken_from_systemd() {
     child.kill().unwrap();
     child.wait().unwrap();
     let output =
-        Output::of(&["serve".as_ref(), "--web.systemd-socket".as_ref(), premises.made.path().as_os_str()]);
+        Output::of(&["serve".as_ref(), "--web.systemd-socket".as_ref(), test_server.fixture.path().as_os_str()]);
     assert_eq!(output.code, Some(3));
     assert!(output.stderr.contains("systemd passed no socket"), "{}", output.stderr);
 }
 
-fn slow_clients_make_room() {
-    let premises = TestServer::new("");
-    let agent = premises.start();
+fn slow_clients_are_evicted() {
+    let test_server = TestServer::new("");
+    let agent = test_server.start();
     // Three times as many as there are places, each in the middle of a request that it never ends.
     let slow: Vec<TcpStream> = (0..800)
         .map(|_| {
@@ -452,12 +452,12 @@ fn slow_clients_make_room() {
 
 fn slow_and_wrong_handshakes_hold_up_nobody() {
     let (authority, strangers) = (Authority::new(), Authority::new());
-    let premises = TestServer::new(&format!(
+    let test_server = TestServer::new(&format!(
         "{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt}}"
     ));
-    authority.write_server(premises.directory(), "server");
-    premises.write("ca.crt", &authority.pem());
-    let agent = premises.start();
+    authority.write_server(test_server.directory(), "server");
+    test_server.write("ca.crt", &authority.pem());
+    let agent = test_server.start();
     let (own, forged) = (authority.sign(&["scraper.test"]), strangers.sign(&["scraper.test"]));
     let scraper = TlsClient::new(&authority, Some(&own), &[&TLS13]);
     let intruder = TlsClient::new(&authority, Some(&forged), &[&TLS13]);
@@ -479,14 +479,14 @@ fn slow_and_wrong_handshakes_hold_up_nobody() {
 }
 
 fn acting_in_plain_text_is_warned_of() {
-    let premises = TestServer::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
-    premises.write(
+    let test_server = TestServer::new(&format!("basic_auth_users: {{anna: '{}'}}", hash("right")));
+    test_server.write(
         "lk.yml",
         "web: {config_file: web.yml, operators: [anna]}\nstate: state.db\ndatabases: [{path: books.db}]",
     );
     for (address, warned) in [("0.0.0.0:0", true), (":0", true), ("127.0.0.1:0", false)] {
         let mut command = litekeeper();
-        command.args(["serve", "--config"]).arg(premises.directory().join("lk.yml"));
+        command.args(["serve", "--config"]).arg(test_server.directory().join("lk.yml"));
         command.arg(format!("--web.listen-address={address}"));
         let agent = Agent::start(command);
         eventually("it is served", || {
@@ -499,15 +499,15 @@ fn acting_in_plain_text_is_warned_of() {
 
 fn prometheus_scrapes_with_tls_and_password(program: &str) {
     let authority = Authority::new();
-    let premises = TestServer::new(&format!(
+    let test_server = TestServer::new(&format!(
         "{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt}}\nbasic_auth_users: {{prom: '{}'}}",
         hash("scrape")
     ));
-    authority.write_server(premises.directory(), "server");
-    authority.write_server(premises.directory(), "client");
-    premises.write("ca.crt", &authority.pem());
-    let agent = premises.start();
-    let place = premises.directory().display();
+    authority.write_server(test_server.directory(), "server");
+    authority.write_server(test_server.directory(), "client");
+    test_server.write("ca.crt", &authority.pem());
+    let agent = test_server.start();
+    let place = test_server.directory().display();
     let job = format!(
         "  scheme: https\n  basic_auth: {{username: prom, password: scrape}}\n  tls_config: {{ca_file: {place}/ca.crt, \
          cert_file: {place}/client.crt, key_file: {place}/client.key}}\n"
@@ -520,13 +520,13 @@ fn prometheus_scrapes_with_tls_and_password(program: &str) {
 fn http2_is_spoken_over_tls(curl: &str) {
     let authority = Authority::new();
     for (more, version) in [("", "2"), ("\nhttp_server_config: {http2: false}", "1.1")] {
-        let premises = TestServer::new(&format!("{TLS}}}{more}"));
-        authority.write_server(premises.directory(), "server");
-        premises.write("ca.crt", &authority.pem());
-        let agent = premises.start();
+        let test_server = TestServer::new(&format!("{TLS}}}{more}"));
+        authority.write_server(test_server.directory(), "server");
+        test_server.write("ca.crt", &authority.pem());
+        let agent = test_server.start();
         let output = Command::new(curl)
             .args(["--silent", "--show-error", "--http2", "--noproxy", "*", "--cacert"])
-            .arg(premises.directory().join("ca.crt"))
+            .arg(test_server.directory().join("ca.crt"))
             .args([
                 "--write-out",
                 " %{http_version} %{http_code}",

@@ -24,13 +24,13 @@ struct Made(TempDir);
 
 impl Made {
     fn new() -> Self {
-        let made = Self(tempfile::tempdir().unwrap());
-        std::fs::create_dir(made.path("backups")).unwrap();
+        let fixture = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir(fixture.path("backups")).unwrap();
         for name in ["one", "two"] {
-            let owner = Connection::open(made.path(&format!("{name}.db"))).unwrap();
+            let owner = Connection::open(fixture.path(&format!("{name}.db"))).unwrap();
             owner.execute_batch(&format!("CREATE TABLE {name} (x); INSERT INTO {name} VALUES (1)")).unwrap();
         }
-        made
+        fixture
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -68,43 +68,43 @@ fn file_of(backup: &Value) -> PathBuf {
 }
 
 fn another_database_leaves_them() {
-    let made = Made::new();
-    let first = made.back_up("one", "state.sqlite");
+    let fixture = Made::new();
+    let first = fixture.back_up("one", "state.sqlite");
     assert_eq!(first["files_of_others"], 0);
-    made.back_up("two", "state.sqlite");
-    let second = made.back_up("two", "state.sqlite");
+    fixture.back_up("two", "state.sqlite");
+    let second = fixture.back_up("two", "state.sqlite");
     assert_eq!((&second["files"], &second["files_of_others"]), (&1.into(), &1.into()), "{second:#}");
-    assert_eq!(made.backups().len(), 2, "{:?}", made.backups());
+    assert_eq!(fixture.backups().len(), 2, "{:?}", fixture.backups());
     assert!(file_of(&first).exists() && file_of(&second).exists());
     // And the first again: it finds its own, which goes, and leaves the other.
-    let third = made.back_up("one", "state.sqlite");
+    let third = fixture.back_up("one", "state.sqlite");
     assert_eq!(third["removed"].as_array().unwrap().len(), 1, "{third:#}");
     assert!(!file_of(&first).exists() && file_of(&second).exists() && file_of(&third).exists());
     // A restore says whose the backup is.
     for (backup, database) in [(second, "two"), (third, "one")] {
-        let target = made.path(&format!("{database}-restored.db"));
+        let target = fixture.path(&format!("{database}-restored.db"));
         let output = Output::of(&["restore", backup["path"].as_str().unwrap(), &target.to_string_lossy()]);
         assert_eq!(output.code, Some(0), "{output:?}");
-        let owner = format!("this is a backup of the database app at {}", made.path(database).display());
+        let owner = format!("this is a backup of the database app at {}", fixture.path(database).display());
         assert!(output.stdout.contains(&owner), "{}", output.stdout);
     }
 }
 
 fn another_state_file_leaves_them() {
-    let made = Made::new();
-    let first = made.back_up("one", "state.sqlite");
-    let second = made.back_up("one", "other-state.sqlite");
+    let fixture = Made::new();
+    let first = fixture.back_up("one", "state.sqlite");
+    let second = fixture.back_up("one", "other-state.sqlite");
     assert_eq!(second["files_of_others"], 1, "{second:#}");
     assert!(file_of(&first).exists() && file_of(&second).exists());
 }
 
 /// Makes a backup and the state file look as versions left them whose backups had no identity.
-fn age(made: &Made, backup: &Path, state: &str) -> PathBuf {
+fn age(fixture: &Made, backup: &Path, state: &str) -> PathBuf {
     let name = backup.file_name().unwrap().to_str().unwrap();
     let (before, _) = name.rsplit_once('-').unwrap();
     let old = backup.with_file_name(format!("{before}.backup"));
     std::fs::rename(backup, &old).unwrap();
-    let connection = Connection::open(made.path(state)).unwrap();
+    let connection = Connection::open(fixture.path(state)).unwrap();
     connection.execute_batch("DROP TABLE IF EXISTS backup_identities").unwrap();
     let sql = "UPDATE runs SET details = json_set(details, '$.backup.path', ?1) WHERE json_extract(details, '$.backup.path') = ?2";
     let changed = connection.execute(sql, [old.to_str().unwrap(), backup.to_str().unwrap()]).unwrap();
@@ -114,21 +114,21 @@ fn age(made: &Made, backup: &Path, state: &str) -> PathBuf {
 
 fn earlier_versions() {
     // Only this path was ever backed up under the name: its backups are its own.
-    let made = Made::new();
-    let old = age(&made, &file_of(&made.back_up("one", "state.sqlite")), "state.sqlite");
-    let next = made.back_up("one", "state.sqlite");
+    let fixture = Made::new();
+    let old = age(&fixture, &file_of(&fixture.back_up("one", "state.sqlite")), "state.sqlite");
+    let next = fixture.back_up("one", "state.sqlite");
     assert_eq!((&next["files"], &next["files_of_others"]), (&1.into(), &0.into()), "{next:#}");
     assert!(!old.exists());
     // Of two paths nobody knows whose they are.
-    let made = Made::new();
-    let one = file_of(&made.back_up("one", "state.sqlite"));
-    let two = file_of(&made.back_up("two", "state.sqlite"));
-    let old = [age(&made, &one, "state.sqlite"), age(&made, &two, "state.sqlite")];
-    let next = made.back_up("two", "state.sqlite");
+    let fixture = Made::new();
+    let one = file_of(&fixture.back_up("one", "state.sqlite"));
+    let two = file_of(&fixture.back_up("two", "state.sqlite"));
+    let old = [age(&fixture, &one, "state.sqlite"), age(&fixture, &two, "state.sqlite")];
+    let next = fixture.back_up("two", "state.sqlite");
     assert_eq!((&next["files"], &next["files_of_others"]), (&1.into(), &2.into()), "{next:#}");
     assert!(old.iter().all(|path| path.exists()));
     // Nor without a record of them.
-    let next = made.back_up("one", "new-state.sqlite");
+    let next = fixture.back_up("one", "new-state.sqlite");
     assert_eq!(next["files_of_others"], 3, "{next:#}");
     assert!(old.iter().all(|path| path.exists()));
 }

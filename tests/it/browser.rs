@@ -10,7 +10,7 @@ use crate::support::SecondProcess;
 use crate::support::eventually;
 use crate::support::test_with_tool;
 use crate::support::tool;
-use crate::web::Office;
+use crate::web::TestSite;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -48,29 +48,29 @@ fn browse(chromium: &str, case: &str, address: SocketAddr) {
 }
 
 fn pages_are_right_in_every_light_and_width(chromium: &str) {
-    let office = Office::open("");
+    let site = TestSite::open("");
     // Something to be seen in every section: a run, an action, a second name of the file, tables by size, and a lock whose
     // holder has a long command.
-    std::fs::hard_link(office.made.path(), office.made.directory().join("second name")).unwrap();
-    let run = office.ask("anna", r#"{"kind": "run", "database": "books", "task": "health_check"}"#, &[]);
+    std::fs::hard_link(site.fixture.path(), site.fixture.directory().join("second name")).unwrap();
+    let run = site.ask("anna", r#"{"kind": "run", "database": "books", "task": "health_check"}"#, &[]);
     assert_eq!(run.status, 202, "{}", run.text());
     eventually("the run", || {
-        let runs = &office.json("/api/v1/runs?database=books")["runs"];
+        let runs = &site.json("/api/v1/runs?database=books")["runs"];
         (!runs.as_array().unwrap().is_empty()).then_some(())
     });
-    let mut reader = SecondProcess::open(&office.made.path());
+    let mut reader = SecondProcess::open(&site.fixture.path());
     reader.run("BEGIN; SELECT * FROM items");
     eventually("locks and sizes are seen", || {
-        let page = office.get("rudi", "/db/books").text();
+        let page = site.get("rudi", "/db/books").text();
         (page.contains("Held for at least") && page.contains("Table")).then_some(())
     });
-    browse(chromium, "looks", office.agent.address());
+    browse(chromium, "looks", site.agent.address());
     reader.run("COMMIT");
 }
 
 fn a_run_goes_from_plan_to_history(chromium: &str) {
-    let office = Office::open("");
-    browse(chromium, "acts", office.agent.address());
+    let site = TestSite::open("");
+    browse(chromium, "acts", site.agent.address());
 }
 
 fn ten_thousand_are_searched_by_keyboard(chromium: &str) {

@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("each_kind_of_damage_is_found", each_kind_of_damage_is_found),
         test("page_sizes_do_not_get_in_each_others_way", page_sizes_do_not_get_in_each_others_way),
-        test("what_cannot_be_checked_is_told_apart", what_cannot_be_checked_is_told_apart),
+        test("content_that_cannot_be_checked_is_distinguished", content_that_cannot_be_checked_is_distinguished),
         test_with_tool("what_may_not_be_read_is_named", tool("setpriv"), what_may_not_be_read_is_named),
         test("the_json_has_its_shape", the_json_has_its_shape),
         test("an_interrupt_ends_a_check", an_interrupt_ends_a_check),
@@ -48,12 +48,12 @@ fn root_page(connection: &Connection, name: &str) -> u64 {
 }
 
 /// Makes SQLite believe that the index covers something else, so that what is written next does not fit it.
-fn redefine_index(made: &TestDatabase, covers: &str) {
+fn redefine_index(fixture: &TestDatabase, covers: &str) {
     let sql = format!(
         "PRAGMA writable_schema = ON;
          UPDATE sqlite_schema SET sql = 'CREATE INDEX by_text ON items ({covers})' WHERE name = 'by_text';"
     );
-    made.connect().execute_batch(&sql).unwrap();
+    fixture.connect().execute_batch(&sql).unwrap();
 }
 
 /// A kind of damage, how it is done, and what finds it.
@@ -79,18 +79,18 @@ const fn damage(
 }
 
 /// Writes over a page of a table from an offset in it.
-fn overwrite_in_page(made: &TestDatabase, page: u64, offset: u64, bytes: &[u8]) {
-    overwrite(&made.path(), (page - 1) * 4096 + offset, bytes);
+fn overwrite_in_page(fixture: &TestDatabase, page: u64, offset: u64, bytes: &[u8]) {
+    overwrite(&fixture.path(), (page - 1) * 4096 + offset, bytes);
 }
 
 /// Where a text stands in the file.
-fn place_of(made: &TestDatabase, text: &str) -> u64 {
-    let content = std::fs::read(made.path()).unwrap();
+fn place_of(fixture: &TestDatabase, text: &str) -> u64 {
+    let content = std::fs::read(fixture.path()).unwrap();
     content.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() as u64
 }
 
-fn word_at(made: &TestDatabase, at: u64) -> u64 {
-    let content = std::fs::read(made.path()).unwrap();
+fn word_at(fixture: &TestDatabase, at: u64) -> u64 {
+    let content = std::fs::read(fixture.path()).unwrap();
     let at = usize::try_from(at).unwrap();
     u64::from(u32::from_be_bytes(content[at..at + 4].try_into().unwrap()))
 }
@@ -101,9 +101,9 @@ const FREELIST_AT: u64 = 32;
 const DAMAGES: &[Damage] = &[
     damage(
         "a leaf page of a table is zeroed",
-        |made| {
-            let page = root_page(&made.connect(), "items") - 1;
-            overwrite(&made.path(), page * 4096, &[0; 4096]);
+        |fixture| {
+            let page = root_page(&fixture.connect(), "items") - 1;
+            overwrite(&fixture.path(), page * 4096, &[0; 4096]);
         },
         Some(("full", "btreeInitPage() returns error code 11")),
         true,
@@ -111,14 +111,14 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "the overflow chain of a large value is cut",
-        |made| {
-            let connection = made.connect();
+        |fixture| {
+            let connection = fixture.connect();
             connection.execute("INSERT INTO items VALUES (9001, ?1)", ["x".repeat(20_000)]).unwrap();
             drop(connection);
             // The value ends on the last pages of the file, each with the number of the next in front.
-            let last = std::fs::metadata(made.path()).unwrap().len() / 4096;
-            let first = (2..=last).find(|page| word_at(made, (page - 1) * 4096) == page + 1).unwrap();
-            overwrite_in_page(made, first, 0, &[0; 4]);
+            let last = std::fs::metadata(fixture.path()).unwrap().len() / 4096;
+            let first = (2..=last).find(|page| word_at(fixture, (page - 1) * 4096) == page + 1).unwrap();
+            overwrite_in_page(fixture, first, 0, &[0; 4]);
         },
         Some(("full", "overflow list length")),
         true,
@@ -126,10 +126,10 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "a row is missing in an index",
-        |made| {
-            redefine_index(made, "text) WHERE (0");
-            made.connect().execute_batch("INSERT INTO items VALUES (9000, 'unseen')").unwrap();
-            redefine_index(made, "text");
+        |fixture| {
+            redefine_index(fixture, "text) WHERE (0");
+            fixture.connect().execute_batch("INSERT INTO items VALUES (9000, 'unseen')").unwrap();
+            redefine_index(fixture, "text");
         },
         Some(("full", "missing from index by_text")),
         true,
@@ -137,10 +137,10 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "an index entry has another value than its row",
-        |made| {
-            redefine_index(made, "upper(text)");
-            made.connect().execute_batch("INSERT INTO items VALUES (9000, 'lower')").unwrap();
-            redefine_index(made, "text");
+        |fixture| {
+            redefine_index(fixture, "upper(text)");
+            fixture.connect().execute_batch("INSERT INTO items VALUES (9000, 'lower')").unwrap();
+            redefine_index(fixture, "text");
         },
         Some(("full", "missing from index by_text")),
         false,
@@ -148,17 +148,17 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "the count of free pages is wrong",
-        |made| overwrite(&made.path(), FREELIST_AT + 4, &[0, 0, 0, 9]),
+        |fixture| overwrite(&fixture.path(), FREELIST_AT + 4, &[0, 0, 0, 9]),
         Some(("full", "reelist")),
         true,
         true,
     ),
     damage(
         "a page in use is on the list of free pages",
-        |made| {
-            let trunk = word_at(made, FREELIST_AT);
-            let page = u32::try_from(root_page(&made.connect(), "by_text") - 1).unwrap();
-            overwrite_in_page(made, trunk, 8, &page.to_be_bytes());
+        |fixture| {
+            let trunk = word_at(fixture, FREELIST_AT);
+            let page = u32::try_from(root_page(&fixture.connect(), "by_text") - 1).unwrap();
+            overwrite_in_page(fixture, trunk, 8, &page.to_be_bytes());
         },
         Some(("full", "reference to page")),
         true,
@@ -166,15 +166,15 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "free pages are on no list",
-        |made| overwrite(&made.path(), FREELIST_AT, &[0; 8]),
+        |fixture| overwrite(&fixture.path(), FREELIST_AT, &[0; 8]),
         Some(("full", "never used")),
         true,
         true,
     ),
     damage(
         "two tables use the same pages",
-        |made| {
-            let connection = made.connect();
+        |fixture| {
+            let connection = fixture.connect();
             connection
                 .execute_batch(
                     "CREATE TABLE twin (id INTEGER PRIMARY KEY, text TEXT); PRAGMA writable_schema = ON;
@@ -189,8 +189,8 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "a foreign key refers to no row",
-        |made| {
-            made.connect()
+        |fixture| {
+            fixture.connect()
                 .execute_batch("PRAGMA foreign_keys = OFF; INSERT INTO child VALUES (77777)")
                 .unwrap()
         },
@@ -200,8 +200,8 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "the file is truncated",
-        |made| {
-            std::fs::OpenOptions::new().write(true).open(made.path()).unwrap().set_len(4 * 4096).unwrap();
+        |fixture| {
+            std::fs::OpenOptions::new().write(true).open(fixture.path()).unwrap().set_len(4 * 4096).unwrap();
         },
         Some(("open", "malformed")),
         true,
@@ -209,16 +209,16 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "the first page is overwritten",
-        |made| overwrite(&made.path(), 0, &b"a line of a log\n".repeat(256)),
+        |fixture| overwrite(&fixture.path(), 0, &b"a line of a log\n".repeat(256)),
         Some(("open", "its first page was overwritten")),
         true,
         true,
     ),
     damage(
         "the file is cut to 0 bytes beside a WAL",
-        |made| {
-            std::fs::write(made.path(), "").unwrap();
-            std::fs::write(made.directory().join("checked.db-wal"), "frames").unwrap();
+        |fixture| {
+            std::fs::write(fixture.path(), "").unwrap();
+            std::fs::write(fixture.directory().join("checked.db-wal"), "frames").unwrap();
         },
         Some(("file_size", "its -wal has 6 bytes")),
         true,
@@ -226,9 +226,9 @@ const DAMAGES: &[Damage] = &[
     ),
     damage(
         "a bit is flipped in a text that is in no index",
-        |made| {
-            let at = place_of(made, "unindexed words");
-            overwrite(&made.path(), at, b"t");
+        |fixture| {
+            let at = place_of(fixture, "unindexed words");
+            overwrite(&fixture.path(), at, b"t");
         },
         None,
         false,
@@ -246,9 +246,9 @@ fn each_kind_of_damage_is_found() {
     let described = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CHECK.md")).unwrap();
     for damage in DAMAGES {
         let kind = damage.kind;
-        let made = damaged_soon();
-        (damage.make)(&made);
-        let output = check_with(&["--json"], &made);
+        let fixture = damaged_soon();
+        (damage.make)(&fixture);
+        let output = check_with(&["--json"], &fixture);
         assert_eq!(output.code, Some(i32::from(damage.found.is_some())), "{kind}: {output:?}");
         let document: Value = serde_json::from_str(&output.stdout).unwrap();
         let checks = document["databases"][0]["checks"].as_array().unwrap();
@@ -259,9 +259,9 @@ fn each_kind_of_damage_is_found() {
             });
             assert!(found, "{kind}: {check} says {words:?}: {}", output.stdout);
         }
-        let quick = check_with(&["--quick"], &made);
+        let quick = check_with(&["--quick"], &fixture);
         assert_eq!(quick.code, Some(i32::from(damage.quick)), "{kind}, quick: {quick:?}");
-        let by_table = check_with(&["--by-table"], &made);
+        let by_table = check_with(&["--by-table"], &fixture);
         assert_eq!(by_table.code, Some(i32::from(damage.by_table)), "{kind}, by table: {by_table:?}");
         let mark = |found: bool| if found { "yes" } else { "no" };
         let by = damage.found.map_or("nothing".to_owned(), |(check, _)| format!("`{check}`"));
@@ -272,8 +272,8 @@ fn each_kind_of_damage_is_found() {
 
 /// A database with free pages and with words that stand in no index.
 fn damaged_soon() -> TestDatabase {
-    let made = database();
-    made.connect()
+    let fixture = database();
+    fixture.connect()
         .execute_batch(
             "CREATE TABLE notes (words TEXT); INSERT INTO notes VALUES ('unindexed words');
              CREATE TABLE gone (body BLOB);
@@ -281,11 +281,11 @@ fn damaged_soon() -> TestDatabase {
              INSERT INTO gone SELECT zeroblob(3000) FROM n; DROP TABLE gone;",
         )
         .unwrap();
-    made
+    fixture
 }
 
-fn check_with(options: &[&str], made: &TestDatabase) -> Output {
-    let path = made.path().display().to_string();
+fn check_with(options: &[&str], fixture: &TestDatabase) -> Output {
+    let path = fixture.path().display().to_string();
     let arguments: Vec<&str> =
         ["check"].into_iter().chain(options.iter().copied()).chain([path.as_str()]).collect();
     Output::of(&arguments)
@@ -306,9 +306,9 @@ fn page_sizes_do_not_get_in_each_others_way() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-fn what_cannot_be_checked_is_told_apart() {
-    let made = database();
-    let check = |options: &[&str]| check_with(options, &made);
+fn content_that_cannot_be_checked_is_distinguished() {
+    let fixture = database();
+    let check = |options: &[&str]| check_with(options, &fixture);
     let output = check(&["--rows", "items,nowhere"]);
     assert_eq!(output.code, Some(3));
     assert!(
@@ -317,19 +317,19 @@ fn what_cannot_be_checked_is_told_apart() {
         output.stdout
     );
     assert!(output.stdout.contains("2,000"), "the other table is counted: {}", output.stdout);
-    let mut owner = SecondProcess::open(&made.path());
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("BEGIN EXCLUSIVE");
     let output = check(&["--busy-timeout=0"]);
     assert_eq!(output.code, Some(3));
     assert!(output.stdout.contains("another process holds the lock"), "{}", output.stdout);
     owner.run("COMMIT");
     // The worst of several counts; problems weigh more than what could not be checked.
-    let noise = made.directory().join("noise.db");
+    let noise = fixture.directory().join("noise.db");
     std::fs::write(&noise, "SQLite format 3").unwrap();
     let output = check(&["/nowhere.db", &noise.display().to_string()]);
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stdout.contains("No such file") && output.stdout.contains("healthy"), "{}", output.stdout);
-    let companion = made.directory().join("checked.db-wal");
+    let companion = fixture.directory().join("checked.db-wal");
     std::fs::write(&companion, "").unwrap();
     let output = Output::of(&["check".as_ref(), companion.as_os_str()]);
     assert!(output.stdout.contains("name the database itself"), "{}", output.stdout);
@@ -338,14 +338,14 @@ fn what_cannot_be_checked_is_told_apart() {
 /// As root everything may be read, so the check runs as somebody else then.
 fn what_may_not_be_read_is_named(setpriv: &str) {
     use std::os::unix::fs::PermissionsExt as _;
-    let made = TestDatabase::new("denied").wal().rows(5).make();
-    let owner = made.connect();
+    let fixture = TestDatabase::new("denied").wal().rows(5).make();
+    let owner = fixture.connect();
     owner.execute_batch("INSERT INTO items (text) VALUES ('in the WAL')").unwrap();
     let mode =
         |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    let program = made.directory().join("litekeeper");
+    let program = fixture.directory().join("litekeeper");
     std::fs::copy(env!("CARGO_BIN_EXE_litekeeper"), &program).unwrap();
-    let companion = |suffix: &str| made.directory().join(format!("denied.db{suffix}"));
+    let companion = |suffix: &str| fixture.directory().join(format!("denied.db{suffix}"));
     let check = || {
         let mut command = std::process::Command::new(setpriv);
         if rustix::process::geteuid().is_root() {
@@ -353,11 +353,11 @@ fn what_may_not_be_read_is_named(setpriv: &str) {
         } else {
             command.arg("--no-new-privs");
         }
-        let output = command.arg(&program).arg("check").arg(made.path()).output().unwrap();
+        let output = command.arg(&program).arg("check").arg(fixture.path()).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     // A directory that may not be written to is no hindrance.
-    mode(made.directory(), 0o555);
+    mode(fixture.directory(), 0o555);
     let (code, text) = check();
     assert_eq!(code, Some(0), "{text}");
     for (suffix, name) in [("-shm", "-shm file"), ("-wal", "-wal file"), ("", "main file")] {
@@ -369,15 +369,15 @@ fn what_may_not_be_read_is_named(setpriv: &str) {
         );
         mode(&companion(suffix), 0o644);
     }
-    mode(made.directory(), 0o755);
+    mode(fixture.directory(), 0o755);
 }
 
 fn the_json_has_its_shape() {
-    let made = TestDatabase::new("shape").wal().rows(30).make();
-    let owner = made.connect();
+    let fixture = TestDatabase::new("shape").wal().rows(30).make();
+    let owner = fixture.connect();
     owner.execute_batch("INSERT INTO items (text) VALUES ('in the WAL')").unwrap();
     let output =
-        Output::of(&["check".as_ref(), "--json".as_ref(), "--rows=items".as_ref(), made.path().as_os_str()]);
+        Output::of(&["check".as_ref(), "--json".as_ref(), "--rows=items".as_ref(), fixture.path().as_os_str()]);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     let report = &document["databases"][0];
     assert_eq!(
@@ -415,13 +415,13 @@ fn collect_names(value: &Value, names: &mut Vec<String>) {
 }
 
 fn an_interrupt_ends_a_check() {
-    let made = database();
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = database();
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("BEGIN EXCLUSIVE");
     // It waits for the lock, as long as an hour; standard error is piped, so there is no bar to be drawn.
     let mut child = litekeeper()
         .args(["check", "--busy-timeout=3600"])
-        .arg(made.path())
+        .arg(fixture.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -430,7 +430,7 @@ fn an_interrupt_ends_a_check() {
         let descriptors = std::fs::read_dir(format!("/proc/{}/fd", child.id())).ok()?;
         let open = descriptors
             .flatten()
-            .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == made.path()));
+            .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == fixture.path()));
         open.then_some(())
     });
     let pid = rustix::process::Pid::from_child(&child);
@@ -450,7 +450,7 @@ fn a_count_out_of_time_is_an_estimate() {
     use litekeeper::internals::sqlite::Reader;
     use litekeeper::internals::sqlite::RowCount;
     use std::time::Duration;
-    let made = TestDatabase::new("slow")
+    let fixture = TestDatabase::new("slow")
         .rows(5_000)
         .sql(
             "CREATE TABLE keyed (name TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO keyed SELECT text FROM items;
@@ -459,7 +459,7 @@ fn a_count_out_of_time_is_an_estimate() {
         )
         .make();
     let limits = QueryLimits::with_timeout(Duration::from_secs(60));
-    let mut reader = Reader::open(&made.path(), Access::Shared, &limits).unwrap();
+    let mut reader = Reader::open(&fixture.path(), Access::Shared, &limits).unwrap();
     // Statistics of another time do not count.
     for (table, rows) in [("items", 4_000), ("keyed", 5_000), ("known", 5_007)] {
         assert_eq!(

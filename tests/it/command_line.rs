@@ -20,14 +20,14 @@ use crate::support::tool;
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        test("a_refusal_is_told_once", a_refusal_is_told_once),
+        test("a_refusal_is_logged_once", a_refusal_is_logged_once),
         test("a_run_that_is_stopped_says_so", a_run_that_is_stopped_says_so),
         test("what_is_shown_can_be_used", what_is_shown_can_be_used),
         test("one_of_a_thing_is_no_plural", one_of_a_thing_is_no_plural),
         test("commands_about_maintenance_end_as_they_say", commands_about_maintenance_end_as_they_say),
         test(
-            "a_directory_that_takes_no_backup_is_told_before",
-            a_directory_that_takes_no_backup_is_told_before,
+            "an_unusable_backup_directory_is_reported_beforehand",
+            an_unusable_backup_directory_is_reported_beforehand,
         ),
         test_with_tool(
             "a_directory_of_others_takes_no_backup",
@@ -38,17 +38,17 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Two tables that are not cleaned: the first reason stands in the line of the run, the second at its table.
-fn a_refusal_is_told_once() {
-    let made = TestDatabase::new("app").sql("CREATE TABLE logs (moment INTEGER)").make();
+fn a_refusal_is_logged_once() {
+    let fixture = TestDatabase::new("app").sql("CREATE TABLE logs (moment INTEGER)").make();
     let tasks = "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}, {table: gone, column: at, retention: 30d}]}}";
-    let config = configure(&made, tasks);
+    let config = configure(&fixture, tasks);
     let arguments = ["run", "log_cleaning", "--config", &config, "--log.level", "off"];
     let text = Output::of(&arguments).stdout;
     for (reason, line) in
         [("has no column at", "app: log_cleaning failed (config)"), ("no table gone", "    ")]
     {
         assert_eq!(text.matches(reason).count(), 1, "{text}");
-        assert!(text.lines().any(|told| told.starts_with(line) && told.contains(reason)), "{text}");
+        assert!(text.lines().any(|reported| reported.starts_with(line) && reported.contains(reason)), "{text}");
     }
     // In the JSON each table has its own, as before.
     let json = Output::of(&[&arguments[..], &["--json"]].concat()).stdout;
@@ -56,14 +56,14 @@ fn a_refusal_is_told_once() {
 }
 
 fn a_run_that_is_stopped_says_so() {
-    let (made, config) = slow_cleaning();
+    let (fixture, config) = slow_cleaning();
     let child = litekeeper()
         .args(["run", "log_cleaning", "--config", &config, "--log.format", "json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    until_a_batch_is_deleted(&made);
+    until_a_batch_is_deleted(&fixture);
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
         .unwrap();
     let output = child.wait_with_output().unwrap();
@@ -89,10 +89,10 @@ fn shell(command: &str) {
     assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
 }
 
-fn a_directory_that_takes_no_backup_is_told_before() {
-    let made = TestDatabase::new("app").rows(5).make();
-    let config = configure(&made, BACKUP);
-    let backups = made.directory().join("backups");
+fn an_unusable_backup_directory_is_reported_beforehand() {
+    let fixture = TestDatabase::new("app").rows(5).make();
+    let config = configure(&fixture, BACKUP);
+    let backups = fixture.directory().join("backups");
     let check = || Output::of(&["config", "check", &config]);
     let doctor = || Output::of(&["doctor", "--json", "--config", &config]);
     let run = || Output::of(&["run", "backup", "--config", &config, "--log.level", "off"]);
@@ -108,27 +108,27 @@ fn a_directory_that_takes_no_backup_is_told_before() {
         assert!(run.code == Some(3) && run.stdout.contains(words), "{run:?}");
         finding["command"].as_str().unwrap().to_owned()
     };
-    let mend = refused("the directory does not exist");
+    let remedy = refused("the directory does not exist");
     std::fs::write(&backups, "").unwrap();
     refused("this is a file, not a directory");
     std::fs::remove_file(&backups).unwrap();
     // As somebody else than root, the command begins with sudo, for which there may be no password.
-    shell(mend.strip_prefix("sudo ").unwrap_or(&mend));
+    shell(remedy.strip_prefix("sudo ").unwrap_or(&remedy));
     assert_eq!((check().stderr, impossible(&doctor().stdout)), (String::new(), None));
     assert_eq!(run().code, Some(0));
 }
 
-/// Told as the user to whom it matters.
+/// Runs as the user that the finding concerns.
 fn a_directory_of_others_takes_no_backup(setpriv: &str) {
-    let made = TestDatabase::new("app").rows(5).make();
-    let config = configure(&made, BACKUP);
-    let (backups, program) = (made.directory().join("backups"), made.directory().join("litekeeper"));
+    let fixture = TestDatabase::new("app").rows(5).make();
+    let config = configure(&fixture, BACKUP);
+    let (backups, program) = (fixture.directory().join("backups"), fixture.directory().join("litekeeper"));
     std::fs::create_dir(&backups).unwrap();
     std::fs::copy(env!("CARGO_BIN_EXE_litekeeper"), &program).unwrap();
     let mode = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    mode(made.directory(), 0o755);
+    mode(fixture.directory(), 0o755);
     mode(&backups, 0o755);
     let as_nobody = |arguments: &[&str]| {
         let mut command = Command::new(setpriv);
@@ -152,14 +152,14 @@ fn a_directory_of_others_takes_no_backup(setpriv: &str) {
 
 /// What is shown is a configuration of its own, and says the same.
 fn what_is_shown_can_be_used() {
-    let made = TestDatabase::new("app").make();
-    let config = configure(&made, "{vacuum: {}, backup: {to: .}}");
+    let fixture = TestDatabase::new("app").make();
+    let config = configure(&fixture, "{vacuum: {}, backup: {to: .}}");
     let show = |file: &str| {
         let shown = Output::of(&["config", "show", file]);
         assert_eq!(shown.code, Some(0), "{shown:?}");
         shown.stdout
     };
-    let again = made.directory().join("again.yml");
+    let again = fixture.directory().join("again.yml");
     std::fs::write(&again, show(&config)).unwrap();
     assert_eq!(show(again.to_str().unwrap()), show(&config));
     let run = |file: &str| {
@@ -172,23 +172,23 @@ fn what_is_shown_can_be_used() {
 }
 
 fn one_of_a_thing_is_no_plural() {
-    let made = TestDatabase::new("app").rows(1).make();
-    let config = configure(&made, "{backup: {to: ., min_free_space: 0}}");
-    let told = Output::of(&["run", "backup", "--config", &config, "--log.level", "off"]).stdout;
-    assert!(told.contains("verified with 1 row, "), "{told}");
-    let backup = std::fs::read_dir(made.directory())
+    let fixture = TestDatabase::new("app").rows(1).make();
+    let config = configure(&fixture, "{backup: {to: ., min_free_space: 0}}");
+    let reported = Output::of(&["run", "backup", "--config", &config, "--log.level", "off"]).stdout;
+    assert!(reported.contains("verified with 1 row, "), "{reported}");
+    let backup = std::fs::read_dir(fixture.directory())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|end| end == "backup"))
         .unwrap();
-    let restored = Output::of(&[Path::new("restore"), &backup, &made.directory().join("again.db")]).stdout;
+    let restored = Output::of(&[Path::new("restore"), &backup, &fixture.directory().join("again.db")]).stdout;
     assert!(restored.contains("verified with 1 row in 1 table\n"), "{restored}");
 }
 
 /// As the commands' help has it.
 fn commands_about_maintenance_end_as_they_say() {
-    let made = TestDatabase::new("app").make();
-    let config = configure(&made, "{vacuum: {}}");
+    let fixture = TestDatabase::new("app").make();
+    let config = configure(&fixture, "{vacuum: {}}");
     let commands = ["history", "schedule", "pause", "resume"];
     let code = |command: &str, config: &str| Output::of(&[command, "--config", config]).code;
     for command in commands {
@@ -197,7 +197,7 @@ fn commands_about_maintenance_end_as_they_say() {
         assert_eq!(Output::of(&[command, "--nonsense"]).code, Some(2), "{command}");
     }
     // What stands in the way of the state file.
-    let state = made.directory().join("state.sqlite");
+    let state = fixture.directory().join("state.sqlite");
     std::fs::remove_file(&state).unwrap();
     std::fs::create_dir(&state).unwrap();
     for command in commands {

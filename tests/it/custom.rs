@@ -1,4 +1,4 @@
-//! The user's own SQL: it reads, within its budget, or it is refused.
+//! Custom SQL may only read, within its timeout; anything else is refused.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub fn trials() -> Vec<Trial> {
         test("custom_sql_does_nothing_but_read", custom_sql_does_nothing_but_read),
         test("custom_sql_gives_samples_or_says_why_not", custom_sql_gives_samples_or_says_why_not),
         test(
-            "custom_metrics_are_published_and_their_faults_told_once",
-            custom_metrics_are_published_and_their_faults_told_once,
+            "custom_metrics_are_published_and_their_errors_logged_once",
+            custom_metrics_are_published_and_their_errors_logged_once,
         ),
     ]
 }
@@ -28,9 +28,9 @@ pub fn trials() -> Vec<Trial> {
 const ENDLESS: &str =
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS value FROM n";
 
-fn ask(made: &TestDatabase, sql: &str, labels: &[&str], max_rows: usize) -> Result<QueryResult, CustomError> {
+fn ask(fixture: &TestDatabase, sql: &str, labels: &[&str], max_rows: usize) -> Result<QueryResult, CustomError> {
     let limits = QueryLimits::with_timeout(Duration::from_secs(60));
-    let mut reader = Reader::open(&made.path(), Access::Shared, &limits).unwrap();
+    let mut reader = Reader::open(&fixture.path(), Access::Shared, &limits).unwrap();
     let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
     // A query without an end must meet its own limit, not the reader's; the others end however slow the machine is.
     let limit = if sql == ENDLESS { Duration::from_millis(200) } else { Duration::from_secs(30) };
@@ -45,8 +45,8 @@ fn database() -> TestDatabase {
 }
 
 fn custom_sql_does_nothing_but_read() {
-    let made = database();
-    let before = std::fs::read(made.path()).unwrap();
+    let fixture = database();
+    let before = std::fs::read(fixture.path()).unwrap();
     for sql in [
         "DELETE FROM items",
         "INSERT INTO items VALUES (1000, 'x') RETURNING id AS value",
@@ -68,14 +68,14 @@ fn custom_sql_does_nothing_but_read() {
         "SELECT 1 AS value; DELETE FROM items",
         "",
     ] {
-        let answer = ask(&made, sql, &[], 10);
+        let answer = ask(&fixture, sql, &[], 10);
         assert!(answer.is_err(), "{sql}: {answer:?}");
     }
-    assert_eq!(std::fs::read(made.path()).unwrap(), before);
+    assert_eq!(std::fs::read(fixture.path()).unwrap(), before);
 }
 
 fn custom_sql_gives_samples_or_says_why_not() {
-    let made = database();
+    let fixture = database();
     let rows = |pairs: &[(&[&str], f64)], dropped| {
         let rows =
             pairs.iter().map(|(labels, value)| (labels.iter().map(ToString::to_string).collect(), *value));
@@ -96,7 +96,7 @@ fn custom_sql_gives_samples_or_says_why_not() {
             rows(&[(&["1"], 1.5), (&["2"], 3.0), (&["3"], 4.5), (&["4"], 6.0)], 5),
         ),
     ] {
-        assert_eq!(ask(&made, sql, labels, 4).unwrap(), expected, "{sql}");
+        assert_eq!(ask(&fixture, sql, labels, 4).unwrap(), expected, "{sql}");
     }
     for (sql, labels, words) in [
         ("SELECT 1 AS other", &[][..], "no column \"value\""),
@@ -107,13 +107,13 @@ fn custom_sql_gives_samples_or_says_why_not() {
         ("SELEC 1", &[], "syntax error"),
         (ENDLESS, &[], "time limit"),
     ] {
-        let error = ask(&made, sql, labels, 10).expect_err(sql).to_string();
+        let error = ask(&fixture, sql, labels, 10).expect_err(sql).to_string();
         assert!(error.contains(words), "{sql}: {error}");
     }
 }
 
-fn custom_metrics_are_published_and_their_faults_told_once() {
-    let made = database();
+fn custom_metrics_are_published_and_their_errors_logged_once() {
+    let fixture = database();
     let metric = |name: &str, kind: &str, sql: &str, labels: &str| {
         format!(
             "      - {{name: {name}, type: {kind}, help: Some help, interval: 1s, labels: [{labels}], max_rows: 2, sql: \"{sql}\"}}\n"
@@ -128,8 +128,8 @@ fn custom_metrics_are_published_and_their_faults_told_once() {
     ]
     .concat();
     let agent = quick_agent(
-        made.directory(),
-        &format!("  - path: {}\n    custom_metrics:\n{metrics}", made.path().display()),
+        fixture.directory(),
+        &format!("  - path: {}\n    custom_metrics:\n{metrics}", fixture.path().display()),
     );
     let db = [("db", "custom")];
     agent.until("sqlite_custom_items", &db, 50.0);

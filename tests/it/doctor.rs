@@ -35,15 +35,15 @@ pub fn trials() -> Vec<Trial> {
         test("exit_codes_tell_findings_from_failures", exit_codes_tell_findings_from_failures),
         test("the_json_of_the_doctor_has_its_shape", the_json_of_the_doctor_has_its_shape),
         test("a_page_and_the_api_show_the_findings", a_page_and_the_api_show_the_findings),
-        test("looks_on_request_hold_up_nobody", looks_on_request_hold_up_nobody),
+        test("requested_samples_block_no_one", requested_samples_block_no_one),
         test_with_tool("the_commands_fix_the_findings", tool("sqlite3"), the_commands_fix),
-        test_with_tool("who_may_not_read_is_told", tool("setpriv"), who_may_not_read_is_told),
+        test_with_tool("missing_read_access_is_reported", tool("setpriv"), missing_read_access_is_reported),
         test_with_tool(
-            "an_owner_who_is_locked_out_is_let_in",
+            "the_command_restores_access_of_the_owner",
             as_root("chown"),
-            an_owner_who_is_locked_out_is_let_in,
+            the_command_restores_access_of_the_owner,
         ),
-        test_with_tool("disks_are_looked_at", as_root("mount").filter(|_| may_mount()), disks_are_looked_at),
+        test_with_tool("findings_of_disks", as_root("mount").filter(|_| may_mount()), findings_of_disks),
     ]
 }
 
@@ -90,13 +90,13 @@ fn companion(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn findings_of_the_file() {
-    let made = TestDatabase::new("file").rows(10).make();
-    let path = made.path();
+    let fixture = TestDatabase::new("file").rows(10).make();
+    let path = fixture.path();
     let sound = doctor(&path, &[]);
     assert_eq!(sound["verdict"], "ok", "{sound:#}");
     expect(&sound, "rollback-journal", "info", "PRAGMA journal_mode = WAL;");
 
-    let other = made.directory().join("other.db");
+    let other = fixture.directory().join("other.db");
     std::fs::hard_link(&path, &other).unwrap();
     expect(&doctor(&path, &[]), "hard-links", "critical", "has 2 names");
     std::fs::remove_file(&other).unwrap();
@@ -115,14 +115,14 @@ fn findings_of_the_file() {
     expect(&doctor(&path, &[]), "file-size-mismatch", "info", "SQLITE_FCNTL_CHUNK_SIZE");
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(size).unwrap();
 
-    made.connect().execute_batch("PRAGMA auto_vacuum = FULL; VACUUM").unwrap();
+    fixture.connect().execute_batch("PRAGMA auto_vacuum = FULL; VACUUM").unwrap();
     expect(&doctor(&path, &[]), "auto-vacuum-full", "info", "INCREMENTAL");
-    made.connect().execute_batch("PRAGMA auto_vacuum = NONE; PRAGMA page_size = 512; VACUUM").unwrap();
+    fixture.connect().execute_batch("PRAGMA auto_vacuum = NONE; PRAGMA page_size = 512; VACUUM").unwrap();
     expect(&doctor(&path, &[]), "small-pages", "warning", "512 bytes");
 
-    std::fs::create_dir(made.directory().join(".file.db-litestream")).unwrap();
+    std::fs::create_dir(fixture.directory().join(".file.db-litestream")).unwrap();
     expect(&doctor(&path, &[]), "replicated", "info", "Litestream");
-    let config = made.directory().join("lk.yml");
+    let config = fixture.directory().join("lk.yml");
     std::fs::write(&config, "databases: [{path: file.db, tasks: {vacuum: {}}}]").unwrap();
     let configured = doctor(&path, &["--config", &config.display().to_string()]);
     expect(&configured, "replicated", "warning", "the configured vacuum is skipped");
@@ -137,8 +137,8 @@ fn findings_of_the_file() {
 }
 
 fn findings_of_the_wal_and_journal() {
-    let made = TestDatabase::new("wal").wal().rows(10).make();
-    let path = made.path();
+    let fixture = TestDatabase::new("wal").wal().rows(10).make();
+    let path = fixture.path();
     assert_eq!(doctor(&path, &[])["findings"], serde_json::json!([]), "a WAL database at rest is sound");
     // The version of the last writer stands in the header's bytes 96 to 99.
     overwrite(&path, 96, &3_046_001_u32.to_be_bytes());
@@ -146,12 +146,12 @@ fn findings_of_the_wal_and_journal() {
     overwrite(&path, 96, &3_050_007_u32.to_be_bytes());
     assert_eq!(find(&doctor(&path, &[]), "wal-reset-bug"), None);
 
-    let owner = made.connect();
+    let owner = fixture.connect();
     owner
         .execute_batch("PRAGMA wal_autocheckpoint = 0; INSERT INTO items (text) VALUES ('in the WAL')")
         .unwrap();
     assert_eq!(doctor(&path, &[])["findings"], serde_json::json!([]), "a WAL in use is sound");
-    let copy = made.directory().join("copy.db");
+    let copy = fixture.directory().join("copy.db");
     std::fs::copy(&path, &copy).unwrap();
     std::fs::copy(companion(&path, "-wal"), companion(&copy, "-wal")).unwrap();
     expect(&doctor(&copy, &[]), "abandoned-wal", "warning", "without a -shm");
@@ -181,7 +181,7 @@ fn findings_of_the_wal_and_journal() {
 }
 
 fn findings_of_the_tables() {
-    let made = TestDatabase::new("tables")
+    let fixture = TestDatabase::new("tables")
         .rows(10_000)
         .sql(
             "CREATE INDEX by_text ON items (text);
@@ -195,7 +195,7 @@ fn findings_of_the_tables() {
              CREATE VIRTUAL TABLE kept USING fts5 (text, content='items', content_rowid='id');",
         )
         .make();
-    let path = made.path();
+    let path = fixture.path();
     let found = doctor(&path, &[]);
     expect(&found, "stale-statistics", "warning", "never analyzed");
     expect(&found, "foreign-key-without-index", "warning", "item's id");
@@ -210,9 +210,9 @@ fn findings_of_the_tables() {
     );
     expect(&found, "log-without-retention", "info", "a guess from the names");
     expect(&found, "unstable-row-ids", "warning", "found indexes the rows of notes");
-    made.connect().execute_batch("ANALYZE").unwrap();
+    fixture.connect().execute_batch("ANALYZE").unwrap();
     assert_eq!(find(&doctor(&path, &[]), "stale-statistics"), None);
-    made.connect().execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM items WHERE id > 900").unwrap();
+    fixture.connect().execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM items WHERE id > 900").unwrap();
     expect(
         &doctor(&path, &[]),
         "stale-statistics",
@@ -220,7 +220,7 @@ fn findings_of_the_tables() {
         "items has 900 rows, but 10000 according to its statistics",
     );
 
-    let config = made.directory().join("lk.yml");
+    let config = fixture.directory().join("lk.yml");
     let write = |table: &str, column: &str| {
         let retention = format!("{{table: {table}, column: {column}, retention: 90d}}");
         let text =
@@ -235,19 +235,19 @@ fn findings_of_the_tables() {
     assert_eq!(find(&found, "log-without-retention"), None);
     expect(&write("nowhere", "at"), "retention-impossible", "warning", "nowhere");
     expect(&write("audit_log", "at"), "retention-impossible", "warning", "has no column at");
-    made.connect().execute_batch("CREATE INDEX audit_by_time ON audit_log (created_at)").unwrap();
+    fixture.connect().execute_batch("CREATE INDEX audit_by_time ON audit_log (created_at)").unwrap();
     assert_eq!(find(&write("audit_log", "created_at"), "retention-without-index"), None);
 }
 
 fn findings_of_space() {
-    let made = TestDatabase::new("space").rows(10).make();
-    made.connect()
+    let fixture = TestDatabase::new("space").rows(10).make();
+    fixture.connect()
         .execute_batch(
             "CREATE TABLE big (body); INSERT INTO big VALUES (zeroblob(12000000)); DELETE FROM big",
         )
         .unwrap();
-    expect(&doctor(&made.path(), &[]), "bloated", "warning", "VACUUM;");
-    // So many pages that no disk has room for a copy: the header says it, and a hole in the file makes it true.
+    expect(&doctor(&fixture.path(), &[]), "bloated", "warning", "VACUUM;");
+    // So many pages that no disk has space for a copy: the header says it, and a hole in the file makes it true.
     const PAGES: u32 = 2_000_000_000;
     let huge = TestDatabase::new("huge").rows(10).make();
     overwrite(&huge.path(), 28, &PAGES.to_be_bytes());
@@ -261,7 +261,7 @@ fn findings_of_space() {
 fn a_hostile_schema_does_not_mislead_the_doctor() {
     let tables: String =
         (0..2_000).map(|n| format!("CREATE TABLE t{n} (a REFERENCES items (id));")).collect();
-    let made = TestDatabase::new("hostile\u{1b}[2J")
+    let fixture = TestDatabase::new("hostile\u{1b}[2J")
         .rows(10)
         .sql(&format!(
             "CREATE VIEW pragma_table_list AS SELECT 1 / 0; CREATE TABLE pragma_foreign_key_list (a);
@@ -269,10 +269,10 @@ fn a_hostile_schema_does_not_mislead_the_doctor() {
              BEGIN; {tables} COMMIT;"
         ))
         .make();
-    let output = Output::of(&["doctor".as_ref(), made.path().as_os_str()]);
+    let output = Output::of(&["doctor".as_ref(), fixture.path().as_os_str()]);
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(!output.stdout.contains(['\u{1b}', '\u{7}']), "no control character reaches the terminal");
-    let found = doctor(&made.path(), &[]);
+    let found = doctor(&fixture.path(), &[]);
     assert_eq!(found["error"], Value::Null, "{found:#}");
     let is_bare = |finding: &&Value| finding["id"] == "foreign-key-without-index";
     assert_eq!(found["findings"].as_array().unwrap().iter().filter(is_bare).count(), 20, "no more are shown");
@@ -297,16 +297,16 @@ fn trace(directory: &Path) -> Vec<String> {
 
 fn the_doctor_leaves_no_trace() {
     for wal in [false, true] {
-        let made = TestDatabase::new("traceless");
-        let made = if wal { made.wal() } else { made }.rows(10).make();
-        let before = trace(made.directory());
-        doctor(&made.path(), &[]);
-        assert_eq!(trace(made.directory()), before);
-        let owner = made.connect();
+        let fixture = TestDatabase::new("traceless");
+        let fixture = if wal { fixture.wal() } else { fixture }.rows(10).make();
+        let before = trace(fixture.directory());
+        doctor(&fixture.path(), &[]);
+        assert_eq!(trace(fixture.directory()), before);
+        let owner = fixture.connect();
         owner.execute_batch("INSERT INTO items (text) VALUES ('more')").unwrap();
-        let before = trace(made.directory());
-        doctor(&made.path(), &[]);
-        assert_eq!(trace(made.directory()), before);
+        let before = trace(fixture.directory());
+        doctor(&fixture.path(), &[]);
+        assert_eq!(trace(fixture.directory()), before);
     }
 }
 
@@ -315,24 +315,24 @@ fn a_check_that_failed_is_remembered() {
     let damage = "CREATE TABLE t (a, b); CREATE INDEX i ON t (a); INSERT INTO t VALUES (1, 2);
                   PRAGMA writable_schema = ON;
                   UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (b)' WHERE name = 'i'";
-    let made = TestDatabase::new("app").sql(damage).make();
-    let config = configure(&made, "{health_check: {}}");
-    let with_config = || doctor(&made.path(), &["--config", &config]);
-    let before = trace(made.directory());
+    let fixture = TestDatabase::new("app").sql(damage).make();
+    let config = configure(&fixture, "{health_check: {}}");
+    let with_config = || doctor(&fixture.path(), &["--config", &config]);
+    let before = trace(fixture.directory());
     assert_eq!(find(&with_config(), "check-failed"), None);
-    assert_eq!(trace(made.directory()), before, "no state file is made");
+    assert_eq!(trace(fixture.directory()), before, "no state file is made");
     let checked = Output::of(&["run", "health_check", "--config", &config, "--log.level", "off"]);
     assert_eq!(checked.code, Some(1), "{checked:?}");
-    let before = trace(made.directory());
+    let before = trace(fixture.directory());
     expect(
         &with_config(),
         "check-failed",
         "critical",
         "The last full check found 1 problem; the first is: row 1",
     );
-    assert_eq!(trace(made.directory()), before);
+    assert_eq!(trace(fixture.directory()), before);
     assert_eq!(
-        find(&doctor(&made.path(), &[]), "check-failed"),
+        find(&doctor(&fixture.path(), &[]), "check-failed"),
         None,
         "nobody says where it is written down"
     );
@@ -342,38 +342,38 @@ fn a_check_that_failed_is_remembered() {
     let answer = agent.get("/api/v1/databases/app/doctor");
     expect(&serde_json::from_slice(&answer.body).unwrap(), "check-failed", "critical", "litekeeper check");
     drop(agent);
-    // A state file of another program is said, and all else is told.
-    std::fs::remove_file(made.directory().join("state.sqlite")).unwrap();
-    let other = rusqlite::Connection::open(made.directory().join("state.sqlite")).unwrap();
+    // A state file of another program is an error; the other findings are reported.
+    std::fs::remove_file(fixture.directory().join("state.sqlite")).unwrap();
+    let other = rusqlite::Connection::open(fixture.directory().join("state.sqlite")).unwrap();
     other.execute_batch("CREATE TABLE theirs (a)").unwrap();
-    let told = Output::of(&["doctor", "--config", &config]);
-    assert!(told.stderr.contains("is not a state file of litekeeper"), "{told:?}");
-    assert!(told.code == Some(0) && told.stdout.contains("rollback-journal"), "{told:?}");
+    let reported = Output::of(&["doctor", "--config", &config]);
+    assert!(reported.stderr.contains("is not a state file of litekeeper"), "{reported:?}");
+    assert!(reported.code == Some(0) && reported.stdout.contains("rollback-journal"), "{reported:?}");
 }
 
 fn a_reader_that_pins_the_wal_is_found() {
-    let made = TestDatabase::new("app").wal().rows(10).make();
-    let mut reader = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("app").wal().rows(10).make();
+    let mut reader = SecondProcess::open(&fixture.path());
     reader.run("BEGIN; SELECT count(*) FROM items");
-    let owner = made.connect();
+    let owner = fixture.connect();
     owner.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
     let grow = "INSERT INTO items (text) SELECT hex(randomblob(3000)) FROM items, items AS more LIMIT 100";
     owner.execute_batch(grow).unwrap();
-    assert_eq!(find(&doctor(&made.path(), &[]), "wal-pinned"), None, "a few frames are nothing");
+    assert_eq!(find(&doctor(&fixture.path(), &[]), "wal-pinned"), None, "a few frames are nothing");
     (0..10).for_each(|_| owner.execute_batch(grow).unwrap());
-    expect(&doctor(&made.path(), &[]), "wal-pinned", "warning", &format!("pid {} ", reader.pid()));
-    let agent = Agent::serve(&[made.path()]).ready();
+    expect(&doctor(&fixture.path(), &[]), "wal-pinned", "warning", &format!("pid {} ", reader.pid()));
+    let agent = Agent::serve(&[fixture.path()]).ready();
     eventually("the page knows it from its own looks", || {
         let page = agent.get("/db/app?doctor=true").text();
         (page.contains("wal-pinned") && page.contains("frames of the WAL")).then_some(())
     });
     reader.run("COMMIT");
-    assert_eq!(find(&doctor(&made.path(), &[]), "wal-pinned"), None);
+    assert_eq!(find(&doctor(&fixture.path(), &[]), "wal-pinned"), None);
 }
 
 fn exit_codes_tell_findings_from_failures() {
-    let made = TestDatabase::new("codes").rows(10).make();
-    let path = made.path().display().to_string();
+    let fixture = TestDatabase::new("codes").rows(10).make();
+    let path = fixture.path().display().to_string();
     let text = |arguments: &[&str]| Output::of(&[&["doctor"], arguments].concat());
     let well = text(&[&path]);
     assert_eq!(well.code, Some(0), "{well:?}");
@@ -392,13 +392,13 @@ fn exit_codes_tell_findings_from_failures() {
     for usage in [text(&[]), text(&["--config", "/nowhere.yml"]), text(&["--what"])] {
         assert_eq!(usage.code, Some(2), "{usage:?}");
     }
-    mode(&made.path(), 0o646);
+    mode(&fixture.path(), 0o646);
     assert_eq!(text(&["/nowhere/at-all.db", &path]).code, Some(1), "findings weigh more");
-    let empty = made.directory().join("empty.db");
+    let empty = fixture.directory().join("empty.db");
     std::fs::write(&empty, "").unwrap();
     let empty = text(&[&empty.display().to_string()]);
     assert!(empty.code == Some(3) && empty.stdout.contains("the file is empty"), "{empty:?}");
-    let directory = text(&[&made.directory().display().to_string()]);
+    let directory = text(&[&fixture.directory().display().to_string()]);
     assert!(
         directory.code == Some(3) && directory.stdout.contains("a directory, not a database"),
         "{directory:?}"
@@ -406,8 +406,8 @@ fn exit_codes_tell_findings_from_failures() {
 }
 
 fn the_json_of_the_doctor_has_its_shape() {
-    let made = TestDatabase::new("shape").rows(10).make();
-    let output = Output::of(&["doctor".as_ref(), "--json".as_ref(), made.path().as_os_str()]);
+    let fixture = TestDatabase::new("shape").rows(10).make();
+    let output = Output::of(&["doctor".as_ref(), "--json".as_ref(), fixture.path().as_os_str()]);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!((&document["format_version"], &document["verdict"]), (&Value::from(1), &Value::from("ok")));
     let described =
@@ -420,7 +420,7 @@ fn the_json_of_the_doctor_has_its_shape() {
     }
 }
 
-/// Copies each command into a shell, as a reader would, until there is nothing left to mend.
+/// Runs each suggested command in a shell until no finding is left.
 fn the_commands_fix(_sqlite3: &str) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("it's $(odd).db");
@@ -436,7 +436,7 @@ fn the_commands_fix(_sqlite3: &str) {
         .unwrap();
     drop(connection);
     mode(&path, 0o666);
-    let mended = [
+    let fixed = [
         "world-writable",
         "stale-statistics",
         "foreign-key-without-index",
@@ -445,7 +445,7 @@ fn the_commands_fix(_sqlite3: &str) {
         "rollback-journal",
     ];
     let before = doctor(&path, &[]);
-    for id in mended {
+    for id in fixed {
         let command =
             find(&before, id).unwrap_or_else(|| panic!("{id} is not in {before:#}"))["command"].clone();
         let output = Command::new("bash").arg("-c").arg(command.as_str().unwrap()).output().unwrap();
@@ -471,36 +471,36 @@ fn as_nobody(setpriv: &str, program: &Path, path: &Path) -> Value {
     diagnosis(command)
 }
 
-fn who_may_not_read_is_told(setpriv: &str) {
-    let made = TestDatabase::new("denied").wal().rows(5).make();
-    let owner = made.connect();
+fn missing_read_access_is_reported(setpriv: &str) {
+    let fixture = TestDatabase::new("denied").wal().rows(5).make();
+    let owner = fixture.connect();
     owner.execute_batch("INSERT INTO items (text) VALUES ('in the WAL')").unwrap();
-    let program = made.directory().join("litekeeper");
+    let program = fixture.directory().join("litekeeper");
     std::fs::copy(env!("CARGO_BIN_EXE_litekeeper"), &program).unwrap();
-    mode(made.directory(), 0o755);
+    mode(fixture.directory(), 0o755);
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
-        let may_read = as_nobody(setpriv, &program, &made.path());
+        let may_read = as_nobody(setpriv, &program, &fixture.path());
         expect(&may_read, "agent-cannot-maintain", "info", "may not write the main file");
     }
     for suffix in ["-shm", "-wal", ""] {
-        let file = companion(&made.path(), suffix);
+        let file = companion(&fixture.path(), suffix);
         mode(&file, 0o000);
-        let denied = as_nobody(setpriv, &program, &made.path());
+        let denied = as_nobody(setpriv, &program, &fixture.path());
         expect(&denied, "agent-cannot-read", "critical", &format!("chmod g+r {}", file.display()));
         assert!(denied["error"].as_str().unwrap().contains("may not read"), "{denied:#}");
         mode(&file, 0o644);
     }
 }
 
-fn an_owner_who_is_locked_out_is_let_in(chown: &str) {
+fn the_command_restores_access_of_the_owner(chown: &str) {
     const NOBODY: &str = "65534:65534";
-    let made = TestDatabase::new("owned").wal().rows(5).make();
-    let owner = made.connect();
+    let fixture = TestDatabase::new("owned").wal().rows(5).make();
+    let owner = fixture.connect();
     owner.execute_batch("INSERT INTO items (text) VALUES ('in the WAL')").unwrap();
     let give = |path: &Path| assert!(Command::new(chown).arg(NOBODY).arg(path).status().unwrap().success());
-    give(&made.path());
-    let found = doctor(&made.path(), &[]);
+    give(&fixture.path());
+    let found = doctor(&fixture.path(), &[]);
     let locked: Vec<&Value> =
         found["findings"].as_array().unwrap().iter().filter(|f| f["id"] == "owner-locked-out").collect();
     assert_eq!(locked.len(), 2, "-wal and -shm belong to root: {found:#}");
@@ -509,9 +509,9 @@ fn an_owner_who_is_locked_out_is_let_in(chown: &str) {
         let command = finding["command"].as_str().unwrap();
         assert!(Command::new("bash").arg("-c").arg(command).status().unwrap().success(), "{command}");
     }
-    assert_eq!(doctor(&made.path(), &[])["findings"], serde_json::json!([]), "all is mended");
-    mode(&made.path(), 0o444);
-    expect(&doctor(&made.path(), &[]), "owner-cannot-write", "warning", "chmod u+rw");
+    assert_eq!(doctor(&fixture.path(), &[])["findings"], serde_json::json!([]), "every finding is fixed");
+    mode(&fixture.path(), 0o444);
+    expect(&doctor(&fixture.path(), &[]), "owner-cannot-write", "warning", "chmod u+rw");
 }
 
 fn may_mount() -> bool {
@@ -519,7 +519,7 @@ fn may_mount() -> bool {
 }
 
 /// In a mount namespace of its own: a full disk, one that is read-only, and a file system of another kind.
-fn disks_are_looked_at(_mount: &str) {
+fn findings_of_disks(_mount: &str) {
     let directory = tempfile::tempdir().unwrap();
     let source = TestDatabase::new("disk").wal().rows(10).make();
     let at = directory.path().display();
@@ -541,9 +541,9 @@ fn disks_are_looked_at(_mount: &str) {
 }
 
 fn a_page_and_the_api_show_the_findings() {
-    let made = TestDatabase::new("books").rows(10).make();
-    std::fs::hard_link(made.path(), made.directory().join("two")).unwrap();
-    let file = made.directory().join("lk.yml");
+    let fixture = TestDatabase::new("books").rows(10).make();
+    std::fs::hard_link(fixture.path(), fixture.directory().join("two")).unwrap();
+    let file = fixture.directory().join("lk.yml");
     std::fs::write(&file, "sample_interval: 1s\ndatabases: [{name: \"bo/o ks<b>\", path: books.db}]\n")
         .unwrap();
     let agent = serve(file.to_str().unwrap()).ready();
@@ -563,7 +563,7 @@ fn a_page_and_the_api_show_the_findings() {
     }
     assert_eq!(agent.get("/api/v1/databases/nobody/doctor").status, 404);
     // One at a time; a locked database keeps the turn for as long as it is waited for, and no longer.
-    let mut owner = SecondProcess::open(&made.path());
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("BEGIN EXCLUSIVE");
     let locked = eventually("an answer", || {
         let answer = agent.get("/api/v1/databases/bo/o%20ks%3Cb%3E/doctor");
@@ -582,11 +582,11 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-fn looks_on_request_hold_up_nobody() {
-    let made = TestDatabase::new("books").rows(10).make();
-    let agent = Agent::serve(&[made.path()]).ready();
+fn requested_samples_block_no_one() {
+    let fixture = TestDatabase::new("books").rows(10).make();
+    let agent = Agent::serve(&[fixture.path()]).ready();
     // While one waits for a lock, no other begins, of either kind, and all else is answered.
-    let mut owner = SecondProcess::open(&made.path());
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("BEGIN EXCLUSIVE");
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -608,11 +608,11 @@ fn looks_on_request_hold_up_nobody() {
     });
     owner.run("COMMIT");
     // A pipe in its place, from which a read would wait for ever.
-    std::fs::remove_file(made.path()).unwrap();
-    assert!(Command::new("mkfifo").arg(made.path()).status().unwrap().success());
-    let told = agent.get("/db/books?doctor=true");
-    assert!(told.status == 200 && told.text().contains("not a database file"), "{}", told.text());
-    let told = agent.get("/db/books?debug=true");
-    assert!(told.status == 200 && !told.text().contains("it hangs"), "{}", told.text());
+    std::fs::remove_file(fixture.path()).unwrap();
+    assert!(Command::new("mkfifo").arg(fixture.path()).status().unwrap().success());
+    let reported = agent.get("/db/books?doctor=true");
+    assert!(reported.status == 200 && reported.text().contains("not a database file"), "{}", reported.text());
+    let reported = agent.get("/db/books?debug=true");
+    assert!(reported.status == 200 && !reported.text().contains("it hangs"), "{}", reported.text());
     assert_eq!(agent.get("/metrics").status, 200);
 }

@@ -508,8 +508,8 @@ fn piped(command: &mut Command, input: &str) -> (bool, String) {
 }
 
 fn live() -> (Agent, TestDatabase) {
-    let made = TestDatabase::new("live").wal().rows(20).make();
-    (Agent::serve(&[made.path()]).ready(), made)
+    let fixture = TestDatabase::new("live").wal().rows(20).make();
+    (Agent::serve(&[fixture.path()]).ready(), fixture)
 }
 
 fn promtool_finds_nothing(promtool: &str) {

@@ -39,7 +39,7 @@ pub fn trials() -> Vec<Trial> {
             mount_tool(),
             a_disk_that_fills_in_a_vacuum_loses_nothing,
         ),
-        test_with_tool("a_read_only_file_system_is_told", mount_tool(), a_read_only_file_system_is_told),
+        test_with_tool("a_read_only_file_system_is_reported", mount_tool(), a_read_only_file_system_is_reported),
         test_with_tool("hours_that_clocks_skip_or_repeat", faketime(), hours_that_clocks_skip_or_repeat),
         test_with_tool("a_clock_that_jumps_makes_one_run", faketime(), a_clock_that_jumps_makes_one_run),
         test_with_tool(
@@ -72,7 +72,7 @@ fn with_clock(library: &str, file: &Path) -> Command {
 
 /// Expired rows that take a cleaning some seconds, and one that stays.
 fn logs_to_clean(options: &str) -> (TestDatabase, String) {
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .wal()
         .sql(
             "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER); CREATE INDEX logs_at ON logs (at);
@@ -84,8 +84,8 @@ fn logs_to_clean(options: &str) -> (TestDatabase, String) {
     let tasks = format!(
         "{{log_cleaning: {{target_lock_hold: 1ms, pause_ratio: 2, tables: [{{table: logs, column: at, retention: 30d{options}}}]}}}}"
     );
-    let config = configure(&made, &tasks);
-    (made, config)
+    let config = configure(&fixture, &tasks);
+    (fixture, config)
 }
 
 /// Starts a task and waits until `begun` sees it at work.
@@ -101,8 +101,8 @@ fn under_way(task: &str, config: &str, begun: impl Fn() -> bool) -> Child {
     child
 }
 
-fn cleaning(made: &TestDatabase, config: &str) -> (Child, Connection) {
-    let connection = made.connect();
+fn cleaning(fixture: &TestDatabase, config: &str) -> (Child, Connection) {
+    let connection = fixture.connect();
     connection.busy_timeout(Duration::from_secs(30)).unwrap();
     let begun = || number(&connection, "SELECT count(*) FROM logs") < 4_001;
     let child = under_way("log_cleaning", config, begun);
@@ -120,13 +120,13 @@ fn a_schema_that_changes_between_batches_is_seen() {
     ] {
         // A change that comes after the last batch meets nothing; then there is another try.
         let attempt = |last: bool| {
-            let (made, config) = logs_to_clean("");
-            let (child, owner) = cleaning(&made, &config);
+            let (fixture, config) = logs_to_clean("");
+            let (child, owner) = cleaning(&fixture, &config);
             owner.execute_batch(change).unwrap();
             let (code, run) = outcome_of(child);
-            (last || words.is_none() || code != Some(0)).then_some((made, owner, code, run))
+            (last || words.is_none() || code != Some(0)).then_some((fixture, owner, code, run))
         };
-        let (made, owner, code, run) = (0..10).find_map(|turn| attempt(turn == 9)).unwrap();
+        let (fixture, owner, code, run) = (0..10).find_map(|turn| attempt(turn == 9)).unwrap();
         let deleted = run["details"]["log_cleaning"]["deleted_rows"].as_i64().unwrap();
         let table = if change.contains("entries") { "entries" } else { "logs" };
         let left = number(&owner, &format!("SELECT count(*) FROM {table}"));
@@ -139,7 +139,7 @@ fn a_schema_that_changes_between_batches_is_seen() {
             }
         }
         drop(owner);
-        is_sound(&made.path());
+        is_sound(&fixture.path());
     }
 }
 
@@ -153,10 +153,10 @@ fn an_archive_has_the_columns_that_come_meanwhile() {
 
 /// How many archived rows have the column that came during the cleaning.
 fn archived_with_the_new_column() -> i64 {
-    let (made, config) = logs_to_clean(", archive: archive");
-    let directory = made.directory().join("archive");
+    let (fixture, config) = logs_to_clean(", archive: archive");
+    let directory = fixture.directory().join("archive");
     std::fs::create_dir(&directory).unwrap();
-    let (child, owner) = cleaning(&made, &config);
+    let (child, owner) = cleaning(&fixture, &config);
     owner.execute_batch("ALTER TABLE logs ADD COLUMN who TEXT; UPDATE logs SET who = 'somebody'").unwrap();
     let (code, run) = outcome_of(child);
     assert_eq!(code, Some(0), "{run:#?}");
@@ -182,8 +182,8 @@ fn a_write_that_fails_loses_nothing() {
             ("log_cleaning", "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}}"),
             ("vacuum", "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}}}"),
         ] {
-            let made = TestDatabase::new("app");
-            let owner = made.connect();
+            let fixture = TestDatabase::new("app");
+            let owner = fixture.connect();
             if wal {
                 owner.execute_batch("PRAGMA journal_mode = WAL").unwrap();
             }
@@ -195,10 +195,10 @@ fn a_write_that_fails_loses_nothing() {
                      CREATE TABLE gone AS SELECT * FROM logs; DROP TABLE gone; PRAGMA wal_checkpoint(TRUNCATE);",
                 )
                 .unwrap();
-            let config = configure(&made, tasks);
+            let config = configure(&fixture, tasks);
             let sum = "SELECT sum(id) FROM logs WHERE at > unixepoch() - 86400";
             let before = number(&owner, sum);
-            // In blocks of 512 bytes: room for the state file, not for the end of the database or a long WAL.
+            // In blocks of 512 bytes: space for the state file, not for the end of the database or a long WAL.
             let script = "trap '' XFSZ; ulimit -f 600; exec \"$@\"";
             let output = Command::new("sh")
                 .args([
@@ -224,9 +224,9 @@ fn a_write_that_fails_loses_nothing() {
             );
             assert_eq!(number(&owner, sum), before, "{task}, wal {wal}");
             drop(owner);
-            is_sound(&made.path());
+            is_sound(&fixture.path());
             assert_eq!(run(task, &config).0, Some(0), "{task}, wal {wal}: the next run finishes");
-            is_sound(&made.path());
+            is_sound(&fixture.path());
         }
     }
 }
@@ -291,7 +291,7 @@ fn fill_in_a_vacuum(directory: &Path) -> bool {
     true
 }
 
-fn a_read_only_file_system_is_told(_mount: &str) {
+fn a_read_only_file_system_is_reported(_mount: &str) {
     let directory = tempfile::tempdir().unwrap();
     assert!(mount(directory.path(), "8m"));
     let result = std::panic::catch_unwind(|| {
@@ -318,10 +318,10 @@ fn a_read_only_file_system_is_told(_mount: &str) {
 
 /// Berlin, 2027: on 28 March 02:00 becomes 03:00, on 31 October 03:00 becomes 02:00 again.
 fn hours_that_clocks_skip_or_repeat(library: &str) {
-    let made = TestDatabase::new("app").make();
+    let fixture = TestDatabase::new("app").make();
     let tasks = "{health_check: {schedule: \"30 2 * * *\", timezone: Europe/Berlin}}";
-    let config = configure(&made, tasks);
-    let clock = made.directory().join("clock");
+    let config = configure(&fixture, tasks);
+    let clock = fixture.directory().join("clock");
     for (now, next) in [
         ("2027-03-27 12:00:00", "2027-03-28T03:00:00+02:00"),
         ("2027-03-28 01:30:00", "2027-03-29T02:30:00+02:00"),
@@ -342,9 +342,9 @@ fn hours_that_clocks_skip_or_repeat(library: &str) {
 
 /// A month ahead in a moment: what fell due meanwhile is one run, and the rest is counted as missed.
 fn a_clock_that_jumps_makes_one_run(library: &str) {
-    let made = TestDatabase::new("app").rows(10).make();
-    let config = configure(&made, "{health_check: {schedule: 1d}}");
-    let clock = made.directory().join("clock");
+    let fixture = TestDatabase::new("app").rows(10).make();
+    let config = configure(&fixture, "{health_check: {schedule: 1d}}");
+    let clock = fixture.directory().join("clock");
     std::fs::write(&clock, "+0").unwrap();
     let mut command = with_clock(library, &clock);
     command.args(["serve", "--config", &config]);
@@ -368,11 +368,11 @@ fn a_clock_that_jumps_makes_one_run(library: &str) {
 }
 
 fn a_clock_that_was_set_deletes_nothing(library: &str) {
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .sql("CREATE TABLE logs (at INTEGER); INSERT INTO logs VALUES (unixepoch()), (unixepoch() - 29.99 * 86400)")
         .make();
-    let config = configure(&made, "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}}");
-    let clock = made.directory().join("clock");
+    let config = configure(&fixture, "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}}");
+    let clock = fixture.directory().join("clock");
     for (time, code, words) in [
         ("+0", 0, ""),
         ("+2h", 3, "the clock was set forward"),
@@ -386,6 +386,6 @@ fn a_clock_that_was_set_deletes_nothing(library: &str) {
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         let message = document["runs"][0]["message"].as_str().unwrap_or_default();
         assert!(output.status.code() == Some(code) && message.contains(words), "{time}: {document:#?}");
-        assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 2, "{time}");
+        assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM logs"), 2, "{time}");
     }
 }

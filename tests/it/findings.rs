@@ -346,8 +346,8 @@ const CASES: &[Case] = &[
 
 /// Above 64 MiB a private copy is a file. Where there is none, a finding names what was not compared.
 fn the_text_of_a_large_index_is_compared() {
-    let made = TestDatabase::new("app").make();
-    let owner = made.connect();
+    let fixture = TestDatabase::new("app").make();
+    let owner = fixture.connect();
     owner
         .execute_batch(
             "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'one'), (7, 'seven');
@@ -355,7 +355,7 @@ fn the_text_of_a_large_index_is_compared() {
              CREATE TABLE large (body); INSERT INTO large VALUES (zeroblob(70000000))",
         )
         .unwrap();
-    let path = made.path().display().to_string();
+    let path = fixture.path().display().to_string();
     let whole = Output::of(&["check", &path]);
     assert_eq!(whole.code, Some(0), "{whole:?}");
     let by_table = Output::of(&["check", "--by-table", &path]);
@@ -371,14 +371,14 @@ fn the_text_of_a_large_index_is_compared() {
 fn each_kind_of_finding_has_its_consequences() {
     for case in CASES {
         let what = case.what;
-        let made = TestDatabase::new("app").rows(100).make();
-        (case.make)(&made.connect());
+        let fixture = TestDatabase::new("app").rows(100).make();
+        (case.make)(&fixture.connect());
         if case.kind == "odd" {
-            lengthen(&made.path());
+            lengthen(&fixture.path());
         }
-        let backups = made.directory().join("backups");
+        let backups = fixture.directory().join("backups");
         std::fs::create_dir(&backups).unwrap();
-        let path = made.path().display().to_string();
+        let path = fixture.path().display().to_string();
         let output = Output::of(&["check", "--json", &path]);
         let by_table = Output::of(&["check", "--json", "--by-table", &path]);
         assert_eq!(
@@ -407,7 +407,7 @@ fn each_kind_of_finding_has_its_consequences() {
         };
         assert!(!findings.iter().any(|finding| worse(&finding["kind"])), "{what}: {}", output.stdout);
 
-        let config = configure(&made, "{health_check: {}, backup: {to: backups}}");
+        let config = configure(&fixture, "{health_check: {}, backup: {to: backups}}");
         let (code, runs) = run("health_check", &config);
         let expected = if outcome == "success" { 0 } else { 1 };
         assert_eq!((code, &runs[0]["outcome"]), (Some(expected), &outcome.into()), "{what}: {runs:#?}");
@@ -426,13 +426,13 @@ fn lengthen(path: &Path) {
 
 /// Verdict and metrics keep damage apart, and every task goes on.
 fn broken_constraints_stop_no_maintenance() {
-    let made = TestDatabase::new("app").rows(100).make();
-    let connection = made.connect();
+    let fixture = TestDatabase::new("app").rows(100).make();
+    let connection = fixture.connect();
     unicase(&connection);
     connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (NULL), (NULL)").unwrap();
     redefine(&connection, "t", "CREATE TABLE t (a NOT NULL)");
     drop(connection);
-    let config = configure(&made, "{health_check: {}, checkpoint: {}, optimize: {}}");
+    let config = configure(&fixture, "{health_check: {}, checkpoint: {}, optimize: {}}");
     assert_eq!(run("health_check", &config).0, Some(1));
     let agent = serve(&config);
     let full = [("db", "app"), ("check", "full")];
@@ -460,7 +460,7 @@ fn corrupt_is_confirmed_by_a_check() {
         let trigger = "CREATE VIRTUAL TABLE f USING fts5(text, content='logs', content_rowid='id');
             CREATE TRIGGER gone AFTER DELETE ON logs BEGIN
             INSERT INTO f(f, rowid, text) VALUES ('delete', old.id, old.text); END;";
-        let made = TestDatabase::new("app")
+        let fixture = TestDatabase::new("app")
             .sql(
                 "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX logs_at ON logs (at);
                  WITH RECURSIVE n (d) AS (SELECT 199 UNION ALL SELECT d - 1 FROM n WHERE d > 0)
@@ -470,14 +470,14 @@ fn corrupt_is_confirmed_by_a_check() {
             .make();
         if damaged {
             let sql = "SELECT min(pageno) FROM dbstat WHERE name = 'logs' AND pagetype = 'leaf'";
-            let leaf: u32 = made.connect().query_row(sql, (), |row| row.get(0)).unwrap();
+            let leaf: u32 = fixture.connect().query_row(sql, (), |row| row.get(0)).unwrap();
             let leaf = leaf as usize;
-            let mut bytes = std::fs::read(made.path()).unwrap();
+            let mut bytes = std::fs::read(fixture.path()).unwrap();
             bytes[(leaf - 1) * 4096..leaf * 4096].fill(0);
-            std::fs::write(made.path(), bytes).unwrap();
+            std::fs::write(fixture.path(), bytes).unwrap();
         }
         let tasks = "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}, optimize: {}}";
-        let config = configure(&made, tasks);
+        let config = configure(&fixture, tasks);
         let (code, runs) = run("log_cleaning", &config);
         assert_eq!((code, &runs[0]["outcome"]), (Some(3), &"failed".into()), "{runs:#?}");
         let message = runs[0]["message"].as_str().unwrap();

@@ -72,8 +72,8 @@ const ODD: [Odd; 14] = [
     (
         "pipe",
         |path| {
-            let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
-            assert!(made.success());
+            let fixture = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+            assert!(fixture.success());
         },
         "SQLITE_CANTOPEN",
         "a named pipe, not a database",
@@ -195,7 +195,7 @@ fn odd_names_are_watched() {
     assert!(!agent.get("/").text().contains("<script>"), "the page escapes names");
 }
 
-/// Databases made to hurt whoever looks at them.
+/// Databases that are designed to harm a program that reads them.
 const HOSTILE: [(&str, &str); 8] = [
     (
         "recursive_view",
@@ -314,7 +314,7 @@ fn files_that_come_and_go_are_followed() {
     agent.until("sqlite_file_replaced_total", &[("db", "first")], 1.0);
     std::fs::remove_file(at("second.db")).unwrap();
     eventually("its series are gone", || (!agent.metrics().text.contains("db=\"second\"")).then_some(()));
-    // Damaged in place, it is down and nothing old is said of it but its size; mended, it is up again.
+    // Damaged in place, it is down and only its size remains; repaired, it is up again.
     let sound = std::fs::read(at("first.db")).unwrap();
     std::fs::write(at("first.db"), noise()).unwrap();
     let scrape = agent.until("sqlite_up", &[("db", "first")], 0.0);
@@ -390,7 +390,7 @@ fn a_hung_database_goes_stale_alone(python: &str) {
 const HIDING_NAME: &str = "\u{1b}[2K\u{1b}[1A\u{9b}0J\u{202e}x: healthy\n  full check  ok";
 
 fn no_command_lets_a_name_act_on_the_terminal() {
-    let made = crate::support::TestDatabase::new("evil").make();
+    let fixture = crate::support::TestDatabase::new("evil").make();
     let name = HIDING_NAME;
     let schema = format!(
         "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, b); INSERT INTO logs (at, b) VALUES (1, 2);
@@ -400,8 +400,8 @@ fn no_command_lets_a_name_act_on_the_terminal() {
          PRAGMA writable_schema = ON;
          UPDATE sqlite_schema SET sql = 'CREATE INDEX \"i{name}\" ON logs (b)' WHERE type = 'index' AND name LIKE 'i%';"
     );
-    made.connect().execute_batch(&schema).unwrap();
-    let directory = made.directory();
+    fixture.connect().execute_batch(&schema).unwrap();
+    let directory = fixture.directory();
     let backups = directory.join("backups");
     std::fs::create_dir(&backups).unwrap();
     let configuration = directory.join("evil.yml");
@@ -409,11 +409,11 @@ fn no_command_lets_a_name_act_on_the_terminal() {
         "state: {}/state.db\ndatabases:\n  - path: {}\n    name: \"a\\e[2Jb\"\n    tasks:\n      health_check: {{}}\n      optimize: {{}}\n\
          \x20     backup: {{to: {}}}\n      log_cleaning: {{tables: [{{table: logs, column: at, retention: 1d}}]}}\n",
         directory.display(),
-        made.path().display(),
+        fixture.path().display(),
         backups.display()
     );
     std::fs::write(&configuration, text).unwrap();
-    let file = made.path().display().to_string();
+    let file = fixture.path().display().to_string();
     let configured = ["--config", configuration.to_str().unwrap()];
     let commands: [(&[&str], bool); 11] = [
         (&["check", &file], false),

@@ -38,8 +38,8 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn agent() -> (Agent, TestDatabase) {
-    let made = TestDatabase::new("books").rows(10).make();
-    (Agent::serve(&[made.path()]).ready(), made)
+    let fixture = TestDatabase::new("books").rows(10).make();
+    (Agent::serve(&[fixture.path()]).ready(), fixture)
 }
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -107,8 +107,8 @@ fn paths_and_methods_are_refused_rightly() {
 }
 
 fn metrics_are_where_they_are_wanted() {
-    let made = TestDatabase::new("books").rows(3).make();
-    let file = made.directory().join("lk.yml");
+    let fixture = TestDatabase::new("books").rows(3).make();
+    let file = fixture.directory().join("lk.yml");
     let write = |path: &str| {
         let text = format!(
             "state: state.db\nweb: {{telemetry_path: {path}}}\ndatabases: [{{path: books.db, tasks: {{health_check: {{}}}}}}]\n"
@@ -143,7 +143,7 @@ fn metrics_are_where_they_are_wanted() {
         assert_eq!((agent.get(path).status, flag.is_some() && agent.log().iter().any(said)), (200, false));
     }
     let output =
-        Output::of(&["serve".as_ref(), made.path().as_os_str(), "--web.telemetry-path=/db/x".as_ref()]);
+        Output::of(&["serve".as_ref(), fixture.path().as_os_str(), "--web.telemetry-path=/db/x".as_ref()]);
     assert_eq!(output.code, Some(2));
     assert!(output.stderr.contains("`/db/x` is taken: `/`, `/tasks`"), "{}", output.stderr);
     write("metrics");
@@ -174,8 +174,8 @@ fn resolved(path: &str, link: &str) -> String {
 }
 
 fn routes_have_the_prefix_of_a_proxy() {
-    let made = TestDatabase::new("books").rows(3).make();
-    let file = made.directory().join("lk.yml");
+    let fixture = TestDatabase::new("books").rows(3).make();
+    let file = fixture.directory().join("lk.yml");
     let text = "state: state.db\nweb: {external_url: \"https://monitoring.example.org/ops/lk/\"}\ndatabases: [{path: books.db}]\n";
     std::fs::write(&file, text).unwrap();
     for (flag, prefix) in
@@ -273,8 +273,8 @@ fn the_page_lists_the_worst_first() {
 }
 
 fn a_database_has_a_page_of_its_own() {
-    let made = TestDatabase::new("books").rows(3).make();
-    let file = made.directory().join("lk.yml");
+    let fixture = TestDatabase::new("books").rows(3).make();
+    let file = fixture.directory().join("lk.yml");
     std::fs::write(
         &file,
         "sample_interval: 1s\nstate: state.db\ndatabases:\n- {name: \"bo/o ks<b>\", path: books.db, labels: {app: shop}, row_counts: [items], \
@@ -303,11 +303,11 @@ fn a_database_has_a_page_of_its_own() {
     assert!(page.len() < 100_000);
     let tasks = agent.get("/tasks").text();
     assert!(tasks.contains("1 scheduled") && tasks.contains("full ok"), "{tasks}");
-    let told = agent.get("/db/bo/o%20ks%3Cb%3E?debug=true");
-    assert_eq!(told.header("content-type"), Some("text/plain; charset=utf-8"));
-    let told = told.text();
-    assert!(told.contains("page_size: 4096") && told.contains("sqlite_up{db=\"bo/o ks<b>\"} 1.0"), "{told}");
-    assert!(!told.contains("litekeeper_"), "the database's metrics alone: {told}");
+    let reported = agent.get("/db/bo/o%20ks%3Cb%3E?debug=true");
+    assert_eq!(reported.header("content-type"), Some("text/plain; charset=utf-8"));
+    let reported = reported.text();
+    assert!(reported.contains("page_size: 4096") && reported.contains("sqlite_up{db=\"bo/o ks<b>\"} 1.0"), "{reported}");
+    assert!(!reported.contains("litekeeper_"), "the database's metrics alone: {reported}");
     for path in ["/db/", "/db/none", "/db", "/db/books"] {
         assert_eq!(agent.get(path).status, 404, "{path}");
     }
@@ -318,16 +318,16 @@ fn a_database_has_a_page_of_its_own() {
 }
 
 fn pages_stay_small_with_all_that_can_be_configured() {
-    let made = TestDatabase::new("first").make();
-    let deep = made.directory().join("a-directory-with-a-name-of-some-length/".repeat(8));
+    let fixture = TestDatabase::new("first").make();
+    let deep = fixture.directory().join("a-directory-with-a-name-of-some-length/".repeat(8));
     std::fs::create_dir_all(&deep).unwrap();
-    std::fs::create_dir(made.directory().join("backups")).unwrap();
+    std::fs::create_dir(fixture.directory().join("backups")).unwrap();
     let tables: String = (0..150).map(|index| format!("CREATE TABLE t{index:03} (a, at TEXT);")).collect();
     for index in 0..50 {
         let owner = rusqlite::Connection::open(deep.join(format!("tenant-{index:02}.db"))).unwrap();
         owner.execute_batch(if index == 0 { &tables } else { "CREATE TABLE t000 (a, at TEXT)" }).unwrap();
     }
-    let file = made.directory().join("lk.yml");
+    let file = fixture.directory().join("lk.yml");
     let text = format!(
         "sample_interval: 1s\nstate: state.db\ndatabases:\n- glob: {}*.db\n  row_counts: ['*']\n  tasks: {{health_check: {{quick: {{}}}}, vacuum: {{}}, \
          log_cleaning: {{tables: [{{table: t000, column: at, retention: 90d}}]}}, backup: {{to: backups}}, checkpoint: {{}}, optimize: {{}}}}\n",
@@ -381,9 +381,9 @@ fn clients_that_misbehave_hold_up_nobody() {
 }
 
 fn reload_replaces_what_is_watched() {
-    let made = TestDatabase::new("first").rows(5).make();
+    let fixture = TestDatabase::new("first").rows(5).make();
     let second = TestDatabase::new("second").rows(5).make();
-    let file = made.directory().join("litekeeper.yml");
+    let file = fixture.directory().join("litekeeper.yml");
     let write = |path: &std::path::Path, more: &str| {
         std::fs::write(
             &file,
@@ -391,20 +391,20 @@ fn reload_replaces_what_is_watched() {
         )
         .unwrap();
     };
-    write(&made.path(), "collectors: {schema: off}");
+    write(&fixture.path(), "collectors: {schema: off}");
     let mut command = litekeeper();
     command.args(["serve", "--web.enable-lifecycle", "--config"]).arg(&file);
     let agent = Agent::start(command).ready();
     assert_eq!(agent.metrics().count("sqlite_schema_objects", &[("db", "first")]), 0);
 
     // Other settings for the same database take effect though its file has not moved.
-    write(&made.path(), "row_counts: [items]");
+    write(&fixture.path(), "row_counts: [items]");
     assert_eq!(agent.request("POST", "/-/reload", &[]).status, 200);
     agent.until("sqlite_table_rows", &[("db", "first"), ("table", "items")], 5.0);
     agent.until("sqlite_schema_objects", &[("db", "first"), ("kind", "tables")], 1.0);
 
     // A bad file changes nothing.
-    write(&made.path(), "row_count: [items]");
+    write(&fixture.path(), "row_count: [items]");
     let answer = agent.request("POST", "/-/reload", &[]);
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("did you mean `row_counts`?"), "{}", answer.text());
@@ -422,12 +422,12 @@ fn reload_replaces_what_is_watched() {
 
 /// A damaged database that can be read is one of the damaged, and not of those that are up as well.
 fn each_database_is_counted_once_by_its_worst_state() {
-    let made = TestDatabase::new("sound").make();
+    let fixture = TestDatabase::new("sound").make();
     let damage = "CREATE TABLE t (a, b); CREATE INDEX i ON t (a); INSERT INTO t VALUES (1, 2);
                   PRAGMA writable_schema = ON;
                   UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (b)' WHERE name = 'i'";
-    rusqlite::Connection::open(made.directory().join("hurt.db")).unwrap().execute_batch(damage).unwrap();
-    let file = made.directory().join("lk.yml");
+    rusqlite::Connection::open(fixture.directory().join("hurt.db")).unwrap().execute_batch(damage).unwrap();
+    let file = fixture.directory().join("lk.yml");
     let text = "state: state.sqlite\ndatabases:\n- {path: sound.db}\n- {path: gone.db}\n\
                 - {path: hurt.db, tasks: {health_check: {}}}\n";
     std::fs::write(&file, text).unwrap();

@@ -52,11 +52,11 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// An agent that looks every second at one database.
-fn watch(made: &TestDatabase) -> Agent {
-    let file = made.directory().join("litekeeper.yml");
+fn watch(fixture: &TestDatabase) -> Agent {
+    let file = fixture.directory().join("litekeeper.yml");
     std::fs::write(
         &file,
-        format!("sample_interval: 1s\ndatabases: [{{name: it, path: {}}}]", made.path().display()),
+        format!("sample_interval: 1s\ndatabases: [{{name: it, path: {}}}]", fixture.path().display()),
     )
     .unwrap();
     let mut command = litekeeper();
@@ -89,12 +89,12 @@ fn holds(answer: &Value) -> Vec<(String, u64)> {
 }
 
 fn locks_of_a_rollback_database_are_seen() {
-    let made = TestDatabase::new("it").rows(10).make();
-    let agent = watch(&made);
+    let fixture = TestDatabase::new("it").rows(10).make();
+    let agent = watch(&fixture);
     until_held(&agent, [Some(0.0), Some(0.0), None, Some(0.0)]);
     assert_eq!(agent.metrics().count("sqlite_connected_processes", &[]), 0);
     assert_eq!(agent.metrics().count("sqlite_lock_held_seconds", &[]), 0);
-    let (mut reader, mut writer) = (SecondProcess::open(&made.path()), SecondProcess::open(&made.path()));
+    let (mut reader, mut writer) = (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
     let (reads, writes) = (u64::from(reader.pid()), u64::from(writer.pid()));
 
     reader.run("BEGIN; SELECT * FROM items");
@@ -123,11 +123,11 @@ fn locks_of_a_rollback_database_are_seen() {
 }
 
 fn locks_of_a_wal_database_are_seen() {
-    let made = TestDatabase::new("it").wal().rows(10).make();
-    let agent = watch(&made);
+    let fixture = TestDatabase::new("it").wal().rows(10).make();
+    let agent = watch(&fixture);
     let connected = |number| agent.until("sqlite_connected_processes", &[("db", "it")], number);
     connected(0.0);
-    let (mut reader, mut writer) = (SecondProcess::open(&made.path()), SecondProcess::open(&made.path()));
+    let (mut reader, mut writer) = (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
     writer.run("INSERT INTO items (text) VALUES ('x')");
     connected(1.0);
     until_held(&agent, [Some(0.0); 4]);
@@ -180,10 +180,10 @@ fn program() -> String {
 
 fn a_hold_ages_until_a_commit() {
     for wal in [false, true] {
-        let made = TestDatabase::new("it").rows(10);
-        let made = if wal { made.wal().make() } else { made.make() };
-        let agent = watch(&made);
-        let mut writer = SecondProcess::open(&made.path());
+        let fixture = TestDatabase::new("it").rows(10);
+        let fixture = if wal { fixture.wal().make() } else { fixture.make() };
+        let agent = watch(&fixture);
+        let mut writer = SecondProcess::open(&fixture.path());
         writer.run("BEGIN IMMEDIATE; INSERT INTO items (text) VALUES ('x')");
         let held = || agent.metrics().value("sqlite_lock_held_seconds", &[("db", "it"), ("lock", "writer")]);
         eventually("the hold is two sweeps old", || held().filter(|seconds| *seconds >= 2.0));
@@ -201,9 +201,9 @@ fn a_hold_ages_until_a_commit() {
 }
 
 fn who_starves_the_checkpoint_is_named() {
-    let made = TestDatabase::new("it").wal().rows(10).make();
-    let agent = watch(&made);
-    let (mut reader, mut writer) = (SecondProcess::open(&made.path()), SecondProcess::open(&made.path()));
+    let fixture = TestDatabase::new("it").wal().rows(10).make();
+    let agent = watch(&fixture);
+    let (mut reader, mut writer) = (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
     writer.run("PRAGMA wal_autocheckpoint = 0").run("INSERT INTO items (text) VALUES ('x')");
     reader.run("BEGIN; SELECT * FROM items");
     writer.run("INSERT INTO items (text) SELECT hex(randomblob(4000)) FROM items");
@@ -236,13 +236,13 @@ fn who_starves_the_checkpoint_is_named() {
     );
     let page = agent.get("/db/it").text();
     assert!(page.contains(&sentence), "{sentence}: {page}");
-    let output = Output::of(&["locks".as_ref(), made.path().as_os_str()]);
+    let output = Output::of(&["locks".as_ref(), fixture.path().as_os_str()]);
     assert!(output.stdout.contains(&sentence), "{sentence}: {output:?}");
 
     // The next reader takes over the first one's read lock and moves no file; the old mark would make it a false culprit.
     reader.run("COMMIT");
     eventually("nobody pins it", || pin(&api(&agent)).is_none().then_some(()));
-    let mut second = SecondProcess::open(&made.path());
+    let mut second = SecondProcess::open(&fixture.path());
     second.run("BEGIN; SELECT * FROM items");
     let hold = eventually("the second reader is listed", || {
         let answer = api(&agent);
@@ -256,10 +256,10 @@ fn who_starves_the_checkpoint_is_named() {
 
 fn a_killed_holder_is_gone() {
     for wal in [false, true] {
-        let made = TestDatabase::new("it").rows(10);
-        let made = if wal { made.wal().make() } else { made.make() };
-        let agent = watch(&made);
-        let mut writer = SecondProcess::open(&made.path());
+        let fixture = TestDatabase::new("it").rows(10);
+        let fixture = if wal { fixture.wal().make() } else { fixture.make() };
+        let agent = watch(&fixture);
+        let mut writer = SecondProcess::open(&fixture.path());
         writer.run("BEGIN IMMEDIATE; INSERT INTO items (text) VALUES ('x')");
         agent.until("sqlite_lock_holders", &[("lock", "writer")], 1.0);
         writer.kill();
@@ -272,9 +272,9 @@ fn a_killed_holder_is_gone() {
 }
 
 fn a_long_hold_is_logged_once() {
-    let made = TestDatabase::new("it").rows(10).make();
-    let agent = watch(&made);
-    let mut writer = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("it").rows(10).make();
+    let agent = watch(&fixture);
+    let mut writer = SecondProcess::open(&fixture.path());
     writer.run("BEGIN IMMEDIATE");
     let lines = |words: &str| -> Vec<String> {
         agent.log().into_iter().filter(|line| line.contains(words)).collect()
@@ -299,18 +299,18 @@ fn the_command_shows_locks_once() {
         (false, "BEGIN; SELECT * FROM items", &["SHARED"]),
         (true, "BEGIN IMMEDIATE", &["WAL write", "WAL read"]),
     ] {
-        let made = TestDatabase::new("it").rows(10);
-        let made = if wal { made.wal().make() } else { made.make() };
-        let idle = Output::of(&["locks".as_ref(), made.path().as_os_str()]);
+        let fixture = TestDatabase::new("it").rows(10);
+        let fixture = if wal { fixture.wal().make() } else { fixture.make() };
+        let idle = Output::of(&["locks".as_ref(), fixture.path().as_os_str()]);
         assert_eq!(idle.code, Some(0), "{idle:?}");
         assert!(idle.stdout.contains("no locks held"), "{idle:?}");
-        let mut other = SecondProcess::open(&made.path());
+        let mut other = SecondProcess::open(&fixture.path());
         other.run(sql);
         let pid = other.pid().to_string();
         // The kernel may leave a line out of a long list, so that a single look says less than is so.
         for name in names {
             eventually(&format!("{name} of {pid}"), || {
-                let output = Output::of(&["locks".as_ref(), made.path().as_os_str()]);
+                let output = Output::of(&["locks".as_ref(), fixture.path().as_os_str()]);
                 assert_eq!(output.code, Some(0), "{output:?}");
                 output
                     .stdout
@@ -320,7 +320,7 @@ fn the_command_shows_locks_once() {
             });
         }
         let document = eventually("the holder as JSON", || {
-            let output = Output::of(&["locks".as_ref(), "--json".as_ref(), made.path().as_os_str()]);
+            let output = Output::of(&["locks".as_ref(), "--json".as_ref(), fixture.path().as_os_str()]);
             let document: Value = serde_json::from_str(&output.stdout).unwrap();
             let locks = &document["databases"][0]["locks"];
             (locks["holds"][0]["pid"] == other.pid()
@@ -333,23 +333,23 @@ fn the_command_shows_locks_once() {
 }
 
 fn the_command_says_what_it_cannot_show() {
-    let made = TestDatabase::new("it").wal().rows(10).make();
+    let fixture = TestDatabase::new("it").wal().rows(10).make();
     let file = |name: &str, content: &[u8]| -> PathBuf {
-        let path = made.directory().join(name);
+        let path = fixture.directory().join(name);
         std::fs::write(&path, content).unwrap();
         path
     };
-    let owner = SecondProcess::open(&made.path());
+    let owner = SecondProcess::open(&fixture.path());
     for (path, code, words) in [
-        (made.directory().join("none.db"), 3, "No such file"),
+        (fixture.directory().join("none.db"), 3, "No such file"),
         (file("text.db", &[b'x'; 4096]), 3, "not a database"),
         (file("empty.db", b""), 3, "the file is empty"),
-        (made.directory().to_owned(), 3, "a directory, not a database file"),
+        (fixture.directory().to_owned(), 3, "a directory, not a database file"),
         (file("a.db-wal", b""), 3, "specify the database itself"),
-        (made.path(), 0, "no locks held"),
+        (fixture.path(), 0, "no locks held"),
     ] {
         // One that can be looked at is, whatever becomes of the other.
-        let output = Output::of(&["locks".as_ref(), made.path().as_os_str(), path.as_os_str()]);
+        let output = Output::of(&["locks".as_ref(), fixture.path().as_os_str(), path.as_os_str()]);
         assert_eq!(output.code, Some(code), "{output:?}");
         assert!(
             output.stdout.contains(words) && output.stdout.contains("no locks held"),
@@ -381,15 +381,15 @@ fn watched(mut command: Command, output: &Path, mut enough: impl FnMut(&str) -> 
 }
 
 fn the_command_tells_changes_to_a_pipe() {
-    let made = TestDatabase::new("it").rows(10).make();
-    let mut other = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("it").rows(10).make();
+    let mut other = SecondProcess::open(&fixture.path());
     other.run("BEGIN IMMEDIATE");
     let pid = other.pid();
     let mut command = litekeeper();
-    command.arg("locks").arg(made.path()).args(["--watch", "0.1"]);
-    let mut reader = SecondProcess::open(&made.path());
+    command.arg("locks").arg(fixture.path()).args(["--watch", "0.1"]);
+    let mut reader = SecondProcess::open(&fixture.path());
     let mut step = 0;
-    let text = watched(command, &made.directory().join("out"), |text| {
+    let text = watched(command, &fixture.directory().join("out"), |text| {
         if step == 0 && text.contains("holds RESERVED") {
             reader.run("BEGIN; SELECT * FROM items");
             step = 1;
@@ -402,11 +402,11 @@ fn the_command_tells_changes_to_a_pipe() {
         text.contains("released RESERVED")
     });
     assert!(text.contains(&format!("pid {pid}")) && !text.contains('\x1b'), "{text}");
-    assert_eq!(text.matches("holds RESERVED").count(), 1, "a hold is told once: {text}");
+    assert_eq!(text.matches("holds RESERVED").count(), 1, "a hold is reported once: {text}");
     reader.run("COMMIT");
     let mut command = litekeeper();
-    command.arg("locks").arg(made.path()).args(["--watch=0.1", "--json"]);
-    let text = watched(command, &made.directory().join("json"), |text| text.lines().count() >= 3);
+    command.arg("locks").arg(fixture.path()).args(["--watch=0.1", "--json"]);
+    let text = watched(command, &fixture.directory().join("json"), |text| text.lines().count() >= 3);
     text.lines().take(3).for_each(|line| {
         let document: Value = serde_json::from_str(line).unwrap();
         assert_eq!(document["databases"][0]["locks"]["holds"], serde_json::json!([]));
@@ -415,13 +415,13 @@ fn the_command_tells_changes_to_a_pipe() {
 
 /// `litekeeper locks FILE --watch | head -1`: nothing changes after the first line, and nobody reads.
 fn the_command_ends_with_its_reader() {
-    let made = TestDatabase::new("it").rows(10).make();
-    let mut other = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("it").rows(10).make();
+    let mut other = SecondProcess::open(&fixture.path());
     other.run("BEGIN IMMEDIATE");
     // The next look is an hour away.
     let mut child = litekeeper()
         .arg("locks")
-        .arg(made.path())
+        .arg(fixture.path())
         .args(["--watch", "3600"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -436,13 +436,13 @@ fn the_command_ends_with_its_reader() {
 }
 
 fn the_command_redraws_a_terminal(script: &str) {
-    let made = TestDatabase::new("it").rows(10).make();
-    let mut other = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("it").rows(10).make();
+    let mut other = SecondProcess::open(&fixture.path());
     other.run("BEGIN IMMEDIATE");
     // Without `exec` a dash stays between, and ends by the same Ctrl-C with a code of its own.
     let line =
-        format!("exec {} locks {} --watch 0.1", env!("CARGO_BIN_EXE_litekeeper"), made.path().display());
-    let output = made.directory().join("out");
+        format!("exec {} locks {} --watch 0.1", env!("CARGO_BIN_EXE_litekeeper"), fixture.path().display());
+    let output = fixture.directory().join("out");
     let file = std::fs::File::create(&output).unwrap();
     let mut child = Command::new(script)
         .args(["-q", "-e", "-f", "-c", &line, "/dev/null"])
@@ -476,23 +476,23 @@ fn shell(program: &str, arguments: &[&str], script: &str, file: &Path) -> Output
 }
 
 fn hidden_processes_are_said(unshare: &str) {
-    let made = TestDatabase::new("it").rows(10).make();
-    let mut other = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("it").rows(10).make();
+    let mut other = SecondProcess::open(&fixture.path());
     other.run("BEGIN IMMEDIATE");
     // With a journal, by which a look without a lock sees that nothing has reached the main file.
     other.run("CREATE TABLE more (a)");
     let arguments = ["--pid", "--fork", "--mount-proc"];
-    let output = shell(unshare, &arguments, "exec \"$0\" locks \"$1\"", &made.path());
+    let output = shell(unshare, &arguments, "exec \"$0\" locks \"$1\"", &fixture.path());
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(output.stdout.contains("the kernel does not show locks of processes outside"), "{output:?}");
     // The agent says it once, and that it sees nobody is no zero.
     let script = "\"$0\" serve \"$1\" --web.listen-address=127.0.0.1:0 --log.format=json & \
                   read -r line < \"$1.fifo\"; kill $!; wait";
-    let fifo = format!("{}.fifo", made.path().display());
+    let fifo = format!("{}.fifo", fixture.path().display());
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let mut command = Command::new(unshare);
-    command.args(arguments).args(["sh", "-c", script, env!("CARGO_BIN_EXE_litekeeper")]).arg(made.path());
-    let log = made.directory().join("log");
+    command.args(arguments).args(["sh", "-c", script, env!("CARGO_BIN_EXE_litekeeper")]).arg(fixture.path());
+    let log = fixture.directory().join("log");
     let mut child =
         command.stdin(Stdio::null()).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
     let address = eventually("the agent listens", || {
@@ -519,9 +519,9 @@ fn hidden_processes_are_said(unshare: &str) {
 }
 
 fn without_proc_nothing_is_said(unshare: &str) {
-    let made = TestDatabase::new("it").rows(10).make();
+    let fixture = TestDatabase::new("it").rows(10).make();
     let script = "mount -t tmpfs none /proc && exec \"$0\" locks \"$1\"";
-    let output = shell(unshare, &["--mount"], script, &made.path());
+    let output = shell(unshare, &["--mount"], script, &fixture.path());
     assert_eq!(output.code, Some(3), "{output:?}");
     assert!(output.stderr.contains("this needs Linux with /proc mounted"), "{output:?}");
 }
@@ -543,7 +543,7 @@ fn assert_found_under_another_device(output: &Output) {
 }
 
 fn locks_on_an_overlay_are_found(unshare: &str) {
-    let made = TestDatabase::new("it").make();
+    let fixture = TestDatabase::new("it").make();
     // Layers on two file systems: then stat gives a file a device that is no mount's.
     let script = format!(
         "set -e; cd \"$(dirname \"$1\")\"; mkdir low up work over; mount -t tmpfs none low; mkdir up/u work/w 2>/dev/null || true
@@ -551,7 +551,7 @@ fn locks_on_an_overlay_are_found(unshare: &str) {
          {HELD_BY_SHELL}
          echo stat $(stat -c %Hd:%Ld over/it.db); echo mount $(awk '$5 ~ /\\/over$/ {{print $3}}' /proc/self/mountinfo)"
     );
-    assert_found_under_another_device(&shell(unshare, &["--mount"], &script, &made.path()));
+    assert_found_under_another_device(&shell(unshare, &["--mount"], &script, &fixture.path()));
 }
 
 fn has_loop_devices() -> bool {
@@ -560,7 +560,7 @@ fn has_loop_devices() -> bool {
 }
 
 fn locks_on_a_btrfs_subvolume_are_found(_mkfs: &str) {
-    let made = TestDatabase::new("it").make();
+    let fixture = TestDatabase::new("it").make();
     let script = format!(
         "set -e; cd \"$(dirname \"$1\")\"; truncate -s 128M image; mkfs.btrfs -q image; mkdir disk; mount -o loop image disk
          btrfs -q subvolume create disk/sub; D=$PWD/disk/sub
@@ -568,5 +568,5 @@ fn locks_on_a_btrfs_subvolume_are_found(_mkfs: &str) {
          echo stat $(stat -c %Hd:%Ld disk/sub/it.db); echo mount $(awk '$5 ~ /\\/disk$/ {{print $3}}' /proc/self/mountinfo)"
     );
     let unshare = tool("unshare").expect("util-linux is there where file systems are made");
-    assert_found_under_another_device(&shell(&unshare, &["--mount"], &script, &made.path()));
+    assert_found_under_another_device(&shell(&unshare, &["--mount"], &script, &fixture.path()));
 }

@@ -258,15 +258,15 @@ fn a_mapped_sqlite_with_the_bug_counts() {
         .output()
         .unwrap();
     let version: u32 = String::from_utf8(version.stdout).unwrap().trim().parse().unwrap();
-    let made = TestDatabase::new("app").wal().rows(100).make();
+    let fixture = TestDatabase::new("app").wal().rows(100).make();
     // Python's module may have SQLite linked into it, which shows nothing.
     let reads = "import sqlite3, sys; o = sqlite3.connect(sys.argv[1]); o.execute('select 1 from items').fetchall(); \
                  print(sum('libsqlite3' in line for line in open('/proc/self/maps')), flush=True); sys.stdin.read()";
-    let writer = made.connect();
+    let writer = fixture.connect();
     writer.execute_batch("INSERT INTO items (text) VALUES ('new')").unwrap();
     let mut reader = Command::new("python3")
         .args(["-c", reads])
-        .arg(made.path())
+        .arg(fixture.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -274,11 +274,11 @@ fn a_mapped_sqlite_with_the_bug_counts() {
     let mut mapped = String::new();
     BufReader::new(reader.stdout.take().unwrap()).read_line(&mut mapped).unwrap();
     let has_bug = mapped.trim() != "0" && litekeeper::internals::tasks::has_wal_reset_bug(version);
-    let config = made.directory().join("lk.yml");
+    let config = fixture.directory().join("lk.yml");
     let text = format!(
         "state: {}\ndatabases: [{{name: app, path: {}, tasks: {{checkpoint: {{truncate_above: 1B}}}}}}]\n",
-        made.directory().join("state.sqlite").display(),
-        made.path().display()
+        fixture.directory().join("state.sqlite").display(),
+        fixture.path().display()
     );
     std::fs::write(&config, text).unwrap();
     let output = Output::of(&["run", "checkpoint", "--config", &config.to_string_lossy(), "--json"]);
@@ -286,7 +286,7 @@ fn a_mapped_sqlite_with_the_bug_counts() {
     let report = &runs["runs"][0]["details"]["checkpoint"];
     assert_eq!(report["version_unsafe"], has_bug, "{version}: {runs:#}");
     assert_eq!(report["truncated"].is_null(), has_bug, "{version}: {runs:#}");
-    let doctor = Output::of(&["doctor", "--json", &made.path().to_string_lossy()]).stdout;
+    let doctor = Output::of(&["doctor", "--json", &fixture.path().to_string_lossy()]).stdout;
     assert_eq!(doctor.contains("wal-reset-bug"), has_bug, "{doctor}");
     drop(reader.stdin.take());
     reader.wait().unwrap();

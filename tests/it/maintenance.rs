@@ -48,9 +48,9 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Writes a configuration beside a database, with a state file, and gives its path.
-pub fn configure(made: &TestDatabase, tasks: &str) -> String {
-    let file = made.directory().join("litekeeper.yml");
-    let name = made.path().file_name().unwrap().to_str().unwrap().to_owned();
+pub fn configure(fixture: &TestDatabase, tasks: &str) -> String {
+    let file = fixture.directory().join("litekeeper.yml");
+    let name = fixture.path().file_name().unwrap().to_str().unwrap().to_owned();
     let text =
         format!("state: state.sqlite\ndatabases:\n  - path: {name}\n    name: app\n    tasks: {tasks}\n");
     std::fs::write(&file, text).unwrap();
@@ -127,12 +127,12 @@ fn each_way_to_write_a_time_is_cleaned() {
         ("julianday('now') - d - 0.001", "REAL"),
     ] {
         for index in [true, false] {
-            let made = logs(time, declared, index);
+            let fixture = logs(time, declared, index);
             // What is no time stays.
-            made.connect().execute_batch("INSERT INTO logs (at) VALUES (NULL), (NULL)").unwrap();
-            let (code, runs) = run("log_cleaning", &configure(&made, CLEANING));
+            fixture.connect().execute_batch("INSERT INTO logs (at) VALUES (NULL), (NULL)").unwrap();
+            let (code, runs) = run("log_cleaning", &configure(&fixture, CLEANING));
             assert_eq!(code, Some(0), "{time}: {runs:#?}");
-            let connection = made.connect();
+            let connection = fixture.connect();
             let left = number(&connection, "SELECT count(*) FROM logs WHERE at IS NOT NULL");
             assert_eq!(left, 30, "{time}, index {index}: {runs:#?}");
             assert_eq!(number(&connection, "SELECT count(*) FROM logs WHERE at IS NULL"), 2);
@@ -141,22 +141,22 @@ fn each_way_to_write_a_time_is_cleaned() {
             assert_eq!(table["note"].as_str().is_some_and(|note| note.contains("CREATE INDEX")), !index);
         }
     }
-    let made = logs("date('now', -d || ' days')", "TEXT", true);
-    run("log_cleaning", &configure(&made, CLEANING));
-    let left = number(&made.connect(), "SELECT count(*) FROM logs");
+    let fixture = logs("date('now', -d || ' days')", "TEXT", true);
+    run("log_cleaning", &configure(&fixture, CLEANING));
+    let left = number(&fixture.connect(), "SELECT count(*) FROM logs");
     assert!((30..=31).contains(&left), "{left} rows with dates alone");
 }
 
 /// As an import leaves them: no batch may look at all of them again.
 /// The commits of one table's cleaning must not be taken for an application's by the next one.
 fn own_commits_are_no_application_at_work() {
-    let made = logs("unixepoch() - d * 86400", "INTEGER", true);
-    made.connect()
+    let fixture = logs("unixepoch() - d * 86400", "INTEGER", true);
+    fixture.connect()
         .execute_batch("CREATE TABLE more AS SELECT * FROM logs; CREATE TABLE most AS SELECT * FROM logs;")
         .unwrap();
     let tables =
         ["logs", "more", "most"].map(|table| format!("{{table: {table}, column: at, retention: 30d}}"));
-    let config = configure(&made, &format!("{{log_cleaning: {{tables: [{}]}}}}", tables.join(", ")));
+    let config = configure(&fixture, &format!("{{log_cleaning: {{tables: [{}]}}}}", tables.join(", ")));
     let output = Output::of(&["run", "log_cleaning", "--config", &config]);
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(output.stdout.matches("29 rows older than").count() == 3, "{}", output.stdout);
@@ -165,9 +165,9 @@ fn own_commits_are_no_application_at_work() {
 
 fn rows_of_one_moment_are_cleaned() {
     for more in ["", ", archive: archive"] {
-        let made = logs("datetime('now', '-1 minute')", "TEXT", true);
-        std::fs::create_dir(made.directory().join("archive")).unwrap();
-        made.connect()
+        let fixture = logs("datetime('now', '-1 minute')", "TEXT", true);
+        std::fs::create_dir(fixture.directory().join("archive")).unwrap();
+        fixture.connect()
             .execute_batch(
                 "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)
                  INSERT INTO logs (at) SELECT '2025-01-01 00:00:00' FROM n;",
@@ -175,10 +175,10 @@ fn rows_of_one_moment_are_cleaned() {
             .unwrap();
         let tasks =
             format!("{{log_cleaning: {{tables: [{{table: logs, column: at, retention: 30d{more}}}]}}}}");
-        let (code, runs) = run("log_cleaning", &configure(&made, &tasks));
+        let (code, runs) = run("log_cleaning", &configure(&fixture, &tasks));
         assert_eq!(code, Some(0), "{runs:#?}");
         assert_eq!(runs[0]["details"]["log_cleaning"]["tables"][0]["deleted_rows"], 400_000, "{runs:#?}");
-        assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 60);
+        assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM logs"), 60);
     }
 }
 
@@ -202,30 +202,30 @@ fn what_is_unclear_deletes_nothing() {
             "logs is a view",
         ),
     ] {
-        let made = logs(time, "", true);
-        made.connect().execute_batch(change).unwrap();
+        let fixture = logs(time, "", true);
+        fixture.connect().execute_batch(change).unwrap();
         let count = |connection: &Connection| {
             let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'entries'";
             let table = if number(connection, sql) == 1 { "entries" } else { "logs" };
             number(connection, &format!("SELECT count(*) FROM {table}"))
         };
-        let before = count(&made.connect());
-        let config = configure(&made, CLEANING);
+        let before = count(&fixture.connect());
+        let config = configure(&fixture, CLEANING);
         let dry = Output::of(&["run", "log_cleaning", "--dry-run", "--config", &config]);
         assert!(dry.stdout.contains(words), "{}", dry.stdout);
         let (code, runs) = run("log_cleaning", &config);
         let message = runs[0]["message"].as_str().unwrap_or_default();
         assert!(code == Some(3) && message.contains(words), "{words}: {runs:#?}");
-        assert_eq!(count(&made.connect()), before, "{words}");
+        assert_eq!(count(&fixture.connect()), before, "{words}");
     }
 }
 
 /// Nothing new for longer than a log is quiet: the clock may be ahead, so its rows stay, and that is no failure.
 fn a_quiet_table_keeps_its_rows() {
-    let made = logs("datetime('now', -d || ' days')", "", true);
-    made.connect().execute("DELETE FROM logs WHERE at > datetime('now', '-20 days')", ()).unwrap();
-    let before = number(&made.connect(), "SELECT count(*) FROM logs");
-    let config = configure(&made, CLEANING);
+    let fixture = logs("datetime('now', -d || ' days')", "", true);
+    fixture.connect().execute("DELETE FROM logs WHERE at > datetime('now', '-20 days')", ()).unwrap();
+    let before = number(&fixture.connect(), "SELECT count(*) FROM logs");
+    let config = configure(&fixture, CLEANING);
     let dry = Output::of(&["run", "log_cleaning", "--dry-run", "--config", &config]);
     assert!(dry.stdout.contains("more than max_newest_age"), "{}", dry.stdout);
     let (code, runs) = run("log_cleaning", &config);
@@ -238,7 +238,7 @@ fn a_quiet_table_keeps_its_rows() {
         (&"quiet".into(), &30.into()),
         "{table}"
     );
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), before);
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM logs"), before);
 }
 
 fn each_kind_of_table_is_cleaned_or_refused() {
@@ -253,10 +253,10 @@ fn each_kind_of_table_is_cleaned_or_refused() {
         "CREATE TABLE logs (at INTEGER, kind TEXT, text TEXT); CREATE INDEX i ON logs (at); CREATE TABLE gone (at);
          CREATE TRIGGER keep AFTER DELETE ON logs BEGIN INSERT INTO gone VALUES (old.at); END;",
     ] {
-        let made = TestDatabase::new("app").wal().sql(&format!("{schema}{fill}")).make();
-        let (code, runs) = run("log_cleaning", &configure(&made, CLEANING));
+        let fixture = TestDatabase::new("app").wal().sql(&format!("{schema}{fill}")).make();
+        let (code, runs) = run("log_cleaning", &configure(&fixture, CLEANING));
         assert_eq!(code, Some(0), "{schema}: {runs:#?}");
-        let connection = made.connect();
+        let connection = fixture.connect();
         assert_eq!(number(&connection, "SELECT count(*) FROM logs"), 60, "{schema}");
         assert_eq!(number(&connection, "SELECT count(*) FROM logs WHERE at < unixepoch() - 30 * 86400"), 0);
         if schema.contains("TRIGGER") {
@@ -264,44 +264,44 @@ fn each_kind_of_table_is_cleaned_or_refused() {
         }
     }
     // Foreign keys as the application has them: on, a cascade follows.
-    let made = logs("unixepoch() - d * 86400 - 60", "INTEGER", true);
-    made.connect()
+    let fixture = logs("unixepoch() - d * 86400 - 60", "INTEGER", true);
+    fixture.connect()
         .execute_batch(
             "CREATE TABLE notes (log INTEGER REFERENCES logs (id) ON DELETE CASCADE);
              CREATE INDEX notes_log ON notes (log); INSERT INTO notes SELECT id FROM logs;",
         )
         .unwrap();
     let tasks = "{log_cleaning: {foreign_keys: on, tables: [{table: logs, column: at, retention: 30d}]}}";
-    assert_eq!(run("log_cleaning", &configure(&made, tasks)).0, Some(0));
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM notes"), 30);
+    assert_eq!(run("log_cleaning", &configure(&fixture, tasks)).0, Some(0));
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM notes"), 30);
 }
 
 fn conditions_newest_rows_and_archives() {
-    let made = logs("unixepoch() - d * 86400 - 60", "INTEGER", true);
-    let archive = made.directory().join("archive");
+    let fixture = logs("unixepoch() - d * 86400 - 60", "INTEGER", true);
+    let archive = fixture.directory().join("archive");
     std::fs::create_dir(&archive).unwrap();
     let tasks = "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d, archive: archive, condition: \"id % 3 <> 0 -- thirds\"}]}}";
-    let (_, runs) = run("log_cleaning", &configure(&made, tasks));
+    let (_, runs) = run("log_cleaning", &configure(&fixture, tasks));
     let table = &runs[0]["details"]["log_cleaning"]["tables"][0];
     assert_eq!(table["deleted_rows"], 20, "{runs:#?}");
     // What was deleted is in the archive, as it was, and the archive is a database of its own.
     let kept = Path::new(table["archive"].as_str().unwrap());
     is_sound(kept);
-    let connection = made.connect();
+    let connection = fixture.connect();
     connection.execute("ATTACH ?1 AS archive", [kept.to_str().unwrap()]).unwrap();
     assert_eq!(number(&connection, "SELECT count(*) FROM archive.logs WHERE text LIKE 'day %'"), 20);
     assert_eq!(number(&connection, "SELECT count(*) FROM archive.logs JOIN main.logs USING (id)"), 0);
 
-    let made = logs("unixepoch() - d * 86400 - 60", "INTEGER", true);
+    let fixture = logs("unixepoch() - d * 86400 - 60", "INTEGER", true);
     let tasks = "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d, keep_latest: 50}]}}";
-    assert_eq!(run("log_cleaning", &configure(&made, tasks)).0, Some(0));
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 50);
+    assert_eq!(run("log_cleaning", &configure(&fixture, tasks)).0, Some(0));
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM logs"), 50);
 }
 
 /// A database of which two thirds are free.
 fn bloated(mode: &str, wal: bool) -> TestDatabase {
-    let made = TestDatabase::new("app");
-    let connection = made.connect();
+    let fixture = TestDatabase::new("app");
+    let connection = fixture.connect();
     connection.execute_batch(&format!("PRAGMA auto_vacuum = {mode}")).unwrap();
     if wal {
         connection.execute_batch("PRAGMA journal_mode = WAL").unwrap();
@@ -315,7 +315,7 @@ fn bloated(mode: &str, wal: bool) -> TestDatabase {
         )
         .unwrap();
     connection.execute_batch("DELETE FROM items WHERE id <= 10000").unwrap();
-    made
+    fixture
 }
 
 fn vacuum_in_slices_at_once_and_converting() {
@@ -329,30 +329,30 @@ fn vacuum_in_slices_at_once_and_converting() {
                 "full_then_incremental",
             ),
         ] {
-            let made = bloated(mode, wal);
-            let before = number(&made.connect(), "SELECT sum(id) FROM items");
-            let config = configure(&made, tasks);
+            let fixture = bloated(mode, wal);
+            let before = number(&fixture.connect(), "SELECT sum(id) FROM items");
+            let config = configure(&fixture, tasks);
             let (code, runs) = run("vacuum", &config);
             let vacuum = &runs[0]["details"]["vacuum"];
             assert_eq!((code, &vacuum["method"]), (Some(0), &method.into()), "{runs:#?}");
             assert!(vacuum["saved_percent"].as_f64().unwrap() > 50.0, "{runs:#?}");
             // The file itself is shorter, and the WAL, if any, is not in the way.
-            let size = std::fs::metadata(made.path()).unwrap().len();
+            let size = std::fs::metadata(fixture.path()).unwrap().len();
             assert_eq!(vacuum["size_after_bytes"], size, "wal {wal}: {runs:#?}");
-            let connection = made.connect();
+            let connection = fixture.connect();
             assert_eq!(number(&connection, "SELECT sum(id) FROM items"), before);
             assert_eq!(number(&connection, "PRAGMA freelist_count"), 0);
             let incremental = number(&connection, "PRAGMA auto_vacuum") == 2;
             assert_eq!(incremental, method != "full");
             drop(connection);
-            is_sound(&made.path());
+            is_sound(&fixture.path());
             let (code, runs) = run("vacuum", &config);
             assert_eq!((code, &runs[0]["reason"]), (Some(0), &"below_threshold".into()), "{runs:#?}");
         }
     }
-    let made = bloated("NONE", false);
+    let fixture = bloated("NONE", false);
     let tasks = "{vacuum: {min_reclaimable: {bytes: 1MiB}, min_free_space: 100TiB}}";
-    let (code, runs) = run("vacuum", &configure(&made, tasks));
+    let (code, runs) = run("vacuum", &configure(&fixture, tasks));
     assert_eq!((code, &runs[0]["reason"]), (Some(4), &"no_space".into()), "{runs:#?}");
 }
 
@@ -365,8 +365,8 @@ fn a_kill_at_any_moment_loses_nothing() {
         ("INCREMENTAL", false, "all"),
         ("NONE", false, "all"),
     ] {
-        let made = TestDatabase::new("app");
-        let owner = made.connect();
+        let fixture = TestDatabase::new("app");
+        let owner = fixture.connect();
         owner.busy_timeout(Duration::from_secs(30)).unwrap();
         owner
             .execute_batch(&format!(
@@ -381,7 +381,7 @@ fn a_kill_at_any_moment_loses_nothing() {
             )
             .unwrap();
         let tasks = "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}, min_free_space: 0}, log_cleaning: {target_lock_hold: 10ms, tables: [{table: logs, column: at, retention: 30d}]}}";
-        let config = configure(&made, tasks);
+        let config = configure(&fixture, tasks);
         for kill in 0..KILLS / 4 {
             owner
                 .execute_batch(
@@ -419,13 +419,13 @@ fn a_kill_at_any_moment_loses_nothing() {
             "the next run finishes"
         );
         drop(owner);
-        is_sound(&made.path());
+        is_sound(&fixture.path());
     }
 }
 
 /// Many expired rows, and a pause after each batch that makes the cleaning last.
 pub fn slow_cleaning() -> (TestDatabase, String) {
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .wal()
         .sql(
             "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER); CREATE INDEX logs_at ON logs (at);
@@ -435,25 +435,25 @@ pub fn slow_cleaning() -> (TestDatabase, String) {
         )
         .make();
     let tasks = "{log_cleaning: {target_lock_hold: 1ms, pause_ratio: 100, tables: [{table: logs, column: at, retention: 30d}]}}";
-    let config = configure(&made, tasks);
-    (made, config)
+    let config = configure(&fixture, tasks);
+    (fixture, config)
 }
 
 /// Starts a slow cleaning and waits until it has deleted something.
-fn cleaning_under_way(made: &TestDatabase, config: &str) -> std::process::Child {
+fn cleaning_under_way(fixture: &TestDatabase, config: &str) -> std::process::Child {
     let child = litekeeper()
         .args(["run", "log_cleaning", "--json", "--config", config, "--log.level", "off"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    until_a_batch_is_deleted(made);
+    until_a_batch_is_deleted(fixture);
     child
 }
 
 /// Waits for the first of 100,001 logs to go.
-pub fn until_a_batch_is_deleted(made: &TestDatabase) {
-    let connection = made.connect();
+pub fn until_a_batch_is_deleted(fixture: &TestDatabase) {
+    let connection = fixture.connect();
     eventually("a batch is deleted", || {
         (number(&connection, "SELECT count(*) FROM logs") < 100_001).then_some(())
     });
@@ -466,8 +466,8 @@ pub fn outcome_of(child: std::process::Child) -> (Option<i32>, Value) {
 }
 
 fn a_stop_ends_a_run_at_a_safe_point() {
-    let (made, config) = slow_cleaning();
-    let child = cleaning_under_way(&made, &config);
+    let (fixture, config) = slow_cleaning();
+    let child = cleaning_under_way(&fixture, &config);
     // A second run beside it has no place.
     let (code, runs) = run("log_cleaning", &config);
     assert_eq!((code, &runs[0]["reason"]), (Some(4), &"overlap".into()), "{runs:#?}");
@@ -477,30 +477,30 @@ fn a_stop_ends_a_run_at_a_safe_point() {
     assert_eq!((code, &run_["reason"]), (Some(3), &"canceled".into()), "{run_:#?}");
     let table = &run_["details"]["log_cleaning"]["tables"][0];
     assert!(table["deleted_rows"].as_u64() > Some(0) && table["complete"] == false, "{run_:#?}");
-    let left = number(&made.connect(), "SELECT count(*) FROM logs");
+    let left = number(&fixture.connect(), "SELECT count(*) FROM logs");
     assert_eq!(left as u64 + table["deleted_rows"].as_u64().unwrap(), 100_001, "what it says is what it did");
-    is_sound(&made.path());
+    is_sound(&fixture.path());
     let tasks = "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}}";
-    assert_eq!(run("log_cleaning", &configure(&made, tasks)).0, Some(0));
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 1);
+    assert_eq!(run("log_cleaning", &configure(&fixture, tasks)).0, Some(0));
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM logs"), 1);
 }
 
 fn a_database_that_is_replaced_ends_the_run() {
-    let (made, config) = slow_cleaning();
-    let child = cleaning_under_way(&made, &config);
-    let other = made.directory().join("other");
+    let (fixture, config) = slow_cleaning();
+    let child = cleaning_under_way(&fixture, &config);
+    let other = fixture.directory().join("other");
     Connection::open(&other)
         .unwrap()
         .execute_batch("CREATE TABLE logs (at INTEGER); INSERT INTO logs VALUES (1)")
         .unwrap();
     for suffix in ["-wal", "-shm"] {
-        std::fs::remove_file(made.directory().join(format!("app.db{suffix}"))).unwrap();
+        std::fs::remove_file(fixture.directory().join(format!("app.db{suffix}"))).unwrap();
     }
-    std::fs::rename(&other, made.path()).unwrap();
+    std::fs::rename(&other, fixture.path()).unwrap();
     let (code, run) = outcome_of(child);
     assert_eq!((code, &run["reason"]), (Some(3), &"io".into()), "{run:#?}");
     assert!(run["message"].as_str().unwrap().contains("replaced"), "{run:#?}");
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM logs"), 1, "the new one is untouched");
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM logs"), 1, "the new one is untouched");
 }
 
 /// A vacuum on a disk that becomes full ends with that reason, and changes nothing.
@@ -538,14 +538,14 @@ fn a_full_disk_loses_nothing(_mount: &str) {
 
 fn a_lock_held_for_ever_is_busy() {
     for wal in [false, true] {
-        let made = bloated("NONE", wal);
-        made.connect()
+        let fixture = bloated("NONE", wal);
+        fixture.connect()
             .execute_batch("CREATE TABLE logs (at INTEGER); INSERT INTO logs VALUES (unixepoch()), (unixepoch() - 9000000)")
             .unwrap();
-        let mut owner = SecondProcess::open(&made.path());
+        let mut owner = SecondProcess::open(&fixture.path());
         owner.run("BEGIN IMMEDIATE; INSERT INTO items VALUES (0, NULL)");
         let tasks = "{vacuum: {lock_timeout: 1s, min_reclaimable: {bytes: 1MiB}}, log_cleaning: {lock_timeout: 1s, tables: [{table: logs, column: at}]}}";
-        let config = configure(&made, tasks);
+        let config = configure(&fixture, tasks);
         let (code, runs) = run("all", &config);
         let reasons: Vec<&Value> = runs.iter().map(|run| &run["reason"]).collect();
         assert_eq!(
@@ -555,24 +555,24 @@ fn a_lock_held_for_ever_is_busy() {
         );
         owner.run("COMMIT");
         assert_eq!(run("all", &config).0, Some(0));
-        assert_eq!(number(&made.connect(), "SELECT count(*) FROM items WHERE id = 0"), 1);
+        assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM items WHERE id = 0"), 1);
     }
 }
 
 fn damage_stops_every_job_that_writes() {
     use std::io::Seek as _;
     use std::io::Write as _;
-    let made = bloated("NONE", false);
-    let page = number(&made.connect(), "SELECT rootpage FROM sqlite_schema WHERE name = 'items'");
-    let read = std::fs::read(made.path()).unwrap();
-    let mut file = std::fs::OpenOptions::new().write(true).open(made.path()).unwrap();
+    let fixture = bloated("NONE", false);
+    let page = number(&fixture.connect(), "SELECT rootpage FROM sqlite_schema WHERE name = 'items'");
+    let read = std::fs::read(fixture.path()).unwrap();
+    let mut file = std::fs::OpenOptions::new().write(true).open(fixture.path()).unwrap();
     let at = (page as u64 - 1) * 4096;
     file.seek(std::io::SeekFrom::Start(at)).unwrap();
     file.write_all(&[0; 4096]).unwrap();
-    let config = configure(&made, "{health_check: {}, vacuum: {min_reclaimable: {bytes: 1MiB}}}");
+    let config = configure(&fixture, "{health_check: {}, vacuum: {min_reclaimable: {bytes: 1MiB}}}");
     let (code, runs) = run("health_check", &config);
     assert_eq!((code, &runs[0]["reason"]), (Some(1), &"corrupt".into()), "{runs:#?}");
-    // Mended behind our back, it stays so until a full check says otherwise.
+    // Repaired by another program, it counts as damaged until a full check passes.
     file.seek(std::io::SeekFrom::Start(at)).unwrap();
     file.write_all(&read[at as usize..at as usize + 4096]).unwrap();
     drop(file);
@@ -589,8 +589,8 @@ fn damage_stops_every_job_that_writes() {
 }
 
 fn pauses_and_other_processes_are_seen() {
-    let made = bloated("NONE", false);
-    let config = configure(&made, "{vacuum: {min_reclaimable: {bytes: 1MiB}}}");
+    let fixture = bloated("NONE", false);
+    let config = configure(&fixture, "{vacuum: {min_reclaimable: {bytes: 1MiB}}}");
     let command = |arguments: &[&str]| {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--config", &config]).collect();
         Output::of(&arguments)
@@ -620,12 +620,12 @@ fn pauses_and_other_processes_are_seen() {
 }
 
 fn litestream_is_left_in_peace() {
-    let made = bloated("NONE", true);
-    let config = configure(&made, "{vacuum: {min_reclaimable: {bytes: 1MiB}}}");
-    std::fs::create_dir(made.directory().join(".app.db-litestream")).unwrap();
+    let fixture = bloated("NONE", true);
+    let config = configure(&fixture, "{vacuum: {min_reclaimable: {bytes: 1MiB}}}");
+    std::fs::create_dir(fixture.directory().join(".app.db-litestream")).unwrap();
     let (code, runs) = run("vacuum", &config);
     assert_eq!((code, &runs[0]["reason"]), (Some(4), &"replicated".into()), "{runs:#?}");
-    let forced = configure(&made, "{vacuum: {min_reclaimable: {bytes: 1MiB}, allow_replicated: on}}");
+    let forced = configure(&fixture, "{vacuum: {min_reclaimable: {bytes: 1MiB}, allow_replicated: on}}");
     assert_eq!(run("vacuum", &forced).0, Some(0));
 }
 
@@ -634,23 +634,23 @@ fn connections_of_others_are_counted() {
     // So many that it is worth a count, in a build of any kind.
     const ROWS: &str = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 250000)
         INSERT INTO logs (at, text) SELECT unixepoch() - iif(i = 0, 0, 100 * 86400 + i), 'row ' || i FROM n";
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .sql("CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX logs_at ON logs (at)")
         .make();
-    let config = configure(&made, "{log_cleaning: {tables: [{table: logs, column: at, retention: 90d}]}}");
+    let config = configure(&fixture, "{log_cleaning: {tables: [{table: logs, column: at, retention: 90d}]}}");
     let clean = || {
         let output = Output::of(&["run", "log_cleaning", "--config", &config, "--log.level", "debug"]);
         assert_eq!(output.code, Some(0), "{output:?}");
-        let told = output.stderr.lines().filter(|line| line.contains("how the lock is shared"));
-        told.map(str::to_owned).collect::<Vec<_>>()
+        let reported = output.stderr.lines().filter(|line| line.contains("how the lock is shared"));
+        reported.map(str::to_owned).collect::<Vec<_>>()
     };
-    let mut one = SecondProcess::open(&made.path());
+    let mut one = SecondProcess::open(&fixture.path());
     one.run(ROWS);
     let alone = clean();
     // Where the system hides processes, the number stays unknown.
     let hidden = alone.is_empty();
     assert!(hidden || alone[0].contains("Some(1)"), "{alone:?}");
-    let mut other = SecondProcess::open(&made.path());
+    let mut other = SecondProcess::open(&fixture.path());
     other.run(ROWS);
     let beside_two = clean();
     assert!(
@@ -661,13 +661,13 @@ fn connections_of_others_are_counted() {
 
 /// What fell due while no agent was there is done once after the start, and what was missed is counted.
 fn the_agent_catches_up_and_counts() {
-    let made = bloated("NONE", false);
-    let config = configure(&made, "{vacuum: {schedule: 1d, min_reclaimable: {bytes: 1MiB}}}");
+    let fixture = bloated("NONE", false);
+    let config = configure(&fixture, "{vacuum: {schedule: 1d, min_reclaimable: {bytes: 1MiB}}}");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("catch_up_delay: 0s\n{text}")).unwrap();
     assert_eq!(Output::of(&["history", "--config", &config]).code, Some(0));
-    let state = Connection::open(made.directory().join("state.sqlite")).unwrap();
-    let path = std::fs::canonicalize(made.path()).unwrap().display().to_string();
+    let state = Connection::open(fixture.directory().join("state.sqlite")).unwrap();
+    let path = std::fs::canonicalize(fixture.path()).unwrap().display().to_string();
     state.execute("INSERT INTO slots VALUES (?1, 'vacuum', unixepoch() - 5 * 86400)", [path]).unwrap();
     let agent = serve(&config);
     agent.until("litekeeper_job_runs_total", &[("db", "app"), ("task", "vacuum")], 1.0);

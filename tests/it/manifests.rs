@@ -35,9 +35,9 @@ struct Made(TestDatabase);
 
 impl Made {
     fn new(database: TestDatabase) -> Self {
-        let made = Self(database);
-        std::fs::create_dir(made.0.directory().join("backups")).unwrap();
-        made
+        let fixture = Self(database);
+        std::fs::create_dir(fixture.0.directory().join("backups")).unwrap();
+        fixture
     }
 
     fn config(&self, backup: &str) -> String {
@@ -123,9 +123,9 @@ fn verify(backup: &Path) -> (Option<i32>, Value) {
 
 fn a_manifest_describes_its_backup() {
     for wal in [false, true] {
-        let made = Made::new(if wal { rows(2000).wal().make() } else { rows(2000).make() });
-        let report = made.back_up("keep: 2");
-        let [backup] = made.backups().try_into().unwrap();
+        let fixture = Made::new(if wal { rows(2000).wal().make() } else { rows(2000).make() });
+        let report = fixture.back_up("keep: 2");
+        let [backup] = fixture.backups().try_into().unwrap();
         let (code, checked) = verify(&backup);
         let manifest = &checked["manifest"];
         assert_eq!((code, &manifest["status"]), (Some(0), &"matches".into()), "{checked:#}");
@@ -142,28 +142,28 @@ fn a_manifest_describes_its_backup() {
         let end = line.iter().rposition(|byte| *byte == b'}').unwrap();
         let header: Value = serde_json::from_slice(&line[..=end]).unwrap();
         assert_eq!(header["sha256"], report["sha256"]);
-        assert_eq!(header["path"], made.0.path().canonicalize().unwrap().to_str().unwrap());
+        assert_eq!(header["path"], fixture.0.path().canonicalize().unwrap().to_str().unwrap());
         // The copy is the database byte for byte, page 1 included.
         if wal {
-            made.0.connect().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+            fixture.0.connect().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         }
-        assert!(std::fs::read(&backup).unwrap() == std::fs::read(made.0.path()).unwrap(), "wal {wal}");
+        assert!(std::fs::read(&backup).unwrap() == std::fs::read(fixture.0.path()).unwrap(), "wal {wal}");
     }
 }
 
 fn a_manifest_follows_the_pages_of_every_size() {
     for page_size in [512, 1024, 8192, 65_536] {
         for mode in ["DELETE", "WAL"] {
-            let made = TestDatabase::new("app");
+            let fixture = TestDatabase::new("app");
             let sql = format!(
                 "PRAGMA page_size = {page_size}; PRAGMA auto_vacuum = FULL; VACUUM; PRAGMA journal_mode = {mode};
                  CREATE TABLE t (a); WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
                  INSERT INTO t SELECT randomblob(1500) FROM n; DELETE FROM t WHERE rowid % 7 = 0"
             );
-            made.connect().execute_batch(&sql).unwrap();
-            let made = Made::new(made);
-            made.back_up("keep: 2");
-            let [backup] = made.backups().try_into().unwrap();
+            fixture.connect().execute_batch(&sql).unwrap();
+            let fixture = Made::new(fixture);
+            fixture.back_up("keep: 2");
+            let [backup] = fixture.backups().try_into().unwrap();
             let (code, checked) = verify(&backup);
             assert_eq!((code, &checked["manifest"]["status"]), (Some(0), &"matches".into()), "{checked:#}");
             let size = std::fs::metadata(&backup).unwrap().len();
@@ -174,9 +174,9 @@ fn a_manifest_follows_the_pages_of_every_size() {
 
 fn each_kind_of_rot_is_distinguished() {
     type Change = Box<dyn Fn(&mut Vec<u8>)>;
-    let made = Made::new(rows(2000).wal().make());
-    made.back_up("keep: 2");
-    let [backup] = made.backups().try_into().unwrap();
+    let fixture = Made::new(rows(2000).wal().make());
+    fixture.back_up("keep: 2");
+    let [backup] = fixture.backups().try_into().unwrap();
     let sound = std::fs::read(&backup).unwrap();
     let pages = sound.len() / 4096;
     let page = |number: usize| (number - 1) * 4096..number * 4096;
@@ -211,11 +211,11 @@ fn each_kind_of_rot_is_distinguished() {
 }
 
 fn a_backup_without_a_usable_manifest() {
-    let made = Made::new(rows(500).make());
-    made.back_up("keep: 3");
-    made.0.connect().execute_batch("UPDATE items SET text = 'x' WHERE id = 7").unwrap();
-    made.back_up("keep: 3");
-    let [first, second] = made.backups().try_into().unwrap();
+    let fixture = Made::new(rows(500).make());
+    fixture.back_up("keep: 3");
+    fixture.0.connect().execute_batch("UPDATE items SET text = 'x' WHERE id = 7").unwrap();
+    fixture.back_up("keep: 3");
+    let [first, second] = fixture.backups().try_into().unwrap();
     let manifest = std::fs::read(manifest_of(&second)).unwrap();
     let status = |backup: &Path, bytes: Option<&[u8]>| {
         match bytes {
@@ -244,17 +244,17 @@ fn a_backup_without_a_usable_manifest() {
     let missing = status(&second, None);
     assert_eq!((&missing["status"], &missing["sha256"]), (&"missing".into(), &Value::Null));
     // A backup that was renamed with its manifest is still proved.
-    let renamed = made.0.directory().join("renamed.db");
+    let renamed = fixture.0.directory().join("renamed.db");
     std::fs::rename(&first, &renamed).unwrap();
     std::fs::rename(manifest_of(&first), manifest_of(&renamed)).unwrap();
     assert_eq!(verify(&renamed).1["manifest"]["status"], "matches");
 }
 
 fn a_restore_names_the_pages_that_rotted() {
-    let made = Made::new(rows(2000).wal().make());
-    made.back_up("keep: 2");
-    let [backup] = made.backups().try_into().unwrap();
-    let target = made.0.directory().join("restored.db");
+    let fixture = Made::new(rows(2000).wal().make());
+    fixture.back_up("keep: 2");
+    let [backup] = fixture.backups().try_into().unwrap();
+    let target = fixture.0.directory().join("restored.db");
     let arguments = ["restore", "--json", backup.to_str().unwrap(), target.to_str().unwrap()];
     let restored = Output::of(&arguments);
     let document: Value = serde_json::from_str(&restored.stdout).unwrap();
@@ -274,95 +274,95 @@ fn states(report: &Value) -> Vec<&str> {
 }
 
 fn kept_backups_are_read_again() {
-    let made = Made::new(rows(1000).wal().make());
-    made.back_up("keep: 4");
-    let second = made.back_up("keep: 4");
+    let fixture = Made::new(rows(1000).wal().make());
+    fixture.back_up("keep: 4");
+    let second = fixture.back_up("keep: 4");
     assert_eq!((&second["rechecked"], states(&second)), (&0.into(), vec!["verified"; 2]));
-    let [oldest, _] = made.backups().try_into().unwrap();
+    let [oldest, _] = fixture.backups().try_into().unwrap();
     let page = rot(&oldest);
-    made.let_time_pass();
-    let off = made.back_up("keep: 4, verify_interval: off");
+    fixture.let_time_pass();
+    let off = fixture.back_up("keep: 4, verify_interval: off");
     assert_eq!((&off["rechecked"], states(&off)), (&0.into(), vec!["verified"; 3]));
-    let long = made.back_up("keep: 5, verify_interval: 300d");
+    let long = fixture.back_up("keep: 5, verify_interval: 300d");
     assert_eq!((&long["rechecked"], states(&long)), (&0.into(), vec!["verified"; 4]));
-    let found = made.back_up("keep: 5, verify_interval: 30d");
+    let found = fixture.back_up("keep: 5, verify_interval: 30d");
     assert_eq!(found["rechecked"], 2, "the two of 40 days ago: {found:#}");
     assert_eq!(states(&found), ["verified", "verified", "verified", "verified", "damaged"]);
     let problem = found["kept"][4]["problem"].as_str().unwrap();
     assert!(problem.contains(&format!("page {page} differs")), "{problem}");
     // The result outlives the run, and is not found out again before it is due.
-    let next = made.back_up("keep: 5");
+    let next = fixture.back_up("keep: 5");
     assert_eq!((&next["rechecked"], states(&next)[5]), (&0.into(), "damaged"), "{next:#}");
     // A file that somebody wrote is read again at once.
     let bytes = std::fs::read(&oldest).unwrap();
     let mut good = bytes.clone();
     let at = usize::try_from(page - 1).unwrap() * 4096;
-    let flipped = made.backups()[1].clone();
+    let flipped = fixture.backups()[1].clone();
     good[at..at + 4096].copy_from_slice(&std::fs::read(flipped).unwrap()[at..at + 4096]);
     std::fs::write(&oldest, good).unwrap();
-    let healed = made.back_up("keep: 9");
+    let healed = fixture.back_up("keep: 9");
     assert_eq!((&healed["rechecked"], states(&healed)), (&1.into(), vec!["verified"; 7]), "{healed:#}");
-    let history = Output::of(&["history", "--config", &made.config("keep: 5"), "--task", "backup"]).stdout;
+    let history = Output::of(&["history", "--config", &fixture.config("keep: 5"), "--task", "backup"]).stdout;
     assert!(history.contains("1 older backup DAMAGED"), "{history}");
 }
 
 fn a_rotted_backup_makes_no_good_one_go() {
-    let made = Made::new(rows(500).make());
+    let fixture = Made::new(rows(500).make());
     for _ in 0..3 {
-        made.back_up("keep: 3");
+        fixture.back_up("keep: 3");
     }
-    let [first, second, third] = made.backups().try_into().unwrap();
+    let [first, second, third] = fixture.backups().try_into().unwrap();
     rot(&third);
-    made.let_time_pass();
+    fixture.let_time_pass();
     // Without the rot the first would go.
-    let report = made.back_up("keep: 3");
+    let report = fixture.back_up("keep: 3");
     assert_eq!(states(&report), ["verified", "damaged", "verified", "verified"], "{report:#}");
     assert_eq!((&report["removed"], &report["files"]), (&Value::Array(Vec::new()), &3.into()));
-    let next = made.back_up("keep: 3");
+    let next = fixture.back_up("keep: 3");
     assert_eq!(states(&next), ["verified", "verified", "damaged", "verified"]);
     assert_eq!(next["removed"], Value::from(vec![first.to_str().unwrap()]));
     assert!(!first.exists() && !manifest_of(&first).exists());
     // It goes when the operator removes it.
     std::fs::remove_file(&third).unwrap();
-    let last = made.back_up("keep: 3");
+    let last = fixture.back_up("keep: 3");
     assert_eq!(states(&last), ["verified"; 3]);
     assert!(!second.exists() && !manifest_of(&third).exists());
 }
 
 fn the_only_backup_rotted() {
-    let made = Made::new(rows(500).make());
-    made.back_up("keep: 1");
-    let [first] = made.backups().try_into().unwrap();
+    let fixture = Made::new(rows(500).make());
+    fixture.back_up("keep: 1");
+    let [first] = fixture.backups().try_into().unwrap();
     rot(&first);
-    made.let_time_pass();
+    fixture.let_time_pass();
     // It is found as long as it is to be kept beside the new one.
-    let report = made.back_up("keep: 2");
+    let report = fixture.back_up("keep: 2");
     assert_eq!(states(&report), ["verified", "damaged"], "{report:#}");
-    let report = made.back_up("keep: 1");
-    assert_eq!((states(&report), made.backups().len()), (vec!["verified", "damaged"], 2), "{report:#}");
+    let report = fixture.back_up("keep: 1");
+    assert_eq!((states(&report), fixture.backups().len()), (vec!["verified", "damaged"], 2), "{report:#}");
     assert!(first.exists(), "the one before, which was sound, went instead");
     // No more than `keep` damaged ones stay, so that the disk does not fill up.
-    let second = made.backups()[1].clone();
+    let second = fixture.backups()[1].clone();
     rot(&second);
-    made.let_time_pass();
-    assert_eq!(states(&made.back_up("keep: 2")), ["verified", "damaged", "damaged"]);
-    let report = made.back_up("keep: 1");
+    fixture.let_time_pass();
+    assert_eq!(states(&fixture.back_up("keep: 2")), ["verified", "damaged", "damaged"]);
+    let report = fixture.back_up("keep: 1");
     assert_eq!(states(&report), ["verified", "damaged"], "{report:#}");
     assert!(second.exists() && !first.exists());
 }
 
 fn backups_without_manifests_are_checked() {
-    let made = Made::new(rows(500).make());
-    made.back_up("keep: 4");
-    made.back_up("keep: 4");
-    let [first, second] = made.backups().try_into().unwrap();
+    let fixture = Made::new(rows(500).make());
+    fixture.back_up("keep: 4");
+    fixture.back_up("keep: 4");
+    let [first, second] = fixture.backups().try_into().unwrap();
     // Earlier versions made no manifests. SQLite's check sees a page that is zeroed.
     for backup in [&first, &second] {
         std::fs::remove_file(manifest_of(backup)).unwrap();
     }
     std::fs::File::options().write(true).open(&first).unwrap().write_all_at(&[0; 4096], 8192).unwrap();
-    made.let_time_pass();
-    let report = made.back_up("keep: 4");
+    fixture.let_time_pass();
+    let report = fixture.back_up("keep: 4");
     assert_eq!(
         (&report["rechecked"], states(&report)),
         (&2.into(), vec!["verified", "unverified", "damaged"])
@@ -373,14 +373,14 @@ fn backups_without_manifests_are_checked() {
 }
 
 fn the_states_are_in_the_metrics() {
-    let made = Made::new(rows(500).make());
-    made.back_up("keep: 3");
-    let [first] = made.backups().try_into().unwrap();
+    let fixture = Made::new(rows(500).make());
+    fixture.back_up("keep: 3");
+    let [first] = fixture.backups().try_into().unwrap();
     rot(&first);
-    made.let_time_pass();
-    let report = made.back_up("keep: 3");
+    fixture.let_time_pass();
+    let report = fixture.back_up("keep: 3");
     let mut command = litekeeper();
-    command.args(["serve", "--config", &made.config("keep: 3")]);
+    command.args(["serve", "--config", &fixture.config("keep: 3")]);
     let agent = Agent::start(command);
     let files = "litekeeper_backup_kept_files";
     let labels = |state| [("db", "app"), ("task", "backup"), ("state", state)];

@@ -29,9 +29,9 @@ struct Made {
 
 impl Made {
     fn new(reserved: u8) -> Self {
-        let made = Self { directory: tempfile::tempdir().unwrap() };
-        std::fs::create_dir(made.backups()).unwrap();
-        let path = made.path();
+        let fixture = Self { directory: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(fixture.backups()).unwrap();
+        let path = fixture.path();
         // Page 1 with an empty schema; its b-tree header says where cells end, which is where the reserved bytes begin.
         Connection::open(&path)
             .unwrap()
@@ -52,19 +52,19 @@ impl Made {
                  CREATE TABLE junk (x); INSERT INTO junk SELECT zeroblob(400000); DROP TABLE junk",
             )
             .unwrap();
-        made
+        fixture
     }
 
     /// With the checksum of each page at its end.
     fn summed() -> Self {
-        let made = Self::new(8);
-        let mut bytes = std::fs::read(made.path()).unwrap();
+        let fixture = Self::new(8);
+        let mut bytes = std::fs::read(fixture.path()).unwrap();
         for page in bytes.chunks_exact_mut(PAGE) {
             let (content, sum) = page.split_at_mut(PAGE - 8);
             sum.copy_from_slice(&checksum(content));
         }
-        std::fs::write(made.path(), bytes).unwrap();
-        made
+        std::fs::write(fixture.path(), bytes).unwrap();
+        fixture
     }
 
     fn path(&self) -> PathBuf {
@@ -142,55 +142,55 @@ fn doctor(path: &Path) -> Vec<String> {
 fn tasks_are_refused() {
     let turso = Made::new(0);
     std::fs::write(turso.directory.path().join("app.db-tshm"), "").unwrap();
-    for (name, made, finding, words) in [
+    for (name, fixture, finding, words) in [
         ("page checksums", Made::summed(), "page-checksums", "ends with a checksum"),
         ("8 reserved bytes", Made::new(8), "page-checksums", "8 reserved bytes"),
         ("Turso", turso, "turso", "-tshm"),
     ] {
-        let before = std::fs::read(made.path()).unwrap();
+        let before = std::fs::read(fixture.path()).unwrap();
         for task in ["vacuum", "log_cleaning", "optimize"] {
-            let run = made.run(task);
+            let run = fixture.run(task);
             assert_eq!(run["reason"], "owner_format", "{name}, {task}: {run:#}");
             let message = run["message"].as_str().unwrap();
             assert!(message.contains(words), "{name}: {message}");
         }
-        let dry = Output::of(&["run", "vacuum", "--dry-run", "--config", &made.config().to_string_lossy()]);
+        let dry = Output::of(&["run", "vacuum", "--dry-run", "--config", &fixture.config().to_string_lossy()]);
         assert!(dry.stdout.contains(words), "{name}: {}", dry.stdout);
-        assert!(doctor(&made.path()).iter().any(|id| id == finding), "{name}");
-        assert_eq!(std::fs::read(made.path()).unwrap(), before, "{name}");
+        assert!(doctor(&fixture.path()).iter().any(|id| id == finding), "{name}");
+        assert_eq!(std::fs::read(fixture.path()).unwrap(), before, "{name}");
     }
     // In WAL mode a checkpoint would write, too.
-    let made = Made::new(8);
-    let owner = Connection::open(made.path()).unwrap();
+    let fixture = Made::new(8);
+    let owner = Connection::open(fixture.path()).unwrap();
     owner.execute_batch("PRAGMA journal_mode = WAL; INSERT INTO logs (text) VALUES ('new')").unwrap();
-    assert_eq!(made.run("checkpoint")["reason"], "owner_format");
+    assert_eq!(fixture.run("checkpoint")["reason"], "owner_format");
     drop(owner);
     // Other reserved bytes are SQLite's business, which leaves them alone.
-    let made = Made::new(12);
-    let run = made.run("vacuum");
+    let fixture = Made::new(12);
+    let run = fixture.run("vacuum");
     assert_eq!(run["outcome"], "success", "{run:#}");
-    let check = Output::of(&["check", &made.path().to_string_lossy()]);
+    let check = Output::of(&["check", &fixture.path().to_string_lossy()]);
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(check.stdout.contains("12 reserved bytes"), "{}", check.stdout);
 }
 
 /// The backup API renews counters in page 1, whose checksum is then wrong.
 fn backup_and_restore_keep_page_checksums() {
-    let made = Made::summed();
-    assert_eq!(differing_pages(&made.path()), 0);
-    let backup = made.backup();
-    let original = std::fs::read(made.path()).unwrap();
+    let fixture = Made::summed();
+    assert_eq!(differing_pages(&fixture.path()), 0);
+    let backup = fixture.backup();
+    let original = std::fs::read(fixture.path()).unwrap();
     assert!(std::fs::read(&backup).unwrap() == original, "the backup differs");
-    let target = made.directory.path().join("restored.db");
+    let target = fixture.directory.path().join("restored.db");
     let output = Output::of(&["restore", &backup.to_string_lossy(), &target.to_string_lossy()]);
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(std::fs::read(&target).unwrap() == original, "the restored file differs");
 }
 
 fn page_checksums_are_verified() {
-    let made = Made::summed();
+    let fixture = Made::summed();
     let check = |arguments: &[&str]| {
-        let path = made.path();
+        let path = fixture.path();
         let mut all = vec!["check"];
         all.extend(arguments);
         let path = path.to_string_lossy();
@@ -203,10 +203,10 @@ fn page_checksums_are_verified() {
         assert!(output.stdout.contains("ends with a checksum"), "{arguments:?}: {}", output.stdout);
     }
     // A bit of a text, which no check of SQLite sees, in an overflow page.
-    let bytes = std::fs::read(made.path()).unwrap();
+    let bytes = std::fs::read(fixture.path()).unwrap();
     let digits = [b'0'; 2000];
     let at = bytes.windows(digits.len()).position(|window| window == digits).unwrap() + 100;
-    let file = std::fs::OpenOptions::new().write(true).open(made.path()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(fixture.path()).unwrap();
     file.write_all_at(b"1", at as u64).unwrap();
     let page = at / PAGE + 1;
     for arguments in [&[][..], &["--quick"], &["--by-table"]] {
@@ -214,6 +214,6 @@ fn page_checksums_are_verified() {
         assert_eq!(output.code, Some(1), "{arguments:?}: {output:?}");
         assert!(output.stdout.contains(&format!("page {page} does not fit its checksum")), "{output:?}");
     }
-    let run = made.run("backup");
+    let run = fixture.run("backup");
     assert_eq!((&run["outcome"], &run["reason"]), (&"failed".into(), &"corrupt".into()), "{run:#}");
 }

@@ -49,11 +49,11 @@ print(done, refused, flush=True)
 
 fn application(
     python: &str,
-    made: &TestDatabase,
+    fixture: &TestDatabase,
     timeout: u32,
 ) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = Command::new(python)
-        .args(["-c", APPLICATION, &made.path().display().to_string(), &timeout.to_string()])
+        .args(["-c", APPLICATION, &fixture.path().display().to_string(), &timeout.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -73,8 +73,8 @@ fn counts((mut child, mut output): (Child, BufReader<std::process::ChildStdout>)
     (done.parse().unwrap(), refused.parse().unwrap())
 }
 
-fn configure(made: &TestDatabase, settings: &str, tasks: &str) -> String {
-    let file = made.directory().join("litekeeper.yml");
+fn configure(fixture: &TestDatabase, settings: &str, tasks: &str) -> String {
+    let file = fixture.directory().join("litekeeper.yml");
     let text = format!(
         "state: state.sqlite\ndatabases:\n  - path: app.db\n    name: app\n{settings}    tasks: {tasks}\n"
     );
@@ -107,7 +107,7 @@ fn an_application_without_a_busy_timeout_is_hardly_ever_refused(python: &str) {
                 // What a machine under load adds does not come three times in a row.
                 let tries = if timeout == 0 { 3 } else { 1 };
                 let attempt = || {
-                    let made = TestDatabase::new("app")
+                    let fixture = TestDatabase::new("app")
                     .sql(&format!(
                         "PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA journal_mode = {};
                          CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER, text TEXT); CREATE INDEX i ON logs (at);
@@ -119,14 +119,14 @@ fn an_application_without_a_busy_timeout_is_hardly_ever_refused(python: &str) {
                         if wal { "WAL" } else { "DELETE" }
                     ))
                     .make();
-                    let config = configure(&made, settings, TASKS);
-                    let application = application(python, &made, timeout);
+                    let config = configure(&fixture, settings, TASKS);
+                    let application = application(python, &fixture, timeout);
                     let ran = run(task, &config, &[]);
                     let (done, refused) = counts(application);
                     let case =
                         format!("{task}, WAL {wal}, timeout {timeout}, {settings:?}: {done} and {refused}");
                     assert_eq!(ran["outcome"], "success", "{case}: {ran:#}");
-                    let connection = made.connect();
+                    let connection = fixture.connect();
                     if task == "vacuum" {
                         let left = number(&connection, "PRAGMA freelist_count");
                         assert!(left < 20, "{case}: {left} pages are free: {ran:#}");
@@ -143,7 +143,7 @@ fn an_application_without_a_busy_timeout_is_hardly_ever_refused(python: &str) {
 }
 
 fn a_full_vacuum_has_a_bound() {
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .sql(
             "CREATE TABLE kept (a); CREATE TABLE gone (a);
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
@@ -151,7 +151,7 @@ fn a_full_vacuum_has_a_bound() {
              INSERT INTO gone SELECT a FROM kept; DROP TABLE gone;",
         )
         .make();
-    let size = || std::fs::metadata(made.path()).unwrap().len();
+    let size = || std::fs::metadata(fixture.path()).unwrap().len();
     let before = size();
     for (settings, bound, runs) in [
         ("", "max_lock_hold: 10ms, ", false),
@@ -160,7 +160,7 @@ fn a_full_vacuum_has_a_bound() {
     ] {
         let tasks =
             format!("{{vacuum: {{{bound}min_reclaimable: {{bytes: 1, ratio: 0}}, min_free_space: 0}}}}");
-        let config = configure(&made, settings, &tasks);
+        let config = configure(&fixture, settings, &tasks);
         let forecast = run("vacuum", &config, &["--dry-run"])["forecast"].clone();
         let refusal = forecast["would_not_run"].as_str().map(str::to_owned);
         assert_eq!(refusal.is_none(), runs, "{bound}: {forecast:#}");

@@ -15,7 +15,7 @@ use crate::support::test;
 pub fn trials() -> Vec<Trial> {
     vec![
         test("signals_end_the_agent", signals_end_the_agent),
-        test("mistakes_are_told_apart_by_exit_code", mistakes_are_told_apart_by_exit_code),
+        test("exit_codes_distinguish_mistakes", exit_codes_distinguish_mistakes),
         test("a_taken_port_is_named", a_taken_port_is_named),
         test("help_version_and_completions_are_there", help_version_and_completions_are_there),
         test("a_reader_that_leaves_is_no_failure", a_reader_that_leaves_is_no_failure),
@@ -26,14 +26,14 @@ pub fn trials() -> Vec<Trial> {
 
 fn signals_end_the_agent() {
     for signal in [Signal::TERM, Signal::INT] {
-        let made = TestDatabase::new("ended").make();
-        let agent = Agent::serve(&[made.path()]).ready();
+        let fixture = TestDatabase::new("ended").make();
+        let agent = Agent::serve(&[fixture.path()]).ready();
         agent.signal(signal);
         assert_eq!(agent.wait(), Some(0), "{signal:?}");
     }
 }
 
-fn mistakes_are_told_apart_by_exit_code() {
+fn exit_codes_distinguish_mistakes() {
     for (arguments, code, words) in [
         (&["serve"][..], 2, "required arguments"),
         (&["nonsense"], 2, "unrecognized subcommand"),

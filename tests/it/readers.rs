@@ -32,9 +32,9 @@ pub fn trials() -> Vec<Trial> {
             applications_commit_beside_tasks_that_read,
         ),
         test_with_tool(
-            "without_room_for_a_copy_a_check_goes_table_by_table",
+            "without_space_for_a_copy_a_check_goes_table_by_table",
             tool("python3"),
-            without_room_for_a_copy_a_check_goes_table_by_table,
+            without_space_for_a_copy_a_check_goes_table_by_table,
         ),
         test_with_tool("a_large_table_gets_its_verdict", tool("python3"), a_large_table_gets_its_verdict),
         test("tasks_that_read_take_no_lock_beside_an_owner_at_rest", no_lock_beside_an_owner_at_rest),
@@ -78,9 +78,9 @@ struct Application {
 }
 
 impl Application {
-    fn start(python: &str, made: &TestDatabase, kind: &[&str; 3]) -> Self {
+    fn start(python: &str, fixture: &TestDatabase, kind: &[&str; 3]) -> Self {
         let mut child = Command::new(python)
-            .args(["-c", APPLICATION, &made.path().display().to_string()])
+            .args(["-c", APPLICATION, &fixture.path().display().to_string()])
             .args(kind)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -130,8 +130,8 @@ fn hold(run: &Value) -> f64 {
     run["details"]["max_write_hold_seconds"].as_f64().unwrap()
 }
 
-fn backups(made: &TestDatabase) -> Vec<PathBuf> {
-    let found = std::fs::read_dir(made.directory().join("backups")).unwrap();
+fn backups(fixture: &TestDatabase) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(fixture.directory().join("backups")).unwrap();
     found.map(|entry| entry.unwrap().path()).collect()
 }
 
@@ -143,16 +143,16 @@ fn applications_commit_beside_tasks_that_read(python: &str) {
         for (timeout, synchronous) in [("0", "FULL"), ("0", "OFF"), ("30", "FULL")] {
             for task in ["health_check", "backup"] {
                 let attempt = || {
-                    let made = large();
-                    std::fs::create_dir(made.directory().join("backups")).unwrap();
-                    let config = configure(&made, TASKS);
-                    let application = Application::start(python, &made, &[timeout, journal, synchronous]);
+                    let fixture = large();
+                    std::fs::create_dir(fixture.directory().join("backups")).unwrap();
+                    let config = configure(&fixture, TASKS);
+                    let application = Application::start(python, &fixture, &[timeout, journal, synchronous]);
                     let ran = run_with(task, &config, &[]);
                     let (done, refused) = application.end();
                     let case =
                         format!("{task}, {journal}, timeout {timeout}, {synchronous}: {done} and {refused}");
                     assert_eq!(ran["outcome"], "success", "{case}: {ran:#}");
-                    (made, ran, done, refused, case)
+                    (fixture, ran, done, refused, case)
                 };
                 // A lock for the length of the task refuses nearly all of them, each time; what a machine under load
                 // adds does not come three times in a row.
@@ -166,7 +166,7 @@ fn applications_commit_beside_tasks_that_read(python: &str) {
                         attempted = attempt();
                     }
                 }
-                let (made, ran, done, refused, case) = attempted;
+                let (fixture, ran, done, refused, case) = attempted;
                 assert!(!is_refused(done, refused), "{case}: {ran:#}");
                 assert!(journal != "WAL" || hold(&ran) == 0.0, "{case}: {ran:#}");
                 was_held |= hold(&ran) > 0.0;
@@ -175,7 +175,7 @@ fn applications_commit_beside_tasks_that_read(python: &str) {
                     assert!(verdict["ok"] == true && verdict["whole"] == true, "{case}: {ran:#}");
                     continue;
                 }
-                let [backup] = backups(&made).try_into().unwrap();
+                let [backup] = backups(&fixture).try_into().unwrap();
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
                 let copy =
                     Connection::open_with_flags(format!("file:{}?immutable=1", backup.display()), flags)
@@ -198,13 +198,13 @@ fn applications_commit_beside_tasks_that_read(python: &str) {
 }
 
 /// The last resort holds SQLite's lock for no longer than it may, whether or not somebody is seen to wait.
-fn without_room_for_a_copy_a_check_goes_table_by_table(python: &str) {
-    const NO_ROOM: [(&str, &str); 1] = [("SQLITE_TMPDIR", "/proc")];
+fn without_space_for_a_copy_a_check_goes_table_by_table(python: &str) {
+    const NO_SPACE: [(&str, &str); 1] = [("SQLITE_TMPDIR", "/proc")];
     for (max_writer_wait, timeout, ends) in [("2s", "0", true), ("2s", "30", true), ("5ms", "30", false)] {
-        let made = large();
-        let config = configure(&made, &format!("{{health_check: {{max_writer_wait: {max_writer_wait}}}}}"));
-        let application = Application::start(python, &made, &[timeout, "DELETE", "FULL"]);
-        let ran = run_with("health_check", &config, &NO_ROOM);
+        let fixture = large();
+        let config = configure(&fixture, &format!("{{health_check: {{max_writer_wait: {max_writer_wait}}}}}"));
+        let application = Application::start(python, &fixture, &[timeout, "DELETE", "FULL"]);
+        let ran = run_with("health_check", &config, &NO_SPACE);
         let (_, refused) = application.end();
         if timeout != "0" {
             assert_eq!(refused, 0.0, "{ran:#}");
@@ -224,10 +224,10 @@ fn without_room_for_a_copy_a_check_goes_table_by_table(python: &str) {
 /// A table that is too large for the lock of a copy, and for a lock of its own, gets its verdict all the same.
 fn a_large_table_gets_its_verdict(python: &str) {
     for timeout in ["0", "30"] {
-        let made = large();
+        let fixture = large();
         // A debug build needs longer than five times this for the lock of a copy.
-        let config = configure(&made, "{health_check: {max_writer_wait: 10ms}}");
-        let application = Application::start(python, &made, &[timeout, "DELETE", "FULL"]);
+        let config = configure(&fixture, "{health_check: {max_writer_wait: 10ms}}");
+        let application = Application::start(python, &fixture, &[timeout, "DELETE", "FULL"]);
         let ran = run_with("health_check", &config, &[]);
         let (_, refused) = application.end();
         assert!(timeout == "0" || refused == 0.0, "{ran:#}");
@@ -241,10 +241,10 @@ fn a_large_table_gets_its_verdict(python: &str) {
 /// What the alert on long holds must not see: a task that read for long while nobody wrote.
 fn no_lock_beside_an_owner_at_rest() {
     const TASKS: &str = "{health_check: {max_writer_wait: 5ms}, backup: {to: backups, min_free_space: 0, max_writer_wait: 5ms}}";
-    let made = large();
-    std::fs::create_dir(made.directory().join("backups")).unwrap();
-    let config = configure(&made, TASKS);
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = large();
+    std::fs::create_dir(fixture.directory().join("backups")).unwrap();
+    let config = configure(&fixture, TASKS);
+    let mut owner = SecondProcess::open(&fixture.path());
     for (state, sql) in [
         ("connected", "INSERT INTO one DEFAULT VALUES"),
         ("in a read transaction", "BEGIN; SELECT count(*) FROM one"),
@@ -264,7 +264,7 @@ fn no_lock_beside_an_owner_at_rest() {
         }
     }
     owner.run("COMMIT");
-    for backup in backups(&made) {
+    for backup in backups(&fixture) {
         let copy = Connection::open(backup).unwrap();
         assert_eq!(number(&copy, "SELECT count(*) FROM one WHERE id = 99"), 0, "it was not committed");
     }
@@ -272,13 +272,13 @@ fn no_lock_beside_an_owner_at_rest() {
 
 /// A verdict on the private copy is one on the database.
 fn damage_is_found_beside_a_writer() {
-    let made = large();
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = large();
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run(
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX logs_at ON logs (id)' WHERE name = 'logs_at'; \
          PRAGMA writable_schema = RESET",
     );
-    let config = configure(&made, "{health_check: {max_writer_wait: 1s}}");
+    let config = configure(&fixture, "{health_check: {max_writer_wait: 1s}}");
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().display().to_string();
     let over = std::sync::atomic::AtomicBool::new(false);

@@ -44,11 +44,11 @@ fn dry_run(config: &str) -> Value {
 }
 
 /// Cleans the table `p`: the dry run's words on it, and the run's.
-fn cleaned(made: &TestDatabase, table: &str) -> (Value, Value) {
+fn cleaned(fixture: &TestDatabase, table: &str) -> (Value, Value) {
     // Beside an application that waits for locks, the pauses are short.
     let tasks =
         format!("{{log_cleaning: {{foreign_keys: on, tables: [{table}]}}}}\n    owner_busy_timeout: 10s");
-    let config = configure(made, &tasks);
+    let config = configure(fixture, &tasks);
     let dry = dry_run(&config);
     let (code, runs) = run("log_cleaning", &config);
     assert_eq!(code, Some(0), "{table}: {runs:#?}");
@@ -172,14 +172,14 @@ fn each_kind_of_key_and_index_is_walked() {
             "an index on an expression (i)",
         ),
     ] {
-        let made =
+        let fixture =
             TestDatabase::new("app").sql(&format!("{schema}; {} {then};", FILL.replace('%', key))).make();
-        std::fs::create_dir(made.directory().join("archive")).unwrap();
-        let owner = made.connect();
+        std::fs::create_dir(fixture.directory().join("archive")).unwrap();
+        let owner = fixture.connect();
         let newest = "SELECT count(*) FROM p WHERE CAST(CASE typeof(at) WHEN 'text' THEN unixepoch(at) ELSE at END AS INTEGER) > unixepoch() - 30 * 86400";
         let case = format!("{schema}; {then}");
         assert_eq!((number(&owner, newest), number(&owner, "SELECT count(*) FROM p")), (300, 600), "{case}");
-        let (dry, did) = cleaned(&made, "{table: p, column: at, retention: 30d, archive: archive}");
+        let (dry, did) = cleaned(&fixture, "{table: p, column: at, retention: 30d, archive: archive}");
         assert_eq!((&dry["rows"], dry["index"].as_str()), (&300.into(), index), "{case}: {dry:#}");
         let words = dry["note"].as_str().unwrap_or_default();
         assert!(if note.is_empty() { words.is_empty() } else { words.contains(note) }, "{case}: {dry:#}");
@@ -234,11 +234,11 @@ fn rows_beyond_a_number_or_size_go() {
             "max_rows",
         ),
     ] {
-        let made = TestDatabase::new("app").sql(&format!("{schema}; {FILL} {then}")).make();
-        std::fs::create_dir(made.directory().join("archive")).unwrap();
-        let (dry, did) = cleaned(&made, &format!("{{table: p, {options}, archive: archive}}"));
+        let fixture = TestDatabase::new("app").sql(&format!("{schema}; {FILL} {then}")).make();
+        std::fs::create_dir(fixture.directory().join("archive")).unwrap();
+        let (dry, did) = cleaned(&fixture, &format!("{{table: p, {options}, archive: archive}}"));
         let case = format!("{schema} {then} {options}");
-        let owner = made.connect();
+        let owner = fixture.connect();
         assert_eq!(number(&owner, "SELECT count(*) FROM p"), stay, "{case}: {did:#}");
         // Rows of one moment are as old as each other.
         let newest = format!("SELECT count(*) FROM p WHERE id > 100 - ({stay} + 3) / 4 * 4");
@@ -284,20 +284,20 @@ fn limits_without_an_order_are_refused() {
             "(the index i has the collation NOCASE",
         ),
     ] {
-        let made = TestDatabase::new("app")
+        let fixture = TestDatabase::new("app")
             .sql(&format!(
                 "{schema}; INSERT INTO p VALUES (1, unixepoch()), (2, unixepoch() - 9), (3, unixepoch() - 99);
                  UPDATE p SET at = datetime(at, 'unixepoch') WHERE typeof(at) = 'text';"
             ))
             .make();
-        let before = number(&made.connect(), "SELECT count(*) FROM p");
-        let config = configure(&made, &format!("{{log_cleaning: {{tables: [{{table: p, {options}}}]}}}}"));
+        let before = number(&fixture.connect(), "SELECT count(*) FROM p");
+        let config = configure(&fixture, &format!("{{log_cleaning: {{tables: [{{table: p, {options}}}]}}}}"));
         let dry = dry_run(&config);
         let (_, runs) = run("log_cleaning", &config);
         for message in [&dry["would_fail"], &runs[0]["message"]] {
             assert!(message.as_str().unwrap_or_default().contains(words), "{schema}: {dry:#} {runs:#?}");
         }
-        assert_eq!(number(&made.connect(), "SELECT count(*) FROM p"), before, "{schema}");
+        assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM p"), before, "{schema}");
     }
 }
 
@@ -379,13 +379,13 @@ fn references_are_followed_at_any_depth() {
             1500,
         ),
     ] {
-        let made = TestDatabase::new("app").wal().sql(&sql).make();
-        std::fs::create_dir(made.directory().join("archive")).unwrap();
-        let owner = made.connect();
+        let fixture = TestDatabase::new("app").wal().sql(&sql).make();
+        std::fs::create_dir(fixture.directory().join("archive")).unwrap();
+        let owner = fixture.connect();
         let before = |table: &str| number(&owner, &format!("SELECT count(*) FROM {table}"));
         let has_children = sql.contains("TABLE c ");
         let children = if has_children { before("c") } else { 0 };
-        let (dry, did) = cleaned(&made, "{table: p, column: at, retention: 30d, archive: archive}");
+        let (dry, did) = cleaned(&fixture, "{table: p, column: at, retention: 30d, archive: archive}");
         let case = sql.replace(FILL, "");
         let rows = |report: &Value, list: &str, table: &str| -> i64 {
             let rows = report[list].as_array().unwrap().iter();
@@ -432,8 +432,8 @@ fn long_chains_are_no_work_in_the_square() {
         ),
         format!("{parents} {fill} CREATE TABLE c (p INTEGER REFERENCES p); INSERT INTO c SELECT 9999 FROM p LIMIT 500;"),
     ] {
-        let made = TestDatabase::new("app").wal().sql(&sql).make();
-        let (dry, did) = cleaned(&made, "{table: p, column: at, retention: 30d}");
+        let fixture = TestDatabase::new("app").wal().sql(&sql).make();
+        let (dry, did) = cleaned(&fixture, "{table: p, column: at, retention: 30d}");
         assert_eq!((&dry["rows"], &did["deleted_rows"]), (&4000.into(), &4000.into()), "{sql}: {did:#}");
         assert_eq!(&did["complete"], true, "{sql}: {did:#}");
     }
@@ -448,8 +448,8 @@ fn rows_kept_by_the_configuration_are_counted() {
         (0, "keep_latest: 40", "keep_latest", 10),
         (100, "max_newest_age: 7d", "quiet", 60),
     ] {
-        let made = TestDatabase::new("app").sql(&fill.replace('%', &age.to_string())).make();
-        let (dry, did) = cleaned(&made, &format!("{{table: p, column: at, retention: 30d, {options}}}"));
+        let fixture = TestDatabase::new("app").sql(&fill.replace('%', &age.to_string())).make();
+        let (dry, did) = cleaned(&fixture, &format!("{{table: p, column: at, retention: 30d, {options}}}"));
         for report in [&dry, &did] {
             let found = &report["kept"][0];
             assert_eq!(
@@ -488,8 +488,8 @@ fn what_will_fail_is_named_before() {
         ("CREATE TABLE p (at TEXT); CREATE INDEX i ON p (at COLLATE NOCASE); INSERT INTO p VALUES (datetime())".to_owned(), "log_cleaning: {tables: [{table: p, column: at}]}", "the index i has the collation NOCASE", "retention-without-index"),
         ("CREATE TABLE p (at TEXT PRIMARY KEY) WITHOUT ROWID".to_owned(), "log_cleaning: {tables: [{table: p, max_rows: 5}]}", "name the column with their time", "retention-impossible"),
     ] {
-        let made = TestDatabase::new("app").sql(&schema).make();
-        let config = configure(&made, &format!("{{{tasks}}}"));
+        let fixture = TestDatabase::new("app").sql(&schema).make();
+        let config = configure(&fixture, &format!("{{{tasks}}}"));
         let check = Output::of(&["config", "check", &config]);
         assert_eq!(check.code, Some(0), "the configuration is valid all the same: {}", check.stderr);
         let said = check.stderr.contains(words) && (words.is_empty() == check.stderr.is_empty());
@@ -509,24 +509,24 @@ fn what_will_fail_is_named_before() {
 }
 
 fn a_full_archive_disk_is_named_before(_mount: &str) {
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .sql(
             "CREATE TABLE p (id INTEGER PRIMARY KEY, at INTEGER, body); CREATE INDEX i ON p (at);
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
              INSERT INTO p SELECT i, unixepoch() - 60 * 86400, zeroblob(1000) FROM n; INSERT INTO p VALUES (9999, unixepoch(), 1);",
         )
         .make();
-    let archive = made.directory().join("archive");
+    let archive = fixture.directory().join("archive");
     std::fs::create_dir(&archive).unwrap();
     assert!(mount(&archive, "1m"));
-    let result = std::panic::catch_unwind(|| full_archive(&made, &archive));
+    let result = std::panic::catch_unwind(|| full_archive(&fixture, &archive));
     unmount(&archive);
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
-fn full_archive(made: &TestDatabase, archive: &Path) {
+fn full_archive(fixture: &TestDatabase, archive: &Path) {
     let config = configure(
-        made,
+        fixture,
         "{log_cleaning: {tables: [{table: p, column: at, retention: 30d, archive: archive}]}}",
     );
     // Too small for all, which the dry run knows from the rows' size.
@@ -535,7 +535,7 @@ fn full_archive(made: &TestDatabase, archive: &Path) {
     assert!(dry["would_fail"].is_null() && note.contains("has space for only some of the rows"), "{dry:#}");
     let (_, runs) = run("log_cleaning", &config);
     assert_eq!(runs[0]["reason"], "no_space", "{runs:#?}");
-    let left = number(&made.connect(), "SELECT count(*) FROM p");
+    let left = number(&fixture.connect(), "SELECT count(*) FROM p");
     let put_away: i64 = std::fs::read_dir(archive)
         .unwrap()
         .flatten()
@@ -558,5 +558,5 @@ fn full_archive(made: &TestDatabase, archive: &Path) {
     assert!(doctor.stdout.contains("retention-impossible"), "{}", doctor.stdout);
     let (_, runs) = run("log_cleaning", &config);
     assert!(runs[0]["message"].as_str().unwrap_or_default().contains(words), "{runs:#?}");
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM p"), left);
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM p"), left);
 }

@@ -30,16 +30,16 @@ const FILL: &str = "WITH RECURSIVE n (d) AS (SELECT 59 UNION ALL SELECT d - 1 FR
     INSERT INTO p (id, at) SELECT 60 - d, unixepoch() - d * 86400 - 60 FROM n;";
 
 fn cleaned(sql: &str, more: &str) -> (Connection, Value, Value) {
-    let made = TestDatabase::new("app").sql(sql).make();
+    let fixture = TestDatabase::new("app").sql(sql).make();
     let tasks = format!(
         "{{log_cleaning: {{foreign_keys: on, tables: [{{table: p, column: at, retention: 30d{more}}}]}}}}"
     );
-    let config = configure(&made, &tasks);
+    let config = configure(&fixture, &tasks);
     let dry = dry_run("log_cleaning", &config);
     let (code, runs) = run("log_cleaning", &config);
     assert_eq!(code, Some(0), "{runs:#?}");
     let table = runs[0]["details"]["log_cleaning"]["tables"][0].clone();
-    (made.connect(), dry["runs"][0]["forecast"]["tables"][0].clone(), table)
+    (fixture.connect(), dry["runs"][0]["forecast"]["tables"][0].clone(), table)
 }
 
 fn rows_that_others_refer_to_stay_and_are_named() {
@@ -101,23 +101,23 @@ fn rows_that_a_trigger_keeps_are_named() {
 }
 
 fn full_text_indexes_are_not_broken() {
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .sql(&format!(
             "CREATE TABLE p (id INTEGER, at INTEGER, body TEXT); CREATE INDEX p_at ON p (at); {FILL}
              UPDATE p SET body = hex(randomblob(1000)); CREATE VIRTUAL TABLE f USING fts5(body, content=p);"
         ))
         .make();
     let tasks = "{vacuum: {min_reclaimable: {bytes: 0, ratio: 0}}, log_cleaning: {tables: [{table: p, column: at, retention: 30d}]}}";
-    let config = configure(&made, tasks);
+    let config = configure(&fixture, tasks);
     let (_, runs) = run("log_cleaning", &config);
     let message = runs[0]["message"].as_str().unwrap().to_owned();
     assert_eq!(runs[0]["reason"], "config", "{runs:#?}");
     // The trigger of the message is the remedy.
     let trigger = &message[message.find("CREATE TRIGGER").unwrap()..];
-    made.connect().execute_batch(trigger).unwrap();
+    fixture.connect().execute_batch(trigger).unwrap();
     let (code, runs) = run("log_cleaning", &config);
-    assert_eq!((code, number(&made.connect(), "SELECT count(*) FROM p")), (Some(0), 30), "{runs:#?}");
-    made.connect()
+    assert_eq!((code, number(&fixture.connect(), "SELECT count(*) FROM p")), (Some(0), 30), "{runs:#?}");
+    fixture.connect()
         .execute_batch("CREATE TABLE gone AS SELECT zeroblob(1000000) AS content; DROP TABLE gone;")
         .unwrap();
     let (code, runs) = run("vacuum", &config);
@@ -125,7 +125,7 @@ fn full_text_indexes_are_not_broken() {
 }
 
 fn an_archive_keeps_every_value() {
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .sql(&format!(
             "CREATE TABLE p (id INTEGER, at INTEGER, x ANY, t TEXT, b BLOB) STRICT; CREATE INDEX p_at ON p (at); {FILL}
              UPDATE p SET x = CASE id % 6 WHEN 0 THEN '007' WHEN 1 THEN 9223372036854775807 WHEN 2 THEN 1.5 WHEN 3 THEN x'00ff'
@@ -133,7 +133,7 @@ fn an_archive_keeps_every_value() {
                b = zeroblob(id);"
         ))
         .make();
-    std::fs::create_dir(made.directory().join("archive")).unwrap();
+    std::fs::create_dir(fixture.directory().join("archive")).unwrap();
     let rows = |path: &Path| {
         let connection = Connection::open(path).unwrap();
         let mut statement =
@@ -149,19 +149,19 @@ fn an_archive_keeps_every_value() {
         }
         found
     };
-    let before = rows(&made.path());
+    let before = rows(&fixture.path());
     let tasks = "{log_cleaning: {tables: [{table: p, column: at, retention: 30d, archive: archive}]}}";
-    let (code, runs) = run("log_cleaning", &configure(&made, tasks));
+    let (code, runs) = run("log_cleaning", &configure(&fixture, tasks));
     assert_eq!(code, Some(0), "{runs:#?}");
     let archive = runs[0]["details"]["log_cleaning"]["tables"][0]["archive"].as_str().unwrap();
     assert_eq!((rows(Path::new(archive)), before.len()), (before, 30));
 
     // A directory that is missing is named by the dry run too, and nothing is deleted.
     let tasks = "{log_cleaning: {tables: [{table: p, column: at, retention: 1d, archive: nowhere}]}}";
-    let config = configure(&made, tasks);
+    let config = configure(&fixture, tasks);
     let dry = Output::of(&["run", "log_cleaning", "--config", &config, "--dry-run"]);
     assert!(dry.stdout.contains("the archive directory") && dry.stdout.contains("nowhere"), "{}", dry.stdout);
     let (_, runs) = run("log_cleaning", &config);
     assert_eq!(runs[0]["reason"], "io", "{runs:#?}");
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM p"), 30);
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM p"), 30);
 }

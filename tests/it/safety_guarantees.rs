@@ -104,20 +104,20 @@ fn locks_on(path: &Path) -> Vec<String> {
 
 fn looking_drops_no_lock_of_this_process() {
     // One open() and close() of the file by this process would drop these; see the control below.
-    let made = TestDatabase::new("own").rows(10).make();
-    let connection = made.connect();
+    let fixture = TestDatabase::new("own").rows(10).make();
+    let connection = fixture.connect();
     connection.execute_batch("BEGIN IMMEDIATE; UPDATE items SET text = 'x' WHERE id = 1").unwrap();
     // The kernel may leave a line out of a list that changes while it is read. A lock that was dropped does not come back.
     let before = eventually("two lists agree", || {
-        let list = locks_on(&made.path());
-        (!list.is_empty() && list == locks_on(&made.path())).then_some(list)
+        let list = locks_on(&fixture.path());
+        (!list.is_empty() && list == locks_on(&fixture.path())).then_some(list)
     });
     for _ in 0..50 {
-        look_in_every_way(&made.path());
+        look_in_every_way(&fixture.path());
     }
-    eventually("the same locks", || (locks_on(&made.path()) == before).then_some(()));
-    drop(std::fs::File::open(made.path()).unwrap());
-    assert!(locks_on(&made.path()).is_empty(), "the control: a plain open and close drops them");
+    eventually("the same locks", || (locks_on(&fixture.path()) == before).then_some(()));
+    drop(std::fs::File::open(fixture.path()).unwrap());
+    assert!(locks_on(&fixture.path()).is_empty(), "the control: a plain open and close drops them");
 }
 
 fn looking_drops_no_lock_of_another_process() {
@@ -128,13 +128,13 @@ fn looking_drops_no_lock_of_another_process() {
         (true, "BEGIN IMMEDIATE; INSERT INTO items VALUES (900, 'x')"),
         (true, "BEGIN; SELECT * FROM items"),
     ] {
-        let made = TestDatabase::new("other").rows(10);
-        let made = if wal { made.wal().make() } else { made.make() };
-        let mut other = SecondProcess::open(&made.path());
+        let fixture = TestDatabase::new("other").rows(10);
+        let fixture = if wal { fixture.wal().make() } else { fixture.make() };
+        let mut other = SecondProcess::open(&fixture.path());
         other.run("SELECT count(*) FROM items").run(sql);
-        let shm = PathBuf::from(format!("{}-shm", made.path().display()));
+        let shm = PathBuf::from(format!("{}-shm", fixture.path().display()));
         let locks = || {
-            let mut locks = locks_on(&made.path());
+            let mut locks = locks_on(&fixture.path());
             if wal {
                 locks.extend(locks_on(&shm));
             }
@@ -147,7 +147,7 @@ fn looking_drops_no_lock_of_another_process() {
         });
         assert!(before.iter().any(|lock| lock.contains(&other.pid().to_string())), "{sql}: {before:?}");
         for _ in 0..20 {
-            look_in_every_way(&made.path());
+            look_in_every_way(&fixture.path());
         }
         eventually(&format!("wal {wal}, {sql}: the same locks"), || (locks() == before).then_some(()));
         other.run("COMMIT");
@@ -318,32 +318,32 @@ fn owners_and_modes_of_companion_files_stay() {
 
 fn an_owner_that_comes_and_goes_is_not_disturbed() {
     const TURNS: i64 = 300;
-    let made = TestDatabase::new("visited").wal().rows(10).make();
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("visited").wal().rows(10).make();
+    let mut owner = SecondProcess::open(&fixture.path());
     let owner = std::thread::spawn(move || {
         for _ in 0..TURNS {
             owner.run("INSERT INTO items (text) VALUES ('one more')").reopen();
         }
     });
-    let database = database(&made.path());
+    let database = database(&fixture.path());
     while !owner.is_finished() {
         if let CollectOutcome::Down(reason) = sample_database(&database, None).outcome {
             panic!("a database in use is not down: {reason}");
         }
     }
     owner.join().unwrap();
-    let connection = made.connect();
+    let connection = fixture.connect();
     let verdict: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
     let rows: i64 = connection.query_row("SELECT count(*) FROM items", (), |row| row.get(0)).unwrap();
     assert_eq!((verdict.as_str(), rows), ("ok", 10 + TURNS));
     drop(connection);
-    let left = std::fs::read_dir(made.directory()).unwrap().count();
+    let left = std::fs::read_dir(fixture.directory()).unwrap().count();
     assert_eq!(left, 1, "the owner's last close left the file alone");
 }
 
 fn wal_frames_are_what_sqlite_says() {
-    let made = TestDatabase::new("wal").wal().make();
-    let owner = made.connect();
+    let fixture = TestDatabase::new("wal").wal().make();
+    let owner = fixture.connect();
     owner.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
     for round in 0..3 {
         owner.execute_batch("INSERT INTO items (text) VALUES (hex(randomblob(3000))), ('x')").unwrap();
@@ -352,7 +352,7 @@ fn wal_frames_are_what_sqlite_says() {
         }
         let noop =
             owner.query_row("PRAGMA wal_checkpoint(NOOP)", (), |row| Ok((row.get(1)?, row.get(2)?))).unwrap();
-        let CollectOutcome::Up(facts) = sample_database(&database(&made.path()), None).outcome else {
+        let CollectOutcome::Up(facts) = sample_database(&database(&fixture.path()), None).outcome else {
             panic!("not up")
         };
         let wal = facts.wal.expect("a WAL database has frames");
@@ -368,8 +368,8 @@ fn a_huge_schema_is_parsed_once() {
     use litekeeper::internals::sqlite::SchemaObjects;
     let tables_of = |facts: &DatabaseFacts| facts.readings.get::<SchemaObjects>().unwrap().tables;
     let tables: String = (0..2_000).map(|index| format!("CREATE TABLE t{index} (a, b);")).collect();
-    let made = TestDatabase::new("schema").sql(&format!("BEGIN; {tables} COMMIT;")).make();
-    let database = database(&made.path());
+    let fixture = TestDatabase::new("schema").sql(&format!("BEGIN; {tables} COMMIT;")).make();
+    let database = database(&fixture.path());
     let first = sample_database(&database, None);
     let CollectOutcome::Up(facts) = first.outcome else { panic!("not up") };
     assert_eq!(tables_of(&facts), 2_001);
@@ -388,16 +388,16 @@ fn a_huge_schema_is_parsed_once() {
         panic!("not up")
     };
     assert_eq!(tables_of(&again), 7);
-    made.connect().execute_batch("CREATE TABLE one_more (a)").unwrap();
+    fixture.connect().execute_batch("CREATE TABLE one_more (a)").unwrap();
     let CollectOutcome::Up(changed) = sample_database(&database, Some(&previous)).outcome else {
         panic!("not up")
     };
     assert_eq!(tables_of(&changed), 2_002);
     // Another file that is renamed over this one has the same cookie, and is read anew.
-    let cookie: u32 = made.connect().query_row("PRAGMA schema_version", (), |row| row.get(0)).unwrap();
+    let cookie: u32 = fixture.connect().query_row("PRAGMA schema_version", (), |row| row.get(0)).unwrap();
     let sql = format!("CREATE TABLE t (a); PRAGMA schema_version = {cookie}");
     let other = TestDatabase::new("schema").sql(&sql).make();
-    std::fs::rename(other.path(), made.path()).unwrap();
+    std::fs::rename(other.path(), fixture.path()).unwrap();
     let previous = PreviousCollection { facts: Arc::new((*facts).clone()), ..previous };
     let CollectOutcome::Up(replaced) = sample_database(&database, Some(&previous)).outcome else {
         panic!("not up")

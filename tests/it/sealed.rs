@@ -42,7 +42,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// A database with one table and the directory with its store.
 struct Sealed {
-    made: TestDatabase,
+    fixture: TestDatabase,
     store: tempfile::TempDir,
     condition: &'static str,
     now: std::cell::Cell<i64>,
@@ -50,25 +50,25 @@ struct Sealed {
 
 impl Sealed {
     fn new(sql: &str) -> Self {
-        let made = TestDatabase::new("sealed").sql(sql);
+        let fixture = TestDatabase::new("sealed").sql(sql);
         if let Some((encoding, _)) =
             sql.split_once(';').filter(|(first, _)| first.starts_with("PRAGMA encoding"))
         {
             // Before there is any table.
-            made.connect().execute_batch(&format!("{encoding}; CREATE TABLE first (a)")).unwrap();
+            fixture.connect().execute_batch(&format!("{encoding}; CREATE TABLE first (a)")).unwrap();
         }
-        let made = made.make();
+        let fixture = fixture.make();
         let store = tempfile::tempdir().unwrap();
-        Self { made, store, condition: "closed = 1", now: std::cell::Cell::new(1_000) }
+        Self { fixture, store, condition: "closed = 1", now: std::cell::Cell::new(1_000) }
     }
 
     fn sql(&self, sql: &str) -> &Self {
-        self.made.connect().execute_batch(sql).unwrap();
+        self.fixture.connect().execute_batch(sql).unwrap();
         self
     }
 
     fn try_compare(&self, accept: bool) -> Result<SealedTableReport, SealedError> {
-        let path = self.made.path();
+        let path = self.fixture.path();
         self.now.set(self.now.get() + 1_000);
         compare_sealed_table(&SealedRequest {
             path: &path,
@@ -366,7 +366,7 @@ fn sealed_findings_stay_until_accepted_or_healed() {
     assert_eq!(first.findings, second.findings, "the finding keeps its time");
     assert_eq!(second.findings[0].last_matched_at, matched_at);
     assert_eq!(second.findings[0].found_at, first.compared_at);
-    let path = db.made.path();
+    let path = db.fixture.path();
     let status = sealed_status(db.store.path(), &path, "VOUCHERS").unwrap();
     assert_eq!((status.rows, status.changed, status.deleted, status.unsealed), (2, 1, 1, 0));
     assert_eq!(status.compared_at, second.compared_at);
@@ -418,7 +418,7 @@ fn sealed_rows_of_many_blocks() {
          VACUUM",
     );
     let expected =
-        |sql: &str| db.made.connect().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap().unsigned_abs();
+        |sql: &str| db.fixture.connect().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap().unsigned_abs();
     let still = expected("SELECT count(*) FROM vouchers WHERE closed");
     let report = db.compare();
     assert_eq!(report.rows, third.rows, "findings stay");
@@ -476,7 +476,7 @@ fn a_comparison_that_is_killed_loses_nothing() {
     let text = format!(
         "state: {}\ndatabases: [{{name: books, path: {}, sealed: [{{table: vouchers, where: closed = 1}}]}}]",
         db.store.path().join("state.db").display(),
-        db.made.path().display()
+        db.fixture.path().display()
     );
     std::fs::write(&file, text).unwrap();
     let start = || {
@@ -517,7 +517,7 @@ fn sealed_rows_beside_a_writer() {
         let db = Sealed::new(&format!("PRAGMA journal_mode = {journal}; {MANY}"));
         let first = db.compare();
         // An owner that commits all the time.
-        let mut owner = SecondProcess::open(&db.made.path());
+        let mut owner = SecondProcess::open(&db.fixture.path());
         owner.run("PRAGMA busy_timeout = 60000");
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let until = Arc::clone(&stop);
@@ -543,13 +543,13 @@ fn a_retention_of_sealed_rows_is_a_problem() {
         let text = format!(
             "databases: [{{path: {path}, sealed: [{{table: vouchers, where: {condition}}}],
               tasks: {{log_cleaning: {{tables: [{cleaning}]}}}}}}]",
-            path = db.made.path().display()
+            path = db.fixture.path().display()
         );
         let file = db.store.path().join("litekeeper.yml");
         std::fs::write(&file, &text).unwrap();
         let config = Config::load(&file).unwrap();
         let settings = Arc::clone(&config.sources[0].settings);
-        let database = Database::new(DatabaseName::new("books"), db.made.path(), settings, 100);
+        let database = Database::new(DatabaseName::new("books"), db.fixture.path(), settings, 100);
         sealed_problems(&database, &QueryLimits::with_timeout(Duration::from_secs(60)))
     };
     for (cleaning, condition, words) in [
@@ -580,7 +580,7 @@ fn sealed_rows_at_the_command_line() {
         let text = format!(
             "state: {state}\ndatabases: [{{name: books, path: {path}, sealed: [{{table: {table}, where: closed = 1}}{more}]}}]",
             state = db.store.path().join("state.db").display(),
-            path = db.made.path().display()
+            path = db.fixture.path().display()
         );
         std::fs::write(&file, text).unwrap();
     };

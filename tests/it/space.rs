@@ -94,10 +94,10 @@ const SHAPES: &str = "
 
 fn space_is_as_the_analyzer_says(analyzer: &str) {
     for page_size in [512, 4096, 65_536_i64] {
-        let made = TestDatabase::new("measured");
-        made.connect().execute_batch(&format!("PRAGMA page_size = {page_size}; VACUUM")).unwrap();
-        let made = made.rows(3_000).sql(SHAPES).make();
-        let output = Command::new(analyzer).arg(made.path()).output().unwrap();
+        let fixture = TestDatabase::new("measured");
+        fixture.connect().execute_batch(&format!("PRAGMA page_size = {page_size}; VACUUM")).unwrap();
+        let fixture = fixture.rows(3_000).sql(SHAPES).make();
+        let output = Command::new(analyzer).arg(fixture.path()).output().unwrap();
         let report = String::from_utf8(output.stdout).unwrap();
         // What it measured stands at the end of its report as SQL.
         let sql = &report[report.find("\nBEGIN;").expect("the report ends in SQL")..];
@@ -123,10 +123,10 @@ fn space_is_as_the_analyzer_says(analyzer: &str) {
             .collect();
         assert!(expected.len() > 15 && expected["wide"].0 > 1_000_000, "{expected:?}");
         // In one transaction, and tree by tree.
-        assert_eq!(by_name(&measured(&made.path())), expected, "pages of {page_size}");
+        assert_eq!(by_name(&measured(&fixture.path())), expected, "pages of {page_size}");
         let limit = Duration::from_secs(60);
         let mut reader =
-            Reader::open(&made.path(), Access::Shared, &QueryLimits::with_timeout(limit)).unwrap();
+            Reader::open(&fixture.path(), Access::Shared, &QueryLimits::with_timeout(limit)).unwrap();
         reader.prepare_btree_sizes().unwrap();
         for tree in reader.btrees().unwrap() {
             let size = reader.btree_size(&tree, limit).unwrap().unwrap();
@@ -137,7 +137,7 @@ fn space_is_as_the_analyzer_says(analyzer: &str) {
 }
 
 fn hostile_schemas_do_not_mislead_the_space() {
-    let made = TestDatabase::new("hostile")
+    let fixture = TestDatabase::new("hostile")
         .rows(2_000)
         .sql(
             "CREATE TABLE dbstat (name, path, pageno, pagetype, ncell, payload, unused, mx_payload, pgoffset, pgsize, schema, aggregate);
@@ -146,14 +146,14 @@ fn hostile_schemas_do_not_mislead_the_space() {
              CREATE VIEW pragma_table_list AS SELECT 1/0;",
         )
         .make();
-    let sizes = by_name(&measured(&made.path()));
+    let sizes = by_name(&measured(&fixture.path()));
     assert!((10_000..200_000).contains(&sizes["items"].0), "{sizes:?}");
     assert_eq!(sizes["dbstat"].0, 4096);
     // Thousands of tables: the limits hold, and what is left out is summed.
     let tables: String = (0..3_000).map(|n| format!("CREATE TABLE t{n} (a PRIMARY KEY);")).collect();
-    let made = TestDatabase::new("many").rows(2_000).sql(&format!("BEGIN; {tables} COMMIT;")).make();
+    let fixture = TestDatabase::new("many").rows(2_000).sql(&format!("BEGIN; {tables} COMMIT;")).make();
     let readings =
-        look(&made.path(), &TableSizes::default(), |settings| settings.table_sizes_top = 2).unwrap().readings;
+        look(&fixture.path(), &TableSizes::default(), |settings| settings.table_sizes_top = 2).unwrap().readings;
     let names: Vec<&str> = readings.tables.iter().map(|table| table.table.as_str()).collect();
     assert_eq!(names, ["sqlite_schema", "items"]);
     assert_eq!((readings.others, readings.others_bytes), (3_000, 3_000 * 2 * 4096));
@@ -166,13 +166,13 @@ fn a_tree_that_never_ends_is_left() {
     const LEVELS: u32 = 20;
     const CELLS: u16 = 20;
     const CONTENT: u16 = 3_000;
-    let made = TestDatabase::new("endless")
+    let fixture = TestDatabase::new("endless")
         .rows(50_000)
         .sql("CREATE TABLE other (a); INSERT INTO other VALUES (1);")
         .make();
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'items'";
-    let root: u32 = made.connect().query_row(sql, (), |row| row.get(0)).unwrap();
-    let file = std::fs::OpenOptions::new().write(true).open(made.path()).unwrap();
+    let root: u32 = fixture.connect().query_row(sql, (), |row| row.get(0)).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(fixture.path()).unwrap();
     for level in 0..LEVELS {
         let next = root + level + 1;
         let mut page = vec![0_u8; 4096];
@@ -188,7 +188,7 @@ fn a_tree_that_never_ends_is_left() {
         }
         file.write_all_at(&page, u64::from(root + level - 1) * 4096).unwrap();
     }
-    let look = look(&made.path(), &TableSizes::default(), |settings| {
+    let look = look(&fixture.path(), &TableSizes::default(), |settings| {
         settings.table_sizes_timeout = Duration::from_secs(4);
     })
     .unwrap();
@@ -200,11 +200,11 @@ fn a_tree_that_never_ends_is_left() {
 }
 
 fn what_was_not_measured_in_time_stays_old() {
-    let made = TestDatabase::new("slow").rows(200_000).sql("CREATE INDEX by_text ON items (text);").make();
-    let before = measured(&made.path());
-    made.connect().execute_batch("DELETE FROM items WHERE id > 100000; VACUUM").unwrap();
+    let fixture = TestDatabase::new("slow").rows(200_000).sql("CREATE INDEX by_text ON items (text);").make();
+    let before = measured(&fixture.path());
+    fixture.connect().execute_batch("DELETE FROM items WHERE id > 100000; VACUUM").unwrap();
     let hurry = |settings: &mut DatabaseSettings| settings.table_sizes_timeout = Duration::from_nanos(10);
-    let after = look(&made.path(), &before, hurry).unwrap();
+    let after = look(&fixture.path(), &before, hurry).unwrap();
     let items = |readings: &TableSizes| {
         readings
             .tables
@@ -216,26 +216,26 @@ fn what_was_not_measured_in_time_stays_old() {
     assert!(after.readings.timed_out.contains(&"by_text".to_owned()), "{:?}", after.readings.timed_out);
     assert!(after.problems[0].contains("raise table_sizes_timeout"), "{:?}", after.problems);
     // Without a value from before there is none.
-    let nothing = look(&made.path(), &TableSizes::default(), hurry).unwrap();
+    let nothing = look(&fixture.path(), &TableSizes::default(), hurry).unwrap();
     assert_eq!(items(&nothing.readings), None);
-    assert_ne!(items(&measured(&made.path())), items(&before));
+    assert_ne!(items(&measured(&fixture.path())), items(&before));
 }
 
 fn a_locked_database_keeps_its_space() {
-    let made = TestDatabase::new("locked").rows(10).make();
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("locked").rows(10).make();
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("BEGIN EXCLUSIVE");
-    assert!(look(&made.path(), &TableSizes::default(), |_| {}).is_none());
+    assert!(look(&fixture.path(), &TableSizes::default(), |_| {}).is_none());
     owner.run("COMMIT");
-    assert!(look(&made.path(), &TableSizes::default(), |_| {}).is_some());
+    assert!(look(&fixture.path(), &TableSizes::default(), |_| {}).is_some());
 }
 
 fn space_is_published_where_it_is_asked_for() {
     assert!(!Collectors::default().table_sizes, "it reads every page, so it is asked for");
-    let made = TestDatabase::new("books").rows(3_000).sql("CREATE INDEX by_text ON items (text);").make();
-    let other = made.directory().join("quiet.db");
-    std::fs::copy(made.path(), other).unwrap();
-    let file = made.directory().join("lk.yml");
+    let fixture = TestDatabase::new("books").rows(3_000).sql("CREATE INDEX by_text ON items (text);").make();
+    let other = fixture.directory().join("quiet.db");
+    std::fs::copy(fixture.path(), other).unwrap();
+    let file = fixture.directory().join("lk.yml");
     std::fs::write(
         &file,
         "sample_interval: 1s\ndatabases:\n- {path: books.db, collectors: {table_sizes: on}, table_sizes_top: 1}\n- {path: quiet.db}\n",

@@ -31,9 +31,9 @@ pub fn trials() -> Vec<Trial> {
         test("a_backup_that_is_stopped_leaves_nothing", a_backup_that_is_stopped_leaves_nothing),
         test("a_damaged_database_rotates_no_backup_out", a_damaged_database_rotates_no_backup_out),
         test_with_tool(
-            "a_backup_without_room_is_skipped",
+            "a_backup_without_space_is_skipped",
             can_mount().then(|| "mount".to_owned()),
-            a_backup_without_room_is_skipped,
+            a_backup_without_space_is_skipped,
         ),
         test("a_backup_is_made_beside_an_open_transaction", a_backup_is_made_beside_an_open_transaction),
         test("a_backup_ends_when_the_wal_grows", a_backup_ends_when_the_wal_grows),
@@ -47,9 +47,9 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Writes a configuration beside a database, with a state file and a directory for backups, and gives its path.
-fn configure(made: &TestDatabase, tasks: &str) -> String {
-    let _ = std::fs::create_dir(made.directory().join("backups"));
-    let file = made.directory().join("litekeeper.yml");
+fn configure(fixture: &TestDatabase, tasks: &str) -> String {
+    let _ = std::fs::create_dir(fixture.directory().join("backups"));
+    let file = fixture.directory().join("litekeeper.yml");
     let text =
         format!("state: state.sqlite\ndatabases:\n  - path: app.db\n    name: app\n    tasks: {tasks}\n");
     std::fs::write(&file, text).unwrap();
@@ -65,8 +65,8 @@ fn run(task: &str, config: &str) -> (Option<i32>, Value) {
 }
 
 /// Everything in the directory of backups but manifests, sorted.
-fn shelf(made: &TestDatabase) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(made.directory().join("backups"))
+fn backup_files(fixture: &TestDatabase) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(fixture.directory().join("backups"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_none_or(|extension| extension != "manifest"))
@@ -102,19 +102,19 @@ fn large(wal: bool, megabytes: u32) -> TestDatabase {
          INSERT INTO items SELECT i, hex(zeroblob(500)) FROM n;",
         megabytes * 950
     );
-    let made = TestDatabase::new("app").sql(&sql);
-    if wal { made.wal().make() } else { made.make() }
+    let fixture = TestDatabase::new("app").sql(&sql);
+    if wal { fixture.wal().make() } else { fixture.make() }
 }
 
 const BACKUP: &str = "{backup: {to: backups, keep: 2, min_free_space: 0}}";
 
 fn a_backup_beside_a_writer_is_one_state() {
     for wal in [false, true] {
-        let made = large(wal, 4);
-        made.connect().execute_batch("CREATE TABLE one (id); CREATE TABLE two (id)").unwrap();
-        let config = configure(&made, BACKUP);
+        let fixture = large(wal, 4);
+        fixture.connect().execute_batch("CREATE TABLE one (id); CREATE TABLE two (id)").unwrap();
+        let config = configure(&fixture, BACKUP);
         let over = AtomicBool::new(false);
-        let mut owner = SecondProcess::open(&made.path());
+        let mut owner = SecondProcess::open(&fixture.path());
         let mut pair = || {
             owner.run("BEGIN IMMEDIATE; INSERT INTO one VALUES (1); INSERT INTO two VALUES (1); COMMIT");
         };
@@ -133,7 +133,7 @@ fn a_backup_beside_a_writer_is_one_state() {
         for (code, run) in &runs {
             assert_eq!(*code, Some(0), "wal {wal}: {run:#?}");
         }
-        let kept = shelf(&made);
+        let kept = backup_files(&fixture);
         assert_eq!(kept.len(), 2, "two stay: {kept:?}");
         for (path, (_, run)) in kept.iter().zip(&runs[1..]) {
             let backup = &run["details"]["backup"];
@@ -156,20 +156,20 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
     use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::fs::PermissionsExt as _;
     for (wal, mode) in [(true, 0o640), (false, 0o600), (true, 0o664)] {
-        let made = large(wal, 1);
-        std::fs::set_permissions(made.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let fixture = large(wal, 1);
+        std::fs::set_permissions(fixture.path(), std::fs::Permissions::from_mode(mode)).unwrap();
         // Only root can give a file away; elsewhere the mode alone is tried.
-        let _ = std::os::unix::fs::chown(made.path(), Some(1234), Some(1234));
-        let config = configure(&made, BACKUP);
-        let before = std::fs::read(made.path()).unwrap();
+        let _ = std::os::unix::fs::chown(fixture.path(), Some(1234), Some(1234));
+        let config = configure(&fixture, BACKUP);
+        let before = std::fs::read(fixture.path()).unwrap();
         let (code, run) = run("backup", &config);
         assert_eq!(code, Some(0), "{run:#?}");
-        assert_eq!(std::fs::read(made.path()).unwrap(), before);
+        assert_eq!(std::fs::read(fixture.path()).unwrap(), before);
         for suffix in ["-wal", "-shm", "-journal"] {
-            assert!(!made.directory().join(format!("app.db{suffix}")).exists(), "{suffix}");
+            assert!(!fixture.directory().join(format!("app.db{suffix}")).exists(), "{suffix}");
         }
-        let [backup] = shelf(&made).try_into().unwrap();
-        let (copy, source) = (std::fs::metadata(&backup).unwrap(), std::fs::metadata(made.path()).unwrap());
+        let [backup] = backup_files(&fixture).try_into().unwrap();
+        let (copy, source) = (std::fs::metadata(&backup).unwrap(), std::fs::metadata(fixture.path()).unwrap());
         assert_eq!((copy.mode(), copy.uid(), copy.gid()), (source.mode(), source.uid(), source.gid()));
         // The same pages, and so the same journal mode, when it is put back.
         assert!(std::fs::read(&backup).unwrap() == before);
@@ -180,8 +180,8 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
         );
     }
     as_another_user_the_group_may_not_read();
-    let made = TestDatabase::new("app").make();
-    let config = configure(&made, "{backup: {to: not/mounted}}");
+    let fixture = TestDatabase::new("app").make();
+    let config = configure(&fixture, "{backup: {to: not/mounted}}");
     let dry = Output::of(&["run", "backup", "--dry-run", "--config", &config]);
     assert!(
         dry.stdout.contains("would not run") && dry.stdout.contains("the directory does not exist"),
@@ -190,7 +190,7 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
     );
     let (code, run) = run("backup", &config);
     assert_eq!((code, &run["reason"]), (Some(3), &"io".into()), "{run:#?}");
-    assert!(!made.directory().join("not").exists());
+    assert!(!fixture.directory().join("not").exists());
 }
 
 /// Who may not give a copy to the owner's group does not let another group read what that one may.
@@ -199,20 +199,20 @@ fn as_another_user_the_group_may_not_read() {
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::process::CommandExt as _;
     const NOBODY: u32 = 65_534;
-    let made = TestDatabase::new("app").make();
-    let config = configure(&made, BACKUP);
-    std::fs::set_permissions(made.path(), std::fs::Permissions::from_mode(0o664)).unwrap();
-    for path in [made.directory().to_owned(), made.directory().join("backups")] {
+    let fixture = TestDatabase::new("app").make();
+    let config = configure(&fixture, BACKUP);
+    std::fs::set_permissions(fixture.path(), std::fs::Permissions::from_mode(0o664)).unwrap();
+    for path in [fixture.directory().to_owned(), fixture.directory().join("backups")] {
         if std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).is_err() {
             return;
         }
     }
-    std::os::unix::fs::chown(made.path(), Some(1234), Some(1234)).unwrap();
+    std::os::unix::fs::chown(fixture.path(), Some(1234), Some(1234)).unwrap();
     let mut command = litekeeper();
     command.args(["run", "backup", "--config", &config, "--log.level", "error"]);
     let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let copy = std::fs::metadata(&shelf(&made)[0]).unwrap();
+    let copy = std::fs::metadata(&backup_files(&fixture)[0]).unwrap();
     assert_eq!((copy.uid(), copy.gid(), copy.mode() & 0o777), (NOBODY, NOBODY, 0o604));
 }
 
@@ -231,9 +231,9 @@ fn is_incomplete(path: &Path) -> bool {
 
 fn a_backup_killed_at_any_moment_is_none() {
     const KILLS: u32 = 24;
-    let made = large(true, 8);
-    let config = configure(&made, BACKUP);
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = large(true, 8);
+    let config = configure(&fixture, BACKUP);
+    let mut owner = SecondProcess::open(&fixture.path());
     let mut left = 0;
     for kill in 0..10 * KILLS {
         // More than planned only where none met a copy yet.
@@ -244,7 +244,7 @@ fn a_backup_killed_at_any_moment_is_none() {
         // The moment: after so many commits of the owner, which is at work meanwhile.
         if kill % 2 == 1 {
             eventually("the copy has begun, or the run is over", || {
-                let begun = shelf(&made).iter().any(|path| is_incomplete(path));
+                let begun = backup_files(&fixture).iter().any(|path| is_incomplete(path));
                 (begun || child.try_wait().unwrap().is_some()).then_some(())
             });
         }
@@ -253,7 +253,7 @@ fn a_backup_killed_at_any_moment_is_none() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        for path in shelf(&made) {
+        for path in backup_files(&fixture) {
             if is_incomplete(&path) {
                 left += 1;
             } else {
@@ -263,18 +263,18 @@ fn a_backup_killed_at_any_moment_is_none() {
         }
     }
     assert!(left > 0, "no kill met a copy");
-    let orphan = manifest_of(&shelf(&made)[0].with_file_name("app-20200102T030405.678Z-000000000000.backup"));
+    let orphan = manifest_of(&backup_files(&fixture)[0].with_file_name("app-20200102T030405.678Z-000000000000.backup"));
     std::fs::write(&orphan, "of a backup of another database").unwrap();
-    let other = made.directory().join("backups/.other-20260102T030405.678Z.backup.incomplete");
+    let other = fixture.directory().join("backups/.other-20260102T030405.678Z.backup.incomplete");
     std::fs::write(&other, "of another database").unwrap();
     assert_eq!(run("backup", &config).0, Some(0));
-    let incomplete: Vec<PathBuf> = shelf(&made).into_iter().filter(|path| is_incomplete(path)).collect();
+    let incomplete: Vec<PathBuf> = backup_files(&fixture).into_iter().filter(|path| is_incomplete(path)).collect();
     assert_eq!(incomplete, [other], "the next run tidies up what is its own");
-    let directory = std::fs::read_dir(made.directory().join("backups")).unwrap();
+    let directory = std::fs::read_dir(fixture.directory().join("backups")).unwrap();
     let mut manifests: Vec<PathBuf> = directory.map(|entry| entry.unwrap().path()).collect();
     manifests.retain(|path| path.extension().is_some_and(|extension| extension == "manifest"));
     let mut expected: Vec<PathBuf> =
-        shelf(&made).iter().filter(|path| !is_incomplete(path)).map(|path| manifest_of(path)).collect();
+        backup_files(&fixture).iter().filter(|path| !is_incomplete(path)).map(|path| manifest_of(path)).collect();
     expected.push(orphan);
     manifests.sort();
     expected.sort();
@@ -282,12 +282,12 @@ fn a_backup_killed_at_any_moment_is_none() {
 }
 
 fn a_backup_that_is_stopped_leaves_nothing() {
-    let made = large(true, 60);
-    let config = configure(&made, BACKUP);
+    let fixture = large(true, 60);
+    let config = configure(&fixture, BACKUP);
     // The signal may come too late on a busy machine; then there is a whole backup, and another try.
     let document = (0..20).find_map(|_| {
         let child = start_backup(&config);
-        eventually("the copy has begun", || (!shelf(&made).is_empty()).then_some(()));
+        eventually("the copy has begun", || (!backup_files(&fixture).is_empty()).then_some(()));
         rustix::process::kill_process(
             rustix::process::Pid::from_child(&child),
             rustix::process::Signal::TERM,
@@ -298,12 +298,12 @@ fn a_backup_that_is_stopped_leaves_nothing() {
         if document["runs"][0]["outcome"] != "success" {
             return Some(document);
         }
-        shelf(&made).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        backup_files(&fixture).iter().for_each(|path| std::fs::remove_file(path).unwrap());
         None
     });
     let document = document.expect("a signal came before the end of a run");
     assert_eq!(document["runs"][0]["reason"], "canceled", "{document:#?}");
-    assert!(shelf(&made).is_empty(), "{:?}", shelf(&made));
+    assert!(backup_files(&fixture).is_empty(), "{:?}", backup_files(&fixture));
 }
 
 /// Makes the index disagree with its table, as a lost write would: SQLite's quick check calls that sound.
@@ -318,59 +318,59 @@ fn damage_index(path: &Path) {
 }
 
 fn a_damaged_database_rotates_no_backup_out() {
-    let made = TestDatabase::new("app").rows(500).sql("CREATE INDEX by_text ON items (text);").make();
-    let config = configure(&made, "{backup: {to: backups, keep: 1, min_free_space: 0}}");
+    let fixture = TestDatabase::new("app").rows(500).sql("CREATE INDEX by_text ON items (text);").make();
+    let config = configure(&fixture, "{backup: {to: backups, keep: 1, min_free_space: 0}}");
     assert_eq!(run("backup", &config).0, Some(0));
-    let good = shelf(&made);
-    damage_index(&made.path());
+    let good = backup_files(&fixture);
+    damage_index(&fixture.path());
     let (code, failed) = run("backup", &config);
     assert_eq!((code, &failed["reason"]), (Some(3), &"corrupt".into()), "{failed:#?}");
     assert!(failed["message"].as_str().unwrap().contains("earlier backups are kept"), "{failed:#?}");
-    assert_eq!(shelf(&made), good);
+    assert_eq!(backup_files(&fixture), good);
     // It counts as a failed check: nothing is written until a full one passes.
     let (code, skipped) = run("backup", &config);
     assert_eq!((code, &skipped["reason"]), (Some(4), &"unhealthy".into()), "{skipped:#?}");
-    assert_eq!(shelf(&made), good);
+    assert_eq!(backup_files(&fixture), good);
     assert_sound(&good[0]);
 }
 
-fn a_backup_without_room_is_skipped(_mount: &str) {
-    let made = large(false, 3);
-    let config = configure(&made, "{backup: {to: backups, keep: 1, min_free_space: 1MiB}}");
-    let directory = made.directory().join("backups");
+fn a_backup_without_space_is_skipped(_mount: &str) {
+    let fixture = large(false, 3);
+    let config = configure(&fixture, "{backup: {to: backups, keep: 1, min_free_space: 1MiB}}");
+    let directory = fixture.directory().join("backups");
     assert!(mount(&directory, "8m"));
     let result = std::panic::catch_unwind(|| {
         assert_eq!(run("backup", &config).0, Some(0));
-        let good = shelf(&made);
+        let good = backup_files(&fixture);
         let filler = directory.join("filler");
         std::fs::write(&filler, vec![1; 2 << 20]).unwrap();
         let (code, skipped) = run("backup", &config);
         assert_eq!((code, &skipped["reason"]), (Some(4), &"no_space".into()), "{skipped:#?}");
         std::fs::remove_file(&filler).unwrap();
-        assert_eq!(shelf(&made), good, "the one that is there stays until there is a better one");
+        assert_eq!(backup_files(&fixture), good, "the one that is there stays until there is a better one");
         assert_eq!(run("backup", &config).0, Some(0));
-        assert!(shelf(&made).len() == 1 && shelf(&made) != good);
+        assert!(backup_files(&fixture).len() == 1 && backup_files(&fixture) != good);
     });
     unmount(&directory);
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 fn a_backup_is_made_beside_an_open_transaction() {
-    let made = large(false, 20);
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = large(false, 20);
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("BEGIN IMMEDIATE; INSERT INTO items VALUES (0, 'zero')");
-    let config = configure(&made, "{backup: {to: backups, min_free_space: 0, max_writer_wait: 5ms}}");
+    let config = configure(&fixture, "{backup: {to: backups, min_free_space: 0, max_writer_wait: 5ms}}");
     let (code, done) = run("backup", &config);
     assert_eq!(code, Some(0), "{done:#?}");
     assert_eq!(done["details"]["max_write_hold_seconds"], 0.0, "no lock was needed: {done:#?}");
     owner.run("COMMIT");
-    assert_eq!(number(&open_still(&shelf(&made)[0]), "SELECT count(*) FROM items WHERE id = 0"), 0);
+    assert_eq!(number(&open_still(&backup_files(&fixture)[0]), "SELECT count(*) FROM items WHERE id = 0"), 0);
 }
 
 fn a_backup_ends_when_the_wal_grows() {
-    let made = large(true, 20);
-    let config = configure(&made, "{backup: {to: backups, min_free_space: 0, max_wal_growth: 0}}");
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = large(true, 20);
+    let config = configure(&fixture, "{backup: {to: backups, min_free_space: 0, max_wal_growth: 0}}");
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("PRAGMA wal_autocheckpoint = 0; INSERT INTO items VALUES (0, 'zero')");
     // On a busy machine the owner may get no turn while the copy is made; then there is another try.
     let output = (0..20).find_map(|_| {
@@ -382,7 +382,7 @@ fn a_backup_ends_when_the_wal_grows() {
         if !output.status.success() {
             return Some(output);
         }
-        shelf(&made).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        backup_files(&fixture).iter().for_each(|path| std::fs::remove_file(path).unwrap());
         None
     });
     let output = output.expect("the WAL grew during a copy");
@@ -393,17 +393,17 @@ fn a_backup_ends_when_the_wal_grows() {
         run["reason"] == "busy" && run["message"].as_str().unwrap().contains("max_wal_growth"),
         "{run:#?}"
     );
-    assert!(shelf(&made).is_empty(), "{:?}", shelf(&made));
+    assert!(backup_files(&fixture).is_empty(), "{:?}", backup_files(&fixture));
 }
 
 fn a_backup_is_restored_and_a_damaged_one_found() {
     use std::io::Seek as _;
     use std::io::Write as _;
-    let made = TestDatabase::new("app").wal().rows(2000).make();
-    let config = configure(&made, BACKUP);
+    let fixture = TestDatabase::new("app").wal().rows(2000).make();
+    let config = configure(&fixture, BACKUP);
     run("backup", &config);
     run("backup", &config);
-    let [bad, good] = shelf(&made).try_into().unwrap();
+    let [bad, good] = backup_files(&fixture).try_into().unwrap();
     let mut file = std::fs::OpenOptions::new().write(true).open(&bad).unwrap();
     file.seek(std::io::SeekFrom::Start(2 * 4096)).unwrap();
     file.write_all(&[0; 4096]).unwrap();
@@ -417,14 +417,14 @@ fn a_backup_is_restored_and_a_damaged_one_found() {
         document["databases"].as_array().unwrap().iter().map(|report| &report["status"]).collect();
     assert_eq!((both.code, statuses), (Some(1), vec![&Value::from("healthy"), &"problems".into()]));
     assert_eq!(document["databases"][0]["rows"][0]["rows"], 2000);
-    let target = made.directory().join("restored.db");
+    let target = fixture.directory().join("restored.db");
     let to = target.to_str().unwrap();
     let refused = Output::of(&["restore", bad, to]);
     assert!(refused.code == Some(1) && refused.stderr.contains("the backup is damaged"), "{refused:?}");
-    std::fs::write(made.directory().join("restored.db-wal"), "of another").unwrap();
+    std::fs::write(fixture.directory().join("restored.db-wal"), "of another").unwrap();
     let refused = Output::of(&["restore", good, to]);
     assert!(refused.code == Some(2) && refused.stderr.contains("restored.db-wal"), "{refused:?}");
-    std::fs::remove_file(made.directory().join("restored.db-wal")).unwrap();
+    std::fs::remove_file(fixture.directory().join("restored.db-wal")).unwrap();
     let restored = Output::of(&["restore", good, to]);
     assert!(restored.code == Some(0) && restored.stdout.contains("Stop the application"), "{restored:?}");
     let connection = Connection::open(&target).unwrap();
@@ -440,9 +440,9 @@ fn a_backup_is_restored_and_a_damaged_one_found() {
 
 fn a_backup_is_in_the_metrics_from_the_start() {
     const VERIFIED: &str = "litekeeper_backup_last_verified_timestamp_seconds";
-    let made = TestDatabase::new("app").wal().rows(100).make();
+    let fixture = TestDatabase::new("app").wal().rows(100).make();
     let tasks = "{backup: {to: backups, min_free_space: 0}, checkpoint: {}, optimize: {}}";
-    let config = configure(&made, tasks);
+    let config = configure(&fixture, tasks);
     let serve = || {
         let mut command = litekeeper();
         command.args(["serve", "--config", &config]);
@@ -467,7 +467,7 @@ fn a_backup_is_in_the_metrics_from_the_start() {
     let seen = |agent: &Agent| {
         agent.until("litekeeper_backup_files", &labels, 1.0);
         let scrape = agent.metrics();
-        let size = std::fs::metadata(&shelf(&made)[0]).unwrap().len() as f64;
+        let size = std::fs::metadata(&backup_files(&fixture)[0]).unwrap().len() as f64;
         assert_eq!(scrape.value("litekeeper_backup_size_bytes", &labels), Some(size));
         scrape.value(VERIFIED, &labels).unwrap()
     };
@@ -475,9 +475,9 @@ fn a_backup_is_in_the_metrics_from_the_start() {
     assert!(verified > 1e9, "{verified}");
     drop(agent);
     // A failure after it, and a restart, take nothing of that away.
-    std::fs::rename(made.directory().join("backups"), made.directory().join("gone")).unwrap();
+    std::fs::rename(fixture.directory().join("backups"), fixture.directory().join("gone")).unwrap();
     assert_eq!(run("backup", &config).0, Some(3));
-    std::fs::rename(made.directory().join("gone"), made.directory().join("backups")).unwrap();
+    std::fs::rename(fixture.directory().join("gone"), fixture.directory().join("backups")).unwrap();
     assert_eq!(seen(&serve()), verified);
     let schedule = Output::of(&["schedule", "--config", &config]).stdout;
     let history = Output::of(&["history", "--config", &config, "--task", "backup"]).stdout;
@@ -485,25 +485,25 @@ fn a_backup_is_in_the_metrics_from_the_start() {
     assert!(history.contains("verified with 100 rows"), "{history}");
 }
 
-fn wal_size(made: &TestDatabase) -> u64 {
-    std::fs::metadata(made.directory().join("app.db-wal")).unwrap().len()
+fn wal_size(fixture: &TestDatabase) -> u64 {
+    std::fs::metadata(fixture.directory().join("app.db-wal")).unwrap().len()
 }
 
 fn a_checkpoint_beside_a_reader_disturbs_nobody() {
-    let made = TestDatabase::new("app").wal().rows(10).make();
-    let config = configure(&made, "{checkpoint: {truncate_above: 1KiB}}");
-    let mut owner = SecondProcess::open(&made.path());
+    let fixture = TestDatabase::new("app").wal().rows(10).make();
+    let config = configure(&fixture, "{checkpoint: {truncate_above: 1KiB}}");
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("PRAGMA wal_autocheckpoint = 0; INSERT INTO items VALUES (100, 'before')");
-    let mut reader = SecondProcess::open(&made.path());
+    let mut reader = SecondProcess::open(&fixture.path());
     reader.run("BEGIN; SELECT count(*) FROM items");
     owner.run("INSERT INTO items VALUES (101, 'after')");
     let dry = Output::of(&["run", "checkpoint", "--dry-run", "--config", &config]).stdout;
     assert!(dry.contains("frames would be copied, and the file emptied if nobody uses it"), "{dry}");
-    let size = wal_size(&made);
+    let size = wal_size(&fixture);
     let (code, first) = run("checkpoint", &config);
     let report = &first["details"]["checkpoint"];
     assert_eq!((code, &report["reader_in_the_way"]), (Some(0), &true.into()), "{first:#?}");
-    assert_eq!((&report["truncated"], wal_size(&made)), (&false.into(), size));
+    assert_eq!((&report["truncated"], wal_size(&fixture)), (&false.into(), size));
     let (all, done) =
         (report["frames_after"].as_u64().unwrap(), report["checkpointed_after"].as_u64().unwrap());
     assert!(done > 0 && done < all, "what the reader does not need is copied: {first:#?}");
@@ -523,25 +523,25 @@ fn a_checkpoint_beside_a_reader_disturbs_nobody() {
     reader.run("COMMIT");
     let (code, third) = run("checkpoint", &config);
     assert_eq!((code, &third["details"]["checkpoint"]["truncated"]), (Some(0), &true.into()), "{third:#?}");
-    assert_eq!(wal_size(&made), 0);
+    assert_eq!(wal_size(&fixture), 0);
     owner.run("INSERT INTO items VALUES (104, 'later')");
     drop((owner, reader));
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM items"), 15);
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM items"), 15);
 }
 
 fn an_unsafe_version_gets_passive_checkpoints() {
     use std::io::Seek as _;
     use std::io::Write as _;
-    let made = TestDatabase::new("app").wal().rows(10).make();
-    let config = configure(&made, "{checkpoint: {truncate_above: 1KiB}}");
+    let fixture = TestDatabase::new("app").wal().rows(10).make();
+    let config = configure(&fixture, "{checkpoint: {truncate_above: 1KiB}}");
     // The version of the last writer, in the main file; no page that it changes later is the first.
-    let mut file = std::fs::OpenOptions::new().write(true).open(made.path()).unwrap();
+    let mut file = std::fs::OpenOptions::new().write(true).open(fixture.path()).unwrap();
     file.seek(std::io::SeekFrom::Start(96)).unwrap();
     file.write_all(&3_050_000_u32.to_be_bytes()).unwrap();
     drop(file);
-    let mut owner = SecondProcess::open(&made.path());
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("PRAGMA wal_autocheckpoint = 0; UPDATE items SET text = 'other' WHERE id = 1");
-    let size = wal_size(&made);
+    let size = wal_size(&fixture);
     let (code, first) = run("checkpoint", &config);
     let report = &first["details"]["checkpoint"];
     assert_eq!(code, Some(0), "{first:#?}");
@@ -550,7 +550,7 @@ fn an_unsafe_version_gets_passive_checkpoints() {
     let (code, second) = run("checkpoint", &config);
     assert_eq!((code, &second["reason"]), (Some(4), &"version_unsafe".into()), "{second:#?}");
     assert!(second["message"].as_str().unwrap().contains("3.50.0"), "{second:#?}");
-    assert_eq!(wal_size(&made), size);
+    assert_eq!(wal_size(&fixture), size);
     owner.run("UPDATE items SET text = 'third' WHERE id = 1");
 }
 
@@ -558,16 +558,16 @@ fn a_checkpoint_knows_when_to_stay_away() {
     let rollback = TestDatabase::new("app").rows(10).make();
     let (code, skipped) = run("checkpoint", &configure(&rollback, "{checkpoint: {}}"));
     assert_eq!((code, &skipped["reason"]), (Some(0), &"below_threshold".into()), "{skipped:#?}");
-    let made = TestDatabase::new("app").wal().rows(10).make();
-    let config = configure(&made, "{checkpoint: {}}");
+    let fixture = TestDatabase::new("app").wal().rows(10).make();
+    let config = configure(&fixture, "{checkpoint: {}}");
     let (code, skipped) = run("checkpoint", &config);
     assert_eq!((code, &skipped["reason"]), (Some(0), &"below_threshold".into()), "{skipped:#?}");
-    let mut owner = SecondProcess::open(&made.path());
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("INSERT INTO items VALUES (100, 'new')");
-    std::fs::create_dir(made.directory().join(".app.db-litestream")).unwrap();
+    std::fs::create_dir(fixture.directory().join(".app.db-litestream")).unwrap();
     let (code, skipped) = run("checkpoint", &config);
     assert_eq!((code, &skipped["reason"]), (Some(4), &"replicated".into()), "{skipped:#?}");
-    let forced = configure(&made, "{checkpoint: {allow_replicated: true}}");
+    let forced = configure(&fixture, "{checkpoint: {allow_replicated: true}}");
     let (code, done) = run("checkpoint", &forced);
     assert_eq!((code, &done["details"]["checkpoint"]["truncated"]), (Some(0), &Value::Null), "{done:#?}");
     let (_, skipped) = run("checkpoint", &forced);
@@ -575,26 +575,26 @@ fn a_checkpoint_knows_when_to_stay_away() {
     // A WAL that a killed owner left is brought in, and is gone with the last connection.
     owner.run("INSERT INTO items VALUES (101, 'newer')");
     owner.kill();
-    std::fs::remove_file(made.directory().join("app.db-shm")).unwrap();
+    std::fs::remove_file(fixture.directory().join("app.db-shm")).unwrap();
     let (code, done) = run("checkpoint", &forced);
     assert_eq!((code, &done["details"]["checkpoint"]["frames_before"]), (Some(0), &Value::Null), "{done:#?}");
-    assert_eq!(number(&made.connect(), "SELECT count(*) FROM items WHERE id > 99"), 2);
+    assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM items WHERE id > 99"), 2);
 }
 
 fn statistics_are_made_once_and_when_stale() {
     for wal in [false, true] {
-        let made = TestDatabase::new("app").rows(200).sql("CREATE INDEX by_text ON items (text);");
-        let made = if wal { made.wal().make() } else { made.make() };
-        let config = configure(&made, "{optimize: {}}");
+        let fixture = TestDatabase::new("app").rows(200).sql("CREATE INDEX by_text ON items (text);");
+        let fixture = if wal { fixture.wal().make() } else { fixture.make() };
+        let config = configure(&fixture, "{optimize: {}}");
         let dry = || Output::of(&["run", "optimize", "--dry-run", "--config", &config]).stdout;
         assert!(dry().contains("would analyze: items"), "{}", dry());
-        let mut owner = SecondProcess::open(&made.path());
+        let mut owner = SecondProcess::open(&fixture.path());
         owner.run("INSERT INTO items VALUES (1000, 'beside')");
         let (code, first) = run("optimize", &config);
         let analyzed = serde_json::json!(["items"]);
         assert_eq!((code, &first["details"]["optimize"]["analyzed"]), (Some(0), &analyzed), "{first:#?}");
         assert!(first["details"]["max_write_hold_seconds"].as_f64() > Some(0.0), "{first:#?}");
-        assert_eq!(number(&made.connect(), "SELECT count(*) FROM sqlite_stat1 WHERE tbl = 'items'"), 1);
+        assert_eq!(number(&fixture.connect(), "SELECT count(*) FROM sqlite_stat1 WHERE tbl = 'items'"), 1);
         let (code, second) = run("optimize", &config);
         assert_eq!((code, &second["reason"]), (Some(0), &"below_threshold".into()), "{second:#?}");
         assert!(dry().contains("would not run: the statistics of every table are up to date"), "{}", dry());
@@ -606,7 +606,7 @@ fn statistics_are_made_once_and_when_stale() {
         assert_eq!(run("optimize", &config).0, Some(0));
         // A lock that another holds is waited for, and not for ever.
         owner.run("DELETE FROM items WHERE id > 20; BEGIN IMMEDIATE");
-        let (code, busy) = run("optimize", &configure(&made, "{optimize: {lock_timeout: 1s}}"));
+        let (code, busy) = run("optimize", &configure(&fixture, "{optimize: {lock_timeout: 1s}}"));
         assert_eq!((code, &busy["reason"]), (Some(3), &"busy".into()), "{busy:#?}");
         owner.run("COMMIT");
     }

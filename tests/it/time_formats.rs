@@ -111,11 +111,11 @@ fn no_times() -> Vec<Value> {
 /// A table whose expired rows are called `old`, its fresh ones `new`, and the rest `none`.
 fn table(declared: &str, index: bool, writes: Writes, no_times: &[Value]) -> TestDatabase {
     let index = if index { "CREATE INDEX logs_at ON logs (at);" } else { "" };
-    let made = TestDatabase::new("app")
+    let fixture = TestDatabase::new("app")
         .wal()
         .sql(&format!("CREATE TABLE logs (id INTEGER PRIMARY KEY, at {declared}, text TEXT); {index}"))
         .make();
-    let connection = made.connect();
+    let connection = fixture.connect();
     let insert = |value: Value, kind: &str| {
         connection.execute("INSERT INTO logs (at, text) VALUES (?1, ?2)", (value, kind)).unwrap();
     };
@@ -132,11 +132,11 @@ fn table(declared: &str, index: bool, writes: Writes, no_times: &[Value]) -> Tes
     for value in no_times {
         insert(value.clone(), "none");
     }
-    made
+    fixture
 }
 
-fn left(made: &TestDatabase, kind: &str) -> i64 {
-    number(&made.connect(), &format!("SELECT count(*) FROM logs WHERE text = '{kind}'"))
+fn left(fixture: &TestDatabase, kind: &str) -> i64 {
+    number(&fixture.connect(), &format!("SELECT count(*) FROM logs WHERE text = '{kind}'"))
 }
 
 fn only_expired_times_go_in_each_format() {
@@ -147,18 +147,18 @@ fn only_expired_times_go_in_each_format() {
             if format == "auto" && !detected {
                 continue;
             }
-            let made = table(declared, index, writes, &no_times);
+            let fixture = table(declared, index, writes, &no_times);
             let tasks = format!(
                 "{{log_cleaning: {{tables: [{{table: logs, column: at, retention: 30d, format: {format}}}]}}}}"
             );
-            let config = configure(&made, &tasks);
+            let config = configure(&fixture, &tasks);
             let which = format!("{name} in {declared:?} as {format}, index {index}");
             let dry = Output::of(&["run", "log_cleaning", "--dry-run", "--config", &config]);
             assert!(dry.stdout.contains("logs: 40 rows would be deleted"), "{which}: {}", dry.stdout);
             assert!(dry.stdout.contains("not understood (such as"), "{which}: {}", dry.stdout);
             let (code, runs) = run("log_cleaning", &config);
             assert_eq!(code, Some(0), "{which}: {runs:#?}");
-            let counts = ["old", "new", "none"].map(|kind| left(&made, kind));
+            let counts = ["old", "new", "none"].map(|kind| left(&fixture, kind));
             assert_eq!(counts, [0, FRESH, others], "{which}: {runs:#?}");
             let table = &runs[0]["details"]["log_cleaning"]["tables"][0];
             let times = &table["times"];
@@ -168,8 +168,8 @@ fn only_expired_times_go_in_each_format() {
                 (Some(true), EXPIRED),
                 "{which}: {table}"
             );
-            let told = of("null") + of("not_set") + of("never") + of("not_understood");
-            assert_eq!((told, of("null")), (others, 2), "{which}: {times}");
+            let reported = of("null") + of("not_set") + of("never") + of("not_understood");
+            assert_eq!((reported, of("null")), (others, 2), "{which}: {times}");
             assert!(of("not_set") > 0 && of("never") > 0 && of("not_understood") > 0, "{which}: {times}");
         }
     }
@@ -182,13 +182,13 @@ fn a_column_without_a_time_keeps_its_rows() {
         .filter(|value| !matches!(value, Value::Text(text) if text == "soon" || text.starts_with("2025")))
         .collect();
     for format in ["auto", "iso8601", "unix_seconds", "apple_seconds", "dotnet_ticks"] {
-        let made = table("", true, Value::Integer, &unset);
-        made.connect().execute("DELETE FROM logs WHERE text <> 'none'", ()).unwrap();
+        let fixture = table("", true, Value::Integer, &unset);
+        fixture.connect().execute("DELETE FROM logs WHERE text <> 'none'", ()).unwrap();
         let tasks = format!(
             "{{log_cleaning: {{tables: [{{table: logs, column: at, retention: 30d, format: {format}}}]}}}}"
         );
-        let (_, runs) = run("log_cleaning", &configure(&made, &tasks));
-        assert_eq!(left(&made, "none"), 2 * unset.len() as i64, "{format}: {runs:#?}");
+        let (_, runs) = run("log_cleaning", &configure(&fixture, &tasks));
+        assert_eq!(left(&fixture, "none"), 2 * unset.len() as i64, "{format}: {runs:#?}");
     }
 }
 
@@ -207,19 +207,19 @@ fn a_misread_format_deletes_nothing() {
         (nanoseconds, "auto", 3, "which would be"),
         (nanoseconds, "unix_nanoseconds", 3, "before SQLite existed"),
     ] {
-        let made = table("INTEGER", true, writes, &[]);
+        let fixture = table("INTEGER", true, writes, &[]);
         // The bound of the newest row's age that people raise to get rid of a message.
         let tasks = format!(
             "{{log_cleaning: {{tables: [{{table: logs, column: at, retention: 30d, format: {format}, max_newest_age: 36000d}}]}}}}"
         );
-        let config = configure(&made, &tasks);
+        let config = configure(&fixture, &tasks);
         let dry = Output::of(&["run", "log_cleaning", "--dry-run", "--config", &config]);
         assert!(dry.stdout.contains(words), "{format}: {}", dry.stdout);
         let (exit, runs) = run("log_cleaning", &config);
         let note = runs[0]["details"]["log_cleaning"]["tables"][0]["note"].as_str().unwrap_or_default();
         assert!(exit == Some(code) && note.contains(words), "{format}: {runs:#?}");
         assert!(!note.contains("max_newest_age"), "{note}");
-        assert_eq!((left(&made, "old"), left(&made, "new")), (EXPIRED, FRESH), "{format}");
+        assert_eq!((left(&fixture, "old"), left(&fixture, "new")), (EXPIRED, FRESH), "{format}");
     }
 }
 
@@ -227,8 +227,8 @@ fn rows_go_once_their_time_has_passed() {
     let iso: Writes = |s| text(s, "%Y-%m-%d %H:%M:%S.123456");
     for (declared, writes) in [("TEXT", iso), ("INTEGER", Value::Integer as Writes)] {
         for (grace, kept) in [("", 0), (", grace: 2d", 2)] {
-            let made = table(declared, true, writes, &no_times());
-            let connection = made.connect();
+            let fixture = table(declared, true, writes, &no_times());
+            let connection = fixture.connect();
             connection.execute("DELETE FROM logs WHERE text <> 'none'", ()).unwrap();
             for (days, kind) in
                 [(-40, "old"), (-3, "old"), (-1, "soon"), (-1, "soon"), (1, "new"), (4000, "new")]
@@ -238,9 +238,9 @@ fn rows_go_once_their_time_has_passed() {
             }
             let tasks =
                 format!("{{log_cleaning: {{tables: [{{table: logs, column: at, expires: on{grace}}}]}}}}");
-            let (code, runs) = run("log_cleaning", &configure(&made, &tasks));
+            let (code, runs) = run("log_cleaning", &configure(&fixture, &tasks));
             assert_eq!(code, Some(0), "{runs:#?}");
-            let counts = ["old", "soon", "new", "none"].map(|kind| left(&made, kind));
+            let counts = ["old", "soon", "new", "none"].map(|kind| left(&fixture, kind));
             assert_eq!(counts, [0, kept, 2, 2 * no_times().len() as i64], "{declared}{grace}: {runs:#?}");
         }
     }

@@ -22,7 +22,7 @@ use crate::support::otlp_python;
 use crate::support::test;
 use crate::support::test_with_tool;
 use crate::support::tool;
-use crate::web::Office;
+use crate::web::TestSite;
 use crate::web::basic;
 
 pub fn trials() -> Vec<Trial> {
@@ -44,7 +44,7 @@ pub fn trials() -> Vec<Trial> {
             a_collector_by_https_must_prove_who_it_is,
         ),
         with_collector("a_collector_that_hangs_holds_up_nothing", a_collector_that_hangs_holds_up_nothing),
-        with_collector("a_collector_that_is_ill_is_told_of_once", a_collector_that_is_ill_is_told_of_once),
+        with_collector("a_failing_receiver_is_logged_once", a_failing_receiver_is_logged_once),
         test(
             "a_collector_that_is_not_there_holds_up_nothing",
             a_collector_that_is_not_there_holds_up_nothing,
@@ -58,7 +58,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// A database `books` with log rows of which so many have expired, and a configuration of it.
 fn books(expired: u32, tasks: &str) -> (TestDatabase, String) {
-    let made = TestDatabase::new("books")
+    let fixture = TestDatabase::new("books")
         .wal()
         .sql(&format!(
             "CREATE TABLE logs (id INTEGER PRIMARY KEY, at INTEGER); CREATE INDEX logs_at ON logs (at);
@@ -68,9 +68,9 @@ fn books(expired: u32, tasks: &str) -> (TestDatabase, String) {
         ))
         .make();
     let text = format!("state: state.sqlite\ndatabases:\n  - path: books.db\n    tasks: {tasks}\n");
-    let file = made.directory().join("lk.yml");
+    let file = fixture.directory().join("lk.yml");
     std::fs::write(&file, text).unwrap();
-    (made, file.display().to_string())
+    (fixture, file.display().to_string())
 }
 
 const CLEANING: &str = "log_cleaning: {lock_timeout: 1s, target_lock_hold: 1ms, tables: [{table: logs, column: at, retention: 30d}]}";
@@ -109,7 +109,7 @@ fn a_run_that_succeeds_is_a_trace(python: &str) {
     let collector = Collector::start(python);
     let tasks =
         format!("{{{CLEANING}, health_check: {{}}, vacuum: {{min_reclaimable: {{bytes: 1, ratio: 0}}}}}}");
-    let (made, config) = books(ROWS, &tasks);
+    let (fixture, config) = books(ROWS, &tasks);
     let (code, log) = exported("all", &config, &collector);
     assert_eq!(code, Some(0), "{log:#?}");
     // The last one that was sent.
@@ -121,7 +121,7 @@ fn a_run_that_succeeds_is_a_trace(python: &str) {
     let traces: std::collections::BTreeSet<&str> = roots.iter().map(|root| root.text("trace")).collect();
     assert_eq!(traces.len(), 3, "each run is a trace of its own");
     for root in &roots {
-        let path = made.path().display().to_string();
+        let path = fixture.path().display().to_string();
         for (key, value) in [
             ("db.system.name", "sqlite"),
             ("db.namespace", "books"),
@@ -180,7 +180,7 @@ fn a_run_that_succeeds_is_a_trace(python: &str) {
 fn a_skip_and_a_failure_are_traces(python: &str) {
     let collector = Collector::start(python);
     let tasks = format!("{{{CLEANING}, vacuum: {{}}}}");
-    let (made, config) = books(100, &tasks);
+    let (fixture, config) = books(100, &tasks);
     let (code, log) = exported("vacuum", &config, &collector);
     assert_eq!(code, Some(0), "{log:#?}");
     let skip = collector.span("job vacuum");
@@ -193,7 +193,7 @@ fn a_skip_and_a_failure_are_traces(python: &str) {
     );
     assert_eq!(line(&log, "run skipped")["trace_id"], skip.0["trace"]);
 
-    let mut owner = SecondProcess::open(&made.path());
+    let mut owner = SecondProcess::open(&fixture.path());
     owner.run("BEGIN IMMEDIATE; INSERT INTO items VALUES (1, NULL)");
     let (code, log) = exported("log_cleaning", &config, &collector);
     assert_eq!(code, Some(3), "{log:#?}");
@@ -214,7 +214,7 @@ fn a_skip_and_a_failure_are_traces(python: &str) {
 fn a_run_that_is_stopped_is_a_trace(python: &str) {
     let collector = Collector::start(python);
     let slow = CLEANING.replace("target_lock_hold: 1ms", "target_lock_hold: 1ms, pause_ratio: 100");
-    let (made, config) = books(100_000, &format!("{{{slow}}}"));
+    let (fixture, config) = books(100_000, &format!("{{{slow}}}"));
     let child = litekeeper()
         .args(["run", "log_cleaning", "--config", &config, "--log.format=json"])
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
@@ -222,7 +222,7 @@ fn a_run_that_is_stopped_is_a_trace(python: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    until_a_batch_is_deleted(&made);
+    until_a_batch_is_deleted(&fixture);
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
         .unwrap();
     let output = child.wait_with_output().unwrap();
@@ -281,19 +281,19 @@ fn the_environment_is_honoured(python: &str) {
 }
 
 /// An office whose traces go to a collector at once.
-fn traced_office(collector: &Collector) -> Office {
+fn traced_office(collector: &Collector) -> TestSite {
     let endpoint = collector.url();
-    Office::start("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "10")])
+    TestSite::start("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "10")])
 }
 
 const WISH: &str = r#"{"kind": "run", "database": "books", "task": "health_check"}"#;
 
 fn a_trace_goes_on_from_a_request_to_its_run(python: &str) {
     let collector = Collector::start(python);
-    let office = traced_office(&collector);
+    let site = traced_office(&collector);
     let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let parent = format!("00-{trace}-{span}-01");
-    let answer = office.ask("anna", WISH, &[("Traceparent", &parent)]);
+    let answer = site.ask("anna", WISH, &[("Traceparent", &parent)]);
     assert_eq!(answer.status, 202, "{}", answer.text());
     let job = collector.span("job health_check");
     let request = collector.span("POST /api/v1");
@@ -306,11 +306,11 @@ fn a_trace_goes_on_from_a_request_to_its_run(python: &str) {
     let (other, unsampled) = ("1bf7651916cd43dd8448eb211c80319c", "2cf7651916cd43dd8448eb211c80319c");
     for (id, flags) in [(unsampled, "00"), (other, "01")] {
         let parent = format!("00-{id}-{span}-{flags}");
-        office.agent.request("GET", "/api/v1/databases", &[("Traceparent", &parent)]);
+        site.agent.request("GET", "/api/v1/databases", &[("Traceparent", &parent)]);
         let headers = [("Authorization", basic("rudi")), ("Traceparent", parent)];
         let headers: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        assert_eq!(office.agent.request("GET", "/metrics", &headers).status, 200);
+        assert_eq!(site.agent.request("GET", "/metrics", &headers).status, 200);
     }
     assert_eq!(collector.span("GET /metrics").text("trace"), other);
     let names: Vec<String> = collector.spans().iter().map(|span| span.text("name").to_owned()).collect();
@@ -318,7 +318,7 @@ fn a_trace_goes_on_from_a_request_to_its_run(python: &str) {
     assert!(collector.spans().iter().all(|span| span.text("trace") != unsampled));
     // The log of the run leads to the caller's trace.
     eventually("the run's line", || {
-        let line = office.agent.log().into_iter().find(|line| line.contains("\"run succeeded\""))?;
+        let line = site.agent.log().into_iter().find(|line| line.contains("\"run succeeded\""))?;
         assert!(line.contains(&format!("\"trace_id\":\"{trace}\"")), "{line}");
         Some(())
     });
@@ -326,7 +326,7 @@ fn a_trace_goes_on_from_a_request_to_its_run(python: &str) {
 
 /// An agent that sweeps every second and traces each sweep.
 fn sweeping(endpoint: &str, more: &[(&str, &str)]) -> (TestDatabase, Agent) {
-    let (made, config) = books(10, "{health_check: {}}");
+    let (fixture, config) = books(10, "{health_check: {}}");
     let text = std::fs::read_to_string(&config).unwrap();
     let tracing = format!("tracing: {{endpoint: \"{endpoint}\", sweep_sampling_fraction: 1}}");
     std::fs::write(&config, format!("{tracing}\nsample_interval: 1s\n{text}")).unwrap();
@@ -335,7 +335,7 @@ fn sweeping(endpoint: &str, more: &[(&str, &str)]) -> (TestDatabase, Agent) {
         .args(["serve", "--config", &config])
         .env("OTEL_BSP_SCHEDULE_DELAY", "10")
         .envs(more.iter().copied());
-    (made, Agent::start(command).ready())
+    (fixture, Agent::start(command).ready())
 }
 
 fn sweeps_are_spans_and_scrapes_are_not(python: &str) {
@@ -399,7 +399,7 @@ fn a_collector_that_hangs_holds_up_nothing(python: &str) {
     assert_eq!(code, Some(0));
     line(&log, "run succeeded");
     line(&log, "the last spans were not exported in time and are lost");
-    // So do sweeps and scrapes, with a queue that has room for one span.
+    // So do sweeps and scrapes, with a queue for a single span.
     let (_made, agent) = sweeping(&collector.url(), &[("OTEL_BSP_MAX_QUEUE_SIZE", "1")]);
     let dropped = [("reason", "queue_full")];
     eventually("spans are dropped, and counted", || {
@@ -414,7 +414,7 @@ fn a_collector_that_hangs_holds_up_nothing(python: &str) {
     assert!(collector.spans().is_empty());
 }
 
-fn a_collector_that_is_ill_is_told_of_once(python: &str) {
+fn a_failing_receiver_is_logged_once(python: &str) {
     let mut collector = Collector::start(python);
     for (mode, reason, words) in [
         ("garbage", "rejected", "the response is not OTLP"),
@@ -484,34 +484,34 @@ fn exemplars(agent: &Agent) -> Vec<String> {
 fn a_real_prometheus_takes_exemplars(python: &str) {
     let prometheus = tool("prometheus").unwrap();
     let collector = Collector::start(python);
-    let office = traced_office(&collector);
-    assert_eq!(office.ask("anna", WISH, &[]).status, 202);
+    let site = traced_office(&collector);
+    assert_eq!(site.ask("anna", WISH, &[]).status, 202);
     let trace = collector.span("job health_check").text("trace").to_owned();
     let label = format!("# {{trace_id=\"{trace}\"}} ");
-    let found = exemplars(&office.agent);
+    let found = exemplars(&site.agent);
     assert!(
         found.len() == 1 && found[0].contains(&label) && found[0].contains("task=\"health_check\""),
         "{found:?}"
     );
     // The older form has none.
-    let text = office.get("rudi", "/metrics").text();
+    let text = site.get("rudi", "/metrics").text();
     assert!(text.contains("litekeeper_job_duration_seconds_bucket") && !text.contains("trace_id"));
     // A run that is not sampled leaves none.
     let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
-    assert_eq!(office.ask("anna", WISH, &[("Traceparent", unsampled)]).status, 202);
-    office.last_action();
+    assert_eq!(site.ask("anna", WISH, &[("Traceparent", unsampled)]).status, 202);
+    site.last_action();
     let count = |text: &str| {
         text.lines().any(|line| line == "litekeeper_job_duration_seconds_count{task=\"health_check\"} 2")
     };
-    eventually("the second run is counted", || count(&office.get("rudi", "/metrics").text()).then_some(()));
+    eventually("the second run is counted", || count(&site.get("rudi", "/metrics").text()).then_some(()));
     let exemplar = |found: &[String]| found[0].split(" # ").nth(1).map(str::to_owned);
-    assert_eq!(exemplar(&exemplars(&office.agent)), exemplar(&found));
+    assert_eq!(exemplar(&exemplars(&site.agent)), exemplar(&found));
 
     let directory = tempfile::tempdir().unwrap();
     let sign_in = "  basic_auth: {username: rudi, password: reads}\n";
     let flag = ["--enable-feature=exemplar-storage"];
     let prometheus =
-        Prometheus::scraping_by(&prometheus, office.agent.address(), directory.path(), sign_in, &flag);
+        Prometheus::scraping_by(&prometheus, site.agent.address(), directory.path(), sign_in, &flag);
     let taken = eventually("Prometheus has the exemplar", || {
         let path = "query_exemplars?query=litekeeper_job_duration_seconds_bucket&start=0&end=4000000000";
         let answer = prometheus.api(path)?;
@@ -550,16 +550,16 @@ fn the_log_is_for_people_or_machines() {
 }
 
 fn without_a_collector_there_are_no_traces() {
-    let office = Office::open("");
+    let site = TestSite::open("");
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    assert_eq!(office.ask("anna", WISH, &[("Traceparent", parent)]).status, 202);
-    office.last_action();
+    assert_eq!(site.ask("anna", WISH, &[("Traceparent", parent)]).status, 202);
+    site.last_action();
     let line = eventually("the run's line", || {
-        office.agent.log().into_iter().find(|line| line.contains("\"run succeeded\""))
+        site.agent.log().into_iter().find(|line| line.contains("\"run succeeded\""))
     });
     assert!(line.contains("\"db\":\"books\"") && !line.contains("trace_id"), "{line}");
-    assert!(exemplars(&office.agent).is_empty());
-    let metrics = office.get("rudi", "/metrics").text();
+    assert!(exemplars(&site.agent).is_empty());
+    let metrics = site.get("rudi", "/metrics").text();
     for reason in ["queue_full", "failed", "rejected"] {
         assert!(
             metrics.contains(&format!("litekeeper_trace_spans_dropped_total{{reason=\"{reason}\"}} 0")),

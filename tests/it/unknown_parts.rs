@@ -27,8 +27,8 @@ pub fn trials() -> Vec<Trial> {
 
 /// A log that SQLite knows all of, and a table whose index needs one of the application's parts.
 fn make(auto_vacuum: u32, unknown: &str) -> TestDatabase {
-    let made = TestDatabase::new("app").sql("").make();
-    let connection = made.connect();
+    let fixture = TestDatabase::new("app").sql("").make();
+    let connection = fixture.connect();
     connection
         .create_collation("unicase", |a: &str, b: &str| a.to_lowercase().cmp(&b.to_lowercase()))
         .unwrap();
@@ -45,7 +45,7 @@ fn make(auto_vacuum: u32, unknown: &str) -> TestDatabase {
              INSERT INTO decks (id, at, name) SELECT id, at, 'Name' || id FROM logs;"
         ))
         .unwrap();
-    made
+    fixture
 }
 
 /// What makes the table `decks`, the part of the application that it needs, and whether rows can be deleted without.
@@ -77,11 +77,11 @@ const UNKNOWN: [(&str, &str, bool); 4] = [
 
 fn tasks_run_beside_unknown_parts() {
     for (unknown, part, is_cleaned) in UNKNOWN {
-        let made = make(0, unknown);
-        let backups = made.directory().join("backups");
+        let fixture = make(0, unknown);
+        let backups = fixture.directory().join("backups");
         std::fs::create_dir(&backups).unwrap();
         let config = configure(
-            &made,
+            &fixture,
             "{log_cleaning: {tables: [{table: logs, column: at, retention: 30d}]}, optimize: {}, backup: {to: backups}, \
              vacuum: {min_reclaimable: {bytes: 1, ratio: 0}}, health_check: {}}",
         );
@@ -100,7 +100,7 @@ fn tasks_run_beside_unknown_parts() {
         assert_eq!(dry["runs"][0]["forecast"]["would_not_run"], runs[0]["message"], "{part}: {dry:#?}");
 
         let config =
-            configure(&made, "{log_cleaning: {tables: [{table: decks, column: at, retention: 30d}]}}");
+            configure(&fixture, "{log_cleaning: {tables: [{table: decks, column: at, retention: 30d}]}}");
         let (_, runs) = run("log_cleaning", &config);
         let message = runs[0]["message"].as_str().unwrap_or_default();
         let reason = if is_cleaned { Value::Null } else { "config".into() };
@@ -108,12 +108,12 @@ fn tasks_run_beside_unknown_parts() {
         let is_named = message.contains(part) && message.contains("the application's own");
         assert_eq!(is_named, !is_cleaned, "{part}: {message}");
         let sql = "SELECT count(*) FROM decks NOT INDEXED";
-        let rows: i64 = made.connect().query_row(sql, (), |row| row.get(0)).unwrap();
+        let rows: i64 = fixture.connect().query_row(sql, (), |row| row.get(0)).unwrap();
         assert_eq!(rows, if is_cleaned { 30 } else { 100 }, "{part}");
 
         // Free pages go without the schema.
-        let made = make(2, unknown);
-        let config = configure(&made, "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}}}");
+        let fixture = make(2, unknown);
+        let config = configure(&fixture, "{vacuum: {min_reclaimable: {bytes: 1, ratio: 0}}}");
         let (exit, runs) = run("vacuum", &config);
         assert_eq!((exit, &runs[0]["outcome"]), (Some(0), &"success".into()), "{part}: {runs:#?}");
     }
@@ -126,8 +126,8 @@ fn counts_need_no_collation() {
         "CREATE TABLE decks (id INTEGER, at INTEGER, name TEXT PRIMARY KEY COLLATE unicase) WITHOUT ROWID;",
     ];
     for table in tables {
-        let made = make(0, table);
-        let path = made.path().display().to_string();
+        let fixture = make(0, table);
+        let path = fixture.path().display().to_string();
         let report = Output::of(&["check", "--json", "--rows", "decks,logs", &path]).stdout;
         let report: Value = serde_json::from_str(&report).unwrap();
         let rows = report["databases"][0]["rows"].as_array().unwrap().clone();
@@ -135,7 +135,7 @@ fn counts_need_no_collation() {
         assert!(rows.iter().all(|table| table["rows"] == 100), "{table}: {rows:#?}");
         let doctor = Output::of(&["doctor", &path]).stdout;
         assert!(!doctor.contains("ould not look"), "{table}: {doctor}");
-        let watch = made.directory().join("watch.yml");
+        let watch = fixture.directory().join("watch.yml");
         std::fs::write(&watch, format!("state: off\ndatabases: [{{path: {path:?}, row_counts: [decks]}}]\n"))
             .unwrap();
         let mut serve = litekeeper();
@@ -144,7 +144,7 @@ fn counts_need_no_collation() {
         agent.until("sqlite_table_rows", &[("db", "app"), ("table", "decks"), ("method", "count")], 100.0);
         drop(agent);
 
-        let config = configure(&made, "{optimize: {}}");
+        let config = configure(&fixture, "{optimize: {}}");
         let dry = Output::of(&["run", "optimize", "--config", &config, "--json", "--dry-run"]).stdout;
         let dry: Value = serde_json::from_str(&dry).unwrap();
         let (code, runs) = run("optimize", &config);
@@ -167,9 +167,9 @@ const NO_DATABASE: [(&str, &[u8], &str); 6] = [
 
 /// Every command names the state, none calls it damage, and none changes the file.
 fn a_file_that_never_was_a_database_is_not_damaged() {
-    let made = TestDatabase::new("app");
-    std::fs::create_dir(made.directory().join("backups")).unwrap();
-    let path = made.path().display().to_string();
+    let fixture = TestDatabase::new("app");
+    std::fs::create_dir(fixture.directory().join("backups")).unwrap();
+    let path = fixture.path().display().to_string();
     let database = TestDatabase::new("other").rows(10).make();
     let newer = {
         let mut bytes = std::fs::read(database.path()).unwrap();
@@ -178,12 +178,12 @@ fn a_file_that_never_was_a_database_is_not_damaged() {
     };
     let cases = NO_DATABASE.into_iter().chain([("newer_version", &*newer, "needs version 3")]);
     let config = configure(
-        &made,
+        &fixture,
         "{health_check: {}, backup: {to: backups}, vacuum: {}, optimize: {}, checkpoint: {}, \
          log_cleaning: {tables: [{table: t, column: c, retention: 30d}]}}",
     );
     for (state, content, words) in cases {
-        std::fs::write(made.path(), content).unwrap();
+        std::fs::write(fixture.path(), content).unwrap();
         for command in [&["check", &path][..], &["doctor", &path], &["check", "--by-table", "--quick", &path]]
         {
             let output = Output::of(command);
@@ -200,14 +200,14 @@ fn a_file_that_never_was_a_database_is_not_damaged() {
             let message = runs[0]["message"].as_str().unwrap();
             assert!(message.contains(words), "{state}, {task}: {message}");
         }
-        assert_eq!(std::fs::read(made.path()).unwrap(), content, "{state}");
-        let left: Vec<_> = std::fs::read_dir(made.directory().join("backups")).unwrap().collect();
+        assert_eq!(std::fs::read(fixture.path()).unwrap(), content, "{state}");
+        let left: Vec<_> = std::fs::read_dir(fixture.directory().join("backups")).unwrap().collect();
         assert!(left.is_empty(), "{state}: {left:?}");
     }
 }
 
 fn an_encrypted_file_is_not_called_corrupt() {
-    let made = TestDatabase::new("app");
+    let fixture = TestDatabase::new("app");
     let mut state = 1_u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -217,25 +217,25 @@ fn an_encrypted_file_is_not_called_corrupt() {
     })
     .take(8 * 4096)
     .collect();
-    std::fs::write(made.path(), &noise).unwrap();
-    std::fs::create_dir(made.directory().join("backups")).unwrap();
-    let path = made.path().display().to_string();
+    std::fs::write(fixture.path(), &noise).unwrap();
+    std::fs::create_dir(fixture.directory().join("backups")).unwrap();
+    let path = fixture.path().display().to_string();
     for command in ["check", "doctor"] {
         let output = Output::of(&[command, &path]);
         assert_eq!(output.code, Some(3), "{output:?}");
         let words = output.stdout + &output.stderr;
         assert!(words.contains("looks encrypted") && !words.to_lowercase().contains("damaged"), "{words}");
     }
-    let config = configure(&made, "{health_check: {}, backup: {to: backups}, vacuum: {}}");
+    let config = configure(&fixture, "{health_check: {}, backup: {to: backups}, vacuum: {}}");
     for task in ["health_check", "backup", "vacuum", "backup"] {
         let runs = run(task, &config).1;
         assert_eq!(runs[0]["reason"], "other", "{task}: {runs:#?}");
         assert!(runs[0]["message"].as_str().unwrap().contains("looks encrypted"), "{task}: {runs:#?}");
     }
-    assert_eq!(std::fs::read(made.path()).unwrap(), noise);
+    assert_eq!(std::fs::read(fixture.path()).unwrap(), noise);
 
     // SQLITE_NOTADB pages as corruption.
-    let watch = made.directory().join("watch.yml");
+    let watch = fixture.directory().join("watch.yml");
     std::fs::write(&watch, format!("state: off\nsample_interval: 1s\ndatabases: [{{path: {path:?}}}]\n"))
         .unwrap();
     let mut serve = litekeeper();
@@ -247,12 +247,12 @@ fn an_encrypted_file_is_not_called_corrupt() {
     drop(agent);
 
     // What was a database before is damaged, whatever its bytes look like.
-    std::fs::remove_file(made.path()).unwrap();
-    made.connect().execute_batch("CREATE TABLE items (id INTEGER PRIMARY KEY)").unwrap();
+    std::fs::remove_file(fixture.path()).unwrap();
+    fixture.connect().execute_batch("CREATE TABLE items (id INTEGER PRIMARY KEY)").unwrap();
     let mut serve = litekeeper();
     serve.arg("serve").arg("--config").arg(&watch);
     let agent = Agent::start(serve).ready();
     agent.until("sqlite_up", &[("db", "app")], 1.0);
-    std::fs::write(made.path(), &noise).unwrap();
+    std::fs::write(fixture.path(), &noise).unwrap();
     agent.until("sqlite_errors_total", &[("db", "app"), ("code", "SQLITE_NOTADB")], 1.0);
 }

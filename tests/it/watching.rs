@@ -195,7 +195,7 @@ fn a_shm_truncated_under_a_writer_is_survived() {
         assert!(checkpointed.is_err(), "{cut}: {checkpointed:?}");
         drop(writer);
         owner.kill();
-        // Whoever opens it next builds the index anew from the WAL, and nothing is lost.
+        // The next program that opens it rebuilds the index from the WAL, and nothing is lost.
         std::fs::remove_file(companion(&path, "-shm")).unwrap();
         let connection = rusqlite::Connection::open(&path).unwrap();
         let verdict: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
@@ -228,9 +228,9 @@ fn a_commit_is_seen_however_long_its_fsync_takes(compiler: &str) {
     let directory = tempfile::tempdir().unwrap();
     let (source, library) = (directory.path().join("slow.c"), directory.path().join("slow.so"));
     std::fs::write(&source, SLOW_FSYNC).unwrap();
-    let made =
+    let fixture =
         Command::new(compiler).args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
-    assert!(made.success());
+    assert!(fixture.success());
     let (path, hold) = (directory.path().join("slow.db"), directory.path().join("hold"));
     let mut owner = Command::new("python3")
         .args(["-c", OWNER])

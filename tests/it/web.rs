@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
         test("users_act_by_forms_after_a_dry_run", users_act_by_forms_after_a_dry_run),
         test("users_act_by_the_api", users_act_by_the_api),
         test("a_backup_is_planned_and_made_by_a_user", a_backup_is_planned_and_made_by_a_user),
-        test("nobody_acts_who_may_not", nobody_acts_who_may_not),
+        test("only_operators_may_act", only_operators_may_act),
         test("an_old_state_file_is_taken_over", an_old_state_file_is_taken_over),
         test("pages_use_each_class_of_the_style_sheet", pages_use_each_class_of_the_style_sheet),
         test_with_tool("schemathesis_finds_no_failure", schemathesis, schemathesis_finds_no_failure),
@@ -33,8 +33,8 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// An agent where anna may act and rudi may read.
-pub struct Office {
-    pub made: TestDatabase,
+pub struct TestSite {
+    pub fixture: TestDatabase,
     pub agent: Agent,
 }
 
@@ -46,22 +46,22 @@ pub fn basic(name: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
 }
 
-impl Office {
+impl TestSite {
     pub fn open(more: &str) -> Self {
         Self::start(more, &[])
     }
 
     /// The same, with variables of the environment.
     pub fn start(more: &str, variables: &[(&str, &str)]) -> Self {
-        let made = TestDatabase::new("books")
+        let fixture = TestDatabase::new("books")
             .rows(3)
             .sql(
                 "CREATE TABLE logs (id INTEGER PRIMARY KEY, created_at TEXT); CREATE INDEX logs_by_time ON logs (created_at);
                  INSERT INTO logs (created_at) VALUES (datetime('now', '-300 days')), (datetime('now', '-200 days')), (datetime('now'));",
             )
             .make();
-        std::fs::create_dir(made.directory().join("backups")).unwrap();
-        let write = |name: &str, text: &str| std::fs::write(made.directory().join(name), text).unwrap();
+        std::fs::create_dir(fixture.directory().join("backups")).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(fixture.directory().join(name), text).unwrap();
         let users: Vec<String> = PASSWORDS
             .iter()
             .map(|(name, password)| format!("{name}: '{}'", bcrypt::hash(password, 4).unwrap()))
@@ -76,11 +76,11 @@ impl Office {
             ),
         );
         let mut command = litekeeper();
-        command.args(["serve", "--config"]).arg(made.directory().join("lk.yml"));
+        command.args(["serve", "--config"]).arg(fixture.directory().join("lk.yml"));
         command.envs(variables.iter().copied());
-        let office = Self { made, agent: Agent::start(command) };
-        eventually("the first sweep", || (office.get("rudi", "/-/ready").status == 200).then_some(()));
-        office
+        let site = Self { fixture, agent: Agent::start(command) };
+        eventually("the first sweep", || (site.get("rudi", "/-/ready").status == 200).then_some(()));
+        site
     }
 
     pub fn get(&self, user: &str, path: &str) -> HttpResponse {
@@ -117,7 +117,7 @@ impl Office {
     }
 
     fn logs(&self) -> i64 {
-        self.made.connect().query_row("SELECT count(*) FROM logs", (), |row| row.get(0)).unwrap()
+        self.fixture.connect().query_row("SELECT count(*) FROM logs", (), |row| row.get(0)).unwrap()
     }
 
     /// The last action, when it is over.
@@ -199,18 +199,18 @@ pub fn mismatch(value: &Value, schema: &Value, document: &Value) -> Option<Strin
 }
 
 fn the_api_says_what_its_description_says() {
-    let office = Office::open("");
+    let site = TestSite::open("");
     let output = Output::of(&[
         "run".as_ref(),
         "all".as_ref(),
         "--config".as_ref(),
-        office.made.directory().join("lk.yml").as_os_str(),
+        site.fixture.directory().join("lk.yml").as_os_str(),
     ]);
     assert_eq!(output.code, Some(0), "{output:?}");
-    assert_eq!(office.wish("anna", r#"{"kind": "pause"}"#).status, 200);
-    let document = office.json("/api/v1/openapi.json");
+    assert_eq!(site.wish("anna", r#"{"kind": "pause"}"#).status, 200);
+    let document = site.json("/api/v1/openapi.json");
     eventually("rows are counted and runs are seen", || {
-        let found = office.json("/api/v1/databases/books");
+        let found = site.json("/api/v1/databases/books");
         (found["tables"][1]["newest_row_at"].is_string()
             && found["tasks"][0]["last_succeeded"] == true
             && found["table_sizes"].is_object())
@@ -220,7 +220,7 @@ fn the_api_says_what_its_description_says() {
     assert_eq!(paths.len(), 7);
     for (path, operations) in paths {
         let real = path.replace("{name}", "books");
-        let answer = office.json(&format!("/api/v1{real}"));
+        let answer = site.json(&format!("/api/v1{real}"));
         let schema = &operations["get"]["responses"]["200"]["content"]["application/json"]["schema"];
         assert_eq!(mismatch(&answer, schema, &document), None, "{path}: {answer:#}");
         // No owner of a sound database has lost its locks.
@@ -229,17 +229,17 @@ fn the_api_says_what_its_description_says() {
             .filter_map(|(_, value)| value.as_array())
             .for_each(|list| assert!(!list.is_empty(), "{path} lists something: {answer:#}"));
     }
-    let found = office.json("/api/v1/databases?q=BOOK&state=up&label=app%3Dshop");
+    let found = site.json("/api/v1/databases?q=BOOK&state=up&label=app%3Dshop");
     assert_eq!((&found["total"], &found["databases"][0]["tables"][0]["rows"]), (&1.into(), &3.into()));
-    assert_eq!(office.json("/api/v1/databases?q=none")["total"], 0);
-    assert_eq!(office.json("/api/v1/databases?offset=1")["databases"], serde_json::json!([]));
-    assert_eq!(office.json("/api/v1/runs?task=vacuum")["runs"], serde_json::json!([]));
-    assert_eq!(office.json("/api/v1/runs?database=books&limit=1")["runs"].as_array().unwrap().len(), 1);
-    assert_eq!(office.json("/api/v1/schedule")["paused"], true);
+    assert_eq!(site.json("/api/v1/databases?q=none")["total"], 0);
+    assert_eq!(site.json("/api/v1/databases?offset=1")["databases"], serde_json::json!([]));
+    assert_eq!(site.json("/api/v1/runs?task=vacuum")["runs"], serde_json::json!([]));
+    assert_eq!(site.json("/api/v1/runs?database=books&limit=1")["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(site.json("/api/v1/schedule")["paused"], true);
 }
 
 fn the_api_refuses_what_is_wrong() {
-    let office = Office::open("");
+    let site = TestSite::open("");
     for (path, status) in [
         ("/api/v1/databases/none", 404),
         ("/api/v1", 404),
@@ -252,7 +252,7 @@ fn the_api_refuses_what_is_wrong() {
         ("/api/v1/databases?state=well", 400),
         ("/api/v1/runs?task=none", 400),
     ] {
-        let answer = office.get("rudi", path);
+        let answer = site.get("rudi", path);
         assert_eq!(
             (answer.status, answer.header("content-type")),
             (status, Some("application/json")),
@@ -261,16 +261,16 @@ fn the_api_refuses_what_is_wrong() {
         let value: Value = serde_json::from_slice(&answer.body).unwrap();
         assert!(value["error"].is_string(), "{path}: {value}");
     }
-    let answer = office.agent.request("DELETE", "/api/v1/runs", &[("Authorization", &basic("rudi"))]);
+    let answer = site.agent.request("DELETE", "/api/v1/runs", &[("Authorization", &basic("rudi"))]);
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
-    let answer = office.agent.request("DELETE", "/api/v1/actions", &[("Authorization", &basic("rudi"))]);
+    let answer = site.agent.request("DELETE", "/api/v1/actions", &[("Authorization", &basic("rudi"))]);
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, POST")));
 }
 
 /// What keeps a request from being answered is said as the API says all else, and as its description has it.
 fn the_api_says_json_before_it_is_asked() {
-    let office = Office::open("");
-    let document = office.json("/api/v1/openapi.json");
+    let site = TestSite::open("");
+    let document = site.json("/api/v1/openapi.json");
     let head = |more: &str| {
         format!(
             "POST /api/v1/actions HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\r\n{more}\r\n"
@@ -283,7 +283,7 @@ fn the_api_says_json_before_it_is_asked() {
         (signed("Transfer-Encoding: chunked\r\n") + "no number\r\n", 400, "the body cannot be read"),
         (signed("Content-Length: 9\r\n") + "{", 408, "did not arrive within 10s"),
     ] {
-        let answer = office.agent.send(request.as_bytes());
+        let answer = site.agent.send(request.as_bytes());
         let what = (answer.status, answer.header("content-type"));
         assert_eq!(what, (status, Some("application/json")), "{request}");
         let value: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -292,7 +292,7 @@ fn the_api_says_json_before_it_is_asked() {
         assert_eq!(mismatch(&value, schema, &document), None, "{status}: {value}");
         assert!(value["error"].as_str().unwrap().contains(words), "{status}: {value}");
     }
-    let scrape = office.get("rudi", "/metrics").text();
+    let scrape = site.get("rudi", "/metrics").text();
     for status in [400, 401, 408, 413] {
         let counted = format!("litekeeper_http_requests_total{{handler=\"/api/v1\",code=\"{status}\"}} 1");
         assert!(scrape.contains(&counted), "{status} is counted: {scrape}");
@@ -306,12 +306,12 @@ fn the_api_says_json_before_it_is_asked() {
         }
     }
     // Forms are for people.
-    let answer = office.agent.request("POST", "/actions", &[]);
+    let answer = site.agent.request("POST", "/actions", &[]);
     assert_eq!((answer.status, answer.text().as_str()), (401, "sign in\n"));
-    // The last of the passwords that are not the right one is told to wait.
+    // The last wrong password is answered with a delay.
     let wrong = [("Authorization", "Basic YW5uYTpub25l")];
     let last = eventually("it is too many", || {
-        Some(office.agent.request("GET", "/api/v1/runs", &wrong)).filter(|answer| answer.status == 429)
+        Some(site.agent.request("GET", "/api/v1/runs", &wrong)).filter(|answer| answer.status == 429)
     });
     assert_eq!(
         (last.header("content-type"), last.header("retry-after")),
@@ -321,58 +321,58 @@ fn the_api_says_json_before_it_is_asked() {
 }
 
 fn users_act_by_forms_after_a_dry_run() {
-    let office = Office::open("");
-    let page = office.get("anna", "/db/books").text();
+    let site = TestSite::open("");
+    let page = site.get("anna", "/db/books").text();
     let token = hidden(&page, "plan", "token");
     let fields = format!("token={token}&database=books&task=log_cleaning");
     // A run without its dry run is refused.
-    let early = office.form("anna", &format!("{fields}&kind=run"), &[]);
+    let early = site.form("anna", &format!("{fields}&kind=run"), &[]);
     assert_eq!(early.status, 403);
     assert!(early.text().contains("a dry run comes first"));
-    let plan = office.form("anna", &format!("{fields}&kind=plan"), &[("Sec-Fetch-Site", "same-origin")]);
+    let plan = site.form("anna", &format!("{fields}&kind=plan"), &[("Sec-Fetch-Site", "same-origin")]);
     assert_eq!(plan.status, 200);
     let plan = plan.text();
     assert!(
         plan.contains(">logs<") && plan.contains(">2<") && plan.contains("Nothing has been changed yet"),
         "{plan}"
     );
-    assert_eq!(office.logs(), 3);
+    assert_eq!(site.logs(), 3);
     let planned = hidden(&plan, "run", "planned");
     // It is for this task of this database alone.
-    let other = office.form(
+    let other = site.form(
         "anna",
         &format!("token={token}&kind=run&database=books&task=vacuum&planned={planned}"),
         &[],
     );
     assert_eq!(other.status, 403);
-    let run = office.form("anna", &format!("{fields}&kind=run&planned={planned}"), &[]);
+    let run = site.form("anna", &format!("{fields}&kind=run&planned={planned}"), &[]);
     assert_eq!((run.status, run.header("location")), (303, Some("db/books")));
-    let action = office.last_action();
+    let action = site.last_action();
     assert_eq!(
         (&action["user"], &action["kind"], &action["task"]),
         (&"anna".into(), &"run".into(), &"log_cleaning".into())
     );
     assert_eq!(action["address"], "127.0.0.1");
     assert!(action["result"].as_str().unwrap().starts_with("success: 2 rows deleted"), "{action}");
-    assert_eq!(office.logs(), 1);
-    let page = office.get("rudi", "/db/books").text();
+    assert_eq!(site.logs(), 1);
+    let page = site.get("rudi", "/db/books").text();
     assert!(page.contains("run log_cleaning") && page.contains(">anna<"), "it is to be seen: {page}");
     assert!(!page.contains("<form method=\"post\""), "who may read has no buttons");
     // Checks need no dry run; a pause is seen at once, and keeps a run from being done.
-    assert_eq!(office.form("anna", &format!("token={token}&kind=recheck&database=books"), &[]).status, 303);
-    assert_eq!(office.last_action()["result"], "success: full ok, foreign_key ok");
+    assert_eq!(site.form("anna", &format!("token={token}&kind=recheck&database=books"), &[]).status, 303);
+    assert_eq!(site.last_action()["result"], "success: full ok, foreign_key ok");
     assert_eq!(
-        office.form("anna", &format!("token={token}&kind=pause"), &[]).header("location"),
+        site.form("anna", &format!("token={token}&kind=pause"), &[]).header("location"),
         Some("tasks")
     );
-    assert!(office.get("anna", "/db/books").text().contains("Maintenance of this database is paused."));
-    assert_eq!(office.form("anna", &format!("token={token}&kind=recheck&database=books"), &[]).status, 303);
-    let result = office.last_action()["result"].as_str().unwrap().to_owned();
+    assert!(site.get("anna", "/db/books").text().contains("Maintenance of this database is paused."));
+    assert_eq!(site.form("anna", &format!("token={token}&kind=recheck&database=books"), &[]).status, 303);
+    let result = site.last_action()["result"].as_str().unwrap().to_owned();
     assert!(result.starts_with("skipped: maintenance is paused"), "{result}");
-    assert_eq!(office.form("anna", &format!("token={token}&kind=resume"), &[]).status, 303);
-    assert!(!office.get("anna", "/tasks").text().contains("All maintenance is paused"));
+    assert_eq!(site.form("anna", &format!("token={token}&kind=resume"), &[]).status, 303);
+    assert!(!site.get("anna", "/tasks").text().contains("All maintenance is paused"));
     eventually("the log tells who acted", || {
-        office
+        site
             .agent
             .log()
             .iter()
@@ -382,15 +382,15 @@ fn users_act_by_forms_after_a_dry_run() {
 }
 
 fn users_act_by_the_api() {
-    let office = Office::open("");
-    let dry = office
+    let site = TestSite::open("");
+    let dry = site
         .wish("anna", r#"{"kind": "run", "database": "books", "task": "log_cleaning", "dry_run": true}"#);
     let dry: Value = serde_json::from_slice(&dry.body).unwrap();
     assert_eq!(dry["forecast"]["tables"][0]["rows"], 2, "{dry}");
-    let run = office.wish("anna", r#"{"kind": "run", "database": "books", "task": "log_cleaning"}"#);
+    let run = site.wish("anna", r#"{"kind": "run", "database": "books", "task": "log_cleaning"}"#);
     assert_eq!(run.status, 202);
-    assert_eq!(office.last_action()["result"], "success: 2 rows deleted");
-    assert_eq!(office.logs(), 1);
+    assert_eq!(site.last_action()["result"], "success: 2 rows deleted");
+    assert_eq!(site.logs(), 1);
     for (body, status) in [
         (r#"{"kind": "run", "database": "books", "task": "vacuum"}"#, 409),
         (r#"{"kind": "run", "database": "none", "task": "vacuum"}"#, 404),
@@ -401,74 +401,74 @@ fn users_act_by_the_api() {
         ("{", 400),
         ("", 400),
     ] {
-        assert_eq!(office.wish("anna", body).status, status, "{body}");
+        assert_eq!(site.wish("anna", body).status, status, "{body}");
     }
     let large = format!("{{\"kind\": \"{}\"}}", "x".repeat(20_000));
-    assert_eq!(office.wish("anna", &large).status, 413);
+    assert_eq!(site.wish("anna", &large).status, 413);
 }
 
 fn a_backup_is_planned_and_made_by_a_user() {
-    let office = Office::open("");
-    let backups = || std::fs::read_dir(office.made.directory().join("backups")).unwrap().count();
+    let site = TestSite::open("");
+    let backups = || std::fs::read_dir(site.fixture.directory().join("backups")).unwrap().count();
     let dry =
-        office.wish("anna", r#"{"kind": "run", "database": "books", "task": "backup", "dry_run": true}"#);
+        site.wish("anna", r#"{"kind": "run", "database": "books", "task": "backup", "dry_run": true}"#);
     let dry: Value = serde_json::from_slice(&dry.body).unwrap();
     assert!(dry["forecast"]["needs"][0]["bytes"].as_u64().unwrap() > 0, "{dry}");
-    let token = hidden(&office.get("anna", "/db/books").text(), "plan", "token");
+    let token = hidden(&site.get("anna", "/db/books").text(), "plan", "token");
     let fields = format!("token={token}&database=books&task=backup");
-    let early = office.form("anna", &format!("{fields}&kind=run"), &[]);
+    let early = site.form("anna", &format!("{fields}&kind=run"), &[]);
     assert!(early.status == 403 && early.text().contains("a dry run comes first"), "{}", early.text());
-    let plan = office.form("anna", &format!("{fields}&kind=plan"), &[]).text();
+    let plan = site.form("anna", &format!("{fields}&kind=plan"), &[]).text();
     assert!(plan.contains("Space for ") && plan.contains("backups"), "{plan}");
     assert_eq!(backups(), 0, "a dry run makes none");
     let planned = hidden(&plan, "run", "planned");
-    let run = office.form("anna", &format!("{fields}&kind=run&planned={planned}"), &[]);
+    let run = site.form("anna", &format!("{fields}&kind=run&planned={planned}"), &[]);
     assert_eq!((run.status, run.header("location")), (303, Some("db/books")));
-    let action = office.last_action();
+    let action = site.last_action();
     assert!(action["result"].as_str().unwrap().starts_with("success"), "{action}");
     assert_eq!((&action["user"], &action["task"]), (&"anna".into(), &"backup".into()));
     assert!(backups() > 0);
-    assert_eq!(office.json("/api/v1/runs?task=backup")["runs"][0]["outcome"], "success");
-    assert!(office.get("rudi", "/db/books").text().contains("run backup"));
+    assert_eq!(site.json("/api/v1/runs?task=backup")["runs"][0]["outcome"], "success");
+    assert!(site.get("rudi", "/db/books").text().contains("run backup"));
 }
 
-fn nobody_acts_who_may_not() {
-    let office = Office::open("");
-    let token = hidden(&office.get("anna", "/db/books").text(), "plan", "token");
+fn only_operators_may_act() {
+    let site = TestSite::open("");
+    let token = hidden(&site.get("anna", "/db/books").text(), "plan", "token");
     let pause = format!("token={token}&kind=pause");
-    assert_eq!(office.form("rudi", &pause, &[]).status, 403, "a reader");
-    assert_eq!(office.form("anna", "kind=pause", &[]).status, 403, "no token");
-    assert_eq!(office.form("anna", "token=guess&kind=pause", &[]).status, 403, "a wrong one");
+    assert_eq!(site.form("rudi", &pause, &[]).status, 403, "a reader");
+    assert_eq!(site.form("anna", "kind=pause", &[]).status, 403, "no token");
+    assert_eq!(site.form("anna", "token=guess&kind=pause", &[]).status, 403, "a wrong one");
     for header in [("Origin", "https://evil.test"), ("Sec-Fetch-Site", "cross-site"), ("Origin", "null")] {
-        assert_eq!(office.form("anna", &pause, &[header]).status, 403, "{header:?}");
+        assert_eq!(site.form("anna", &pause, &[header]).status, 403, "{header:?}");
         let body = r#"{"kind": "pause"}"#;
-        let by_api = office.post("anna", "/api/v1/actions", "application/json", body, &[header]);
+        let by_api = site.post("anna", "/api/v1/actions", "application/json", body, &[header]);
         assert_eq!(by_api.status, 403, "{header:?}");
     }
-    assert_eq!(office.post("anna", "/actions", "text/plain", &pause, &[]).status, 415);
+    assert_eq!(site.post("anna", "/actions", "text/plain", &pause, &[]).status, 415);
     let body = r#"{"kind": "pause"}"#;
     assert_eq!(
-        office.post("anna", "/api/v1/actions", "text/plain", body, &[]).status,
+        site.post("anna", "/api/v1/actions", "text/plain", body, &[]).status,
         415,
         "what a form can send"
     );
-    assert_eq!(office.wish("rudi", body).status, 403);
-    assert_eq!(office.get("anna", "/actions").status, 405);
-    assert_eq!(office.agent.request("POST", "/actions", &[]).status, 401);
-    assert_eq!(office.json("/api/v1/actions")["actions"], serde_json::json!([]));
+    assert_eq!(site.wish("rudi", body).status, 403);
+    assert_eq!(site.get("anna", "/actions").status, 405);
+    assert_eq!(site.agent.request("POST", "/actions", &[]).status, 401);
+    assert_eq!(site.json("/api/v1/actions")["actions"], serde_json::json!([]));
     // Where nobody is named, nobody can.
-    let made = TestDatabase::new("books").make();
-    let agent = Agent::serve(&[made.path()]).ready();
+    let fixture = TestDatabase::new("books").make();
+    let agent = Agent::serve(&[fixture.path()]).ready();
     assert_eq!(agent.request("POST", "/actions", &[("Content-Length", "0")]).status, 403);
     let answer = agent.request("POST", "/api/v1/actions", &[("Content-Length", "0")]);
     assert!(answer.status == 403 && answer.text().contains("there are no operators"), "{}", answer.text());
 }
 
 fn an_old_state_file_is_taken_over() {
-    let office = Office::open("");
-    let file = office.made.directory().join("state.db");
-    let configuration = office.made.directory().join("lk.yml");
-    let Office { made, agent } = office;
+    let site = TestSite::open("");
+    let file = site.fixture.directory().join("state.db");
+    let configuration = site.fixture.directory().join("lk.yml");
+    let TestSite { fixture, agent } = site;
     let output =
         Output::of(&["run".as_ref(), "all".as_ref(), "--config".as_ref(), configuration.as_os_str()]);
     assert_eq!(output.code, Some(0), "{output:?}");
@@ -483,23 +483,23 @@ fn an_old_state_file_is_taken_over() {
     drop(old);
     let mut command = litekeeper();
     command.args(["serve", "--config"]).arg(&configuration);
-    let office = Office { made, agent: Agent::start(command) };
-    eventually("it is served", || (office.get("rudi", "/-/ready").status == 200).then_some(()));
+    let site = TestSite { fixture, agent: Agent::start(command) };
+    eventually("it is served", || (site.get("rudi", "/-/ready").status == 200).then_some(()));
     let page = eventually("a trend is known", || {
-        let page = office.get("rudi", "/db/books").text();
+        let page = site.get("rudi", "/db/books").text();
         page.contains("file from").then_some(page)
     });
     assert!(page.contains("2 rows deleted"), "what ran before is known");
-    assert_eq!(office.wish("anna", r#"{"kind": "pause"}"#).status, 200);
+    assert_eq!(site.wish("anna", r#"{"kind": "pause"}"#).status, 200);
 }
 
 fn schemathesis_finds_no_failure(program: &str) {
-    let office = Office::open("");
-    let url = format!("http://{}/api/v1/openapi.json", office.agent.address());
+    let site = TestSite::open("");
+    let url = format!("http://{}/api/v1/openapi.json", site.agent.address());
     let output = Command::new(program)
         .args(["run", &url, "--header", &format!("Authorization: {}", basic("anna"))])
         .args(["--max-examples", "30", "--workers", "2", "--generation-deterministic", "--no-color"])
-        .current_dir(office.made.directory())
+        .current_dir(site.fixture.directory())
         .env("NO_PROXY", "*")
         .output()
         .unwrap();
