@@ -55,14 +55,14 @@ Examples:
   litekeeper scrub books.db
   litekeeper scrub --dry-run --rate 20M /srv/tenants/*.db
 
-The first scrub of a file only records hashes. A stopped scrub continues at its position. docs/SCRUB.md explains what can be verified and what a mismatch means.
+The first scrub of a file only records hashes. If a scrub is stopped, the next one continues at the same position. docs/SCRUB.md explains what can be verified and what a mismatch means.
 
 Exit codes: 0 no damage found, 1 damage found, 2 usage error, 3 something could not be scrubbed, or the scrub was stopped.")]
 pub(super) struct Arguments {
     /// Database files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Show what would be read and verified, and read no page
+    /// Show what would be read and verified, without reading any page
     #[arg(long, conflicts_with = "accept")]
     dry_run: bool,
     /// Print JSON instead of text
@@ -74,8 +74,8 @@ pub(super) struct Arguments {
     /// Directory of the ledgers; default: `scrub` beside the state file of the agent
     #[arg(long, value_name = "DIRECTORY")]
     ledger_dir: Option<PathBuf>,
-    /// Accept the pages that earlier scrubs reported: they get the hash of their present content,
-    /// and are not reported again. Use it after a repair or a restore over the same file
+    /// Accept the pages that earlier scrubs reported: they get the hash of their current content,
+    /// and are no longer reported. Use it after a repair or a restore over the same file
     #[arg(long)]
     accept: bool,
     /// Configuration file, for the default of --ledger-dir
@@ -133,7 +133,10 @@ struct Document<'a> {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let Some(ledgers) = ledgers(&arguments) else {
-        print_error!("litekeeper: no directory for the ledgers is known: add --ledger-dir DIRECTORY");
+        print_error!(
+            "litekeeper: there is no configuration with a state file, so the directory of the ledgers is not known: add \
+             --ledger-dir DIRECTORY"
+        );
         return Ok(Exit::Usage);
     };
     block_on(async {
@@ -292,7 +295,7 @@ fn report_text(path: &str, report: &Report, mismatches: &[NamedMismatch]) -> Str
     let mut text = format!("{}: {verdict}\n", one_line(path));
     let source = match report.source {
         Source::Disk => "from the disk",
-        Source::PageCache => "from the page cache: the file system does not let it be bypassed",
+        Source::PageCache => "through the page cache, which this file system cannot bypass",
     };
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -329,7 +332,7 @@ fn report_text(path: &str, report: &Report, mismatches: &[NamedMismatch]) -> Str
         );
     }
     if !report.is_ok() {
-        text.push_str("  What to do: docs/SCRUB.md, \"After a find\"\n");
+        text.push_str("  What to do: `litekeeper runbook SqliteScrubFoundDamage`\n");
     }
     text
 }
@@ -356,7 +359,9 @@ fn mismatch_text(mismatch: &NamedMismatch) -> String {
     };
     let what = match mismatch.kind {
         kind if kind == MismatchKind::WalFrame.label() => "a committed frame has the wrong checksum",
-        kind if kind == MismatchKind::LostCheckpointWrite.label() => "does not hold what a checkpoint wrote",
+        kind if kind == MismatchKind::LostCheckpointWrite.label() => {
+            "does not contain what a checkpoint wrote"
+        }
         _ => "differs although nobody wrote it",
     };
     let since =
@@ -387,11 +392,11 @@ fn reason_text(reason: UnverifiedReason) -> &'static str {
         UnverifiedReason::NewPage => "new since the last scrub",
         UnverifiedReason::Written => "written since the last scrub",
         UnverifiedReason::Rewritten => "the file was written since the last scrub",
-        UnverifiedReason::WalIncomplete => "the WAL no longer says which pages were written",
+        UnverifiedReason::WalIncomplete => "the WAL no longer shows which pages were written",
         UnverifiedReason::Replaced => "another file is at the path",
         UnverifiedReason::Freelist => "free pages, whose content has no meaning",
         UnverifiedReason::Ledger => "this part of the ledger is damaged",
-        UnverifiedReason::Filesystem => "the file system does not prove that nobody wrote",
+        UnverifiedReason::Filesystem => "file times are not reliable on this file system",
         UnverifiedReason::Remounted => "the file system was mounted again while the database was in use",
         UnverifiedReason::Unsettled => "the file was written during the last scrub",
     }

@@ -76,7 +76,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     let Some(state) = app::state_file(&config) else {
-        print_error!("litekeeper: sealed rows are remembered beside the state file; set `state` to a file");
+        print_error!(
+            "litekeeper: the hashes of sealed rows are stored beside the state file, but there is none; set `state` to a file"
+        );
         return Ok(Exit::Usage);
     };
     let databases = match arguments.config.open(&arguments.db)? {
@@ -87,7 +89,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         databases.into_iter().filter(|database| !database.settings.sealed.is_empty()).collect();
     if databases.is_empty() {
         print_error!(
-            "litekeeper: no database has sealed rows; write `sealed: [{{table: vouchers, where: closed = 1}}]`"
+            "litekeeper: no selected database has sealed rows; add them to a database, as in `sealed: [{{table: vouchers, where: \
+             closed = 1}}]`"
         );
         return Ok(Exit::Usage);
     }

@@ -64,7 +64,10 @@ pub fn compare_sealed_table(request: &SealedRequest<'_>) -> Result<SealedTableRe
     let place = StorePlace::of(request.directory, request.path, request.table);
     let lock = MaintenanceLock::try_acquire(request.directory, place.high, place.low).map_err(failed)?;
     let Some(_lock) = lock else {
-        return Err(SealedError::Busy(format!("another process compares the rows of {} now", request.table)));
+        return Err(SealedError::Busy(format!(
+            "another process is comparing the rows of {}; try again later",
+            request.table
+        )));
     };
     for _ in 0..MAX_RESTARTS {
         let table = match check_sealed_table(
@@ -89,7 +92,10 @@ pub fn compare_sealed_table(request: &SealedRequest<'_>) -> Result<SealedTableRe
             return Ok(report);
         }
     }
-    Err(SealedError::Busy(format!("the schema of {} changed all the time", request.table)))
+    Err(SealedError::Busy(format!(
+        "the schema changed repeatedly during the comparison of {}; try again later",
+        request.table
+    )))
 }
 
 /// One try to compare a table.
@@ -188,7 +194,7 @@ impl<'pass> Pass<'pass> {
         let problem = self.table.as_ref().and_then(|table| key_problem(&reader.footer.key, table));
         match problem {
             Some(_) if request.accept => {
-                notices.push("its key is another one; all rows were sealed anew".to_owned());
+                notices.push("the key of the table has changed; all rows were sealed anew".to_owned());
                 Ok(OldStore { reader: None, footer: fresh, notices })
             }
             Some(problem) => Err(SealedError::Key(problem)),
@@ -336,7 +342,7 @@ impl<'pass> Pass<'pass> {
                 ));
             }
         } else {
-            report.notices.push("the table is gone, and its rows with it".to_owned());
+            report.notices.push("the table no longer exists".to_owned());
         }
         if report.on_older_columns > 0 {
             report.notices.push(format!(
@@ -346,9 +352,10 @@ impl<'pass> Pass<'pass> {
             ));
         }
         if released > 0 {
-            report
-                .notices
-                .push(format!("{} released, as the condition is another one", counted(released, "row")));
+            report.notices.push(format!(
+                "{} no longer sealed, because the condition has changed",
+                counted(released, "row")
+            ));
         }
         if report.accepted > 0 {
             footer.accepted.push(accepted);

@@ -42,7 +42,7 @@ impl SealKey {
                 None => create(directory, &path)?,
             }
         }
-        Err(io::Error::other(format!("{} does not stay what was written into it", path.display())))
+        Err(io::Error::other(format!("{} does not contain what was just written to it", path.display())))
     }
 
     /// The key of a state directory, if it has one.

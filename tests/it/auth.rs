@@ -417,8 +417,11 @@ fn sockets_are_taken_from_systemd() {
     assert_eq!(HttpResponse::parse(&answer).status, 200);
     child.kill().unwrap();
     child.wait().unwrap();
-    let output =
-        Output::of(&["serve".as_ref(), "--web.systemd-socket".as_ref(), test_server.fixture.path().as_os_str()]);
+    let output = Output::of(&[
+        "serve".as_ref(),
+        "--web.systemd-socket".as_ref(),
+        test_server.fixture.path().as_os_str(),
+    ]);
     assert_eq!(output.code, Some(3));
     assert!(output.stderr.contains("systemd passed no socket"), "{}", output.stderr);
 }

@@ -21,7 +21,10 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("each_kind_of_damage_is_found", each_kind_of_damage_is_found),
         test("page_sizes_do_not_get_in_each_others_way", page_sizes_do_not_get_in_each_others_way),
-        test("content_that_cannot_be_checked_is_distinguished", content_that_cannot_be_checked_is_distinguished),
+        test(
+            "content_that_cannot_be_checked_is_distinguished",
+            content_that_cannot_be_checked_is_distinguished,
+        ),
         test_with_tool("what_may_not_be_read_is_named", tool("setpriv"), what_may_not_be_read_is_named),
         test("the_json_has_its_shape", the_json_has_its_shape),
         test("an_interrupt_ends_a_check", an_interrupt_ends_a_check),
@@ -190,7 +193,8 @@ const DAMAGES: &[Damage] = &[
     damage(
         "a foreign key refers to no row",
         |fixture| {
-            fixture.connect()
+            fixture
+                .connect()
                 .execute_batch("PRAGMA foreign_keys = OFF; INSERT INTO child VALUES (77777)")
                 .unwrap()
         },
@@ -273,7 +277,8 @@ fn each_kind_of_damage_is_found() {
 /// A database with free pages and with words that stand in no index.
 fn damaged_soon() -> TestDatabase {
     let fixture = database();
-    fixture.connect()
+    fixture
+        .connect()
         .execute_batch(
             "CREATE TABLE notes (words TEXT); INSERT INTO notes VALUES ('unindexed words');
              CREATE TABLE gone (body BLOB);
@@ -376,8 +381,12 @@ fn the_json_has_its_shape() {
     let fixture = TestDatabase::new("shape").wal().rows(30).make();
     let owner = fixture.connect();
     owner.execute_batch("INSERT INTO items (text) VALUES ('in the WAL')").unwrap();
-    let output =
-        Output::of(&["check".as_ref(), "--json".as_ref(), "--rows=items".as_ref(), fixture.path().as_os_str()]);
+    let output = Output::of(&[
+        "check".as_ref(),
+        "--json".as_ref(),
+        "--rows=items".as_ref(),
+        fixture.path().as_os_str(),
+    ]);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     let report = &document["databases"][0];
     assert_eq!(

@@ -48,7 +48,10 @@ fn a_refusal_is_logged_once() {
         [("has no column at", "app: log_cleaning failed (config)"), ("no table gone", "    ")]
     {
         assert_eq!(text.matches(reason).count(), 1, "{text}");
-        assert!(text.lines().any(|reported| reported.starts_with(line) && reported.contains(reason)), "{text}");
+        assert!(
+            text.lines().any(|reported| reported.starts_with(line) && reported.contains(reason)),
+            "{text}"
+        );
     }
     // In the JSON each table has its own, as before.
     let json = Output::of(&[&arguments[..], &["--json"]].concat()).stdout;

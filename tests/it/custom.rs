@@ -28,7 +28,12 @@ pub fn trials() -> Vec<Trial> {
 const ENDLESS: &str =
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS value FROM n";
 
-fn ask(fixture: &TestDatabase, sql: &str, labels: &[&str], max_rows: usize) -> Result<QueryResult, CustomError> {
+fn ask(
+    fixture: &TestDatabase,
+    sql: &str,
+    labels: &[&str],
+    max_rows: usize,
+) -> Result<QueryResult, CustomError> {
     let limits = QueryLimits::with_timeout(Duration::from_secs(60));
     let mut reader = Reader::open(&fixture.path(), Access::Shared, &limits).unwrap();
     let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();

@@ -241,7 +241,8 @@ fn findings_of_the_tables() {
 
 fn findings_of_space() {
     let fixture = TestDatabase::new("space").rows(10).make();
-    fixture.connect()
+    fixture
+        .connect()
         .execute_batch(
             "CREATE TABLE big (body); INSERT INTO big VALUES (zeroblob(12000000)); DELETE FROM big",
         )

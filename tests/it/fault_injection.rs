@@ -39,7 +39,11 @@ pub fn trials() -> Vec<Trial> {
             mount_tool(),
             a_disk_that_fills_in_a_vacuum_loses_nothing,
         ),
-        test_with_tool("a_read_only_file_system_is_reported", mount_tool(), a_read_only_file_system_is_reported),
+        test_with_tool(
+            "a_read_only_file_system_is_reported",
+            mount_tool(),
+            a_read_only_file_system_is_reported,
+        ),
         test_with_tool("hours_that_clocks_skip_or_repeat", faketime(), hours_that_clocks_skip_or_repeat),
         test_with_tool("a_clock_that_jumps_makes_one_run", faketime(), a_clock_that_jumps_makes_one_run),
         test_with_tool(

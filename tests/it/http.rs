@@ -306,7 +306,10 @@ fn a_database_has_a_page_of_its_own() {
     let reported = agent.get("/db/bo/o%20ks%3Cb%3E?debug=true");
     assert_eq!(reported.header("content-type"), Some("text/plain; charset=utf-8"));
     let reported = reported.text();
-    assert!(reported.contains("page_size: 4096") && reported.contains("sqlite_up{db=\"bo/o ks<b>\"} 1.0"), "{reported}");
+    assert!(
+        reported.contains("page_size: 4096") && reported.contains("sqlite_up{db=\"bo/o ks<b>\"} 1.0"),
+        "{reported}"
+    );
     assert!(!reported.contains("litekeeper_"), "the database's metrics alone: {reported}");
     for path in ["/db/", "/db/none", "/db", "/db/books"] {
         assert_eq!(agent.get(path).status, 404, "{path}");

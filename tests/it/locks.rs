@@ -94,7 +94,8 @@ fn locks_of_a_rollback_database_are_seen() {
     until_held(&agent, [Some(0.0), Some(0.0), None, Some(0.0)]);
     assert_eq!(agent.metrics().count("sqlite_connected_processes", &[]), 0);
     assert_eq!(agent.metrics().count("sqlite_lock_held_seconds", &[]), 0);
-    let (mut reader, mut writer) = (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
+    let (mut reader, mut writer) =
+        (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
     let (reads, writes) = (u64::from(reader.pid()), u64::from(writer.pid()));
 
     reader.run("BEGIN; SELECT * FROM items");
@@ -127,7 +128,8 @@ fn locks_of_a_wal_database_are_seen() {
     let agent = watch(&fixture);
     let connected = |number| agent.until("sqlite_connected_processes", &[("db", "it")], number);
     connected(0.0);
-    let (mut reader, mut writer) = (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
+    let (mut reader, mut writer) =
+        (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
     writer.run("INSERT INTO items (text) VALUES ('x')");
     connected(1.0);
     until_held(&agent, [Some(0.0); 4]);
@@ -203,7 +205,8 @@ fn a_hold_ages_until_a_commit() {
 fn who_starves_the_checkpoint_is_named() {
     let fixture = TestDatabase::new("it").wal().rows(10).make();
     let agent = watch(&fixture);
-    let (mut reader, mut writer) = (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
+    let (mut reader, mut writer) =
+        (SecondProcess::open(&fixture.path()), SecondProcess::open(&fixture.path()));
     writer.run("PRAGMA wal_autocheckpoint = 0").run("INSERT INTO items (text) VALUES ('x')");
     reader.run("BEGIN; SELECT * FROM items");
     writer.run("INSERT INTO items (text) SELECT hex(randomblob(4000)) FROM items");

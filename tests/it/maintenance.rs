@@ -151,7 +151,8 @@ fn each_way_to_write_a_time_is_cleaned() {
 /// The commits of one table's cleaning must not be taken for an application's by the next one.
 fn own_commits_are_no_application_at_work() {
     let fixture = logs("unixepoch() - d * 86400", "INTEGER", true);
-    fixture.connect()
+    fixture
+        .connect()
         .execute_batch("CREATE TABLE more AS SELECT * FROM logs; CREATE TABLE most AS SELECT * FROM logs;")
         .unwrap();
     let tables =
@@ -167,7 +168,8 @@ fn rows_of_one_moment_are_cleaned() {
     for more in ["", ", archive: archive"] {
         let fixture = logs("datetime('now', '-1 minute')", "TEXT", true);
         std::fs::create_dir(fixture.directory().join("archive")).unwrap();
-        fixture.connect()
+        fixture
+            .connect()
             .execute_batch(
                 "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)
                  INSERT INTO logs (at) SELECT '2025-01-01 00:00:00' FROM n;",
@@ -265,7 +267,8 @@ fn each_kind_of_table_is_cleaned_or_refused() {
     }
     // Foreign keys as the application has them: on, a cascade follows.
     let fixture = logs("unixepoch() - d * 86400 - 60", "INTEGER", true);
-    fixture.connect()
+    fixture
+        .connect()
         .execute_batch(
             "CREATE TABLE notes (log INTEGER REFERENCES logs (id) ON DELETE CASCADE);
              CREATE INDEX notes_log ON notes (log); INSERT INTO notes SELECT id FROM logs;",

@@ -57,7 +57,8 @@ fn names_in_latin_1_are_no_damage() {
     assert!(!findings.contains("damaged") && !findings.contains("UTF-8"), "{findings}");
     let backup_files = fixture.directory().join("backups");
     std::fs::create_dir(&backup_files).unwrap();
-    let config = configure(&fixture, &format!("{{backup: {{to: {}}}, optimize: {{}}}}", backup_files.display()));
+    let config =
+        configure(&fixture, &format!("{{backup: {{to: {}}}, optimize: {{}}}}", backup_files.display()));
     let (code, runs) = run("backup", &config);
     let backup = &runs[0]["details"]["backup"];
     assert_eq!((code, backup["not_compared"].as_array().unwrap().len()), (Some(0), 0), "{runs:#?}");

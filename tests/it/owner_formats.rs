@@ -154,7 +154,8 @@ fn tasks_are_refused() {
             let message = run["message"].as_str().unwrap();
             assert!(message.contains(words), "{name}: {message}");
         }
-        let dry = Output::of(&["run", "vacuum", "--dry-run", "--config", &fixture.config().to_string_lossy()]);
+        let dry =
+            Output::of(&["run", "vacuum", "--dry-run", "--config", &fixture.config().to_string_lossy()]);
         assert!(dry.stdout.contains(words), "{name}: {}", dry.stdout);
         assert!(doctor(&fixture.path()).iter().any(|id| id == finding), "{name}");
         assert_eq!(std::fs::read(fixture.path()).unwrap(), before, "{name}");

@@ -202,7 +202,8 @@ fn without_space_for_a_copy_a_check_goes_table_by_table(python: &str) {
     const NO_SPACE: [(&str, &str); 1] = [("SQLITE_TMPDIR", "/proc")];
     for (max_writer_wait, timeout, ends) in [("2s", "0", true), ("2s", "30", true), ("5ms", "30", false)] {
         let fixture = large();
-        let config = configure(&fixture, &format!("{{health_check: {{max_writer_wait: {max_writer_wait}}}}}"));
+        let config =
+            configure(&fixture, &format!("{{health_check: {{max_writer_wait: {max_writer_wait}}}}}"));
         let application = Application::start(python, &fixture, &[timeout, "DELETE", "FULL"]);
         let ran = run_with("health_check", &config, &NO_SPACE);
         let (_, refused) = application.end();

@@ -117,7 +117,8 @@ fn full_text_indexes_are_not_broken() {
     fixture.connect().execute_batch(trigger).unwrap();
     let (code, runs) = run("log_cleaning", &config);
     assert_eq!((code, number(&fixture.connect(), "SELECT count(*) FROM p")), (Some(0), 30), "{runs:#?}");
-    fixture.connect()
+    fixture
+        .connect()
         .execute_batch("CREATE TABLE gone AS SELECT zeroblob(1000000) AS content; DROP TABLE gone;")
         .unwrap();
     let (code, runs) = run("vacuum", &config);

@@ -284,7 +284,7 @@ fn sealed_rows_and_changes_of_the_schema() {
     db.sql("ALTER TABLE vouchers RENAME TO elsewhere");
     let report = db.compare();
     assert_eq!(counts(&report), [2, 0, 0, 2, 0], "a table that is gone");
-    has(&report, "the table is gone");
+    has(&report, "the table no longer exists");
     db.sql("ALTER TABLE elsewhere RENAME TO vouchers");
     assert_eq!(db.compare().healed, 2);
     db.sql("ALTER TABLE vouchers RENAME TO old; CREATE TABLE vouchers (id, amount, note, closed, number PRIMARY KEY);
@@ -417,8 +417,9 @@ fn sealed_rows_of_many_blocks() {
          DELETE FROM vouchers WHERE id BETWEEN 150000 AND 170000; UPDATE vouchers SET closed = 0 WHERE id % 7007 = 0;
          VACUUM",
     );
-    let expected =
-        |sql: &str| db.fixture.connect().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap().unsigned_abs();
+    let expected = |sql: &str| {
+        db.fixture.connect().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
+    };
     let still = expected("SELECT count(*) FROM vouchers WHERE closed");
     let report = db.compare();
     assert_eq!(report.rows, third.rows, "findings stay");

@@ -152,8 +152,9 @@ fn hostile_schemas_do_not_mislead_the_space() {
     // Thousands of tables: the limits hold, and what is left out is summed.
     let tables: String = (0..3_000).map(|n| format!("CREATE TABLE t{n} (a PRIMARY KEY);")).collect();
     let fixture = TestDatabase::new("many").rows(2_000).sql(&format!("BEGIN; {tables} COMMIT;")).make();
-    let readings =
-        look(&fixture.path(), &TableSizes::default(), |settings| settings.table_sizes_top = 2).unwrap().readings;
+    let readings = look(&fixture.path(), &TableSizes::default(), |settings| settings.table_sizes_top = 2)
+        .unwrap()
+        .readings;
     let names: Vec<&str> = readings.tables.iter().map(|table| table.table.as_str()).collect();
     assert_eq!(names, ["sqlite_schema", "items"]);
     assert_eq!((readings.others, readings.others_bytes), (3_000, 3_000 * 2 * 4096));

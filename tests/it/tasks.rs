@@ -169,7 +169,8 @@ fn a_backup_leaves_no_trace_and_is_no_wider() {
             assert!(!fixture.directory().join(format!("app.db{suffix}")).exists(), "{suffix}");
         }
         let [backup] = backup_files(&fixture).try_into().unwrap();
-        let (copy, source) = (std::fs::metadata(&backup).unwrap(), std::fs::metadata(fixture.path()).unwrap());
+        let (copy, source) =
+            (std::fs::metadata(&backup).unwrap(), std::fs::metadata(fixture.path()).unwrap());
         assert_eq!((copy.mode(), copy.uid(), copy.gid()), (source.mode(), source.uid(), source.gid()));
         // The same pages, and so the same journal mode, when it is put back.
         assert!(std::fs::read(&backup).unwrap() == before);
@@ -263,18 +264,24 @@ fn a_backup_killed_at_any_moment_is_none() {
         }
     }
     assert!(left > 0, "no kill met a copy");
-    let orphan = manifest_of(&backup_files(&fixture)[0].with_file_name("app-20200102T030405.678Z-000000000000.backup"));
+    let orphan = manifest_of(
+        &backup_files(&fixture)[0].with_file_name("app-20200102T030405.678Z-000000000000.backup"),
+    );
     std::fs::write(&orphan, "of a backup of another database").unwrap();
     let other = fixture.directory().join("backups/.other-20260102T030405.678Z.backup.incomplete");
     std::fs::write(&other, "of another database").unwrap();
     assert_eq!(run("backup", &config).0, Some(0));
-    let incomplete: Vec<PathBuf> = backup_files(&fixture).into_iter().filter(|path| is_incomplete(path)).collect();
+    let incomplete: Vec<PathBuf> =
+        backup_files(&fixture).into_iter().filter(|path| is_incomplete(path)).collect();
     assert_eq!(incomplete, [other], "the next run tidies up what is its own");
     let directory = std::fs::read_dir(fixture.directory().join("backups")).unwrap();
     let mut manifests: Vec<PathBuf> = directory.map(|entry| entry.unwrap().path()).collect();
     manifests.retain(|path| path.extension().is_some_and(|extension| extension == "manifest"));
-    let mut expected: Vec<PathBuf> =
-        backup_files(&fixture).iter().filter(|path| !is_incomplete(path)).map(|path| manifest_of(path)).collect();
+    let mut expected: Vec<PathBuf> = backup_files(&fixture)
+        .iter()
+        .filter(|path| !is_incomplete(path))
+        .map(|path| manifest_of(path))
+        .collect();
     expected.push(orphan);
     manifests.sort();
     expected.sort();

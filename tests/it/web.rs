@@ -372,8 +372,7 @@ fn users_act_by_forms_after_a_dry_run() {
     assert_eq!(site.form("anna", &format!("token={token}&kind=resume"), &[]).status, 303);
     assert!(!site.get("anna", "/tasks").text().contains("All maintenance is paused"));
     eventually("the log tells who acted", || {
-        site
-            .agent
+        site.agent
             .log()
             .iter()
             .any(|line| line.contains("action requested") && line.contains("anna"))
@@ -383,8 +382,8 @@ fn users_act_by_forms_after_a_dry_run() {
 
 fn users_act_by_the_api() {
     let site = TestSite::open("");
-    let dry = site
-        .wish("anna", r#"{"kind": "run", "database": "books", "task": "log_cleaning", "dry_run": true}"#);
+    let dry =
+        site.wish("anna", r#"{"kind": "run", "database": "books", "task": "log_cleaning", "dry_run": true}"#);
     let dry: Value = serde_json::from_slice(&dry.body).unwrap();
     assert_eq!(dry["forecast"]["tables"][0]["rows"], 2, "{dry}");
     let run = site.wish("anna", r#"{"kind": "run", "database": "books", "task": "log_cleaning"}"#);
@@ -410,8 +409,7 @@ fn users_act_by_the_api() {
 fn a_backup_is_planned_and_made_by_a_user() {
     let site = TestSite::open("");
     let backups = || std::fs::read_dir(site.fixture.directory().join("backups")).unwrap().count();
-    let dry =
-        site.wish("anna", r#"{"kind": "run", "database": "books", "task": "backup", "dry_run": true}"#);
+    let dry = site.wish("anna", r#"{"kind": "run", "database": "books", "task": "backup", "dry_run": true}"#);
     let dry: Value = serde_json::from_slice(&dry.body).unwrap();
     assert!(dry["forecast"]["needs"][0]["bytes"].as_u64().unwrap() > 0, "{dry}");
     let token = hidden(&site.get("anna", "/db/books").text(), "plan", "token");

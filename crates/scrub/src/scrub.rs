@@ -65,7 +65,7 @@ impl Opened {
         let main = DirectFile::open(&files.main).map_err(|error| Error::open(&files.main, &error))?;
         let metadata = main.file().metadata().map_err(|error| Error::open(&files.main, &error))?;
         if !metadata.is_file() {
-            let message = "is no regular file".to_owned();
+            let message = "is not a regular file".to_owned();
             return Err(Error::NotFound { path: files.main, message });
         }
         let ledger_path = request.ledgers.ledger(&files.main);

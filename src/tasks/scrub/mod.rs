@@ -36,7 +36,7 @@ impl Task for Scrub {
     }
 
     fn help(&self) -> &'static str {
-        "Find damage that no check of SQLite sees"
+        "Find damage that no check of SQLite detects"
     }
 
     fn example(&self) -> &'static str {

@@ -115,7 +115,9 @@ impl ScrubFinding {
     pub fn summary(&self) -> String {
         let what = match self.kind.as_str() {
             "wal_frame" => format!("the WAL's frame of page {}", count(u64::from(self.page))),
-            "lost_checkpoint_write" => format!("page {} misses a checkpoint", count(u64::from(self.page))),
+            "lost_checkpoint_write" => {
+                format!("page {}, which lost the write of a checkpoint", count(u64::from(self.page)))
+            }
             _ => format!("page {}", count(u64::from(self.page))),
         };
         let place = self.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
@@ -126,8 +128,8 @@ impl ScrubFinding {
     /// The finding with what to do about it.
     fn line(&self) -> String {
         match self.backups.first() {
-            Some(newest) => format!("{}; as it was in the backup {newest}", self.summary()),
-            None => format!("{}; no verified backup has it as it was", self.summary()),
+            Some(newest) => format!("{}; the backup {newest} contains it unchanged", self.summary()),
+            None => format!("{}; no verified backup contains it unchanged", self.summary()),
         }
     }
 }
@@ -165,7 +167,7 @@ impl TaskReport for ScrubReport {
             reasons.map(|(reason, pages)| format!("unverified, {reason}: {}", counted(*pages, "page"))),
         );
         if self.source == Source::PageCache.label() {
-            let words = "read through the page cache: rot that is on the disk alone may be hidden";
+            let words = "read through the page cache, which may hide damage on the disk";
             lines.push(words.to_owned());
         }
         lines

@@ -108,7 +108,7 @@ fn end_of(context: &TaskContext<'_>) -> Option<End> {
 
 /// A run that was ended early. Its position is in the ledger.
 fn stopped(progress: Progress, context: &TaskContext<'_>) -> Stop {
-    let read = format!("{} of {} are read", bytes(progress.bytes_done), bytes(progress.bytes_total));
+    let read = format!("{} of {} were read", bytes(progress.bytes_done), bytes(progress.bytes_total));
     let rest = "and the next run continues there";
     match end_of(context) {
         Some(End::WindowCloses) => {
@@ -144,8 +144,8 @@ fn damage(report: &ScrubReport) -> Option<String> {
         others => format!(", and {} more", counted(others, "page")),
     };
     let remedy = match first.backups.first() {
-        Some(backup) => format!("keep the backup {backup}, which has the page as it was"),
-        None => "no verified backup has the page as it was".to_owned(),
+        Some(backup) => format!("keep the backup {backup}, which contains the page unchanged"),
+        None => "no verified backup contains the page unchanged".to_owned(),
     };
     Some(format!(
         "{}{others}: nobody wrote these bytes; {remedy}; see `litekeeper runbook SqliteScrubFoundDamage`, and accept the \
