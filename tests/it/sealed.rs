@@ -390,7 +390,7 @@ fn sealed_findings_stay_until_accepted_or_healed() {
     let db = Sealed { condition: "closed = 1 AND id > 2", ..db };
     let report = db.compare();
     assert_eq!(named(&report), [(SealedFindingKind::Unsealed, "id=2")]);
-    assert!(report.notices.iter().any(|notice| notice.contains("1 row released")), "{report:?}");
+    assert!(report.notices.iter().any(|notice| notice.contains("1 row no longer sealed")), "{report:?}");
     assert!(sealed_status(db.store.path(), Path::new("/elsewhere.db"), "vouchers").is_none());
 }
 

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_damaged_block_is_unknown_and_its_neighbours_are_not() {
+    fn a_damaged_block_is_unknown_and_the_adjacent_blocks_are_not() {
         let file = tempfile::tempfile().unwrap();
         let hashes: Vec<u64> = (1..=1_300).collect();
         write_blocks(&file, 100, 0, &hashes, 9).unwrap();
