@@ -384,7 +384,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 93] = [
+const CONTRACT: [&str; 100] = [
     "litekeeper_alert_threshold",
     "litekeeper_backup_files",
     "litekeeper_backup_kept_files",
@@ -468,6 +468,13 @@ const CONTRACT: [&str; 93] = [
     "sqlite_sample_timestamp_seconds",
     "sqlite_schema_objects",
     "sqlite_schema_version",
+    "sqlite_scrub_interval_seconds",
+    "sqlite_scrub_last_completed_timestamp_seconds",
+    "sqlite_scrub_mismatches",
+    "sqlite_scrub_ok",
+    "sqlite_scrub_pages",
+    "sqlite_scrub_unverified_pages",
+    "sqlite_scrub_verified_ratio",
     "sqlite_table_newest_row_timestamp_seconds",
     "sqlite_table_oldest_row_timestamp_seconds",
     "sqlite_table_rows",
