@@ -42,6 +42,7 @@ mod readers;
 mod retention;
 mod rows;
 mod safety_guarantees;
+mod scrub;
 mod sealed;
 mod smoke;
 mod space;
@@ -93,6 +94,7 @@ fn main() {
     trials.extend(safety_guarantees::trials());
     trials.extend(alert_scenarios::trials());
     trials.extend(readers::trials());
+    trials.extend(scrub::trials());
     trials.extend(sealed::trials());
     trials.extend(smoke::trials());
     trials.extend(space::trials());
