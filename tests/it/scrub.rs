@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_live_wal_is_verified_except_for_written_pages", a_live_wal_is_verified),
         test("what_is_no_database_is_not_scrubbed", what_is_no_database_is_not_scrubbed),
         test_with_tool("scrubs_beside_every_kind_of_writer_raise_no_alarm", tool("python3"), |python| {
-            soak(python, &["alarms", "--scrubs", "120", "--databases", "12"]);
+            soak(python, &["alarms", "--scrubs", "48", "--databases", "8"]);
         }),
         test_with_tool("flips_at_rest_are_found_and_named", loop_devices(), |python| {
             soak(python, &["flips", "--flips", "20"]);

@@ -157,9 +157,11 @@ fn tally(
 ) -> Result<Tally, Error> {
     let mut tally = Tally::default();
     let previous = opened.ledger.head.as_ref().map(|head| time(head.completed_at));
+    let is_same_file = !matches!(verdict.rule, Rule::NoLedger(_));
     let open: BTreeMap<u32, &Mismatch> = records
         .iter()
-        .filter(|record| record.kind != MismatchKind::WalFrame && !matches!(verdict.rule, Rule::NoLedger(_)))
+        .filter(|record| record.kind != MismatchKind::WalFrame && is_same_file)
+        .filter(|record| !verdict.accepted.contains(&record.page))
         .map(|record| (record.page, record))
         .collect();
     for block in 0..pass.hashes.len().div_ceil(BLOCK_ENTRIES) {
@@ -167,11 +169,21 @@ fn tally(
         let first = block * BLOCK_ENTRIES;
         for at in first..pass.hashes.len().min(first + BLOCK_ENTRIES) {
             let page = at as u32 + 1;
-            let found = pass.hashes[at];
-            let is_accepted = verdict.accepted.contains(&page);
-            let known = known_pages.get(at - first).copied().filter(|_| !is_accepted);
-            let known = known.unwrap_or(Known::Nothing);
-            let mismatch = |kind, frame, expected, found| Mismatch {
+            if let Some(record) = open.get(&page) {
+                tally.add_open(record, &mut pass.hashes[at]);
+                continue;
+            }
+            let known = match known_pages.get(at - first) {
+                Some(known) if !verdict.accepted.contains(&page) => *known,
+                _ => Known::Nothing,
+            };
+            let (kind, frame, expected, found) = match tally.add(pass, verdict, page, known) {
+                Some(mismatch) => mismatch,
+                None => continue,
+            };
+            pass.hashes[at] = expected;
+            tally.has_changes = true;
+            tally.mismatches.push(Mismatch {
                 kind,
                 page,
                 frame,
@@ -179,61 +191,73 @@ fn tally(
                 found,
                 last_verified_at: previous,
                 found_at: time(completed_at),
-            };
-            let found_hash = PageHash::from_stored(found).unwrap_or_else(|| crate::hash::hash_page(&[]));
-            let record = open.get(&page).filter(|_| !is_accepted);
-            if let Some(record) = record {
-                let expected = record.expected.map_or(0, PageHash::stored);
-                if expected == found {
-                    tally.healed += 1;
-                    tally.verified += 1;
-                    tally.has_changes = true;
-                } else {
-                    tally.has_changes |= record.found != found_hash;
-                    tally.mismatches.push(Mismatch { found: found_hash, ..(*record).clone() });
-                    pass.hashes[at] = expected;
-                }
-                continue;
-            }
-            if let Some((frame, expected, found)) = verdict.findings.lost.get(&page).filter(|_| !is_accepted)
-            {
-                let kind = MismatchKind::LostCheckpointWrite;
-                tally.mismatches.push(mismatch(kind, Some(*frame), expected.stored(), *found));
-                pass.hashes[at] = expected.stored();
-                tally.has_changes = true;
-                continue;
-            }
-            let is_leaf = if verdict.rule == Rule::AtRest {
-                known == Known::Nothing && !is_accepted
-            } else {
-                verdict.leaves.contains(page)
-            };
-            if is_leaf {
-                *tally.unverified.entry(UnverifiedReason::Freelist).or_default() += 1;
-                pass.hashes[at] = 0;
-                continue;
-            }
-            match judge(verdict.rule, known, found, verdict.written.contains(page)) {
-                Judgement::Verified => tally.verified += 1,
-                Judgement::Mismatch => {
-                    let Known::Hash(expected) = known else { continue };
-                    tally.mismatches.push(mismatch(MismatchKind::Page, None, expected, found_hash));
-                    pass.hashes[at] = expected;
-                    tally.has_changes = true;
-                }
-                Judgement::Unverified(_) if pass.with_checksum.contains(page) => {
-                    tally.verified += 1;
-                    tally.has_changes = true;
-                }
-                Judgement::Unverified(reason) => {
-                    *tally.unverified.entry(reason).or_default() += 1;
-                    tally.rebased += 1;
-                    tally.has_changes = true;
-                }
-            }
+            });
         }
     }
     Ok(tally)
+}
+
+/// The kind of a new mismatch, its frame, the hash to expect and the hash that was found.
+type NewMismatch = (MismatchKind, Option<u32>, u64, PageHash);
+
+impl Tally {
+    /// Adds a page that an earlier scrub reported.
+    fn add_open(&mut self, record: &Mismatch, hash: &mut u64) {
+        let expected = record.expected.map_or(0, PageHash::stored);
+        if expected == *hash {
+            self.healed += 1;
+            self.verified += 1;
+            self.has_changes = true;
+        } else {
+            let found = stored_hash(*hash);
+            self.has_changes |= record.found != found;
+            self.mismatches.push(Mismatch { found, ..record.clone() });
+            *hash = expected;
+        }
+    }
+
+    /// Adds any other page, unless it is a mismatch.
+    fn add(&mut self, pass: &mut Pass, verdict: &Verdict, page: u32, known: Known) -> Option<NewMismatch> {
+        let at = page as usize - 1;
+        let found = pass.hashes[at];
+        let is_accepted = verdict.accepted.contains(&page);
+        if let Some((frame, expected, found)) = verdict.findings.lost.get(&page).filter(|_| !is_accepted) {
+            return Some((MismatchKind::LostCheckpointWrite, Some(*frame), expected.stored(), *found));
+        }
+        let is_leaf = if verdict.rule == Rule::AtRest {
+            known == Known::Nothing && !is_accepted
+        } else {
+            verdict.leaves.contains(page)
+        };
+        if is_leaf {
+            *self.unverified.entry(UnverifiedReason::Freelist).or_default() += 1;
+            pass.hashes[at] = 0;
+            return None;
+        }
+        match (judge(verdict.rule, known, found, verdict.written.contains(page)), known) {
+            (Judgement::Verified, _) => self.verified += 1,
+            (Judgement::Mismatch, Known::Hash(expected)) => {
+                return Some((MismatchKind::Page, None, expected, stored_hash(found)));
+            }
+            // Only a page with a known hash is a mismatch.
+            (Judgement::Mismatch, _) => {}
+            (Judgement::Unverified(_), _) if pass.with_checksum.contains(page) => {
+                self.verified += 1;
+                self.has_changes = true;
+            }
+            (Judgement::Unverified(reason), _) => {
+                *self.unverified.entry(reason).or_default() += 1;
+                self.rebased += 1;
+                self.has_changes = true;
+            }
+        }
+        None
+    }
+}
+
+/// The hash of a page that was read, which is never 0.
+fn stored_hash(hash: u64) -> PageHash {
+    PageHash::from_stored(hash).unwrap_or_else(|| crate::hash::hash_page(&[]))
 }
 
 fn complete(
