@@ -24,8 +24,8 @@ const DEFAULT_CONFIG: &str = "/etc/litekeeper/litekeeper.yml";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without an option, the address is the first one in the configuration file (default /etc/litekeeper/litekeeper.yml), or
-127.0.0.1:10321 if there is no such file. A server that refuses the request for lack of a password or a client certificate
+Without an option, the address is the first one in the configuration file (default /etc/litekeeper/litekeeper.yml), or \
+127.0.0.1:10321 if there is no such file. A server that refuses the request for lack of a password or a client certificate \
 is running, and counts as healthy.
 
 Exit codes: 0 healthy, 1 not healthy, 2 usage error.")]

@@ -98,7 +98,7 @@ enum Command {
     /// Runs them as the scheduler does, with the same settings and the same history. The agent may
     /// be running at the same time.
     Run(run::Arguments),
-    /// Find damage that no check of SQLite sees, by comparing pages with what they were
+    /// Find damage that no check of SQLite detects, by comparing pages with their earlier hashes
     ///
     /// Reads every page from the disk and compares it with its hash of the last scrub, where nobody
     /// can have written it since. Reads only: docs/SCRUB.md.

@@ -82,7 +82,7 @@ const ALL: &str = "all";
 /// Parses the name of a registered task, or `all`.
 fn task_parser() -> impl TypedValueParser<Value = TaskSelection> {
     let tasks = selectable().map(|task| PossibleValue::new(task.kind().label()).help(task.help()));
-    let all = PossibleValue::new(ALL).help("All configured tasks: the backup first, the health check last");
+    let all = PossibleValue::new(ALL).help("All configured tasks, one after the other");
     PossibleValuesParser::new(tasks.chain([all]))
         .map(|name| TaskKind::from_label(&name).map_or(TaskSelection::All, TaskSelection::One))
 }

@@ -102,7 +102,7 @@ impl Demo {
         [
             ("books.db", "accounting: companies, vouchers, and logs over 200 days"),
             ("queue.db", "WAL mode, with a writer at work"),
-            ("pinned.db", "a long read keeps its WAL from being checkpointed; see litekeeper locks"),
+            ("pinned.db", "a long read prevents its WAL from being checkpointed; see litekeeper locks"),
             ("bloated.db", "nine tenths of its pages are free until the vacuum; a foreign key has no index"),
             ("damaged.db", "a page of its table is zeroed"),
         ]
