@@ -29,6 +29,7 @@ pub fn dashboard() -> Dashboard {
             locks(),
             section("Tables", tables()),
             section("Integrity", integrity()),
+            section("Scrub", scrub()),
             section("Runs", runs()),
         ],
     }
@@ -220,6 +221,48 @@ fn integrity() -> Vec<Panel> {
             "(time() - (sqlite_integrity_last_completed_timestamp_seconds{@db} > 0))
              / sqlite_integrity_check_interval_seconds{@db}",
             "{{db}} @ {{instance}} {{check}}",
+        ),
+    ]
+}
+
+fn scrub() -> Vec<Panel> {
+    let label = "{{db}} @ {{instance}}";
+    vec![
+        Panel::states(
+            "Scrub verdicts",
+            "Whether scrubs know of bytes on the disk that nobody wrote. Damage stays until a scrub finds the good pages again, the file is replaced or an operator accepts it.",
+            &[(1.0, "ok", colour::GOOD), (0.0, "DAMAGED", colour::WORST)],
+        )
+        .size(6, 8)
+        .query("sqlite_scrub_ok{@db}", label),
+        Panel::steps("Mismatches", "Pages and WAL frames that the last scrub found other than they were written.", unit::SHORT)
+            .size(6, 8)
+            .query("sqlite_scrub_mismatches{@db}", label),
+        Panel::steps(
+            "Pages by result",
+            "Pages by the result of the last scrub: verified, not verifiable but the base of the next scrub (rebased), or neither (unverified).",
+            unit::SHORT,
+        )
+        .size(6, 8)
+        .query("sqlite_scrub_pages{@db}", "{{db}} @ {{instance}} {{state}}"),
+        Panel::steps("Unverified pages", "Why the last scrub could not verify pages.", unit::SHORT)
+            .size(6, 8)
+            .query("sqlite_scrub_unverified_pages{@db}", "{{db}} @ {{instance}} {{reason}}"),
+        Panel::steps("Verified share", "The part of the pages that the last scrub verified.", unit::SHARE)
+            .size(12, 8)
+            .default("max", json!(1))
+            .query("sqlite_scrub_verified_ratio{@db}", label),
+        Panel::lines(
+            "Age of the last scrub",
+            "Time since the last scrub completed, as a share of the time between two of them. Above 100 % it is overdue.",
+            unit::SHARE,
+        )
+        .size(12, 8)
+        .custom(json!({"thresholdsStyle": {"mode": "line"}}))
+        .thresholds("transparent", &[(1.0, colour::WARNING)])
+        .query(
+            "(time() - (sqlite_scrub_last_completed_timestamp_seconds{@db} > 0)) / sqlite_scrub_interval_seconds{@db}",
+            label,
         ),
     ]
 }

@@ -22,6 +22,7 @@ pub const STATES: [(f64, &str, &str); 5] = [
 const STATE: &str = r#"
     max by (instance, db) (
       label_replace(4 * (sqlite_integrity_ok{@db} == bool 0), "finding", "damaged", "", "")
+      or label_replace(4 * (sqlite_scrub_ok{@db} == bool 0), "finding", "scrubbed", "", "")
       or label_replace(3 * (sqlite_up{@db} == bool 0), "finding", "down", "", "")
       or label_replace(2 * (litekeeper_job_last_run_success{@db} == bool 0), "finding", "failed", "", "")
       or label_replace(time() - sqlite_sample_timestamp_seconds{@db} > bool 300, "finding", "old", "", "")
@@ -66,7 +67,7 @@ fn now() -> Vec<Panel> {
             .now("sum(sqlite_up{@db} == bool 0)", "not readable"),
         Panel::number("Damaged", "Databases with a failed check. Nothing writes to them until a full check passes.", unit::SHORT)
             .thresholds(colour::GOOD, &[(1.0, colour::WORST)])
-            .now("sum(min by (instance, db) (sqlite_integrity_ok{@db}) == bool 0)", "damaged"),
+            .now(r#"sum(min by (instance, db) (sqlite_integrity_ok{@db} or label_replace(sqlite_scrub_ok{@db}, "check", "scrub", "", "")) == bool 0)"#, "damaged"),
         Panel::number("Failing tasks", "Tasks of databases whose last run failed.", unit::SHORT)
             .thresholds(colour::GOOD, &[(1.0, colour::WARNING)])
             .now("sum(litekeeper_job_last_run_success{@db} == bool 0)", "failing"),

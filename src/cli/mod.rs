@@ -139,6 +139,12 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         pause_milliseconds: u64,
     },
+    /// Make a demo database and have it open
+    #[command(name = crate::demo::OWNER_COMMAND, hide = true)]
+    DemoOwner {
+        /// The database
+        path: std::path::PathBuf,
+    },
     /// Read a demo database in a long transaction
     #[command(name = crate::demo::READER_COMMAND, hide = true)]
     DemoReader {
@@ -204,6 +210,7 @@ pub fn main() -> ExitCode {
             let pause = std::time::Duration::from_millis(pause_milliseconds);
             crate::demo::write_until_input_ends(&path, pause).map(|()| Exit::Success)
         }
+        Command::DemoOwner { path } => crate::demo::own_until_input_ends(&path).map(|()| Exit::Success),
         Command::DemoReader { path } => crate::demo::read_until_input_ends(&path).map(|()| Exit::Success),
         Command::Metrics => Ok(print(&crate::metrics::reference())),
         Command::Runbook(arguments) => Ok(runbook::run(&arguments)),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::databases::open;
 use super::databases::queue;
 use super::writer::WRITER_COMMAND;
+use super::writer::end;
 use super::writer::input_end;
 
 /// The hidden subcommand under which the reader runs.
@@ -52,12 +53,6 @@ impl Drop for CheckpointStarvation {
     fn drop(&mut self) {
         self.0.iter_mut().for_each(end);
     }
-}
-
-/// A process ends when its input does; a signal of the terminal may have ended it before.
-fn end(child: &mut Child) {
-    drop(child.stdin.take());
-    let _ = child.wait();
 }
 
 /// The reader: long reads with short rests until its standard input ends.

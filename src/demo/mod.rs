@@ -13,15 +13,19 @@ use tempfile::TempDir;
 use crate::config::Config;
 use crate::config::Listen;
 
+mod bit_flip;
 mod checkpoint_starvation;
 mod databases;
 mod writer;
 
+pub use bit_flip::OWNER_COMMAND;
+pub use bit_flip::own_until_input_ends;
 pub use checkpoint_starvation::READER_COMMAND;
 pub use checkpoint_starvation::read_until_input_ends;
 pub use writer::WRITER_COMMAND;
 pub use writer::write_until_input_ends;
 
+use bit_flip::BitFlip;
 use checkpoint_starvation::CheckpointStarvation;
 use databases::accounting;
 use databases::bloated;
@@ -36,6 +40,7 @@ const CONFIGURATION: &str = include_str!("litekeeper.yml");
 pub struct Demo {
     /// Ends before the directory goes.
     _starved: CheckpointStarvation,
+    _flipped: BitFlip,
     place: DemoDirectory,
     config: Config,
     writer: Child,
@@ -75,7 +80,8 @@ impl Demo {
         let writer = start_writer(&directory.join("queue.db")).context("starting the writer of queue.db")?;
         let _starved =
             CheckpointStarvation::start(&directory.join("pinned.db")).context("making pinned.db")?;
-        Ok(Self { _starved, place, config, writer })
+        let _flipped = BitFlip::start(&directory.join("flipped.db")).context("making flipped.db")?;
+        Ok(Self { _starved, _flipped, place, config, writer })
     }
 
     /// The configuration of the demo, listening at an address.
@@ -98,13 +104,17 @@ impl Demo {
 
     /// Each database and what there is to see in it.
     #[must_use]
-    pub fn descriptions(&self) -> [(&'static str, &'static str); 5] {
+    pub fn descriptions(&self) -> [(&'static str, &'static str); 6] {
         [
             ("books.db", "accounting: companies, vouchers, and logs over 200 days"),
             ("queue.db", "WAL mode, with a writer at work"),
             ("pinned.db", "a long read prevents its WAL from being checkpointed; see litekeeper locks"),
             ("bloated.db", "nine tenths of its pages are free until the vacuum; a foreign key has no index"),
             ("damaged.db", "a page of its table is zeroed"),
+            (
+                "flipped.db",
+                "one bit of an amount changed on the disk; litekeeper check says ok, litekeeper scrub does not",
+            ),
         ]
     }
 }

@@ -26,6 +26,12 @@ pub(super) fn input_end() -> std::sync::mpsc::Receiver<()> {
     ended
 }
 
+/// A process ends when its input does; a signal of the terminal may have ended it before.
+pub(super) fn end(child: &mut Child) {
+    drop(child.stdin.take());
+    let _ = child.wait();
+}
+
 /// The writer: a row, then a pause, until its standard input ends. It keeps 5,000 rows.
 ///
 /// # Errors

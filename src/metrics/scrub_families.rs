@@ -128,6 +128,14 @@ pub(super) fn encode_scrubs(jobs: &Jobs, encoder: &mut DescriptorEncoder) -> fmt
 }
 
 impl JobMetrics {
+    /// Whether a scrub of a database found damage that nothing has cleared.
+    #[must_use]
+    pub fn has_scrub_damage(&self, database: &DatabaseName) -> bool {
+        let jobs = self.lock();
+        let status = jobs.scrubs.get(database).and_then(|scrubs| scrubs.status.as_ref());
+        status.is_some_and(|status| !status.is_ok())
+    }
+
     /// Publishes the last completed scrub of a database.
     pub fn set_scrub(&self, database: &DatabaseName, status: Option<ScrubStatus>) {
         if let Some(scrubs) = self.lock().scrubs.get_mut(database) {

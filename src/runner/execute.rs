@@ -37,6 +37,7 @@ use crate::tasks::Stop;
 use crate::tasks::TaskContext;
 use crate::tasks::TaskHistory;
 use crate::tasks::Trigger;
+use crate::tasks::is_damage_gone;
 use crate::tasks::ledger_directory;
 use crate::telemetry;
 
@@ -190,6 +191,7 @@ impl TaskExecutor {
 
     fn history(&self, request: &RunRequest) -> Result<TaskHistory, StateStoreError> {
         let path = &request.database.path;
+        self.clear_accepted_damage(&request.database)?;
         let (last, success) = self.state_store.last_runs(path, request.task)?;
         // A failed run may know more than the last success, or nothing.
         let kept_backups = [last.as_ref(), success.as_ref()]
@@ -210,6 +212,23 @@ impl TaskExecutor {
             kept_backups,
             temporary_directory: temporary_directory(),
         })
+    }
+
+    /// Ends the damage that a scrub found, where the ledger says that `litekeeper scrub` has found it
+    /// gone or an operator has accepted it.
+    ///
+    /// # Errors
+    /// The state file cannot be read or written.
+    pub fn clear_accepted_damage(&self, database: &Database) -> Result<(), StateStoreError> {
+        let Some(file) = self.state_store.file() else { return Ok(()) };
+        let Some(status) = self.state_store.scrub_status(&database.path)? else { return Ok(()) };
+        if status.is_ok() || !is_damage_gone(file, &database.path, status.completed_at) {
+            return Ok(());
+        }
+        self.state_store.clear_scrub_damage(&database.path)?;
+        self.metrics.set_scrub(&database.name, self.state_store.scrub_status(&database.path)?);
+        tracing::info!(db = database.name.as_str(), "the damage that a scrub found is gone or accepted");
+        Ok(())
     }
 
     /// Remembers who wrote a database last but litekeeper, where that has changed.

@@ -7,6 +7,7 @@ mod execute;
 mod lanes;
 mod persistence;
 mod progress;
+mod wal_follower;
 
 pub use execute::RunRequest;
 pub use execute::RunResult;
@@ -100,6 +101,8 @@ impl Runner {
         let history = Arc::clone(&self.executor.state_store);
         let last_seen = run_blocking(move || history.last_id().unwrap_or(0)).await.unwrap_or(0);
         let maintenance = self.config.borrow().maintenance.clone();
+        let follower = wal_follower::follow_wals(self.executor.clone(), self.targets.clone(), stop.clone());
+        let follower = tokio::spawn(follower);
         let mut state = RunnerState {
             lanes: Lanes::new(limits(&maintenance)),
             executor: self.executor.clone(),
@@ -137,6 +140,7 @@ impl Runner {
             }
         }
         state.drain().await;
+        follower.abort();
     }
 }
 

@@ -107,6 +107,19 @@ impl StateStore {
         read(&self.connection(), path).map_err(self.failed())
     }
 
+    /// Ends the damage that scrubs of a database found: the ledger says that it is gone or accepted.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn clear_scrub_damage(&self, path: &Path) -> Result<(), StateStoreError> {
+        let connection = self.connection();
+        let Some(mut status) = read(&connection, path).map_err(self.failed())? else { return Ok(()) };
+        status.damaged_since = None;
+        status.result.mismatches = 0;
+        status.result.first_problem = None;
+        write(&connection, path, &status).map_err(self.failed())
+    }
+
     /// Damage of a database for which nothing may be written: what a failed integrity check or a
     /// scrub found, if nothing that clears it has followed.
     ///

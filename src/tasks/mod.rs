@@ -79,6 +79,7 @@ pub use report::Report;
 pub use run::Run;
 pub use run::RunStatus;
 pub use run::Trigger;
+pub use scrub::is_damage_gone;
 pub use scrub::ledger_directory;
 pub use scrub::readers::ReaderPool;
 pub use scrub_result::ScrubResult;

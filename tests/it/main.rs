@@ -43,6 +43,7 @@ mod retention;
 mod rows;
 mod safety_guarantees;
 mod scrub;
+mod scrub_task;
 mod sealed;
 mod smoke;
 mod space;
@@ -92,6 +93,7 @@ fn main() {
     trials.extend(process::trials());
     trials.extend(prometheus::trials());
     trials.extend(safety_guarantees::trials());
+    trials.extend(scrub_task::trials());
     trials.extend(alert_scenarios::trials());
     trials.extend(readers::trials());
     trials.extend(scrub::trials());

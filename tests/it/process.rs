@@ -94,7 +94,7 @@ fn the_demo_shows_its_databases_and_cleans_up() {
     let agent = Agent::start(command).ready();
     let scrape = agent.until("sqlite_table_rows", &[("db", "books"), ("table", "logs")], 40_000.0);
     let value = |name, db| scrape.value(name, &[("db", db)]);
-    for db in ["books", "queue", "pinned", "bloated", "damaged"] {
+    for db in ["books", "queue", "pinned", "bloated", "damaged", "flipped"] {
         assert_eq!(value("sqlite_up", db), Some(1.0), "{db}");
     }
     let (free, pages) = (value("sqlite_freelist_pages", "bloated"), value("sqlite_pages", "bloated"));
@@ -118,6 +118,8 @@ fn the_demo_shows_its_databases_and_cleans_up() {
     let directory = std::fs::read_dir(temporary.path()).unwrap().next().unwrap().unwrap().path();
     let damaged = Output::of(&["check".as_ref(), directory.join("damaged.db").as_os_str()]);
     assert_eq!(damaged.code, Some(1), "{damaged:?}");
+    let flipped = Output::of(&["check".as_ref(), directory.join("flipped.db").as_os_str()]);
+    assert_eq!(flipped.code, Some(0), "every check of SQLite calls it ok: {flipped:?}");
     agent.signal(Signal::INT);
     assert_eq!(agent.wait(), Some(0));
     assert!(!directory.exists(), "the demo removes its databases");
@@ -140,7 +142,9 @@ fn the_demo_can_be_kept() {
     let agent = Agent::start(command).ready();
     agent.signal(Signal::TERM);
     assert_eq!(agent.wait(), Some(0));
-    for file in ["books.db", "queue.db", "pinned.db", "bloated.db", "damaged.db", "litekeeper.yml"] {
+    for file in
+        ["books.db", "queue.db", "pinned.db", "bloated.db", "damaged.db", "flipped.db", "litekeeper.yml"]
+    {
         assert!(kept.join(file).exists(), "{file}");
     }
     let checked = Output::of(&["config".as_ref(), "check".as_ref(), kept.join("litekeeper.yml").as_os_str()]);

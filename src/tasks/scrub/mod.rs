@@ -6,6 +6,7 @@
 //! runs beside the database's other tasks.
 
 mod ledger;
+mod places;
 pub(super) mod readers;
 pub(super) mod report;
 mod run;
@@ -25,6 +26,7 @@ use crate::tasks::task::Task;
 
 use self::report::ScrubReport;
 
+pub use self::ledger::is_damage_gone;
 pub use self::ledger::ledger_directory;
 
 /// The task `scrub`.

@@ -1,5 +1,7 @@
 //! What a scrub found.
 
+use std::collections::BTreeMap;
+
 use chrono::DateTime;
 use chrono::SecondsFormat;
 use chrono::Utc;
@@ -40,7 +42,7 @@ pub struct ScrubReport {
     /// The numbers that are kept.
     #[serde(flatten)]
     pub result: ScrubResult,
-    /// Every mismatch, with its place and the backups that have the page as it was.
+    /// Every mismatch, with its place.
     pub findings: Vec<ScrubFinding>,
 }
 
@@ -61,16 +63,15 @@ pub struct ScrubFinding {
     pub expected: Option<String>,
     /// The hash of the page as it is.
     pub found: String,
-    /// Verified backups that have the page as it should be, the newest first.
-    pub backups: Vec<String>,
 }
 
 impl ScrubReport {
-    /// The report of a scrub that reached the end, without the places and backups of what it found.
-    pub fn new(found: &litekeeper_scrub::Report) -> Self {
+    /// The report of a scrub that reached the end, with the places of pages in words.
+    pub fn new(found: &litekeeper_scrub::Report, places: &BTreeMap<u32, String>) -> Self {
         let not_verified = found.unverified_total();
         let reasons = found.unverified_pages.iter();
-        let findings: Vec<ScrubFinding> = found.mismatches.iter().map(ScrubFinding::new).collect();
+        let findings: Vec<ScrubFinding> =
+            found.mismatches.iter().map(|one| ScrubFinding::new(one, places)).collect();
         let replaced = found.unverified_pages.contains_key(&UnverifiedReason::Replaced);
         let result = ScrubResult {
             verified: found.verified_pages.into(),
@@ -96,21 +97,20 @@ impl ScrubReport {
 }
 
 impl ScrubFinding {
-    fn new(mismatch: &Mismatch) -> Self {
+    fn new(mismatch: &Mismatch, places: &BTreeMap<u32, String>) -> Self {
         let time = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true);
         Self {
             kind: mismatch.kind.label().to_owned(),
             page: mismatch.page,
             frame: mismatch.frame,
-            place: None,
+            place: places.get(&mismatch.page).cloned(),
             verified_at: mismatch.last_verified_at.map(time),
             expected: mismatch.expected.map(|hash| hash.to_string()),
             found: mismatch.found.to_string(),
-            backups: Vec::new(),
         }
     }
 
-    /// The finding in one line, without the backups.
+    /// The finding in one line.
     #[must_use]
     pub fn summary(&self) -> String {
         let what = match self.kind.as_str() {
@@ -123,14 +123,6 @@ impl ScrubFinding {
         let place = self.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
         let since = self.verified_at.as_ref().map(|at| format!(", last verified {at}")).unwrap_or_default();
         format!("{what}{place}{since}")
-    }
-
-    /// The finding with what to do about it.
-    fn line(&self) -> String {
-        match self.backups.first() {
-            Some(newest) => format!("{}; the backup {newest} contains it unchanged", self.summary()),
-            None => format!("{}; no verified backup contains it unchanged", self.summary()),
-        }
     }
 }
 
@@ -158,7 +150,8 @@ impl TaskReport for ScrubReport {
     }
 
     fn lines(&self, _message: &str) -> Vec<String> {
-        let mut lines: Vec<String> = self.findings.iter().take(MAX_LINES).map(ScrubFinding::line).collect();
+        let mut lines: Vec<String> =
+            self.findings.iter().take(MAX_LINES).map(ScrubFinding::summary).collect();
         if self.findings.len() > MAX_LINES {
             lines.push(format!("and {} more; --json lists all", self.findings.len() - MAX_LINES));
         }

@@ -21,6 +21,7 @@ use crate::tasks::dry_run::ScrubDryRun;
 use crate::tasks::reason::FailureReason;
 use crate::tasks::reason::SkipReason;
 use crate::tasks::report::Report;
+use crate::tasks::scrub::places::places;
 use crate::tasks::scrub::report::ScrubReport;
 use crate::tasks::stop::Stop;
 
@@ -37,7 +38,8 @@ pub(super) fn run(task: &config::Scrub, context: &TaskContext<'_>) -> Result<Rep
     });
     match outcome.map_err(|error| failed(&error))? {
         Outcome::Completed(found) => {
-            let report = ScrubReport::new(&found);
+            let wanted = found.mismatches.iter().map(|mismatch| mismatch.page).collect();
+            let report = ScrubReport::new(&found, &places(&wanted, context));
             match damage(&report) {
                 None => Ok(Report::new(std::time::Duration::ZERO, report)),
                 Some(message) => {
@@ -143,12 +145,8 @@ fn damage(report: &ScrubReport) -> Option<String> {
         0 => String::new(),
         others => format!(", and {} more", counted(others, "page")),
     };
-    let remedy = match first.backups.first() {
-        Some(backup) => format!("keep the backup {backup}, which contains the page unchanged"),
-        None => "no verified backup contains the page unchanged".to_owned(),
-    };
     Some(format!(
-        "{}{others}: nobody wrote these bytes; {remedy}; see `litekeeper runbook SqliteScrubFoundDamage`, and accept the \
+        "{}{others}: nobody wrote these bytes; keep every backup, and see `litekeeper runbook SqliteScrubFoundDamage`, and accept the \
          pages as they are by `litekeeper scrub --accept FILE` only if they are right",
         first.summary()
     ))

@@ -150,7 +150,8 @@ fn assert_damage_is_first(watched: &PrometheusData<'_>) {
         .iter()
         .map(|result| (text(&result["metric"]["db"]).to_owned(), text(&result["value"][1]).to_owned()))
         .collect();
-    for (db, state) in [("damaged", "4"), ("books", "0"), ("queue", "0"), ("bloated", "0")] {
+    for (db, state) in [("damaged", "4"), ("flipped", "4"), ("books", "0"), ("queue", "0"), ("bloated", "0")]
+    {
         assert_eq!(states[db], state, "{db}: {states:?}");
     }
 }
