@@ -27,6 +27,7 @@ mod runbook;
 mod runtime;
 mod schedule;
 mod scrub;
+mod scrub_reasons;
 mod sealed;
 mod serve;
 

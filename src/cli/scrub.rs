@@ -35,7 +35,6 @@ use crate::scrub::Reader;
 use crate::scrub::Report;
 use crate::scrub::ScrubRequest;
 use crate::scrub::Source;
-use crate::scrub::UnverifiedReason;
 use crate::sqlite::PageName;
 use crate::sqlite::SqliteError;
 use crate::tasks::Progress as _;
@@ -48,6 +47,7 @@ use super::exit::Exit;
 use super::output::print;
 use super::progress::TerminalProgress;
 use super::runtime::block_on;
+use super::scrub_reasons::reason_text;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -384,22 +384,6 @@ fn plan_text(path: &str, plan: &Preview) -> String {
         let _ = writeln!(text, "  not {}: {}", counted(u64::from(*pages), "page"), reason_text(*reason));
     }
     text
-}
-
-fn reason_text(reason: UnverifiedReason) -> &'static str {
-    match reason {
-        UnverifiedReason::FirstScrub => "this is the first scrub of the file",
-        UnverifiedReason::NewPage => "new since the last scrub",
-        UnverifiedReason::Written => "written since the last scrub",
-        UnverifiedReason::Rewritten => "the file was written since the last scrub",
-        UnverifiedReason::WalIncomplete => "the WAL no longer shows which pages were written",
-        UnverifiedReason::Replaced => "another file is at the path",
-        UnverifiedReason::Freelist => "free pages, whose content has no meaning",
-        UnverifiedReason::Ledger => "this part of the ledger is damaged",
-        UnverifiedReason::Filesystem => "file times are not reliable on this file system",
-        UnverifiedReason::Remounted => "the file system was mounted again while the database was in use",
-        UnverifiedReason::Unsettled => "the file was written during the last scrub",
-    }
 }
 
 #[cfg(test)]

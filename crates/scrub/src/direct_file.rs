@@ -50,7 +50,7 @@ pub(crate) struct DirectFile {
 
 impl DirectFile {
     /// Opens a file without an effect on its times where this user may do so.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn direct(path: &Path) -> io::Result<Self> {
         match open(path, OFlags::DIRECT) {
             Ok(file) => Ok(Self { file, is_direct: true }),
             // tmpfs and others refuse the flag.
@@ -224,7 +224,7 @@ mod tests {
         std::fs::write(&path, &content).unwrap();
         let mut buffer = AlignedBuffer::new();
         for is_direct in [true, false] {
-            let mut file = DirectFile::open(&path).unwrap();
+            let mut file = DirectFile::direct(&path).unwrap();
             if !is_direct {
                 file = DirectFile { file: DirectFile::open_cached(&path).unwrap(), is_direct };
             }

@@ -81,7 +81,7 @@ impl Written {
             let pages = if pending.is_empty() {
                 Some(Vec::new())
             } else {
-                match WalFile::open(files)? {
+                match WalFile::cached(files)? {
                     Some(mut wal) => wal.pages_of(pending, index.salts)?,
                     None => None,
                 }
@@ -162,7 +162,7 @@ fn frames_since(files: &Files, position: &Position, now: &WalIndex) -> io::Resul
     if is_same && now.frames == position.index.frames {
         return Ok(Some((Chain { checksum: position.index.checksum, ..Chain::default() }, empty.1)));
     }
-    let Some(mut wal) = WalFile::open(files)? else { return Ok(Some(empty)) };
+    let Some(mut wal) = WalFile::cached(files)? else { return Ok(Some(empty)) };
     let next = position.index.frames.saturating_add(1);
     let start = ChainStart { frame: next, checksum: position.index.checksum, salts: position.index.salts };
     if is_same {

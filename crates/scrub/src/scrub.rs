@@ -62,7 +62,7 @@ pub(crate) struct Opened {
 impl Opened {
     pub(crate) fn open(request: &ScrubRequest) -> Result<Self, Error> {
         let files = Files::of(&request.database)?;
-        let main = DirectFile::open(&files.main).map_err(|error| Error::open(&files.main, &error))?;
+        let main = DirectFile::direct(&files.main).map_err(|error| Error::open(&files.main, &error))?;
         let metadata = main.file().metadata().map_err(|error| Error::open(&files.main, &error))?;
         if !metadata.is_file() {
             let message = "is not a regular file".to_owned();

@@ -50,13 +50,13 @@ pub(crate) struct ChainStart {
 impl<'files> WalFile<'files> {
     /// Opens the WAL through the page cache, where the last frames are in any case; `None` where
     /// there is none.
-    pub(crate) fn open(files: &'files Files) -> io::Result<Option<Self>> {
+    pub(crate) fn cached(files: &'files Files) -> io::Result<Option<Self>> {
         Self::with(files, DirectFile::open_buffered(&files.wal))
     }
 
     /// Opens the WAL to read it from the disk.
     pub(crate) fn open_direct(files: &'files Files) -> io::Result<Option<Self>> {
-        Self::with(files, DirectFile::open(&files.wal))
+        Self::with(files, DirectFile::direct(&files.wal))
     }
 
     fn with(files: &'files Files, file: io::Result<DirectFile>) -> io::Result<Option<Self>> {
