@@ -130,9 +130,11 @@ fn hold(run: &Value) -> f64 {
     run["details"]["max_write_hold_seconds"].as_f64().unwrap()
 }
 
+/// The backups without their manifests.
 fn backups(fixture: &TestDatabase) -> Vec<PathBuf> {
-    let found = std::fs::read_dir(fixture.directory().join("backups")).unwrap();
-    found.map(|entry| entry.unwrap().path()).collect()
+    let entries = std::fs::read_dir(fixture.directory().join("backups")).unwrap();
+    let files = entries.map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_none_or(|extension| extension != "manifest")).collect()
 }
 
 fn applications_commit_beside_tasks_that_read(python: &str) {
