@@ -143,6 +143,8 @@ def reopen(subject):
 def other_file(subject, fraction):
     """A copy of the database as it was, or with other content."""
     copy = subject.path + ".other"
+    # The copy waits without end for an exclusive lock.
+    subject.close()
     source = sqlite3.connect(subject.path, timeout=20)
     target = sqlite3.connect(copy)
     source.backup(target)
