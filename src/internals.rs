@@ -126,6 +126,7 @@ pub mod sealed {
     pub use crate::sealed::SealedFindingKind;
     pub use crate::sealed::SealedRequest;
     pub use crate::sealed::SealedTableReport;
+    pub use crate::sealed::SealedTableStatus;
     pub use crate::sealed::compare_sealed_table;
     pub use crate::sealed::sealed_problems;
     pub use crate::sealed::sealed_status;

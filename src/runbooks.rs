@@ -9,7 +9,7 @@ macro_rules! runbooks {
 }
 
 /// Every alert with its runbook, by name.
-pub static RUNBOOKS: [(&str, &str); 43] = runbooks![
+pub static RUNBOOKS: [(&str, &str); 45] = runbooks![
     "LitekeeperAbsent",
     "LitekeeperBackupDamaged",
     "LitekeeperBackupUnverified",
@@ -47,6 +47,8 @@ pub static RUNBOOKS: [(&str, &str); 43] = runbooks![
     "SqliteScrubCoverageLow",
     "SqliteScrubFoundDamage",
     "SqliteScrubOverdue",
+    "SqliteSealedRowsChanged",
+    "SqliteSealedRowsUnsealed",
     "SqliteVacuumCannotRun",
     "SqliteVacuumWorthwhile",
     "SqliteWalTooLarge",

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use std::time::UNIX_EPOCH;
 
 use clap::Args;
 use serde::Serialize;
@@ -13,14 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::app;
 use crate::database::Database;
 use crate::limits::QueryLimits;
-use crate::sealed::SealedFinding;
 use crate::sealed::SealedTableReport;
 use crate::sealed::compare_sealed;
 use crate::sealed::sealed_directory;
 use crate::worker_pool::run_blocking;
 
 use super::common::ConfigFile;
-use super::common::rfc3339;
 use super::escape::one_line;
 use super::escape::print_error;
 use super::exit::Exit;
@@ -159,7 +156,8 @@ fn text_of(compared: &ComparedDatabase, accept: bool) -> String {
             text.push_str(&one_line(&line));
             text.push('\n');
         };
-        table.findings.iter().map(|finding| finding_line(finding, accept)).for_each(&mut line);
+        let accepted = if accept { "accepted: " } else { "" };
+        table.findings.iter().map(|finding| format!("{accepted}{}", finding.line())).for_each(&mut line);
         let named = table.findings.len() as u64;
         if table.found() > named {
             line(format!("and {} more", table.found() - named));
@@ -167,16 +165,4 @@ fn text_of(compared: &ComparedDatabase, accept: bool) -> String {
         table.notices.iter().map(|notice| format!("note: {notice}")).for_each(&mut line);
     }
     text
-}
-
-fn finding_line(finding: &SealedFinding, accept: bool) -> String {
-    let time = |seconds: i64| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs()));
-    format!(
-        "{}{} {}, as sealed until {}, found {}",
-        if accept { "accepted: " } else { "" },
-        finding.kind.label(),
-        finding.key,
-        time(finding.last_matched_at),
-        time(finding.found_at),
-    )
 }

@@ -165,8 +165,8 @@ impl JobMetrics {
                 }
             }
             if target.task == TaskKind::Scrub {
-                let status = scrubs.remove(&target.database).and_then(|old| old.status);
-                let scrubs = Scrubs { interval: target.expected_interval, status };
+                let old = scrubs.remove(&target.database).unwrap_or_default();
+                let scrubs = Scrubs { interval: target.expected_interval, ..old };
                 jobs.scrubs.insert(target.database.clone(), scrubs);
             }
             for check in &target.checks {

@@ -8,6 +8,8 @@ use prometheus_client::registry::Unit;
 
 use crate::collectors::unix_seconds;
 use crate::database::DatabaseName;
+use crate::sealed::SealedFindingKind;
+use crate::sealed::SealedTableStatus;
 use crate::state_store::ScrubStatus;
 use crate::tasks::ScrubResult;
 
@@ -38,6 +40,10 @@ const fn family(
 
 fn result(scrubs: &Scrubs, samples: impl FnOnce(&ScrubResult, &ScrubStatus) -> fmt::Result) -> fmt::Result {
     scrubs.status.as_ref().map_or(Ok(()), |status| samples(&status.result, status))
+}
+
+fn compared(scrubs: &Scrubs) -> impl Iterator<Item = &SealedTableStatus> {
+    scrubs.sealed.iter().filter(|table| table.compared_at != 0)
 }
 
 /// The families of scrubs, in the order of the exposition.
@@ -112,6 +118,41 @@ pub(super) static SCRUB_FAMILIES: &[ScrubFamily] = &[
         "Interval of the scrub by its schedule",
         |scrubs, sink| sink.gauge(&[], scrubs.interval.as_secs_f64()),
     ),
+    family(
+        "sqlite_sealed_rows",
+        None,
+        &["table"],
+        "Sealed rows at the last comparison, those with findings among them; kept across restarts; absent before the first comparison",
+        |scrubs, sink| {
+            compared(scrubs).try_for_each(|table| sink.gauge(&[("table", &table.table)], table.rows as f64))
+        },
+    ),
+    family(
+        "sqlite_sealed_findings",
+        None,
+        &["table", "kind"],
+        "Sealed rows whose content is another one (changed), that are gone (deleted) or for which the condition is not true any more (unsealed), until they are as they were or somebody accepts the change; kept across restarts; absent before the first comparison",
+        |scrubs, sink| {
+            compared(scrubs).try_for_each(|table| {
+                SealedFindingKind::ALL.into_iter().try_for_each(|kind| {
+                    let labels = [("table", table.table.as_str()), ("kind", kind.label())];
+                    sink.gauge(&labels, table.of_kind(kind) as f64)
+                })
+            })
+        },
+    ),
+    family(
+        "sqlite_sealed_last_compared_timestamp",
+        Some(Unit::Seconds),
+        &["table"],
+        "When the sealed rows of the table were last compared, by a scrub or `litekeeper sealed`, in seconds since 1970, kept across restarts; 0 means never",
+        |scrubs, sink| {
+            scrubs
+                .sealed
+                .iter()
+                .try_for_each(|table| sink.gauge(&[("table", &table.table)], table.compared_at as f64))
+        },
+    ),
 ];
 
 /// Writes the families of scrubs.
@@ -140,6 +181,13 @@ impl JobMetrics {
     pub fn set_scrub(&self, database: &DatabaseName, status: Option<ScrubStatus>) {
         if let Some(scrubs) = self.lock().scrubs.get_mut(database) {
             scrubs.status = status;
+        }
+    }
+
+    /// Publishes what is known of the sealed rows of a database.
+    pub fn set_sealed(&self, database: &DatabaseName, tables: Vec<SealedTableStatus>) {
+        if let Some(scrubs) = self.lock().scrubs.get_mut(database) {
+            scrubs.sealed = tables;
         }
     }
 }

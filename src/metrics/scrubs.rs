@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::sealed::SealedTableStatus;
 use crate::state_store::ScrubStatus;
 
 /// The scrubs of one database.
@@ -11,4 +12,6 @@ pub(super) struct Scrubs {
     pub interval: Duration,
     /// The last one that completed.
     pub status: Option<ScrubStatus>,
+    /// The tables with sealed rows.
+    pub sealed: Vec<SealedTableStatus>,
 }

@@ -20,6 +20,8 @@ use crate::os::DatabaseFingerprint;
 use crate::os::MaintenanceLock;
 use crate::os::first_unsearchable_directory;
 use crate::record::record;
+use crate::sealed::sealed_directory;
+use crate::sealed::sealed_statuses;
 use crate::sqlite::temporary_directory;
 use crate::state_store::StateStore;
 use crate::state_store::StateStoreError;
@@ -118,6 +120,7 @@ impl TaskExecutor {
         metrics.ended(&request.database.name, request.task);
         let run = self.run_of(request, now, begun.elapsed(), result);
         record(&run, &self.state_store, metrics);
+        self.publish_sealed(&request.database);
         RunResult::Done(Box::new(run))
     }
 
@@ -207,6 +210,7 @@ impl TaskExecutor {
             backup_identity: None,
             scrub: self.state_store.file().map(|file| ScrubResources {
                 ledgers: ledger_directory(file),
+                sealed: sealed_directory(file),
                 readers: Arc::clone(&self.readers),
             }),
             kept_backups,
@@ -229,6 +233,14 @@ impl TaskExecutor {
         self.metrics.set_scrub(&database.name, self.state_store.scrub_status(&database.path)?);
         tracing::info!(db = database.name.as_str(), "the damage that a scrub found is gone or accepted");
         Ok(())
+    }
+
+    /// Publishes what is known of the sealed rows of a database with the task `scrub`.
+    pub(super) fn publish_sealed(&self, database: &Database) {
+        if let Some(file) = self.state_store.file().filter(|_| database.settings.tasks.scrub.is_some()) {
+            let tables = sealed_statuses(database, &sealed_directory(file));
+            self.metrics.set_sealed(&database.name, tables);
+        }
     }
 
     /// Remembers who wrote a database last but litekeeper, where that has changed.

@@ -324,8 +324,12 @@ impl RunnerState {
         let interrupted = self.interrupted.iter().filter_map(|key| self.databases.get(&key.database));
         let active = self.active.values().map(|run| &run.database);
         let databases: Vec<Arc<Database>> = active.chain(interrupted).map(Arc::clone).collect();
-        let changes =
-            run_blocking(move || persistence::poll_external_changes(&executor, last_seen, &databases)).await;
+        let sealed = self.databases.values().filter(|database| database.settings.tasks.scrub.is_some());
+        let sealed: Vec<Arc<Database>> = sealed.map(Arc::clone).collect();
+        let changes = run_blocking(move || {
+            persistence::poll_external_changes(&executor, last_seen, &databases, &sealed)
+        });
+        let changes = changes.await;
         let changes = match changes {
             Some(Ok(changes)) => changes,
             Some(Err(error)) => {

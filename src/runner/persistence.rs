@@ -111,6 +111,9 @@ fn load(
     );
     metrics.set_standings(&database.name, history.check_statuses(&database.path)?);
     metrics.set_scrub(&database.name, history.scrub_status(&database.path)?);
+    if task == TaskKind::Scrub {
+        executor.publish_sealed(database);
+    }
     let main = DatabaseFingerprint::read(&database.files).ok().and_then(|stamp| stamp.main);
     Ok(PersistedTask {
         path: database.path.clone(),
@@ -164,6 +167,7 @@ pub(super) fn poll_external_changes(
     executor: &TaskExecutor,
     last_seen: i64,
     running: &[Arc<Database>],
+    sealed: &[Arc<Database>],
 ) -> Result<ExternalChanges, StateStoreError> {
     let others = executor.state_store.by_other_processes_since(last_seen)?;
     let (everything, databases) = executor.state_store.pauses()?;
@@ -178,6 +182,8 @@ pub(super) fn poll_external_changes(
             executor.metrics.set_scrub(&past.run.database, status);
         }
     }
+    // `litekeeper sealed` is no run.
+    sealed.iter().for_each(|database| executor.publish_sealed(database));
     let file = executor.pause_file.as_ref().is_some_and(|file| file.exists());
     executor.metrics.set_paused(everything || file, databases);
     let paused = running.iter().filter(|database| executor.paused(database).ok().flatten().is_some());

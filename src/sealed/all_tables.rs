@@ -12,8 +12,10 @@ use crate::limits::QueryLimits;
 
 use super::comparison::compare_sealed_table;
 use super::report::SealedTableReport;
+use super::report::SealedTableStatus;
 use super::request::SealedError;
 use super::request::SealedRequest;
+use super::request::sealed_status;
 
 /// The longest that a piece may keep writers of a rollback database from committing.
 const MAX_WRITER_WAIT: Duration = Duration::from_millis(100);
@@ -71,6 +73,16 @@ pub fn compare_sealed(
         );
     }
     Ok(reports)
+}
+
+/// What is known of every table of a database without a comparison.
+#[must_use]
+pub fn sealed_statuses(database: &Database, directory: &Path) -> Vec<SealedTableStatus> {
+    let status = |SealedRows { table, .. }: &SealedRows| {
+        let unknown = || SealedTableStatus { table: table.clone(), ..SealedTableStatus::default() };
+        sealed_status(directory, &database.path, table).unwrap_or_else(unknown)
+    };
+    database.settings.sealed.iter().map(status).collect()
 }
 
 fn unix_now() -> i64 {

@@ -1,7 +1,7 @@
 //! Sealed rows: rows that are final are hashed by their content, and compared later.
 //!
 //! The mechanism: a store of hashes per table (`store`), the comparison piece by piece (`piece`,
-//! `comparison`), and what it found (`report`). When it runs is not its matter.
+//! `comparison`), and what it found (`report`). The task `scrub` and `litekeeper sealed` run it.
 
 mod all_tables;
 mod comparison;
@@ -18,11 +18,12 @@ mod walk;
 mod writing;
 
 pub use all_tables::compare_sealed;
+pub use all_tables::sealed_statuses;
 pub use comparison::compare_sealed_table;
 pub use entry::SealedFindingKind;
 pub use problems::sealed_problems;
-pub use report::SealedFinding;
 pub use report::SealedTableReport;
+pub use report::SealedTableStatus;
 pub use request::SealedError;
 pub use request::SealedRequest;
 pub use request::sealed_directory;

@@ -11,15 +11,21 @@ use crate::sqlite::Reader;
 
 use super::request::check_sealed_table;
 
-/// The problems of a database's sealed rows: tables and conditions that cannot be used, and a
-/// retention that would delete final rows.
+/// The problems of a database's sealed rows: tables and conditions that cannot be used, a retention
+/// that would delete final rows, and that nothing compares them on a schedule.
 #[must_use]
 pub fn sealed_problems(database: &Database, limits: &QueryLimits) -> Vec<String> {
     let problem = |rows: &SealedRows| {
         let found = table_problem(database, rows, limits)?;
         Some(if found.contains(&rows.table) { found } else { format!("{}: {found}", rows.table) })
     };
-    database.settings.sealed.iter().filter_map(problem).collect()
+    let sealed = &database.settings.sealed;
+    let is_compared = sealed.is_empty() || database.settings.tasks.scrub.is_some();
+    let unscheduled = (!is_compared).then(|| {
+        "nothing compares them on a schedule; write `scrub: {}` under `tasks`, or let a timer call `litekeeper sealed`"
+            .to_owned()
+    });
+    sealed.iter().filter_map(problem).chain(unscheduled).collect()
 }
 
 fn table_problem(database: &Database, rows: &SealedRows, limits: &QueryLimits) -> Option<String> {

@@ -1,5 +1,7 @@
 //! What a comparison found in one table. The shape of its JSON is an interface (docs/SEALED.md).
 
+use chrono::DateTime;
+use chrono::SecondsFormat;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -22,6 +24,25 @@ pub struct SealedFinding {
     pub found_at: i64,
     /// When the row last was as it had been sealed.
     pub last_matched_at: i64,
+}
+
+impl SealedFinding {
+    /// The finding in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let time = |seconds| {
+            DateTime::from_timestamp(seconds, 0)
+                .unwrap_or_default()
+                .to_rfc3339_opts(SecondsFormat::Secs, true)
+        };
+        format!(
+            "{} {}, as sealed until {}, found {}",
+            self.kind.label(),
+            self.key,
+            time(self.last_matched_at),
+            time(self.found_at),
+        )
+    }
 }
 
 /// The comparison of one table.
@@ -133,6 +154,18 @@ pub struct SealedTableStatus {
     pub unsealed: u64,
     /// When rows were first sealed, in seconds since 1970.
     pub baseline_at: i64,
-    /// The last comparison.
+    /// The last comparison; 0 before the first.
     pub compared_at: i64,
+}
+
+impl SealedTableStatus {
+    /// Rows with a finding of one kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: SealedFindingKind) -> u64 {
+        match kind {
+            SealedFindingKind::Changed => self.changed,
+            SealedFindingKind::Deleted => self.deleted,
+            SealedFindingKind::Unsealed => self.unsealed,
+        }
+    }
 }

@@ -51,6 +51,8 @@ pub struct TaskHistory {
 pub struct ScrubResources {
     /// The directory of the ledgers.
     pub ledgers: PathBuf,
+    /// The directory of the stores of sealed rows.
+    pub sealed: PathBuf,
     /// The processes that read databases.
     pub readers: Arc<ReaderPool>,
 }

@@ -45,6 +45,7 @@ use litekeeper::internals::os::LockView;
 use litekeeper::internals::os::Loss;
 use litekeeper::internals::os::LostLocks;
 use litekeeper::internals::os::OwnerState;
+use litekeeper::internals::sealed::SealedTableStatus;
 use litekeeper::internals::sqlite::AutoVacuum;
 use litekeeper::internals::sqlite::BTreeSize;
 use litekeeper::internals::sqlite::Check;
@@ -316,6 +317,17 @@ fn jobs() -> Arc<JobMetrics> {
     };
     jobs.set_standings(&database, [(Check::Full, standing)].into());
     jobs.set_scrub(&database, Some(scrub(at(1_795_000_003))));
+    let vouchers = SealedTableStatus {
+        table: "vouchers \"closed\"".to_owned(),
+        rows: 18_206,
+        changed: 1,
+        deleted: 2,
+        unsealed: 3,
+        baseline_at: 1_794_000_000,
+        compared_at: 1_795_000_004,
+    };
+    let never_compared = SealedTableStatus { table: "audit_log".to_owned(), ..SealedTableStatus::default() };
+    jobs.set_sealed(&database, vec![vouchers, never_compared]);
     Arc::new(jobs)
 }
 
@@ -384,7 +396,7 @@ fn the_reference_is_fresh() {
 }
 
 /// The metrics of the contract that a watching agent has.
-const CONTRACT: [&str; 100] = [
+const CONTRACT: [&str; 103] = [
     "litekeeper_alert_threshold",
     "litekeeper_backup_files",
     "litekeeper_backup_kept_files",
@@ -475,6 +487,9 @@ const CONTRACT: [&str; 100] = [
     "sqlite_scrub_pages",
     "sqlite_scrub_unverified_pages",
     "sqlite_scrub_verified_ratio",
+    "sqlite_sealed_findings",
+    "sqlite_sealed_last_compared_timestamp_seconds",
+    "sqlite_sealed_rows",
     "sqlite_table_newest_row_timestamp_seconds",
     "sqlite_table_oldest_row_timestamp_seconds",
     "sqlite_table_rows",

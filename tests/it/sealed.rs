@@ -18,6 +18,7 @@ use litekeeper::internals::sealed::compare_sealed_table;
 use litekeeper::internals::sealed::sealed_problems;
 use litekeeper::internals::sealed::sealed_status;
 
+use crate::support::Agent;
 use crate::support::SecondProcess;
 use crate::support::TestDatabase;
 use crate::support::litekeeper;
@@ -37,6 +38,8 @@ pub fn trials() -> Vec<Trial> {
         test("sealed_rows_beside_a_writer", sealed_rows_beside_a_writer),
         test("sealed_rows_at_the_command_line", sealed_rows_at_the_command_line),
         test("a_retention_of_sealed_rows_is_a_problem", a_retention_of_sealed_rows_is_a_problem),
+        test("a_scrub_compares_sealed_rows", a_scrub_compares_sealed_rows),
+        test("findings_in_sealed_rows_are_published", findings_in_sealed_rows_are_published),
     ]
 }
 
@@ -543,7 +546,7 @@ fn a_retention_of_sealed_rows_is_a_problem() {
     let problems = |cleaning: &str, condition: &str| {
         let text = format!(
             "databases: [{{path: {path}, sealed: [{{table: vouchers, where: {condition}}}],
-              tasks: {{log_cleaning: {{tables: [{cleaning}]}}}}}}]",
+              tasks: {{scrub: on, log_cleaning: {{tables: [{cleaning}]}}}}}}]",
             path = db.fixture.path().display()
         );
         let file = db.store.path().join("litekeeper.yml");
@@ -622,5 +625,98 @@ fn sealed_rows_at_the_command_line() {
     let checked = litekeeper().args(["config", "check"]).arg(&file).output().unwrap();
     let warnings = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert!(warnings.contains("warning: books: sealed rows: the rows of keyless have no key"), "{warnings}");
+    assert!(warnings.contains("nothing compares them on a schedule; write `scrub: {}`"), "{warnings}");
     assert_eq!(run(&["--db", "nobody"]).0, Some(2));
+}
+
+impl Sealed {
+    /// A configuration with the task `scrub`, and the sealed tables.
+    fn configure_scrub(&self, tables: &[&str]) -> std::path::PathBuf {
+        let file = self.store.path().join("litekeeper.yml");
+        let sealed = tables.iter().map(|table| format!("{{table: {table}, where: closed = 1}}"));
+        let text = format!(
+            "state: {state}\ntimezone: UTC\ndatabases: [{{name: books, path: {path}, sealed: [{sealed}], \
+             tasks: {{scrub: {{schedule: \"0 0 1 1 *\"}}}}}}]",
+            state = self.store.path().join("state.db").display(),
+            path = self.fixture.path().display(),
+            sealed = sealed.collect::<Vec<_>>().join(", "),
+        );
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    fn scrub(&self, tables: &[&str], arguments: &[&str]) -> (Option<i32>, String) {
+        let file = self.configure_scrub(tables);
+        let output =
+            litekeeper().args(["run", "scrub", "--config"]).arg(file).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+fn a_scrub_compares_sealed_rows() {
+    let db = Sealed::new(&format!("{PLAIN} CREATE TABLE keyless (a, closed);"));
+    let file = db.configure_scrub(&["vouchers"]);
+    let checked = litekeeper().args(["config", "check"]).arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&checked.stderr), "", "a scrub compares them");
+    let (code, text) = db.scrub(&["vouchers"], &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("sealed rows of vouchers: 2 rows sealed for the first time"), "{text}");
+    db.sql("UPDATE vouchers SET amount = 11 WHERE id = 1; DELETE FROM vouchers WHERE id = 2");
+    let (code, text) = db.scrub(&["vouchers"], &[]);
+    assert_eq!(code, Some(1), "{text}");
+    for words in [
+        "failed (constraint)",
+        "sealed rows of vouchers: 1 changed, 1 deleted (changed id=1, as sealed until 20",
+        "litekeeper runbook SqliteSealedRowsChanged",
+        "; sealed rows: 0 of 2 rows as sealed, 1 changed, 1 deleted\n",
+        "    deleted id=2, as sealed until 20",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    // A table that cannot be compared does not hide what is found in another one, nor the pages.
+    let (code, json) = db.scrub(&["keyless", "vouchers"], &["--json"]);
+    assert_eq!(code, Some(1), "{json}");
+    for words in ["the rows of keyless have no key", "1 changed, 1 deleted"] {
+        assert!(json.contains(words), "{words}: {json}");
+    }
+    let run: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
+    let scrub = &run["runs"][0]["details"]["scrub"];
+    assert!(scrub["mode"].is_string() && scrub["pages"].as_u64() > Some(0), "{json}");
+    let kinds = scrub["sealed"][1]["findings"].as_array().unwrap().iter().map(|found| found["kind"].clone());
+    assert_eq!(kinds.collect::<Vec<_>>(), ["changed", "deleted"]);
+    let (code, text) = db.scrub(&["keyless"], &[]);
+    assert!(code == Some(3) && text.contains("sealed rows of keyless were not compared"), "{text}");
+    db.sql("DELETE FROM vouchers; INSERT INTO vouchers VALUES (1, 10, 'a', 1), (2, 20, 'b', 0)");
+    let (code, text) = db.scrub(&["vouchers"], &[]);
+    assert!(code == Some(1) && text.contains("litekeeper runbook SqliteSealedRowsUnsealed"), "{text}");
+}
+
+fn findings_in_sealed_rows_are_published() {
+    let db = Sealed::new(PLAIN);
+    let file = db.configure_scrub(&["vouchers"]);
+    let start = || {
+        let mut command = litekeeper();
+        command.args(["serve", "--config"]).arg(&file);
+        Agent::start(command).ready()
+    };
+    let found = |kind: &'static str| [("db", "books"), ("table", "vouchers"), ("kind", kind)];
+    let table = &found("")[..2];
+    let agent = start();
+    let scrape = agent.until("sqlite_sealed_last_compared_timestamp_seconds", table, 0.0);
+    assert_eq!(scrape.count("sqlite_sealed_rows", table), 0, "absent before the first comparison");
+    assert_eq!(db.scrub(&["vouchers"], &[]).0, Some(0));
+    agent.until("sqlite_sealed_rows", table, 2.0);
+    db.sql("UPDATE vouchers SET amount = 11 WHERE id = 1; UPDATE vouchers SET closed = 0 WHERE id = 2");
+    assert_eq!(db.scrub(&["vouchers"], &[]).0, Some(1));
+    agent.until("sqlite_sealed_findings", &found("changed"), 1.0);
+    drop(agent);
+    let agent = start();
+    let scrape = agent.until("sqlite_sealed_findings", &found("unsealed"), 1.0);
+    assert_eq!(scrape.value("sqlite_sealed_findings", &found("deleted")), Some(0.0));
+    assert!(scrape.value("sqlite_sealed_last_compared_timestamp_seconds", table) > Some(1e9));
+    // An acceptance ends the alert at once, and not with the next scrub.
+    let accepted = litekeeper().args(["sealed", "--accept", "--config"]).arg(&file).output().unwrap();
+    assert_eq!(accepted.status.code(), Some(0));
+    agent.until("sqlite_sealed_findings", &found("changed"), 0.0);
+    agent.until("sqlite_sealed_findings", &found("unsealed"), 0.0);
 }

@@ -103,7 +103,7 @@ const MODULE_DEPENDENCIES: [(&str, &str); 35] = [
     ),
     (
         "tasks",
-        "limits config database os health_report collectors database_files scrub span sqlite task humanize",
+        "limits config database os health_report sealed collectors database_files scrub span sqlite task humanize",
     ),
     ("http_client", "tls"),
     (
@@ -112,14 +112,14 @@ const MODULE_DEPENDENCIES: [(&str, &str); 35] = [
     ),
     ("locks", "os sqlite"),
     ("main", ""),
-    ("metrics", "config database state_store os tasks locks collectors sqlite task"),
+    ("metrics", "config database state_store os sealed tasks locks collectors sqlite task"),
     ("scheduler", "database schedule task"),
     ("record", "state_store tasks metrics telemetry"),
     ("health_report", "limits os collectors database_files span sqlite humanize"),
     ("runbooks", ""),
     (
         "runner",
-        "worker_pool limits config database state_store os tasks metrics scheduler record schedule sqlite task telemetry",
+        "worker_pool limits config database state_store os sealed tasks metrics scheduler record schedule sqlite task telemetry",
     ),
     ("collectors", "limits config database os locks database_files sqlite"),
     ("collection", "worker_pool database os locks metrics collectors span sqlite"),

@@ -2,14 +2,16 @@
 //! check of SQLite sees.
 //!
 //! The crate `litekeeper-scrub` reads, remembers and judges; here are the conditions of a run, the
-//! names of what it found, and what a person is to do about it. It only reads, takes no lock, and
-//! runs beside the database's other tasks.
+//! names of what it found, and what a person is to do about it. It only reads, and runs beside the
+//! database's other tasks; the comparison of sealed rows (`crate::sealed`) follows the pages.
 
+mod end;
 mod ledger;
 mod places;
 pub(super) mod readers;
 pub(super) mod report;
 mod run;
+mod sealed;
 
 use std::sync::Arc;
 

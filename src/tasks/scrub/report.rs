@@ -15,8 +15,10 @@ use serde::Serialize;
 use crate::humanize::bytes;
 use crate::humanize::count;
 use crate::humanize::counted;
+use crate::sealed::SealedTableReport;
 use crate::tasks::report::TaskReport;
 use crate::tasks::report::to_json;
+use crate::tasks::scrub::sealed;
 use crate::tasks::scrub_result::ScrubResult;
 use crate::tasks::verdict::Verdict;
 
@@ -44,6 +46,9 @@ pub struct ScrubReport {
     pub result: ScrubResult,
     /// Every mismatch, with its place.
     pub findings: Vec<ScrubFinding>,
+    /// The comparison of each table with sealed rows.
+    #[serde(default)]
+    pub sealed: Vec<SealedTableReport>,
 }
 
 /// A page or WAL frame that nobody wrote as it is.
@@ -92,7 +97,43 @@ impl ScrubReport {
             source: found.source.label().to_owned(),
             result,
             findings,
+            sealed: Vec::new(),
         }
+    }
+
+    fn page_summary(&self) -> String {
+        if self.mode.is_none() {
+            return format!("{} read", bytes(self.read_bytes));
+        }
+        let ScrubResult { verified, rebased, unverified, mismatches, .. } = &self.result;
+        let mut summary = format!("{} verified of {}", count(*verified), counted(self.pages, "page"));
+        for (pages, state) in [(*rebased, "new base"), (*unverified, "unverified")] {
+            if pages > 0 {
+                summary.push_str(&format!(", {} {state}", count(pages)));
+            }
+        }
+        if *mismatches > 0 {
+            let plural = if *mismatches == 1 { "mismatch" } else { "mismatches" };
+            summary.push_str(&format!(", {} {plural}", count(*mismatches)));
+        }
+        summary
+    }
+
+    fn page_lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> =
+            self.findings.iter().take(MAX_LINES).map(ScrubFinding::summary).collect();
+        if self.findings.len() > MAX_LINES {
+            lines.push(format!("and {} more; --json lists all", self.findings.len() - MAX_LINES));
+        }
+        let reasons = self.result.reasons.iter();
+        lines.extend(
+            reasons.map(|(reason, pages)| format!("unverified, {reason}: {}", counted(*pages, "page"))),
+        );
+        if self.source == Source::PageCache.label() {
+            let words = "read through the page cache, which may hide damage on the disk";
+            lines.push(words.to_owned());
+        }
+        lines
     }
 }
 
@@ -132,37 +173,16 @@ impl TaskReport for ScrubReport {
     }
 
     fn summary(&self) -> String {
-        if self.mode.is_none() {
-            return format!("{} read", bytes(self.read_bytes));
+        let pages = self.page_summary();
+        match sealed::summary(&self.sealed) {
+            Some(rows) => format!("{pages}; sealed rows: {rows}"),
+            None => pages,
         }
-        let ScrubResult { verified, rebased, unverified, mismatches, .. } = &self.result;
-        let mut summary = format!("{} verified of {}", count(*verified), counted(self.pages, "page"));
-        for (pages, state) in [(*rebased, "new base"), (*unverified, "unverified")] {
-            if pages > 0 {
-                summary.push_str(&format!(", {} {state}", count(pages)));
-            }
-        }
-        if *mismatches > 0 {
-            let plural = if *mismatches == 1 { "mismatch" } else { "mismatches" };
-            summary.push_str(&format!(", {} {plural}", count(*mismatches)));
-        }
-        summary
     }
 
     fn lines(&self, _message: &str) -> Vec<String> {
-        let mut lines: Vec<String> =
-            self.findings.iter().take(MAX_LINES).map(ScrubFinding::summary).collect();
-        if self.findings.len() > MAX_LINES {
-            lines.push(format!("and {} more; --json lists all", self.findings.len() - MAX_LINES));
-        }
-        let reasons = self.result.reasons.iter();
-        lines.extend(
-            reasons.map(|(reason, pages)| format!("unverified, {reason}: {}", counted(*pages, "page"))),
-        );
-        if self.source == Source::PageCache.label() {
-            let words = "read through the page cache, which may hide damage on the disk";
-            lines.push(words.to_owned());
-        }
+        let mut lines = self.page_lines();
+        lines.extend(sealed::lines(&self.sealed));
         lines
     }
 

@@ -2,13 +2,10 @@
 
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
-use std::time::Instant;
-use std::time::SystemTime;
 
 use litekeeper_scrub::Error;
 use litekeeper_scrub::LedgerDirectory;
 use litekeeper_scrub::Outcome;
-use litekeeper_scrub::Progress;
 use litekeeper_scrub::ScrubRequest;
 
 use crate::config;
@@ -21,34 +18,74 @@ use crate::tasks::dry_run::ScrubDryRun;
 use crate::tasks::reason::FailureReason;
 use crate::tasks::reason::SkipReason;
 use crate::tasks::report::Report;
+use crate::tasks::scrub::end::ended;
+use crate::tasks::scrub::end::is_to_end;
 use crate::tasks::scrub::places::places;
 use crate::tasks::scrub::report::ScrubReport;
+use crate::tasks::scrub::sealed;
 use crate::tasks::stop::Stop;
+use crate::tasks::stop::StopReason;
 
-/// Reads and judges the database, or continues a run that was stopped.
+/// Reads and judges the database, or continues a run that was stopped; then compares its sealed
+/// rows. Neither result hides the other.
 pub(super) fn run(task: &config::Scrub, context: &TaskContext<'_>) -> Result<Report, Stop> {
     let (resources, request) = request(task, context)?;
+    let (mut report, damage) = match scrub_pages(resources, &request, context) {
+        Ok(report) => {
+            let damage = damage(&report).map(|message| Stop::failed(FailureReason::Corrupt, message));
+            (report, damage)
+        }
+        Err(stop) if is_over(&stop) => return Err(stop),
+        Err(stop) => (ScrubReport::default(), Some(stop)),
+    };
+    let (tables, finding) = sealed::compare(resources, context);
+    report.sealed = tables;
+    let report = Report::new(sealed::max_hold(&report.sealed), report);
+    match joined(damage, finding) {
+        None => Ok(report),
+        Some(stop) => Err(stop.with_report(report)),
+    }
+}
+
+/// Whether a run ends with its pages.
+fn is_over(stop: &Stop) -> bool {
+    matches!(
+        stop.reason,
+        StopReason::Skipped(_) | StopReason::Failed(FailureReason::Timeout | FailureReason::Canceled)
+    )
+}
+
+/// What is to be said of the pages and of the sealed rows, with the reason of the pages.
+fn joined(pages: Option<Stop>, rows: Option<Stop>) -> Option<Stop> {
+    match (pages, rows) {
+        (Some(pages), Some(rows)) => {
+            Some(Stop { message: format!("{}; {}", pages.message, rows.message), ..pages })
+        }
+        (pages, rows) => pages.or(rows),
+    }
+}
+
+fn scrub_pages(
+    resources: &ScrubResources,
+    request: &ScrubRequest,
+    context: &TaskContext<'_>,
+) -> Result<ScrubReport, Stop> {
     context.progress.begin("scrub");
-    let mut last = Progress::default();
-    let outcome = resources.readers.scrub(&request, &mut |progress| {
-        last = progress;
+    let outcome = resources.readers.scrub(request, &mut |progress| {
         let share = progress.bytes_done as f64 / progress.bytes_total.max(1) as f64;
         context.progress.update(share.min(1.0), &bytes(progress.bytes_done));
-        if end_of(context).is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if is_to_end(context) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     match outcome.map_err(|error| failed(&error))? {
         Outcome::Completed(found) => {
             let wanted = found.mismatches.iter().map(|mismatch| mismatch.page).collect();
-            let report = ScrubReport::new(&found, &places(&wanted, context));
-            match damage(&report) {
-                None => Ok(Report::new(std::time::Duration::ZERO, report)),
-                Some(message) => {
-                    let report = Report::new(std::time::Duration::ZERO, report);
-                    Err(Stop::failed(FailureReason::Corrupt, message).with_report(report))
-                }
-            }
+            Ok(ScrubReport::new(&found, &places(&wanted, context)))
         }
-        Outcome::Stopped(progress) => Err(stopped(progress, context)),
+        Outcome::Stopped(progress) => {
+            let read = format!("{} of {} were read", bytes(progress.bytes_done), bytes(progress.bytes_total));
+            // The position is in the ledger.
+            Err(ended(context, &format!("{read}, and the next run continues there")))
+        }
     }
 }
 
@@ -91,40 +128,6 @@ fn request<'c>(
     Ok((resources, request))
 }
 
-/// What ends a run early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Canceled,
-    WindowCloses,
-    Timeout,
-}
-
-fn end_of(context: &TaskContext<'_>) -> Option<End> {
-    if context.limits.cancel.is_cancelled() {
-        return Some(End::Canceled);
-    }
-    context.limits.deadline.filter(|deadline| Instant::now() >= *deadline)?;
-    let closes = context.must_end_by.is_some_and(|end| SystemTime::now() >= end);
-    Some(if closes { End::WindowCloses } else { End::Timeout })
-}
-
-/// A run that was ended early. Its position is in the ledger.
-fn stopped(progress: Progress, context: &TaskContext<'_>) -> Stop {
-    let read = format!("{} of {} were read", bytes(progress.bytes_done), bytes(progress.bytes_total));
-    let rest = "and the next run continues there";
-    match end_of(context) {
-        Some(End::WindowCloses) => {
-            Stop::skipped(SkipReason::OutsideWindow, format!("the window has closed: {read}, {rest}"))
-        }
-        Some(End::Timeout) => {
-            Stop::failed(FailureReason::Timeout, format!("the timeout has ended: {read}, {rest}"))
-        }
-        Some(End::Canceled) | None => {
-            Stop::failed(FailureReason::Canceled, format!("stopped: {read}, {rest}"))
-        }
-    }
-}
-
 fn failed(error: &Error) -> Stop {
     let message = error.to_string();
     match error {
@@ -150,4 +153,21 @@ fn damage(report: &ScrubReport) -> Option<String> {
          pages as they are by `litekeeper scrub --accept FILE` only if they are right",
         first.summary()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_pages_and_findings_in_rows_do_not_hide_each_other() {
+        let pages = || Some(Stop::failed(FailureReason::Corrupt, "page 7"));
+        let rows = || Some(Stop::failed(FailureReason::Constraint, "1 changed"));
+        let said = |stop: Option<Stop>| stop.map(|stop| (stop.reason, stop.message));
+        let failed = |reason, message: &str| Some((StopReason::Failed(reason), message.to_owned()));
+        assert_eq!(said(joined(pages(), rows())), failed(FailureReason::Corrupt, "page 7; 1 changed"));
+        assert_eq!(said(joined(None, rows())), failed(FailureReason::Constraint, "1 changed"));
+        assert_eq!(said(joined(pages(), None)), failed(FailureReason::Corrupt, "page 7"));
+        assert_eq!(said(joined(None, None)), None);
+    }
 }
