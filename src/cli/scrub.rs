@@ -290,9 +290,21 @@ fn text(result: &FileResult) -> String {
     }
 }
 
+/// The result in one line. A scrub that could verify nothing does not say that all is well.
+fn verdict(report: &Report) -> &'static str {
+    match (report.is_ok(), report.verified_pages, report.unverified_total()) {
+        (false, ..) => "SILENT DAMAGE",
+        (true, 0, 1..) if report.previous_at.is_none() => {
+            "nothing verified yet: the hashes of all pages are recorded for the next scrub"
+        }
+        (true, 0, 1..) => "nothing could be verified",
+        (true, _, 0) => "no silent damage found: every page is as it was",
+        (true, ..) => "no silent damage found in the pages that could be verified",
+    }
+}
+
 fn report_text(path: &str, report: &Report, mismatches: &[NamedMismatch]) -> String {
-    let verdict = if report.is_ok() { "no silent damage found" } else { "SILENT DAMAGE" };
-    let mut text = format!("{}: {verdict}\n", one_line(path));
+    let mut text = format!("{}: {}\n", one_line(path), verdict(report));
     let source = match report.source {
         Source::Disk => "from the disk",
         Source::PageCache => "through the page cache, which this file system cannot bypass",
