@@ -71,17 +71,30 @@ fn damage_stops_every_job_that_writes() {
          INSERT INTO vouchers SELECT i, 'voucher number ' || i FROM n",
     );
     owner.run("PRAGMA wal_checkpoint(PASSIVE)");
-    flip(&made.path(), b"voucher number 777");
+    let backups = made.directory().join("backups");
+    std::fs::create_dir(&backups).unwrap();
     let config = configure(
         &made,
-        "{scrub: {rate: 1GiB}, health_check: {}, vacuum: {min_reclaimable: {bytes: 0, ratio: 0}}}",
+        &format!(
+            "{{scrub: {{rate: 1GiB}}, health_check: {{}}, vacuum: {{min_reclaimable: {{bytes: 0, ratio: 0}}}},
+              backup: {{to: {}}}}}",
+            backups.display()
+        ),
     );
+    assert_eq!(run("backup", &config).0, Some(0));
+    flip(&made.path(), b"voucher number 777");
     let (code, checked) = run("health_check", &config);
     assert_eq!(code, Some(0), "every check of SQLite calls it ok: {checked:#}");
     let (code, scrubbed) = run("scrub", &config);
     assert_eq!((code, &scrubbed["reason"]), (Some(1), &"corrupt".into()), "{scrubbed:#}");
     let finding = &scrubbed["details"]["scrub"]["findings"][0];
     assert_eq!(finding["place"], "leaf of table vouchers", "{scrubbed:#}");
+    let backup = finding["backup"].as_str().unwrap_or_default();
+    assert!(backup.starts_with(backups.to_str().unwrap()) && backup.ends_with(".backup"), "{scrubbed:#}");
+    // A backup whose page is damaged too is not named, whatever its manifest says.
+    flip(Path::new(backup), b"voucher number 777");
+    let (_, again) = run("scrub", &config);
+    assert!(again["details"]["scrub"]["findings"][0]["backup"].is_null(), "{again:#}");
     let refused = |config: &str| {
         let (code, vacuum) = run("vacuum", config);
         assert_eq!((code, &vacuum["reason"]), (Some(4), &"unhealthy".into()), "{vacuum:#}");

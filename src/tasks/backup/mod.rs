@@ -17,6 +17,7 @@ pub(super) mod manifest_check;
 mod manifest_file;
 mod new_manifest;
 mod page_list;
+pub(super) mod page_lookup;
 mod recheck;
 pub(super) mod report;
 pub(super) mod restore;

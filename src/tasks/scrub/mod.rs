@@ -47,6 +47,11 @@ impl Task for Scrub {
         "{}"
     }
 
+    /// A finding names the backup that holds the good page.
+    fn needs_backup_identity(&self) -> bool {
+        true
+    }
+
     fn access(&self) -> Access {
         Access::Reads
     }

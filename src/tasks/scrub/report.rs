@@ -1,6 +1,7 @@
 //! What a scrub found.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use chrono::DateTime;
 use chrono::SecondsFormat;
@@ -68,15 +69,23 @@ pub struct ScrubFinding {
     pub expected: Option<String>,
     /// The hash of the page as it is.
     pub found: String,
+    /// The newest kept backup that holds the page as it should be.
+    #[serde(default)]
+    pub backup: Option<PathBuf>,
 }
 
 impl ScrubReport {
-    /// The report of a scrub that reached the end, with the places of pages in words.
-    pub fn new(found: &litekeeper_scrub::Report, places: &BTreeMap<u32, String>) -> Self {
+    /// The report of a scrub that reached the end, with the places of pages in words and the backups
+    /// that hold them.
+    pub fn new(
+        found: &litekeeper_scrub::Report,
+        places: &BTreeMap<u32, String>,
+        backups: &BTreeMap<u32, PathBuf>,
+    ) -> Self {
         let not_verified = found.unverified_total();
         let reasons = found.unverified_pages.iter();
         let findings: Vec<ScrubFinding> =
-            found.mismatches.iter().map(|one| ScrubFinding::new(one, places)).collect();
+            found.mismatches.iter().map(|one| ScrubFinding::new(one, places, backups)).collect();
         let replaced = found.unverified_pages.contains_key(&UnverifiedReason::Replaced);
         let result = ScrubResult {
             verified: found.verified_pages.into(),
@@ -138,7 +147,7 @@ impl ScrubReport {
 }
 
 impl ScrubFinding {
-    fn new(mismatch: &Mismatch, places: &BTreeMap<u32, String>) -> Self {
+    fn new(mismatch: &Mismatch, places: &BTreeMap<u32, String>, backups: &BTreeMap<u32, PathBuf>) -> Self {
         let time = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true);
         Self {
             kind: mismatch.kind.label().to_owned(),
@@ -148,6 +157,7 @@ impl ScrubFinding {
             verified_at: mismatch.last_verified_at.map(time),
             expected: mismatch.expected.map(|hash| hash.to_string()),
             found: mismatch.found.to_string(),
+            backup: backups.get(&mismatch.page).filter(|_| mismatch.expected.is_some()).cloned(),
         }
     }
 
@@ -163,7 +173,8 @@ impl ScrubFinding {
         };
         let place = self.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
         let since = self.verified_at.as_ref().map(|at| format!(", last verified {at}")).unwrap_or_default();
-        format!("{what}{place}{since}")
+        let backup = self.backup.as_ref().map(|path| format!(", good in {}", path.display()));
+        format!("{what}{place}{since}{}", backup.unwrap_or_default())
     }
 }
 

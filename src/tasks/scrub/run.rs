@@ -11,6 +11,7 @@ use litekeeper_scrub::ScrubRequest;
 use crate::config;
 use crate::humanize::bytes;
 use crate::humanize::counted;
+use crate::tasks::backup::page_lookup::backups_with_pages;
 use crate::tasks::context::ScrubResources;
 use crate::tasks::context::TaskContext;
 use crate::tasks::dry_run::DryRun;
@@ -79,7 +80,10 @@ fn scrub_pages(
     match outcome.map_err(|error| failed(&error))? {
         Outcome::Completed(found) => {
             let wanted = found.mismatches.iter().map(|mismatch| mismatch.page).collect();
-            Ok(ScrubReport::new(&found, &places(&wanted, context)))
+            let expected =
+                found.mismatches.iter().filter_map(|one| Some((one.page, one.expected?))).collect();
+            let backups = backups_with_pages(&expected, context);
+            Ok(ScrubReport::new(&found, &places(&wanted, context), &backups))
         }
         Outcome::Stopped(progress) => {
             let read = format!("{} of {} were read", bytes(progress.bytes_done), bytes(progress.bytes_total));
