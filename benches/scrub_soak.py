@@ -330,7 +330,11 @@ class Image:
         subprocess.run(["mount", "-o", "loop", self.image, self.mount_point], check=True)
 
     def unmount(self):
-        subprocess.run(["umount", self.mount_point], check=True)
+        for _ in range(100):
+            if subprocess.run(["umount", self.mount_point], stderr=subprocess.DEVNULL).returncode == 0:
+                return
+            time.sleep(0.1)
+        sys.exit("the image is in use")
 
     def locate(self, path, offset):
         """Where a byte of a file is in the image."""
@@ -404,12 +408,13 @@ def flips(arguments):
                         misnamed.append(problem)
                     else:
                         missed.append(problem)
+                    connection = sqlite3.connect(path)
                     try:
-                        connection = sqlite3.connect(path)
                         silent += connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-                        connection.close()
                     except sqlite3.DatabaseError:
                         pass
+                    finally:
+                        connection.close()
                     for suffix in ("", "-wal", "-shm", "-journal"):
                         if os.path.exists(path + suffix):
                             os.remove(path + suffix)
