@@ -2,12 +2,14 @@
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 
 use libtest_mimic::Trial;
 use serde_json::Value;
 
+use crate::support::SecondProcess;
 use crate::support::TestDatabase;
 use crate::support::litekeeper;
 use crate::support::test;
@@ -19,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_scrub_that_is_stopped_continues", a_scrub_that_is_stopped_continues),
         test("a_damaged_ledger_raises_no_alarm", a_damaged_ledger_raises_no_alarm),
         test("a_live_wal_is_verified_except_for_written_pages", a_live_wal_is_verified),
+        test("damage_that_the_wal_proves_is_found_by_the_first_scrub", damage_that_the_wal_proves),
         test("what_is_no_database_is_not_scrubbed", what_is_no_database_is_not_scrubbed),
         test_with_tool("scrubs_beside_every_kind_of_writer_raise_no_alarm", tool("python3"), |python| {
             soak(python, &["alarms", "--scrubs", "48", "--databases", "8"]);
@@ -150,6 +153,38 @@ fn a_live_wal_is_verified() {
     let after = scrub(&ledgers, &database.path());
     assert_eq!((after.code, &after.result["report"]["mode"]), (Some(0), &Value::from("rewritten")));
     assert_eq!(after.result["report"]["unverified_pages"], serde_json::json!({"wal_incomplete": 1}));
+}
+
+/// A flipped bit in a committed frame, and one in a page that a checkpoint has copied.
+fn damage_that_the_wal_proves() {
+    for (file, setup, kind) in
+        [("-wal", "", "wal_frame"), ("", "PRAGMA wal_checkpoint", "lost_checkpoint_write")]
+    {
+        let database = TestDatabase::new("books").wal().make();
+        let mut owner = SecondProcess::open(&database.path());
+        owner.run("PRAGMA wal_autocheckpoint = 0");
+        owner.run(
+            "CREATE TABLE vouchers (id INTEGER PRIMARY KEY, text TEXT);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)
+             INSERT INTO vouchers SELECT i, 'voucher number ' || i FROM n",
+        );
+        if !setup.is_empty() {
+            owner.run(setup);
+        }
+        let ledgers = database.directory().join("ledgers");
+        let sound = scrub(&ledgers, &database.path());
+        assert_eq!(sound.code, Some(0), "{}", sound.result);
+        let path = PathBuf::from(format!("{}{file}", database.path().display()));
+        let content = std::fs::read(&path).unwrap();
+        let value = b"voucher number 777";
+        let at = content.windows(value.len()).position(|bytes| bytes == value).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[content[at] ^ 1], at as u64).unwrap();
+        let damaged = scrub(&database.directory().join("others"), &database.path());
+        let found = &damaged.result["mismatches"][0];
+        assert_eq!((damaged.code, &found["kind"]), (Some(1), &Value::from(kind)), "{}", damaged.result);
+        assert!(found["page"].as_u64() > Some(1), "{found}");
+    }
 }
 
 fn what_is_no_database_is_not_scrubbed() {
