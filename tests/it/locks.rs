@@ -345,7 +345,7 @@ fn the_command_says_what_it_cannot_show() {
     let owner = SecondProcess::open(&fixture.path());
     for (path, code, words) in [
         (fixture.directory().join("none.db"), 3, "No such file"),
-        (file("text.db", &[b'x'; 4096]), 3, "not a database"),
+        (file("text.db", &[b'x'; 4096]), 3, "a text file, not an SQLite database"),
         (file("empty.db", b""), 3, "the file is empty"),
         (fixture.directory().to_owned(), 3, "a directory, not a database file"),
         (file("a.db-wal", b""), 3, "specify the database itself"),
