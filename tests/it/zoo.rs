@@ -338,6 +338,7 @@ impl Specimen {
         let backups: Vec<PathBuf> = std::fs::read_dir(self.directory.path().join("backups"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "backup"))
             .collect();
         assert_eq!(backups.len(), 1, "{backups:?}");
         let verified = Output::of(&["restore".as_ref(), "--verify".as_ref(), backups[0].as_os_str()]);
