@@ -1,4 +1,10 @@
-//! Formats numbers for people.
+//! Formats numbers and times for people.
+
+use std::time::SystemTime;
+
+use chrono::DateTime;
+use chrono::SecondsFormat;
+use chrono::Utc;
 
 /// Bytes with a binary unit, as `ls -h` and `df -h` count.
 #[must_use]
@@ -15,6 +21,12 @@ pub fn bytes(bytes: u64) -> String {
     }
     let decimals = if value < 10.0 { 1 } else { 0 };
     format!("{value:.decimals$} {}", UNITS[unit])
+}
+
+/// A time in UTC to the second, in RFC 3339 format.
+#[must_use]
+pub fn rfc3339(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// A whole number in groups of three digits.

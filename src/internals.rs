@@ -122,6 +122,7 @@ pub mod runbooks {
 
 /// From `sealed`.
 pub mod sealed {
+    pub use crate::sealed::FindingCounts;
     pub use crate::sealed::SealedError;
     pub use crate::sealed::SealedFindingKind;
     pub use crate::sealed::SealedRequest;

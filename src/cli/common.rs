@@ -2,11 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use chrono::DateTime;
-use chrono::SecondsFormat;
-use chrono::Utc;
 use clap::Args;
 use comfy_table::ContentArrangement;
 use comfy_table::Table;
@@ -17,6 +13,7 @@ use crate::config::Config;
 use crate::config::TracingSettings;
 use crate::database::Database;
 use crate::discovery::discover_once;
+use crate::humanize::rfc3339;
 use crate::runner::TaskExecutor;
 use crate::tasks::Run;
 use crate::tasks::RunStatus;
@@ -77,11 +74,6 @@ impl ConfigFile {
         let executor = app::build_executor(&config)?;
         Ok(Ok(CliContext { databases, executor, tracing: config.tracing }))
     }
-}
-
-/// Formats a time for JSON and tables.
-pub(super) fn rfc3339(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// A table without borders, readable by people and by `awk`.

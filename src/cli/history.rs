@@ -9,12 +9,12 @@ use crate::tasks::Run;
 
 use super::common::CliContext;
 use super::common::ConfigFile;
-use super::common::rfc3339;
 use super::common::run_json;
 use super::common::table;
 use super::escape::one_line;
 use super::exit::Exit;
 use super::output::print;
+use crate::humanize::rfc3339;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

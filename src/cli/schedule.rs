@@ -12,11 +12,11 @@ use crate::task::TaskKind;
 
 use super::common::CliContext;
 use super::common::ConfigFile;
-use super::common::rfc3339;
 use super::common::table;
 use super::escape::one_line;
 use super::exit::Exit;
 use super::output::print;
+use crate::humanize::rfc3339;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

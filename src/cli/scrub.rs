@@ -7,23 +7,18 @@ use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
-use crate::collectors::Consistent;
-use crate::collectors::ConsistentReadError;
-use crate::collectors::read_consistently;
 use crate::config::Config;
 use crate::config::StateLocation;
 use crate::database_files::DatabaseFiles;
 use crate::humanize::bytes;
 use crate::humanize::count;
 use crate::humanize::counted;
-use crate::limits::QueryLimits;
 use crate::scrub::Error;
 use crate::scrub::LedgerDirectory;
 use crate::scrub::Mismatch;
@@ -31,16 +26,16 @@ use crate::scrub::MismatchKind;
 use crate::scrub::Outcome;
 use crate::scrub::Preview;
 use crate::scrub::Progress;
-use crate::scrub::Reader;
 use crate::scrub::Report;
 use crate::scrub::ScrubRequest;
 use crate::scrub::Source;
 use crate::sqlite::PageName;
-use crate::sqlite::SqliteError;
 use crate::tasks::Progress as _;
+use crate::tasks::ReaderPool;
+use crate::tasks::ledger_directory;
+use crate::tasks::name_pages;
 use crate::worker_pool::run_blocking;
 
-use super::common::rfc3339;
 use super::escape::one_line;
 use super::escape::print_error;
 use super::exit::Exit;
@@ -48,6 +43,7 @@ use super::output::print;
 use super::progress::TerminalProgress;
 use super::runtime::block_on;
 use super::scrub_reasons::reason_text;
+use crate::humanize::rfc3339;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -102,7 +98,7 @@ fn rate(text: &str) -> Result<NonZeroU64, String> {
 /// A mismatch with the name of its page.
 #[derive(Debug, Serialize)]
 struct NamedMismatch {
-    kind: &'static str,
+    kind: MismatchKind,
     page: u32,
     frame: Option<u32>,
     /// `None` where no b-tree leads to the page.
@@ -175,12 +171,12 @@ fn ledgers(arguments: &Arguments) -> Option<LedgerDirectory> {
     let location =
         Config::load(&arguments.config).map_or(StateLocation::Default, |config| config.maintenance.state);
     let file = location.file(&|name| std::env::var(name).ok(), crate::os::is_root())?;
-    Some(LedgerDirectory::new(file.parent()?.join("scrub")))
+    Some(LedgerDirectory::new(ledger_directory(&file)))
 }
 
 fn scrub_all(arguments: &Arguments, ledgers: &LedgerDirectory, stop: &CancellationToken) -> Vec<FileResult> {
     let progress = TerminalProgress::new();
-    let mut reader: Option<Reader> = None;
+    let readers = ReaderPool::default();
     let mut results = Vec::new();
     for file in &arguments.files {
         let request = ScrubRequest {
@@ -188,32 +184,22 @@ fn scrub_all(arguments: &Arguments, ledgers: &LedgerDirectory, stop: &Cancellati
             accept: arguments.accept,
             ..ScrubRequest::new(file, ledgers.clone())
         };
-        if reader.as_mut().is_some_and(Reader::is_gone) {
-            reader = None;
-        }
-        let usable = match reader.take() {
-            Some(usable) => Ok(usable),
-            None => Reader::spawn(),
-        };
-        let result = usable.and_then(|usable| {
-            let usable = reader.insert(usable);
-            if arguments.dry_run {
-                let plan = usable.preview(&request)?;
-                return Ok(FileResult::Planned { path: path_text(file), plan });
-            }
+        let result = if arguments.dry_run {
+            readers.preview(&request).map(|plan| FileResult::Planned { path: path_text(file), plan })
+        } else {
             progress.begin(&path_text(file));
             let mut show = |done: Progress| {
                 let share = done.bytes_done as f64 / done.bytes_total.max(1) as f64;
                 progress.update(share, "");
                 if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            Ok(match usable.scrub(&request, &mut show)? {
+            readers.scrub(&request, &mut show).map(|outcome| match outcome {
                 Outcome::Completed(report) => scrubbed(file, report, stop),
                 Outcome::Stopped(Progress { bytes_done, bytes_total }) => {
                     FileResult::Stopped { path: path_text(file), bytes_done, bytes_total }
                 }
             })
-        });
+        };
         progress.clear();
         let result = result.unwrap_or_else(|error| failed(file, &error));
         if !arguments.json {
@@ -241,7 +227,7 @@ fn scrubbed(file: &Path, mut report: Report, stop: &CancellationToken) -> FileRe
         .mismatches
         .iter()
         .map(|mismatch| NamedMismatch {
-            kind: mismatch.kind.label(),
+            kind: mismatch.kind,
             page: mismatch.page,
             frame: mismatch.frame,
             name: names.get(&mismatch.page).cloned(),
@@ -258,22 +244,9 @@ fn scrubbed(file: &Path, mut report: Report, stop: &CancellationToken) -> FileRe
 
 /// Names the pages of mismatches; none where the database cannot be read.
 fn names(file: &Path, mismatches: &[Mismatch], stop: &CancellationToken) -> BTreeMap<u32, PageName> {
-    const LIMIT: Duration = Duration::from_secs(600);
     let wanted: BTreeSet<u32> = mismatches.iter().map(|mismatch| mismatch.page).collect();
-    if wanted.is_empty() {
-        return BTreeMap::new();
-    }
     let path = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let limits = QueryLimits { cancel: stop.clone(), ..QueryLimits::with_timeout(LIMIT) };
-    let read: Result<_, ConsistentReadError<SqliteError>> =
-        read_consistently(&path, &DatabaseFiles::of(&path), &limits, |reader| {
-            reader.header()?;
-            reader.name_pages(&wanted)
-        });
-    match read {
-        Ok(Consistent::Read { answer, .. }) => answer,
-        Ok(Consistent::Unstable) | Err(_) => BTreeMap::new(),
-    }
+    name_pages(&path, &DatabaseFiles::of(&path), &wanted, stop)
 }
 
 fn text(result: &FileResult) -> String {
@@ -354,27 +327,12 @@ fn mismatch_text(mismatch: &NamedMismatch) -> String {
         Some(frame) => format!("page {} (frame {frame} of the WAL)", mismatch.page),
         None => format!("page {}", mismatch.page),
     };
-    let place = match &mismatch.name {
-        Some(PageName { btree: Some(btree), table, role }) => {
-            let role = serde_json::to_value(role).ok().and_then(|role| role.as_str().map(str::to_owned));
-            let role = role.unwrap_or_default();
-            match table {
-                Some(table) if table != btree => format!("{role} of index {btree} on table {table}"),
-                _ => format!("{role} of table {btree}"),
-            }
-        }
-        Some(PageName { btree: None, role, .. }) => serde_json::to_value(role)
-            .ok()
-            .and_then(|role| role.as_str().map(str::to_owned))
-            .unwrap_or_default(),
-        None => "no b-tree leads to it".to_owned(),
-    };
+    let place =
+        mismatch.name.as_ref().map_or_else(|| "no b-tree leads to it".to_owned(), PageName::to_string);
     let what = match mismatch.kind {
-        kind if kind == MismatchKind::WalFrame.label() => "a committed frame has the wrong checksum",
-        kind if kind == MismatchKind::LostCheckpointWrite.label() => {
-            "does not contain what a checkpoint wrote"
-        }
-        _ => "differs although nobody wrote it",
+        MismatchKind::WalFrame => "a committed frame has the wrong checksum",
+        MismatchKind::LostCheckpointWrite => "does not contain what a checkpoint wrote",
+        MismatchKind::Page => "differs although nobody wrote it",
     };
     let since =
         mismatch.last_verified_at.as_ref().map_or_else(String::new, |time| format!("; last right at {time}"));

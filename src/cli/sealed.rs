@@ -137,7 +137,7 @@ fn compare_all(
 
 fn exit_of(databases: &[ComparedDatabase]) -> Exit {
     let mut tables = databases.iter().flat_map(|compared| &compared.tables);
-    if tables.clone().any(|table| table.found() > 0) {
+    if tables.clone().any(|table| table.found.total() > 0) {
         Exit::Problems
     } else if tables.any(|table| table.problem.is_some()) {
         Exit::Failure
@@ -159,8 +159,8 @@ fn text_of(compared: &ComparedDatabase, accept: bool) -> String {
         let accepted = if accept { "accepted: " } else { "" };
         table.findings.iter().map(|finding| format!("{accepted}{}", finding.line())).for_each(&mut line);
         let named = table.findings.len() as u64;
-        if table.found() > named {
-            line(format!("and {} more", table.found() - named));
+        if table.found.total() > named {
+            line(format!("and {} more", table.found.total() - named));
         }
         table.notices.iter().map(|notice| format!("note: {notice}")).for_each(&mut line);
     }

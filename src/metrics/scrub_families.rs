@@ -136,7 +136,7 @@ pub(super) static SCRUB_FAMILIES: &[ScrubFamily] = &[
             compared(scrubs).try_for_each(|table| {
                 SealedFindingKind::ALL.into_iter().try_for_each(|kind| {
                     let labels = [("table", table.table.as_str()), ("kind", kind.label())];
-                    sink.gauge(&labels, table.of_kind(kind) as f64)
+                    sink.gauge(&labels, table.found.of_kind(kind) as f64)
                 })
             })
         },

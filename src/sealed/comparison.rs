@@ -362,10 +362,9 @@ impl<'pass> Pass<'pass> {
             let surplus = footer.accepted.len().saturating_sub(MAX_ACCEPTANCES);
             footer.accepted.drain(..surplus);
         }
-        let SealedTableReport { rows, changed, deleted, unsealed, .. } = report;
+        let SealedTableReport { rows, found, .. } = report;
         let condition = self.request.condition.to_owned();
-        let footer =
-            Footer { condition, compared_at: self.request.now, rows, changed, deleted, unsealed, ..footer };
+        let footer = Footer { condition, compared_at: self.request.now, rows, found, ..footer };
         report.store_bytes = writer.finish(&self.place.path, footer).map_err(|error| self.failed(error))?;
         Ok(report)
     }

@@ -45,6 +45,59 @@ impl SealedFindingKind {
     }
 }
 
+/// Rows with a finding, by its kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingCounts {
+    /// Rows whose content is another one.
+    pub changed: u64,
+    /// Rows that are gone.
+    pub deleted: u64,
+    /// Rows for which the condition is not true any more.
+    pub unsealed: u64,
+}
+
+impl FindingCounts {
+    /// Rows with a finding of any kind.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.changed + self.deleted + self.unsealed
+    }
+
+    /// Rows with a finding of one kind.
+    #[must_use]
+    pub fn of_kind(mut self, kind: SealedFindingKind) -> u64 {
+        *self.place_of(kind)
+    }
+
+    /// The kinds of which there are findings, the worst first, each with its number.
+    pub fn present(self) -> impl Iterator<Item = (SealedFindingKind, u64)> {
+        let counts = SealedFindingKind::ALL.map(|kind| (kind, self.of_kind(kind)));
+        counts.into_iter().filter(|(_, number)| *number > 0)
+    }
+
+    pub(super) fn add(&mut self, kind: SealedFindingKind) {
+        *self.place_of(kind) += 1;
+    }
+
+    fn place_of(&mut self, kind: SealedFindingKind) -> &mut u64 {
+        match kind {
+            SealedFindingKind::Changed => &mut self.changed,
+            SealedFindingKind::Deleted => &mut self.deleted,
+            SealedFindingKind::Unsealed => &mut self.unsealed,
+        }
+    }
+}
+
+impl std::iter::Sum for FindingCounts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, more| Self {
+            changed: sum.changed + more.changed,
+            deleted: sum.deleted + more.deleted,
+            unsealed: sum.unsealed + more.unsealed,
+        })
+    }
+}
+
 /// A finding that stays until it is accepted or the row matches again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryFinding {

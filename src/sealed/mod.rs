@@ -20,6 +20,7 @@ mod writing;
 pub use all_tables::compare_sealed;
 pub use all_tables::sealed_statuses;
 pub use comparison::compare_sealed_table;
+pub use entry::FindingCounts;
 pub use entry::SealedFindingKind;
 pub use problems::sealed_problems;
 pub use report::SealedTableReport;

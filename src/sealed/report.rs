@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::humanize::count;
 use crate::humanize::counted;
 
+use super::entry::FindingCounts;
 use super::entry::SealedFindingKind;
 
 /// The most findings that a report names; the counts have all of them.
@@ -58,12 +59,9 @@ pub struct SealedTableReport {
     pub matched: u64,
     /// Rows that were sealed by this comparison.
     pub added: u64,
-    /// Rows whose content is another one.
-    pub changed: u64,
-    /// Rows that are gone.
-    pub deleted: u64,
-    /// Rows for which the condition is not true any more.
-    pub unsealed: u64,
+    /// Rows with a finding, by its kind.
+    #[serde(flatten)]
+    pub found: FindingCounts,
     /// Rows with an older finding that match again.
     pub healed: u64,
     /// Findings that this comparison accepted.
@@ -93,22 +91,6 @@ pub struct SealedTableReport {
 }
 
 impl SealedTableReport {
-    /// Rows with a finding.
-    #[must_use]
-    pub fn found(&self) -> u64 {
-        self.changed + self.deleted + self.unsealed
-    }
-
-    /// Rows with a finding of one kind.
-    #[must_use]
-    pub fn of_kind(&self, kind: SealedFindingKind) -> u64 {
-        match kind {
-            SealedFindingKind::Changed => self.changed,
-            SealedFindingKind::Deleted => self.deleted,
-            SealedFindingKind::Unsealed => self.unsealed,
-        }
-    }
-
     /// The result in one line, without the table.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -127,8 +109,8 @@ impl SealedTableReport {
         if self.previous_at != 0 && self.added > 0 {
             words.push_str(&format!(", {} new", count(self.added)));
         }
-        for kind in SealedFindingKind::ALL.into_iter().filter(|kind| self.of_kind(*kind) > 0) {
-            words.push_str(&format!(", {} {}", count(self.of_kind(kind)), kind.label()));
+        for (kind, number) in self.found.present() {
+            words.push_str(&format!(", {} {}", count(number), kind.label()));
         }
         for (number, what) in [(self.accepted, "accepted"), (self.healed, "as sealed again")] {
             if number > 0 {
@@ -146,26 +128,11 @@ pub struct SealedTableStatus {
     pub table: String,
     /// Sealed rows.
     pub rows: u64,
-    /// Rows whose content is another one.
-    pub changed: u64,
-    /// Rows that are gone.
-    pub deleted: u64,
-    /// Rows for which the condition is not true any more.
-    pub unsealed: u64,
+    /// Rows with a finding, by its kind.
+    #[serde(flatten)]
+    pub found: FindingCounts,
     /// When rows were first sealed, in seconds since 1970.
     pub baseline_at: i64,
     /// The last comparison; 0 before the first.
     pub compared_at: i64,
-}
-
-impl SealedTableStatus {
-    /// Rows with a finding of one kind.
-    #[must_use]
-    pub fn of_kind(&self, kind: SealedFindingKind) -> u64 {
-        match kind {
-            SealedFindingKind::Changed => self.changed,
-            SealedFindingKind::Deleted => self.deleted,
-            SealedFindingKind::Unsealed => self.unsealed,
-        }
-    }
 }

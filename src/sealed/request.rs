@@ -107,10 +107,10 @@ pub fn sealed_directory(state_file: &Path) -> PathBuf {
 pub fn sealed_status(directory: &Path, path: &Path, table: &str) -> Option<SealedTableStatus> {
     let key = SealKey::existing(directory).ok()??;
     let place = StorePlace::of(directory, path, table);
-    let Footer { rows, changed, deleted, unsealed, baseline_at, compared_at, .. } =
+    let Footer { rows, found, baseline_at, compared_at, .. } =
         StoreReader::open(&key, &place.path).ok()?.ok()?.footer;
     let table = table.to_owned();
-    Some(SealedTableStatus { table, rows, changed, deleted, unsealed, baseline_at, compared_at })
+    Some(SealedTableStatus { table, rows, found, baseline_at, compared_at })
 }
 
 pub(super) fn store_error(directory: &Path, error: io::Error) -> SealedError {

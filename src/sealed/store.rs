@@ -22,6 +22,7 @@ use crate::os::PendingFile;
 use crate::sqlite::SealedColumn;
 
 use super::entry::Block;
+use super::entry::FindingCounts;
 use super::key::HASH_BYTES;
 use super::key::SealKey;
 
@@ -64,9 +65,8 @@ pub(super) struct Footer {
     pub compared_at: i64,
     /// Entries, those with findings among them.
     pub rows: u64,
-    pub changed: u64,
-    pub deleted: u64,
-    pub unsealed: u64,
+    #[serde(flatten)]
+    pub found: FindingCounts,
     /// The last changes that an operator accepted.
     pub accepted: Vec<Acceptance>,
     pub blocks: u64,
@@ -76,9 +76,8 @@ pub(super) struct Footer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Acceptance {
     pub at: i64,
-    pub changed: u64,
-    pub deleted: u64,
-    pub unsealed: u64,
+    #[serde(flatten)]
+    pub found: FindingCounts,
 }
 
 /// A store that is written.

@@ -7,6 +7,7 @@ use crate::sqlite::SealedColumn;
 use super::entry::Block;
 use super::entry::Entry;
 use super::entry::EntryFinding;
+use super::entry::FindingCounts;
 use super::entry::SealedFindingKind;
 use super::piece::Compared;
 use super::piece::IndexedBlock;
@@ -60,7 +61,7 @@ impl<'pass> Outcome<'pass> {
         rules: Rules,
         key: &'pass [SealedColumn],
     ) -> Self {
-        let accepted = Acceptance { at: rules.now, changed: 0, deleted: 0, unsealed: 0 };
+        let accepted = Acceptance { at: rules.now, found: FindingCounts::default() };
         Self { writer, report, accepted, released: 0, rules, key, block: Block::default(), reached: None }
     }
 
@@ -168,24 +169,14 @@ impl<'pass> Outcome<'pass> {
     fn is_accepted(&mut self, entry: &Entry, kind: SealedFindingKind) -> bool {
         if self.rules.accept {
             self.report.accepted += 1;
-            let place = match kind {
-                SealedFindingKind::Changed => &mut self.accepted.changed,
-                SealedFindingKind::Deleted => &mut self.accepted.deleted,
-                SealedFindingKind::Unsealed => &mut self.accepted.unsealed,
-            };
-            *place += 1;
+            self.accepted.found.add(kind);
             self.name(entry, self.finding_of(entry, kind));
         }
         self.rules.accept
     }
 
     fn add_finding(&mut self, mut entry: Entry, kind: SealedFindingKind) {
-        let place = match kind {
-            SealedFindingKind::Changed => &mut self.report.changed,
-            SealedFindingKind::Deleted => &mut self.report.deleted,
-            SealedFindingKind::Unsealed => &mut self.report.unsealed,
-        };
-        *place += 1;
+        self.report.found.add(kind);
         let finding = self.finding_of(&entry, kind);
         self.name(&entry, finding);
         entry.finding = Some(finding);

@@ -81,6 +81,7 @@ pub use run::RunStatus;
 pub use run::Trigger;
 pub use scrub::is_damage_gone;
 pub use scrub::ledger_directory;
+pub use scrub::name_pages;
 pub use scrub::readers::ReaderPool;
 pub use scrub_result::ScrubResult;
 pub use space::SpaceRequirement;

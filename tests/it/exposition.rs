@@ -45,6 +45,7 @@ use litekeeper::internals::os::LockView;
 use litekeeper::internals::os::Loss;
 use litekeeper::internals::os::LostLocks;
 use litekeeper::internals::os::OwnerState;
+use litekeeper::internals::sealed::FindingCounts;
 use litekeeper::internals::sealed::SealedTableStatus;
 use litekeeper::internals::sqlite::AutoVacuum;
 use litekeeper::internals::sqlite::BTreeSize;
@@ -320,9 +321,7 @@ fn jobs() -> Arc<JobMetrics> {
     let vouchers = SealedTableStatus {
         table: "vouchers \"closed\"".to_owned(),
         rows: 18_206,
-        changed: 1,
-        deleted: 2,
-        unsealed: 3,
+        found: FindingCounts { changed: 1, deleted: 2, unsealed: 3 },
         baseline_at: 1_794_000_000,
         compared_at: 1_795_000_004,
     };

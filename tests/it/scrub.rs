@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::support::SecondProcess;
 use crate::support::TestDatabase;
+use crate::support::flip_bit;
 use crate::support::litekeeper;
 use crate::support::test;
 use crate::support::test_with_tool;
@@ -175,11 +176,7 @@ fn damage_that_the_wal_proves() {
         let sound = scrub(&ledgers, &database.path());
         assert_eq!(sound.code, Some(0), "{}", sound.result);
         let path = PathBuf::from(format!("{}{file}", database.path().display()));
-        let content = std::fs::read(&path).unwrap();
-        let value = b"voucher number 777";
-        let at = content.windows(value.len()).position(|bytes| bytes == value).unwrap();
-        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-        file.write_all_at(&[content[at] ^ 1], at as u64).unwrap();
+        flip_bit(&path, b"voucher number 777");
         let damaged = scrub(&database.directory().join("others"), &database.path());
         let found = &damaged.result["mismatches"][0];
         assert_eq!((damaged.code, &found["kind"]), (Some(1), &Value::from(kind)), "{}", damaged.result);

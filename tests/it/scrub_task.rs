@@ -1,6 +1,5 @@
 //! The task `scrub` through the real binary: what it finds, what that stops, and what ends it.
 
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use libtest_mimic::Trial;
@@ -13,6 +12,7 @@ use crate::support::Output;
 use crate::support::SecondProcess;
 use crate::support::TestDatabase;
 use crate::support::eventually;
+use crate::support::flip_bit;
 use crate::support::test;
 
 pub fn trials() -> Vec<Trial> {
@@ -53,14 +53,6 @@ fn a_second_scrub_verifies() {
     }
 }
 
-/// Flips the lowest bit of the first byte of a value in the main file.
-fn flip(path: &Path, value: &[u8]) {
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let content = std::fs::read(path).unwrap();
-    let at = content.windows(value.len()).position(|bytes| bytes == value).unwrap();
-    file.write_all_at(&[content[at] ^ 1], at as u64).unwrap();
-}
-
 fn damage_stops_every_job_that_writes() {
     let made = TestDatabase::new("app").wal().make();
     let mut owner = SecondProcess::open(&made.path());
@@ -82,7 +74,7 @@ fn damage_stops_every_job_that_writes() {
         ),
     );
     assert_eq!(run("backup", &config).0, Some(0));
-    flip(&made.path(), b"voucher number 777");
+    flip_bit(&made.path(), b"voucher number 777");
     let (code, checked) = run("health_check", &config);
     assert_eq!(code, Some(0), "every check of SQLite calls it ok: {checked:#}");
     let (code, scrubbed) = run("scrub", &config);
@@ -92,7 +84,7 @@ fn damage_stops_every_job_that_writes() {
     let backup = finding["backup"].as_str().unwrap_or_default();
     assert!(backup.starts_with(backups.to_str().unwrap()) && backup.ends_with(".backup"), "{scrubbed:#}");
     // A backup whose page is damaged too is not named, whatever its manifest says.
-    flip(Path::new(backup), b"voucher number 777");
+    flip_bit(Path::new(backup), b"voucher number 777");
     let (_, again) = run("scrub", &config);
     assert!(again["details"]["scrub"]["findings"][0]["backup"].is_null(), "{again:#}");
     let refused = |config: &str| {

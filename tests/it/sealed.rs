@@ -101,7 +101,7 @@ impl Sealed {
 /// Sealed, added, changed, deleted and unsealed rows.
 fn counts(report: &SealedTableReport) -> [u64; 5] {
     assert_eq!(report.problem, None);
-    [report.rows, report.added, report.changed, report.deleted, report.unsealed]
+    [report.rows, report.added, report.found.changed, report.found.deleted, report.found.unsealed]
 }
 
 fn named(report: &SealedTableReport) -> Vec<(SealedFindingKind, &str)> {
@@ -159,16 +159,16 @@ fn sealed_rows_of_every_kind_of_table() {
         let report = db.compare();
         let of_kind = |kind| report.findings.iter().filter(|finding| finding.kind == kind).count();
         assert_eq!(report.healed, 1, "{kind}: {report:?}");
-        assert_eq!((of_kind(Unsealed), report.unsealed), (1, 1), "{kind}: {report:?}");
+        assert_eq!((of_kind(Unsealed), report.found.unsealed), (1, 1), "{kind}: {report:?}");
         // A row with another key is gone under the old one.
         let key_changed = !columns.contains("id INTEGER PRIMARY KEY");
         let moved = u64::from(key_changed);
         assert_eq!(
-            (report.changed, report.deleted, report.added),
+            (report.found.changed, report.found.deleted, report.added),
             (1 - moved, 1 + moved, moved),
             "{kind}: {report:?}"
         );
-        assert_eq!(of_kind(Deleted) as u64, report.deleted, "{kind}");
+        assert_eq!(of_kind(Deleted) as u64, report.found.deleted, "{kind}");
     }
 }
 
@@ -371,7 +371,10 @@ fn sealed_findings_stay_until_accepted_or_healed() {
     assert_eq!(second.findings[0].found_at, first.compared_at);
     let path = db.fixture.path();
     let status = sealed_status(db.store.path(), &path, "VOUCHERS").unwrap();
-    assert_eq!((status.rows, status.changed, status.deleted, status.unsealed), (2, 1, 1, 0));
+    assert_eq!(
+        (status.rows, status.found.changed, status.found.deleted, status.found.unsealed),
+        (2, 1, 1, 0)
+    );
     assert_eq!(status.compared_at, second.compared_at);
     assert_eq!(status.baseline_at, 2_000);
 
@@ -411,10 +414,10 @@ fn sealed_rows_of_many_blocks() {
     // Rows between the old ones and around them, in several comparisons, and findings all over.
     db.sql("INSERT INTO vouchers SELECT id + 5, body, 1 FROM vouchers WHERE id % 20 = 0 AND id BETWEEN 20000 AND 90000");
     let second = db.compare();
-    assert_eq!((second.matched, second.found()), (sealed, 0));
+    assert_eq!((second.matched, second.found.total()), (sealed, 0));
     db.sql("INSERT INTO vouchers SELECT -id, body, 1 FROM vouchers WHERE id BETWEEN 20000 AND 120000");
     let third = db.compare();
-    assert_eq!((third.matched, third.found()), (second.rows, 0));
+    assert_eq!((third.matched, third.found.total()), (second.rows, 0));
     db.sql(
         "UPDATE vouchers SET body = body || '!' WHERE id % 10010 = 0 AND closed;
          DELETE FROM vouchers WHERE id BETWEEN 150000 AND 170000; UPDATE vouchers SET closed = 0 WHERE id % 7007 = 0;
@@ -426,13 +429,16 @@ fn sealed_rows_of_many_blocks() {
     let still = expected("SELECT count(*) FROM vouchers WHERE closed");
     let report = db.compare();
     assert_eq!(report.rows, third.rows, "findings stay");
-    assert_eq!(report.matched + report.changed, still, "{report:?}");
-    assert!(report.changed > 0 && report.deleted > 1_000 && report.unsealed > 0, "{report:?}");
+    assert_eq!(report.matched + report.found.changed, still, "{report:?}");
+    assert!(
+        report.found.changed > 0 && report.found.deleted > 1_000 && report.found.unsealed > 0,
+        "{report:?}"
+    );
     assert_eq!(report.findings.len(), 100, "named up to a bound");
     let again = db.compare();
     assert_eq!(counts(&again), counts(&report), "nothing is lost or counted twice");
     let accepted = db.try_compare(true).unwrap();
-    assert_eq!((accepted.accepted, accepted.rows), (report.found(), still));
+    assert_eq!((accepted.accepted, accepted.rows), (report.found.total(), still));
     let last = db.compare();
     assert_eq!((last.rows, last.matched, last.added), (still, still, 0));
 }
@@ -460,7 +466,7 @@ fn a_rotten_store_is_never_a_finding() {
     for (case, bytes) in broken.iter().enumerate() {
         std::fs::write(&store, bytes).unwrap();
         let report = db.compare();
-        assert_eq!((report.found(), report.rows), (0, first.rows), "{case}: {report:?}");
+        assert_eq!((report.found.total(), report.rows), (0, first.rows), "{case}: {report:?}");
         assert!(!report.notices.is_empty(), "{case}: a re-base is said");
     }
     // A file that a kill left half written is of no account.
@@ -470,7 +476,7 @@ fn a_rotten_store_is_never_a_finding() {
     // Another key: all is as if it were new.
     std::fs::remove_file(db.store.path().join("key")).unwrap();
     let report = db.compare();
-    assert_eq!((report.found(), report.added), (0, first.rows));
+    assert_eq!((report.found.total(), report.added), (0, first.rows));
     assert!(report.notices[0].contains("made with another key"), "{report:?}");
 }
 
@@ -536,7 +542,7 @@ fn sealed_rows_beside_a_writer() {
         let second = db.compare();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let commits = writer.join().unwrap();
-        assert_eq!((second.matched, second.found()), (first.rows, 0), "{journal}: {second:?}");
+        assert_eq!((second.matched, second.found.total()), (first.rows, 0), "{journal}: {second:?}");
         assert!(commits > 0, "{journal}");
     }
 }

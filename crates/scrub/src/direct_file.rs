@@ -132,14 +132,7 @@ impl DirectFile {
             Err(_) => (0, false),
         };
         let first_read = done;
-        while done < CHUNK_BYTES {
-            match self.file.read_at(&mut space[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(read) => done += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        done += read_fully(&self.file, &mut space[done..], offset + done as u64)?;
         if can_evict && let Some(length) = std::num::NonZeroU64::new((done - first_read) as u64) {
             let _ =
                 rustix::fs::fadvise(&self.file, offset + first_read as u64, Some(length), Advice::DontNeed);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -46,6 +47,27 @@ pub struct PageName {
     pub table: Option<String>,
     /// What the page is for.
     pub role: PageRole,
+}
+
+/// The page in words, such as `leaf of table vouchers`.
+impl fmt::Display for PageName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.role {
+            PageRole::Interior => "interior page",
+            PageRole::Leaf => "leaf",
+            PageRole::Overflow => "overflow page",
+            PageRole::FreelistTrunk => "freelist trunk",
+            PageRole::FreelistLeaf => "free page",
+            PageRole::PointerMap => "pointer map",
+        })?;
+        match (&self.btree, &self.table) {
+            (Some(btree), Some(table)) if btree != table => {
+                write!(formatter, " of index {btree} of table {table}")
+            }
+            (Some(btree), _) => write!(formatter, " of table {btree}"),
+            (None, _) => Ok(()),
+        }
+    }
 }
 
 struct Walk<'connection> {

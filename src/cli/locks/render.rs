@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use crate::cli::common::rfc3339;
 use crate::cli::common::table;
 use crate::cli::escape::one_line;
 use crate::humanize::count;
 use crate::humanize::counted;
 use crate::humanize::counted_of;
+use crate::humanize::rfc3339;
 use crate::humanize::span;
 use crate::locks::Hold;
 use crate::locks::LockOwner;

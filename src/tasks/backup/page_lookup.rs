@@ -1,7 +1,6 @@
 //! Finds the kept backups that hold the good content of damaged pages.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::path::PathBuf;
 
 use litekeeper_scrub::PageHash;
@@ -35,9 +34,11 @@ pub(in crate::tasks) fn backups_with_pages(
         if found.len() == wanted.len() || context.limits.is_exceeded() {
             break;
         }
-        let Ok(Some(manifest)) = open_manifest(backup) else { continue };
+        let (Ok(Some(manifest)), Ok(reader)) = (open_manifest(backup), DiskReader::open(backup)) else {
+            continue;
+        };
         for (page, hash) in wanted {
-            if !found.contains_key(page) && holds(backup, &manifest, *page, *hash) {
+            if !found.contains_key(page) && holds(&reader, &manifest, *page, *hash) {
                 found.insert(*page, backup.clone());
             }
         }
@@ -46,13 +47,12 @@ pub(in crate::tasks) fn backups_with_pages(
 }
 
 /// Whether a backup holds a page with this hash, by its manifest and by its content.
-fn holds(backup: &Path, manifest: &Manifest, page: u32, hash: PageHash) -> bool {
+fn holds(backup: &DiskReader, manifest: &Manifest, page: u32, hash: PageHash) -> bool {
     if !matches!(manifest.hash_of(page), Ok(Some(listed)) if listed == hash) {
         return false;
     }
     let page_size = manifest.header().page_size;
     let mut content = vec![0; page_size as usize];
-    let offset = u64::from(page - 1) * u64::from(page_size);
-    let read = DiskReader::open(backup).and_then(|reader| reader.read_again(&mut content, offset));
+    let read = backup.read_again(&mut content, u64::from(page - 1) * u64::from(page_size));
     matches!(read, Ok(bytes) if bytes == content.len()) && hash_page(&content) == hash
 }

@@ -30,6 +30,7 @@ use self::report::ScrubReport;
 
 pub use self::ledger::is_damage_gone;
 pub use self::ledger::ledger_directory;
+pub use self::places::name_pages;
 
 /// The task `scrub`.
 pub(super) struct Scrub;

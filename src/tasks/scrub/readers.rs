@@ -25,7 +25,10 @@ pub struct ReaderPool(Mutex<Vec<Reader>>);
 
 impl ReaderPool {
     /// Scrubs a database, or continues a scrub that was stopped.
-    pub(super) fn scrub(
+    ///
+    /// # Errors
+    /// See [`Reader::scrub`].
+    pub fn scrub(
         &self,
         request: &ScrubRequest,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
@@ -44,13 +47,16 @@ impl ReaderPool {
     ///
     /// # Errors
     /// Why the WAL or the ledger could not be read.
-    pub fn follow(&self, database: &Path, ledgers: &Path) -> Result<(), String> {
+    pub fn follow(&self, database: &Path, ledgers: &Path) -> Result<(), Error> {
         let request = ScrubRequest::new(database, LedgerDirectory::new(ledgers));
-        self.with(|reader| reader.follow(&request)).map(|_| ()).map_err(|error| error.to_string())
+        self.with(|reader| reader.follow(&request)).map(|_| ())
     }
 
     /// What a scrub would do.
-    pub(super) fn preview(&self, request: &ScrubRequest) -> Result<Preview, Error> {
+    ///
+    /// # Errors
+    /// See [`Reader::preview`].
+    pub fn preview(&self, request: &ScrubRequest) -> Result<Preview, Error> {
         self.with(|reader| reader.preview(request))
     }
 

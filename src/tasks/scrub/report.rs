@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use chrono::DateTime;
-use chrono::SecondsFormat;
-use chrono::Utc;
 use litekeeper_scrub::Mismatch;
 use litekeeper_scrub::Mode;
 use litekeeper_scrub::Source;
@@ -16,7 +13,9 @@ use serde::Serialize;
 use crate::humanize::bytes;
 use crate::humanize::count;
 use crate::humanize::counted;
+use crate::humanize::rfc3339;
 use crate::sealed::SealedTableReport;
+use crate::sqlite::PageName;
 use crate::tasks::report::TaskReport;
 use crate::tasks::report::to_json;
 use crate::tasks::scrub::sealed;
@@ -75,17 +74,17 @@ pub struct ScrubFinding {
 }
 
 impl ScrubReport {
-    /// The report of a scrub that reached the end, with the places of pages in words and the backups
-    /// that hold them.
+    /// The report of a scrub that reached the end, with the names of its pages and the backups that
+    /// hold them.
     pub fn new(
         found: &litekeeper_scrub::Report,
-        places: &BTreeMap<u32, String>,
+        names: &BTreeMap<u32, PageName>,
         backups: &BTreeMap<u32, PathBuf>,
     ) -> Self {
         let not_verified = found.unverified_total();
         let reasons = found.unverified_pages.iter();
         let findings: Vec<ScrubFinding> =
-            found.mismatches.iter().map(|one| ScrubFinding::new(one, places, backups)).collect();
+            found.mismatches.iter().map(|one| ScrubFinding::new(one, names, backups)).collect();
         let replaced = found.unverified_pages.contains_key(&UnverifiedReason::Replaced);
         let result = ScrubResult {
             verified: found.verified_pages.into(),
@@ -147,14 +146,13 @@ impl ScrubReport {
 }
 
 impl ScrubFinding {
-    fn new(mismatch: &Mismatch, places: &BTreeMap<u32, String>, backups: &BTreeMap<u32, PathBuf>) -> Self {
-        let time = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true);
+    fn new(mismatch: &Mismatch, names: &BTreeMap<u32, PageName>, backups: &BTreeMap<u32, PathBuf>) -> Self {
         Self {
             kind: mismatch.kind.label().to_owned(),
             page: mismatch.page,
             frame: mismatch.frame,
-            place: places.get(&mismatch.page).cloned(),
-            verified_at: mismatch.last_verified_at.map(time),
+            place: names.get(&mismatch.page).map(PageName::to_string),
+            verified_at: mismatch.last_verified_at.map(rfc3339),
             expected: mismatch.expected.map(|hash| hash.to_string()),
             found: mismatch.found.to_string(),
             backup: backups.get(&mismatch.page).filter(|_| mismatch.expected.is_some()).cloned(),

@@ -21,7 +21,7 @@ use crate::tasks::reason::SkipReason;
 use crate::tasks::report::Report;
 use crate::tasks::scrub::end::ended;
 use crate::tasks::scrub::end::is_to_end;
-use crate::tasks::scrub::places::places;
+use crate::tasks::scrub::places::name_pages;
 use crate::tasks::scrub::report::ScrubReport;
 use crate::tasks::scrub::sealed;
 use crate::tasks::stop::Stop;
@@ -83,7 +83,9 @@ fn scrub_pages(
             let expected =
                 found.mismatches.iter().filter_map(|one| Some((one.page, one.expected?))).collect();
             let backups = backups_with_pages(&expected, context);
-            Ok(ScrubReport::new(&found, &places(&wanted, context), &backups))
+            let database = context.database;
+            let names = name_pages(&database.path, &database.files, &wanted, &context.limits.cancel);
+            Ok(ScrubReport::new(&found, &names, &backups))
         }
         Outcome::Stopped(progress) => {
             let read = format!("{} of {} were read", bytes(progress.bytes_done), bytes(progress.bytes_total));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::humanize::count;
 use crate::humanize::counted;
 use crate::limits::QueryLimits;
-use crate::sealed::SealedFindingKind;
+use crate::sealed::FindingCounts;
 use crate::sealed::SealedTableReport;
 use crate::sealed::compare_sealed;
 use crate::tasks::context::ScrubResources;
@@ -58,14 +58,12 @@ pub(super) fn summary(tables: &[SealedTableReport]) -> Option<String> {
         count(sum(|table| table.matched)),
         counted(sum(|table| table.rows - table.added.min(table.rows)), "row")
     );
-    let numbers = [
-        (sum(|table| table.added), "new"),
-        (sum(|table| table.changed), SealedFindingKind::Changed.label()),
-        (sum(|table| table.deleted), SealedFindingKind::Deleted.label()),
-        (sum(|table| table.unsealed), SealedFindingKind::Unsealed.label()),
-    ];
-    for (number, what) in numbers.into_iter().filter(|(number, _)| *number > 0) {
-        words.push_str(&format!(", {} {what}", count(number)));
+    let added = sum(|table| table.added);
+    if added > 0 {
+        words.push_str(&format!(", {} new", count(added)));
+    }
+    for (kind, number) in tables.iter().map(|table| table.found).sum::<FindingCounts>().present() {
+        words.push_str(&format!(", {} {}", count(number), kind.label()));
     }
     let missed = tables.iter().filter(|table| table.problem.is_some()).count() as u64;
     if missed > 0 {
@@ -81,8 +79,8 @@ pub(super) fn lines(tables: &[SealedTableReport]) -> Vec<String> {
         lines.push(format!("sealed rows of {}: {}", table.table, table.summary()));
         lines.extend(table.findings.iter().take(MAX_LINES).map(|finding| format!("  {}", finding.line())));
         let listed = table.findings.len().min(MAX_LINES) as u64;
-        if table.found() > listed {
-            lines.push(format!("  and {} more", count(table.found() - listed)));
+        if table.found.total() > listed {
+            lines.push(format!("  and {} more", count(table.found.total() - listed)));
         }
         lines.extend(table.notices.iter().map(|notice| format!("  note: {notice}")));
     }
@@ -91,7 +89,8 @@ pub(super) fn lines(tables: &[SealedTableReport]) -> Vec<String> {
 
 /// Findings and problems in one message; `None` if there are none.
 fn stop_of(tables: &[SealedTableReport]) -> Option<Stop> {
-    let found: Vec<String> = tables.iter().filter(|table| table.found() > 0).map(finding_words).collect();
+    let found: Vec<String> =
+        tables.iter().filter(|table| table.found.total() > 0).map(finding_words).collect();
     let missed = tables.iter().filter_map(|table| {
         table
             .problem
@@ -102,7 +101,7 @@ fn stop_of(tables: &[SealedTableReport]) -> Option<Stop> {
         let missed: Vec<String> = missed.collect();
         return (!missed.is_empty()).then(|| Stop::failed(FailureReason::Other, missed.join("; ")));
     }
-    let is_reopened = tables.iter().all(|table| table.changed + table.deleted == 0);
+    let is_reopened = tables.iter().all(|table| table.found.changed + table.found.deleted == 0);
     let alert = if is_reopened { "SqliteSealedRowsUnsealed" } else { "SqliteSealedRowsChanged" };
     let remedy = format!(
         "see `litekeeper runbook {alert}`, and accept the rows as they are by `litekeeper sealed --accept` only if the \
@@ -113,9 +112,8 @@ fn stop_of(tables: &[SealedTableReport]) -> Option<Stop> {
 }
 
 fn finding_words(table: &SealedTableReport) -> String {
-    let kinds = SealedFindingKind::ALL.into_iter().filter(|kind| table.of_kind(*kind) > 0);
-    let kinds: Vec<String> =
-        kinds.map(|kind| format!("{} {}", count(table.of_kind(kind)), kind.label())).collect();
+    let kinds = table.found.present().map(|(kind, number)| format!("{} {}", count(number), kind.label()));
+    let kinds: Vec<String> = kinds.collect();
     let first = table.findings.first().map(|finding| format!(" ({})", finding.line())).unwrap_or_default();
     format!("sealed rows of {}: {}{first}", table.table, kinds.join(", "))
 }

@@ -11,6 +11,9 @@ mod scrape;
 mod second_process;
 mod tls;
 
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
 use libtest_mimic::Failed;
 use libtest_mimic::Trial;
 
@@ -64,6 +67,14 @@ fn catch(body: impl FnOnce()) -> Result<(), Failed> {
             .unwrap_or_default();
         Failed::from(text)
     })
+}
+
+/// Flips the lowest bit of the first byte of a value in the main file.
+pub fn flip_bit(path: &Path, value: &[u8]) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let content = std::fs::read(path).unwrap();
+    let at = content.windows(value.len()).position(|bytes| bytes == value).unwrap();
+    file.write_all_at(&[content[at] ^ 1], at as u64).unwrap();
 }
 
 /// Tries until it succeeds. The limit only ends a test that would hang, so it is long enough for a machine under load.
